@@ -1,0 +1,115 @@
+// Package fault is the one error type of the house. Inside, a fault carries a
+// Kind, a sentence that a client may read and the cause that only the log may
+// read; the edge turns the Kind into a status in one table.
+package fault
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Kind says what went wrong in terms that a client can act on.
+type Kind string
+
+// The kinds. Their names end the `type` of a problem document (RFC 9457
+// section 3.1.1), so they never change once published.
+const (
+	// Invalid: the request can never succeed as it is; change it.
+	Invalid Kind = "invalid-request"
+	// Unauthenticated: a signature is missing, wrong, too old or from the future.
+	Unauthenticated Kind = "invalid-signature"
+	// NotFound: there is no such payment, or no such route.
+	NotFound Kind = "not-found"
+	// MethodNotAllowed: the route exists, this method on it does not.
+	MethodNotAllowed Kind = "method-not-allowed"
+	// InFlight: a request with the same idempotency key is still being worked on.
+	InFlight Kind = "idempotency-key-in-use"
+	// KeyReused: the idempotency key already belongs to another payload.
+	KeyReused Kind = "idempotency-key-reused"
+	// TooLarge: the body is over the limit.
+	TooLarge Kind = "body-too-large"
+	// UnsupportedMedia: the body is not declared as JSON.
+	UnsupportedMedia Kind = "unsupported-media-type"
+	// RateLimited: this client sends more than it may.
+	RateLimited Kind = "rate-limited"
+	// Refused: the payment provider refused the payment for good; nothing was charged.
+	Refused Kind = "refused-by-provider"
+	// Unknown: the provider may or may not have acted. Retry with the same key.
+	Unknown Kind = "outcome-unknown"
+	// Unavailable: a dependency is down or overloaded and nothing was done. Retry.
+	Unavailable Kind = "unavailable"
+	// Internal: a bug of ours. Every error that is no fault counts as this.
+	Internal Kind = "internal-error"
+)
+
+// Error is a fault.
+type Error struct {
+	Kind Kind
+	// Detail is for the client: what happened and what to change. It never
+	// holds an internal message, an SQL text or a secret.
+	Detail string
+	// RetryAfter is how long a client should wait; zero where waiting is no use.
+	RetryAfter time.Duration
+	// Cause is for the log alone.
+	Cause error
+}
+
+// New returns a fault without a cause.
+func New(kind Kind, detail string) *Error {
+	return &Error{Kind: kind, Detail: detail}
+}
+
+// Newf is New with a formatted detail. Its arguments reach the client.
+func Newf(kind Kind, format string, args ...any) *Error {
+	return &Error{Kind: kind, Detail: fmt.Sprintf(format, args...)}
+}
+
+// Wrap returns a fault that keeps cause for the log.
+func Wrap(kind Kind, cause error, detail string) *Error {
+	return &Error{Kind: kind, Detail: detail, Cause: cause}
+}
+
+// After returns a copy that asks the client to wait for d.
+func (e *Error) After(d time.Duration) *Error {
+	delayed := *e
+	delayed.RetryAfter = d
+
+	return &delayed
+}
+
+// Error implements error. It is for logs: it includes the cause.
+func (e *Error) Error() string {
+	if e.Cause == nil {
+		return string(e.Kind) + ": " + e.Detail
+	}
+
+	return string(e.Kind) + ": " + e.Detail + ": " + e.Cause.Error()
+}
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Cause }
+
+// From returns the fault in err's chain, or an Internal one that hides err
+// from the client.
+func From(err error) *Error {
+	var f *Error
+	if errors.As(err, &f) {
+		return f
+	}
+
+	return Wrap(Internal, err, "Something went wrong on our side.")
+}
+
+// KindOf returns the kind of err: Internal where err is no fault.
+func KindOf(err error) Kind { return From(err).Kind }
+
+// Shorten cuts a text that is kept to most bytes, at a character's end.
+func Shorten(text string, most int) string {
+	if len(text) <= most {
+		return text
+	}
+
+	return strings.ToValidUTF8(text[:most], "") + "…"
+}

@@ -1,0 +1,206 @@
+// Package money holds exact amounts: an int64 of Stripe's minor units and a
+// currency. Text becomes an amount and an amount text without passing through
+// a float, and what cannot be represented is refused.
+package money
+
+import (
+	"math"
+	"strconv"
+	"strings"
+
+	"github.com/marketflow/marketflow/domain/fault"
+)
+
+// MaxMinor is the largest number of minor units that Stripe charges at once:
+// eight digits (https://docs.stripe.com/currencies#minimum-and-maximum-charge-amounts).
+const MaxMinor = 99_999_999
+
+// maxText bounds what Parse looks at: no amount needs more characters.
+const maxText = 64
+
+// Amount is a positive sum of money. The zero value is no amount.
+type Amount struct {
+	minor    int64
+	currency Currency
+}
+
+// New returns an amount of minor units, from 1 to MaxMinor. Anything that
+// Stripe could not charge in that currency is fault.Invalid.
+func New(minor int64, currency Currency) (Amount, error) {
+	switch {
+	case currency.code == "":
+		return Amount{}, fault.New(fault.Invalid, "an amount needs a currency")
+	case minor <= 0:
+		return Amount{}, fault.New(fault.Invalid, "amount must be greater than 0")
+	case minor > MaxMinor:
+		return Amount{}, fault.Newf(fault.Invalid, "amount is too large; the most in %s is %s",
+			currency, decimal(MaxMinor-MaxMinor%currency.rule().step, currency))
+	case minor%currency.rule().step != 0:
+		return Amount{}, fault.Newf(fault.Invalid, "amount in %s must be a multiple of %s",
+			currency, smallestStep(currency))
+	}
+
+	return Amount{minor: minor, currency: currency}, nil
+}
+
+// Parse reads an amount in major units: a JSON number (RFC 8259 section 6),
+// which includes plain decimals. "0.1", "19.99", "1e3" and "1000.00" are exact;
+// an amount with more decimals than the currency has, of 0 or less, or of more
+// than MaxMinor is fault.Invalid. Zeros at the end of a fraction carry no value
+// and are accepted.
+func Parse(text string, currency Currency) (Amount, error) {
+	if currency.code == "" {
+		return Amount{}, fault.New(fault.Invalid, "an amount needs a currency")
+	}
+
+	number, ok := scan(text)
+	if !ok {
+		return Amount{}, fault.Newf(fault.Invalid,
+			"amount %s is not a decimal number; send one such as 1000.00", quote(text))
+	}
+
+	if number.digits == "" {
+		return Amount{}, fault.New(fault.Invalid, "amount must be greater than 0")
+	}
+
+	if number.negative {
+		return Amount{}, fault.New(fault.Invalid, "amount must be greater than 0")
+	}
+
+	if decimals := currency.Decimals(); number.exponent < -decimals {
+		return Amount{}, fault.Newf(fault.Invalid, "amount has more decimals than %s, which has %d", currency, decimals)
+	}
+
+	minor, ok := number.scaled(currency.Exponent())
+	if !ok {
+		minor = math.MaxInt64 // New says what the most is
+	}
+
+	return New(minor, currency)
+}
+
+// Minor is the amount in Stripe's minor units.
+func (a Amount) Minor() int64 { return a.minor }
+
+// Currency is the amount's currency.
+func (a Amount) Currency() Currency { return a.currency }
+
+// IsZero tells whether a is the zero value, which is no amount.
+func (a Amount) IsZero() bool { return a == Amount{} }
+
+// Decimal is the amount in major units with exactly the currency's decimals:
+// "1000.00" in USD, "1000" in JPY, "1.500" in KWD. It is a JSON number.
+func (a Amount) Decimal() string { return decimal(a.minor, a.currency) }
+
+// String implements fmt.Stringer: "1000.00 USD".
+func (a Amount) String() string { return a.Decimal() + " " + a.currency.code }
+
+func decimal(minor int64, c Currency) string {
+	r := c.rule()
+	digits := strconv.FormatInt(minor, 10)
+
+	if pad := int(r.exponent) + 1 - len(digits); pad > 0 {
+		digits = strings.Repeat("0", pad) + digits
+	}
+
+	whole := digits[:len(digits)-int(r.exponent)]
+	if r.decimals == 0 {
+		return whole // ISK and UGX: New saw to it that the hundredths are 00
+	}
+
+	return whole + "." + digits[len(whole):]
+}
+
+func smallestStep(c Currency) string { return decimal(c.rule().step, c) }
+
+// number is ±digits × 10^exponent, with no zero at either end of digits.
+type number struct {
+	negative bool
+	digits   string
+	exponent int
+}
+
+// scan reads the grammar of RFC 8259 section 6. It bounds the text and the
+// exponent, so that nothing hostile is ever expanded.
+func scan(text string) (number, bool) {
+	if len(text) == 0 || len(text) > maxText {
+		return number{}, false
+	}
+
+	rest, negative := strings.CutPrefix(text, "-")
+	mantissa, exponent, ok := cutExponent(rest)
+
+	if !ok {
+		return number{}, false
+	}
+
+	whole, fraction, dotted := strings.Cut(mantissa, ".")
+	if !allDigits(whole) || (dotted && !allDigits(fraction)) || (len(whole) > 1 && whole[0] == '0') {
+		return number{}, false
+	}
+
+	digits := strings.TrimLeft(whole+fraction, "0")
+	exponent -= len(fraction)
+	trimmed := strings.TrimRight(digits, "0")
+	exponent += len(digits) - len(trimmed)
+
+	return number{negative: negative, digits: trimmed, exponent: exponent}, true
+}
+
+func cutExponent(text string) (mantissa string, exponent int, ok bool) {
+	at := strings.IndexAny(text, "eE")
+	if at < 0 {
+		return text, 0, true
+	}
+
+	digits := strings.TrimPrefix(text[at+1:], "+")
+	if digits == text[at+1:] {
+		digits = strings.TrimPrefix(digits, "-")
+	}
+
+	if !allDigits(digits) {
+		return "", 0, false
+	}
+
+	exponent, err := strconv.Atoi(strings.TrimPrefix(text[at+1:], "+"))
+	if err != nil || exponent < math.MinInt32 || exponent > math.MaxInt32 {
+		exponent = math.MaxInt32 // out of every currency's range, whichever its sign
+		if strings.HasPrefix(text[at+1:], "-") {
+			exponent = math.MinInt32
+		}
+	}
+
+	return text[:at], exponent, true
+}
+
+func allDigits(s string) bool {
+	for i := range len(s) {
+		if s[i] < '0' || s[i] > '9' {
+			return false
+		}
+	}
+
+	return s != ""
+}
+
+// scaled is the number × 10^shift, if it is an integer in int64's range.
+func (n number) scaled(shift int) (int64, bool) {
+	zeros := n.exponent + shift
+	if zeros < 0 || zeros > 18 || len(n.digits)+zeros > 18 {
+		return 0, false
+	}
+
+	value, err := strconv.ParseInt(n.digits+strings.Repeat("0", zeros), 10, 64)
+
+	return value, err == nil
+}
+
+// quote shows a piece of a client's input, cut to a sane length.
+func quote(s string) string {
+	const most = 40
+	if len(s) > most {
+		s = strings.ToValidUTF8(s[:most], "") + "…"
+	}
+
+	return strconv.Quote(s)
+}

@@ -1,0 +1,68 @@
+package payment
+
+import (
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/marketflow/marketflow/domain/fault"
+)
+
+// ReservedMetadata is the metadata key under which the provider keeps our
+// payment id, so that an intent whose answer was lost can be recognised.
+const ReservedMetadata = "payment_id"
+
+// Stripe's limits on metadata (https://docs.stripe.com/metadata), less the one
+// entry that ReservedMetadata takes.
+const (
+	MaxMetadataEntries     = 49
+	MaxMetadataKeyLength   = 40
+	MaxMetadataValueLength = 500
+)
+
+// Metadata is what a client wants to remember with a payment. It is nil where
+// nothing was sent.
+type Metadata map[string]string
+
+// ParseMetadata checks a client's metadata. Too many entries, keys or values
+// that are too long, an empty key, square brackets or control characters in a key,
+// and the reserved key are fault.Invalid.
+func ParseMetadata(entries map[string]string) (Metadata, error) {
+	if len(entries) > MaxMetadataEntries {
+		return nil, fault.Newf(fault.Invalid, "metadata has %d entries; the most is %d", len(entries), MaxMetadataEntries)
+	}
+
+	for key, value := range entries {
+		if err := checkMetadataKey(key); err != nil {
+			return nil, err
+		}
+
+		if utf8.RuneCountInString(value) > MaxMetadataValueLength {
+			return nil, fault.Newf(fault.Invalid, "metadata value of %q is over %d characters", key, MaxMetadataValueLength)
+		}
+
+		if !storable(value) {
+			return nil, fault.Newf(fault.Invalid, "metadata value of %q is not valid text", key)
+		}
+	}
+
+	return entries, nil
+}
+
+func checkMetadataKey(key string) error {
+	switch {
+	case key == "":
+		return fault.New(fault.Invalid, "metadata has an empty key")
+	case utf8.RuneCountInString(key) > MaxMetadataKeyLength:
+		return fault.Newf(fault.Invalid, "a metadata key is over %d characters", MaxMetadataKeyLength)
+	case !storable(key), strings.ContainsAny(key, "[]"), strings.ContainsFunc(key, unicode.IsControl):
+		return fault.New(fault.Invalid, "a metadata key holds a square bracket or a control character")
+	case key == ReservedMetadata:
+		return fault.Newf(fault.Invalid, "metadata key %q is reserved; choose another name", ReservedMetadata)
+	}
+
+	return nil
+}
+
+// storable: PostgreSQL's text holds UTF-8 without U+0000.
+func storable(s string) bool { return utf8.ValidString(s) && !strings.ContainsRune(s, 0) }

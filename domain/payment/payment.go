@@ -1,0 +1,66 @@
+// Package payment is what a payment is: its identity, what was ordered, where
+// it stands and how that may change.
+package payment
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/marketflow/marketflow/domain/money"
+)
+
+// Payment is one payment as the store knows it. It is a snapshot: only the
+// store changes a payment, through Status.Sources.
+type Payment struct {
+	// ID is a UUIDv7 of ours.
+	ID uuid.UUID
+	// IntentID is the provider's id: "pi_…" at Stripe.
+	IntentID string
+	// Key is the idempotency key that created it; zero if there was none.
+	Key      Key
+	Amount   money.Amount
+	Metadata Metadata
+	Status   Status
+	// CreatedAt and UpdatedAt are in UTC.
+	CreatedAt, UpdatedAt time.Time
+}
+
+// Order is what a client asked for: two requests with equal orders ask for
+// the same payment.
+type Order struct {
+	Amount   money.Amount
+	Metadata Metadata
+}
+
+// Fingerprint tells orders apart. It does not depend on the order of JSON
+// keys or the spelling of numbers.
+type Fingerprint [sha256.Size]byte
+
+// Fingerprint hashes the order in a form that no two different orders share:
+// every part is preceded by its length.
+func (o Order) Fingerprint() Fingerprint {
+	const estimate = 256
+
+	form := make([]byte, 0, estimate)
+	form = appendPart(form, "v1")
+	form = appendPart(form, o.Amount.Currency().Code())
+	form = binary.BigEndian.AppendUint64(form, uint64(o.Amount.Minor())) //nolint:gosec // an amount is positive
+
+	for _, name := range slices.Sorted(maps.Keys(o.Metadata)) {
+		form = appendPart(form, name)
+		form = appendPart(form, o.Metadata[name])
+	}
+
+	return sha256.Sum256(form)
+}
+
+func appendPart(form []byte, part string) []byte {
+	form = binary.BigEndian.AppendUint64(form, uint64(len(part)))
+
+	return append(form, part...)
+}
