@@ -1,0 +1,100 @@
+package ports
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+
+	"github.com/google/uuid"
+
+	"github.com/marketflow/marketflow/domain/money"
+	"github.com/marketflow/marketflow/domain/payment"
+
+	"time"
+)
+
+// ErrUnavailable: the provider is known to be out of reach or we are at our
+// limit of concurrent calls; this call was not sent.
+var ErrUnavailable = errors.New("the payment provider is out of reach")
+
+// RefusedError: the provider refused for good. There is no intent and there
+// never will be one under this request.
+type RefusedError struct {
+	// Code is the provider's, such as "amount_too_small"; it may be empty.
+	Code string
+	// Message is the provider's, for the person who integrates; no secret.
+	Message string
+}
+
+// Error implements error.
+func (e *RefusedError) Error() string {
+	return fmt.Sprintf("the provider refused (%s): %s", e.Code, e.Message)
+}
+
+// PaymentGateway is the payment provider.
+//
+// A call has three outcomes: done (no error), refused (*RefusedError), and
+// unknown: any other error. Unknown means that the provider may or may not
+// have acted, or may still act. Only ErrUnavailable says that nothing was sent
+// by this call.
+type PaymentGateway interface {
+	// Ready tells without any I/O whether a call would be sent now; if not, the
+	// error is ErrUnavailable.
+	Ready() error
+
+	// Prepare returns the request that would create the order's intent. It does
+	// no I/O; equal arguments give equal requests within one version of ours.
+	Prepare(id uuid.UUID, order payment.Order) IntentRequest
+
+	// CreateIntent sends request, retrying within ctx as long as it may help.
+	// The same request, sent again within the provider's memory (23 hours is
+	// safe at Stripe), gives the same intent. resend says that it may have been
+	// sent before: then only an acceptance speaks for the original, and a
+	// refusal of the copy is unknown.
+	CreateIntent(ctx context.Context, request IntentRequest, resend bool) (Intent, error)
+
+	// Intent reads an intent. None: fault.NotFound.
+	Intent(ctx context.Context, id string) (Intent, error)
+
+	// Intents reads every intent created from from to to (inclusive, to the
+	// second), newest first. It sees an intent as soon as it exists.
+	Intents(ctx context.Context, from, to time.Time) iter.Seq2[Intent, error]
+
+	// Events reads every event created since, newest first.
+	Events(ctx context.Context, since time.Time) iter.Seq2[Event, error]
+}
+
+// IntentRequest is a request to the provider, kept as it was first sent.
+type IntentRequest struct {
+	// IdempotencyKey is the provider's key, made of our payment id.
+	IdempotencyKey string
+	// Params are the exact parameters, in the adapter's own form.
+	Params string
+}
+
+// Intent is the provider's side of a payment.
+type Intent struct {
+	// ID is the provider's: "pi_…" at Stripe.
+	ID string
+	// ClientSecret lets a customer's browser pay. It is never logged.
+	ClientSecret string
+	Amount       money.Amount
+	// Status is the provider's status in our terms.
+	Status payment.Status
+	// PaymentID is our payment id as the provider remembers it, uuid.Nil if it
+	// does not.
+	PaymentID uuid.UUID
+	CreatedAt time.Time
+}
+
+// Webhooks reads the provider's signed events.
+type Webhooks interface {
+	// Verify checks that payload was signed with one of our secrets within the
+	// tolerance, in the past or the future. If not: fault.Unauthenticated.
+	Verify(payload []byte, signature string) error
+
+	// Parse reads an event, signed or stored. A payload that is no event is
+	// fault.Invalid.
+	Parse(payload []byte) (Event, error)
+}

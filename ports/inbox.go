@@ -1,0 +1,128 @@
+package ports
+
+import (
+	"context"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/marketflow/marketflow/domain/money"
+	"github.com/marketflow/marketflow/domain/payment"
+)
+
+// Inbox keeps the provider's events and what they did. An event is either
+// wholly stored and applied or not there at all, so that the provider's
+// retry is the repair.
+//
+// An unreachable or overloaded database is fault.Unavailable.
+type Inbox interface {
+	// Apply stores e and applies it in one commit. Repeating it is harmless:
+	// an event that is stored already is EventDuplicate and changes nothing,
+	// except that a parked one is tried again.
+	//
+	// Where the payment has no row yet but a claim that e names is open,
+	// nothing is stored and the outcome is EventUnclaimed: the caller
+	// completes the claim with CompleteAndApply. (An event that changes nothing
+	// leaves a claim alone that somebody is working on.)
+	Apply(ctx context.Context, e Event) (Applied, error)
+
+	// CompleteAndApply is Claims.Complete and Apply in one commit.
+	CompleteAndApply(ctx context.Context, c Completion, e Event) (Completed, Applied, error)
+
+	// Ripe returns up to limit parked events whose payment has appeared,
+	// oldest first.
+	Ripe(ctx context.Context, limit int) ([]StoredEvent, error)
+
+	// RipeFor returns the parked events of one intent.
+	RipeFor(ctx context.Context, intentID string) ([]StoredEvent, error)
+
+	// Event returns a stored event. None: fault.NotFound.
+	Event(ctx context.Context, id string) (StoredEvent, error)
+
+	// Events lists stored events, newest first, up to limit.
+	Events(ctx context.Context, filter EventFilter, limit int) ([]StoredEvent, error)
+}
+
+// Event is a provider's event, as far as the core reads it.
+type Event struct {
+	// ID is the provider's, or "sha256:…" of the body where it has none.
+	ID   string
+	Type string
+	// CreatedAt is the provider's time, to the second; zero if it has none.
+	// It never orders events.
+	CreatedAt time.Time
+	// ObjectID is the id of the object that the event is about.
+	ObjectID string
+	// About tells whether the object is a payment of the kind that we keep.
+	About bool
+	// Intent is the object where About; Intent.Amount is zero and
+	// Intent.PaymentID is uuid.Nil where the event does not tell.
+	Intent Intent
+	// Change is the status that the event asks for; empty where it only
+	// confirms what is there.
+	Change payment.Status
+	// Raw is the body as it was signed.
+	Raw []byte
+}
+
+// EventOutcome is what became of an event.
+type EventOutcome string
+
+// The outcomes. All but EventDuplicate and EventUnclaimed are stored.
+const (
+	// EventApplied: the payment's status changed.
+	EventApplied EventOutcome = "applied"
+	// EventStale: the payment was there already, or further.
+	EventStale EventOutcome = "stale"
+	// EventIgnored: of a type that we do not use.
+	EventIgnored EventOutcome = "ignored"
+	// EventParked: its payment is unknown, or it contradicts the payment.
+	EventParked EventOutcome = "parked"
+	// EventDuplicate: it was stored before.
+	EventDuplicate EventOutcome = "duplicate"
+	// EventUnclaimed: nothing is stored; an open claim has to be completed.
+	EventUnclaimed EventOutcome = "unclaimed"
+)
+
+// ParkReason is why an event is parked.
+type ParkReason string
+
+// The reasons.
+const (
+	// ParkedUnknown: there is no payment for its intent yet.
+	ParkedUnknown ParkReason = "unknown_payment"
+	// ParkedContradiction: its amount, currency or intent contradicts our books.
+	ParkedContradiction ParkReason = "contradiction"
+)
+
+// Applied is what Apply did.
+type Applied struct {
+	Outcome EventOutcome
+	// Reason is there when Outcome is EventParked.
+	Reason ParkReason
+	// PaymentID is uuid.Nil where no payment is known.
+	PaymentID uuid.UUID
+	// From and Amount are there when Outcome is EventApplied.
+	From   payment.Status
+	Amount money.Amount
+	// Origin is the request that created the payment, where it is known.
+	Origin Origin
+}
+
+// StoredEvent is an event in the inbox.
+type StoredEvent struct {
+	ID          string
+	Type        string
+	ObjectID    string
+	Outcome     EventOutcome
+	Reason      ParkReason
+	Raw         []byte
+	CreatedAt   time.Time
+	ReceivedAt  time.Time
+	ProcessedAt time.Time
+}
+
+// EventFilter narrows a list of events; its zero value does not.
+type EventFilter struct {
+	Outcome EventOutcome
+}
