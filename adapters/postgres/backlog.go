@@ -1,0 +1,31 @@
+package postgres
+
+import (
+	"context"
+	"time"
+
+	"github.com/marketflow/marketflow/adapters/postgres/internal/sqlc"
+	"github.com/marketflow/marketflow/ports"
+)
+
+// Backlog implements ports.Backlog.
+func (s *Store) Backlog(ctx context.Context) (ports.BacklogStats, error) {
+	row, err := query(ctx, s, "counting the backlog", func(ctx context.Context, q *sqlc.Queries) (sqlc.GetBacklogRow, error) {
+		return q.GetBacklog(ctx)
+	})
+	if err != nil {
+		return ports.BacklogStats{}, err
+	}
+
+	return ports.BacklogStats{
+		Claims: map[ports.ClaimState]int64{
+			ports.ClaimPending:        row.Pending,
+			ports.ClaimNeedsAttention: row.NeedsAttention,
+		},
+		OldestUnfinished: seconds(row.OldestSeconds),
+		Parked:           row.Parked,
+		OldestParked:     seconds(row.OldestParkedSeconds),
+	}, nil
+}
+
+func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }

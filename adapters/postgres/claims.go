@@ -1,0 +1,240 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/marketflow/marketflow/adapters/postgres/internal/sqlc"
+	"github.com/marketflow/marketflow/domain/fault"
+	"github.com/marketflow/marketflow/domain/payment"
+	"github.com/marketflow/marketflow/ports"
+)
+
+// maxLastError bounds what is kept of an error, in bytes.
+const maxLastError = 500
+
+// Claim implements ports.Claims.
+func (s *Store) Claim(ctx context.Context, c ports.NewClaim) (ports.Claim, error) {
+	fingerprint := c.Order.Fingerprint()
+	params := sqlc.ClaimPaymentParams{
+		IdempotencyKey:  keyToDB(c.Key),
+		PaymentID:       c.PaymentID,
+		Fingerprint:     fingerprint[:],
+		Amount:          amountToDB(c.Order.Amount),
+		Currency:        c.Order.Amount.Currency().Code(),
+		Metadata:        metadataToDB(c.Order.Metadata),
+		StripeKey:       c.Request.IdempotencyKey,
+		StripeParams:    c.Request.Params,
+		LeaseToken:      optionalID(c.Lease.Token),
+		Lease:           interval(c.Lease.For),
+		OriginRequestID: c.Origin.RequestID,
+		OriginTrace:     c.Origin.TraceParent,
+	}
+
+	var claim ports.Claim
+
+	err := s.run(ctx, "claiming a payment", func(ctx context.Context, conn *pgxpool.Conn) error {
+		// Each empty answer means that somebody else has just written the key:
+		// the next statement sees it.
+		for range tries {
+			rows, err := sqlc.New(conn).ClaimPayment(ctx, params)
+			if err != nil || len(rows) == 0 {
+				if err != nil {
+					return err
+				}
+
+				continue
+			}
+
+			claim, err = claimFromDB(rows[0].PaymentRequest, rows[0].AgeSeconds, c.Lease.Token)
+
+			return err
+		}
+
+		return errors.New("the key is contended")
+	})
+
+	return claim, err
+}
+
+// FindClaim implements ports.Claims.
+func (s *Store) FindClaim(ctx context.Context, key payment.Key) (ports.Claim, error) {
+	row, err := query(ctx, s, "finding a claim", func(ctx context.Context, q *sqlc.Queries) (sqlc.FindClaimByKeyRow, error) {
+		return q.FindClaimByKey(ctx, string(key))
+	})
+	if errors.Is(err, pgx.ErrNoRows) {
+		return ports.Claim{}, errNotFound("idempotency key")
+	}
+
+	if err != nil {
+		return ports.Claim{}, err
+	}
+
+	return claimFromDB(row.PaymentRequest, row.AgeSeconds, uuid.Nil)
+}
+
+// ClaimByPayment implements ports.Claims.
+func (s *Store) ClaimByPayment(ctx context.Context, id uuid.UUID) (ports.Claim, error) {
+	row, err := query(ctx, s, "reading a claim", func(ctx context.Context, q *sqlc.Queries) (sqlc.FindClaimByPaymentRow, error) {
+		return q.FindClaimByPayment(ctx, id)
+	})
+	if errors.Is(err, pgx.ErrNoRows) {
+		return ports.Claim{}, errNotFound("claim")
+	}
+
+	if err != nil {
+		return ports.Claim{}, err
+	}
+
+	return claimFromDB(row.PaymentRequest, row.AgeSeconds, uuid.Nil)
+}
+
+// TakeUnfinished implements ports.Claims.
+func (s *Store) TakeUnfinished(ctx context.Context, limit int, lease ports.Lease) ([]ports.Claim, error) {
+	rows, err := query(ctx, s, "taking unfinished claims",
+		func(ctx context.Context, q *sqlc.Queries) ([]sqlc.TakeUnfinishedClaimsRow, error) {
+			return q.TakeUnfinishedClaims(ctx, sqlc.TakeUnfinishedClaimsParams{
+				LeaseToken: optionalID(lease.Token),
+				Lease:      interval(lease.For),
+				MaxRows:    int32(limit), //nolint:gosec // a small constant
+			})
+		})
+	if err != nil {
+		return nil, err
+	}
+
+	claims := make([]ports.Claim, 0, len(rows))
+
+	for _, row := range rows {
+		claim, err := claimFromDB(row.PaymentRequest, row.AgeSeconds, lease.Token)
+		if err != nil {
+			return nil, err
+		}
+
+		claims = append(claims, claim)
+	}
+
+	return claims, nil
+}
+
+// Complete implements ports.Claims.
+func (s *Store) Complete(ctx context.Context, c ports.Completion) (ports.Completed, error) {
+	row, err := query(ctx, s, "completing a payment", func(ctx context.Context, q *sqlc.Queries) (sqlc.CompletePaymentRow, error) {
+		return complete(ctx, q, c)
+	})
+	if err != nil {
+		return ports.Completed{}, err
+	}
+
+	return s.completed(ctx, row, c)
+}
+
+// complete is the statement alone, for use inside a transaction too.
+func complete(ctx context.Context, q *sqlc.Queries, c ports.Completion) (sqlc.CompletePaymentRow, error) {
+	p := c.Payment
+	params := sqlc.CompletePaymentParams{
+		PaymentID:      p.ID,
+		IntentID:       p.IntentID,
+		IdempotencyKey: keyToDB(p.Key),
+		Amount:         amountToDB(p.Amount),
+		Currency:       p.Amount.Currency().Code(),
+		Status:         string(p.Status),
+		Metadata:       metadataToDB(p.Metadata),
+		CreatedAt:      p.CreatedAt,
+		Cause:          c.Cause,
+	}
+
+	if c.Response != nil {
+		params.ResponseStatus = new(int16(c.Response.Status)) //nolint:gosec // an HTTP status
+		params.ResponseBody = c.Response.Body
+	}
+
+	row, err := q.CompletePayment(ctx, params)
+	if err != nil {
+		return row, fmt.Errorf("payment %s, intent %s: %w", p.ID, p.IntentID, err)
+	}
+
+	if row.Contradicts {
+		return row, fmt.Errorf("payment %s has another intent than %s: %w", p.ID, p.IntentID, ports.ErrContradiction)
+	}
+
+	return row, nil
+}
+
+// completed reads what stands after a completion. Only one that came second
+// has to ask.
+func (s *Store) completed(ctx context.Context, row sqlc.CompletePaymentRow, c ports.Completion) (ports.Completed, error) {
+	done := ports.Completed{Created: row.Created, Parked: row.Parked}
+
+	if row.Frozen {
+		done.Claim = ports.Claim{
+			PaymentID: c.Payment.ID,
+			Key:       c.Payment.Key,
+			Order:     payment.Order{Amount: c.Payment.Amount, Metadata: c.Payment.Metadata},
+			State:     ports.ClaimCompleted,
+			Response:  *c.Response,
+			CreatedAt: c.Payment.CreatedAt,
+		}
+		done.Claim.Fingerprint = done.Claim.Order.Fingerprint()
+
+		return done, nil
+	}
+
+	claim, err := s.ClaimByPayment(ctx, c.Payment.ID)
+	if err != nil {
+		return ports.Completed{}, err
+	}
+
+	done.Claim = claim
+
+	return done, nil
+}
+
+// Refuse implements ports.Claims.
+func (s *Store) Refuse(ctx context.Context, id uuid.UUID, response ports.FrozenResponse) (ports.Claim, error) {
+	_, err := query(ctx, s, "refusing a payment", func(ctx context.Context, q *sqlc.Queries) (int64, error) {
+		return q.RefuseClaim(ctx, sqlc.RefuseClaimParams{
+			PaymentID:      id,
+			ResponseStatus: int16(response.Status), //nolint:gosec // an HTTP status
+			ResponseBody:   response.Body,
+		})
+	})
+	if err != nil {
+		return ports.Claim{}, err
+	}
+
+	return s.ClaimByPayment(ctx, id)
+}
+
+// Release implements ports.Claims.
+func (s *Store) Release(ctx context.Context, c ports.Claim, retryIn time.Duration, cause error) error {
+	_, err := query(ctx, s, "releasing a claim", func(ctx context.Context, q *sqlc.Queries) (struct{}, error) {
+		return struct{}{}, q.ReleaseClaim(ctx, sqlc.ReleaseClaimParams{
+			PaymentID:  c.PaymentID,
+			LeaseToken: c.Lease,
+			RetryIn:    interval(retryIn),
+			LastError:  shortError(cause),
+		})
+	})
+
+	return err
+}
+
+// GiveUp implements ports.Claims.
+func (s *Store) GiveUp(ctx context.Context, id uuid.UUID, cause error) error {
+	_, err := query(ctx, s, "giving up on a claim", func(ctx context.Context, q *sqlc.Queries) (struct{}, error) {
+		return struct{}{}, q.GiveUpClaim(ctx, sqlc.GiveUpClaimParams{PaymentID: id, LastError: shortError(cause)})
+	})
+
+	return err
+}
+
+func shortError(err error) string {
+	return fault.Shorten(err.Error(), maxLastError)
+}

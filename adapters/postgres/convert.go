@@ -1,0 +1,220 @@
+package postgres
+
+import (
+	"encoding/json"
+	"fmt"
+	"math/big"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgtype"
+
+	"github.com/marketflow/marketflow/adapters/postgres/internal/sqlc"
+	"github.com/marketflow/marketflow/domain/money"
+	"github.com/marketflow/marketflow/domain/payment"
+	"github.com/marketflow/marketflow/ports"
+)
+
+func paymentFromDB(row sqlc.Payment) (payment.Payment, error) {
+	amount, err := amountFromDB(row.Amount, row.Currency)
+	if err != nil {
+		return payment.Payment{}, fmt.Errorf("payment %s: %w", row.ID, err)
+	}
+
+	metadata, err := metadataFromDB(row.Metadata)
+	if err != nil {
+		return payment.Payment{}, fmt.Errorf("payment %s: %w", row.ID, err)
+	}
+
+	return payment.Payment{
+		ID:        row.ID,
+		IntentID:  row.StripePaymentIntentID,
+		Key:       payment.Key(deref(row.IdempotencyKey)),
+		Amount:    amount,
+		Metadata:  metadata,
+		Status:    payment.Status(row.Status),
+		CreatedAt: row.CreatedAt.UTC(),
+		UpdatedAt: row.UpdatedAt.UTC(),
+	}, nil
+}
+
+// claimFromDB reads a claim; token is the reader's, uuid.Nil for one that does
+// not want to hold it.
+func claimFromDB(row sqlc.PaymentRequest, ageSeconds float64, token uuid.UUID) (ports.Claim, error) {
+	amount, err := amountFromDB(row.Amount, row.Currency)
+	if err != nil {
+		return ports.Claim{}, fmt.Errorf("claim %s: %w", row.PaymentID, err)
+	}
+
+	metadata, err := metadataFromDB(row.Metadata)
+	if err != nil {
+		return ports.Claim{}, fmt.Errorf("claim %s: %w", row.PaymentID, err)
+	}
+
+	claim := ports.Claim{
+		PaymentID:   row.PaymentID,
+		Key:         payment.Key(deref(row.IdempotencyKey)),
+		Order:       payment.Order{Amount: amount, Metadata: metadata},
+		Fingerprint: payment.Fingerprint(row.Fingerprint),
+		Request:     ports.IntentRequest{IdempotencyKey: row.StripeKey, Params: row.StripeParams},
+		Origin:      ports.Origin{RequestID: row.OriginRequestID, TraceParent: row.OriginTrace},
+		State:       ports.ClaimState(row.State),
+		Attempts:    int(row.Attempts),
+		Age:         seconds(ageSeconds),
+		Response:    ports.FrozenResponse{Status: int(deref(row.ResponseStatus)), Body: row.ResponseBody},
+		CreatedAt:   row.CreatedAt.UTC(),
+	}
+
+	if claim.State == ports.ClaimPending && row.LeaseToken.Valid && row.LeaseToken.UUID == token {
+		claim.Lease = token
+	}
+
+	return claim, nil
+}
+
+func eventFromDB(row sqlc.StripeEvent) ports.StoredEvent {
+	return ports.StoredEvent{
+		ID:          row.ID,
+		Type:        row.Type,
+		ObjectID:    row.ObjectID,
+		Outcome:     ports.EventOutcome(row.Outcome),
+		Reason:      ports.ParkReason(deref(row.ParkedReason)),
+		Raw:         row.Payload,
+		CreatedAt:   deref(row.CreatedAt).UTC(),
+		ReceivedAt:  row.ReceivedAt.UTC(),
+		ProcessedAt: row.ProcessedAt.UTC(),
+	}
+}
+
+func eventsFromDB(rows []sqlc.StripeEvent) []ports.StoredEvent {
+	events := make([]ports.StoredEvent, 0, len(rows))
+	for _, row := range rows {
+		events = append(events, eventFromDB(row))
+	}
+
+	return events
+}
+
+// amountToDB: DECIMAL in major units is minor × 10^-exponent.
+func amountToDB(a money.Amount) pgtype.Numeric {
+	if a.IsZero() {
+		return pgtype.Numeric{}
+	}
+
+	return pgtype.Numeric{
+		Int:   big.NewInt(a.Minor()),
+		Exp:   int32(-a.Currency().Exponent()), //nolint:gosec // 0 to 3
+		Valid: true,
+	}
+}
+
+func amountFromDB(n pgtype.Numeric, code string) (money.Amount, error) {
+	currency, err := money.ParseCurrency(code)
+	if err != nil {
+		return money.Amount{}, fmt.Errorf("stored currency: %w", err)
+	}
+
+	minor, err := minorUnits(n, currency.Exponent())
+	if err != nil {
+		return money.Amount{}, err
+	}
+
+	amount, err := money.New(minor, currency)
+	if err != nil {
+		return money.Amount{}, fmt.Errorf("stored amount: %w", err)
+	}
+
+	return amount, nil
+}
+
+func minorUnits(n pgtype.Numeric, exponent int) (int64, error) {
+	const most = 18 // decimal digits that fit an int64
+
+	shift := int(n.Exp) + exponent
+	if !n.Valid || n.NaN || n.InfinityModifier != pgtype.Finite || shift > most || shift < -most {
+		return 0, fmt.Errorf("stored amount is no number of minor units: %v", n)
+	}
+
+	power := new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(max(shift, -shift))), nil)
+	value, rest := new(big.Int), new(big.Int)
+
+	if shift >= 0 {
+		value.Mul(n.Int, power)
+	} else {
+		value.QuoRem(n.Int, power, rest)
+	}
+
+	if rest.Sign() != 0 || !value.IsInt64() {
+		return 0, fmt.Errorf("stored amount is no number of minor units: %v", n)
+	}
+
+	return value.Int64(), nil
+}
+
+// metadataToDB keeps the difference between none (NULL) and an empty object.
+func metadataToDB(m payment.Metadata) []byte {
+	if m == nil {
+		return nil
+	}
+
+	form, err := json.Marshal(m)
+	if err != nil {
+		panic(err) // a map of strings has a JSON form
+	}
+
+	return form
+}
+
+func metadataFromDB(form []byte) (payment.Metadata, error) {
+	if form == nil {
+		return nil, nil
+	}
+
+	var m payment.Metadata
+	if err := json.Unmarshal(form, &m); err != nil {
+		return nil, fmt.Errorf("stored metadata: %w", err)
+	}
+
+	return m, nil
+}
+
+func interval(d time.Duration) pgtype.Interval {
+	return pgtype.Interval{Microseconds: d.Microseconds(), Valid: true}
+}
+
+func statusesToDB(statuses []payment.Status) []string {
+	texts := make([]string, 0, len(statuses))
+	for _, s := range statuses {
+		texts = append(texts, string(s))
+	}
+
+	return texts
+}
+
+func keyToDB(k payment.Key) *string {
+	if k == "" {
+		return nil
+	}
+
+	return new(string(k))
+}
+
+func optional[T comparable](v T) *T {
+	if v == *new(T) {
+		return nil
+	}
+
+	return &v
+}
+
+func optionalID(id uuid.UUID) uuid.NullUUID {
+	return uuid.NullUUID{UUID: id, Valid: id != uuid.Nil}
+}
+
+func deref[T any](p *T) T {
+	if p == nil {
+		return *new(T)
+	}
+
+	return *p
+}

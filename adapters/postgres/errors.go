@@ -1,0 +1,101 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgerrcode"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/marketflow/marketflow/domain/fault"
+	"github.com/marketflow/marketflow/ports"
+)
+
+// retryAfter is what a client is told to wait when the database is away.
+const retryAfter = 2 * time.Second
+
+// acquireError: there was no connection to be had.
+type acquireError struct{ error }
+
+func (e *acquireError) Unwrap() error { return e.error }
+
+// translate turns an error of the driver into one of the house, once, here.
+func translate(doing string, err error) error {
+	var pg *pgconn.PgError
+
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, pgx.ErrNoRows), errors.Is(err, ports.ErrContradiction):
+		return fmt.Errorf("%s: %w", doing, err)
+	case errors.As(err, &pg) && pg.Code == pgerrcode.UniqueViolation && isPaymentsKey(pg.ConstraintName):
+		return fmt.Errorf("%s: %w: %w", doing, ports.ErrContradiction, err)
+	case unreachable(err), repeatable(err):
+		return fault.Wrap(fault.Unavailable, fmt.Errorf("%s: %w", doing, err),
+			"The database cannot be reached. Try again.").After(retryAfter)
+	default:
+		return fmt.Errorf("%s: %w", doing, err)
+	}
+}
+
+// isPaymentsKey: a payment's intent and key are each of one payment alone.
+func isPaymentsKey(constraint string) bool {
+	return constraint == "payments_stripe_payment_intent_id_key" || constraint == "payments_idempotency_key_key"
+}
+
+// repeatable: the same operation may succeed now. After a lost connection
+// nobody knows whether it was committed, which is why operations are written
+// so that repeating them is harmless.
+func repeatable(err error) bool {
+	var (
+		pg       *pgconn.PgError
+		network  net.Error
+		acquired *acquireError
+	)
+
+	switch {
+	case errors.As(err, &acquired):
+		return false // waited long enough already
+	case errors.As(err, &pg):
+		return pg.Code == pgerrcode.SerializationFailure || pg.Code == pgerrcode.DeadlockDetected ||
+			serverGoes(pg.Code)
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+		return false
+	case pgconn.SafeToRetry(err), errors.As(err, &network):
+		return true
+	default:
+		return isClosed(err)
+	}
+}
+
+// unreachable: the database is away or overloaded.
+func unreachable(err error) bool {
+	var (
+		acquired *acquireError
+		pg       *pgconn.PgError
+	)
+
+	return errors.As(err, &acquired) ||
+		errors.Is(err, context.DeadlineExceeded) ||
+		errors.As(err, &pg) && (serverGoes(pg.Code) || pgerrcode.IsInsufficientResources(pg.Code) ||
+			pg.Code == pgerrcode.QueryCanceled || pg.Code == pgerrcode.LockNotAvailable)
+}
+
+func serverGoes(code string) bool {
+	return code == pgerrcode.AdminShutdown || code == pgerrcode.CrashShutdown ||
+		code == pgerrcode.CannotConnectNow || pgerrcode.IsConnectionException(code)
+}
+
+// isClosed recognises a connection that went away under a statement; pgx has
+// no type for it.
+func isClosed(err error) bool {
+	text := err.Error()
+
+	return strings.Contains(text, "unexpected EOF") || strings.Contains(text, "conn closed") ||
+		strings.Contains(text, "closed network connection") || strings.Contains(text, "connection reset")
+}

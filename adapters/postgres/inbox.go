@@ -1,0 +1,148 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/marketflow/marketflow/adapters/postgres/internal/sqlc"
+	"github.com/marketflow/marketflow/domain/payment"
+	"github.com/marketflow/marketflow/ports"
+)
+
+// maxParkedPerIntent bounds how many parked events of one intent are read at
+// once. Stripe sends a handful.
+const maxParkedPerIntent = 100
+
+// Apply implements ports.Inbox.
+func (s *Store) Apply(ctx context.Context, e ports.Event) (ports.Applied, error) {
+	row, err := query(ctx, s, "applying an event", func(ctx context.Context, q *sqlc.Queries) (sqlc.ApplyEventRow, error) {
+		return q.ApplyEvent(ctx, eventToDB(e))
+	})
+	if err != nil {
+		return ports.Applied{}, fmt.Errorf("event %s: %w", e.ID, err)
+	}
+
+	return appliedFromDB(row)
+}
+
+// CompleteAndApply implements ports.Inbox.
+func (s *Store) CompleteAndApply(
+	ctx context.Context, c ports.Completion, e ports.Event,
+) (ports.Completed, ports.Applied, error) {
+	var (
+		done  sqlc.CompletePaymentRow
+		event sqlc.ApplyEventRow
+	)
+
+	err := s.run(ctx, "completing a payment by its event", func(ctx context.Context, conn *pgxpool.Conn) error {
+		return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+			var err error
+
+			q := sqlc.New(tx)
+			if done, err = complete(ctx, q, c); err != nil {
+				return err
+			}
+
+			event, err = q.ApplyEvent(ctx, eventToDB(e))
+
+			return err
+		})
+	})
+	if err != nil {
+		return ports.Completed{}, ports.Applied{}, fmt.Errorf("event %s: %w", e.ID, err)
+	}
+
+	applied, err := appliedFromDB(event)
+	if err != nil {
+		return ports.Completed{}, ports.Applied{}, err
+	}
+
+	completed, err := s.completed(ctx, done, c)
+
+	return completed, applied, err
+}
+
+// Ripe implements ports.Inbox.
+func (s *Store) Ripe(ctx context.Context, limit int) ([]ports.StoredEvent, error) {
+	return s.ripe(ctx, sqlc.ListRipeEventsParams{MaxRows: int32(limit)}) //nolint:gosec // a small constant
+}
+
+// RipeFor implements ports.Inbox.
+func (s *Store) RipeFor(ctx context.Context, intentID string) ([]ports.StoredEvent, error) {
+	return s.ripe(ctx, sqlc.ListRipeEventsParams{ObjectID: &intentID, MaxRows: maxParkedPerIntent})
+}
+
+func (s *Store) ripe(ctx context.Context, params sqlc.ListRipeEventsParams) ([]ports.StoredEvent, error) {
+	rows, err := query(ctx, s, "listing parked events", func(ctx context.Context, q *sqlc.Queries) ([]sqlc.StripeEvent, error) {
+		return q.ListRipeEvents(ctx, params)
+	})
+
+	return eventsFromDB(rows), err
+}
+
+// Event implements ports.Inbox.
+func (s *Store) Event(ctx context.Context, id string) (ports.StoredEvent, error) {
+	row, err := query(ctx, s, "reading an event", func(ctx context.Context, q *sqlc.Queries) (sqlc.StripeEvent, error) {
+		return q.GetEvent(ctx, id)
+	})
+	if errors.Is(err, pgx.ErrNoRows) {
+		return ports.StoredEvent{}, errNotFound("event")
+	}
+
+	return eventFromDB(row), err
+}
+
+// Events implements ports.Inbox.
+func (s *Store) Events(ctx context.Context, filter ports.EventFilter, limit int) ([]ports.StoredEvent, error) {
+	rows, err := query(ctx, s, "listing events", func(ctx context.Context, q *sqlc.Queries) ([]sqlc.StripeEvent, error) {
+		return q.ListEvents(ctx, sqlc.ListEventsParams{
+			Outcome: optional(string(filter.Outcome)),
+			MaxRows: int32(limit), //nolint:gosec // checked by the caller
+		})
+	})
+
+	return eventsFromDB(rows), err
+}
+
+func eventToDB(e ports.Event) sqlc.ApplyEventParams {
+	params := sqlc.ApplyEventParams{
+		ID:               e.ID,
+		Type:             e.Type,
+		ObjectID:         e.ObjectID,
+		About:            e.About,
+		ClaimedPaymentID: optionalID(e.Intent.PaymentID),
+		Amount:           amountToDB(e.Intent.Amount),
+		ToStatus:         string(e.Change),
+		FromStatuses:     statusesToDB(e.Change.Sources()),
+		Payload:          e.Raw,
+		CreatedAt:        optional(e.CreatedAt),
+	}
+	if !e.Intent.Amount.IsZero() {
+		params.Currency = new(e.Intent.Amount.Currency().Code())
+	}
+
+	return params
+}
+
+func appliedFromDB(row sqlc.ApplyEventRow) (ports.Applied, error) {
+	applied := ports.Applied{
+		Outcome:   ports.EventOutcome(row.Outcome),
+		Reason:    ports.ParkReason(row.ParkedReason),
+		PaymentID: row.PaymentID,
+		From:      payment.Status(row.FromStatus),
+		Origin:    ports.Origin{TraceParent: row.OriginTrace},
+	}
+
+	if applied.Outcome != ports.EventApplied {
+		return applied, nil
+	}
+
+	var err error
+	applied.Amount, err = amountFromDB(row.Amount, row.Currency)
+
+	return applied, err
+}

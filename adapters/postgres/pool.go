@@ -1,0 +1,72 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/exaring/otelpgx"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"go.opentelemetry.io/otel/trace"
+)
+
+// PoolConfig says how to reach the database.
+type PoolConfig struct {
+	// URL is postgres://…, or a keyword/value string, as libpq reads them.
+	URL string
+	// MaxConns is the most connections that are open at once.
+	MaxConns int32
+	// Tracer makes a span of each statement; nil for none.
+	Tracer trace.TracerProvider
+}
+
+// NewPool opens a pool. It does not connect yet.
+func NewPool(ctx context.Context, c PoolConfig) (*pgxpool.Pool, error) {
+	config, err := pgxpool.ParseConfig(c.URL)
+	if err != nil {
+		return nil, fmt.Errorf("reading DATABASE_URL: %w", err)
+	}
+
+	config.MaxConns = c.MaxConns
+	config.MinIdleConns = min(2, c.MaxConns)
+	config.MaxConnLifetime = time.Hour
+	config.MaxConnLifetimeJitter = 5 * time.Minute
+	config.MaxConnIdleTime = 10 * time.Minute
+	config.ConnConfig.ConnectTimeout = 2 * time.Second
+
+	params := config.ConnConfig.RuntimeParams
+	if params["application_name"] == "" {
+		params["application_name"] = "marketflow"
+	}
+	// A process that is stopped inside a transaction must not hold its locks.
+	params["idle_in_transaction_session_timeout"] = "10s"
+
+	if c.Tracer != nil {
+		config.ConnConfig.Tracer = otelpgx.NewTracer(
+			otelpgx.WithTracerProvider(c.Tracer),
+			otelpgx.WithSpanNameFunc(statementName),
+			otelpgx.WithDisableConnectionDetailsInAttributes(),
+		)
+	}
+
+	pool, err := pgxpool.NewWithConfig(ctx, config)
+	if err != nil {
+		return nil, fmt.Errorf("opening the pool: %w", err)
+	}
+
+	return pool, nil
+}
+
+// statementName is the name that sqlc's comment gives a statement, or its first
+// word.
+func statementName(sql string) string {
+	rest, named := strings.CutPrefix(sql, "-- name: ")
+	word, _, _ := strings.Cut(strings.TrimSpace(rest), " ")
+
+	if !named {
+		return strings.ToUpper(word)
+	}
+
+	return word
+}

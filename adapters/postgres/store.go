@@ -1,0 +1,117 @@
+// Package postgres keeps payments, claims and events in PostgreSQL. It
+// implements the store ports over sqlc's code, which is sealed in internal/sqlc.
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/marketflow/marketflow/adapters/postgres/internal/sqlc"
+	"github.com/marketflow/marketflow/domain/fault"
+	"github.com/marketflow/marketflow/ports"
+)
+
+// Bounds on one operation.
+const (
+	// acquireTimeout: a pool that is exhausted for longer answers 503.
+	acquireTimeout = 500 * time.Millisecond
+	// operationTimeout bounds one statement or short transaction.
+	operationTimeout = 3 * time.Second
+	// tries: every operation may be repeated, so a lost connection, a
+	// serialization failure or a deadlock is tried again at once.
+	tries = 3
+)
+
+// Store implements ports.Claims, ports.Payments, ports.Inbox and ports.Backlog.
+type Store struct{ pool *pgxpool.Pool }
+
+var (
+	_ ports.Claims   = (*Store)(nil)
+	_ ports.Payments = (*Store)(nil)
+	_ ports.Inbox    = (*Store)(nil)
+	_ ports.Backlog  = (*Store)(nil)
+)
+
+// NewStore returns a store over a migrated database.
+func NewStore(pool *pgxpool.Pool) *Store { return &Store{pool: pool} }
+
+// Ping tells whether the database answers within the context.
+func (s *Store) Ping(ctx context.Context) error {
+	if err := s.pool.Ping(ctx); err != nil {
+		return fmt.Errorf("pinging PostgreSQL: %w", err)
+	}
+
+	return nil
+}
+
+// run does one operation on a connection of its own. A client that hangs up
+// does not interrupt it: cancelling a statement costs the connection, and all
+// of ours are short. fn must be safe to repeat.
+func (s *Store) run(ctx context.Context, doing string, fn func(context.Context, *pgxpool.Conn) error) error {
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("%s: %w", doing, err)
+	}
+
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), operationTimeout)
+	defer cancel()
+
+	once := func() (struct{}, error) {
+		err := s.onConnection(ctx, fn)
+		if err != nil && !repeatable(err) {
+			err = backoff.Permanent(err)
+		}
+
+		return struct{}{}, err
+	}
+
+	pause := backoff.NewExponentialBackOff()
+	pause.InitialInterval = 20 * time.Millisecond
+
+	_, err := backoff.Retry(ctx, once, backoff.WithBackOff(pause), backoff.WithMaxTries(tries))
+
+	var permanent *backoff.PermanentError
+	if errors.As(err, &permanent) {
+		err = permanent.Err
+	}
+
+	return translate(doing, err)
+}
+
+func (s *Store) onConnection(ctx context.Context, fn func(context.Context, *pgxpool.Conn) error) error {
+	waiting, cancel := context.WithTimeout(ctx, acquireTimeout)
+	defer cancel()
+
+	conn, err := s.pool.Acquire(waiting)
+	if err != nil {
+		return &acquireError{err}
+	}
+	defer conn.Release()
+
+	return fn(ctx, conn)
+}
+
+// query runs one sqlc query through run.
+func query[T any](
+	ctx context.Context, s *Store, doing string, q func(context.Context, *sqlc.Queries) (T, error),
+) (T, error) {
+	var result T
+
+	err := s.run(ctx, doing, func(ctx context.Context, conn *pgxpool.Conn) error {
+		var err error
+		result, err = q(ctx, sqlc.New(conn))
+
+		return err
+	})
+
+	return result, err
+}
+
+// errNotFound is what a read answers when there is nothing.
+func errNotFound(what string) error {
+	return fault.Newf(fault.NotFound, "There is no such %s.", what)
+}

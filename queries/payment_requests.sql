@@ -1,0 +1,141 @@
+-- name: ClaimPayment :many
+-- One row: the claim that was written, taken over or found, as it is now.
+-- No row: another transaction wrote the key after this statement's snapshot;
+-- ask again.
+WITH existing AS (
+    SELECT r.*
+    FROM payment_requests r
+    WHERE r.idempotency_key = sqlc.narg(idempotency_key)
+       OR r.payment_id = @payment_id
+), inserted AS (
+    INSERT INTO payment_requests (
+        payment_id, idempotency_key, fingerprint, amount, currency, metadata, stripe_key, stripe_params,
+        lease_token, leased_until, retry_at, origin_request_id, origin_trace
+    )
+    SELECT
+        @payment_id, sqlc.narg(idempotency_key), @fingerprint, @amount, @currency, sqlc.narg(metadata),
+        @stripe_key, @stripe_params,
+        @lease_token, now() + @lease::interval, now() + @lease::interval, @origin_request_id, @origin_trace
+    WHERE NOT EXISTS (SELECT FROM existing)
+    ON CONFLICT DO NOTHING
+    RETURNING *
+), taken_over AS (
+    UPDATE payment_requests r
+    SET lease_token  = @lease_token,
+        leased_until = now() + @lease::interval,
+        retry_at     = now() + @lease::interval,
+        attempts     = r.attempts + 1,
+        updated_at   = now()
+    FROM existing
+    WHERE r.payment_id = existing.payment_id
+      AND r.state = 'pending'
+      AND r.leased_until <= now()
+      AND r.fingerprint = @fingerprint
+    RETURNING r.*
+)
+SELECT sqlc.embed(payment_requests), EXTRACT(EPOCH FROM now() - payment_requests.created_at)::float8 AS age_seconds
+FROM (
+    SELECT * FROM inserted
+    UNION ALL
+    SELECT * FROM taken_over
+    UNION ALL
+    SELECT * FROM existing WHERE NOT EXISTS (SELECT FROM taken_over)
+) AS payment_requests;
+
+-- name: FindClaimByKey :one
+SELECT sqlc.embed(payment_requests), EXTRACT(EPOCH FROM now() - payment_requests.created_at)::float8 AS age_seconds
+FROM payment_requests
+WHERE idempotency_key = @idempotency_key::text;
+
+-- name: FindClaimByPayment :one
+SELECT sqlc.embed(payment_requests), EXTRACT(EPOCH FROM now() - payment_requests.created_at)::float8 AS age_seconds
+FROM payment_requests
+WHERE payment_id = @payment_id;
+
+-- name: TakeUnfinishedClaims :many
+UPDATE payment_requests
+SET lease_token  = @lease_token,
+    leased_until = now() + @lease::interval,
+    retry_at     = now() + @lease::interval,
+    attempts     = attempts + 1,
+    updated_at   = now()
+WHERE payment_id IN (
+    SELECT r.payment_id
+    FROM payment_requests r
+    WHERE r.state = 'pending'
+      AND r.retry_at <= now()
+      AND r.leased_until <= now()
+    ORDER BY r.retry_at
+    LIMIT @max_rows
+    FOR UPDATE SKIP LOCKED
+)
+RETURNING sqlc.embed(payment_requests), EXTRACT(EPOCH FROM now() - created_at)::float8 AS age_seconds;
+
+-- name: CompletePayment :one
+-- The payment's row, its first transition and the frozen response in one commit.
+-- A completion that comes second changes nothing. Where the payment's row holds
+-- another intent, nothing is changed and contradicts is true.
+WITH other AS (
+    SELECT FROM payments p
+    WHERE p.id = @payment_id AND p.stripe_payment_intent_id <> @intent_id
+), created AS (
+    INSERT INTO payments (
+        id, stripe_payment_intent_id, idempotency_key, amount, currency, status, metadata, created_at, updated_at
+    )
+    VALUES (
+        @payment_id, @intent_id, sqlc.narg(idempotency_key), @amount, @currency, @status, sqlc.narg(metadata),
+        @created_at, now()
+    )
+    ON CONFLICT (id) DO NOTHING
+    RETURNING id
+), history AS (
+    INSERT INTO payment_transitions (payment_id, to_status, cause)
+    SELECT created.id, @status, @cause FROM created
+), frozen AS (
+    UPDATE payment_requests r
+    SET state           = 'completed',
+        response_status = sqlc.narg(response_status),
+        response_body   = sqlc.narg(response_body),
+        lease_token     = NULL,
+        last_error      = NULL,
+        updated_at      = now()
+    WHERE r.payment_id = @payment_id
+      AND r.state IN ('pending', 'needs_attention')
+      AND sqlc.narg(response_body)::bytea IS NOT NULL
+      AND NOT EXISTS (SELECT FROM other)
+    RETURNING r.payment_id
+)
+SELECT EXISTS (SELECT FROM created)                                                          AS created,
+       EXISTS (SELECT FROM frozen)                                                           AS frozen,
+       EXISTS (SELECT FROM other)                                                            AS contradicts,
+       EXISTS (SELECT FROM stripe_events e WHERE e.object_id = @intent_id AND e.outcome = 'parked') AS parked;
+
+-- name: RefuseClaim :execrows
+UPDATE payment_requests
+SET state           = 'refused',
+    response_status = @response_status::smallint,
+    response_body   = @response_body::bytea,
+    lease_token     = NULL,
+    updated_at      = now()
+WHERE payment_id = @payment_id
+  AND state = 'pending';
+
+-- name: ReleaseClaim :exec
+UPDATE payment_requests
+SET lease_token  = NULL,
+    leased_until = now(),
+    retry_at     = now() + @retry_in::interval,
+    last_error   = @last_error::text,
+    updated_at   = now()
+WHERE payment_id = @payment_id
+  AND state = 'pending'
+  AND lease_token = @lease_token::uuid;
+
+-- name: GiveUpClaim :exec
+UPDATE payment_requests
+SET state        = 'needs_attention',
+    lease_token  = NULL,
+    last_error   = @last_error::text,
+    updated_at   = now()
+WHERE payment_id = @payment_id
+  AND state = 'pending';

@@ -1,0 +1,107 @@
+-- name: ApplyEvent :one
+-- Stores an event and applies it: one round trip, one commit.
+--
+-- target is locked first, so that its status is the latest committed one and
+-- the history's from_status is true. A duplicate finds the event stored; one
+-- that runs at the same time waits for the lock, finds the status moved, and
+-- its INSERT meets the other's row: no row comes back from stored.
+WITH target AS MATERIALIZED (
+    SELECT p.id, p.status, p.amount, p.currency,
+           COALESCE(p.amount <> sqlc.narg(amount)::numeric OR p.currency <> sqlc.narg(currency)::text, FALSE)
+               OR COALESCE(p.id <> sqlc.narg(claimed_payment_id)::uuid, FALSE) AS contradicts
+    FROM payments p
+    WHERE @about::boolean
+      AND p.stripe_payment_intent_id = @object_id
+    FOR UPDATE
+), seen AS (
+    SELECT FROM stripe_events e
+    WHERE e.id = @id AND e.outcome <> 'parked'
+), claim AS (
+    SELECT r.payment_id, r.state
+    FROM payment_requests r
+    WHERE r.payment_id = sqlc.narg(claimed_payment_id)::uuid
+      AND @about::boolean
+      AND NOT EXISTS (SELECT FROM target)
+), unclaimed AS (
+    SELECT claim.payment_id
+    FROM claim
+    WHERE NOT EXISTS (SELECT FROM seen)
+      AND NOT EXISTS (SELECT FROM payments p WHERE p.id = claim.payment_id)
+      AND EXISTS (
+          SELECT FROM payment_requests r
+          WHERE r.payment_id = claim.payment_id
+            AND (r.state = 'needs_attention'
+                 OR r.state = 'pending' AND (@to_status::text <> '' OR r.leased_until <= now()))
+      )
+), moved AS (
+    UPDATE payments p
+    SET status = @to_status, updated_at = now()
+    FROM target
+    WHERE p.id = target.id
+      AND target.status = ANY (@from_statuses::text[])
+      AND NOT target.contradicts
+      AND NOT EXISTS (SELECT FROM seen)
+    RETURNING p.id, target.status AS from_status
+), history AS (
+    INSERT INTO payment_transitions (payment_id, from_status, to_status, cause)
+    SELECT moved.id, moved.from_status, @to_status, @id FROM moved
+), verdict AS (
+    SELECT CASE
+               WHEN NOT @about::boolean THEN 'ignored'
+               WHEN EXISTS (SELECT FROM target WHERE target.contradicts) THEN 'parked'
+               WHEN EXISTS (SELECT FROM moved) THEN 'applied'
+               WHEN EXISTS (SELECT FROM target) THEN 'stale'
+               -- A claim that is finished without this intent: a second intent for one payment.
+               WHEN EXISTS (SELECT FROM claim WHERE claim.state IN ('completed', 'refused')) THEN 'parked'
+               WHEN @to_status::text <> '' THEN 'parked'
+               WHEN EXISTS (SELECT FROM claim) THEN 'stale'
+               ELSE 'ignored'
+           END AS outcome,
+           CASE
+               WHEN EXISTS (SELECT FROM target WHERE target.contradicts) THEN 'contradiction'
+               WHEN NOT @about::boolean OR EXISTS (SELECT FROM target) THEN NULL
+               WHEN EXISTS (SELECT FROM claim WHERE claim.state IN ('completed', 'refused')) THEN 'contradiction'
+               WHEN @to_status::text <> '' THEN 'unknown_payment'
+           END AS reason
+), stored AS (
+    INSERT INTO stripe_events (id, type, object_id, payload, outcome, parked_reason, created_at)
+    SELECT @id, @type, @object_id, @payload, verdict.outcome, verdict.reason, sqlc.narg(created_at)
+    FROM verdict
+    WHERE NOT EXISTS (SELECT FROM seen)
+      AND NOT EXISTS (SELECT FROM unclaimed)
+    ON CONFLICT (id) DO UPDATE
+        SET outcome = EXCLUDED.outcome, parked_reason = EXCLUDED.parked_reason, processed_at = now()
+        WHERE stripe_events.outcome = 'parked'
+    RETURNING outcome, parked_reason
+)
+SELECT (CASE
+            WHEN EXISTS (SELECT FROM unclaimed) THEN 'unclaimed'
+            ELSE COALESCE((SELECT stored.outcome FROM stored), 'duplicate')
+        END)::text                                                    AS outcome,
+       COALESCE((SELECT stored.parked_reason FROM stored), '')::text  AS parked_reason,
+       COALESCE((SELECT target.id FROM target), '00000000-0000-0000-0000-000000000000')::uuid AS payment_id,
+       COALESCE((SELECT moved.from_status FROM moved), '')::text      AS from_status,
+       COALESCE((SELECT target.currency FROM target), '')::text       AS currency,
+       (SELECT target.amount FROM target)::numeric                    AS amount,
+       COALESCE((SELECT r.origin_trace FROM payment_requests r, target WHERE r.payment_id = target.id), '')::text
+                                                                      AS origin_trace;
+
+-- name: ListRipeEvents :many
+-- Parked events whose payment has appeared since.
+SELECT e.*
+FROM stripe_events e
+JOIN payments p ON p.stripe_payment_intent_id = e.object_id
+WHERE e.outcome = 'parked'
+  AND e.parked_reason = 'unknown_payment'
+  AND (sqlc.narg(object_id)::text IS NULL OR e.object_id = sqlc.narg(object_id))
+ORDER BY e.received_at
+LIMIT @max_rows;
+
+-- name: GetEvent :one
+SELECT * FROM stripe_events WHERE id = @id;
+
+-- name: ListEvents :many
+SELECT * FROM stripe_events
+WHERE sqlc.narg(outcome)::text IS NULL OR outcome = sqlc.narg(outcome)
+ORDER BY received_at DESC
+LIMIT @max_rows;
