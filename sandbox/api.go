@@ -1,0 +1,323 @@
+package sandbox
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+)
+
+// maxBody is far above Stripe's largest honest request.
+const maxBody = 1 << 20
+
+// endpoint is one operation of the API.
+type endpoint func(*Sandbox, *request) (document, *refusal)
+
+// route is what an endpoint is found by: /v1/resource[/:id[/action]].
+type route struct {
+	method   string
+	resource string
+	hasID    bool
+	action   string
+}
+
+// routes is the sandbox's part of Stripe's API.
+//
+//nolint:gochecknoglobals // a table, never written
+var routes = map[route]endpoint{
+	{http.MethodPost, "payment_intents", false, ""}:       (*Sandbox).createPaymentIntent,
+	{http.MethodGet, "payment_intents", true, ""}:         (*Sandbox).getPaymentIntent,
+	{http.MethodPost, "payment_intents", true, "confirm"}: (*Sandbox).confirmPaymentIntent,
+	{http.MethodPost, "payment_intents", true, "cancel"}:  (*Sandbox).cancelPaymentIntent,
+}
+
+// request is one API request on its way through the sandbox.
+type request struct {
+	id             string
+	method         string
+	path           string
+	objectID       string
+	idempotencyKey string
+	baseURL        string
+	params         *params
+	expand         expansion
+
+	// pay is the payment the request has locked, changed whether it writes.
+	pay     *payment
+	changed bool
+	events  []*event
+	sandbox *Sandbox
+}
+
+// reply is what goes back to the client.
+type reply struct {
+	status      int
+	body        document
+	replayOf    string // the original request's id
+	shouldRetry string
+}
+
+func (s *Sandbox) serveAPI(w http.ResponseWriter, r *http.Request) {
+	rq, refusal := s.newRequest(r)
+
+	var answer reply
+	if refusal == nil {
+		answer = s.handle(rq, r)
+	} else {
+		answer = refuse(refusal)
+	}
+
+	s.write(w, r, rq, answer)
+}
+
+// newRequest reads a request's parameters from its query and its body.
+func (s *Sandbox) newRequest(r *http.Request) (*request, *refusal) {
+	rq := &request{
+		id: newRequestID(), method: r.Method, path: r.URL.Path, sandbox: s,
+		idempotencyKey: r.Header.Get("Idempotency-Key"), baseURL: s.baseURL(r),
+		params: newParams(&form{}),
+	}
+
+	text := r.URL.RawQuery
+
+	if r.Method == http.MethodPost || r.Method == http.MethodDelete {
+		body, refusal := readBody(r)
+		if refusal != nil {
+			return rq, refusal
+		}
+
+		if text != "" && body != "" {
+			text += "&"
+		}
+
+		text += body
+	}
+
+	parsed, refusal := parseForm(text)
+	if refusal != nil {
+		return rq, refusal
+	}
+
+	rq.params = newParams(parsed)
+
+	return rq, nil
+}
+
+func readBody(r *http.Request) (string, *refusal) {
+	body, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, maxBody))
+
+	var tooLarge *http.MaxBytesError
+
+	switch {
+	case errors.As(err, &tooLarge):
+		return "", &refusal{
+			status: http.StatusRequestEntityTooLarge, kind: typeInvalidRequest, message: "The request body is too large.",
+		}
+	case err != nil:
+		return "", invalid("The request body could not be read.", "", "")
+	case len(body) == 0:
+		return "", nil
+	}
+
+	media, _, _ := strings.Cut(r.Header.Get("Content-Type"), ";")
+	if media = strings.TrimSpace(media); media != "" && !strings.EqualFold(media, "application/x-www-form-urlencoded") {
+		return "", invalid("Invalid request (check that your POST content type is application/x-www-form-urlencoded). "+
+			"If you have any questions, we can help at https://support.stripe.com/.", "", "")
+	}
+
+	return string(body), nil
+}
+
+// handle takes a request through Stripe's layers: authentication, routing,
+// idempotency, execution.
+func (s *Sandbox) handle(rq *request, r *http.Request) reply {
+	if refusal := authenticate(r); refusal != nil {
+		return refuse(refusal)
+	}
+
+	run, refusal := rq.route()
+	if refusal != nil {
+		return refuse(refusal)
+	}
+
+	if rq.method != http.MethodPost || rq.idempotencyKey == "" {
+		return s.execute(rq, run, nil)
+	}
+
+	claimed, earlier, refusal := s.keys.claim(rq)
+
+	switch {
+	case refusal != nil:
+		return refuse(refusal)
+	case earlier != nil:
+		return reply{status: earlier.status, body: earlier.body, replayOf: earlier.requestID}
+	default:
+		return s.execute(rq, run, claimed)
+	}
+}
+
+// route finds the endpoint and the object's id in the path.
+func (rq *request) route() (endpoint, *refusal) {
+	rest := strings.Trim(strings.TrimPrefix(rq.path, "/v1/"), "/")
+	to := route{method: rq.method}
+
+	to.resource, rest, to.hasID = strings.Cut(rest, "/")
+	rq.objectID, to.action, _ = strings.Cut(rest, "/")
+
+	run, ok := routes[to]
+	if !ok {
+		return nil, &refusal{
+			status: http.StatusNotFound, kind: typeInvalidRequest,
+			message: "Unrecognized request URL (" + rq.method + ": " + rq.path + "). Please see https://stripe.com/docs " +
+				"or we can help at https://support.stripe.com/.",
+		}
+	}
+
+	return run, nil
+}
+
+// execute runs an endpoint, commits what it changed and lets go of its locks.
+// The key's record is nil where the request has none.
+func (s *Sandbox) execute(rq *request, run endpoint, record *idempotencyRecord) reply {
+	defer s.dispatch(rq)
+	defer rq.unlock()
+
+	body, refused := run(s, rq)
+
+	answer := reply{status: http.StatusOK, body: body}
+	if refused != nil {
+		answer = refuse(refused)
+	}
+
+	if record != nil {
+		s.remember(record, answer, refused == nil || refused.executed)
+	}
+
+	s.commit(rq)
+
+	return answer
+}
+
+// remember keeps the answer of a request that executed, and frees the key of
+// one that did not.
+func (s *Sandbox) remember(record *idempotencyRecord, answer reply, executed bool) {
+	if executed {
+		s.keys.finish(record, answer.status, answer.body)
+	} else {
+		s.keys.drop(record)
+	}
+}
+
+// commit enters a request's events into the books.
+func (s *Sandbox) commit(rq *request) {
+	for _, e := range rq.events {
+		s.webhooks.expect(e)
+		s.books.events.add(e.id, e.created, e)
+	}
+}
+
+// dispatch sends a request's events on their way, with no lock held.
+func (s *Sandbox) dispatch(rq *request) {
+	for _, e := range rq.events {
+		s.webhooks.send(e)
+	}
+}
+
+func refuse(r *refusal) reply {
+	retry := r.shouldRetry
+	if retry == "" && r.status < http.StatusInternalServerError && r.status != http.StatusTooManyRequests {
+		retry = "false"
+	}
+
+	return reply{status: r.status, body: r, shouldRetry: retry}
+}
+
+// finish reads the parameters that every endpoint has and tells what is wrong
+// with any of them.
+func (rq *request) finish() *refusal {
+	rq.params.list("expand")
+
+	return rq.params.finish()
+}
+
+// read locks a payment for the rest of the request.
+func (rq *request) read(pay *payment) {
+	pay.mu.Lock()
+	rq.pay = pay
+}
+
+// change locks a payment that the request may write.
+func (rq *request) change(pay *payment) {
+	rq.read(pay)
+	rq.changed = true
+}
+
+func (rq *request) unlock() {
+	if rq.pay != nil {
+		rq.pay.mu.Unlock()
+		rq.pay = nil
+	}
+}
+
+// answer is the object as the request wants to see it. Expanded objects are
+// rendered here, under the payment's lock: what they refer to may change later.
+func (rq *request) answer(pay *payment, object viewable) (document, *refusal) {
+	if len(rq.expand) == 0 {
+		return object, nil
+	}
+
+	w := jsonWriter{buf: make([]byte, 0, renderedSize)}
+	object.write(&w, view{expand: rq.expand, payment: pay})
+
+	return rawDocument(w.buf), nil
+}
+
+// emit records that something happened to an object; previous is nil where
+// Stripe sends no previous_attributes.
+func (rq *request) emit(kind string, object, previous document) {
+	e := &event{
+		id: newID("evt_3"), kind: kind, created: rq.sandbox.clock.seconds(), object: object, previous: previous,
+		requestID: rq.id, idempotencyKey: rq.idempotencyKey,
+	}
+
+	if rq.pay != nil {
+		e.metadata = rq.pay.intent.Metadata
+	}
+
+	rq.events = append(rq.events, e)
+}
+
+// write sends a reply with the headers that Stripe's have.
+func (s *Sandbox) write(w http.ResponseWriter, r *http.Request, rq *request, answer reply) {
+	body := render(answer.body)
+
+	header := w.Header()
+	header["Content-Type"] = []string{"application/json"}
+	header["Content-Length"] = []string{strconv.Itoa(len(body))}
+	header["Request-Id"] = []string{rq.id}
+	header["Stripe-Version"] = []string{apiVersion}
+
+	if answer.shouldRetry != "" {
+		header["Stripe-Should-Retry"] = []string{answer.shouldRetry}
+	}
+
+	if answer.status == http.StatusUnauthorized {
+		header["Www-Authenticate"] = []string{`Basic realm="Stripe"`}
+	}
+
+	if rq.idempotencyKey != "" && r.Method == http.MethodPost {
+		header["Idempotency-Key"] = []string{rq.idempotencyKey}
+		header["Original-Request"] = []string{orDefault(answer.replayOf, rq.id)}
+	}
+
+	if answer.replayOf != "" {
+		header["Idempotent-Replayed"] = []string{"true"}
+	}
+
+	w.WriteHeader(answer.status)
+
+	if _, err := w.Write(body); err != nil {
+		s.log.Debug("the client hung up before its answer", "request", rq.id, "error", err)
+	}
+}

@@ -1,0 +1,214 @@
+package sandbox
+
+// charge is one version of a Charge.
+type charge struct {
+	ID             string
+	Intent         string
+	Amount         int64
+	AmountCaptured int64
+	AmountRefunded int64
+	Currency       string
+	Created        int64
+	Captured       bool
+	Paid           bool
+	Refunded       bool
+	Disputed       bool
+	Transaction    string
+	Failure        *decline
+	Method         *paymentMethod
+	Authenticated  bool
+	// CaptureBefore is when an authorization that nobody captured lapses.
+	CaptureBefore int64
+	Metadata      metadata
+
+	intentText
+}
+
+// Days that an uncaptured card authorization lasts, in seconds.
+const authorizationSeconds = 7 * 24 * 60 * 60
+
+// newCharge books an attempt to pay; no is the issuer's refusal, if any.
+func (s *Sandbox) newCharge(pay *payment, no *decline) *charge {
+	i := pay.intent
+	made := &charge{
+		ID: newID("ch_3"), Intent: i.ID, Amount: i.Amount, Currency: i.Currency, Created: s.clock.seconds(),
+		Paid: no == nil, Failure: no, Method: i.Method, Metadata: i.Metadata, intentText: i.intentText,
+		Authenticated: i.Authenticated,
+	}
+
+	switch {
+	case no != nil:
+	case i.CaptureMethod == captureManual:
+		made.CaptureBefore = made.Created + authorizationSeconds
+	default:
+		made.Captured, made.AmountCaptured = true, made.Amount
+	}
+
+	pay.charges = append(pay.charges, made)
+	s.books.charges.add(made.ID, made.Created, member{payment: pay, index: len(pay.charges) - 1})
+
+	return made
+}
+
+func (c *charge) status() string {
+	if c.Failure != nil {
+		return "failed"
+	}
+
+	return statusSucceeded
+}
+
+func (c *charge) writeJSON(w *jsonWriter) { c.write(w, view{}) }
+
+func (c *charge) write(w *jsonWriter, v view) {
+	w.beginObject()
+	w.str("id", c.ID)
+	w.str("object", "charge")
+	w.num("amount", c.Amount)
+	w.num("amount_captured", c.AmountCaptured)
+	w.num("amount_refunded", c.AmountRefunded)
+	w.null("application")
+	w.null("application_fee")
+	w.null("application_fee_amount")
+	v.ref(w, "balance_transaction", c.Transaction)
+	writeBillingDetails(w)
+	w.str("calculated_statement_descriptor", c.statementDescriptor())
+	w.boolean("captured", c.Captured)
+	w.num("created", c.Created)
+	w.str("currency", c.Currency)
+	w.null("customer")
+	w.strOrNull("description", c.Description)
+	w.boolean("disputed", c.Disputed)
+	w.null("failure_balance_transaction")
+	c.writeFailure(w)
+	w.emptyObject("fraud_details")
+	w.null("invoice")
+	w.boolean("livemode", false)
+	c.Metadata.write(w)
+	w.null("on_behalf_of")
+	c.writeOutcome(w)
+	w.boolean("paid", c.Paid)
+	v.ref(w, "payment_intent", c.Intent)
+	w.str("payment_method", c.Method.ID)
+	c.writeMethodDetails(w)
+	w.emptyObject("radar_options")
+	w.strOrNull("receipt_email", c.ReceiptEmail)
+	w.null("receipt_number")
+	w.null("receipt_url")
+	w.boolean("refunded", c.Refunded)
+	w.null("review")
+	c.Shipping.write(w)
+	w.null("source")
+	w.null("source_transfer")
+	w.strOrNull("statement_descriptor", c.Descriptor)
+	w.strOrNull("statement_descriptor_suffix", c.DescriptorSuffix)
+	w.str("status", c.status())
+	w.null("transfer_data")
+	w.strOrNull("transfer_group", c.TransferGroup)
+	w.endObject()
+}
+
+func (c *charge) statementDescriptor() string {
+	if c.Descriptor != "" {
+		return c.Descriptor
+	}
+
+	return "SANDBOX"
+}
+
+func (c *charge) writeFailure(w *jsonWriter) {
+	if c.Failure == nil {
+		w.null("failure_code")
+		w.null("failure_message")
+
+		return
+	}
+
+	w.str("failure_code", c.Failure.Code)
+	w.str("failure_message", c.Failure.Message)
+}
+
+func (c *charge) writeOutcome(w *jsonWriter) {
+	w.object("outcome")
+
+	if c.Failure == nil {
+		w.str("network_status", "approved_by_network")
+		w.null("reason")
+		w.str("risk_level", "normal")
+		w.num("risk_score", 20)
+		w.str("seller_message", "Payment complete.")
+		w.str("type", "authorized")
+	} else {
+		w.str("network_status", "declined_by_network")
+		w.str("reason", c.Failure.DeclineCode)
+		w.str("risk_level", "normal")
+		w.num("risk_score", 20)
+		w.str("seller_message", "The bank returned the decline code `"+c.Failure.DeclineCode+"`.")
+		w.str("type", "issuer_declined")
+	}
+
+	w.endObject()
+}
+
+func (c *charge) writeMethodDetails(w *jsonWriter) {
+	card := c.Method.card()
+
+	w.object("payment_method_details")
+	w.object("card")
+	w.num("amount_authorized", c.Amount)
+	w.str("brand", card.brand)
+
+	if c.CaptureBefore != 0 {
+		w.num("capture_before", c.CaptureBefore)
+	}
+
+	writeChecks(w, card)
+	w.str("country", card.country)
+	w.num("exp_month", cardExpMonth)
+	w.num("exp_year", cardExpYear)
+	writeFeature(w, "extended_authorization", "disabled")
+	w.str("fingerprint", card.fingerprint())
+	w.str("funding", "credit")
+	writeFeature(w, "incremental_authorization", "unavailable")
+	w.null("installments")
+	w.str("last4", card.last4)
+	w.null("mandate")
+	writeFeature(w, "multicapture", "unavailable")
+	w.str("network", card.brand)
+	w.object("network_token")
+	w.boolean("used", false)
+	w.endObject()
+	w.object("overcapture")
+	w.num("maximum_amount_capturable", c.Amount)
+	w.str("status", "unavailable")
+	w.endObject()
+	c.writeThreeDSecure(w)
+	w.null("wallet")
+	w.endObject()
+	w.str("type", "card")
+	w.endObject()
+}
+
+func writeFeature(w *jsonWriter, name, status string) {
+	w.object(name)
+	w.str("status", status)
+	w.endObject()
+}
+
+func (c *charge) writeThreeDSecure(w *jsonWriter) {
+	if !c.Authenticated {
+		w.null("three_d_secure")
+
+		return
+	}
+
+	w.object("three_d_secure")
+	w.str("authentication_flow", "challenge")
+	w.str("electronic_commerce_indicator", "05")
+	w.null("exemption_indicator")
+	w.str("result", "authenticated")
+	w.null("result_reason")
+	w.null("transaction_id")
+	w.str("version", "2.2.0")
+	w.endObject()
+}

@@ -1,0 +1,137 @@
+package sandbox
+
+import (
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+)
+
+// Stripe, "Idempotent requests": a key has at most 255 characters and may be
+// pruned once it is 24 hours old, after which it runs as a new request.
+const (
+	maxIdempotencyKey = 255
+	keyLifetime       = 24 * time.Hour
+)
+
+// idempotency remembers, for the whole account, what each key was used for and
+// what was answered.
+type idempotency struct {
+	clock *clock
+
+	mu      sync.Mutex
+	records map[string]*idempotencyRecord
+}
+
+// idempotencyRecord is one key's first use.
+type idempotencyRecord struct {
+	key         string
+	endpoint    string // the path: keys only matter for POST
+	fingerprint fingerprint
+	requestID   string
+	created     int64 // nanoseconds of the sandbox's clock
+
+	// finished is false while the first request runs. The rest is its answer.
+	finished bool
+	status   int
+	body     document
+}
+
+func newIdempotency(c *clock) *idempotency {
+	return &idempotency{clock: c, records: map[string]*idempotencyRecord{}}
+}
+
+func (r *idempotencyRecord) expired(now time.Time) bool {
+	return now.UnixNano()-r.created >= int64(keyLifetime)
+}
+
+// claim takes a key for a request. It returns the record to finish or drop, or
+// the finished record to replay, or why the key cannot be used.
+func (s *idempotency) claim(rq *request) (claimed, replay *idempotencyRecord, r *refusal) {
+	if len(rq.idempotencyKey) > maxIdempotencyKey {
+		return nil, nil, invalid("Keys for idempotent requests can be at most "+strconv.Itoa(maxIdempotencyKey)+
+			" characters long; yours is "+strconv.Itoa(len(rq.idempotencyKey))+".", "", "")
+	}
+
+	print, now := rq.params.form.fingerprint(), s.clock.now()
+
+	s.mu.Lock()
+	defer s.mu.Unlock()
+
+	earlier := s.records[rq.idempotencyKey]
+	if earlier != nil && !(earlier.finished && earlier.expired(now)) {
+		return nil, earlier, earlier.conflict(rq, print)
+	}
+
+	claimed = &idempotencyRecord{
+		key: rq.idempotencyKey, endpoint: rq.path, fingerprint: print, requestID: rq.id, created: now.UnixNano(),
+	}
+	s.records[rq.idempotencyKey] = claimed
+
+	return claimed, nil, nil
+}
+
+// conflict tells why a known key cannot be replayed for a request, or nil. The
+// caller holds the lock.
+func (r *idempotencyRecord) conflict(rq *request, print fingerprint) *refusal {
+	switch {
+	case r.endpoint != rq.path:
+		return idempotencyError("Keys for idempotent requests can only be used for the same endpoint they were first " +
+			"used for ('" + rq.path + "' vs '" + r.endpoint + "'). Try using a key other than '" + r.key +
+			"' if you meant to execute a different request.")
+	case r.fingerprint != print:
+		return idempotencyError("Keys for idempotent requests can only be used with the same parameters they were " +
+			"first used with. Try using a key other than '" + r.key + "' if you meant to execute a different request.")
+	case !r.finished:
+		return &refusal{
+			status: http.StatusConflict, kind: typeInvalidRequest, code: codeIdempotencyKeyInUse, shouldRetry: "true",
+			message: "There is currently another in-progress request using this Idempotent Key (that probably means " +
+				"you submitted twice, and the other request is still going through): " + r.key +
+				". Please try again later.",
+		}
+	default:
+		return nil
+	}
+}
+
+func idempotencyError(message string) *refusal {
+	return &refusal{status: http.StatusBadRequest, kind: typeIdempotency, message: message}
+}
+
+// finish keeps the answer for replays. The body must not change any more.
+func (s *idempotency) finish(record *idempotencyRecord, status int, body document) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+
+	record.finished, record.status, record.body = true, status, body
+}
+
+// drop forgets a key whose request never began to execute.
+func (s *idempotency) drop(record *idempotencyRecord) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+
+	if s.records[record.key] == record {
+		delete(s.records, record.key)
+	}
+}
+
+// prune forgets keys that are 24 hours old and returns them.
+func (s *idempotency) prune() []string {
+	now := s.clock.now()
+
+	s.mu.Lock()
+	defer s.mu.Unlock()
+
+	var pruned []string
+
+	for key, record := range s.records {
+		if record.finished && record.expired(now) {
+			delete(s.records, key)
+
+			pruned = append(pruned, key)
+		}
+	}
+
+	return pruned
+}

@@ -1,0 +1,723 @@
+package sandbox
+
+import (
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// Statuses of a PaymentIntent (Stripe, "How PaymentIntents work").
+const (
+	statusRequiresPaymentMethod = "requires_payment_method"
+	statusRequiresConfirmation  = "requires_confirmation"
+	statusRequiresAction        = "requires_action"
+	statusRequiresCapture       = "requires_capture"
+	statusSucceeded             = "succeeded"
+	statusCanceled              = "canceled"
+)
+
+// Values of capture_method, confirmation_method and allow_redirects.
+const (
+	captureAutomatic      = "automatic"
+	captureAutomaticAsync = "automatic_async"
+	captureManual         = "manual"
+	confirmAutomatic      = "automatic"
+	confirmManual         = "manual"
+	redirectsAlways       = "always"
+	redirectsNever        = "never"
+)
+
+// paymentIntent is one version of a PaymentIntent.
+type paymentIntent struct {
+	ID                 string
+	Secret             string
+	Amount             int64
+	AmountCapturable   int64
+	AmountReceived     int64
+	Currency           string
+	Status             string
+	Created            int64
+	CanceledAt         int64
+	CancellationReason string
+	CaptureMethod      string
+	ConfirmationMethod string
+	// Redirects is automatic_payment_methods[allow_redirects], or empty
+	// where the intent lists its payment method types itself.
+	Redirects    string
+	Types        []string
+	Method       *paymentMethod
+	LatestCharge string
+	LastError    *paymentError
+	Metadata     metadata
+	Action       *nextAction
+	// Authenticated is true between a passed 3-D Secure and the second
+	// confirmation of an intent that is confirmed by hand.
+	Authenticated bool
+
+	intentText
+}
+
+// intentText is what an intent only carries and hands back.
+type intentText struct {
+	Description      string
+	ReceiptEmail     string
+	Descriptor       string
+	DescriptorSuffix string
+	FutureUsage      string
+	TransferGroup    string
+	Request3DS       string
+	Shipping         *shipping
+}
+
+// paymentError is an intent's last_payment_error.
+type paymentError struct {
+	Kind        string
+	Code        string
+	DeclineCode string
+	Message     string
+	Charge      string
+	Method      *paymentMethod
+}
+
+// nextAction is where the customer proves who they are.
+type nextAction struct {
+	URL       string
+	ReturnURL string
+}
+
+func (i *paymentIntent) writeJSON(w *jsonWriter) { i.write(w, view{}) }
+
+func (i *paymentIntent) write(w *jsonWriter, v view) {
+	w.beginObject()
+	w.str("id", i.ID)
+	w.str("object", "payment_intent")
+	w.num("amount", i.Amount)
+	w.num("amount_capturable", i.AmountCapturable)
+	w.object("amount_details")
+	w.emptyObject("tip")
+	w.endObject()
+	w.num("amount_received", i.AmountReceived)
+	w.null("application")
+	w.null("application_fee_amount")
+	i.writeAutomaticMethods(w)
+	w.numOrNull("canceled_at", i.CanceledAt)
+	w.strOrNull("cancellation_reason", i.CancellationReason)
+	w.str("capture_method", i.CaptureMethod)
+	w.str("client_secret", i.Secret)
+	w.str("confirmation_method", i.ConfirmationMethod)
+	w.num("created", i.Created)
+	w.str("currency", i.Currency)
+	w.null("customer")
+	w.strOrNull("description", i.Description)
+	w.null("invoice")
+	i.writeLastError(w)
+	v.ref(w, "latest_charge", i.LatestCharge)
+	w.boolean("livemode", false)
+	i.Metadata.write(w)
+	i.writeNextAction(w)
+	w.null("on_behalf_of")
+	v.ref(w, "payment_method", i.methodID())
+	w.null("payment_method_configuration_details")
+	i.writeMethodOptions(w)
+	w.strings("payment_method_types", i.Types)
+	w.null("processing")
+	w.strOrNull("receipt_email", i.ReceiptEmail)
+	w.null("review")
+	w.strOrNull("setup_future_usage", i.FutureUsage)
+	i.Shipping.write(w)
+	w.null("source")
+	w.strOrNull("statement_descriptor", i.Descriptor)
+	w.strOrNull("statement_descriptor_suffix", i.DescriptorSuffix)
+	w.str("status", i.Status)
+	w.null("transfer_data")
+	w.strOrNull("transfer_group", i.TransferGroup)
+	w.endObject()
+}
+
+func (i *paymentIntent) methodID() string {
+	if i.Method == nil {
+		return ""
+	}
+
+	return i.Method.ID
+}
+
+func (i *paymentIntent) writeAutomaticMethods(w *jsonWriter) {
+	if i.Redirects == "" {
+		w.null("automatic_payment_methods")
+
+		return
+	}
+
+	w.object("automatic_payment_methods")
+	w.str("allow_redirects", i.Redirects)
+	w.boolean("enabled", true)
+	w.endObject()
+}
+
+func (i *paymentIntent) writeLastError(w *jsonWriter) {
+	e := i.LastError
+	if e == nil {
+		w.null("last_payment_error")
+
+		return
+	}
+
+	w.object("last_payment_error")
+	writeIfSet(w, "charge", e.Charge)
+	w.str("code", e.Code)
+	writeIfSet(w, "decline_code", e.DeclineCode)
+	w.str("doc_url", docsOf(e.Code))
+	w.str("message", e.Message)
+
+	if e.Method != nil {
+		w.doc("payment_method", e.Method)
+	}
+
+	w.str("type", e.Kind)
+	w.endObject()
+}
+
+func (i *paymentIntent) writeNextAction(w *jsonWriter) {
+	a := i.Action
+	if a == nil {
+		w.null("next_action")
+
+		return
+	}
+
+	w.object("next_action")
+
+	if a.ReturnURL == "" {
+		w.str("type", "use_stripe_sdk")
+		w.object("use_stripe_sdk")
+		w.str("stripe_js", a.URL)
+		w.str("type", "three_d_secure_redirect")
+	} else {
+		w.object("redirect_to_url")
+		w.str("return_url", a.ReturnURL)
+		w.str("url", a.URL)
+		w.endObject()
+		w.str("type", "redirect_to_url")
+	}
+
+	if a.ReturnURL == "" {
+		w.endObject()
+	}
+
+	w.endObject()
+}
+
+func (i *paymentIntent) writeMethodOptions(w *jsonWriter) {
+	w.object("payment_method_options")
+
+	if slices.Contains(i.Types, "card") {
+		w.object("card")
+		w.null("installments")
+		w.null("mandate_options")
+		w.null("network")
+		w.str("request_three_d_secure", i.Request3DS)
+		w.endObject()
+	}
+
+	w.endObject()
+}
+
+// intentParams is what create, update and confirm read beside the amount.
+type intentParams struct {
+	method     string
+	returnURL  string
+	offSession bool
+	errorOn3DS bool
+}
+
+// createPaymentIntent is POST /v1/payment_intents.
+func (s *Sandbox) createPaymentIntent(rq *request) (document, *refusal) {
+	p := rq.params
+	intent := &paymentIntent{Status: statusRequiresPaymentMethod}
+
+	readNewIntent(p, intent)
+
+	confirm, _ := p.boolean("confirm")
+	with := readConfirmation(p)
+
+	if !confirm {
+		refuseWithoutConfirm(p)
+	}
+
+	if r := rq.finish(); r != nil {
+		return nil, r
+	}
+
+	if with.method != "" {
+		method, r := s.findMethod(with.method)
+		if r != nil {
+			return nil, r
+		}
+
+		intent.Method, intent.Status = method, statusRequiresConfirmation
+	}
+
+	if confirm {
+		if r := checkConfirmable(intent, with); r != nil {
+			return nil, r
+		}
+	}
+
+	pay := s.open(rq, intent)
+
+	if confirm {
+		if r := s.confirm(rq, pay, with); r != nil {
+			return nil, r
+		}
+	}
+
+	return rq.answer(pay, pay.intent)
+}
+
+// open enters a new intent into the books, locked until the request is done.
+func (s *Sandbox) open(rq *request, intent *paymentIntent) *payment {
+	intent.ID = newID("pi_3")
+	intent.Secret = newClientSecret(intent.ID)
+	intent.Created = s.clock.seconds()
+
+	pay := &payment{intent: intent}
+	rq.change(pay)
+	s.keepMethod(pay, intent.Method)
+	s.books.payments.add(intent.ID, intent.Created, pay)
+	rq.emit("payment_intent.created", intent, nil)
+
+	return pay
+}
+
+// keepMethod enters a payment method into the books when it is new.
+func (s *Sandbox) keepMethod(pay *payment, method *paymentMethod) {
+	if method == nil {
+		return
+	}
+
+	if _, known := s.books.methods.get(method.ID); known {
+		return
+	}
+
+	pay.methods = append(pay.methods, method)
+	s.books.methods.add(method.ID, method.Created, method)
+}
+
+func readNewIntent(p *params, intent *paymentIntent) {
+	amount, sent := p.integer("amount")
+	if !sent {
+		p.required("amount")
+	}
+
+	currency, rule := readCurrency(p)
+
+	if sent && rule.step != 0 {
+		if r := checkAmount(amount, currency, rule, "amount"); r != nil {
+			p.refuse(r)
+		}
+	}
+
+	intent.Amount, intent.Currency = amount, currency
+	intent.CaptureMethod = orDefault(p.oneOf("capture_method", captureAutomatic, captureAutomaticAsync, captureManual),
+		captureAutomatic)
+	intent.ConfirmationMethod = orDefault(p.oneOf("confirmation_method", confirmAutomatic, confirmManual),
+		confirmAutomatic)
+	intent.Metadata = readMetadata(p, nil)
+
+	readMethodTypes(p, intent)
+	readIntentText(p, &intent.intentText)
+}
+
+func orDefault(value, otherwise string) string {
+	if value == "" {
+		return otherwise
+	}
+
+	return value
+}
+
+// readMethodTypes decides between payment_method_types and
+// automatic_payment_methods. Since API version 2023-08-16 an intent that names
+// neither has the latter.
+func readMethodTypes(p *params, intent *paymentIntent) {
+	intent.Types = p.list("payment_method_types")
+	for _, kind := range intent.Types {
+		if kind != "card" {
+			p.refuse(invalid("The sandbox knows the payment method type card only, not "+kind+".",
+				"payment_method_types", ""))
+		}
+	}
+
+	automatic := p.child("automatic_payment_methods")
+	if automatic == nil {
+		if intent.Types == nil {
+			intent.Redirects, intent.Types = redirectsAlways, []string{"card"}
+		}
+
+		return
+	}
+
+	if !automatic.has("enabled") {
+		automatic.required("enabled")
+	}
+
+	enabled, _ := automatic.boolean("enabled")
+	redirects := automatic.oneOf("allow_redirects", redirectsAlways, redirectsNever)
+
+	if enabled && intent.Types != nil {
+		p.refuse(invalid("You may only specify one of these parameters: automatic_payment_methods, payment_method_types.",
+			"payment_method_types", codeParametersExclusive))
+	}
+
+	if enabled {
+		intent.Redirects = orDefault(redirects, redirectsAlways)
+	}
+
+	if intent.Types == nil {
+		intent.Types = []string{"card"}
+	}
+}
+
+func readIntentText(p *params, text *intentText) {
+	text.Request3DS = orDefault(text.Request3DS, "automatic")
+
+	setText(p, "description", &text.Description)
+	setText(p, "receipt_email", &text.ReceiptEmail)
+	setText(p, "statement_descriptor", &text.Descriptor)
+	setText(p, "statement_descriptor_suffix", &text.DescriptorSuffix)
+	setText(p, "transfer_group", &text.TransferGroup)
+
+	if p.has("setup_future_usage") {
+		text.FutureUsage = p.oneOf("setup_future_usage", "off_session", "on_session")
+	}
+
+	if card := p.child("payment_method_options").child("card"); card != nil {
+		if asked := card.oneOf("request_three_d_secure", "any", "automatic", "challenge"); asked != "" {
+			text.Request3DS = asked
+		}
+	}
+
+	if p.has("shipping") {
+		text.Shipping = readShipping(p.child("shipping"))
+	}
+}
+
+// setText takes a parameter over where it was sent; an empty one unsets.
+func setText(p *params, name string, into *string) {
+	if value, sent := p.textOrEmpty(name); sent {
+		*into = value
+	}
+}
+
+// readConfirmation reads what tells how an intent is confirmed.
+func readConfirmation(p *params) intentParams {
+	with := intentParams{method: p.text("payment_method"), returnURL: p.text("return_url")}
+
+	// off_session is true, false, one_off or recurring.
+	switch off := p.oneOf("off_session", "true", "false", "one_off", "recurring"); off {
+	case "", "false":
+	default:
+		with.offSession = true
+	}
+
+	with.errorOn3DS, _ = p.boolean("error_on_requires_action")
+
+	// Either page works: the sandbox has but one.
+	p.boolean("use_stripe_sdk")
+
+	if with.returnURL != "" {
+		if u, err := url.Parse(with.returnURL); err != nil || u.Scheme == "" {
+			p.refuse(invalid("Not a valid URL", "return_url", codeURLInvalid))
+		}
+	}
+
+	return with
+}
+
+// refuseWithoutConfirm refuses parameters that only make sense with confirm.
+func refuseWithoutConfirm(p *params) {
+	for _, name := range []string{"return_url", "off_session", "error_on_requires_action"} {
+		if p.has(name) {
+			p.refuse(invalid("The parameter `"+name+"` cannot be passed when creating a PaymentIntent unless "+
+				"`confirm` is set to true.", name, ""))
+		}
+	}
+}
+
+// getPaymentIntent is GET /v1/payment_intents/:id.
+func (s *Sandbox) getPaymentIntent(rq *request) (document, *refusal) {
+	secret := rq.params.text("client_secret")
+
+	if r := rq.finish(); r != nil {
+		return nil, r
+	}
+
+	pay, r := s.findPayment(rq.objectID)
+	if r != nil {
+		return nil, r
+	}
+
+	rq.read(pay)
+
+	if secret != "" && secret != pay.intent.Secret {
+		return nil, refused("The client_secret provided does not match the client_secret associated with this "+
+			"PaymentIntent.", "payment_intent_invalid_parameter")
+	}
+
+	return rq.answer(pay, pay.intent)
+}
+
+func (s *Sandbox) findPayment(id string) (*payment, *refusal) {
+	pay, ok := s.books.payments.get(id)
+	if !ok {
+		return nil, missing("payment_intent", id, "intent")
+	}
+
+	return pay, nil
+}
+
+// confirmPaymentIntent is POST /v1/payment_intents/:id/confirm.
+func (s *Sandbox) confirmPaymentIntent(rq *request) (document, *refusal) {
+	with := readConfirmation(rq.params)
+
+	if r := rq.finish(); r != nil {
+		return nil, r
+	}
+
+	pay, r := s.findPayment(rq.objectID)
+	if r != nil {
+		return nil, r
+	}
+
+	rq.change(pay)
+
+	if r := confirmState(pay.intent); r != nil {
+		return nil, r
+	}
+
+	next := *pay.intent
+
+	if with.method != "" {
+		method, r := s.findMethod(with.method)
+		if r != nil {
+			return nil, r
+		}
+
+		next.Method, next.Authenticated = method, false
+	}
+
+	if r := checkConfirmable(&next, with); r != nil {
+		return nil, r
+	}
+
+	s.keepMethod(pay, next.Method)
+	pay.intent = &next
+
+	if r := s.confirm(rq, pay, with); r != nil {
+		return nil, r
+	}
+
+	return rq.answer(pay, pay.intent)
+}
+
+func confirmState(i *paymentIntent) *refusal {
+	switch i.Status {
+	case statusSucceeded:
+		return unexpected(i, "You cannot confirm this PaymentIntent because it has already succeeded after being "+
+			"previously confirmed.")
+	case statusRequiresPaymentMethod, statusRequiresConfirmation, statusRequiresAction:
+		return nil
+	default:
+		return unexpected(i, "You cannot confirm this PaymentIntent because it has a status of "+i.Status+
+			". Only a PaymentIntent with one of the following statuses may be confirmed: requires_payment_method, "+
+			"requires_confirmation, requires_action.")
+	}
+}
+
+// unexpected is the refusal for an intent that is in the wrong status.
+func unexpected(i *paymentIntent, message string) *refusal {
+	r := refused(message, codeUnexpectedState)
+	r.intent = i
+
+	return r
+}
+
+// checkConfirmable refuses a confirmation that lacks something.
+func checkConfirmable(i *paymentIntent, with intentParams) *refusal {
+	if i.Method == nil {
+		r := unexpected(i, "You cannot confirm this PaymentIntent because it's missing a payment method. You can either "+
+			"update the PaymentIntent with a payment method and then confirm it again, or confirm it again directly "+
+			"with a payment method or ConfirmationToken.")
+		if i.ID == "" { // create with confirm=true: there is no intent to show
+			r.intent, r.executed = nil, false
+		}
+
+		return r
+	}
+
+	if i.Redirects == redirectsAlways && with.returnURL == "" {
+		return invalid("This PaymentIntent is configured to accept payment methods enabled in your Dashboard. Because "+
+			"some of these payment methods might redirect your customer off of your page, you must provide a "+
+			"`return_url`. If you don't want to accept redirect-based payment methods, set "+
+			"`automatic_payment_methods[enabled]` to `true` and `automatic_payment_methods[allow_redirects]` to `never` "+
+			"when creating Setup Intents and Payment Intents.", "return_url", "")
+	}
+
+	return nil
+}
+
+// confirm tries to pay a locked intent with its payment method.
+func (s *Sandbox) confirm(rq *request, pay *payment, with intentParams) *refusal {
+	i := pay.intent
+	card := i.Method.card()
+	challenged := !i.Authenticated && (card.authenticate || i.Request3DS != "automatic")
+
+	switch {
+	case challenged && with.offSession:
+		return s.declinePayment(rq, pay, &decline{
+			Code:        codeAuthenticationRequired,
+			DeclineCode: codeAuthenticationRequired,
+			Message:     "Your card was declined. This transaction requires authentication.",
+		})
+	case challenged && with.errorOn3DS:
+		return s.failAuthentication(rq, pay, codeAuthenticationRequired, "This payment required an authentication "+
+			"action to complete, but `error_on_requires_action` was set. When you're ready, you can upgrade your "+
+			"integration to handle actions at https://stripe.com/docs/payments/payment-intents/upgrade-to-handle-actions.")
+	case challenged:
+		s.requireAction(rq, pay, with.returnURL)
+
+		return nil
+	case card.decline != nil:
+		return s.declinePayment(rq, pay, card.decline)
+	default:
+		s.pay(rq, pay)
+
+		return nil
+	}
+}
+
+// requireAction sends the customer to the 3-D Secure page.
+func (s *Sandbox) requireAction(rq *request, pay *payment, returnURL string) {
+	next := *pay.intent
+	next.Status = statusRequiresAction
+	next.LastError = nil
+	next.Action = &nextAction{
+		URL:       rq.baseURL + authenticatePath + next.ID + "?client_secret=" + next.Secret,
+		ReturnURL: returnURL,
+	}
+	pay.intent = &next
+
+	rq.emit("payment_intent.requires_action", &next, nil)
+}
+
+// failAuthentication puts an intent back to where another card may be tried.
+func (s *Sandbox) failAuthentication(rq *request, pay *payment, code, message string) *refusal {
+	next := *pay.intent
+	next.Status, next.Action = statusRequiresPaymentMethod, nil
+	next.LastError = &paymentError{
+		Kind: typeInvalidRequest, Code: code, Message: message, Method: next.Method,
+	}
+	next.Method = nil
+
+	if code == codeAuthenticationRequired {
+		next.LastError.Kind = typeCard
+	}
+
+	pay.intent = &next
+	rq.emit("payment_intent.payment_failed", &next, nil)
+
+	return cardRefusal(&next)
+}
+
+// declinePayment books the failed charge of a card that was declined.
+func (s *Sandbox) declinePayment(rq *request, pay *payment, no *decline) *refusal {
+	failed := s.newCharge(pay, no)
+
+	next := *pay.intent
+	next.Status, next.Action, next.Authenticated = statusRequiresPaymentMethod, nil, false
+	next.LatestCharge = failed.ID
+	next.LastError = &paymentError{
+		Kind: typeCard, Code: no.Code, DeclineCode: no.DeclineCode, Message: no.Message,
+		Charge: failed.ID, Method: next.Method,
+	}
+	next.Method = nil
+	pay.intent = &next
+
+	rq.emit("charge.failed", failed, nil)
+	rq.emit("payment_intent.payment_failed", &next, nil)
+
+	return cardRefusal(&next)
+}
+
+// cardRefusal is the 402 that speaks of the intent's last error.
+func cardRefusal(i *paymentIntent) *refusal {
+	e := i.LastError
+
+	return &refusal{
+		status: http.StatusPaymentRequired, kind: e.Kind, code: e.Code, declineCode: e.DeclineCode,
+		message: e.Message, charge: e.Charge, intent: i, method: e.Method, executed: true,
+	}
+}
+
+// pay books the charge that goes through.
+func (s *Sandbox) pay(rq *request, pay *payment) {
+	made := s.newCharge(pay, nil)
+
+	next := *pay.intent
+	next.LastError, next.Action, next.Authenticated = nil, nil, false
+	next.LatestCharge = made.ID
+
+	if next.CaptureMethod == captureManual {
+		next.Status, next.AmountCapturable = statusRequiresCapture, next.Amount
+		pay.intent = &next
+		rq.emit("charge.succeeded", made, nil)
+		rq.emit("payment_intent.amount_capturable_updated", &next, nil)
+
+		return
+	}
+
+	next.Status, next.AmountReceived = statusSucceeded, next.Amount
+	pay.intent = &next
+	rq.emit("payment_intent.succeeded", &next, nil)
+	rq.emit("charge.succeeded", made, nil)
+}
+
+// cancelPaymentIntent is POST /v1/payment_intents/:id/cancel.
+func (s *Sandbox) cancelPaymentIntent(rq *request) (document, *refusal) {
+	reason := rq.params.oneOf("cancellation_reason", "duplicate", "fraudulent", "requested_by_customer", "abandoned")
+
+	if r := rq.finish(); r != nil {
+		return nil, r
+	}
+
+	pay, r := s.findPayment(rq.objectID)
+	if r != nil {
+		return nil, r
+	}
+
+	rq.change(pay)
+
+	cancelable := []string{
+		statusRequiresPaymentMethod, statusRequiresCapture, statusRequiresConfirmation, statusRequiresAction,
+	}
+	if !slices.Contains(cancelable, pay.intent.Status) {
+		return nil, unexpected(pay.intent, "You cannot cancel this PaymentIntent because it has a status of "+
+			pay.intent.Status+". Only a PaymentIntent with one of the following statuses may be canceled: "+
+			strings.Join(cancelable, ", ")+", processing.")
+	}
+
+	s.cancel(rq, pay, reason)
+
+	return rq.answer(pay, pay.intent)
+}
+
+func (s *Sandbox) cancel(rq *request, pay *payment, reason string) {
+	next := *pay.intent
+	next.Status, next.Action, next.AmountCapturable = statusCanceled, nil, 0
+	next.CanceledAt, next.CancellationReason = s.clock.seconds(), reason
+	pay.intent = &next
+
+	rq.emit("payment_intent.canceled", &next, nil)
+}

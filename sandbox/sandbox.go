@@ -1,0 +1,173 @@
+// Package sandbox is a stateful Stripe for payments in one http.Handler: the
+// real API over HTTP for the real clients, with Stripe's idempotency, test
+// cards, signed webhooks, and faults on demand.
+//
+// It shares no code with the rest of MarketFlow: its books, its currency table
+// and its clock are a second opinion to hold a payment system against.
+package sandbox
+
+import (
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// Defaults of Options.
+const (
+	defaultWebhookConcurrency = 32
+	defaultWebhookTimeout     = 10 * time.Second
+	defaultRetryBase          = time.Second
+	defaultRetryMax           = time.Hour
+	defaultGiveUp             = 3 * 24 * time.Hour
+)
+
+// Options are a sandbox's settings. The zero value is a sandbox in memory that
+// delivers no webhooks.
+type Options struct {
+	// WebhookURL gets every event. More receivers are registered with
+	// AddWebhook or POST /v1/webhook_endpoints.
+	WebhookURL string
+	// WebhookSecret signs what goes to WebhookURL. Empty: one is made up,
+	// which Sandbox.WebhookSecret returns.
+	WebhookSecret string
+	// WebhookConcurrency is how many deliveries one receiver gets at a time
+	// (default 32).
+	WebhookConcurrency int
+	// WebhookTimeout is how long a receiver may take to answer (default 10 s).
+	WebhookTimeout time.Duration
+	// RetryBase is the wait after the first failed delivery (default 1 s). It
+	// doubles with each further one up to RetryMax (default 1 h).
+	RetryBase, RetryMax time.Duration
+	// WebhookGiveUp is the age at which an event is no longer retried
+	// (default three days, as in Stripe's live mode).
+	WebhookGiveUp time.Duration
+	// PublicURL is where customers' browsers reach the sandbox, for the 3-D
+	// Secure page (default: the address the API request came to).
+	PublicURL string
+	// Now is the time beneath the sandbox's clock (default time.Now).
+	Now func() time.Time
+	// Logger hears of failed deliveries (default: nothing is logged).
+	Logger *slog.Logger
+}
+
+func (o Options) withDefaults() Options {
+	orDuration := func(value *time.Duration, otherwise time.Duration) {
+		if *value <= 0 {
+			*value = otherwise
+		}
+	}
+
+	orDuration(&o.WebhookTimeout, defaultWebhookTimeout)
+	orDuration(&o.RetryBase, defaultRetryBase)
+	orDuration(&o.RetryMax, defaultRetryMax)
+	orDuration(&o.WebhookGiveUp, defaultGiveUp)
+
+	if o.WebhookConcurrency <= 0 {
+		o.WebhookConcurrency = defaultWebhookConcurrency
+	}
+
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+
+	return o
+}
+
+// now is the time of signatures: the receiver checks them by its own clock,
+// which does not move with the sandbox's.
+func (o Options) now() time.Time { return o.Now() }
+
+// backoff is the wait after a delivery's n-th failed attempt.
+func (o Options) backoff(attempt int) time.Duration {
+	wait := o.RetryBase
+	for n := 1; n < attempt && wait < o.RetryMax; n++ {
+		wait *= 2
+	}
+
+	return min(wait, o.RetryMax)
+}
+
+// Sandbox is a Stripe. It serves the API under /v1, its own control API under
+// /_sandbox, and is safe for any number of goroutines. Close it after use.
+type Sandbox struct {
+	options  Options
+	log      *slog.Logger
+	clock    *clock
+	schedule *schedule
+	books    *books
+	keys     *idempotency
+	webhooks *webhooks
+	control  http.Handler
+}
+
+// New returns a running sandbox.
+func New(options Options) (*Sandbox, error) {
+	options = options.withDefaults()
+	s := &Sandbox{options: options, log: options.Logger, books: newBooks(), clock: &clock{real: options.Now}}
+	s.schedule = newSchedule(s.clock)
+	s.keys = newIdempotency(s.clock)
+	s.webhooks = newWebhooks(s)
+	s.control = s.controlRoutes()
+
+	if options.WebhookURL != "" {
+		s.AddWebhook(options.WebhookURL, options.WebhookSecret)
+	}
+
+	return s, nil
+}
+
+// Close stops deliveries and jobs and waits for those under way.
+func (s *Sandbox) Close() error {
+	s.webhooks.close()
+	s.schedule.close()
+
+	return nil
+}
+
+// AddWebhook registers a receiver for events of the given types, or of all
+// types when none is given, and returns its signing secret: the one passed, or
+// a new one where that is empty.
+func (s *Sandbox) AddWebhook(url, secret string, types ...string) string {
+	if secret == "" {
+		secret = NewWebhookSecret()
+	}
+
+	if len(types) == 0 {
+		types = []string{"*"}
+	}
+
+	s.webhooks.register(&receiver{
+		id: newID("we_1"), url: url, secret: secret, types: types, created: s.clock.seconds(),
+	})
+
+	return secret
+}
+
+// ServeHTTP answers Stripe's API and the control API.
+func (s *Sandbox) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	switch {
+	case strings.HasPrefix(r.URL.Path, "/_sandbox/"):
+		s.control.ServeHTTP(w, r)
+	default:
+		s.serveAPI(w, r)
+	}
+}
+
+// baseURL is where the client that sent a request reaches the sandbox.
+func (s *Sandbox) baseURL(r *http.Request) string {
+	if s.options.PublicURL != "" {
+		return strings.TrimSuffix(s.options.PublicURL, "/")
+	}
+
+	scheme := "http://"
+	if r.TLS != nil {
+		scheme = "https://"
+	}
+
+	return scheme + r.Host
+}

@@ -1,0 +1,266 @@
+package sandbox
+
+import (
+	"bytes"
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+)
+
+// webhooks delivers events: concurrently, in no order, and again until the
+// receiver says 2xx. Nothing here holds a lock while a request is under way.
+type webhooks struct {
+	sandbox *Sandbox
+	client  *http.Client
+	ctx     context.Context //nolint:containedctx // lives as long as the sandbox; Close cancels it
+	cancel  context.CancelFunc
+	running sync.WaitGroup
+
+	mu        sync.RWMutex
+	receivers []*receiver
+	closed    bool
+}
+
+// receiver is a registered webhook endpoint. It has a queue of its own, so that
+// a slow one holds up nobody else.
+type receiver struct {
+	id          string
+	url         string
+	secret      string
+	types       []string
+	created     int64
+	description string
+	metadata    metadata
+
+	mu     sync.Mutex
+	queue  []*delivery
+	active int
+}
+
+// delivery is the sending of one event to one receiver, with all its attempts.
+type delivery struct {
+	event *event
+	to    *receiver
+
+	mu          sync.Mutex
+	attempts    int
+	lastStatus  int
+	lastError   string
+	lastAt      time.Time
+	deliveredAt time.Time
+	nextAt      time.Time
+}
+
+// wants tells whether a receiver subscribed to a type of event.
+func (r *receiver) wants(kind string) bool {
+	return slices.Contains(r.types, "*") || slices.Contains(r.types, kind)
+}
+
+func newWebhooks(s *Sandbox) *webhooks {
+	ctx, cancel := context.WithCancel(context.Background())
+
+	return &webhooks{
+		sandbox: s, ctx: ctx, cancel: cancel,
+		client: &http.Client{
+			Timeout: s.options.WebhookTimeout,
+			Transport: &http.Transport{
+				MaxIdleConnsPerHost: s.options.WebhookConcurrency,
+				IdleConnTimeout:     time.Minute,
+			},
+			// Stripe counts a redirect as a failure.
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
+	}
+}
+
+func (h *webhooks) close() {
+	h.mu.Lock()
+	h.closed = true
+	h.mu.Unlock()
+
+	h.cancel()
+	h.running.Wait()
+	h.client.CloseIdleConnections()
+}
+
+func (h *webhooks) register(r *receiver) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+
+	// Copied, so that a reader may keep the slice it has.
+	h.receivers = append(slices.Clip(h.receivers), r)
+}
+
+// expect writes down who is to get an event, before anyone can see it.
+func (h *webhooks) expect(e *event) {
+	h.mu.RLock()
+	receivers := h.receivers
+	h.mu.RUnlock()
+
+	for _, r := range receivers {
+		if r.wants(e.kind) {
+			e.deliveries = append(e.deliveries, &delivery{event: e, to: r})
+		}
+	}
+
+	e.pending.Store(int64(len(e.deliveries)))
+}
+
+// send starts an event's deliveries.
+func (h *webhooks) send(e *event) {
+	for _, d := range e.deliveries {
+		h.push(d)
+	}
+}
+
+// push queues a delivery at its receiver and sees that somebody works there.
+func (h *webhooks) push(d *delivery) {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+
+	if h.closed {
+		return
+	}
+
+	r := d.to
+
+	r.mu.Lock()
+	defer r.mu.Unlock()
+
+	r.queue = append(r.queue, d)
+
+	if r.active < h.sandbox.options.WebhookConcurrency {
+		r.active++
+
+		h.running.Go(func() { h.work(r) })
+	}
+}
+
+// work delivers until the receiver's queue is empty.
+func (h *webhooks) work(r *receiver) {
+	for d := r.next(); d != nil; d = r.next() {
+		h.attempt(d)
+	}
+}
+
+func (r *receiver) next() *delivery {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+
+	if len(r.queue) == 0 {
+		r.active--
+
+		return nil
+	}
+
+	d := r.queue[0]
+	r.queue[0] = nil
+	r.queue = r.queue[1:]
+
+	return d
+}
+
+// attempt posts once and plans the next attempt where that failed.
+func (h *webhooks) attempt(d *delivery) {
+	if h.ctx.Err() != nil {
+		return
+	}
+
+	status, err := h.post(d)
+	if h.ctx.Err() != nil {
+		return
+	}
+
+	if retry, again := d.record(h.sandbox, status, err); again {
+		h.sandbox.schedule.at(retry, func() { h.push(d) })
+	}
+}
+
+// record writes an attempt down. It tells whether and when to try again.
+func (d *delivery) record(s *Sandbox, status int, err error) (retry time.Time, again bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+
+	now := s.clock.now()
+	d.attempts++
+	d.lastStatus, d.lastError, d.lastAt, d.nextAt = status, "", now, time.Time{}
+
+	if err == nil && status >= http.StatusOK && status < http.StatusMultipleChoices {
+		if d.deliveredAt.IsZero() {
+			d.deliveredAt = now
+			d.event.pending.Add(-1)
+		}
+
+		return time.Time{}, false
+	}
+
+	if err != nil {
+		d.lastError = err.Error()
+	}
+
+	s.log.Info("webhook not accepted", "event", d.event.id, "type", d.event.kind, "url", d.to.url, "status", status,
+		"attempt", d.attempts, "error", d.lastError)
+
+	retry = now.Add(s.options.backoff(d.attempts))
+	if retry.Unix()-d.event.created > int64(s.options.WebhookGiveUp/time.Second) || !d.deliveredAt.IsZero() {
+		return time.Time{}, false
+	}
+
+	d.nextAt = retry
+
+	return retry, true
+}
+
+// post sends one attempt.
+func (h *webhooks) post(d *delivery) (status int, err error) {
+	body := append(render(d.event), '\n')
+
+	request, err := http.NewRequestWithContext(h.ctx, http.MethodPost, d.to.url, bytes.NewReader(body))
+	if err != nil {
+		return 0, fmt.Errorf("making the webhook request: %w", err)
+	}
+
+	request.Header.Set("Content-Type", "application/json; charset=utf-8")
+	request.Header.Set("User-Agent", "Stripe/1.0 (+https://stripe.com/docs/webhooks)")
+	request.Header.Set("Stripe-Signature", Sign(body, d.to.secret, h.sandbox.options.now()))
+
+	response, err := h.client.Do(request)
+	if err != nil {
+		return 0, fmt.Errorf("posting the webhook: %w", err)
+	}
+
+	defer response.Body.Close()
+
+	// Read to the end, within reason, so that the connection is used again.
+	if _, err := io.CopyN(io.Discard, response.Body, maxBody); err != nil && err != io.EOF {
+		return response.StatusCode, fmt.Errorf("reading the webhook's answer: %w", err)
+	}
+
+	return response.StatusCode, nil
+}
+
+// Sign returns a Stripe-Signature header for a body: t=…,v1=…, the HMAC-SHA256
+// of "t.body" under each secret in turn (Stripe, "Verify webhook signatures
+// manually"). Two secrets are what a receiver sees while one is rolled over.
+func Sign(body []byte, secret string, at time.Time, more ...string) string {
+	stamp := strconv.FormatInt(at.Unix(), 10)
+	header := "t=" + stamp
+
+	for _, key := range append([]string{secret}, more...) {
+		mac := hmac.New(sha256.New, []byte(key))
+		mac.Write([]byte(stamp))
+		mac.Write([]byte{'.'})
+		mac.Write(body)
+		header += ",v1=" + hex.EncodeToString(mac.Sum(nil))
+	}
+
+	return header
+}
