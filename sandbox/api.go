@@ -42,6 +42,7 @@ type request struct {
 	baseURL        string
 	params         *params
 	expand         expansion
+	plan           plan
 
 	// pay is the payment the request has locked, changed whether it writes.
 	pay     *payment
@@ -56,18 +57,32 @@ type reply struct {
 	body        document
 	replayOf    string // the original request's id
 	shouldRetry string
+	fault       *rule // how the answer is spoilt; nil mostly
 }
 
 func (s *Sandbox) serveAPI(w http.ResponseWriter, r *http.Request) {
 	rq, refusal := s.newRequest(r)
+	if refusal != nil {
+		s.write(w, r, rq, refuse(refusal))
 
-	var answer reply
-	if refusal == nil {
-		answer = s.handle(rq, r)
-	} else {
-		answer = refuse(refusal)
+		return
 	}
 
+	if s.hung(r) {
+		panic(http.ErrAbortHandler) // net/http closes the connection without a word
+	}
+
+	rq.plan = s.forRequest(rq)
+
+	instead := s.meddleBefore(rq.plan, r)
+	if instead != nil {
+		s.write(w, r, rq, *instead)
+
+		return
+	}
+
+	answer := s.handle(rq, r)
+	s.meddleAfter(rq.plan, r, &answer)
 	s.write(w, r, rq, answer)
 }
 
@@ -180,10 +195,18 @@ func (rq *request) route() (endpoint, *refusal) {
 // execute runs an endpoint, commits what it changed and lets go of its locks.
 // The key's record is nil where the request has none.
 func (s *Sandbox) execute(rq *request, run endpoint, record *idempotencyRecord) reply {
+	s.holdBefore(rq.plan)
+
 	defer s.dispatch(rq)
 	defer rq.unlock()
 
 	body, refused := run(s, rq)
+
+	if executed := refused == nil || refused.executed; executed && rq.plan.is(Saved500) {
+		s.faults.fire(rq.plan.fault)
+
+		refused = saved500()
+	}
 
 	answer := reply{status: http.StatusOK, body: body}
 	if refused != nil {
@@ -212,9 +235,14 @@ func (s *Sandbox) remember(record *idempotencyRecord, answer reply, executed boo
 // commit enters a request's events into the books.
 func (s *Sandbox) commit(rq *request) {
 	for _, e := range rq.events {
-		s.webhooks.expect(e)
-		s.books.events.add(e.id, e.created, e)
+		s.enter(e)
 	}
+}
+
+// enter puts an event into the books, with whom it is to be delivered to.
+func (s *Sandbox) enter(e *event) {
+	s.webhooks.expect(e)
+	s.books.events.add(e.id, e.created, e)
 }
 
 // dispatch sends a request's events on their way, with no lock held.
@@ -282,7 +310,7 @@ func (rq *request) emit(kind string, object, previous document) {
 	}
 
 	if rq.pay != nil {
-		e.metadata = rq.pay.intent.Metadata
+		e.intent, e.metadata = rq.pay.intent.ID, rq.pay.intent.Metadata
 	}
 
 	rq.events = append(rq.events, e)
@@ -290,11 +318,8 @@ func (rq *request) emit(kind string, object, previous document) {
 
 // write sends a reply with the headers that Stripe's have.
 func (s *Sandbox) write(w http.ResponseWriter, r *http.Request, rq *request, answer reply) {
-	body := render(answer.body)
-
 	header := w.Header()
 	header["Content-Type"] = []string{"application/json"}
-	header["Content-Length"] = []string{strconv.Itoa(len(body))}
 	header["Request-Id"] = []string{rq.id}
 	header["Stripe-Version"] = []string{apiVersion}
 
@@ -315,9 +340,25 @@ func (s *Sandbox) write(w http.ResponseWriter, r *http.Request, rq *request, ans
 		header["Idempotent-Replayed"] = []string{"true"}
 	}
 
-	w.WriteHeader(answer.status)
+	var body []byte
+	if answer.body != nil {
+		body = render(answer.body)
+	}
+
+	if answer.fault != nil {
+		s.spoil(w, answer.fault, body)
+
+		return
+	}
+
+	s.send(w, answer.status, body)
+}
+
+func (s *Sandbox) send(w http.ResponseWriter, status int, body []byte) {
+	w.Header()["Content-Length"] = []string{strconv.Itoa(len(body))}
+	w.WriteHeader(status)
 
 	if _, err := w.Write(body); err != nil {
-		s.log.Debug("the client hung up before its answer", "request", rq.id, "error", err)
+		s.log.Debug("the client hung up before its answer", "error", err)
 	}
 }

@@ -20,6 +20,18 @@ func (c *clock) now() time.Time {
 // seconds is the resolution of Stripe's timestamps.
 func (c *clock) seconds() int64 { return c.now().Unix() }
 
+// Now is the time on the sandbox's clock.
+func (s *Sandbox) Now() time.Time { return s.clock.now() }
+
+// Advance moves the sandbox's clock, back if d is negative. What falls due is
+// done at once: retries and delayed webhooks, refunds that settle,
+// authorizations that lapse, idempotency keys that are pruned. Webhooks are
+// still signed with the real time.
+func (s *Sandbox) Advance(d time.Duration) {
+	s.clock.offset.Add(int64(d))
+	s.schedule.nudge()
+}
+
 // schedule runs jobs when the sandbox's clock reaches their time, be it because
 // time passed or because a test moved the clock.
 type schedule struct {

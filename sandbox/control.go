@@ -1,18 +1,241 @@
 package sandbox
 
 import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
 	"net/http"
+	"strconv"
+	"strings"
+	"time"
 )
 
-// authenticatePath is where the customer of a 3-D Secure payment is sent.
-const authenticatePath = "/_sandbox/authenticate/"
+const (
+	// authenticatePath is where the customer of a 3-D Secure payment is sent.
+	authenticatePath = "/_sandbox/authenticate/"
+
+	defaultFaultWait = 10 * time.Second
+)
+
+var (
+	errBadControl = errors.New("bad request")
+	errNoObject   = errors.New("no such object")
+)
 
 // controlRoutes are the sandbox's own doors, beside Stripe's.
 func (s *Sandbox) controlRoutes() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /_sandbox/health", func(w http.ResponseWriter, _ *http.Request) {
-		w.WriteHeader(http.StatusNoContent)
-	})
+
+	for pattern, serve := range map[string]func(*http.Request) (any, error){
+		"GET /_sandbox/health":               func(*http.Request) (any, error) { return struct{}{}, nil },
+		"POST /_sandbox/faults":              s.controlAddFault,
+		"GET /_sandbox/faults":               func(*http.Request) (any, error) { return s.Faults(), nil },
+		"GET /_sandbox/faults/{id}":          func(r *http.Request) (any, error) { return s.Fault(r.PathValue("id")) },
+		"GET /_sandbox/faults/{id}/wait":     s.controlWaitFault,
+		"POST /_sandbox/faults/{id}/release": s.controlReleaseFault,
+		"DELETE /_sandbox/faults/{id}":       s.controlRemoveFault,
+		"DELETE /_sandbox/faults":            s.controlClearFaults,
+		"POST /_sandbox/hang":                s.controlHang,
+		"GET /_sandbox/hang":                 func(*http.Request) (any, error) { return s.hangState(), nil },
+		"GET /_sandbox/clock":                func(*http.Request) (any, error) { return s.clockState(), nil },
+		"POST /_sandbox/clock":               s.controlClock,
+		"POST /_sandbox/events/{id}/resend":  s.controlResend,
+	} {
+		mux.HandleFunc(pattern, s.control(serve))
+	}
+
+	mux.HandleFunc("GET /_sandbox/books", s.serveBooks)
 
 	return mux
+}
+
+// control answers JSON, or an error as {"error": "…"}.
+func (s *Sandbox) control(serve func(*http.Request) (any, error)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		answer, err := serve(r)
+		status := http.StatusOK
+
+		switch {
+		case err == nil:
+		case errors.Is(err, ErrNoFault), errors.Is(err, errNoObject):
+			status = http.StatusNotFound
+		case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+			status = http.StatusRequestTimeout
+		default:
+			status = http.StatusBadRequest
+		}
+
+		if err != nil {
+			answer = map[string]string{"error": err.Error()}
+		}
+
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(status)
+
+		if err := json.NewEncoder(w).Encode(answer); err != nil {
+			s.log.Debug("the client hung up before its answer", "error", err)
+		}
+	}
+}
+
+// decode reads a JSON body and refuses unknown fields.
+func decode(r *http.Request, into any) error {
+	decoder := json.NewDecoder(io.LimitReader(r.Body, maxBody))
+	decoder.DisallowUnknownFields()
+
+	if err := decoder.Decode(into); err != nil {
+		return fmt.Errorf("%w: decoding the body: %w", errBadControl, err)
+	}
+
+	return nil
+}
+
+func (s *Sandbox) controlAddFault(r *http.Request) (any, error) {
+	var wire faultJSON
+	if err := decode(r, &wire); err != nil {
+		return nil, err
+	}
+
+	return s.AddFault(wire.fault())
+}
+
+func (s *Sandbox) controlWaitFault(r *http.Request) (any, error) {
+	fired, timeout := 1, defaultFaultWait
+
+	var err error
+
+	if text := r.FormValue("fired"); text != "" {
+		if fired, err = strconv.Atoi(text); err != nil {
+			return nil, fmt.Errorf("%w: fired: %w", errBadControl, err)
+		}
+	}
+
+	if text := r.FormValue("timeout"); text != "" {
+		if timeout, err = time.ParseDuration(text); err != nil {
+			return nil, fmt.Errorf("%w: timeout: %w", errBadControl, err)
+		}
+	}
+
+	ctx, cancel := context.WithTimeout(r.Context(), timeout)
+	defer cancel()
+
+	if err := s.WaitFault(ctx, r.PathValue("id"), fired); err != nil {
+		return nil, err
+	}
+
+	return s.Fault(r.PathValue("id"))
+}
+
+func (s *Sandbox) controlReleaseFault(r *http.Request) (any, error) {
+	if err := s.ReleaseFault(r.PathValue("id")); err != nil {
+		return nil, err
+	}
+
+	return s.Fault(r.PathValue("id"))
+}
+
+func (s *Sandbox) controlRemoveFault(r *http.Request) (any, error) {
+	return struct{}{}, s.RemoveFault(r.PathValue("id"))
+}
+
+func (s *Sandbox) controlClearFaults(*http.Request) (any, error) {
+	s.ClearFaults()
+
+	return struct{}{}, nil
+}
+
+func (s *Sandbox) controlHang(r *http.Request) (any, error) {
+	var wire struct {
+		On bool `json:"on"`
+	}
+
+	if err := decode(r, &wire); err != nil {
+		return nil, err
+	}
+
+	s.Hang(wire.On)
+
+	return s.hangState(), nil
+}
+
+func (s *Sandbox) hangState() any {
+	on, caught := s.Hung()
+
+	return struct {
+		On     bool `json:"on"`
+		Caught int  `json:"caught"`
+	}{on, caught}
+}
+
+func (s *Sandbox) clockState() any {
+	return struct {
+		Now    time.Time `json:"now"`
+		Offset string    `json:"offset"`
+	}{s.Now(), time.Duration(s.clock.offset.Load()).String()}
+}
+
+func (s *Sandbox) controlClock(r *http.Request) (any, error) {
+	var wire struct {
+		Advance string `json:"advance"`
+	}
+
+	if err := decode(r, &wire); err != nil {
+		return nil, err
+	}
+
+	d, err := time.ParseDuration(wire.Advance)
+	if err != nil {
+		return nil, fmt.Errorf("%w: advance: %w", errBadControl, err)
+	}
+
+	s.Advance(d)
+
+	return s.clockState(), nil
+}
+
+func (s *Sandbox) controlResend(r *http.Request) (any, error) {
+	return struct{}{}, s.Resend(r.PathValue("id"))
+}
+
+// Resend delivers an event again to everyone it was for, or returns an error
+// where there is no such event.
+func (s *Sandbox) Resend(eventID string) error {
+	e, ok := s.books.events.get(eventID)
+	if !ok {
+		return fmt.Errorf("%w: event %s", errNoObject, eventID)
+	}
+
+	s.webhooks.sendNow(e)
+
+	return nil
+}
+
+// serveBooks streams the books, one JSON object in each line.
+func (s *Sandbox) serveBooks(w http.ResponseWriter, r *http.Request) {
+	filter := BooksFilter{Metadata: map[string]string{}}
+
+	for name, values := range r.URL.Query() {
+		key, isMetadata := strings.CutPrefix(name, "metadata[")
+
+		switch {
+		case name == "kind":
+			filter.Kinds = values
+		case isMetadata:
+			filter.Metadata[strings.TrimSuffix(key, "]")] = values[0]
+		}
+	}
+
+	w.Header().Set("Content-Type", "application/x-ndjson")
+
+	encoder := json.NewEncoder(w)
+
+	for entry := range s.Books(filter) {
+		if err := encoder.Encode(entry); err != nil {
+			s.log.Debug("the client hung up before the end of the books", "error", err)
+
+			return
+		}
+	}
 }

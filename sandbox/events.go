@@ -18,11 +18,15 @@ type event struct {
 	// event; empty for what happened by itself.
 	requestID      string
 	idempotencyKey string
-	metadata       metadata
+	// intent and metadata are those of the payment it belongs to.
+	intent   string
+	metadata metadata
 	// deliveries has one entry for each receiver that was registered when the
 	// event happened; pending counts those that have not acknowledged it.
 	deliveries []*delivery
 	pending    atomic.Int64
+	// lost is true where a fault keeps the event from ever being sent.
+	lost atomic.Bool
 }
 
 func (e *event) writeJSON(w *jsonWriter) {

@@ -17,6 +17,8 @@ type jsonWriter struct {
 	depth int
 	// first is true while the innermost object or array has no member.
 	first bool
+	// compact leaves out all layout, for formats of one object a line.
+	compact bool
 }
 
 // document is anything that has a JSON form in Stripe's API. Its value never
@@ -44,6 +46,10 @@ const (
 )
 
 func (w *jsonWriter) newline() {
+	if w.compact {
+		return
+	}
+
 	width := w.depth*indentWidth + 1
 	for width > len(indentation) {
 		w.buf = append(w.buf, indentation...)
@@ -89,7 +95,11 @@ func (w *jsonWriter) element() {
 func (w *jsonWriter) key(name string) {
 	w.element()
 	w.text(name)
-	w.buf = append(w.buf, ':', ' ')
+	w.buf = append(w.buf, ':')
+
+	if !w.compact {
+		w.buf = append(w.buf, ' ')
+	}
 }
 
 func (w *jsonWriter) object(name string) {
@@ -225,8 +235,8 @@ type rawDocument []byte
 // writeJSON copies the text, indented to where the writer stands. A newline
 // byte in JSON text is always layout: inside strings it is escaped.
 func (d rawDocument) writeJSON(w *jsonWriter) {
-	if w.depth == 0 {
-		w.buf = append(w.buf, d...)
+	if w.compact {
+		w.compactText(d)
 
 		return
 	}
@@ -236,6 +246,30 @@ func (d rawDocument) writeJSON(w *jsonWriter) {
 			w.newline()
 
 			continue
+		}
+
+		w.buf = append(w.buf, c)
+	}
+
+	w.first = false
+}
+
+// compactText copies JSON text without its layout.
+func (w *jsonWriter) compactText(text []byte) {
+	quoted, escaped := false, false
+
+	for _, c := range text {
+		if !quoted && (c == ' ' || c == '\n') {
+			continue
+		}
+
+		switch {
+		case escaped:
+			escaped = false
+		case c == '\\':
+			escaped = true
+		case c == '"':
+			quoted = !quoted
 		}
 
 		w.buf = append(w.buf, c)

@@ -54,6 +54,8 @@ type paymentIntent struct {
 	// Authenticated is true between a passed 3-D Secure and the second
 	// confirmation of an intent that is confirmed by hand.
 	Authenticated bool
+	// Key is the Idempotency-Key that created it: for the books, not the API.
+	Key string
 
 	intentText
 }
@@ -281,6 +283,7 @@ func (s *Sandbox) open(rq *request, intent *paymentIntent) *payment {
 	intent.ID = newID("pi_3")
 	intent.Secret = newClientSecret(intent.ID)
 	intent.Created = s.clock.seconds()
+	intent.Key = rq.idempotencyKey
 
 	pay := &payment{intent: intent}
 	rq.change(pay)

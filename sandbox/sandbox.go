@@ -45,7 +45,9 @@ type Options struct {
 	// PublicURL is where customers' browsers reach the sandbox, for the 3-D
 	// Secure page (default: the address the API request came to).
 	PublicURL string
-	// Now is the time beneath the sandbox's clock (default time.Now).
+	// Now is the time beneath the sandbox's clock (default time.Now). Webhooks
+	// are signed with this time even when the clock was moved: the receiver
+	// checks them by its own.
 	Now func() time.Time
 	// Logger hears of failed deliveries (default: nothing is logged).
 	Logger *slog.Logger
@@ -78,10 +80,6 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// now is the time of signatures: the receiver checks them by its own clock,
-// which does not move with the sandbox's.
-func (o Options) now() time.Time { return o.Now() }
-
 // backoff is the wait after a delivery's n-th failed attempt.
 func (o Options) backoff(attempt int) time.Duration {
 	wait := o.RetryBase
@@ -102,17 +100,23 @@ type Sandbox struct {
 	books    *books
 	keys     *idempotency
 	webhooks *webhooks
-	control  http.Handler
+	faults   *faults
+	closing  chan struct{} // closed when Close begins
+	doors    http.Handler  // the control API
 }
 
 // New returns a running sandbox.
 func New(options Options) (*Sandbox, error) {
 	options = options.withDefaults()
-	s := &Sandbox{options: options, log: options.Logger, books: newBooks(), clock: &clock{real: options.Now}}
+	s := &Sandbox{
+		options: options, log: options.Logger, books: newBooks(), clock: &clock{real: options.Now},
+		closing: make(chan struct{}),
+	}
 	s.schedule = newSchedule(s.clock)
+	s.faults = newFaults()
 	s.keys = newIdempotency(s.clock)
 	s.webhooks = newWebhooks(s)
-	s.control = s.controlRoutes()
+	s.doors = s.controlRoutes()
 
 	if options.WebhookURL != "" {
 		s.AddWebhook(options.WebhookURL, options.WebhookSecret)
@@ -121,12 +125,22 @@ func New(options Options) (*Sandbox, error) {
 	return s, nil
 }
 
-// Close stops deliveries and jobs and waits for those under way.
+// Close lets go of requests that faults hold, stops deliveries and jobs and
+// waits for those under way. It may be called once.
 func (s *Sandbox) Close() error {
+	s.stopHolding()
 	s.webhooks.close()
 	s.schedule.close()
 
 	return nil
+}
+
+func (s *Sandbox) stopHolding() {
+	select {
+	case <-s.closing:
+	default:
+		close(s.closing)
+	}
 }
 
 // AddWebhook registers a receiver for events of the given types, or of all
@@ -152,7 +166,7 @@ func (s *Sandbox) AddWebhook(url, secret string, types ...string) string {
 func (s *Sandbox) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case strings.HasPrefix(r.URL.Path, "/_sandbox/"):
-		s.control.ServeHTTP(w, r)
+		s.doors.ServeHTTP(w, r)
 	default:
 		s.serveAPI(w, r)
 	}

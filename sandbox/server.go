@@ -54,6 +54,8 @@ func Listen(ctx context.Context, addr string, options Options) (*Server, error) 
 
 // Close answers the requests under way, stops listening and closes the sandbox.
 func (s *Server) Close() error {
+	s.stopHolding()
+
 	ctx, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
 	defer cancel()
 

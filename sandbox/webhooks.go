@@ -114,8 +114,15 @@ func (h *webhooks) expect(e *event) {
 	e.pending.Store(int64(len(e.deliveries)))
 }
 
-// send starts an event's deliveries.
+// send starts a new event's deliveries, as far as no fault prevents it.
 func (h *webhooks) send(e *event) {
+	if !h.meddle(e) {
+		h.sendNow(e)
+	}
+}
+
+// sendNow starts an event's deliveries.
+func (h *webhooks) sendNow(e *event) {
 	for _, d := range e.deliveries {
 		h.push(d)
 	}
@@ -123,13 +130,6 @@ func (h *webhooks) send(e *event) {
 
 // push queues a delivery at its receiver and sees that somebody works there.
 func (h *webhooks) push(d *delivery) {
-	h.mu.RLock()
-	defer h.mu.RUnlock()
-
-	if h.closed {
-		return
-	}
-
 	r := d.to
 
 	r.mu.Lock()
@@ -137,11 +137,21 @@ func (h *webhooks) push(d *delivery) {
 
 	r.queue = append(r.queue, d)
 
-	if r.active < h.sandbox.options.WebhookConcurrency {
+	if r.active < h.sandbox.options.WebhookConcurrency && h.goUnlessClosed(func() { h.work(r) }) {
 		r.active++
-
-		h.running.Go(func() { h.work(r) })
 	}
+}
+
+// goUnlessClosed runs a job that close waits for.
+func (h *webhooks) goUnlessClosed(run func()) bool {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+
+	if !h.closed {
+		h.running.Go(run)
+	}
+
+	return !h.closed
 }
 
 // work delivers until the receiver's queue is empty.
@@ -222,15 +232,14 @@ func (d *delivery) record(s *Sandbox, status int, err error) (retry time.Time, a
 // post sends one attempt.
 func (h *webhooks) post(d *delivery) (status int, err error) {
 	body := append(render(d.event), '\n')
+	body, signature := forge(h.sandbox.faults.forAttempt(d.event), d.event, body, d.to.secret, h.sandbox.options.Now())
 
 	request, err := http.NewRequestWithContext(h.ctx, http.MethodPost, d.to.url, bytes.NewReader(body))
 	if err != nil {
 		return 0, fmt.Errorf("making the webhook request: %w", err)
 	}
 
-	request.Header.Set("Content-Type", "application/json; charset=utf-8")
-	request.Header.Set("User-Agent", "Stripe/1.0 (+https://stripe.com/docs/webhooks)")
-	request.Header.Set("Stripe-Signature", Sign(body, d.to.secret, h.sandbox.options.now()))
+	setDeliveryHeaders(request.Header, signature)
 
 	response, err := h.client.Do(request)
 	if err != nil {

@@ -1,0 +1,160 @@
+package sandbox
+
+import (
+	"encoding/json"
+	"iter"
+	"slices"
+	"time"
+)
+
+// Kinds of BookEntry.
+const (
+	KindIntent   = "intent"
+	KindCharge   = "charge"
+	KindRefund   = "refund"
+	KindDispute  = "dispute"
+	KindDelivery = "delivery"
+)
+
+// BookEntry is one line of the books, to hold another system's against.
+type BookEntry struct {
+	Kind string `json:"kind"`
+	// ID is the object's; a delivery has its event's.
+	ID string `json:"id"`
+	// Intent is the PaymentIntent that the entry belongs to.
+	Intent string `json:"intent,omitempty"`
+	// IdempotencyKey is the one that the intent was created under.
+	IdempotencyKey string `json:"idempotency_key,omitempty"`
+	// SucceededCharges counts an intent's charges that went through.
+	SucceededCharges int `json:"succeeded_charges,omitempty"`
+	// Object is the object as the API returns it; a delivery has none.
+	Object json.RawMessage `json:"object,omitempty"`
+	// Delivery is set for deliveries alone.
+	Delivery *Delivery `json:"delivery,omitempty"`
+}
+
+// Delivery is what became of sending one event to one receiver.
+type Delivery struct {
+	Event     string `json:"event"`
+	Type      string `json:"type"`
+	URL       string `json:"url"`
+	Attempts  int    `json:"attempts"`
+	Delivered bool   `json:"delivered"`
+	// Lost is true where a fault keeps the event from ever being sent.
+	Lost       bool   `json:"lost,omitempty"`
+	LastStatus int    `json:"last_status,omitempty"`
+	LastError  string `json:"last_error,omitempty"`
+	// NextAttempt is when a failed delivery is tried again, on the sandbox's
+	// clock; zero when none is planned.
+	NextAttempt time.Time `json:"next_attempt,omitzero"`
+}
+
+// BooksFilter chooses entries; its zero value chooses all.
+type BooksFilter struct {
+	// Kinds of entries, or none for all.
+	Kinds []string
+	// Metadata that the entry's payment must have.
+	Metadata map[string]string
+}
+
+func (f BooksFilter) wants(kind string) bool {
+	return len(f.Kinds) == 0 || slices.Contains(f.Kinds, kind)
+}
+
+// Books yields the books as they are now: each payment is consistent in itself.
+func (s *Sandbox) Books(filter BooksFilter) iter.Seq[BookEntry] {
+	return func(yield func(BookEntry) bool) {
+		for _, item := range s.books.payments.all() {
+			for _, entry := range item.object.entries(filter) {
+				if !yield(entry) {
+					return
+				}
+			}
+		}
+
+		if !filter.wants(KindDelivery) {
+			return
+		}
+
+		for _, item := range s.books.events.all() {
+			for _, entry := range item.object.entries(filter) {
+				if !yield(entry) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// entries are a payment's lines in the books.
+func (p *payment) entries(filter BooksFilter) []BookEntry {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+
+	if !p.intent.Metadata.matches(filter.Metadata) {
+		return nil
+	}
+
+	var entries []BookEntry
+
+	add := func(kind, id string, d document) {
+		if filter.wants(kind) {
+			entries = append(entries, BookEntry{Kind: kind, ID: id, Intent: p.intent.ID, Object: compact(d)})
+		}
+	}
+
+	add(KindIntent, p.intent.ID, p.intent)
+
+	if len(entries) == 1 {
+		entries[0].IdempotencyKey, entries[0].SucceededCharges = p.intent.Key, p.succeeded()
+	}
+
+	for _, c := range p.charges {
+		add(KindCharge, c.ID, c)
+	}
+
+	return entries
+}
+
+func (p *payment) succeeded() int {
+	count := 0
+
+	for _, c := range p.charges {
+		if c.Paid {
+			count++
+		}
+	}
+
+	return count
+}
+
+// entries are an event's deliveries.
+func (e *event) entries(filter BooksFilter) []BookEntry {
+	if !e.metadata.matches(filter.Metadata) {
+		return nil
+	}
+
+	entries := make([]BookEntry, 0, len(e.deliveries))
+	for _, d := range e.deliveries {
+		entries = append(entries, BookEntry{Kind: KindDelivery, ID: e.id, Intent: e.intent, Delivery: d.report()})
+	}
+
+	return entries
+}
+
+func (d *delivery) report() *Delivery {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+
+	return &Delivery{
+		Event: d.event.id, Type: d.event.kind, URL: d.to.url, Attempts: d.attempts, Delivered: !d.deliveredAt.IsZero(),
+		Lost: d.event.lost.Load(), LastStatus: d.lastStatus, LastError: d.lastError, NextAttempt: d.nextAt,
+	}
+}
+
+func compact(d document) json.RawMessage {
+	w := jsonWriter{buf: make([]byte, 0, renderedSize), compact: true}
+	d.writeJSON(&w)
+
+	return w.buf
+}
