@@ -13,7 +13,7 @@ import (
 	"github.com/marketflow/marketflow/domain/payment"
 )
 
-// ErrContradiction: what the provider says does not fit what is written down
+// ErrContradiction says that what the provider tells does not fit what is written down
 // here, for example a second intent for one payment. It is never resolved by
 // itself.
 var ErrContradiction = errors.New("the provider contradicts our books")
@@ -46,6 +46,10 @@ type Claims interface {
 	// whose retry is due, the longest waiting first. Concurrent callers get
 	// different ones.
 	TakeUnfinished(ctx context.Context, limit int, lease Lease) ([]Claim, error)
+
+	// Extend lengthens c's lease; where it has gone to somebody else or the
+	// claim is finished, nothing happens.
+	Extend(ctx context.Context, c Claim, by time.Duration) error
 
 	// Complete writes the payment's row, its first transition and the frozen
 	// response in one commit. Where somebody else has completed the claim

@@ -5,20 +5,19 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"time"
 
 	"github.com/google/uuid"
 
 	"github.com/marketflow/marketflow/domain/money"
 	"github.com/marketflow/marketflow/domain/payment"
-
-	"time"
 )
 
-// ErrUnavailable: the provider is known to be out of reach or we are at our
+// ErrUnavailable says that the provider is known to be out of reach or we are at our
 // limit of concurrent calls; this call was not sent.
 var ErrUnavailable = errors.New("the payment provider is out of reach")
 
-// RefusedError: the provider refused for good. There is no intent and there
+// RefusedError says that the provider refused for good. There is no intent and there
 // never will be one under this request.
 type RefusedError struct {
 	// Code is the provider's, such as "amount_too_small"; it may be empty.
@@ -57,8 +56,8 @@ type PaymentGateway interface {
 	// Intent reads an intent. None: fault.NotFound.
 	Intent(ctx context.Context, id string) (Intent, error)
 
-	// Intents reads every intent created from from to to (inclusive, to the
-	// second), newest first. It sees an intent as soon as it exists.
+	// Intents reads every intent that was created between from and to (both
+	// included, to the second), newest first. It sees an intent as soon as it exists.
 	Intents(ctx context.Context, from, to time.Time) iter.Seq2[Intent, error]
 
 	// Events reads every event created since, newest first.

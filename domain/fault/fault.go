@@ -94,8 +94,7 @@ func (e *Error) Unwrap() error { return e.Cause }
 // From returns the fault in err's chain, or an Internal one that hides err
 // from the client.
 func From(err error) *Error {
-	var f *Error
-	if errors.As(err, &f) {
+	if f, ok := errors.AsType[*Error](err); ok {
 		return f
 	}
 
