@@ -1,0 +1,184 @@
+package http
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"runtime/debug"
+	"time"
+
+	"github.com/felixge/httpsnoop"
+	"github.com/google/uuid"
+	"github.com/gorilla/mux"
+	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
+	"go.opentelemetry.io/otel/trace"
+	"go.uber.org/zap"
+
+	"github.com/marketflow/marketflow/domain/fault"
+	"github.com/marketflow/marketflow/internal/telemetry/logctx"
+)
+
+const requestIDHeader = "X-Request-Id"
+
+// exchange is what the middleware learns of a request while it is handled.
+type exchange struct {
+	requestID string
+	route     string
+	err       error
+}
+
+type exchangeKey struct{}
+
+func exchangeOf(ctx context.Context) *exchange {
+	if ex, ok := ctx.Value(exchangeKey{}).(*exchange); ok {
+		return ex
+	}
+
+	return &exchange{}
+}
+
+func requestID(ctx context.Context) string { return exchangeOf(ctx).requestID }
+
+// noteFailure keeps the whole error for the access line.
+func noteFailure(ctx context.Context, err error) { exchangeOf(ctx).err = err }
+
+// observe gives a request its id, and writes its one line and its measurement.
+func (s *server) observe(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ex := &exchange{requestID: acceptRequestID(r.Header.Get(requestIDHeader)), route: "unmatched"}
+		ctx := logctx.WithRequestID(context.WithValue(r.Context(), exchangeKey{}, ex), ex.requestID)
+		w.Header().Set(requestIDHeader, ex.requestID)
+
+		seen := httpsnoop.CaptureMetrics(next, w, r.WithContext(ctx))
+
+		s.Observer.ObserveRequest(ctx, ex.route, methodLabel(r.Method), seen.Code, seen.Duration)
+		s.logAccess(ctx, r, ex, seen)
+	})
+}
+
+func (s *server) logAccess(ctx context.Context, r *http.Request, ex *exchange, seen httpsnoop.Metrics) {
+	level := zap.InfoLevel
+
+	switch {
+	case seen.Code >= http.StatusInternalServerError:
+		level = zap.ErrorLevel
+	case !worthTracing(r):
+		level = zap.DebugLevel
+	}
+
+	entry := s.Log.Check(level, "request")
+	if entry == nil {
+		return
+	}
+
+	fields := []zap.Field{
+		logctx.Field(ctx),
+		zap.String("method", methodLabel(r.Method)), zap.String("route", ex.route), zap.Int("status", seen.Code),
+		zap.Int64("bytes", seen.Written), zap.Duration("took", seen.Duration),
+	}
+	if ex.err != nil {
+		fields = append(fields, zap.Error(ex.err))
+	}
+
+	entry.Write(fields...)
+}
+
+// acceptRequestID takes a caller's id if it is a sane token, else makes one.
+func acceptRequestID(id string) string {
+	const most = 128
+	if id == "" || len(id) > most {
+		return uuid.NewString()
+	}
+
+	for i := range len(id) {
+		if c := id[i]; c <= ' ' || c > '~' || c == '"' || c == '\\' {
+			return uuid.NewString()
+		}
+	}
+
+	return id
+}
+
+// recover turns a panic into a 500 and a log line; the process goes on.
+func (s *server) recover(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer func() {
+			thrown := recover()
+			if thrown == nil {
+				return
+			}
+
+			if err, ok := thrown.(error); ok && errors.Is(err, http.ErrAbortHandler) {
+				panic(thrown)
+			}
+
+			s.Log.Error("panic", logctx.Field(r.Context()), zap.Any("panic", thrown), zap.ByteString("stack", debug.Stack()))
+			s.fail(r.Context(), w, fmt.Errorf("panic: %v", thrown)) //nolint:err113 // whatever was thrown
+		}()
+
+		next.ServeHTTP(w, r)
+	})
+}
+
+// nameRoute gives the request's span, line and measurement the route's
+// template: never the path, which holds ids.
+func nameRoute(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		template, err := mux.CurrentRoute(r).GetPathTemplate()
+		if err == nil {
+			ctx := r.Context()
+			exchangeOf(ctx).route = template
+
+			route := semconv.HTTPRoute(template)
+			span := trace.SpanFromContext(ctx)
+			span.SetName(methodLabel(r.Method) + " " + template)
+			span.SetAttributes(route)
+
+			if labeler, ok := otelhttp.LabelerFromContext(ctx); ok {
+				labeler.Add(route)
+			}
+		}
+
+		next.ServeHTTP(w, r)
+	})
+}
+
+// limited counts a request against its client's rate.
+func (s *server) limited(next http.HandlerFunc) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		allowed, wait := s.Limiter.Allow(r.Context(), clientOf(r))
+		if !allowed {
+			s.fail(r.Context(), w, fault.New(fault.RateLimited,
+				"Too many requests from this address. Slow down.").After(max(wait, time.Millisecond)))
+
+			return
+		}
+
+		next(w, r)
+	})
+}
+
+// clientOf is the peer's address. Forwarded headers are not believed: anybody
+// can send them.
+func clientOf(r *http.Request) string {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return r.RemoteAddr
+	}
+
+	return host
+}
+
+// methodLabel keeps the label's values few, whatever a client sends.
+func methodLabel(method string) string {
+	switch method {
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch,
+		http.MethodDelete, http.MethodOptions:
+		return method
+	default:
+		return "_OTHER"
+	}
+}

@@ -1,0 +1,63 @@
+package http
+
+import (
+	"net/http"
+
+	"github.com/google/uuid"
+	"github.com/gorilla/mux"
+
+	"github.com/marketflow/marketflow/app"
+	"github.com/marketflow/marketflow/domain/fault"
+)
+
+// createPayment is POST /payments.
+func (s *server) createPayment(w http.ResponseWriter, r *http.Request) {
+	ctx := r.Context()
+
+	request, err := decodeCreate(w, r)
+	if err != nil {
+		s.fail(ctx, w, err)
+
+		return
+	}
+
+	answer, err := s.CreatePayment.Do(ctx, app.CreatePaymentCommand{
+		Key: request.key, Order: request.order, RequestID: requestID(ctx),
+	})
+	if err != nil {
+		s.fail(ctx, w, err)
+
+		return
+	}
+
+	if answer.Response.Status == http.StatusCreated {
+		w.Header().Set("Location", "/payments/"+answer.PaymentID.String())
+	}
+
+	if answer.Replayed {
+		w.Header().Set("Idempotent-Replayed", "true")
+	}
+
+	s.respondFrozen(ctx, w, answer.Response)
+}
+
+// getPayment is GET /payments/{id}.
+func (s *server) getPayment(w http.ResponseWriter, r *http.Request) {
+	ctx := r.Context()
+
+	id, err := uuid.Parse(mux.Vars(r)["id"])
+	if err != nil {
+		s.fail(ctx, w, fault.Wrap(fault.Invalid, err, "The payment id in the path is not a UUID."))
+
+		return
+	}
+
+	p, err := s.GetPayment.Do(ctx, id)
+	if err != nil {
+		s.fail(ctx, w, err)
+
+		return
+	}
+
+	s.respond(ctx, w, http.StatusOK, toPaymentBody(p))
+}

@@ -1,0 +1,132 @@
+// Package http is the service's public edge: routes, decoding, problem
+// documents and middleware. It decides nothing about payments.
+package http
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gorilla/mux"
+	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
+	"go.uber.org/zap"
+
+	"github.com/marketflow/marketflow/api"
+	"github.com/marketflow/marketflow/app"
+	"github.com/marketflow/marketflow/domain/fault"
+	"github.com/marketflow/marketflow/ports"
+)
+
+// Pinger is a dependency whose health is shown.
+type Pinger interface {
+	Ping(ctx context.Context) error
+}
+
+// Observer measures requests. It never blocks.
+type Observer interface {
+	// ObserveRequest counts an answered request. route is a template or
+	// "unmatched", so that its values are few.
+	ObserveRequest(ctx context.Context, route, method string, status int, took time.Duration)
+}
+
+// Deps is what the edge needs.
+type Deps struct {
+	CreatePayment *app.CreatePayment
+	GetPayment    *app.GetPayment
+	HandleEvent   *app.HandleEvent
+	Database      Pinger
+	// Redis is nil where there is none.
+	Redis Pinger
+	// Draining tells that the service is about to stop; it may be nil.
+	Draining   func() bool
+	Limiter    ports.RateLimiter
+	Metrics    http.Handler
+	Observer   Observer
+	Log        *zap.Logger
+	Tracing    trace.TracerProvider
+	Propagator propagation.TextMapPropagator
+}
+
+type server struct {
+	responder
+	Deps
+}
+
+// NewHandler returns the whole edge.
+func NewHandler(deps Deps) http.Handler {
+	s := &server{
+		Deps:      deps,
+		responder: responder{tracer: deps.Tracing.Tracer("github.com/marketflow/marketflow/adapters/http")},
+	}
+
+	router := mux.NewRouter().SkipClean(true)
+	router.NotFoundHandler = http.HandlerFunc(s.notFound)
+
+	for path, methods := range map[string]map[string]http.Handler{
+		"/payments":        {http.MethodPost: s.limited(s.createPayment)},
+		"/payments/{id}":   {http.MethodGet: s.limited(s.getPayment)},
+		"/webhooks/stripe": {http.MethodPost: http.HandlerFunc(s.stripeWebhook)},
+		"/health":          {http.MethodGet: http.HandlerFunc(s.health)},
+		"/livez":           {http.MethodGet: http.HandlerFunc(s.livez)},
+		"/readyz":          {http.MethodGet: http.HandlerFunc(s.readyz)},
+		"/metrics":         {http.MethodGet: deps.Metrics},
+		"/openapi.yaml":    {http.MethodGet: http.HandlerFunc(openAPI)},
+	} {
+		s.route(router, path, methods)
+	}
+
+	router.Use(nameRoute)
+
+	// From the outside in: the span, the request's id and log line, panics.
+	return otelhttp.NewHandler(s.observe(s.recover(router)), "http.request",
+		otelhttp.WithTracerProvider(deps.Tracing),
+		otelhttp.WithPropagators(deps.Propagator),
+		otelhttp.WithFilter(worthTracing))
+}
+
+// route serves a path's methods and answers 405 with Allow for the others
+// (RFC 9110 section 15.5.6). HEAD goes with GET.
+func (s *server) route(router *mux.Router, path string, methods map[string]http.Handler) {
+	var allowed []string
+
+	for method, handler := range methods {
+		verbs := []string{method}
+		if method == http.MethodGet {
+			verbs = append(verbs, http.MethodHead)
+		}
+
+		router.Path(path).Methods(verbs...).Handler(handler)
+		allowed = append(allowed, verbs...)
+	}
+
+	slices.Sort(allowed)
+	allow := strings.Join(allowed, ", ")
+
+	router.Path(path).HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Allow", allow)
+		s.fail(r.Context(), w, fault.Newf(fault.MethodNotAllowed, "This resource takes %s.", allow))
+	})
+}
+
+func (s *server) notFound(w http.ResponseWriter, r *http.Request) {
+	s.fail(r.Context(), w, fault.New(fault.NotFound, "There is no such resource; GET /openapi.yaml lists them."))
+}
+
+func openAPI(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/yaml")
+	_, _ = w.Write(api.OpenAPI)
+}
+
+// worthTracing leaves out what is asked every few seconds by machines.
+func worthTracing(r *http.Request) bool {
+	switch r.URL.Path {
+	case "/health", "/livez", "/readyz", "/metrics":
+		return false
+	default:
+		return true
+	}
+}

@@ -1,0 +1,80 @@
+// Package app holds the use cases, one file each. They decide; the ports act.
+package app
+
+import (
+	"context"
+	"time"
+
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
+	"go.uber.org/zap"
+
+	"github.com/marketflow/marketflow/domain/fault"
+	"github.com/marketflow/marketflow/ports"
+)
+
+// Deps is what the use cases need of the outside.
+type Deps struct {
+	Claims   ports.Claims
+	Payments ports.Payments
+	Inbox    ports.Inbox
+	Gateway  ports.PaymentGateway
+	Webhooks ports.Webhooks
+	Renderer ports.Renderer
+	Cache    ports.ReplayCache
+	Recorder ports.Recorder
+	Log      *zap.Logger
+	Tracer   trace.Tracer
+}
+
+const (
+	// leaseFor is how long a claim stays with a process that has died. It is
+	// extended while a call to the provider takes longer.
+	leaseFor = 3 * time.Second
+	// settleTimeout is the most that a client waits for the provider.
+	settleTimeout = 10 * time.Second
+	// resendFor: Stripe may forget a key once it is 24 hours old and would then
+	// run it as a new request (docs.stripe.com/api/idempotent_requests), so a
+	// claim older than this is never sent again.
+	resendFor = 23 * time.Hour
+)
+
+// inSpan runs fn in a span of its own, which carries fn's error once.
+func inSpan[T any](
+	ctx context.Context, tracer trace.Tracer, name string, fn func(context.Context) (T, error), opts ...trace.SpanStartOption,
+) (T, error) {
+	ctx, span := tracer.Start(ctx, name, opts...)
+	defer span.End()
+
+	result, err := fn(ctx)
+	if err != nil {
+		span.RecordError(err)
+
+		// A client's mistake is not an error of the service's
+		// (OpenTelemetry, HTTP semantic conventions, "Status").
+		switch fault.KindOf(err) {
+		case fault.Internal, fault.Unavailable, fault.Unknown:
+			span.SetStatus(codes.Error, string(fault.KindOf(err)))
+		default:
+		}
+	}
+
+	return result, err
+}
+
+// traceParent is the W3C traceparent of ctx's span; empty without one.
+func traceParent(ctx context.Context) string {
+	carrier := propagation.MapCarrier{}
+	propagation.TraceContext{}.Inject(ctx, carrier)
+
+	return carrier.Get("traceparent")
+}
+
+// linkTo points from a span to the request that traceparent names.
+func linkTo(traceparent string) (trace.Link, bool) {
+	carrier := propagation.MapCarrier{"traceparent": traceparent}
+	origin := trace.SpanContextFromContext(propagation.TraceContext{}.Extract(context.Background(), carrier))
+
+	return trace.Link{SpanContext: origin}, origin.IsValid()
+}

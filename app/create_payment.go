@@ -1,0 +1,177 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/google/uuid"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/marketflow/marketflow/domain/fault"
+	"github.com/marketflow/marketflow/domain/payment"
+	"github.com/marketflow/marketflow/ports"
+)
+
+// CreatePayment creates a payment at most once for each idempotency key.
+type CreatePayment struct {
+	deps   Deps
+	settle *settler
+}
+
+// NewCreatePayment returns the use case.
+func NewCreatePayment(deps Deps) *CreatePayment {
+	return &CreatePayment{deps: deps, settle: newSettler(deps)}
+}
+
+// CreatePaymentCommand asks for a payment.
+type CreatePaymentCommand struct {
+	// Key is zero where the client sent none: then each request is a new payment.
+	Key       payment.Key
+	Order     payment.Order
+	RequestID string
+}
+
+// CreatePaymentAnswer is the frozen answer to a command.
+type CreatePaymentAnswer struct {
+	PaymentID uuid.UUID
+	Response  ports.FrozenResponse
+	// Replayed: an earlier request with this key got the same answer.
+	Replayed bool
+}
+
+// Do answers a command: a payment (also one that was created before), or a
+// refusal by the provider, which is frozen just so. Its faults are InFlight,
+// KeyReused, Unknown (retry with the same key) and Unavailable (nothing was
+// done).
+//
+// It goes on when the client hangs up: the claim is written, so somebody has
+// to finish it anyway.
+func (uc *CreatePayment) Do(ctx context.Context, cmd CreatePaymentCommand) (CreatePaymentAnswer, error) {
+	return inSpan(ctx, uc.deps.Tracer, "app.CreatePayment", func(ctx context.Context) (CreatePaymentAnswer, error) {
+		answer, err := uc.do(ctx, cmd)
+
+		switch kind := fault.KindOf(err); {
+		case err != nil && (kind == fault.InFlight || kind == fault.KeyReused):
+			uc.deps.Recorder.Rejected(kind)
+		case err == nil:
+			trace.SpanFromContext(ctx).SetAttributes(
+				attribute.String("marketflow.payment.id", answer.PaymentID.String()),
+				attribute.Bool("marketflow.idempotent_replayed", answer.Replayed))
+		}
+
+		return answer, err
+	})
+}
+
+func (uc *CreatePayment) do(ctx context.Context, cmd CreatePaymentCommand) (CreatePaymentAnswer, error) {
+	if cmd.Key != "" {
+		if replay, ok := uc.deps.Cache.Get(ctx, cmd.Key); ok {
+			return uc.replay(replay, cmd, ports.ReplayFromCache)
+		}
+	}
+
+	// A provider that is out of reach is no reason to refuse a replay, and
+	// every reason not to write a claim that has to wait.
+	if err := uc.deps.Gateway.Ready(); err != nil {
+		return uc.whileUnavailable(ctx, cmd, err)
+	}
+
+	claim, err := uc.claim(ctx, cmd)
+	if err != nil {
+		return CreatePaymentAnswer{}, err
+	}
+
+	if !claim.Held() {
+		return uc.found(ctx, claim, cmd)
+	}
+
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
+	defer cancel()
+
+	claim, err = uc.settle.send(ctx, claim, ports.ByRequest)
+	if err != nil {
+		return CreatePaymentAnswer{}, err
+	}
+
+	return CreatePaymentAnswer{PaymentID: claim.PaymentID, Response: claim.Response}, nil
+}
+
+// claim writes down what is wanted before the provider hears of it.
+func (uc *CreatePayment) claim(ctx context.Context, cmd CreatePaymentCommand) (ports.Claim, error) {
+	id, err := uuid.NewV7()
+	if err != nil {
+		return ports.Claim{}, fault.Wrap(fault.Internal, err, "Something went wrong on our side.")
+	}
+
+	return uc.deps.Claims.Claim(ctx, ports.NewClaim{
+		PaymentID: id,
+		Key:       cmd.Key,
+		Order:     cmd.Order,
+		Request:   uc.deps.Gateway.Prepare(id, cmd.Order),
+		Origin:    ports.Origin{RequestID: cmd.RequestID, TraceParent: traceParent(ctx)},
+		Lease:     ports.Lease{Token: uuid.New(), For: leaseFor},
+	})
+}
+
+// found answers for a claim that somebody else has written.
+func (uc *CreatePayment) found(ctx context.Context, claim ports.Claim, cmd CreatePaymentCommand) (CreatePaymentAnswer, error) {
+	switch {
+	case claim.Fingerprint != cmd.Order.Fingerprint():
+		return CreatePaymentAnswer{}, errKeyReused()
+	case claim.Finished():
+		replay := replayOf(claim)
+		uc.deps.Cache.Put(ctx, cmd.Key, replay)
+
+		return uc.replay(replay, cmd, ports.ReplayFromDatabase)
+	case claim.State == ports.ClaimNeedsAttention:
+		return CreatePaymentAnswer{}, errUnknown(errors.New("the claim needs attention"), time.Minute)
+	default:
+		return CreatePaymentAnswer{}, fault.New(fault.InFlight,
+			"A request with this idempotency key is still being worked on. Send the same request again shortly.").
+			After(time.Second)
+	}
+}
+
+func (uc *CreatePayment) replay(
+	replay ports.Replay, cmd CreatePaymentCommand, source ports.ReplaySource,
+) (CreatePaymentAnswer, error) {
+	if replay.Fingerprint != cmd.Order.Fingerprint() {
+		return CreatePaymentAnswer{}, errKeyReused()
+	}
+
+	uc.deps.Recorder.Replayed(source)
+
+	return CreatePaymentAnswer{PaymentID: replay.PaymentID, Response: replay.Response, Replayed: true}, nil
+}
+
+// whileUnavailable answers what can be answered without the provider.
+func (uc *CreatePayment) whileUnavailable(
+	ctx context.Context, cmd CreatePaymentCommand, cause error,
+) (CreatePaymentAnswer, error) {
+	if cmd.Key != "" {
+		claim, err := uc.deps.Claims.FindClaim(ctx, cmd.Key)
+
+		switch {
+		case err == nil && (claim.Finished() || claim.Fingerprint != cmd.Order.Fingerprint()):
+			return uc.found(ctx, claim, cmd)
+		case err != nil && fault.KindOf(err) != fault.NotFound:
+			return CreatePaymentAnswer{}, err
+		}
+	}
+
+	return CreatePaymentAnswer{}, fault.Wrap(fault.Unavailable, cause,
+		"The payment provider cannot be reached. Send the same request again, with the same idempotency key.").
+		After(providerRetryAfter)
+}
+
+func replayOf(claim ports.Claim) ports.Replay {
+	return ports.Replay{PaymentID: claim.PaymentID, Fingerprint: claim.Fingerprint, Response: claim.Response}
+}
+
+func errKeyReused() error {
+	return fault.New(fault.KeyReused,
+		"This idempotency key belongs to a payment with another amount, currency or metadata. "+
+			"Send that payment again, or use a new key.")
+}

@@ -1,0 +1,191 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/google/uuid"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
+	"go.uber.org/zap"
+
+	"github.com/marketflow/marketflow/domain/payment"
+	"github.com/marketflow/marketflow/internal/telemetry/logctx"
+	"github.com/marketflow/marketflow/ports"
+)
+
+// HandleEvent takes a provider's signed event.
+type HandleEvent struct {
+	deps  Deps
+	inbox *inbox
+}
+
+// NewHandleEvent returns the use case.
+func NewHandleEvent(deps Deps) *HandleEvent { return &HandleEvent{deps: deps, inbox: newInbox(deps)} }
+
+// Do verifies, stores and applies an event. Once it returns without an error
+// the event is durable. Its faults are Unauthenticated, Invalid, and
+// Unavailable: nothing was stored, so the provider sends it again.
+func (uc *HandleEvent) Do(ctx context.Context, payload []byte, signature string) (ports.Applied, error) {
+	return inSpan(ctx, uc.deps.Tracer, "app.HandleEvent", func(ctx context.Context) (ports.Applied, error) {
+		if err := uc.deps.Webhooks.Verify(payload, signature); err != nil {
+			return ports.Applied{}, err
+		}
+
+		event, err := uc.deps.Webhooks.Parse(payload)
+		if err != nil {
+			return ports.Applied{}, err
+		}
+
+		applied, err := uc.inbox.apply(ctx, event)
+		if err != nil {
+			return applied, err
+		}
+
+		var lag time.Duration
+		if !event.CreatedAt.IsZero() {
+			lag = time.Since(event.CreatedAt)
+		}
+
+		uc.deps.Recorder.EventHandled(event.Type, applied.Outcome, lag)
+
+		return applied, nil
+	})
+}
+
+// inbox applies events: those that arrive, those that were parked, and those
+// that reconciliation fetches.
+type inbox struct{ deps Deps }
+
+func newInbox(deps Deps) *inbox { return &inbox{deps: deps} }
+
+// apply stores an event and does what it asks for, in one commit.
+func (in *inbox) apply(ctx context.Context, e ports.Event) (ports.Applied, error) {
+	applied, err := in.deps.Inbox.Apply(ctx, e)
+	if err == nil && applied.Outcome == ports.EventUnclaimed {
+		applied, err = in.completeClaim(ctx, e)
+	}
+
+	if err != nil {
+		return applied, err
+	}
+
+	in.report(ctx, e, applied)
+
+	// The payment may have been written between the snapshot that missed it
+	// and the commit that parked the event.
+	if applied.Outcome == ports.EventParked && applied.Reason == ports.ParkedUnknown {
+		in.applyRipeFor(ctx, e.ObjectID)
+	}
+
+	return applied, nil
+}
+
+// completeClaim finishes a claim whose intent an event is about: the event
+// overtook the provider's answer, or the answer was lost.
+func (in *inbox) completeClaim(ctx context.Context, e ports.Event) (ports.Applied, error) {
+	claim, err := in.deps.Claims.ClaimByPayment(ctx, e.Intent.PaymentID)
+	if err != nil {
+		return ports.Applied{}, err
+	}
+
+	settle := &settler{deps: in.deps, inbox: in}
+	intent := e.Intent
+	intent.Status = payment.Pending // the event itself moves it on, so that the history has both
+
+	completion, err := settle.completion(claim, intent, string(ports.ByWebhook))
+	if err == nil {
+		var (
+			done    ports.Completed
+			applied ports.Applied
+		)
+
+		done, applied, err = in.deps.Inbox.CompleteAndApply(ctx, completion, e)
+		if err == nil {
+			settle.completed(ctx, completion, done, ports.ByWebhook)
+
+			return applied, nil
+		}
+	}
+
+	if !errors.Is(err, ports.ErrContradiction) {
+		return ports.Applied{}, err
+	}
+
+	in.deps.Log.Error("an event contradicts its claim", logctx.Field(ctx), zap.String("event_id", e.ID), zap.Error(err))
+
+	return ports.Applied{Outcome: ports.EventParked, Reason: ports.ParkedContradiction, PaymentID: claim.PaymentID},
+		in.deps.Inbox.Park(ctx, e, ports.ParkedContradiction)
+}
+
+// applyRipeFor applies what was parked for an intent. What fails stays parked
+// and is tried again in the background.
+func (in *inbox) applyRipeFor(ctx context.Context, intentID string) {
+	events, err := in.deps.Inbox.RipeFor(ctx, intentID)
+	if err == nil {
+		err = in.applyStored(ctx, events)
+	}
+
+	if err != nil {
+		in.deps.Log.Warn("parked events wait", logctx.Field(ctx), zap.String("intent_id", intentID), zap.Error(err))
+	}
+}
+
+// applyStored applies events out of the inbox.
+func (in *inbox) applyStored(ctx context.Context, events []ports.StoredEvent) error {
+	var failed error
+
+	for _, stored := range events {
+		event, err := in.deps.Webhooks.Parse(stored.Raw)
+		if err != nil {
+			failed = errors.Join(failed, err)
+
+			continue
+		}
+
+		applied, err := in.deps.Inbox.Apply(ctx, event)
+		if err != nil {
+			failed = errors.Join(failed, err)
+
+			continue
+		}
+
+		in.report(ctx, event, applied)
+	}
+
+	return failed
+}
+
+// report tells the span, the metrics and the log what an event did.
+func (in *inbox) report(ctx context.Context, e ports.Event, applied ports.Applied) {
+	span := trace.SpanFromContext(ctx)
+	span.SetAttributes(
+		attribute.String("marketflow.event.id", e.ID),
+		attribute.String("marketflow.event.type", e.Type),
+		attribute.String("marketflow.event.outcome", string(applied.Outcome)))
+
+	if applied.PaymentID != uuid.Nil {
+		span.SetAttributes(attribute.String("marketflow.payment.id", applied.PaymentID.String()))
+	}
+
+	if link, ok := linkTo(applied.Origin.TraceParent); ok {
+		span.AddLink(link)
+	}
+
+	fields := []zap.Field{
+		logctx.Field(ctx), zap.String("event_id", e.ID), zap.String("event_type", e.Type),
+		zap.String("object_id", e.ObjectID), zap.String("outcome", string(applied.Outcome)),
+		zap.Stringer("payment_id", applied.PaymentID),
+	}
+
+	switch applied.Outcome {
+	case ports.EventApplied:
+		in.deps.Recorder.PaymentChanged(e.Change, applied.Amount)
+		in.deps.Log.Info("payment "+string(e.Change), append(fields, zap.String("from", string(applied.From)))...)
+	case ports.EventParked:
+		in.deps.Log.Warn("event parked", append(fields, zap.String("reason", string(applied.Reason)))...)
+	default:
+		in.deps.Log.Debug("event changed nothing", fields...)
+	}
+}

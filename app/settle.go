@@ -1,0 +1,220 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/marketflow/marketflow/domain/fault"
+	"github.com/marketflow/marketflow/domain/payment"
+	"github.com/marketflow/marketflow/internal/telemetry/logctx"
+	"github.com/marketflow/marketflow/ports"
+)
+
+// providerRetryAfter is what a client is told to wait when the provider is away.
+const providerRetryAfter = 2 * time.Second
+
+// settler drives a claim to its end. The request, recovery and reconciliation
+// all go through it, so that there is one way for a payment to come about.
+type settler struct {
+	deps  Deps
+	inbox *inbox
+}
+
+func newSettler(deps Deps) *settler { return &settler{deps: deps, inbox: newInbox(deps)} }
+
+// send sends a held claim's request to the provider and writes down what came
+// of it. The claim it returns is finished; any error leaves it pending, to be
+// tried again.
+func (s *settler) send(ctx context.Context, claim ports.Claim, by ports.Finisher) (ports.Claim, error) {
+	if claim.Age > resendFor {
+		return claim, s.release(ctx, claim, fmt.Errorf("the claim is %s old: its key may be forgotten", claim.Age))
+	}
+
+	intent, err := s.call(ctx, claim)
+
+	var refused *ports.RefusedError
+
+	switch {
+	case err == nil:
+		return s.complete(ctx, claim, intent, by)
+	case errors.As(err, &refused):
+		return s.refuse(ctx, claim, refused, by)
+	default:
+		return claim, s.release(ctx, claim, err)
+	}
+}
+
+// call keeps the lease for as long as the provider takes.
+func (s *settler) call(ctx context.Context, claim ports.Claim) (ports.Intent, error) {
+	const beat = leaseFor / 2
+
+	var keep *time.Timer
+
+	done := make(chan struct{})
+	keep = time.AfterFunc(beat, func() {
+		// A lease that could not be extended is lost at worst: then somebody
+		// else sends the same request under the same key.
+		_ = s.deps.Claims.Extend(ctx, claim, leaseFor)
+
+		select {
+		case <-done:
+		default:
+			keep.Reset(beat)
+		}
+	})
+
+	defer keep.Stop()
+	defer close(done)
+
+	return s.deps.Gateway.CreateIntent(ctx, claim.Request, claim.Attempts > 1)
+}
+
+// complete writes the payment that an intent makes of a claim.
+func (s *settler) complete(
+	ctx context.Context, claim ports.Claim, intent ports.Intent, by ports.Finisher,
+) (ports.Claim, error) {
+	completion, err := s.completion(claim, intent, string(by))
+	if err != nil {
+		return claim, s.contradiction(ctx, claim, err)
+	}
+
+	// The intent exists: giving up now would lose it until recovery finds it.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
+	defer cancel()
+
+	done, err := s.deps.Claims.Complete(ctx, completion)
+
+	switch {
+	case errors.Is(err, ports.ErrContradiction):
+		return claim, s.contradiction(ctx, claim, err)
+	case err != nil:
+		return claim, errUnknown(err, providerRetryAfter)
+	}
+
+	s.completed(ctx, completion, done, by)
+
+	return done.Claim, nil
+}
+
+// completion is the payment that claim becomes through intent. An intent that
+// is not what the claim asked for is ports.ErrContradiction.
+func (s *settler) completion(claim ports.Claim, intent ports.Intent, cause string) (ports.Completion, error) {
+	if !intent.Amount.IsZero() && intent.Amount != claim.Order.Amount {
+		return ports.Completion{}, fmt.Errorf("intent %s is for %s, claim %s for %s: %w",
+			intent.ID, intent.Amount, claim.PaymentID, claim.Order.Amount, ports.ErrContradiction)
+	}
+
+	p := payment.Payment{
+		ID:        claim.PaymentID,
+		IntentID:  intent.ID,
+		Key:       claim.Key,
+		Amount:    claim.Order.Amount,
+		Metadata:  claim.Order.Metadata,
+		Status:    intent.Status,
+		CreatedAt: claim.CreatedAt,
+	}
+	completion := ports.Completion{Payment: p, Cause: cause}
+
+	if intent.ClientSecret != "" {
+		completion.Response = new(s.deps.Renderer.Created(p, intent.ClientSecret))
+	}
+
+	return completion, nil
+}
+
+// completed does what follows a completion: none of it can fail the payment.
+func (s *settler) completed(ctx context.Context, c ports.Completion, done ports.Completed, by ports.Finisher) {
+	if done.Created {
+		s.deps.Recorder.PaymentChanged(c.Payment.Status, c.Payment.Amount)
+		s.deps.Log.Info("payment created", logctx.Field(ctx), zap.Stringer("payment_id", c.Payment.ID),
+			zap.String("intent_id", c.Payment.IntentID), zap.String("by", string(by)))
+	}
+
+	if done.Claim.Finished() {
+		s.remember(ctx, done.Claim)
+	}
+
+	if c.Response != nil {
+		s.deps.Recorder.ClaimFinished(by, done.Claim.State)
+	}
+
+	if done.Parked {
+		s.inbox.applyRipeFor(ctx, c.Payment.IntentID)
+	}
+}
+
+func (s *settler) refuse(
+	ctx context.Context, claim ports.Claim, refused *ports.RefusedError, by ports.Finisher,
+) (ports.Claim, error) {
+	f := fault.Wrap(fault.Refused, refused, "The payment provider refused this payment: "+refused.Message)
+
+	claim, err := s.deps.Claims.Refuse(context.WithoutCancel(ctx), claim.PaymentID,
+		s.deps.Renderer.Refused(f, claim.Origin.RequestID))
+	if err != nil {
+		return claim, errUnknown(err, providerRetryAfter)
+	}
+
+	s.deps.Recorder.ClaimFinished(by, claim.State)
+	s.deps.Log.Warn("payment refused by the provider", logctx.Field(ctx),
+		zap.Stringer("payment_id", claim.PaymentID), zap.String("code", refused.Code))
+	s.remember(ctx, claim)
+
+	return claim, nil
+}
+
+func (s *settler) remember(ctx context.Context, claim ports.Claim) {
+	if claim.Key != "" && claim.Finished() {
+		s.deps.Cache.Put(ctx, claim.Key, replayOf(claim))
+	}
+}
+
+// release leaves a claim to recovery, because nobody knows what came of it.
+func (s *settler) release(ctx context.Context, claim ports.Claim, cause error) error {
+	ctx = context.WithoutCancel(ctx)
+	s.deps.Log.Warn("outcome unknown", logctx.Field(ctx), zap.Stringer("payment_id", claim.PaymentID),
+		zap.Int("attempts", claim.Attempts), zap.Error(cause))
+
+	// Where this fails too, the lease runs out by itself.
+	if err := s.deps.Claims.Release(ctx, claim, retryIn(claim.Age), cause); err != nil {
+		cause = errors.Join(cause, err)
+	}
+
+	return errUnknown(cause, providerRetryAfter)
+}
+
+// contradiction hands a claim to a person.
+func (s *settler) contradiction(ctx context.Context, claim ports.Claim, cause error) error {
+	s.deps.Recorder.Drifted(ports.DriftContradiction, false)
+	s.deps.Log.Error("the provider contradicts our books", logctx.Field(ctx),
+		zap.Stringer("payment_id", claim.PaymentID), zap.Error(cause))
+
+	if err := s.deps.Claims.GiveUp(context.WithoutCancel(ctx), claim.PaymentID, cause); err != nil {
+		cause = errors.Join(cause, err)
+	}
+
+	return errUnknown(cause, time.Minute)
+}
+
+// retryIn grows with a claim's age, so that one which has waited for a minute
+// is tried within seconds and one that has waited for a day costs little.
+func retryIn(age time.Duration) time.Duration {
+	const (
+		least, most = 500 * time.Millisecond, 5 * time.Minute
+		share       = 20
+	)
+
+	pause := min(max(age/share, least), most)
+
+	return pause/2 + rand.N(pause) //nolint:gosec // jitter
+}
+
+func errUnknown(cause error, retryAfter time.Duration) error {
+	return fault.Wrap(fault.Unknown, cause,
+		"The outcome is not known yet. Send the same request again, with the same idempotency key.").
+		After(retryAfter)
+}
