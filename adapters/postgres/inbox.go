@@ -66,6 +66,18 @@ func (s *Store) CompleteAndApply(
 	return completed, applied, err
 }
 
+// Park implements ports.Inbox.
+func (s *Store) Park(ctx context.Context, e ports.Event, reason ports.ParkReason) error {
+	_, err := query(ctx, s, "parking an event", func(ctx context.Context, q *sqlc.Queries) (struct{}, error) {
+		return struct{}{}, q.ParkEvent(ctx, sqlc.ParkEventParams{
+			ID: e.ID, Type: e.Type, ObjectID: e.ObjectID, Payload: e.Raw,
+			ParkedReason: string(reason), CreatedAt: optional(e.CreatedAt),
+		})
+	})
+
+	return err
+}
+
 // Ripe implements ports.Inbox.
 func (s *Store) Ripe(ctx context.Context, limit int) ([]ports.StoredEvent, error) {
 	return s.ripe(ctx, sqlc.ListRipeEventsParams{MaxRows: int32(limit)}) //nolint:gosec // a small constant
@@ -142,6 +154,7 @@ func appliedFromDB(row sqlc.ApplyEventRow) (ports.Applied, error) {
 	}
 
 	var err error
+
 	applied.Amount, err = amountFromDB(row.Amount, row.Currency)
 
 	return applied, err

@@ -17,7 +17,7 @@ import (
 	"github.com/marketflow/marketflow/migrations"
 )
 
-// ErrBehind: the database has not had every migration of this binary.
+// ErrBehind says that the database has not had every migration of this binary.
 var ErrBehind = errors.New("the database is behind; run `marketflow migrate up`")
 
 // Migrator moves a database's schema: ours by goose, then River's by its own

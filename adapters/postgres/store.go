@@ -66,7 +66,7 @@ func (s *Store) run(ctx context.Context, doing string, fn func(context.Context, 
 			err = backoff.Permanent(err)
 		}
 
-		return struct{}{}, err
+		return struct{}{}, err //nolint:wrapcheck // Permanent is a mark for Retry, taken off below
 	}
 
 	pause := backoff.NewExponentialBackOff()
@@ -74,8 +74,7 @@ func (s *Store) run(ctx context.Context, doing string, fn func(context.Context, 
 
 	_, err := backoff.Retry(ctx, once, backoff.WithBackOff(pause), backoff.WithMaxTries(tries))
 
-	var permanent *backoff.PermanentError
-	if errors.As(err, &permanent) {
+	if permanent, ok := errors.AsType[*backoff.PermanentError](err); ok {
 		err = permanent.Err
 	}
 
@@ -103,6 +102,7 @@ func query[T any](
 
 	err := s.run(ctx, doing, func(ctx context.Context, conn *pgxpool.Conn) error {
 		var err error
+
 		result, err = q(ctx, sqlc.New(conn))
 
 		return err
