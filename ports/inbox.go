@@ -29,6 +29,10 @@ type Inbox interface {
 	// CompleteAndApply is Claims.Complete and Apply in one commit.
 	CompleteAndApply(ctx context.Context, c Completion, e Event) (Completed, Applied, error)
 
+	// Park stores e without applying it, for a person to look at. An event that
+	// is stored already is left as it is.
+	Park(ctx context.Context, e Event, reason ParkReason) error
+
 	// Ripe returns up to limit parked events whose payment has appeared,
 	// oldest first.
 	Ripe(ctx context.Context, limit int) ([]StoredEvent, error)

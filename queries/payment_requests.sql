@@ -131,6 +131,14 @@ WHERE payment_id = @payment_id
   AND state = 'pending'
   AND lease_token = @lease_token::uuid;
 
+-- name: ExtendLease :exec
+UPDATE payment_requests
+SET leased_until = now() + @lease::interval,
+    retry_at     = now() + @lease::interval
+WHERE payment_id = @payment_id
+  AND state = 'pending'
+  AND lease_token = @lease_token::uuid;
+
 -- name: GiveUpClaim :exec
 UPDATE payment_requests
 SET state        = 'needs_attention',

@@ -86,6 +86,11 @@ SELECT (CASE
        COALESCE((SELECT r.origin_trace FROM payment_requests r, target WHERE r.payment_id = target.id), '')::text
                                                                       AS origin_trace;
 
+-- name: ParkEvent :exec
+INSERT INTO stripe_events (id, type, object_id, payload, outcome, parked_reason, created_at)
+VALUES (@id, @type, @object_id, @payload, 'parked', @parked_reason::text, sqlc.narg(created_at))
+ON CONFLICT (id) DO NOTHING;
+
 -- name: ListRipeEvents :many
 -- Parked events whose payment has appeared since.
 SELECT e.*

@@ -226,6 +226,17 @@ func (s *Store) Release(ctx context.Context, c ports.Claim, retryIn time.Duratio
 	return err
 }
 
+// Extend implements ports.Claims.
+func (s *Store) Extend(ctx context.Context, c ports.Claim, by time.Duration) error {
+	_, err := query(ctx, s, "extending a lease", func(ctx context.Context, q *sqlc.Queries) (struct{}, error) {
+		return struct{}{}, q.ExtendLease(ctx, sqlc.ExtendLeaseParams{
+			PaymentID: c.PaymentID, LeaseToken: c.Lease, Lease: interval(by),
+		})
+	})
+
+	return err
+}
+
 // GiveUp implements ports.Claims.
 func (s *Store) GiveUp(ctx context.Context, id uuid.UUID, cause error) error {
 	_, err := query(ctx, s, "giving up on a claim", func(ctx context.Context, q *sqlc.Queries) (struct{}, error) {

@@ -218,6 +218,26 @@ func (q *Queries) CompletePayment(ctx context.Context, arg CompletePaymentParams
 	return i, err
 }
 
+const ExtendLease = `-- name: ExtendLease :exec
+UPDATE payment_requests
+SET leased_until = now() + $1::interval,
+    retry_at     = now() + $1::interval
+WHERE payment_id = $2
+  AND state = 'pending'
+  AND lease_token = $3::uuid
+`
+
+type ExtendLeaseParams struct {
+	Lease      pgtype.Interval
+	PaymentID  uuid.UUID
+	LeaseToken uuid.UUID
+}
+
+func (q *Queries) ExtendLease(ctx context.Context, arg ExtendLeaseParams) error {
+	_, err := q.db.Exec(ctx, ExtendLease, arg.Lease, arg.PaymentID, arg.LeaseToken)
+	return err
+}
+
 const FindClaimByKey = `-- name: FindClaimByKey :one
 SELECT payment_requests.payment_id, payment_requests.idempotency_key, payment_requests.fingerprint, payment_requests.amount, payment_requests.currency, payment_requests.metadata, payment_requests.stripe_key, payment_requests.stripe_params, payment_requests.state, payment_requests.lease_token, payment_requests.leased_until, payment_requests.retry_at, payment_requests.attempts, payment_requests.last_error, payment_requests.response_status, payment_requests.response_body, payment_requests.origin_request_id, payment_requests.origin_trace, payment_requests.created_at, payment_requests.updated_at, EXTRACT(EPOCH FROM now() - payment_requests.created_at)::float8 AS age_seconds
 FROM payment_requests

@@ -262,3 +262,30 @@ func (q *Queries) ListRipeEvents(ctx context.Context, arg ListRipeEventsParams) 
 	}
 	return items, nil
 }
+
+const ParkEvent = `-- name: ParkEvent :exec
+INSERT INTO stripe_events (id, type, object_id, payload, outcome, parked_reason, created_at)
+VALUES ($1, $2, $3, $4, 'parked', $5::text, $6)
+ON CONFLICT (id) DO NOTHING
+`
+
+type ParkEventParams struct {
+	ID           string
+	Type         string
+	ObjectID     string
+	Payload      []byte
+	ParkedReason string
+	CreatedAt    *time.Time
+}
+
+func (q *Queries) ParkEvent(ctx context.Context, arg ParkEventParams) error {
+	_, err := q.db.Exec(ctx, ParkEvent,
+		arg.ID,
+		arg.Type,
+		arg.ObjectID,
+		arg.Payload,
+		arg.ParkedReason,
+		arg.CreatedAt,
+	)
+	return err
+}

@@ -1,0 +1,278 @@
+package portstest
+
+import (
+	"bytes"
+	"context"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"github.com/marketflow/marketflow/domain/payment"
+	"github.com/marketflow/marketflow/ports"
+)
+
+// ReplayCacheBed is what the suite runs on: a cache that is well and empty.
+type ReplayCacheBed struct {
+	Cache ports.ReplayCache
+	// Twin shares its store with Cache, as another process does; nil where
+	// nothing is shared.
+	Twin ports.ReplayCache
+}
+
+// ReplayCache is the contract of ports.ReplayCache. A put may take effect a
+// little later, and a cache may always forget; what it must not do is return
+// anything else than what was put under that very key.
+func ReplayCache(t *testing.T, newBed func(t *testing.T) ReplayCacheBed) {
+	t.Helper()
+
+	for name, test := range map[string]func(*testing.T, ReplayCacheBed){
+		"KnowsNothing":           replayCacheKnowsNothing,
+		"ReturnsWhatWasPut":      replayCacheReturnsWhatWasPut,
+		"KeepsEveryByte":         replayCacheKeepsEveryByte,
+		"KeepsKeysApart":         replayCacheKeepsKeysApart,
+		"OwnsItsBodies":          replayCacheOwnsItsBodies,
+		"OutlivesTheRequest":     replayCacheOutlivesTheRequest,
+		"EndsWithItsCaller":      replayCacheEndsWithItsCaller,
+		"IsSharedWithItsTwin":    replayCacheIsShared,
+		"ServesManyAtOnce":       replayCacheServesManyAtOnce,
+		"ReturnsNothingElseEver": replayCacheProperty,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, newBed(t))
+		})
+	}
+}
+
+func replayCacheKnowsNothing(t *testing.T, bed ReplayCacheBed) {
+	replay, ok := bed.Cache.Get(t.Context(), "order_1")
+
+	require.False(t, ok)
+	require.Zero(t, replay)
+}
+
+func replayCacheReturnsWhatWasPut(t *testing.T, bed ReplayCacheBed) {
+	want := aReplay("order_1")
+	bed.Cache.Put(t.Context(), "order_1", want)
+
+	requireReplay(t, bed.Cache, "order_1", want)
+
+	bed.Cache.Put(t.Context(), "order_1", want) // a second replica finished it too
+	requireReplay(t, bed.Cache, "order_1", want)
+}
+
+func replayCacheKeepsEveryByte(t *testing.T, bed ReplayCacheBed) {
+	for name, body := range map[string][]byte{
+		"nothing": {},
+		"zeros":   make([]byte, 100),
+		"binary":  {0xff, 0x00, '\r', '\n', 0xfe},
+		"long":    bytes.Repeat([]byte("0123456789abcdef"), 2000),
+	} {
+		want := aReplay(name)
+		want.Response = ports.FrozenResponse{Status: http.StatusBadGateway, Body: body}
+		bed.Cache.Put(t.Context(), payment.Key(name), want)
+
+		requireReplay(t, bed.Cache, payment.Key(name), want)
+	}
+}
+
+func replayCacheKeepsKeysApart(t *testing.T, bed ReplayCacheBed) {
+	keys := []payment.Key{
+		"a", "A", "a ", "a:b", "a:", "ab", "*", "{a}", `"a"`, "ж", "order_1", "order_11",
+		payment.Key(strings.Repeat("k", payment.MaxKeyLength)),
+		payment.Key(strings.Repeat("k", payment.MaxKeyLength-1) + "K"),
+		payment.Key(strings.Repeat("ж", payment.MaxKeyLength)),
+	}
+
+	for _, key := range keys {
+		bed.Cache.Put(t.Context(), key, aReplay(string(key)))
+	}
+
+	for _, key := range keys {
+		requireReplay(t, bed.Cache, key, aReplay(string(key)))
+	}
+}
+
+func replayCacheOwnsItsBodies(t *testing.T, bed ReplayCacheBed) {
+	mine := aReplay("order_1")
+	bed.Cache.Put(t.Context(), "order_1", mine)
+	clear(mine.Response.Body)
+
+	got := requireReplay(t, bed.Cache, "order_1", aReplay("order_1"))
+	clear(got.Response.Body)
+
+	requireReplay(t, bed.Cache, "order_1", aReplay("order_1"))
+}
+
+func replayCacheOutlivesTheRequest(t *testing.T, bed ReplayCacheBed) {
+	ctx, cancel := context.WithCancel(t.Context())
+	bed.Cache.Put(ctx, "order_1", aReplay("order_1"))
+	cancel()
+
+	requireReplay(t, bed.Cache, "order_1", aReplay("order_1"))
+}
+
+func replayCacheEndsWithItsCaller(t *testing.T, bed ReplayCacheBed) {
+	bed.Cache.Put(t.Context(), "order_1", aReplay("order_1"))
+	requireReplay(t, bed.Cache, "order_1", aReplay("order_1"))
+
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+
+	if got, ok := bed.Cache.Get(gone, "order_1"); ok {
+		require.Equal(t, aReplay("order_1"), got)
+	}
+
+	// Callers that hang up say nothing about the cache.
+	for range 10 {
+		bed.Cache.Get(gone, "order_2")
+	}
+
+	requireReplay(t, bed.Cache, "order_1", aReplay("order_1"))
+}
+
+func replayCacheIsShared(t *testing.T, bed ReplayCacheBed) {
+	if bed.Twin == nil {
+		t.Skip("this cache is one process's own")
+	}
+
+	bed.Cache.Put(t.Context(), "order_1", aReplay("order_1"))
+	requireReplay(t, bed.Twin, "order_1", aReplay("order_1"))
+}
+
+func replayCacheServesManyAtOnce(t *testing.T, bed ReplayCacheBed) {
+	const goroutines, rounds, keys = 8, 40, 10
+
+	var all sync.WaitGroup
+	for g := range goroutines {
+		all.Go(func() {
+			for i := range rounds {
+				key := payment.Key(strconv.Itoa((g + i) % keys))
+				if got, ok := bed.Cache.Get(t.Context(), key); ok {
+					requireEqualReplay(t, aReplay(string(key)), got)
+				}
+
+				bed.Cache.Put(t.Context(), key, aReplay(string(key)))
+			}
+		})
+	}
+
+	all.Wait()
+}
+
+// Whatever is asked in whatever order: an answer is the one that was put.
+func replayCacheProperty(t *testing.T, bed ReplayCacheBed) {
+	ctx, round := t.Context(), 0
+	name := rapid.StringMatching(`[a-cж]{1,3}`)
+
+	rapid.Check(t, func(t *rapid.T) {
+		round++ // each with keys of its own in the one cache
+
+		known := map[payment.Key]ports.Replay{}
+		draw := func(t *rapid.T) payment.Key {
+			return payment.Key(strconv.Itoa(round) + "/" + name.Draw(t, "key"))
+		}
+
+		t.Repeat(map[string]func(*rapid.T){
+			"put": func(t *rapid.T) {
+				k := draw(t)
+				if _, frozen := known[k]; !frozen {
+					known[k] = drawReplay(t)
+				}
+
+				bed.Cache.Put(ctx, k, known[k])
+			},
+			"get": func(t *rapid.T) {
+				k := draw(t)
+				if got, ok := bed.Cache.Get(ctx, k); ok {
+					requireEqualReplay(t, known[k], got)
+				}
+			},
+		})
+	})
+}
+
+// ReplayCacheBenchmarks measures a cache that has what is asked for, one that
+// has not, and putting, from as many goroutines as there are processors.
+func ReplayCacheBenchmarks(b *testing.B, newCache func(b *testing.B) ports.ReplayCache) {
+	b.Helper()
+
+	b.Run("Hit", func(b *testing.B) {
+		cache := newCache(b)
+		cache.Put(b.Context(), "order_1", aReplay("order_1"))
+		requireReplay(b, cache, "order_1", aReplay("order_1"))
+		parallel(b, func(ctx context.Context) { cache.Get(ctx, "order_1") })
+	})
+	b.Run("Miss", func(b *testing.B) {
+		cache := newCache(b)
+		parallel(b, func(ctx context.Context) { cache.Get(ctx, "order_1") })
+	})
+	b.Run("Put", func(b *testing.B) {
+		cache := newCache(b)
+		parallel(b, func(ctx context.Context) { cache.Put(ctx, "order_1", aReplay("order_1")) })
+	})
+}
+
+func parallel(b *testing.B, operation func(context.Context)) {
+	b.Helper()
+	b.ReportAllocs()
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			operation(b.Context())
+		}
+	})
+}
+
+// requireReplay waits until cache knows key and returns what it knows.
+func requireReplay(t testing.TB, cache ports.ReplayCache, key payment.Key, want ports.Replay) ports.Replay {
+	t.Helper()
+
+	var got ports.Replay
+
+	require.Eventually(t, func() (ok bool) {
+		got, ok = cache.Get(t.Context(), key)
+
+		return ok
+	}, 10*time.Second, time.Millisecond, "%q was never found", key)
+	requireEqualReplay(t, want, got)
+
+	return got
+}
+
+// requireEqualReplay takes an empty body and none for the same bytes.
+func requireEqualReplay(t require.TestingT, want, got ports.Replay) {
+	require.Equal(t, string(want.Response.Body), string(got.Response.Body))
+
+	want.Response.Body, got.Response.Body = nil, nil
+	require.Equal(t, want, got)
+}
+
+// aReplay is a replay that is made of its name alone.
+func aReplay(name string) ports.Replay {
+	return ports.Replay{
+		PaymentID:   uuid.NewSHA1(uuid.NameSpaceOID, []byte(name)),
+		Fingerprint: payment.Order{Metadata: payment.Metadata{"name": name}}.Fingerprint(),
+		Response: ports.FrozenResponse{
+			Status: http.StatusCreated,
+			Body:   []byte(`{"amount":1000.00,"name":` + strconv.Quote(name) + `}`),
+		},
+	}
+}
+
+func drawReplay(t *rapid.T) ports.Replay {
+	return ports.Replay{
+		PaymentID:   uuid.UUID(rapid.SliceOfN(rapid.Byte(), 16, 16).Draw(t, "id")),
+		Fingerprint: payment.Fingerprint(rapid.SliceOfN(rapid.Byte(), 32, 32).Draw(t, "fingerprint")),
+		Response: ports.FrozenResponse{
+			Status: rapid.IntRange(http.StatusOK, http.StatusNetworkAuthenticationRequired).Draw(t, "status"),
+			Body:   rapid.SliceOfN(rapid.Byte(), 0, 300).Draw(t, "body"),
+		},
+	}
+}

@@ -1,0 +1,141 @@
+package portstest
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/marketflow/marketflow/ports"
+)
+
+// RateLimiter is the contract of a ports.RateLimiter that can decide. newLimiter
+// returns one that has counted nothing yet and allows each client rate requests
+// per second, rate of them at once.
+func RateLimiter(t *testing.T, newLimiter func(t *testing.T, rate int) ports.RateLimiter) {
+	t.Helper()
+
+	for name, test := range map[string]func(*testing.T, func(*testing.T, int) ports.RateLimiter){
+		"AllowsTheBurst":           rateLimiterAllowsTheBurst,
+		"LimitsWhoGoesOn":          rateLimiterLimitsWhoGoesOn,
+		"KeepsClientsApart":        rateLimiterKeepsClientsApart,
+		"AllowsAgain":              rateLimiterAllowsAgain,
+		"CountsRequestsThatHangUp": rateLimiterCountsHangUps,
+		"CountsOnceForManyAtOnce":  rateLimiterCountsConcurrently,
+		"TakesAnyNameForAClient":   rateLimiterTakesAnyName,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, newLimiter)
+		})
+	}
+}
+
+func rateLimiterAllowsTheBurst(t *testing.T, newLimiter func(*testing.T, int) ports.RateLimiter) {
+	const rate = 20
+
+	limiter := newLimiter(t, rate)
+	for range rate {
+		allowed, retryAfter := limiter.Allow(t.Context(), "client")
+		require.True(t, allowed)
+		require.Zero(t, retryAfter)
+	}
+}
+
+func rateLimiterLimitsWhoGoesOn(t *testing.T, newLimiter func(*testing.T, int) ports.RateLimiter) {
+	limiter := newLimiter(t, 2)
+
+	retryAfter := exhaust(t, limiter, "client")
+	require.Positive(t, retryAfter)
+	require.LessOrEqual(t, retryAfter, time.Second)
+}
+
+func rateLimiterKeepsClientsApart(t *testing.T, newLimiter func(*testing.T, int) ports.RateLimiter) {
+	limiter := newLimiter(t, 2)
+	exhaust(t, limiter, "client")
+
+	for _, other := range []string{"", "Client", "client ", "clien", "clientt", "*"} {
+		allowed, _ := limiter.Allow(t.Context(), other)
+		require.True(t, allowed, "%q has not asked yet", other)
+	}
+}
+
+func rateLimiterAllowsAgain(t *testing.T, newLimiter func(*testing.T, int) ports.RateLimiter) {
+	limiter := newLimiter(t, 2)
+	exhaust(t, limiter, "client")
+
+	require.Eventually(t, func() bool {
+		allowed, _ := limiter.Allow(t.Context(), "client")
+
+		return allowed
+	}, 10*time.Second, 20*time.Millisecond)
+}
+
+func rateLimiterCountsHangUps(t *testing.T, newLimiter func(*testing.T, int) ports.RateLimiter) {
+	limiter := newLimiter(t, 1)
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+
+	require.Eventually(t, func() bool {
+		allowed, _ := limiter.Allow(gone, "client")
+
+		return !allowed
+	}, 10*time.Second, time.Millisecond)
+}
+
+// Of many requests at once, as many are allowed as of one after the other.
+func rateLimiterCountsConcurrently(t *testing.T, newLimiter func(*testing.T, int) ports.RateLimiter) {
+	const rate, goroutines, requests = 5, 8, 10
+
+	limiter := newLimiter(t, rate)
+
+	var (
+		all     sync.WaitGroup
+		allowed atomic.Int64
+		begin   = time.Now()
+	)
+	for range goroutines {
+		all.Go(func() {
+			for range requests {
+				if ok, _ := limiter.Allow(t.Context(), "client"); ok {
+					allowed.Add(1)
+				}
+			}
+		})
+	}
+
+	all.Wait()
+
+	most := rate + rate*time.Since(begin).Seconds() + 1
+	require.GreaterOrEqual(t, allowed.Load(), int64(rate))
+	require.LessOrEqual(t, float64(allowed.Load()), most)
+}
+
+func rateLimiterTakesAnyName(t *testing.T, newLimiter func(*testing.T, int) ports.RateLimiter) {
+	limiter := newLimiter(t, 1)
+
+	for _, client := range []string{"", "127.0.0.1", "2001:db8::1", "\x00\r\n", "{a}", string(make([]byte, 10_000))} {
+		exhaust(t, limiter, client)
+	}
+}
+
+// exhaust asks for client until it is limited and returns how long it should
+// wait. The bound is far above every rate here: it ends unless a thousand
+// requests take longer than the limiter needs to refill.
+func exhaust(t *testing.T, limiter ports.RateLimiter, client string) time.Duration {
+	t.Helper()
+
+	const most = 1000
+	for range most {
+		if allowed, retryAfter := limiter.Allow(t.Context(), client); !allowed {
+			return retryAfter
+		}
+	}
+
+	require.Fail(t, "never limited", "%d requests of %q in a row were all allowed", most, client)
+
+	return 0
+}

@@ -1,0 +1,234 @@
+package portstest
+
+import (
+	"bytes"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	"github.com/marketflow/marketflow/domain/fault"
+	"github.com/marketflow/marketflow/domain/payment"
+	"github.com/marketflow/marketflow/ports"
+)
+
+// WebhooksBed is a reader of events and everything needed to write them.
+type WebhooksBed struct {
+	Webhooks ports.Webhooks
+	// Now is what the reader's clock says, for ever.
+	Now time.Time
+	// Tolerance is how far a signature's time may be from Now.
+	Tolerance time.Duration
+	// Secrets are those that the reader accepts: at least two.
+	Secrets []string
+	// Sign signs a payload as the provider does, once with each secret.
+	Sign func(payload []byte, at time.Time, secrets ...string) string
+	// Payload writes an event as the provider does.
+	Payload func(event EventSpec) []byte
+}
+
+// EventSpec is an event to write. Zero fields are left out of it.
+type EventSpec struct {
+	ID string
+	// Change is the status that the event asks for; where it is Pending, the
+	// event only confirms.
+	Change    payment.Status
+	IntentID  string
+	PaymentID uuid.UUID
+	CreatedAt time.Time
+	// Minor and Currency are the amount.
+	Minor    int64
+	Currency string
+}
+
+// Webhooks is the contract of ports.Webhooks.
+func Webhooks(t *testing.T, bed func(t testing.TB) WebhooksBed) {
+	t.Helper()
+
+	for name, test := range map[string]func(t *testing.T, b WebhooksBed){
+		"Verify/signed with any secret":          verifyAccepts,
+		"Verify/within the tolerance, both ways": verifyTolerance,
+		"Verify/anything tampered with":          verifyTampered,
+		"Verify/not a signature":                 verifyMalformed,
+		"Parse/a whole event":                    parseWhole,
+		"Parse/a minimal event":                  parseMinimal,
+		"Parse/no id: the body is the identity":  parseWithoutID,
+		"Parse/not an event":                     parseInvalid,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, bed(t))
+		})
+	}
+}
+
+func verifyAccepts(t *testing.T, b WebhooksBed) {
+	require.GreaterOrEqual(t, len(b.Secrets), 2)
+
+	payload := b.Payload(succeeded())
+
+	for _, secret := range b.Secrets {
+		require.NoError(t, b.Webhooks.Verify(payload, b.Sign(payload, b.Now, secret)))
+		// During a rollover there is a signature for each secret.
+		require.NoError(t, b.Webhooks.Verify(payload, b.Sign(payload, b.Now, "another", secret)))
+		require.NoError(t, b.Webhooks.Verify(payload, b.Sign(payload, b.Now, secret, "another")))
+	}
+
+	requireUnauthenticated(t, b.Webhooks.Verify(payload, b.Sign(payload, b.Now, "another")))
+	requireUnauthenticated(t, b.Webhooks.Verify(payload, b.Sign(payload, b.Now, "")))
+}
+
+func verifyTolerance(t *testing.T, b WebhooksBed) {
+	payload := b.Payload(succeeded())
+
+	for _, off := range []time.Duration{0, b.Tolerance, -b.Tolerance} {
+		require.NoError(t, b.Webhooks.Verify(payload, b.Sign(payload, b.Now.Add(off), b.Secrets[0])), off)
+	}
+
+	for _, off := range []time.Duration{b.Tolerance + time.Second, 24 * time.Hour, 24 * 365 * 100 * time.Hour} {
+		for _, at := range []time.Time{b.Now.Add(off), b.Now.Add(-off)} {
+			requireUnauthenticated(t, b.Webhooks.Verify(payload, b.Sign(payload, at, b.Secrets[0])))
+		}
+	}
+}
+
+func verifyTampered(t *testing.T, b WebhooksBed) {
+	payload := b.Payload(succeeded())
+	signature := b.Sign(payload, b.Now, b.Secrets[0])
+
+	for i := range payload {
+		tampered := bytes.Clone(payload)
+		tampered[i] ^= 1
+		requireUnauthenticated(t, b.Webhooks.Verify(tampered, signature))
+	}
+
+	requireUnauthenticated(t, b.Webhooks.Verify(payload[1:], signature))
+	requireUnauthenticated(t, b.Webhooks.Verify(append(bytes.Clone(payload), ' '), signature))
+	requireUnauthenticated(t, b.Webhooks.Verify(nil, signature))
+}
+
+func verifyMalformed(t *testing.T, b WebhooksBed) {
+	payload := b.Payload(succeeded())
+
+	for _, signature := range []string{"", " ", ",", "=", "nonsense", "\x00", "t=,v1=", string(payload)} {
+		requireUnauthenticated(t, b.Webhooks.Verify(payload, signature))
+	}
+}
+
+func parseWhole(t *testing.T, b WebhooksBed) {
+	for _, change := range []payment.Status{payment.Succeeded, payment.Failed, payment.Cancelled, payment.Pending} {
+		spec := succeeded()
+		spec.Change = change
+		payload := b.Payload(spec)
+
+		event, err := b.Webhooks.Parse(payload)
+		require.NoError(t, err)
+		require.Equal(t, spec.ID, event.ID)
+		require.NotEmpty(t, event.Type)
+		require.Equal(t, spec.CreatedAt, event.CreatedAt)
+		require.Equal(t, spec.IntentID, event.ObjectID)
+		require.True(t, event.About)
+		require.Equal(t, payload, event.Raw)
+		require.Equal(t, spec.IntentID, event.Intent.ID)
+		require.Equal(t, spec.PaymentID, event.Intent.PaymentID)
+		require.Equal(t, spec.Minor, event.Intent.Amount.Minor())
+		require.Equal(t, spec.Currency, event.Intent.Amount.Currency().Code())
+		require.Equal(t, change, event.Intent.Status)
+
+		if change == payment.Pending {
+			change = ""
+		}
+
+		require.Equal(t, change, event.Change)
+	}
+}
+
+func parseMinimal(t *testing.T, b WebhooksBed) {
+	event, err := b.Webhooks.Parse(b.Payload(EventSpec{Change: payment.Succeeded, IntentID: "pi_1"}))
+	require.NoError(t, err)
+	require.Equal(t, "pi_1", event.ObjectID)
+	require.Equal(t, payment.Succeeded, event.Change)
+	require.Equal(t, payment.Succeeded, event.Intent.Status)
+	require.True(t, event.Intent.Amount.IsZero())
+	require.Equal(t, uuid.Nil, event.Intent.PaymentID)
+	require.True(t, event.CreatedAt.IsZero())
+}
+
+func parseWithoutID(t *testing.T, b WebhooksBed) {
+	spec := succeeded()
+	spec.ID = ""
+	payload := b.Payload(spec)
+
+	first, err := b.Webhooks.Parse(payload)
+	require.NoError(t, err)
+	again, err := b.Webhooks.Parse(bytes.Clone(payload))
+	require.NoError(t, err)
+	require.Regexp(t, "^sha256:[0-9a-f]{64}$", first.ID)
+	require.Equal(t, first, again)
+
+	spec.IntentID += "x"
+	other, err := b.Webhooks.Parse(b.Payload(spec))
+	require.NoError(t, err)
+	require.NotEqual(t, first.ID, other.ID)
+}
+
+func parseInvalid(t *testing.T, b WebhooksBed) {
+	whole := b.Payload(succeeded())
+
+	for _, payload := range []string{
+		"", "null", "[]", "{}", "0", "nonsense", "\xff", string(whole[:len(whole)/2]), string(whole) + "{}",
+	} {
+		_, err := b.Webhooks.Parse([]byte(payload))
+		require.Equal(t, fault.Invalid, fault.KindOf(err), "%q: %v", payload, err)
+	}
+}
+
+func succeeded() EventSpec {
+	return EventSpec{
+		ID:        "evt_1",
+		Change:    payment.Succeeded,
+		IntentID:  "pi_1",
+		PaymentID: uuid.MustParse("0190d5a5-7c1f-7000-8000-000000000001"),
+		CreatedAt: time.Date(2024, 1, 15, 10, 30, 0, 0, time.UTC),
+		Minor:     100_000,
+		Currency:  "USD",
+	}
+}
+
+func requireUnauthenticated(t testing.TB, err error) {
+	t.Helper()
+	require.Equal(t, fault.Unauthenticated, fault.KindOf(err), "%v", err)
+	require.NotEmpty(t, fault.From(err).Detail)
+}
+
+// BenchmarkWebhooks measures what an event costs before it is stored.
+func BenchmarkWebhooks(b *testing.B, bed func(t testing.TB) WebhooksBed) {
+	b.Helper()
+
+	on := bed(b)
+	payload := on.Payload(succeeded())
+	signature := on.Sign(payload, on.Now, on.Secrets[0])
+
+	b.Run("Verify", func(b *testing.B) {
+		b.ReportAllocs()
+		b.SetBytes(int64(len(payload)))
+
+		for b.Loop() {
+			if err := on.Webhooks.Verify(payload, signature); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+
+	b.Run("Parse", func(b *testing.B) {
+		b.ReportAllocs()
+		b.SetBytes(int64(len(payload)))
+
+		for b.Loop() {
+			if _, err := on.Webhooks.Parse(payload); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
