@@ -1,0 +1,54 @@
+# MarketFlow. `make help` lists what there is.
+
+GO      ?= go
+TOOL    := $(GO) tool -modfile=tools/go.mod
+BIN     := bin/marketflow
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+
+.DEFAULT_GOAL := help
+.PHONY: help run test test-race bench lint fmt generate verify migrate build compose-up deps clean
+
+help: ## list the targets
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: deps build ## the whole service on this machine: PostgreSQL, Redis and a Stripe sandbox included
+	@exec ./$(BIN) dev
+
+test: deps ## every test, with what it needs set up by itself
+	$(GO) test ./...
+
+test-race: deps ## every test, with the race detector
+	$(GO) test -race ./...
+
+build: ## bin/marketflow
+	@$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/marketflow
+
+lint: ## golangci-lint, the import law included
+	$(TOOL) golangci-lint run ./...
+
+fmt: ## format the code
+	$(TOOL) golangci-lint fmt ./...
+
+generate: ## regenerate what sqlc makes of queries/ and migrations/
+	$(TOOL) sqlc generate
+
+verify: deps ## what must hold before a push: format, lint, vet, generated code, tests with the race detector
+	$(TOOL) golangci-lint fmt --diff ./...
+	$(TOOL) golangci-lint run ./...
+	$(GO) vet ./...
+	$(GO) mod verify
+	$(TOOL) sqlc diff
+	$(GO) test -race ./...
+
+migrate: build ## bring the database at DATABASE_URL up to date
+	./$(BIN) migrate up
+
+compose-up: ## PostgreSQL, Redis, Jaeger, Prometheus and Grafana in Docker
+	docker compose up -d --wait
+
+deps: ## see to it that PostgreSQL's server binaries are here
+	@./scripts/ensure-postgres
+
+clean: ## remove what was built
+	rm -rf bin
