@@ -11,6 +11,12 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 )
 
+type Installation struct {
+	ID        uuid.UUID
+	Singleton bool
+	CreatedAt time.Time
+}
+
 type Payment struct {
 	ID                    uuid.UUID
 	StripePaymentIntentID string
