@@ -11,8 +11,13 @@ import (
 // maxBody is far above Stripe's largest honest request.
 const maxBody = 1 << 20
 
-// endpoint is one operation of the API.
-type endpoint func(*Sandbox, *request) (document, *refusal)
+// endpoint is one operation of the API: what runs it and, for expand[], which
+// kind of object it answers, or lists.
+type endpoint struct {
+	run    func(*Sandbox, *request) (document, *refusal)
+	kind   string
+	isList bool
+}
 
 // route is what an endpoint is found by: /v1/resource[/:id[/action]].
 type route struct {
@@ -25,11 +30,49 @@ type route struct {
 // routes is the sandbox's part of Stripe's API.
 //
 //nolint:gochecknoglobals // a table, never written
-var routes = map[route]endpoint{
-	{http.MethodPost, "payment_intents", false, ""}:       (*Sandbox).createPaymentIntent,
-	{http.MethodGet, "payment_intents", true, ""}:         (*Sandbox).getPaymentIntent,
-	{http.MethodPost, "payment_intents", true, "confirm"}: (*Sandbox).confirmPaymentIntent,
-	{http.MethodPost, "payment_intents", true, "cancel"}:  (*Sandbox).cancelPaymentIntent,
+var routes = routeTable()
+
+func routeTable() map[route]endpoint {
+	const post, get, del = http.MethodPost, http.MethodGet, http.MethodDelete
+
+	return map[route]endpoint{
+		{post, "payment_intents", false, ""}:       {run: (*Sandbox).createPaymentIntent, kind: "payment_intent"},
+		{get, "payment_intents", false, ""}:        {run: (*Sandbox).listPaymentIntents, kind: "payment_intent", isList: true},
+		{get, "payment_intents", true, ""}:         {run: (*Sandbox).getPaymentIntent, kind: "payment_intent"},
+		{post, "payment_intents", true, ""}:        {run: (*Sandbox).updatePaymentIntent, kind: "payment_intent"},
+		{post, "payment_intents", true, "confirm"}: {run: (*Sandbox).confirmPaymentIntent, kind: "payment_intent"},
+		{post, "payment_intents", true, "capture"}: {run: (*Sandbox).capturePaymentIntent, kind: "payment_intent"},
+		{post, "payment_intents", true, "cancel"}:  {run: (*Sandbox).cancelPaymentIntent, kind: "payment_intent"},
+
+		{get, "charges", false, ""}:  {run: (*Sandbox).listCharges, kind: "charge", isList: true},
+		{get, "charges", true, ""}:   {run: (*Sandbox).getCharge, kind: "charge"},
+		{post, "refunds", false, ""}: {run: (*Sandbox).createRefund, kind: "refund"},
+		{get, "refunds", false, ""}:  {run: (*Sandbox).listRefunds, kind: "refund", isList: true},
+		{get, "refunds", true, ""}:   {run: (*Sandbox).getRefund, kind: "refund"},
+		{post, "refunds", true, ""}:  {run: (*Sandbox).updateRefund, kind: "refund"},
+
+		{post, "refunds", true, "cancel"}: {run: (*Sandbox).cancelRefund, kind: "refund"},
+
+		{get, "disputes", false, ""}:       {run: (*Sandbox).listDisputes, kind: "dispute", isList: true},
+		{get, "disputes", true, ""}:        {run: (*Sandbox).getDispute, kind: "dispute"},
+		{post, "disputes", true, ""}:       {run: (*Sandbox).updateDispute, kind: "dispute"},
+		{post, "disputes", true, "close"}:  {run: (*Sandbox).closeDispute, kind: "dispute"},
+		{get, "payment_methods", true, ""}: {run: (*Sandbox).getPaymentMethod, kind: "payment_method"},
+
+		{get, "balance_transactions", false, ""}: {
+			run: (*Sandbox).listTransactions, kind: "balance_transaction", isList: true,
+		},
+		{get, "balance_transactions", true, ""}: {run: (*Sandbox).getTransaction, kind: "balance_transaction"},
+
+		{get, "events", false, ""}: {run: (*Sandbox).listEvents, isList: true},
+		{get, "events", true, ""}:  {run: (*Sandbox).getEvent},
+
+		{post, "webhook_endpoints", false, ""}: {run: (*Sandbox).createWebhookEndpoint},
+		{get, "webhook_endpoints", false, ""}:  {run: (*Sandbox).listWebhookEndpoints, isList: true},
+		{get, "webhook_endpoints", true, ""}:   {run: (*Sandbox).getWebhookEndpoint},
+		{post, "webhook_endpoints", true, ""}:  {run: (*Sandbox).updateWebhookEndpoint},
+		{del, "webhook_endpoints", true, ""}:   {run: (*Sandbox).deleteWebhookEndpoint},
+	}
 }
 
 // request is one API request on its way through the sandbox.
@@ -41,6 +84,7 @@ type request struct {
 	idempotencyKey string
 	baseURL        string
 	params         *params
+	endpoint       endpoint
 	expand         expansion
 	plan           plan
 
@@ -151,13 +195,15 @@ func (s *Sandbox) handle(rq *request, r *http.Request) reply {
 		return refuse(refusal)
 	}
 
-	run, refusal := rq.route()
+	found, refusal := rq.route()
 	if refusal != nil {
 		return refuse(refusal)
 	}
 
+	rq.endpoint = found
+
 	if rq.method != http.MethodPost || rq.idempotencyKey == "" {
-		return s.execute(rq, run, nil)
+		return s.execute(rq, nil)
 	}
 
 	claimed, earlier, refusal := s.keys.claim(rq)
@@ -168,7 +214,7 @@ func (s *Sandbox) handle(rq *request, r *http.Request) reply {
 	case earlier != nil:
 		return reply{status: earlier.status, body: earlier.body, replayOf: earlier.requestID}
 	default:
-		return s.execute(rq, run, claimed)
+		return s.execute(rq, claimed)
 	}
 }
 
@@ -180,27 +226,27 @@ func (rq *request) route() (endpoint, *refusal) {
 	to.resource, rest, to.hasID = strings.Cut(rest, "/")
 	rq.objectID, to.action, _ = strings.Cut(rest, "/")
 
-	run, ok := routes[to]
+	found, ok := routes[to]
 	if !ok {
-		return nil, &refusal{
+		return endpoint{}, &refusal{
 			status: http.StatusNotFound, kind: typeInvalidRequest,
 			message: "Unrecognized request URL (" + rq.method + ": " + rq.path + "). Please see https://stripe.com/docs " +
 				"or we can help at https://support.stripe.com/.",
 		}
 	}
 
-	return run, nil
+	return found, nil
 }
 
 // execute runs an endpoint, commits what it changed and lets go of its locks.
 // The key's record is nil where the request has none.
-func (s *Sandbox) execute(rq *request, run endpoint, record *idempotencyRecord) reply {
+func (s *Sandbox) execute(rq *request, record *idempotencyRecord) reply {
 	s.holdBefore(rq.plan)
 
 	defer s.dispatch(rq)
 	defer rq.unlock()
 
-	body, refused := run(s, rq)
+	body, refused := rq.endpoint.run(s, rq)
 
 	if executed := refused == nil || refused.executed; executed && rq.plan.is(Saved500) {
 		s.faults.fire(rq.plan.fault)
@@ -213,30 +259,33 @@ func (s *Sandbox) execute(rq *request, run endpoint, record *idempotencyRecord) 
 		answer = refuse(refused)
 	}
 
-	if record != nil {
-		s.remember(record, answer, refused == nil || refused.executed)
-	}
-
-	s.commit(rq)
-
-	return answer
+	return s.commit(rq, record, answer, refused == nil || refused.executed)
 }
 
-// remember keeps the answer of a request that executed, and frees the key of
-// one that did not.
-func (s *Sandbox) remember(record *idempotencyRecord, answer reply, executed bool) {
-	if executed {
-		s.keys.finish(record, answer.status, answer.body)
-	} else {
-		s.keys.drop(record)
-	}
-}
-
-// commit enters a request's events into the books.
-func (s *Sandbox) commit(rq *request) {
+// commit enters a request's events into the books and keeps its answer under
+// its key; the key of a request that did not execute is free again.
+func (s *Sandbox) commit(rq *request, record *idempotencyRecord, answer reply, executed bool) reply {
 	for _, e := range rq.events {
 		s.enter(e)
 	}
+
+	if record != nil && !executed {
+		s.keys.drop(record)
+
+		record = nil
+	}
+
+	if err := s.save(rq, record, answer); err != nil {
+		s.log.Error("the sandbox's state is no longer saved", "error", err)
+
+		answer = refuse(&refusal{status: http.StatusInternalServerError, kind: typeAPI, message: err.Error()})
+	}
+
+	if record != nil {
+		s.keys.finish(record, answer.status, answer.body)
+	}
+
+	return answer
 }
 
 // enter puts an event into the books, with whom it is to be delivered to.
@@ -252,6 +301,17 @@ func (s *Sandbox) dispatch(rq *request) {
 	}
 }
 
+// inBackground changes something that no API request asked for.
+func (s *Sandbox) inBackground(change func(*request)) {
+	rq := &request{sandbox: s}
+
+	defer s.dispatch(rq)
+	defer rq.unlock()
+
+	change(rq)
+	s.commit(rq, nil, reply{}, true)
+}
+
 func refuse(r *refusal) reply {
 	retry := r.shouldRetry
 	if retry == "" && r.status < http.StatusInternalServerError && r.status != http.StatusTooManyRequests {
@@ -264,7 +324,7 @@ func refuse(r *refusal) reply {
 // finish reads the parameters that every endpoint has and tells what is wrong
 // with any of them.
 func (rq *request) finish() *refusal {
-	rq.params.list("expand")
+	rq.expand = readExpansion(rq.params, rq.endpoint.kind, rq.endpoint.isList)
 
 	return rq.params.finish()
 }
@@ -291,12 +351,12 @@ func (rq *request) unlock() {
 // answer is the object as the request wants to see it. Expanded objects are
 // rendered here, under the payment's lock: what they refer to may change later.
 func (rq *request) answer(pay *payment, object viewable) (document, *refusal) {
-	if len(rq.expand) == 0 {
+	if _, dated := object.(*balanceTransaction); len(rq.expand) == 0 && !dated {
 		return object, nil
 	}
 
 	w := jsonWriter{buf: make([]byte, 0, renderedSize)}
-	object.write(&w, view{expand: rq.expand, payment: pay})
+	object.write(&w, view{expand: rq.expand, payment: pay, now: rq.sandbox.clock.seconds()})
 
 	return rawDocument(w.buf), nil
 }
@@ -305,7 +365,7 @@ func (rq *request) answer(pay *payment, object viewable) (document, *refusal) {
 // Stripe sends no previous_attributes.
 func (rq *request) emit(kind string, object, previous document) {
 	e := &event{
-		id: newID("evt_3"), kind: kind, created: rq.sandbox.clock.seconds(), object: object, previous: previous,
+		id: newID("evt_3"), seq: rq.sandbox.books.sequence.Add(1), kind: kind, created: rq.sandbox.clock.seconds(), object: object, previous: previous,
 		requestID: rq.id, idempotencyKey: rq.idempotencyKey,
 	}
 

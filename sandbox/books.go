@@ -113,6 +113,14 @@ func (p *payment) entries(filter BooksFilter) []BookEntry {
 		add(KindCharge, c.ID, c)
 	}
 
+	for _, r := range p.refunds {
+		add(KindRefund, r.ID, r)
+	}
+
+	for _, d := range p.disputes {
+		add(KindDispute, d.ID, d)
+	}
+
 	return entries
 }
 
@@ -143,11 +151,13 @@ func (e *event) entries(filter BooksFilter) []BookEntry {
 }
 
 func (d *delivery) report() *Delivery {
+	to, _ := d.to.now()
+
 	d.mu.Lock()
 	defer d.mu.Unlock()
 
 	return &Delivery{
-		Event: d.event.id, Type: d.event.kind, URL: d.to.url, Attempts: d.attempts, Delivered: !d.deliveredAt.IsZero(),
+		Event: d.event.id, Type: d.event.kind, URL: to.URL, Attempts: d.attempts, Delivered: !d.deliveredAt.IsZero(),
 		Lost: d.event.lost.Load(), LastStatus: d.lastStatus, LastError: d.lastError, NextAttempt: d.nextAt,
 	}
 }

@@ -3,6 +3,7 @@ package sandbox
 // charge is one version of a Charge.
 type charge struct {
 	ID             string
+	Seq            int64
 	Intent         string
 	Amount         int64
 	AmountCaptured int64
@@ -33,7 +34,7 @@ func (s *Sandbox) newCharge(pay *payment, no *decline) *charge {
 	made := &charge{
 		ID: newID("ch_3"), Intent: i.ID, Amount: i.Amount, Currency: i.Currency, Created: s.clock.seconds(),
 		Paid: no == nil, Failure: no, Method: i.Method, Metadata: i.Metadata, intentText: i.intentText,
-		Authenticated: i.Authenticated,
+		Authenticated: i.Authenticated, Seq: s.books.sequence.Add(1),
 	}
 
 	switch {
@@ -41,13 +42,47 @@ func (s *Sandbox) newCharge(pay *payment, no *decline) *charge {
 	case i.CaptureMethod == captureManual:
 		made.CaptureBefore = made.Created + authorizationSeconds
 	default:
-		made.Captured, made.AmountCaptured = true, made.Amount
+		s.collect(pay, made, made.Amount)
 	}
 
 	pay.charges = append(pay.charges, made)
 	s.books.charges.add(made.ID, made.Created, member{payment: pay, index: len(pay.charges) - 1})
 
 	return made
+}
+
+// collect books the money of a charge that is being made or captured: c is not
+// in the books yet.
+func (s *Sandbox) collect(pay *payment, c *charge, amount int64) {
+	c.Captured, c.AmountCaptured, c.CaptureBefore = true, amount, 0
+	c.Transaction = s.newTransaction(pay, "charge", amount, fee(amount), c.ID).ID
+}
+
+// getCharge is GET /v1/charges/:id.
+func (s *Sandbox) getCharge(rq *request) (document, *refusal) {
+	if r := rq.finish(); r != nil {
+		return nil, r
+	}
+
+	at, ok := s.books.charges.get(rq.objectID)
+	if !ok {
+		return nil, missing("charge", rq.objectID, "id")
+	}
+
+	rq.read(at.payment)
+
+	return rq.answer(at.payment, at.payment.charges[at.index])
+}
+
+// listCharges is GET /v1/charges.
+func (s *Sandbox) listCharges(rq *request) (document, *refusal) {
+	if customer := rq.params.text("customer"); customer != "" {
+		rq.params.refuse(noCustomer(customer))
+	}
+
+	return s.listMembers(rq, s.books.charges, "charge", "/v1/charges", func(p *payment, i int) viewable {
+		return p.charges[i]
+	})
 }
 
 func (c *charge) status() string {
@@ -96,6 +131,7 @@ func (c *charge) write(w *jsonWriter, v view) {
 	w.null("receipt_number")
 	w.null("receipt_url")
 	w.boolean("refunded", c.Refunded)
+	c.writeRefunds(w, v)
 	w.null("review")
 	c.Shipping.write(w)
 	w.null("source")

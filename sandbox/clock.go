@@ -20,6 +20,8 @@ func (c *clock) now() time.Time {
 // seconds is the resolution of Stripe's timestamps.
 func (c *clock) seconds() int64 { return c.now().Unix() }
 
+func unixTime(seconds int64) time.Time { return time.Unix(seconds, 0) }
+
 // Now is the time on the sandbox's clock.
 func (s *Sandbox) Now() time.Time { return s.clock.now() }
 
@@ -28,7 +30,8 @@ func (s *Sandbox) Now() time.Time { return s.clock.now() }
 // authorizations that lapse, idempotency keys that are pruned. Webhooks are
 // still signed with the real time.
 func (s *Sandbox) Advance(d time.Duration) {
-	s.clock.offset.Add(int64(d))
+	offset := s.clock.offset.Add(int64(d))
+	s.saveOne(keyClock, time.Duration(offset))
 	s.schedule.nudge()
 }
 

@@ -47,6 +47,8 @@ func (s *Sandbox) controlRoutes() http.Handler {
 	}
 
 	mux.HandleFunc("GET /_sandbox/books", s.serveBooks)
+	mux.HandleFunc("GET "+authenticatePath+"{id}", s.serveAuthenticate)
+	mux.HandleFunc("POST "+authenticatePath+"{id}", s.serveAuthenticate)
 
 	return mux
 }
@@ -199,14 +201,17 @@ func (s *Sandbox) controlResend(r *http.Request) (any, error) {
 	return struct{}{}, s.Resend(r.PathValue("id"))
 }
 
-// Resend delivers an event again to everyone it was for, or returns an error
-// where there is no such event.
+// Resend delivers an event again to everyone who is subscribed to its type, or
+// returns an error where there is no such event.
 func (s *Sandbox) Resend(eventID string) error {
 	e, ok := s.books.events.get(eventID)
 	if !ok {
 		return fmt.Errorf("%w: event %s", errNoObject, eventID)
 	}
 
+	e.lost.Store(false)
+	s.webhooks.expect(e) // who has subscribed since gets it too
+	s.saveOne(keyEvent+e.id, e.stored())
 	s.webhooks.sendNow(e)
 
 	return nil

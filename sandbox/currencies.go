@@ -68,17 +68,31 @@ func currencyTable() map[string]currencyRule {
 
 // format writes an amount as Stripe's messages do: $0.50 usd.
 func (c currencyRule) format(amount int64, currency string) string {
-	digits := strconv.FormatInt(amount, 10)
-	if c.decimals > 0 {
-		for len(digits) <= c.decimals {
-			digits = "0" + digits
-		}
+	return c.symbol + c.digits(amount) + " " + currency
+}
 
-		point := len(digits) - c.decimals
-		digits = digits[:point] + "." + digits[point:]
+// money writes an amount with its symbol alone where it has one: $0.50.
+func (c currencyRule) money(amount int64, currency string) string {
+	if c.symbol == "" {
+		return c.format(amount, currency)
 	}
 
-	return c.symbol + digits + " " + currency
+	return c.symbol + c.digits(amount)
+}
+
+func (c currencyRule) digits(amount int64) string {
+	digits := strconv.FormatInt(amount, 10)
+	if c.decimals == 0 {
+		return digits
+	}
+
+	for len(digits) <= c.decimals {
+		digits = "0" + digits
+	}
+
+	point := len(digits) - c.decimals
+
+	return digits[:point] + "." + digits[point:]
 }
 
 // readCurrency reads a required currency, in any case.

@@ -1,6 +1,11 @@
 package sandbox
 
-import "sync/atomic"
+import (
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+)
 
 // apiVersion is the version whose shapes the sandbox speaks.
 const apiVersion = "2023-10-16"
@@ -8,6 +13,7 @@ const apiVersion = "2023-10-16"
 // event is one Event: what happened to an object, with the object as it was.
 type event struct {
 	id      string
+	seq     int64
 	kind    string
 	created int64
 	// object is the snapshot, previous the changed fields' earlier values
@@ -21,12 +27,21 @@ type event struct {
 	// intent and metadata are those of the payment it belongs to.
 	intent   string
 	metadata metadata
-	// deliveries has one entry for each receiver that was registered when the
-	// event happened; pending counts those that have not acknowledged it.
+	// deliveries has one entry for each receiver that the event is for;
+	// pending counts those that have not acknowledged it.
+	mu         sync.Mutex
 	deliveries []*delivery
 	pending    atomic.Int64
 	// lost is true where a fault keeps the event from ever being sent.
 	lost atomic.Bool
+}
+
+// sendings returns the deliveries so far.
+func (e *event) sendings() []*delivery {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+
+	return e.deliveries[:len(e.deliveries):len(e.deliveries)]
 }
 
 func (e *event) writeJSON(w *jsonWriter) {
@@ -51,4 +66,53 @@ func (e *event) writeJSON(w *jsonWriter) {
 	w.endObject()
 	w.str("type", e.kind)
 	w.endObject()
+}
+
+// getEvent is GET /v1/events/:id.
+func (s *Sandbox) getEvent(rq *request) (document, *refusal) {
+	if r := rq.finish(); r != nil {
+		return nil, r
+	}
+
+	e, ok := s.books.events.get(rq.objectID)
+	if !ok {
+		return nil, missing("event", rq.objectID, "id")
+	}
+
+	return e, nil
+}
+
+// listEvents is GET /v1/events. A type may end in .* (Stripe: "a * as a
+// wildcard").
+func (s *Sandbox) listEvents(rq *request) (document, *refusal) {
+	p := rq.params
+	kinds := p.list("types")
+
+	if kind := p.text("type"); kind != "" {
+		if kinds != nil {
+			p.refuse(invalid("You may only specify one of these parameters: type, types.", "types",
+				codeParametersExclusive))
+		}
+
+		kinds = []string{kind}
+	}
+
+	delivered, filtered := p.boolean("delivery_success")
+
+	return list(rq, listing[*event]{
+		kind: "event", url: "/v1/events", items: s.books.events.all(), position: s.books.events.position,
+		keep: func(e *event) bool {
+			return (kinds == nil || e.isOneOf(kinds)) && (!filtered || delivered == (e.pending.Load() == 0))
+		},
+		show: func(w *jsonWriter, e *event, _ expansion) { e.writeJSON(w) },
+	})
+}
+
+// isOneOf tells whether one of the types fits.
+func (e *event) isOneOf(kinds []string) bool {
+	return slices.ContainsFunc(kinds, func(kind string) bool {
+		group, isGroup := strings.CutSuffix(kind, ".*")
+
+		return kind == e.kind || kind == "*" || (isGroup && strings.HasPrefix(e.kind, group+"."))
+	})
 }

@@ -1,10 +1,17 @@
 package sandbox
 
+import "strings"
+
+// maxExpandDepth is Stripe's limit ("Expanding responses").
+const maxExpandDepth = 4
+
 // view is how an object is looked at: which references are written as whole
-// objects, and the payment in which those are found. The zero view writes ids.
+// objects, the payment in which those are found, and when. The zero view writes
+// ids.
 type view struct {
 	expand  expansion
 	payment *payment
+	now     int64
 }
 
 // expansion is what expand[] asks for, as a tree: latest_charge.refunds is
@@ -15,6 +22,93 @@ type expansion map[string]expansion
 type viewable interface {
 	document
 	write(w *jsonWriter, v view)
+}
+
+// expandable maps each kind of object to its fields that may be expanded, and
+// those to the kind of object found there. An empty kind is a reference that is
+// always null here: it may be asked for, to no effect.
+//
+//nolint:gochecknoglobals // a table, never written
+var expandable = map[string]map[string]string{
+	"payment_intent": {
+		"latest_charge": "charge", "payment_method": "payment_method", "application": "", "customer": "", "invoice": "",
+		"on_behalf_of": "", "review": "", "source": "",
+	},
+	"charge": {
+		"balance_transaction": "balance_transaction", "payment_intent": "payment_intent", "refunds": "refunds",
+		"application": "", "application_fee": "", "customer": "", "failure_balance_transaction": "", "invoice": "",
+		"on_behalf_of": "", "review": "", "source_transfer": "", "transfer": "",
+	},
+	"refunds": {"data": "refund"},
+	"refund": {
+		"balance_transaction": "balance_transaction", "charge": "charge", "payment_intent": "payment_intent",
+		"failure_balance_transaction": "balance_transaction", "source_transfer_reversal": "", "transfer_reversal": "",
+	},
+	"dispute":             {"charge": "charge", "payment_intent": "payment_intent"},
+	"balance_transaction": {"source": "source"},
+	"payment_method":      {"customer": ""},
+}
+
+// readExpansion reads expand[] for a kind of object, or for lists of it.
+func readExpansion(p *params, kind string, isList bool) expansion {
+	var root expansion
+
+	for _, path := range p.list("expand") {
+		names := strings.Split(path, ".")
+		if len(names) > maxExpandDepth {
+			p.refuse(invalid("You cannot expand more than 4 levels of a property. Property: "+path, "expand", ""))
+
+			continue
+		}
+
+		if !canExpand(names, kind, isList) {
+			p.refuse(invalid("This property cannot be expanded ("+path+").", "expand", ""))
+
+			continue
+		}
+
+		if root == nil {
+			root = expansion{}
+		}
+
+		at := root
+
+		for _, name := range names {
+			if at[name] == nil {
+				at[name] = expansion{}
+			}
+
+			at = at[name]
+		}
+	}
+
+	return root
+}
+
+func canExpand(names []string, kind string, isList bool) bool {
+	if isList {
+		if names[0] != "data" || len(names) == 1 {
+			return false
+		}
+
+		names = names[1:]
+	}
+
+	for _, name := range names {
+		inner, ok := expandable[kind][name]
+		if !ok {
+			// What a transaction came from may be any kind of object.
+			if kind != "source" {
+				return false
+			}
+
+			continue
+		}
+
+		kind = inner
+	}
+
+	return true
 }
 
 // ref writes a reference: null, an id, or the object itself.
@@ -32,7 +126,7 @@ func (v view) ref(w *jsonWriter, name, id string) {
 	case nil:
 		w.text(id)
 	case viewable:
-		found.write(w, view{expand: inner, payment: v.payment})
+		found.write(w, view{expand: inner, payment: v.payment, now: v.now})
 	default:
 		found.writeJSON(w)
 	}
@@ -45,19 +139,34 @@ func (p *payment) find(id string) document {
 	}
 
 	for _, c := range p.charges {
-		if c.ID == id {
+		switch id {
+		case c.ID:
 			return c
+		case c.Method.ID:
+			return c.Method
+		}
+	}
+
+	for _, r := range p.refunds {
+		if r.ID == id {
+			return r
+		}
+	}
+
+	for _, d := range p.disputes {
+		if d.ID == id {
+			return d
+		}
+	}
+
+	for _, t := range p.transactions {
+		if t.ID == id {
+			return t
 		}
 	}
 
 	if p.intent.Method != nil && p.intent.Method.ID == id {
 		return p.intent.Method
-	}
-
-	for _, m := range p.methods {
-		if m.ID == id {
-			return m
-		}
 	}
 
 	return nil

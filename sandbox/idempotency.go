@@ -116,6 +116,20 @@ func (s *idempotency) drop(record *idempotencyRecord) {
 	}
 }
 
+// restore takes a record back from the state file.
+func (s *idempotency) restore(key string, stored *storedKey) {
+	record := &idempotencyRecord{
+		key: key, endpoint: stored.Endpoint, requestID: stored.RequestID, created: stored.Created, finished: true,
+		status: stored.Status, body: rawDocument(stored.Body),
+	}
+	copy(record.fingerprint[:], stored.Fingerprint)
+
+	s.mu.Lock()
+	defer s.mu.Unlock()
+
+	s.records[key] = record
+}
+
 // prune forgets keys that are 24 hours old and returns them.
 func (s *idempotency) prune() []string {
 	now := s.clock.now()

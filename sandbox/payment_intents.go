@@ -31,6 +31,7 @@ const (
 // paymentIntent is one version of a PaymentIntent.
 type paymentIntent struct {
 	ID                 string
+	Seq                int64
 	Secret             string
 	Amount             int64
 	AmountCapturable   int64
@@ -282,7 +283,7 @@ func (s *Sandbox) createPaymentIntent(rq *request) (document, *refusal) {
 func (s *Sandbox) open(rq *request, intent *paymentIntent) *payment {
 	intent.ID = newID("pi_3")
 	intent.Secret = newClientSecret(intent.ID)
-	intent.Created = s.clock.seconds()
+	intent.Created, intent.Seq = s.clock.seconds(), s.books.sequence.Add(1)
 	intent.Key = rq.idempotencyKey
 
 	pay := &payment{intent: intent}
@@ -677,6 +678,7 @@ func (s *Sandbox) pay(rq *request, pay *payment) {
 		pay.intent = &next
 		rq.emit("charge.succeeded", made, nil)
 		rq.emit("payment_intent.amount_capturable_updated", &next, nil)
+		s.lapseLater(pay, made)
 
 		return
 	}
@@ -685,6 +687,14 @@ func (s *Sandbox) pay(rq *request, pay *payment) {
 	pay.intent = &next
 	rq.emit("payment_intent.succeeded", &next, nil)
 	rq.emit("charge.succeeded", made, nil)
+	s.disputeIfAsked(rq, pay)
+}
+
+// disputeIfAsked opens the dispute that a captured charge's card stands for.
+func (s *Sandbox) disputeIfAsked(rq *request, pay *payment) {
+	if reason := pay.intent.Method.card().dispute; reason != "" {
+		s.openDispute(rq, pay, reason)
+	}
 }
 
 // cancelPaymentIntent is POST /v1/payment_intents/:id/cancel.
@@ -716,11 +726,19 @@ func (s *Sandbox) cancelPaymentIntent(rq *request) (document, *refusal) {
 	return rq.answer(pay, pay.intent)
 }
 
+// cancel ends a locked intent and lets go of what it holds on the card.
 func (s *Sandbox) cancel(rq *request, pay *payment, reason string) {
 	next := *pay.intent
 	next.Status, next.Action, next.AmountCapturable = statusCanceled, nil, 0
 	next.CanceledAt, next.CancellationReason = s.clock.seconds(), reason
-	pay.intent = &next
 
+	if pay.intent.Status == statusRequiresCapture {
+		index := len(pay.charges) - 1
+		before := pay.charges[index]
+		pay.charges[index] = s.release(pay, before, before.Amount)
+		rq.emit("charge.refunded", pay.charges[index], changes(before, pay.charges[index]))
+	}
+
+	pay.intent = &next
 	rq.emit("payment_intent.canceled", &next, nil)
 }

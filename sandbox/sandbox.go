@@ -17,6 +17,7 @@ import (
 const (
 	defaultWebhookConcurrency = 32
 	defaultWebhookTimeout     = 10 * time.Second
+	defaultSettleDelay        = 3 * time.Second
 	defaultRetryBase          = time.Second
 	defaultRetryMax           = time.Hour
 	defaultGiveUp             = 3 * 24 * time.Hour
@@ -42,6 +43,12 @@ type Options struct {
 	// WebhookGiveUp is the age at which an event is no longer retried
 	// (default three days, as in Stripe's live mode).
 	WebhookGiveUp time.Duration
+	// StateFile is where the sandbox keeps its state, so that it survives a
+	// restart and a SIGKILL. Empty: in memory alone. Fault rules are not kept.
+	StateFile string
+	// SettleDelay is how long a refund that does not end at once takes to, on
+	// the sandbox's clock (default 3 s).
+	SettleDelay time.Duration
 	// PublicURL is where customers' browsers reach the sandbox, for the 3-D
 	// Secure page (default: the address the API request came to).
 	PublicURL string
@@ -61,6 +68,7 @@ func (o Options) withDefaults() Options {
 	}
 
 	orDuration(&o.WebhookTimeout, defaultWebhookTimeout)
+	orDuration(&o.SettleDelay, defaultSettleDelay)
 	orDuration(&o.RetryBase, defaultRetryBase)
 	orDuration(&o.RetryMax, defaultRetryMax)
 	orDuration(&o.WebhookGiveUp, defaultGiveUp)
@@ -102,6 +110,7 @@ type Sandbox struct {
 	webhooks *webhooks
 	faults   *faults
 	closing  chan struct{} // closed when Close begins
+	journal  *journal      // nil without a state file
 	doors    http.Handler  // the control API
 }
 
@@ -118,11 +127,33 @@ func New(options Options) (*Sandbox, error) {
 	s.webhooks = newWebhooks(s)
 	s.doors = s.controlRoutes()
 
+	if options.StateFile != "" {
+		if err := s.load(options.StateFile); err != nil {
+			s.webhooks.close()
+			s.schedule.close()
+
+			return nil, err
+		}
+	}
+
 	if options.WebhookURL != "" {
 		s.AddWebhook(options.WebhookURL, options.WebhookSecret)
 	}
 
+	s.pruneLater()
+
 	return s, nil
+}
+
+// pruneLater forgets old idempotency keys once an hour of the sandbox's clock.
+func (s *Sandbox) pruneLater() {
+	s.schedule.after(time.Hour, func() {
+		for _, key := range s.keys.prune() {
+			s.saveOne(keyUsed+key, nil)
+		}
+
+		s.pruneLater()
+	})
 }
 
 // Close lets go of requests that faults hold, stops deliveries and jobs and
@@ -132,7 +163,11 @@ func (s *Sandbox) Close() error {
 	s.webhooks.close()
 	s.schedule.close()
 
-	return nil
+	if s.journal == nil {
+		return nil
+	}
+
+	return s.journal.close()
 }
 
 func (s *Sandbox) stopHolding() {
@@ -141,25 +176,6 @@ func (s *Sandbox) stopHolding() {
 	default:
 		close(s.closing)
 	}
-}
-
-// AddWebhook registers a receiver for events of the given types, or of all
-// types when none is given, and returns its signing secret: the one passed, or
-// a new one where that is empty.
-func (s *Sandbox) AddWebhook(url, secret string, types ...string) string {
-	if secret == "" {
-		secret = NewWebhookSecret()
-	}
-
-	if len(types) == 0 {
-		types = []string{"*"}
-	}
-
-	s.webhooks.register(&receiver{
-		id: newID("we_1"), url: url, secret: secret, types: types, created: s.clock.seconds(),
-	})
-
-	return secret
 }
 
 // ServeHTTP answers Stripe's API and the control API.

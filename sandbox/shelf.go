@@ -1,6 +1,9 @@
 package sandbox
 
-import "sync"
+import (
+	"sync"
+	"sync/atomic"
+)
 
 // shelf keeps all objects of one kind, by id and in the order of their making.
 // Its lock guards the index alone and is held for nanoseconds; what the objects
@@ -77,6 +80,9 @@ type books struct {
 	disputes     *shelf[member]
 	transactions *shelf[member]
 	events       *shelf[*event]
+	// sequence numbers objects in the order of their making, so that a
+	// restart finds that order again.
+	sequence atomic.Int64
 }
 
 func newBooks() *books {
@@ -100,9 +106,12 @@ func newBooks() *books {
 type payment struct {
 	mu sync.Mutex
 
-	intent  *paymentIntent
-	charges []*charge
-	methods []*paymentMethod
+	intent       *paymentIntent
+	charges      []*charge
+	refunds      []*refund
+	disputes     []*dispute
+	transactions []*balanceTransaction
+	methods      []*paymentMethod
 }
 
 // member is where an object of a payment is found.

@@ -88,7 +88,7 @@ func (h *webhooks) meddle(e *event) bool {
 	for _, r := range acting {
 		switch r.Action {
 		case WebhookLose:
-			e.lost.Store(true)
+			h.lose(e)
 
 			dealtWith = true
 		case WebhookDelay:
@@ -111,6 +111,15 @@ func (h *webhooks) meddle(e *event) bool {
 	h.sendInTurn(reordered)
 
 	return dealtWith
+}
+
+// lose writes down that an event will never be sent.
+func (h *webhooks) lose(e *event) {
+	e.lost.Store(true)
+
+	for _, d := range e.sendings() {
+		h.sandbox.saveOne(keyDelivery+e.id+"/"+d.to.id, d.stored())
+	}
 }
 
 // flushLater lets go of a reordering rule's events that wait in vain for more.
@@ -137,7 +146,7 @@ func (h *webhooks) sendInTurn(events []*event) {
 
 	h.goUnlessClosed(func() {
 		for _, e := range events {
-			for _, d := range e.deliveries {
+			for _, d := range e.sendings() {
 				h.attempt(d)
 			}
 		}
@@ -148,11 +157,12 @@ func (h *webhooks) sendInTurn(events []*event) {
 // ids may describe the same.
 func (s *Sandbox) twin(e *event) {
 	second := &event{
-		id: newID("evt_3"), kind: e.kind, created: e.created, object: e.object, previous: e.previous,
+		id: newID("evt_3"), seq: s.books.sequence.Add(1), kind: e.kind, created: e.created, object: e.object, previous: e.previous,
 		requestID: e.requestID, idempotencyKey: e.idempotencyKey, intent: e.intent, metadata: e.metadata,
 	}
 
 	s.enter(second)
+	s.saveOne(keyEvent+second.id, second.stored())
 	s.webhooks.sendNow(second)
 }
 

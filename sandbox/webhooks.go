@@ -32,17 +32,21 @@ type webhooks struct {
 // receiver is a registered webhook endpoint. It has a queue of its own, so that
 // a slow one holds up nobody else.
 type receiver struct {
-	id          string
-	url         string
-	secret      string
-	types       []string
-	created     int64
-	description string
-	metadata    metadata
+	id string
 
-	mu     sync.Mutex
-	queue  []*delivery
-	active int
+	mu       sync.Mutex
+	settings *webhookEndpoint
+	removed  bool
+	queue    []*delivery
+	active   int
+}
+
+// now is the receiver's current version, and whether it is still registered.
+func (r *receiver) now() (settings *webhookEndpoint, registered bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+
+	return r.settings, !r.removed
 }
 
 // delivery is the sending of one event to one receiver, with all its attempts.
@@ -57,11 +61,6 @@ type delivery struct {
 	lastAt      time.Time
 	deliveredAt time.Time
 	nextAt      time.Time
-}
-
-// wants tells whether a receiver subscribed to a type of event.
-func (r *receiver) wants(kind string) bool {
-	return slices.Contains(r.types, "*") || slices.Contains(r.types, kind)
 }
 
 func newWebhooks(s *Sandbox) *webhooks {
@@ -91,27 +90,57 @@ func (h *webhooks) close() {
 	h.client.CloseIdleConnections()
 }
 
-func (h *webhooks) register(r *receiver) {
+// register adds a receiver, or changes the one with its id.
+func (h *webhooks) register(settings *webhookEndpoint) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 
-	// Copied, so that a reader may keep the slice it has.
-	h.receivers = append(slices.Clip(h.receivers), r)
-}
+	for _, r := range h.receivers {
+		if r.id == settings.ID {
+			r.mu.Lock()
+			r.settings = settings
+			r.mu.Unlock()
 
-// expect writes down who is to get an event, before anyone can see it.
-func (h *webhooks) expect(e *event) {
-	h.mu.RLock()
-	receivers := h.receivers
-	h.mu.RUnlock()
-
-	for _, r := range receivers {
-		if r.wants(e.kind) {
-			e.deliveries = append(e.deliveries, &delivery{event: e, to: r})
+			return
 		}
 	}
 
-	e.pending.Store(int64(len(e.deliveries)))
+	// Copied, so that a reader may keep the slice it has.
+	h.receivers = append(slices.Clip(h.receivers), &receiver{id: settings.ID, settings: settings})
+}
+
+// remove forgets a receiver; what is still to be sent to it is dropped.
+func (h *webhooks) remove(r *receiver) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+
+	r.mu.Lock()
+	defer r.mu.Unlock()
+
+	r.removed, r.queue = true, nil
+	h.receivers = slices.DeleteFunc(slices.Clone(h.receivers), func(each *receiver) bool { return each == r })
+}
+
+func (h *webhooks) list() []*receiver {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+
+	return h.receivers
+}
+
+// expect writes down who is to get an event: those who subscribed to its type.
+func (h *webhooks) expect(e *event) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+
+	for _, r := range h.list() {
+		isThere := slices.ContainsFunc(e.deliveries, func(d *delivery) bool { return d.to == r })
+
+		if settings, _ := r.now(); settings.wants(e.kind) && !isThere {
+			e.deliveries = append(e.deliveries, &delivery{event: e, to: r})
+			e.pending.Add(1)
+		}
+	}
 }
 
 // send starts a new event's deliveries, as far as no fault prevents it.
@@ -123,7 +152,7 @@ func (h *webhooks) send(e *event) {
 
 // sendNow starts an event's deliveries.
 func (h *webhooks) sendNow(e *event) {
-	for _, d := range e.deliveries {
+	for _, d := range e.sendings() {
 		h.push(d)
 	}
 }
@@ -180,16 +209,20 @@ func (r *receiver) next() *delivery {
 
 // attempt posts once and plans the next attempt where that failed.
 func (h *webhooks) attempt(d *delivery) {
+	settings, registered := d.to.now()
+	if h.ctx.Err() != nil || !registered {
+		return
+	}
+
+	status, err := h.post(d, settings)
 	if h.ctx.Err() != nil {
 		return
 	}
 
-	status, err := h.post(d)
-	if h.ctx.Err() != nil {
-		return
-	}
+	retry, again := d.record(h.sandbox, status, err)
+	h.sandbox.saveOne(keyDelivery+d.event.id+"/"+d.to.id, d.stored())
 
-	if retry, again := d.record(h.sandbox, status, err); again {
+	if again {
 		h.sandbox.schedule.at(retry, func() { h.push(d) })
 	}
 }
@@ -216,7 +249,7 @@ func (d *delivery) record(s *Sandbox, status int, err error) (retry time.Time, a
 		d.lastError = err.Error()
 	}
 
-	s.log.Info("webhook not accepted", "event", d.event.id, "type", d.event.kind, "url", d.to.url, "status", status,
+	s.log.Info("webhook not accepted", "event", d.event.id, "type", d.event.kind, "endpoint", d.to.id, "status", status,
 		"attempt", d.attempts, "error", d.lastError)
 
 	retry = now.Add(s.options.backoff(d.attempts))
@@ -230,11 +263,11 @@ func (d *delivery) record(s *Sandbox, status int, err error) (retry time.Time, a
 }
 
 // post sends one attempt.
-func (h *webhooks) post(d *delivery) (status int, err error) {
+func (h *webhooks) post(d *delivery, to *webhookEndpoint) (status int, err error) {
 	body := append(render(d.event), '\n')
-	body, signature := forge(h.sandbox.faults.forAttempt(d.event), d.event, body, d.to.secret, h.sandbox.options.Now())
+	body, signature := forge(h.sandbox.faults.forAttempt(d.event), d.event, body, to.Secret, h.sandbox.options.Now())
 
-	request, err := http.NewRequestWithContext(h.ctx, http.MethodPost, d.to.url, bytes.NewReader(body))
+	request, err := http.NewRequestWithContext(h.ctx, http.MethodPost, to.URL, bytes.NewReader(body))
 	if err != nil {
 		return 0, fmt.Errorf("making the webhook request: %w", err)
 	}

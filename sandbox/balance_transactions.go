@@ -1,0 +1,140 @@
+package sandbox
+
+import "time"
+
+// balanceTransaction is one movement on the account's balance. It never
+// changes; whether its money is available depends on the clock alone.
+type balanceTransaction struct {
+	ID       string
+	Seq      int64
+	Kind     string
+	Category string
+	Amount   int64
+	Fee      int64
+	Currency string
+	Created  int64
+	Source   string
+}
+
+const (
+	// Stripe's standard price for cards: 2.9 % and 30 minor units.
+	feePerMille = 29
+	feeFixed    = 30
+	perMille    = 1000
+	roundHalf   = 500
+	// disputeFee is what a dispute costs, in minor units.
+	disputeFee = 1500
+	// settlement is when a charge's money becomes available.
+	settlement = 2 * 24 * time.Hour
+)
+
+// fee is what Stripe keeps of a charge.
+func fee(amount int64) int64 {
+	return min((amount*feePerMille+roundHalf)/perMille+feeFixed, amount)
+}
+
+// newTransaction books a movement; source is the object that caused it. The
+// balance is kept in each charge's own currency: nothing is converted.
+func (s *Sandbox) newTransaction(pay *payment, kind string, amount, fee int64, source string) *balanceTransaction {
+	made := &balanceTransaction{
+		ID: newID("txn_3"), Kind: kind, Category: kind, Amount: amount, Fee: fee, Currency: pay.intent.Currency,
+		Created: s.clock.seconds(), Source: source, Seq: s.books.sequence.Add(1),
+	}
+
+	if kind == "adjustment" {
+		made.Category = "dispute"
+
+		if amount > 0 {
+			made.Category = "dispute_reversal"
+		}
+	}
+
+	pay.transactions = append(pay.transactions, made)
+	s.books.transactions.add(made.ID, made.Created, member{payment: pay, index: len(pay.transactions) - 1})
+
+	return made
+}
+
+func (t *balanceTransaction) writeJSON(w *jsonWriter) { t.write(w, view{}) }
+
+func (t *balanceTransaction) write(w *jsonWriter, v view) {
+	available := t.Created
+	if t.Kind == "charge" {
+		available += int64(settlement / time.Second)
+	}
+
+	w.beginObject()
+	w.str("id", t.ID)
+	w.str("object", "balance_transaction")
+	w.num("amount", t.Amount)
+	w.num("available_on", available)
+	w.num("created", t.Created)
+	w.str("currency", t.Currency)
+	w.null("description")
+	w.null("exchange_rate")
+	w.num("fee", t.Fee)
+	w.array("fee_details")
+
+	if t.Fee != 0 {
+		w.element()
+		w.beginObject()
+		w.num("amount", t.Fee)
+		w.null("application")
+		w.str("currency", t.Currency)
+		w.str("description", "Stripe processing fees")
+		w.str("type", "stripe_fee")
+		w.endObject()
+	}
+
+	w.endArray()
+	w.num("net", t.Amount-t.Fee)
+	w.str("reporting_category", t.Category)
+	v.ref(w, "source", t.Source)
+	w.str("status", t.status(v.now, available))
+	w.str("type", t.Kind)
+	w.endObject()
+}
+
+func (t *balanceTransaction) status(now, available int64) string {
+	if now >= available {
+		return "available"
+	}
+
+	return refundPending
+}
+
+// getTransaction is GET /v1/balance_transactions/:id.
+func (s *Sandbox) getTransaction(rq *request) (document, *refusal) {
+	if r := rq.finish(); r != nil {
+		return nil, r
+	}
+
+	at, ok := s.books.transactions.get(rq.objectID)
+	if !ok {
+		return nil, missing("balance transaction", rq.objectID, "id")
+	}
+
+	rq.read(at.payment)
+
+	return rq.answer(at.payment, at.payment.transactions[at.index])
+}
+
+// listTransactions is GET /v1/balance_transactions.
+func (s *Sandbox) listTransactions(rq *request) (document, *refusal) {
+	kind, source, currency := rq.params.text("type"), rq.params.text("source"), rq.params.text("currency")
+
+	return list(rq, listing[member]{
+		kind: "balance transaction", url: "/v1/balance_transactions",
+		items: s.books.transactions.all(), position: s.books.transactions.position,
+		keep: func(m member) bool {
+			m.payment.mu.Lock()
+			defer m.payment.mu.Unlock()
+
+			t := m.payment.transactions[m.index]
+
+			return (kind == "" || t.Kind == kind) && (source == "" || t.Source == source) &&
+				(currency == "" || t.Currency == currency)
+		},
+		show: showMember(s, func(p *payment, i int) viewable { return p.transactions[i] }),
+	})
+}

@@ -1,0 +1,112 @@
+package sandbox
+
+// capturePaymentIntent is POST /v1/payment_intents/:id/capture.
+func (s *Sandbox) capturePaymentIntent(rq *request) (document, *refusal) {
+	p := rq.params
+	amount, partial := p.integer("amount_to_capture")
+	readMetadata(p, nil)
+
+	var text intentText
+
+	readDescriptors(p, &text)
+
+	if partial && amount < 1 {
+		p.refuse(invalid("This value must be greater than or equal to 1.", "amount_to_capture",
+			codeParameterInvalidInteger))
+	}
+
+	if final, sent := p.boolean("final_capture"); sent && !final {
+		p.refuse(invalid("Multicapture is not available for this payment.", "final_capture", ""))
+	}
+
+	if r := rq.finish(); r != nil {
+		return nil, r
+	}
+
+	pay, r := s.findPayment(rq.objectID)
+	if r != nil {
+		return nil, r
+	}
+
+	rq.change(pay)
+
+	if r := captureState(pay.intent); r != nil {
+		return nil, r
+	}
+
+	if !partial {
+		amount = pay.intent.AmountCapturable
+	}
+
+	if amount > pay.intent.AmountCapturable {
+		r := refused("The requested capture amount is greater than the authorized amount.", codeAmountTooLarge)
+		r.param = "amount_to_capture"
+
+		return nil, r
+	}
+
+	next := *pay.intent
+	next.Metadata = readMetadata(p, next.Metadata)
+	readDescriptors(p, &next.intentText)
+	pay.intent = &next
+
+	s.capture(rq, pay, amount)
+
+	return rq.answer(pay, pay.intent)
+}
+
+func captureState(i *paymentIntent) *refusal {
+	switch i.Status {
+	case statusRequiresCapture:
+		return nil
+	case statusSucceeded:
+		return unexpected(i, "This PaymentIntent could not be captured because it has already been captured.")
+	default:
+		return unexpected(i, "This PaymentIntent could not be captured because it has a status of "+i.Status+
+			". Only a PaymentIntent with one of the following statuses may be captured: requires_capture.")
+	}
+}
+
+// capture takes an amount of a locked intent's authorization and lets go of the
+// rest.
+func (s *Sandbox) capture(rq *request, pay *payment, amount int64) {
+	index := len(pay.charges) - 1
+	taken := *pay.charges[index]
+	s.collect(pay, &taken, amount)
+
+	settled := &taken
+	if rest := taken.Amount - amount; rest > 0 {
+		settled = s.release(pay, &taken, rest)
+	}
+
+	pay.charges[index] = settled
+
+	next := *pay.intent
+	next.Status, next.AmountCapturable, next.AmountReceived = statusSucceeded, 0, amount
+	pay.intent = &next
+
+	rq.emit("charge.captured", settled, nil)
+	rq.emit("payment_intent.succeeded", &next, nil)
+	s.disputeIfAsked(rq, pay)
+}
+
+// lapseLater cancels an authorization that nobody captures in time.
+func (s *Sandbox) lapseLater(pay *payment, made *charge) {
+	s.schedule.at(unixTime(made.CaptureBefore), func() {
+		s.inBackground(func(rq *request) {
+			rq.change(pay)
+
+			if pay.intent.Status != statusRequiresCapture {
+				return
+			}
+
+			rq.emit("charge.expired", pay.charges[len(pay.charges)-1], nil)
+			s.cancel(rq, pay, "automatic")
+		})
+	})
+}
+
+func readDescriptors(p *params, text *intentText) {
+	setText(p, "statement_descriptor", &text.Descriptor)
+	setText(p, "statement_descriptor_suffix", &text.DescriptorSuffix)
+}

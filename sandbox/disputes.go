@@ -1,0 +1,307 @@
+package sandbox
+
+import (
+	"slices"
+	"strconv"
+)
+
+// Dispute statuses.
+const (
+	disputeNeedsResponse = "needs_response"
+	disputeUnderReview   = "under_review"
+	disputeWon           = "won"
+	disputeLost          = "lost"
+)
+
+// dispute is one version of a Dispute.
+type dispute struct {
+	ID           string
+	Seq          int64
+	Charge       string
+	Intent       string
+	Amount       int64
+	Currency     string
+	Created      int64
+	Reason       string
+	Status       string
+	Evidence     []pair
+	Submissions  int64
+	Metadata     metadata
+	Transactions []*balanceTransaction
+	Brand        string
+}
+
+// evidenceFields are the texts that a merchant may send (Stripe, "Dispute
+// evidence").
+//
+//nolint:gochecknoglobals // a table, never written
+var evidenceFields = []string{
+	"access_activity_log", "billing_address", "cancellation_policy", "cancellation_policy_disclosure",
+	"cancellation_rebuttal", "customer_communication", "customer_email_address", "customer_name",
+	"customer_purchase_ip", "customer_signature", "duplicate_charge_documentation", "duplicate_charge_explanation",
+	"duplicate_charge_id", "product_description", "receipt", "refund_policy", "refund_policy_disclosure",
+	"refund_refusal_explanation", "service_date", "service_documentation", "shipping_address", "shipping_carrier",
+	"shipping_date", "shipping_documentation", "shipping_tracking_number", "uncategorized_file", "uncategorized_text",
+}
+
+// evidenceSeconds is how long a merchant has to answer.
+const evidenceSeconds = 9 * 24 * 60 * 60
+
+func (d *dispute) writeJSON(w *jsonWriter) { d.write(w, view{}) }
+
+func (d *dispute) write(w *jsonWriter, v view) {
+	w.beginObject()
+	w.str("id", d.ID)
+	w.str("object", "dispute")
+	w.num("amount", d.Amount)
+	w.array("balance_transactions")
+
+	for _, t := range d.Transactions {
+		w.element()
+		t.write(w, view{now: v.now})
+	}
+
+	w.endArray()
+	v.ref(w, "charge", d.Charge)
+	w.num("created", d.Created)
+	w.str("currency", d.Currency)
+	w.object("evidence")
+
+	for _, name := range evidenceFields {
+		text, _ := metadata(d.Evidence).get(name)
+		w.strOrNull(name, text)
+	}
+
+	w.endObject()
+	w.object("evidence_details")
+	w.num("due_by", d.Created+evidenceSeconds)
+	w.boolean("has_evidence", len(d.Evidence) > 0)
+	w.boolean("past_due", v.now > d.Created+evidenceSeconds)
+	w.num("submission_count", d.Submissions)
+	w.endObject()
+	w.boolean("is_charge_refundable", false)
+	w.boolean("livemode", false)
+	d.Metadata.write(w)
+	v.ref(w, "payment_intent", d.Intent)
+	w.object("payment_method_details")
+	w.object("card")
+	w.str("brand", d.Brand)
+	w.str("network_reason_code", d.networkReason())
+	w.endObject()
+	w.str("type", "card")
+	w.endObject()
+	w.str("reason", d.Reason)
+	w.str("status", d.Status)
+	w.endObject()
+}
+
+// networkReason is Visa's code for the reason.
+func (d *dispute) networkReason() string {
+	if d.Reason == "fraudulent" {
+		return "10.4"
+	}
+
+	return "13.1"
+}
+
+// openDispute is the cardholder's complaint about a charge that went through:
+// the money and a fee leave the balance at once.
+func (s *Sandbox) openDispute(rq *request, pay *payment, reason string) {
+	index := len(pay.charges) - 1
+	next := *pay.charges[index]
+	next.Disputed = true
+	pay.charges[index] = &next
+
+	made := &dispute{
+		ID: newID("du_1"), Charge: next.ID, Intent: next.Intent, Amount: next.Amount, Currency: next.Currency,
+		Created: s.clock.seconds(), Reason: reason, Status: disputeNeedsResponse, Brand: next.Method.card().brand,
+		Seq: s.books.sequence.Add(1),
+	}
+	made.Transactions = []*balanceTransaction{
+		s.newTransaction(pay, "adjustment", -made.Amount, disputeFee, made.ID),
+	}
+	pay.disputes = append(pay.disputes, made)
+	s.books.disputes.add(made.ID, made.Created, member{payment: pay, index: len(pay.disputes) - 1})
+
+	rq.emit("charge.dispute.created", made, nil)
+	rq.emit("charge.dispute.funds_withdrawn", made, nil)
+}
+
+// getDispute is GET /v1/disputes/:id.
+func (s *Sandbox) getDispute(rq *request) (document, *refusal) {
+	if r := rq.finish(); r != nil {
+		return nil, r
+	}
+
+	at, ok := s.books.disputes.get(rq.objectID)
+	if !ok {
+		return nil, missing("dispute", rq.objectID, "id")
+	}
+
+	rq.read(at.payment)
+
+	return rq.answer(at.payment, at.payment.disputes[at.index])
+}
+
+// listDisputes is GET /v1/disputes.
+func (s *Sandbox) listDisputes(rq *request) (document, *refusal) {
+	return s.listMembers(rq, s.books.disputes, "dispute", "/v1/disputes", func(p *payment, i int) viewable {
+		return p.disputes[i]
+	})
+}
+
+// updateDispute is POST /v1/disputes/:id. In test mode the evidence's
+// uncategorized_text decides the dispute: winning_evidence or losing_evidence.
+func (s *Sandbox) updateDispute(rq *request) (document, *refusal) {
+	evidence := readEvidence(rq.params.child("evidence"))
+	submit, sent := rq.params.boolean("submit")
+	readMetadata(rq.params, nil)
+
+	if r := rq.finish(); r != nil {
+		return nil, r
+	}
+
+	at, r := s.openDisputeAt(rq, len(evidence) > 0)
+	if r != nil {
+		return nil, r
+	}
+
+	next := *at.payment.disputes[at.index]
+	next.Metadata = readMetadata(rq.params, next.Metadata)
+	next.Evidence = mergeEvidence(next.Evidence, evidence)
+
+	if len(evidence) > 0 && (submit || !sent) {
+		next.Submissions++
+		next.Status = verdict(next.Evidence)
+	}
+
+	s.changeDispute(rq, at, &next)
+
+	return rq.answer(at.payment, &next)
+}
+
+// closeDispute is POST /v1/disputes/:id/close: the merchant gives in.
+func (s *Sandbox) closeDispute(rq *request) (document, *refusal) {
+	if r := rq.finish(); r != nil {
+		return nil, r
+	}
+
+	at, r := s.openDisputeAt(rq, true)
+	if r != nil {
+		return nil, r
+	}
+
+	next := *at.payment.disputes[at.index]
+	next.Status = disputeLost
+	s.changeDispute(rq, at, &next)
+
+	return rq.answer(at.payment, &next)
+}
+
+// openDisputeAt finds and locks a dispute, which must be open if asked.
+func (s *Sandbox) openDisputeAt(rq *request, mustBeOpen bool) (member, *refusal) {
+	at, ok := s.books.disputes.get(rq.objectID)
+	if !ok {
+		return member{}, missing("dispute", rq.objectID, "id")
+	}
+
+	rq.change(at.payment)
+
+	if status := at.payment.disputes[at.index].Status; mustBeOpen && (status == disputeWon || status == disputeLost) {
+		return member{}, refused("This dispute is already closed.", "")
+	}
+
+	return at, nil
+}
+
+// changeDispute books a new version and tells of it.
+func (s *Sandbox) changeDispute(rq *request, at member, next *dispute) {
+	before := at.payment.disputes[at.index]
+	closed := next.Status != before.Status && (next.Status == disputeWon || next.Status == disputeLost)
+	reinstated := closed && next.Status == disputeWon
+
+	if reinstated {
+		back := s.newTransaction(at.payment, "adjustment", next.Amount, -disputeFee, next.ID)
+		next.Transactions = append(slices.Clone(next.Transactions), back)
+	}
+
+	at.payment.disputes[at.index] = next
+	rq.emit("charge.dispute.updated", next, changes(before, next))
+
+	if reinstated {
+		rq.emit("charge.dispute.funds_reinstated", next, nil)
+	}
+
+	if closed {
+		rq.emit("charge.dispute.closed", next, changes(before, next))
+	}
+}
+
+func readEvidence(p *params) []pair {
+	var evidence []pair
+
+	for _, name := range evidenceFields {
+		if text, sent := p.textOrEmpty(name); sent {
+			evidence = append(evidence, pair{Key: name, Value: text})
+		}
+	}
+
+	return evidence
+}
+
+func mergeEvidence(before, added []pair) []pair {
+	merged := metadata(slices.Clone(before))
+	for _, entry := range added {
+		merged = merged.set(entry.Key, entry.Value)
+	}
+
+	return merged
+}
+
+func verdict(evidence []pair) string {
+	text, _ := metadata(evidence).get("uncategorized_text")
+
+	switch text {
+	case "winning_evidence":
+		return disputeWon
+	case "losing_evidence":
+		return disputeLost
+	default:
+		return disputeUnderReview
+	}
+}
+
+// refundsURL is where a charge's refunds are listed.
+func refundsURL(chargeID string) string { return "/v1/charges/" + chargeID + "/refunds" }
+
+// writeRefunds writes a charge's refunds, newest first, as an expanded list.
+func (c *charge) writeRefunds(w *jsonWriter, v view) {
+	inner, asked := v.expand["refunds"]
+	if !asked || v.payment == nil {
+		return
+	}
+
+	count := 0
+
+	w.object("refunds")
+	w.str("object", "list")
+	w.array("data")
+
+	for _, r := range slices.Backward(v.payment.refunds) {
+		if r.Charge != c.ID {
+			continue
+		}
+
+		count++
+
+		w.element()
+		r.write(w, view{expand: inner["data"], payment: v.payment, now: v.now})
+	}
+
+	w.endArray()
+	w.boolean("has_more", false)
+	w.key("total_count")
+	w.buf = strconv.AppendInt(w.buf, int64(count), 10)
+	w.str("url", refundsURL(c.ID))
+	w.endObject()
+}

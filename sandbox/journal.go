@@ -1,0 +1,347 @@
+package sandbox
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+)
+
+// journal is the state file: a line of JSON for each committed change, holding
+// all that changed with it, so that a change is in the file wholly or not at
+// all. It is written before the answer goes out, which is what surviving a
+// SIGKILL takes; it is not synced to the disk, so a power cut may cost the last
+// moments.
+type journal struct {
+	path string
+	lock *os.File
+
+	mu        sync.Mutex
+	file      *os.File
+	size      int64
+	compacted int64 // the size after the last compaction
+	busy      bool  // a compaction is under way
+	running   sync.WaitGroup
+	failed    error
+}
+
+// entry is one object's new version; a null value deletes the key.
+type entry struct {
+	Key   string          `json:"k"`
+	Value json.RawMessage `json:"v"`
+}
+
+const (
+	// journalHeader is the first line, so that no other file is taken for one.
+	journalHeader = `[{"k":"marketflow-sandbox","v":1}]` + "\n"
+	// A journal is compacted once it is this long and twice what it was.
+	compactFrom   = 32 << 20
+	compactGrowth = 2
+	stateFileMode = 0o600
+)
+
+var errNotAState = errors.New("not a state file of the sandbox")
+
+// openJournal opens or makes a state file and replays it, oldest line first.
+func openJournal(path string, replay func(entry) error) (*journal, error) {
+	lock, err := lockFile(path + ".lock")
+	if err != nil {
+		return nil, err
+	}
+
+	j := &journal{path: path, lock: lock}
+
+	if err := j.open(replay); err != nil {
+		return nil, errors.Join(err, j.close())
+	}
+
+	return j, nil
+}
+
+func (j *journal) open(replay func(entry) error) error {
+	file, err := os.OpenFile(j.path, os.O_RDWR|os.O_CREATE, stateFileMode)
+	if err != nil {
+		return fmt.Errorf("opening the state file: %w", err)
+	}
+
+	j.file = file
+
+	whole, err := readJournal(file, replay)
+	if err != nil {
+		return fmt.Errorf("replaying the state file %s: %w", j.path, err)
+	}
+
+	// What follows the last whole line is a write that a kill cut short: its
+	// request was never answered.
+	if err := file.Truncate(whole); err != nil {
+		return fmt.Errorf("cutting the state file's torn end: %w", err)
+	}
+
+	if _, err := file.Seek(whole, io.SeekStart); err != nil {
+		return fmt.Errorf("going to the state file's end: %w", err)
+	}
+
+	j.size = whole
+	if whole == 0 {
+		j.append([]byte(journalHeader))
+	}
+
+	return j.failed
+}
+
+// readJournal reads lines and returns how many bytes of whole lines there are.
+func readJournal(from io.Reader, each func(entry) error) (whole int64, err error) {
+	reader := bufio.NewReaderSize(from, maxBody)
+
+	for {
+		line, err := reader.ReadBytes('\n')
+		if errors.Is(err, io.EOF) {
+			return whole, nil
+		}
+
+		if err != nil {
+			return whole, fmt.Errorf("reading: %w", err)
+		}
+
+		if whole == 0 && string(line) != journalHeader {
+			return 0, errNotAState
+		}
+
+		if err := readLine(line, whole, each); err != nil {
+			return whole, err
+		}
+
+		whole += int64(len(line))
+	}
+}
+
+func readLine(line []byte, offset int64, each func(entry) error) error {
+	var entries []entry
+
+	if err := json.Unmarshal(line, &entries); err != nil {
+		return fmt.Errorf("at byte %d: %w", offset, err)
+	}
+
+	for _, e := range entries {
+		if err := each(e); err != nil {
+			return fmt.Errorf("at byte %d: %s: %w", offset, e.Key, err)
+		}
+	}
+
+	return nil
+}
+
+// batch is what is written as one line.
+type batch struct {
+	text bytes.Buffer
+	err  error
+}
+
+// put adds an object's new version.
+func (b *batch) put(key string, value any) {
+	text, err := json.Marshal(value)
+	b.err = errors.Join(b.err, err)
+
+	if b.text.Len() == 0 {
+		b.text.WriteByte('[')
+	} else {
+		b.text.WriteByte(',')
+	}
+
+	b.text.WriteString(`{"k":`)
+	b.text.Write(compactString(key))
+	b.text.WriteString(`,"v":`)
+	b.text.Write(text)
+	b.text.WriteByte('}')
+}
+
+func compactString(s string) []byte {
+	w := jsonWriter{}
+	w.text(s)
+
+	return w.buf
+}
+
+// write appends a batch as one line.
+func (j *journal) write(b *batch) error {
+	if b.err != nil {
+		return fmt.Errorf("encoding the state: %w", b.err)
+	}
+
+	if b.text.Len() == 0 {
+		return nil
+	}
+
+	b.text.WriteString("]\n")
+
+	j.mu.Lock()
+	defer j.mu.Unlock()
+
+	j.append(b.text.Bytes())
+
+	if j.size > compactFrom && j.size > compactGrowth*j.compacted && !j.busy && j.failed == nil {
+		j.busy = true
+		prefix := j.size
+
+		j.running.Go(func() { j.compact(prefix) })
+	}
+
+	return j.failed
+}
+
+// append writes to the file's end. After an error nothing more is written: a
+// line after a torn one could not be read back. The caller holds the lock.
+func (j *journal) append(line []byte) {
+	if j.failed != nil {
+		return
+	}
+
+	written, err := j.file.Write(line)
+	j.size += int64(written)
+
+	if err != nil {
+		j.failed = fmt.Errorf("writing the state file: %w", err)
+	}
+}
+
+// compact rewrites the first bytes of the journal with each object's last
+// version alone. Requests go on meanwhile: what they append is copied over at
+// the end.
+func (j *journal) compact(prefix int64) {
+	err := j.rewrite(prefix)
+
+	j.mu.Lock()
+	defer j.mu.Unlock()
+
+	j.busy = false
+	if err != nil {
+		j.failed = fmt.Errorf("compacting the state file: %w", err)
+	}
+}
+
+func (j *journal) rewrite(prefix int64) error {
+	old, err := os.Open(j.path)
+	if err != nil {
+		return fmt.Errorf("opening: %w", err)
+	}
+	defer old.Close()
+
+	fresh, err := os.OpenFile(j.path+".new", os.O_RDWR|os.O_CREATE|os.O_TRUNC, stateFileMode)
+	if err != nil {
+		return fmt.Errorf("making the new file: %w", err)
+	}
+
+	if err := copyLast(fresh, old, prefix); err != nil {
+		return errors.Join(err, fresh.Close())
+	}
+
+	if err := j.swap(fresh, old, prefix); err != nil {
+		return errors.Join(err, fresh.Close())
+	}
+
+	return nil
+}
+
+// copyLast writes the last version of each object within the prefix.
+func copyLast(to io.Writer, from io.ReadSeeker, prefix int64) error {
+	last, count := map[string]int{}, 0
+
+	_, err := readJournal(io.LimitReader(from, prefix), func(e entry) error {
+		last[e.Key] = count
+		count++
+
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+
+	if _, err := from.Seek(0, io.SeekStart); err != nil {
+		return fmt.Errorf("going back to the beginning: %w", err)
+	}
+
+	out := bufio.NewWriterSize(to, maxBody)
+	count = 0
+
+	_, err = readJournal(io.LimitReader(from, prefix), func(e entry) error {
+		current := last[e.Key] == count
+		count++
+
+		if !current || string(e.Value) == "null" {
+			return nil
+		}
+
+		line, err := json.Marshal([]entry{e})
+		if err != nil {
+			return fmt.Errorf("encoding: %w", err)
+		}
+
+		_, err = out.Write(append(line, '\n'))
+
+		return err //nolint:wrapcheck // readLine says where
+	})
+	if err != nil {
+		return err
+	}
+
+	if err := out.Flush(); err != nil {
+		return fmt.Errorf("writing: %w", err)
+	}
+
+	return nil
+}
+
+// swap adds what was appended since the prefix and puts the new file in place.
+func (j *journal) swap(fresh, old *os.File, prefix int64) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+
+	if _, err := old.Seek(prefix, io.SeekStart); err != nil {
+		return fmt.Errorf("going to what was appended: %w", err)
+	}
+
+	if _, err := io.Copy(fresh, old); err != nil {
+		return fmt.Errorf("copying what was appended: %w", err)
+	}
+
+	size, err := fresh.Seek(0, io.SeekEnd)
+	if err != nil {
+		return fmt.Errorf("going to the end: %w", err)
+	}
+
+	if err := fresh.Sync(); err != nil {
+		return fmt.Errorf("syncing: %w", err)
+	}
+
+	if err := os.Rename(fresh.Name(), j.path); err != nil {
+		return fmt.Errorf("renaming: %w", err)
+	}
+
+	previous := j.file
+	j.file, j.size, j.compacted = fresh, size, size
+
+	return previous.Close() //nolint:wrapcheck // the compaction names the file
+}
+
+// close waits for a compaction and closes the file.
+func (j *journal) close() error {
+	j.running.Wait()
+
+	j.mu.Lock()
+	defer j.mu.Unlock()
+
+	var err error
+	if j.file != nil {
+		err = j.file.Close()
+	}
+
+	if err := errors.Join(err, j.lock.Close()); err != nil {
+		return fmt.Errorf("closing the state file: %w", err)
+	}
+
+	return nil
+}

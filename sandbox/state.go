@@ -1,0 +1,384 @@
+package sandbox
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Keys of the state file: a kind, a slash and an id.
+const (
+	keyPayment  = "payment/"
+	keyEvent    = "event/"
+	keyDelivery = "delivery/"
+	keyUsed     = "key/"
+	keyEndpoint = "endpoint/"
+	keyClock    = "clock/"
+)
+
+// storedPayment is a payment in the state file.
+type storedPayment struct {
+	Intent       *paymentIntent
+	Charges      []*charge             `json:",omitempty"`
+	Refunds      []*refund             `json:",omitempty"`
+	Disputes     []*dispute            `json:",omitempty"`
+	Transactions []*balanceTransaction `json:",omitempty"`
+	Methods      []*paymentMethod      `json:",omitempty"`
+}
+
+// storedEvent is an event in the state file. Its snapshot is kept as text, so
+// that it comes back byte for byte.
+type storedEvent struct {
+	Seq       int64
+	Kind      string
+	Created   int64
+	Object    string
+	Previous  string   `json:",omitempty"`
+	RequestID string   `json:",omitempty"`
+	Key       string   `json:",omitempty"`
+	Intent    string   `json:",omitempty"`
+	Metadata  metadata `json:",omitempty"`
+	To        []string `json:",omitempty"`
+}
+
+// storedDelivery is what became of a delivery, in the state file.
+type storedDelivery struct {
+	Attempts    int
+	LastStatus  int
+	LastError   string    `json:",omitempty"`
+	LastAt      time.Time `json:",omitzero"`
+	DeliveredAt time.Time `json:",omitzero"`
+	NextAt      time.Time `json:",omitzero"`
+	Lost        bool      `json:",omitempty"`
+}
+
+// storedKey is a finished idempotency record in the state file.
+type storedKey struct {
+	Endpoint    string
+	Fingerprint []byte
+	RequestID   string
+	Created     int64
+	Status      int
+	Body        string
+}
+
+// save writes what a request changed, and the record of its key if it has one,
+// as one line of the state file. The caller still holds the payment's lock.
+func (s *Sandbox) save(rq *request, record *idempotencyRecord, answer reply) error {
+	if s.journal == nil {
+		return nil
+	}
+
+	var b batch
+
+	if rq.changed {
+		b.put(keyPayment+rq.pay.intent.ID, storedPayment{
+			Intent: rq.pay.intent, Charges: rq.pay.charges, Refunds: rq.pay.refunds, Disputes: rq.pay.disputes,
+			Transactions: rq.pay.transactions, Methods: rq.pay.methods,
+		})
+	}
+
+	for _, e := range rq.events {
+		b.put(keyEvent+e.id, e.stored())
+	}
+
+	if record != nil {
+		b.put(keyUsed+record.key, storedKey{
+			Endpoint: record.endpoint, Fingerprint: record.fingerprint[:], RequestID: record.requestID,
+			Created: record.created, Status: answer.status, Body: string(render(answer.body)),
+		})
+	}
+
+	return s.journal.write(&b)
+}
+
+// saveOne writes one object; nil deletes it.
+func (s *Sandbox) saveOne(key string, value any) {
+	if s.journal == nil {
+		return
+	}
+
+	var b batch
+
+	b.put(key, value)
+
+	if err := s.journal.write(&b); err != nil {
+		s.log.Error("the sandbox's state is no longer saved", "error", err)
+	}
+}
+
+func (e *event) stored() storedEvent {
+	stored := storedEvent{
+		Seq: e.seq, Kind: e.kind, Created: e.created, Object: string(render(e.object)), RequestID: e.requestID,
+		Key: e.idempotencyKey, Intent: e.intent, Metadata: e.metadata,
+	}
+
+	if e.previous != nil {
+		stored.Previous = string(render(e.previous))
+	}
+
+	for _, d := range e.sendings() {
+		stored.To = append(stored.To, d.to.id)
+	}
+
+	return stored
+}
+
+func (d *delivery) stored() storedDelivery {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+
+	return storedDelivery{
+		Attempts: d.attempts, LastStatus: d.lastStatus, LastError: d.lastError, LastAt: d.lastAt,
+		DeliveredAt: d.deliveredAt, NextAt: d.nextAt, Lost: d.event.lost.Load(),
+	}
+}
+
+// state is what replaying a state file gathers: each object's last version.
+type state struct {
+	payments   map[string]*storedPayment
+	events     map[string]*storedEvent
+	deliveries map[string]*storedDelivery
+	keys       map[string]*storedKey
+	endpoints  map[string]*webhookEndpoint
+	offset     time.Duration
+}
+
+func newState() *state {
+	return &state{
+		payments: map[string]*storedPayment{}, events: map[string]*storedEvent{},
+		deliveries: map[string]*storedDelivery{}, keys: map[string]*storedKey{},
+		endpoints: map[string]*webhookEndpoint{},
+	}
+}
+
+// replay takes one entry of the state file.
+func (st *state) replay(e entry) error {
+	kind, id, _ := strings.Cut(e.Key, "/")
+
+	switch kind + "/" {
+	case keyPayment:
+		return keep(st.payments, id, e.Value)
+	case keyEvent:
+		return keep(st.events, id, e.Value)
+	case keyDelivery:
+		return keep(st.deliveries, id, e.Value)
+	case keyUsed:
+		return keep(st.keys, id, e.Value)
+	case keyEndpoint:
+		return keep(st.endpoints, id, e.Value)
+	case keyClock:
+		return json.Unmarshal(e.Value, &st.offset) //nolint:wrapcheck // the journal says where
+	default:
+		return nil // the header, or a later version's
+	}
+}
+
+func keep[T any](into map[string]*T, id string, value json.RawMessage) error {
+	if string(value) == "null" {
+		delete(into, id)
+
+		return nil
+	}
+
+	stored := new(T)
+	if err := json.Unmarshal(value, stored); err != nil {
+		return fmt.Errorf("decoding: %w", err)
+	}
+
+	into[id] = stored
+
+	return nil
+}
+
+// load opens the state file and puts the sandbox back to where it was.
+func (s *Sandbox) load(path string) error {
+	st := newState()
+
+	j, err := openJournal(path, st.replay)
+	if err != nil {
+		return err
+	}
+
+	s.journal = j
+	s.clock.offset.Store(int64(st.offset))
+
+	for _, endpoint := range sortedBy(st.endpoints, func(e *webhookEndpoint) int64 { return e.Created }) {
+		s.webhooks.register(endpoint)
+	}
+
+	s.loadPayments(st)
+	s.loadEvents(st)
+
+	for key, stored := range st.keys {
+		s.keys.restore(key, stored)
+	}
+
+	return nil
+}
+
+// sortedBy returns a map's values in the order of a number in them.
+func sortedBy[T any](values map[string]*T, number func(*T) int64) []*T {
+	sorted := make([]*T, 0, len(values))
+	for _, value := range values {
+		sorted = append(sorted, value)
+	}
+
+	slices.SortFunc(sorted, func(a, b *T) int { return cmp.Compare(number(a), number(b)) })
+
+	return sorted
+}
+
+// located is an object of a payment on its way back to its shelf.
+type located struct {
+	shelf   *shelf[member]
+	seq     int64
+	id      string
+	created int64
+	at      member
+}
+
+func (s *Sandbox) loadPayments(st *state) {
+	var objects []located
+
+	for _, stored := range sortedBy(st.payments, func(p *storedPayment) int64 { return p.Intent.Seq }) {
+		pay := &payment{
+			intent: stored.Intent, charges: stored.Charges, refunds: stored.Refunds, disputes: stored.Disputes,
+			transactions: stored.Transactions, methods: stored.Methods,
+		}
+
+		s.books.payments.add(pay.intent.ID, pay.intent.Created, pay)
+		s.books.sequence.Store(max(s.books.sequence.Load(), pay.intent.Seq))
+
+		for _, m := range pay.methods {
+			s.books.methods.add(m.ID, m.Created, m)
+		}
+
+		objects = append(objects, s.located(pay)...)
+		s.resume(pay)
+	}
+
+	slices.SortFunc(objects, func(a, b located) int { return cmp.Compare(a.seq, b.seq) })
+
+	for _, o := range objects {
+		o.shelf.add(o.id, o.created, o.at)
+		s.books.sequence.Store(max(s.books.sequence.Load(), o.seq))
+	}
+}
+
+func (s *Sandbox) located(pay *payment) []located {
+	var objects []located
+
+	add := func(shelf *shelf[member], seq int64, id string, created int64, index int) {
+		objects = append(objects, located{shelf, seq, id, created, member{payment: pay, index: index}})
+	}
+
+	for i, c := range pay.charges {
+		add(s.books.charges, c.Seq, c.ID, c.Created, i)
+	}
+
+	for i, r := range pay.refunds {
+		add(s.books.refunds, r.Seq, r.ID, r.Created, i)
+	}
+
+	for i, d := range pay.disputes {
+		add(s.books.disputes, d.Seq, d.ID, d.Created, i)
+	}
+
+	for i, t := range pay.transactions {
+		add(s.books.transactions, t.Seq, t.ID, t.Created, i)
+	}
+
+	return objects
+}
+
+// resume plans again what had been planned for a payment.
+func (s *Sandbox) resume(pay *payment) {
+	for _, r := range pay.refunds {
+		if c, ok := pay.find(r.Charge).(*charge); ok && settling(r, c.Method.card()) {
+			s.settleLater(pay, r)
+		}
+	}
+
+	if pay.intent.Status == statusRequiresCapture {
+		s.lapseLater(pay, pay.charges[len(pay.charges)-1])
+	}
+}
+
+func (s *Sandbox) loadEvents(st *state) {
+	receivers := map[string]*receiver{}
+	for _, r := range s.webhooks.list() {
+		receivers[r.id] = r
+	}
+
+	ids := make([]string, 0, len(st.events))
+	for id := range st.events {
+		ids = append(ids, id)
+	}
+
+	slices.SortFunc(ids, func(a, b string) int { return cmp.Compare(st.events[a].Seq, st.events[b].Seq) })
+
+	for _, id := range ids {
+		stored := st.events[id]
+		e := stored.event(id)
+
+		for _, to := range stored.To {
+			if r := receivers[to]; r != nil {
+				e.deliveries = append(e.deliveries, restoreDelivery(e, r, st.deliveries[id+"/"+to]))
+			}
+		}
+
+		s.books.events.add(id, e.created, e)
+		s.books.sequence.Store(max(s.books.sequence.Load(), e.seq))
+		s.webhooks.resume(e)
+	}
+}
+
+func (stored *storedEvent) event(id string) *event {
+	e := &event{
+		id: id, seq: stored.Seq, kind: stored.Kind, created: stored.Created, object: rawDocument(stored.Object),
+		requestID: stored.RequestID, idempotencyKey: stored.Key, intent: stored.Intent, metadata: stored.Metadata,
+	}
+
+	if stored.Previous != "" {
+		e.previous = rawDocument(stored.Previous)
+	}
+
+	return e
+}
+
+func restoreDelivery(e *event, r *receiver, stored *storedDelivery) *delivery {
+	d := &delivery{event: e, to: r}
+
+	if stored != nil {
+		d.attempts, d.lastStatus, d.lastError = stored.Attempts, stored.LastStatus, stored.LastError
+		d.lastAt, d.deliveredAt, d.nextAt = stored.LastAt, stored.DeliveredAt, stored.NextAt
+		e.lost.Store(stored.Lost)
+	}
+
+	if d.deliveredAt.IsZero() {
+		e.pending.Add(1)
+	}
+
+	return d
+}
+
+// resume sends on what had not arrived when the sandbox stopped.
+func (h *webhooks) resume(e *event) {
+	if e.lost.Load() {
+		return
+	}
+
+	for _, d := range e.deliveries {
+		switch {
+		case !d.deliveredAt.IsZero():
+		case d.attempts == 0:
+			h.push(d)
+		case !d.nextAt.IsZero():
+			h.sandbox.schedule.at(d.nextAt, func() { h.push(d) })
+		}
+	}
+}

@@ -1,0 +1,98 @@
+package sandbox
+
+import "slices"
+
+// updatable are the statuses in which an intent's amount, currency and payment
+// method may still change.
+//
+//nolint:gochecknoglobals // a table, never written
+var updatable = []string{statusRequiresPaymentMethod, statusRequiresConfirmation, statusRequiresAction}
+
+// updatePaymentIntent is POST /v1/payment_intents/:id. Stripe sends no event
+// for it.
+func (s *Sandbox) updatePaymentIntent(rq *request) (document, *refusal) {
+	// Everything is read onto a copy that is thrown away first, so that a
+	// request that does not parse is refused before the intent is looked for.
+	readUpdate(rq.params, &paymentIntent{Currency: "usd", Amount: maxAmount})
+
+	if r := rq.finish(); r != nil {
+		return nil, r
+	}
+
+	pay, r := s.findPayment(rq.objectID)
+	if r != nil {
+		return nil, r
+	}
+
+	rq.change(pay)
+
+	for _, name := range []string{"amount", "currency", "payment_method"} {
+		if rq.params.has(name) && !slices.Contains(updatable, pay.intent.Status) {
+			return nil, unexpected(pay.intent, "This PaymentIntent's "+name+" could not be updated because it has a status of "+
+				pay.intent.Status+". You may only update the "+name+" of a PaymentIntent with one of the following "+
+				"statuses: requires_payment_method, requires_confirmation, requires_action.")
+		}
+	}
+
+	next := *pay.intent
+	if r := s.update(rq, pay, &next); r != nil {
+		return nil, r
+	}
+
+	pay.intent = &next
+
+	return rq.answer(pay, pay.intent)
+}
+
+// update writes a request's parameters to the next version of an intent.
+func (s *Sandbox) update(rq *request, pay *payment, next *paymentIntent) *refusal {
+	name := readUpdate(rq.params, next)
+
+	if r := rq.params.finish(); r != nil { // merged, the metadata may be too much
+		return r
+	}
+
+	if r := checkAmount(next.Amount, next.Currency, currencies[next.Currency], "amount"); r != nil {
+		return r
+	}
+
+	if name == "" {
+		return nil
+	}
+
+	method, r := s.findMethod(name)
+	if r != nil {
+		return r
+	}
+
+	s.keepMethod(pay, method)
+	next.Method, next.Authenticated, next.Action = method, false, nil
+	next.Status = statusRequiresConfirmation
+
+	return nil
+}
+
+// readUpdate reads what an update may change and returns the name of the new
+// payment method, if any.
+func readUpdate(p *params, next *paymentIntent) (method string) {
+	if amount, sent := p.integer("amount"); sent {
+		next.Amount = amount
+	}
+
+	if p.has("currency") {
+		next.Currency, _ = readCurrency(p)
+	}
+
+	if p.has("payment_method_types") || p.has("automatic_payment_methods") {
+		readMethodTypes(p, next)
+	}
+
+	if asked := p.oneOf("capture_method", captureAutomatic, captureAutomaticAsync, captureManual); asked != "" {
+		next.CaptureMethod = asked
+	}
+
+	next.Metadata = readMetadata(p, next.Metadata)
+	readIntentText(p, &next.intentText)
+
+	return p.text("payment_method")
+}

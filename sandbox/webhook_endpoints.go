@@ -1,0 +1,229 @@
+package sandbox
+
+import (
+	"net/url"
+	"slices"
+)
+
+// AddWebhook registers a receiver for events of the given types, or of all
+// types when none is given, and returns its signing secret: the one passed, or
+// where that is empty a new one, or that of a receiver with the same URL, which
+// is replaced.
+func (s *Sandbox) AddWebhook(url, secret string, types ...string) string {
+	if len(types) == 0 {
+		types = []string{"*"}
+	}
+
+	made := &webhookEndpoint{ID: newID("we_1"), Created: s.clock.seconds(), URL: url, Secret: secret, Types: types}
+
+	for _, r := range s.webhooks.list() {
+		if old, _ := r.now(); old.URL == url {
+			made.ID, made.Created, made.Secret = old.ID, old.Created, orDefault(secret, old.Secret)
+		}
+	}
+
+	made.Secret = orDefault(made.Secret, NewWebhookSecret())
+	s.keepEndpoint(made)
+
+	return made.Secret
+}
+
+// keepEndpoint enters an endpoint's new version into the books.
+func (s *Sandbox) keepEndpoint(e *webhookEndpoint) {
+	s.webhooks.register(e)
+	s.saveOne(keyEndpoint+e.ID, e)
+}
+
+// webhookEndpoint is one version of a Webhook Endpoint.
+type webhookEndpoint struct {
+	ID          string
+	Created     int64
+	URL         string
+	Secret      string
+	Types       []string
+	Description string
+	Metadata    metadata
+}
+
+// wants tells whether the endpoint subscribed to a type of event.
+func (e *webhookEndpoint) wants(kind string) bool {
+	return slices.Contains(e.Types, "*") || slices.Contains(e.Types, kind)
+}
+
+// writeJSON writes the endpoint without its secret, which Stripe shows once.
+func (e *webhookEndpoint) writeJSON(w *jsonWriter) { e.write(w, false) }
+
+func (e *webhookEndpoint) write(w *jsonWriter, withSecret bool) {
+	w.beginObject()
+	w.str("id", e.ID)
+	w.str("object", "webhook_endpoint")
+	w.null("api_version")
+	w.null("application")
+	w.num("created", e.Created)
+	w.strOrNull("description", e.Description)
+	w.strings("enabled_events", e.Types)
+	w.boolean("livemode", false)
+	e.Metadata.write(w)
+
+	if withSecret {
+		w.str("secret", e.Secret)
+	}
+
+	w.str("status", "enabled")
+	w.str("url", e.URL)
+	w.endObject()
+}
+
+// newEndpoint is an endpoint with the secret that its creation shows.
+type newEndpoint struct{ *webhookEndpoint }
+
+func (e newEndpoint) writeJSON(w *jsonWriter) { e.write(w, true) }
+
+// createWebhookEndpoint is POST /v1/webhook_endpoints.
+func (s *Sandbox) createWebhookEndpoint(rq *request) (document, *refusal) {
+	p := rq.params
+	made := &webhookEndpoint{ID: newID("we_1"), Secret: NewWebhookSecret(), Created: s.clock.seconds()}
+	made.URL = p.required("url")
+
+	if !p.has("enabled_events") {
+		p.required("enabled_events")
+	}
+
+	readEndpoint(p, made)
+	p.oneOf("api_version", apiVersion)
+
+	if connect, _ := p.boolean("connect"); connect {
+		p.refuse(invalid("The sandbox has no connected accounts.", "connect", ""))
+	}
+
+	if r := rq.finish(); r != nil {
+		return nil, r
+	}
+
+	s.keepEndpoint(made)
+
+	return newEndpoint{made}, nil
+}
+
+// readEndpoint reads what create and update have in common.
+func readEndpoint(p *params, e *webhookEndpoint) {
+	if p.has("enabled_events") {
+		e.Types = p.list("enabled_events")
+		if len(e.Types) == 0 {
+			p.refuse(emptyParam("enabled_events"))
+		}
+	}
+
+	e.Metadata = readMetadata(p, e.Metadata)
+	setText(p, "description", &e.Description)
+
+	if e.URL == "" {
+		return
+	}
+
+	if u, err := url.Parse(e.URL); err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
+		p.refuse(invalid("Invalid URL: An explicit scheme (such as https) must be provided.", "url", codeURLInvalid))
+	}
+}
+
+// getWebhookEndpoint is GET /v1/webhook_endpoints/:id.
+func (s *Sandbox) getWebhookEndpoint(rq *request) (document, *refusal) {
+	if r := rq.finish(); r != nil {
+		return nil, r
+	}
+
+	found, r := s.findReceiver(rq.objectID)
+	if r != nil {
+		return nil, r
+	}
+
+	settings, _ := found.now()
+
+	return settings, nil
+}
+
+func (s *Sandbox) findReceiver(id string) (*receiver, *refusal) {
+	receivers := s.webhooks.list()
+
+	index := slices.IndexFunc(receivers, func(r *receiver) bool { return r.id == id })
+	if index < 0 {
+		return nil, missing("webhook endpoint", id, "webhook_endpoint")
+	}
+
+	return receivers[index], nil
+}
+
+// updateWebhookEndpoint is POST /v1/webhook_endpoints/:id.
+func (s *Sandbox) updateWebhookEndpoint(rq *request) (document, *refusal) {
+	readEndpoint(rq.params, &webhookEndpoint{URL: rq.params.text("url")})
+
+	if disabled, _ := rq.params.boolean("disabled"); disabled {
+		rq.params.refuse(invalid("The sandbox does not disable webhook endpoints: delete it instead.", "disabled", ""))
+	}
+
+	if r := rq.finish(); r != nil {
+		return nil, r
+	}
+
+	found, r := s.findReceiver(rq.objectID)
+	if r != nil {
+		return nil, r
+	}
+
+	before, _ := found.now()
+	next := *before
+	next.URL = orDefault(rq.params.text("url"), before.URL)
+	readEndpoint(rq.params, &next)
+
+	if r := rq.params.finish(); r != nil { // merged, the metadata may be too much
+		return nil, r
+	}
+
+	s.keepEndpoint(&next)
+
+	return &next, nil
+}
+
+// deleteWebhookEndpoint is DELETE /v1/webhook_endpoints/:id.
+func (s *Sandbox) deleteWebhookEndpoint(rq *request) (document, *refusal) {
+	if r := rq.finish(); r != nil {
+		return nil, r
+	}
+
+	found, r := s.findReceiver(rq.objectID)
+	if r != nil {
+		return nil, r
+	}
+
+	s.webhooks.remove(found)
+	s.saveOne(keyEndpoint+found.id, nil)
+
+	w := jsonWriter{}
+	w.beginObject()
+	w.str("id", found.id)
+	w.str("object", "webhook_endpoint")
+	w.boolean("deleted", true)
+	w.endObject()
+
+	return rawDocument(w.buf), nil
+}
+
+// listWebhookEndpoints is GET /v1/webhook_endpoints.
+func (s *Sandbox) listWebhookEndpoints(rq *request) (document, *refusal) {
+	var items []shelved[*webhookEndpoint]
+
+	for _, r := range s.webhooks.list() {
+		settings, _ := r.now()
+		items = append(items, shelved[*webhookEndpoint]{id: r.id, created: settings.Created, object: settings})
+	}
+
+	return list(rq, listing[*webhookEndpoint]{
+		kind: "webhook endpoint", url: "/v1/webhook_endpoints", items: items,
+		position: func(id string) (int, bool) {
+			index := slices.IndexFunc(items, func(item shelved[*webhookEndpoint]) bool { return item.id == id })
+
+			return index, index >= 0
+		},
+		show: func(w *jsonWriter, e *webhookEndpoint, _ expansion) { e.writeJSON(w) },
+	})
+}
