@@ -1,0 +1,16 @@
+# syntax=docker/dockerfile:1
+
+FROM golang:1.26-bookworm AS build
+WORKDIR /src
+COPY go.mod go.sum ./
+RUN --mount=type=cache,target=/go/pkg/mod go mod download
+COPY . .
+ARG VERSION=devel
+RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
+    CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=${VERSION}" -o /marketflow ./cmd/marketflow
+
+FROM gcr.io/distroless/static-debian12:nonroot
+COPY --from=build /marketflow /marketflow
+EXPOSE 3000
+ENTRYPOINT ["/marketflow"]
+CMD ["serve"]
