@@ -212,7 +212,7 @@ func (s *Sandbox) handle(rq *request, r *http.Request) reply {
 	case refusal != nil:
 		return refuse(refusal)
 	case earlier != nil:
-		return reply{status: earlier.status, body: earlier.body, replayOf: earlier.requestID}
+		return earlier.replay()
 	default:
 		return s.execute(rq, claimed)
 	}

@@ -76,9 +76,7 @@ func (s *Sandbox) getCharge(rq *request) (document, *refusal) {
 
 // listCharges is GET /v1/charges.
 func (s *Sandbox) listCharges(rq *request) (document, *refusal) {
-	if customer := rq.params.text("customer"); customer != "" {
-		rq.params.refuse(noCustomer(customer))
-	}
+	readCustomer(rq.params)
 
 	return s.listMembers(rq, s.books.charges, "charge", "/v1/charges", func(p *payment, i int) viewable {
 		return p.charges[i]

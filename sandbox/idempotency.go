@@ -71,6 +71,16 @@ func (s *idempotency) claim(rq *request) (claimed, replay *idempotencyRecord, r 
 	return claimed, nil, nil
 }
 
+// replay is the first use's answer once more. The caller knows it is finished.
+func (r *idempotencyRecord) replay() reply {
+	again := reply{status: r.status, body: r.body, replayOf: r.requestID}
+	if r.status >= http.StatusBadRequest && r.status < http.StatusInternalServerError {
+		again.shouldRetry = "false" // a retry would replay it for ever
+	}
+
+	return again
+}
+
 // conflict tells why a known key cannot be replayed for a request, or nil. The
 // caller holds the lock.
 func (r *idempotencyRecord) conflict(rq *request, print fingerprint) *refusal {

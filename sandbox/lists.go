@@ -176,9 +176,7 @@ func readWindow(p *params) window {
 
 // listPaymentIntents is GET /v1/payment_intents.
 func (s *Sandbox) listPaymentIntents(rq *request) (document, *refusal) {
-	if customer := rq.params.text("customer"); customer != "" {
-		rq.params.refuse(noCustomer(customer))
-	}
+	readCustomer(rq.params)
 
 	return list(rq, listing[*payment]{
 		kind: "payment_intent", url: "/v1/payment_intents",
@@ -190,13 +188,6 @@ func (s *Sandbox) listPaymentIntents(rq *request) (document, *refusal) {
 			p.intent.write(w, view{expand: expand, payment: p, now: s.clock.seconds()})
 		},
 	})
-}
-
-func noCustomer(id string) *refusal {
-	r := missing("customer", id, "customer")
-	r.status, r.executed = 400, false
-
-	return r
 }
 
 // listMembers lists charges, refunds or disputes, of all payments or of one.

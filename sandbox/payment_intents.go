@@ -332,6 +332,14 @@ func readNewIntent(p *params, intent *paymentIntent) {
 
 	readMethodTypes(p, intent)
 	readIntentText(p, &intent.intentText)
+	readCustomer(p)
+}
+
+// readCustomer refuses every customer: the sandbox keeps none.
+func readCustomer(p *params) {
+	if customer := p.text("customer"); customer != "" {
+		p.refuse(badReference(missing("customer", customer, "customer")))
+	}
 }
 
 func orDefault(value, otherwise string) string {

@@ -93,6 +93,7 @@ func readUpdate(p *params, next *paymentIntent) (method string) {
 
 	next.Metadata = readMetadata(p, next.Metadata)
 	readIntentText(p, &next.intentText)
+	readCustomer(p)
 
 	return p.text("payment_method")
 }
