@@ -53,14 +53,10 @@ FROM payment_requests
 WHERE payment_id = @payment_id;
 
 -- name: TakeUnfinishedClaims :many
-UPDATE payment_requests
-SET lease_token  = @lease_token,
-    leased_until = now() + @lease::interval,
-    retry_at     = now() + @lease::interval,
-    attempts     = attempts + 1,
-    updated_at   = now()
-WHERE payment_id IN (
-    SELECT r.payment_id
+-- due is materialized: as a subquery the planner may run it again for each row,
+-- and then more than max_rows are taken.
+WITH due AS MATERIALIZED (
+    SELECT r.payment_id, r.retry_at
     FROM payment_requests r
     WHERE r.state = 'pending'
       AND r.retry_at <= now()
@@ -68,8 +64,21 @@ WHERE payment_id IN (
     ORDER BY r.retry_at
     LIMIT @max_rows
     FOR UPDATE SKIP LOCKED
+), taken AS (
+    UPDATE payment_requests r
+    SET lease_token  = @lease_token,
+        leased_until = now() + @lease::interval,
+        retry_at     = now() + @lease::interval,
+        attempts     = r.attempts + 1,
+        updated_at   = now()
+    FROM due
+    WHERE r.payment_id = due.payment_id
+    RETURNING r.*
 )
-RETURNING sqlc.embed(payment_requests), EXTRACT(EPOCH FROM now() - created_at)::float8 AS age_seconds;
+SELECT sqlc.embed(payment_requests), EXTRACT(EPOCH FROM now() - payment_requests.created_at)::float8 AS age_seconds
+FROM taken AS payment_requests
+JOIN due ON due.payment_id = payment_requests.payment_id
+ORDER BY due.retry_at;
 
 -- name: CompletePayment :one
 -- The payment's row, its first transition and the frozen response in one commit.

@@ -393,29 +393,36 @@ func (q *Queries) ReleaseClaim(ctx context.Context, arg ReleaseClaimParams) erro
 }
 
 const TakeUnfinishedClaims = `-- name: TakeUnfinishedClaims :many
-UPDATE payment_requests
-SET lease_token  = $1,
-    leased_until = now() + $2::interval,
-    retry_at     = now() + $2::interval,
-    attempts     = attempts + 1,
-    updated_at   = now()
-WHERE payment_id IN (
-    SELECT r.payment_id
+WITH due AS MATERIALIZED (
+    SELECT r.payment_id, r.retry_at
     FROM payment_requests r
     WHERE r.state = 'pending'
       AND r.retry_at <= now()
       AND r.leased_until <= now()
     ORDER BY r.retry_at
-    LIMIT $3
+    LIMIT $1
     FOR UPDATE SKIP LOCKED
+), taken AS (
+    UPDATE payment_requests r
+    SET lease_token  = $2,
+        leased_until = now() + $3::interval,
+        retry_at     = now() + $3::interval,
+        attempts     = r.attempts + 1,
+        updated_at   = now()
+    FROM due
+    WHERE r.payment_id = due.payment_id
+    RETURNING r.payment_id, r.idempotency_key, r.fingerprint, r.amount, r.currency, r.metadata, r.stripe_key, r.stripe_params, r.state, r.lease_token, r.leased_until, r.retry_at, r.attempts, r.last_error, r.response_status, r.response_body, r.origin_request_id, r.origin_trace, r.created_at, r.updated_at
 )
-RETURNING payment_requests.payment_id, payment_requests.idempotency_key, payment_requests.fingerprint, payment_requests.amount, payment_requests.currency, payment_requests.metadata, payment_requests.stripe_key, payment_requests.stripe_params, payment_requests.state, payment_requests.lease_token, payment_requests.leased_until, payment_requests.retry_at, payment_requests.attempts, payment_requests.last_error, payment_requests.response_status, payment_requests.response_body, payment_requests.origin_request_id, payment_requests.origin_trace, payment_requests.created_at, payment_requests.updated_at, EXTRACT(EPOCH FROM now() - created_at)::float8 AS age_seconds
+SELECT payment_requests.payment_id, payment_requests.idempotency_key, payment_requests.fingerprint, payment_requests.amount, payment_requests.currency, payment_requests.metadata, payment_requests.stripe_key, payment_requests.stripe_params, payment_requests.state, payment_requests.lease_token, payment_requests.leased_until, payment_requests.retry_at, payment_requests.attempts, payment_requests.last_error, payment_requests.response_status, payment_requests.response_body, payment_requests.origin_request_id, payment_requests.origin_trace, payment_requests.created_at, payment_requests.updated_at, EXTRACT(EPOCH FROM now() - payment_requests.created_at)::float8 AS age_seconds
+FROM taken AS payment_requests
+JOIN due ON due.payment_id = payment_requests.payment_id
+ORDER BY due.retry_at
 `
 
 type TakeUnfinishedClaimsParams struct {
+	MaxRows    int32
 	LeaseToken uuid.NullUUID
 	Lease      pgtype.Interval
-	MaxRows    int32
 }
 
 type TakeUnfinishedClaimsRow struct {
@@ -423,8 +430,10 @@ type TakeUnfinishedClaimsRow struct {
 	AgeSeconds     float64
 }
 
+// due is materialized: as a subquery the planner may run it again for each row,
+// and then more than max_rows are taken.
 func (q *Queries) TakeUnfinishedClaims(ctx context.Context, arg TakeUnfinishedClaimsParams) ([]TakeUnfinishedClaimsRow, error) {
-	rows, err := q.db.Query(ctx, TakeUnfinishedClaims, arg.LeaseToken, arg.Lease, arg.MaxRows)
+	rows, err := q.db.Query(ctx, TakeUnfinishedClaims, arg.MaxRows, arg.LeaseToken, arg.Lease)
 	if err != nil {
 		return nil, err
 	}
