@@ -82,24 +82,39 @@ ORDER BY due.retry_at;
 
 -- name: CompletePayment :one
 -- The payment's row, its first transition and the frozen response in one commit.
--- A completion that comes second changes nothing. Where the payment's row holds
--- another intent, nothing is changed and contradicts is true.
-WITH other AS (
-    SELECT FROM payments p
-    WHERE p.id = @payment_id AND p.stripe_payment_intent_id <> @intent_id
+-- A completion that comes second changes nothing.
+--
+-- claim is locked first, so that what is written about one payment is written
+-- one after the other. What another transaction has just committed is not in
+-- this statement's snapshot: where the payment is neither there nor
+-- contradicted, ask again. No row: there is no such claim.
+--
+-- ON CONFLICT names no index: of two equal rows at once, one would else fail on
+-- the intent's index instead of waiting at the primary key's.
+WITH claim AS MATERIALIZED (
+    SELECT r.*
+    FROM payment_requests r
+    WHERE r.payment_id = @payment_id
+    FOR UPDATE
 ), created AS (
     INSERT INTO payments (
         id, stripe_payment_intent_id, idempotency_key, amount, currency, status, metadata, created_at, updated_at
     )
-    VALUES (
-        @payment_id, @intent_id, sqlc.narg(idempotency_key), @amount, @currency, @status, sqlc.narg(metadata),
+    SELECT
+        claim.payment_id, @intent_id, sqlc.narg(idempotency_key), @amount, @currency, @status, sqlc.narg(metadata),
         @created_at, now()
-    )
-    ON CONFLICT (id) DO NOTHING
+    FROM claim
+    WHERE claim.state <> 'refused'
+    ON CONFLICT DO NOTHING
     RETURNING id
 ), history AS (
     INSERT INTO payment_transitions (payment_id, to_status, cause)
     SELECT created.id, @status, @cause FROM created
+), here AS (
+    SELECT created.id FROM created
+    UNION ALL
+    SELECT p.id FROM payments p
+    WHERE p.id = @payment_id AND p.stripe_payment_intent_id = @intent_id
 ), frozen AS (
     UPDATE payment_requests r
     SET state           = 'completed',
@@ -108,16 +123,30 @@ WITH other AS (
         lease_token     = NULL,
         last_error      = NULL,
         updated_at      = now()
-    WHERE r.payment_id = @payment_id
-      AND r.state IN ('pending', 'needs_attention')
+    FROM claim
+    WHERE r.payment_id = claim.payment_id
+      AND claim.state IN ('pending', 'needs_attention')
       AND sqlc.narg(response_body)::bytea IS NOT NULL
-      AND NOT EXISTS (SELECT FROM other)
-    RETURNING r.payment_id
+      AND EXISTS (SELECT FROM here)
+    RETURNING r.*
 )
-SELECT EXISTS (SELECT FROM created)                                                          AS created,
-       EXISTS (SELECT FROM frozen)                                                           AS frozen,
-       EXISTS (SELECT FROM other)                                                            AS contradicts,
-       EXISTS (SELECT FROM stripe_events e WHERE e.object_id = @intent_id AND e.outcome = 'parked') AS parked;
+SELECT sqlc.embed(payment_requests),
+       EXTRACT(EPOCH FROM now() - payment_requests.created_at)::float8 AS age_seconds,
+       EXISTS (SELECT FROM created)                                    AS created,
+       EXISTS (SELECT FROM here)                                       AS here,
+       (payment_requests.state = 'refused' OR EXISTS (
+           SELECT FROM payments p
+           WHERE (p.id = @payment_id
+                  OR p.stripe_payment_intent_id = @intent_id
+                  OR p.idempotency_key = sqlc.narg(idempotency_key))
+             AND NOT (p.id = @payment_id AND p.stripe_payment_intent_id = @intent_id)
+       ))::boolean                                                     AS contradicts,
+       EXISTS (SELECT FROM stripe_events e WHERE e.object_id = @intent_id AND e.outcome = 'parked') AS parked
+FROM (
+    SELECT * FROM frozen
+    UNION ALL
+    SELECT * FROM claim WHERE NOT EXISTS (SELECT FROM frozen)
+) AS payment_requests;
 
 -- name: RefuseClaim :execrows
 UPDATE payment_requests

@@ -84,12 +84,8 @@ func (s *Store) ClaimByPayment(ctx context.Context, id uuid.UUID) (ports.Claim, 
 	row, err := query(ctx, s, "reading a claim", func(ctx context.Context, q *sqlc.Queries) (sqlc.FindClaimByPaymentRow, error) {
 		return q.FindClaimByPayment(ctx, id)
 	})
-	if errors.Is(err, pgx.ErrNoRows) {
-		return ports.Claim{}, errNotFound("claim")
-	}
-
 	if err != nil {
-		return ports.Claim{}, err
+		return ports.Claim{}, errNoClaim(err)
 	}
 
 	return claimFromDB(row.PaymentRequest, row.AgeSeconds, uuid.Nil)
@@ -129,71 +125,33 @@ func (s *Store) Complete(ctx context.Context, c ports.Completion) (ports.Complet
 		return complete(ctx, q, c)
 	})
 	if err != nil {
-		return ports.Completed{}, err
+		return ports.Completed{}, errNoClaim(err)
 	}
 
-	return s.completed(ctx, row, c)
+	return completedFromDB(row)
 }
 
 // complete is the statement alone, for use inside a transaction too.
 func complete(ctx context.Context, q *sqlc.Queries, c ports.Completion) (sqlc.CompletePaymentRow, error) {
-	p := c.Payment
-	params := sqlc.CompletePaymentParams{
-		PaymentID:      p.ID,
-		IntentID:       p.IntentID,
-		IdempotencyKey: keyToDB(p.Key),
-		Amount:         amountToDB(p.Amount),
-		Currency:       p.Amount.Currency().Code(),
-		Status:         string(p.Status),
-		Metadata:       metadataToDB(p.Metadata),
-		CreatedAt:      p.CreatedAt,
-		Cause:          c.Cause,
-	}
+	params := completionToDB(c)
 
-	if c.Response != nil {
-		params.ResponseStatus = new(int16(c.Response.Status)) //nolint:gosec // an HTTP status
-		params.ResponseBody = c.Response.Body
-	}
+	// The payment is neither there nor contradicted while what somebody else has
+	// just written is not in the statement's snapshot: the next one sees it.
+	for range tries {
+		row, err := q.CompletePayment(ctx, params)
 
-	row, err := q.CompletePayment(ctx, params)
-	if err != nil {
-		return row, fmt.Errorf("payment %s, intent %s: %w", p.ID, p.IntentID, err)
-	}
-
-	if row.Contradicts {
-		return row, fmt.Errorf("payment %s has another intent than %s: %w", p.ID, p.IntentID, ports.ErrContradiction)
-	}
-
-	return row, nil
-}
-
-// completed reads what stands after a completion. Only one that came second
-// has to ask.
-func (s *Store) completed(ctx context.Context, row sqlc.CompletePaymentRow, c ports.Completion) (ports.Completed, error) {
-	done := ports.Completed{Created: row.Created, Parked: row.Parked}
-
-	if row.Frozen {
-		done.Claim = ports.Claim{
-			PaymentID: c.Payment.ID,
-			Key:       c.Payment.Key,
-			Order:     payment.Order{Amount: c.Payment.Amount, Metadata: c.Payment.Metadata},
-			State:     ports.ClaimCompleted,
-			Response:  *c.Response,
-			CreatedAt: c.Payment.CreatedAt,
+		switch {
+		case err != nil:
+			return row, fmt.Errorf("payment %s, intent %s: %w", params.PaymentID, params.IntentID, err)
+		case row.Contradicts:
+			return row, fmt.Errorf("intent %s does not fit payment %s: %w",
+				params.IntentID, params.PaymentID, ports.ErrContradiction)
+		case row.Here:
+			return row, nil
 		}
-		done.Claim.Fingerprint = done.Claim.Order.Fingerprint()
-
-		return done, nil
 	}
 
-	claim, err := s.ClaimByPayment(ctx, c.Payment.ID)
-	if err != nil {
-		return ports.Completed{}, err
-	}
-
-	done.Claim = claim
-
-	return done, nil
+	return sqlc.CompletePaymentRow{}, fmt.Errorf("payment %s is contended", params.PaymentID)
 }
 
 // Refuse implements ports.Claims.
@@ -248,4 +206,13 @@ func (s *Store) GiveUp(ctx context.Context, id uuid.UUID, cause error) error {
 
 func shortError(err error) string {
 	return fault.Shorten(err.Error(), maxLastError)
+}
+
+// errNoClaim tells the caller that there is no such claim, if that is what err says.
+func errNoClaim(err error) error {
+	if errors.Is(err, pgx.ErrNoRows) {
+		return errNotFound("claim")
+	}
+
+	return err
 }

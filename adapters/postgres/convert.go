@@ -72,6 +72,34 @@ func claimFromDB(row sqlc.PaymentRequest, ageSeconds float64, token uuid.UUID) (
 	return claim, nil
 }
 
+func completionToDB(c ports.Completion) sqlc.CompletePaymentParams {
+	p := c.Payment
+	params := sqlc.CompletePaymentParams{
+		PaymentID:      p.ID,
+		IntentID:       p.IntentID,
+		IdempotencyKey: keyToDB(p.Key),
+		Amount:         amountToDB(p.Amount),
+		Currency:       p.Amount.Currency().Code(),
+		Status:         string(p.Status),
+		Metadata:       metadataToDB(p.Metadata),
+		CreatedAt:      p.CreatedAt,
+		Cause:          c.Cause,
+	}
+
+	if c.Response != nil {
+		params.ResponseStatus = new(int16(c.Response.Status)) //nolint:gosec // an HTTP status
+		params.ResponseBody = c.Response.Body
+	}
+
+	return params
+}
+
+func completedFromDB(row sqlc.CompletePaymentRow) (ports.Completed, error) {
+	claim, err := claimFromDB(row.PaymentRequest, row.AgeSeconds, uuid.Nil)
+
+	return ports.Completed{Claim: claim, Created: row.Created, Parked: row.Parked}, err
+}
+
 func eventFromDB(row sqlc.StripeEvent) ports.StoredEvent {
 	return ports.StoredEvent{
 		ID:          row.ID,

@@ -26,26 +26,17 @@ func (e *acquireError) Unwrap() error { return e.error }
 
 // translate turns an error of the driver into one of the house, once, here.
 func translate(doing string, err error) error {
-	var pg *pgconn.PgError
-
 	switch {
 	case err == nil:
 		return nil
 	case errors.Is(err, pgx.ErrNoRows), errors.Is(err, ports.ErrContradiction):
 		return fmt.Errorf("%s: %w", doing, err)
-	case errors.As(err, &pg) && pg.Code == pgerrcode.UniqueViolation && isPaymentsKey(pg.ConstraintName):
-		return fmt.Errorf("%s: %w: %w", doing, ports.ErrContradiction, err)
 	case unreachable(err), repeatable(err):
 		return fault.Wrap(fault.Unavailable, fmt.Errorf("%s: %w", doing, err),
 			"The database cannot be reached. Try again.").After(retryAfter)
 	default:
 		return fmt.Errorf("%s: %w", doing, err)
 	}
-}
-
-// isPaymentsKey: a payment's intent and key are each of one payment alone.
-func isPaymentsKey(constraint string) bool {
-	return constraint == "payments_stripe_payment_intent_id_key" || constraint == "payments_idempotency_key_key"
 }
 
 // repeatable: the same operation may succeed now. After a lost connection

@@ -53,7 +53,7 @@ func (s *Store) CompleteAndApply(
 		})
 	})
 	if err != nil {
-		return ports.Completed{}, ports.Applied{}, fmt.Errorf("event %s: %w", e.ID, err)
+		return ports.Completed{}, ports.Applied{}, fmt.Errorf("event %s: %w", e.ID, errNoClaim(err))
 	}
 
 	applied, err := appliedFromDB(event)
@@ -61,7 +61,7 @@ func (s *Store) CompleteAndApply(
 		return ports.Completed{}, ports.Applied{}, err
 	}
 
-	completed, err := s.completed(ctx, done, c)
+	completed, err := completedFromDB(done)
 
 	return completed, applied, err
 }

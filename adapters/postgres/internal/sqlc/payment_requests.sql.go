@@ -134,22 +134,30 @@ func (q *Queries) ClaimPayment(ctx context.Context, arg ClaimPaymentParams) ([]C
 }
 
 const CompletePayment = `-- name: CompletePayment :one
-WITH other AS (
-    SELECT FROM payments p
-    WHERE p.id = $2 AND p.stripe_payment_intent_id <> $1
+WITH claim AS MATERIALIZED (
+    SELECT r.payment_id, r.idempotency_key, r.fingerprint, r.amount, r.currency, r.metadata, r.stripe_key, r.stripe_params, r.state, r.lease_token, r.leased_until, r.retry_at, r.attempts, r.last_error, r.response_status, r.response_body, r.origin_request_id, r.origin_trace, r.created_at, r.updated_at
+    FROM payment_requests r
+    WHERE r.payment_id = $1
+    FOR UPDATE
 ), created AS (
     INSERT INTO payments (
         id, stripe_payment_intent_id, idempotency_key, amount, currency, status, metadata, created_at, updated_at
     )
-    VALUES (
-        $2, $1, $3, $4, $5, $6, $7,
+    SELECT
+        claim.payment_id, $2, $3, $4, $5, $6, $7,
         $8, now()
-    )
-    ON CONFLICT (id) DO NOTHING
+    FROM claim
+    WHERE claim.state <> 'refused'
+    ON CONFLICT DO NOTHING
     RETURNING id
 ), history AS (
     INSERT INTO payment_transitions (payment_id, to_status, cause)
     SELECT created.id, $6, $9 FROM created
+), here AS (
+    SELECT created.id FROM created
+    UNION ALL
+    SELECT p.id FROM payments p
+    WHERE p.id = $1 AND p.stripe_payment_intent_id = $2
 ), frozen AS (
     UPDATE payment_requests r
     SET state           = 'completed',
@@ -158,21 +166,35 @@ WITH other AS (
         lease_token     = NULL,
         last_error      = NULL,
         updated_at      = now()
-    WHERE r.payment_id = $2
-      AND r.state IN ('pending', 'needs_attention')
+    FROM claim
+    WHERE r.payment_id = claim.payment_id
+      AND claim.state IN ('pending', 'needs_attention')
       AND $11::bytea IS NOT NULL
-      AND NOT EXISTS (SELECT FROM other)
-    RETURNING r.payment_id
+      AND EXISTS (SELECT FROM here)
+    RETURNING r.payment_id, r.idempotency_key, r.fingerprint, r.amount, r.currency, r.metadata, r.stripe_key, r.stripe_params, r.state, r.lease_token, r.leased_until, r.retry_at, r.attempts, r.last_error, r.response_status, r.response_body, r.origin_request_id, r.origin_trace, r.created_at, r.updated_at
 )
-SELECT EXISTS (SELECT FROM created)                                                          AS created,
-       EXISTS (SELECT FROM frozen)                                                           AS frozen,
-       EXISTS (SELECT FROM other)                                                            AS contradicts,
-       EXISTS (SELECT FROM stripe_events e WHERE e.object_id = $1 AND e.outcome = 'parked') AS parked
+SELECT payment_requests.payment_id, payment_requests.idempotency_key, payment_requests.fingerprint, payment_requests.amount, payment_requests.currency, payment_requests.metadata, payment_requests.stripe_key, payment_requests.stripe_params, payment_requests.state, payment_requests.lease_token, payment_requests.leased_until, payment_requests.retry_at, payment_requests.attempts, payment_requests.last_error, payment_requests.response_status, payment_requests.response_body, payment_requests.origin_request_id, payment_requests.origin_trace, payment_requests.created_at, payment_requests.updated_at,
+       EXTRACT(EPOCH FROM now() - payment_requests.created_at)::float8 AS age_seconds,
+       EXISTS (SELECT FROM created)                                    AS created,
+       EXISTS (SELECT FROM here)                                       AS here,
+       (payment_requests.state = 'refused' OR EXISTS (
+           SELECT FROM payments p
+           WHERE (p.id = $1
+                  OR p.stripe_payment_intent_id = $2
+                  OR p.idempotency_key = $3)
+             AND NOT (p.id = $1 AND p.stripe_payment_intent_id = $2)
+       ))::boolean                                                     AS contradicts,
+       EXISTS (SELECT FROM stripe_events e WHERE e.object_id = $2 AND e.outcome = 'parked') AS parked
+FROM (
+    SELECT payment_id, idempotency_key, fingerprint, amount, currency, metadata, stripe_key, stripe_params, state, lease_token, leased_until, retry_at, attempts, last_error, response_status, response_body, origin_request_id, origin_trace, created_at, updated_at FROM frozen
+    UNION ALL
+    SELECT payment_id, idempotency_key, fingerprint, amount, currency, metadata, stripe_key, stripe_params, state, lease_token, leased_until, retry_at, attempts, last_error, response_status, response_body, origin_request_id, origin_trace, created_at, updated_at FROM claim WHERE NOT EXISTS (SELECT FROM frozen)
+) AS payment_requests
 `
 
 type CompletePaymentParams struct {
-	IntentID       string
 	PaymentID      uuid.UUID
+	IntentID       string
 	IdempotencyKey *string
 	Amount         pgtype.Numeric
 	Currency       string
@@ -185,19 +207,28 @@ type CompletePaymentParams struct {
 }
 
 type CompletePaymentRow struct {
-	Created     bool
-	Frozen      bool
-	Contradicts bool
-	Parked      bool
+	PaymentRequest PaymentRequest
+	AgeSeconds     float64
+	Created        bool
+	Here           bool
+	Contradicts    bool
+	Parked         bool
 }
 
 // The payment's row, its first transition and the frozen response in one commit.
-// A completion that comes second changes nothing. Where the payment's row holds
-// another intent, nothing is changed and contradicts is true.
+// A completion that comes second changes nothing.
+//
+// claim is locked first, so that what is written about one payment is written
+// one after the other. What another transaction has just committed is not in
+// this statement's snapshot: where the payment is neither there nor
+// contradicted, ask again. No row: there is no such claim.
+//
+// ON CONFLICT names no index: of two equal rows at once, one would else fail on
+// the intent's index instead of waiting at the primary key's.
 func (q *Queries) CompletePayment(ctx context.Context, arg CompletePaymentParams) (CompletePaymentRow, error) {
 	row := q.db.QueryRow(ctx, CompletePayment,
-		arg.IntentID,
 		arg.PaymentID,
+		arg.IntentID,
 		arg.IdempotencyKey,
 		arg.Amount,
 		arg.Currency,
@@ -210,8 +241,29 @@ func (q *Queries) CompletePayment(ctx context.Context, arg CompletePaymentParams
 	)
 	var i CompletePaymentRow
 	err := row.Scan(
+		&i.PaymentRequest.PaymentID,
+		&i.PaymentRequest.IdempotencyKey,
+		&i.PaymentRequest.Fingerprint,
+		&i.PaymentRequest.Amount,
+		&i.PaymentRequest.Currency,
+		&i.PaymentRequest.Metadata,
+		&i.PaymentRequest.StripeKey,
+		&i.PaymentRequest.StripeParams,
+		&i.PaymentRequest.State,
+		&i.PaymentRequest.LeaseToken,
+		&i.PaymentRequest.LeasedUntil,
+		&i.PaymentRequest.RetryAt,
+		&i.PaymentRequest.Attempts,
+		&i.PaymentRequest.LastError,
+		&i.PaymentRequest.ResponseStatus,
+		&i.PaymentRequest.ResponseBody,
+		&i.PaymentRequest.OriginRequestID,
+		&i.PaymentRequest.OriginTrace,
+		&i.PaymentRequest.CreatedAt,
+		&i.PaymentRequest.UpdatedAt,
+		&i.AgeSeconds,
 		&i.Created,
-		&i.Frozen,
+		&i.Here,
 		&i.Contradicts,
 		&i.Parked,
 	)
