@@ -126,7 +126,7 @@ WITH claim AS MATERIALIZED (
     FROM claim
     WHERE r.payment_id = claim.payment_id
       AND claim.state IN ('pending', 'needs_attention')
-      AND sqlc.narg(response_body)::bytea IS NOT NULL
+      AND sqlc.narg(response_status)::smallint IS NOT NULL
       AND EXISTS (SELECT FROM here)
     RETURNING r.*
 )

@@ -160,7 +160,7 @@ func (s *Store) Refuse(ctx context.Context, id uuid.UUID, response ports.FrozenR
 		return q.RefuseClaim(ctx, sqlc.RefuseClaimParams{
 			PaymentID:      id,
 			ResponseStatus: int16(response.Status), //nolint:gosec // an HTTP status
-			ResponseBody:   response.Body,
+			ResponseBody:   bodyToDB(response.Body),
 		})
 	})
 	if err != nil {

@@ -88,7 +88,7 @@ func completionToDB(c ports.Completion) sqlc.CompletePaymentParams {
 
 	if c.Response != nil {
 		params.ResponseStatus = new(int16(c.Response.Status)) //nolint:gosec // an HTTP status
-		params.ResponseBody = c.Response.Body
+		params.ResponseBody = bodyToDB(c.Response.Body)
 	}
 
 	return params
@@ -98,6 +98,15 @@ func completedFromDB(row sqlc.CompletePaymentRow) (ports.Completed, error) {
 	claim, err := claimFromDB(row.PaymentRequest, row.AgeSeconds, uuid.Nil)
 
 	return ports.Completed{Claim: claim, Created: row.Created, Parked: row.Parked}, err
+}
+
+// bodyToDB keeps an empty body apart from none (NULL).
+func bodyToDB(body []byte) []byte {
+	if body == nil {
+		return []byte{}
+	}
+
+	return body
 }
 
 func eventFromDB(row sqlc.StripeEvent) ports.StoredEvent {

@@ -169,7 +169,7 @@ WITH claim AS MATERIALIZED (
     FROM claim
     WHERE r.payment_id = claim.payment_id
       AND claim.state IN ('pending', 'needs_attention')
-      AND $11::bytea IS NOT NULL
+      AND $10::smallint IS NOT NULL
       AND EXISTS (SELECT FROM here)
     RETURNING r.payment_id, r.idempotency_key, r.fingerprint, r.amount, r.currency, r.metadata, r.stripe_key, r.stripe_params, r.state, r.lease_token, r.leased_until, r.retry_at, r.attempts, r.last_error, r.response_status, r.response_body, r.origin_request_id, r.origin_trace, r.created_at, r.updated_at
 )
