@@ -148,7 +148,15 @@ FROM (
     SELECT * FROM claim WHERE NOT EXISTS (SELECT FROM frozen)
 ) AS payment_requests;
 
--- name: RefuseClaim :execrows
+-- name: LockClaim :one
+-- After it, the next statement sees all that was written about the payment.
+SELECT sqlc.embed(payment_requests), EXTRACT(EPOCH FROM now() - payment_requests.created_at)::float8 AS age_seconds
+FROM payment_requests
+WHERE payment_id = @payment_id
+FOR UPDATE;
+
+-- name: RefuseClaim :one
+-- No row: a payment exists already.
 UPDATE payment_requests
 SET state           = 'refused',
     response_status = @response_status::smallint,
@@ -156,7 +164,9 @@ SET state           = 'refused',
     lease_token     = NULL,
     updated_at      = now()
 WHERE payment_id = @payment_id
-  AND state = 'pending';
+  AND state IN ('pending', 'needs_attention')
+  AND NOT EXISTS (SELECT FROM payments p WHERE p.id = @payment_id)
+RETURNING sqlc.embed(payment_requests), EXTRACT(EPOCH FROM now() - created_at)::float8 AS age_seconds;
 
 -- name: ReleaseClaim :exec
 UPDATE payment_requests

@@ -156,18 +156,50 @@ func complete(ctx context.Context, q *sqlc.Queries, c ports.Completion) (sqlc.Co
 
 // Refuse implements ports.Claims.
 func (s *Store) Refuse(ctx context.Context, id uuid.UUID, response ports.FrozenResponse) (ports.Claim, error) {
-	_, err := query(ctx, s, "refusing a payment", func(ctx context.Context, q *sqlc.Queries) (int64, error) {
-		return q.RefuseClaim(ctx, sqlc.RefuseClaimParams{
-			PaymentID:      id,
-			ResponseStatus: int16(response.Status), //nolint:gosec // an HTTP status
-			ResponseBody:   bodyToDB(response.Body),
+	var claim ports.Claim
+
+	err := s.run(ctx, "refusing a payment", func(ctx context.Context, conn *pgxpool.Conn) error {
+		return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+			var err error
+			claim, err = refuse(ctx, sqlc.New(tx), id, response)
+
+			return err
 		})
 	})
 	if err != nil {
-		return ports.Claim{}, err
+		return ports.Claim{}, errNoClaim(err)
 	}
 
-	return s.ClaimByPayment(ctx, id)
+	return claim, nil
+}
+
+// refuse needs a transaction: a payment that was written while it waited for
+// the claim is seen by its second statement alone.
+func refuse(ctx context.Context, q *sqlc.Queries, id uuid.UUID, response ports.FrozenResponse) (ports.Claim, error) {
+	locked, err := q.LockClaim(ctx, id)
+	if err != nil {
+		return ports.Claim{}, fmt.Errorf("locking the claim: %w", err)
+	}
+
+	claim, err := claimFromDB(locked.PaymentRequest, locked.AgeSeconds, uuid.Nil)
+	if err != nil || claim.Finished() {
+		return claim, err
+	}
+
+	row, err := q.RefuseClaim(ctx, sqlc.RefuseClaimParams{
+		PaymentID:      id,
+		ResponseStatus: int16(response.Status), //nolint:gosec // an HTTP status
+		ResponseBody:   bodyToDB(response.Body),
+	})
+	if errors.Is(err, pgx.ErrNoRows) {
+		return claim, fmt.Errorf("payment %s was refused but exists: %w", id, ports.ErrContradiction)
+	}
+
+	if err != nil {
+		return claim, fmt.Errorf("payment %s: %w", id, err)
+	}
+
+	return claimFromDB(row.PaymentRequest, row.AgeSeconds, uuid.Nil)
 }
 
 // Release implements ports.Claims.

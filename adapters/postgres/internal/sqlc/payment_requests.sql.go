@@ -390,7 +390,49 @@ func (q *Queries) GiveUpClaim(ctx context.Context, arg GiveUpClaimParams) error 
 	return err
 }
 
-const RefuseClaim = `-- name: RefuseClaim :execrows
+const LockClaim = `-- name: LockClaim :one
+SELECT payment_requests.payment_id, payment_requests.idempotency_key, payment_requests.fingerprint, payment_requests.amount, payment_requests.currency, payment_requests.metadata, payment_requests.stripe_key, payment_requests.stripe_params, payment_requests.state, payment_requests.lease_token, payment_requests.leased_until, payment_requests.retry_at, payment_requests.attempts, payment_requests.last_error, payment_requests.response_status, payment_requests.response_body, payment_requests.origin_request_id, payment_requests.origin_trace, payment_requests.created_at, payment_requests.updated_at, EXTRACT(EPOCH FROM now() - payment_requests.created_at)::float8 AS age_seconds
+FROM payment_requests
+WHERE payment_id = $1
+FOR UPDATE
+`
+
+type LockClaimRow struct {
+	PaymentRequest PaymentRequest
+	AgeSeconds     float64
+}
+
+// After it, the next statement sees all that was written about the payment.
+func (q *Queries) LockClaim(ctx context.Context, paymentID uuid.UUID) (LockClaimRow, error) {
+	row := q.db.QueryRow(ctx, LockClaim, paymentID)
+	var i LockClaimRow
+	err := row.Scan(
+		&i.PaymentRequest.PaymentID,
+		&i.PaymentRequest.IdempotencyKey,
+		&i.PaymentRequest.Fingerprint,
+		&i.PaymentRequest.Amount,
+		&i.PaymentRequest.Currency,
+		&i.PaymentRequest.Metadata,
+		&i.PaymentRequest.StripeKey,
+		&i.PaymentRequest.StripeParams,
+		&i.PaymentRequest.State,
+		&i.PaymentRequest.LeaseToken,
+		&i.PaymentRequest.LeasedUntil,
+		&i.PaymentRequest.RetryAt,
+		&i.PaymentRequest.Attempts,
+		&i.PaymentRequest.LastError,
+		&i.PaymentRequest.ResponseStatus,
+		&i.PaymentRequest.ResponseBody,
+		&i.PaymentRequest.OriginRequestID,
+		&i.PaymentRequest.OriginTrace,
+		&i.PaymentRequest.CreatedAt,
+		&i.PaymentRequest.UpdatedAt,
+		&i.AgeSeconds,
+	)
+	return i, err
+}
+
+const RefuseClaim = `-- name: RefuseClaim :one
 UPDATE payment_requests
 SET state           = 'refused',
     response_status = $1::smallint,
@@ -398,7 +440,9 @@ SET state           = 'refused',
     lease_token     = NULL,
     updated_at      = now()
 WHERE payment_id = $3
-  AND state = 'pending'
+  AND state IN ('pending', 'needs_attention')
+  AND NOT EXISTS (SELECT FROM payments p WHERE p.id = $3)
+RETURNING payment_requests.payment_id, payment_requests.idempotency_key, payment_requests.fingerprint, payment_requests.amount, payment_requests.currency, payment_requests.metadata, payment_requests.stripe_key, payment_requests.stripe_params, payment_requests.state, payment_requests.lease_token, payment_requests.leased_until, payment_requests.retry_at, payment_requests.attempts, payment_requests.last_error, payment_requests.response_status, payment_requests.response_body, payment_requests.origin_request_id, payment_requests.origin_trace, payment_requests.created_at, payment_requests.updated_at, EXTRACT(EPOCH FROM now() - created_at)::float8 AS age_seconds
 `
 
 type RefuseClaimParams struct {
@@ -407,12 +451,39 @@ type RefuseClaimParams struct {
 	PaymentID      uuid.UUID
 }
 
-func (q *Queries) RefuseClaim(ctx context.Context, arg RefuseClaimParams) (int64, error) {
-	result, err := q.db.Exec(ctx, RefuseClaim, arg.ResponseStatus, arg.ResponseBody, arg.PaymentID)
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected(), nil
+type RefuseClaimRow struct {
+	PaymentRequest PaymentRequest
+	AgeSeconds     float64
+}
+
+// No row: a payment exists already.
+func (q *Queries) RefuseClaim(ctx context.Context, arg RefuseClaimParams) (RefuseClaimRow, error) {
+	row := q.db.QueryRow(ctx, RefuseClaim, arg.ResponseStatus, arg.ResponseBody, arg.PaymentID)
+	var i RefuseClaimRow
+	err := row.Scan(
+		&i.PaymentRequest.PaymentID,
+		&i.PaymentRequest.IdempotencyKey,
+		&i.PaymentRequest.Fingerprint,
+		&i.PaymentRequest.Amount,
+		&i.PaymentRequest.Currency,
+		&i.PaymentRequest.Metadata,
+		&i.PaymentRequest.StripeKey,
+		&i.PaymentRequest.StripeParams,
+		&i.PaymentRequest.State,
+		&i.PaymentRequest.LeaseToken,
+		&i.PaymentRequest.LeasedUntil,
+		&i.PaymentRequest.RetryAt,
+		&i.PaymentRequest.Attempts,
+		&i.PaymentRequest.LastError,
+		&i.PaymentRequest.ResponseStatus,
+		&i.PaymentRequest.ResponseBody,
+		&i.PaymentRequest.OriginRequestID,
+		&i.PaymentRequest.OriginTrace,
+		&i.PaymentRequest.CreatedAt,
+		&i.PaymentRequest.UpdatedAt,
+		&i.AgeSeconds,
+	)
+	return i, err
 }
 
 const ReleaseClaim = `-- name: ReleaseClaim :exec
