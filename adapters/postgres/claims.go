@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -236,8 +237,12 @@ func (s *Store) GiveUp(ctx context.Context, id uuid.UUID, cause error) error {
 	return err
 }
 
+// shortError is what is kept of an error. It may quote anything that a broken
+// proxy has sent, and PostgreSQL's text is UTF-8 without U+0000.
 func shortError(err error) string {
-	return fault.Shorten(err.Error(), maxLastError)
+	text := strings.ToValidUTF8(strings.ReplaceAll(err.Error(), "\x00", ""), "\uFFFD")
+
+	return fault.Shorten(text, maxLastError)
 }
 
 // errNoClaim tells the caller that there is no such claim, if that is what err says.
