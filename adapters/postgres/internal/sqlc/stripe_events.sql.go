@@ -26,7 +26,12 @@ WITH target AS MATERIALIZED (
     SELECT FROM stripe_events e
     WHERE e.id = $6 AND e.outcome <> 'parked'
 ), claim AS (
-    SELECT r.payment_id, r.state
+    -- A settled one has a payment of another intent, or never will have any. An
+    -- event that changes nothing leaves a claim alone that somebody works on.
+    SELECT r.payment_id,
+           r.state IN ('completed', 'refused')
+               OR EXISTS (SELECT FROM payments p WHERE p.id = r.payment_id)                      AS settled,
+           r.state = 'pending' AND $7::text = '' AND r.leased_until > now()              AS in_hand
     FROM payment_requests r
     WHERE r.payment_id = $3::uuid
       AND $4::boolean
@@ -34,14 +39,9 @@ WITH target AS MATERIALIZED (
 ), unclaimed AS (
     SELECT claim.payment_id
     FROM claim
-    WHERE NOT EXISTS (SELECT FROM seen)
-      AND NOT EXISTS (SELECT FROM payments p WHERE p.id = claim.payment_id)
-      AND EXISTS (
-          SELECT FROM payment_requests r
-          WHERE r.payment_id = claim.payment_id
-            AND (r.state = 'needs_attention'
-                 OR r.state = 'pending' AND ($7::text <> '' OR r.leased_until <= now()))
-      )
+    WHERE NOT claim.settled
+      AND NOT claim.in_hand
+      AND NOT EXISTS (SELECT FROM seen)
 ), moved AS (
     UPDATE payments p
     SET status = $7, updated_at = now()
@@ -60,8 +60,7 @@ WITH target AS MATERIALIZED (
                WHEN EXISTS (SELECT FROM target WHERE target.contradicts) THEN 'parked'
                WHEN EXISTS (SELECT FROM moved) THEN 'applied'
                WHEN EXISTS (SELECT FROM target) THEN 'stale'
-               -- A claim that is finished without this intent: a second intent for one payment.
-               WHEN EXISTS (SELECT FROM claim WHERE claim.state IN ('completed', 'refused')) THEN 'parked'
+               WHEN EXISTS (SELECT FROM claim WHERE claim.settled) THEN 'parked'
                WHEN $7::text <> '' THEN 'parked'
                WHEN EXISTS (SELECT FROM claim) THEN 'stale'
                ELSE 'ignored'
@@ -69,7 +68,7 @@ WITH target AS MATERIALIZED (
            CASE
                WHEN EXISTS (SELECT FROM target WHERE target.contradicts) THEN 'contradiction'
                WHEN NOT $4::boolean OR EXISTS (SELECT FROM target) THEN NULL
-               WHEN EXISTS (SELECT FROM claim WHERE claim.state IN ('completed', 'refused')) THEN 'contradiction'
+               WHEN EXISTS (SELECT FROM claim WHERE claim.settled) THEN 'contradiction'
                WHEN $7::text <> '' THEN 'unknown_payment'
            END AS reason
 ), stored AS (
