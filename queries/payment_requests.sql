@@ -102,14 +102,14 @@ WITH claim AS MATERIALIZED (
     )
     SELECT
         claim.payment_id, @intent_id, sqlc.narg(idempotency_key), @amount, @currency, @status, sqlc.narg(metadata),
-        @created_at, now()
+        @created_at, clock_timestamp()
     FROM claim
     WHERE claim.state <> 'refused'
     ON CONFLICT DO NOTHING
     RETURNING id
 ), history AS (
-    INSERT INTO payment_transitions (payment_id, to_status, cause)
-    SELECT created.id, @status, @cause FROM created
+    INSERT INTO payment_transitions (payment_id, to_status, cause, at)
+    SELECT created.id, @status, @cause, clock_timestamp() FROM created
 ), here AS (
     SELECT created.id FROM created
     UNION ALL

@@ -35,7 +35,7 @@ WITH target AS MATERIALIZED (
       AND NOT EXISTS (SELECT FROM seen)
 ), moved AS (
     UPDATE payments p
-    SET status = @to_status, updated_at = now()
+    SET status = @to_status, updated_at = clock_timestamp()
     FROM target
     WHERE p.id = target.id
       AND target.status = ANY (@from_statuses::text[])
@@ -43,8 +43,8 @@ WITH target AS MATERIALIZED (
       AND NOT EXISTS (SELECT FROM seen)
     RETURNING p.id, target.status AS from_status
 ), history AS (
-    INSERT INTO payment_transitions (payment_id, from_status, to_status, cause)
-    SELECT moved.id, moved.from_status, @to_status, @id FROM moved
+    INSERT INTO payment_transitions (payment_id, from_status, to_status, cause, at)
+    SELECT moved.id, moved.from_status, @to_status, @id, clock_timestamp() FROM moved
 ), verdict AS (
     SELECT CASE
                WHEN NOT @about::boolean THEN 'ignored'

@@ -145,14 +145,14 @@ WITH claim AS MATERIALIZED (
     )
     SELECT
         claim.payment_id, $2, $3, $4, $5, $6, $7,
-        $8, now()
+        $8, clock_timestamp()
     FROM claim
     WHERE claim.state <> 'refused'
     ON CONFLICT DO NOTHING
     RETURNING id
 ), history AS (
-    INSERT INTO payment_transitions (payment_id, to_status, cause)
-    SELECT created.id, $6, $9 FROM created
+    INSERT INTO payment_transitions (payment_id, to_status, cause, at)
+    SELECT created.id, $6, $9, clock_timestamp() FROM created
 ), here AS (
     SELECT created.id FROM created
     UNION ALL

@@ -44,7 +44,7 @@ WITH target AS MATERIALIZED (
       AND NOT EXISTS (SELECT FROM seen)
 ), moved AS (
     UPDATE payments p
-    SET status = $7, updated_at = now()
+    SET status = $7, updated_at = clock_timestamp()
     FROM target
     WHERE p.id = target.id
       AND target.status = ANY ($8::text[])
@@ -52,8 +52,8 @@ WITH target AS MATERIALIZED (
       AND NOT EXISTS (SELECT FROM seen)
     RETURNING p.id, target.status AS from_status
 ), history AS (
-    INSERT INTO payment_transitions (payment_id, from_status, to_status, cause)
-    SELECT moved.id, moved.from_status, $7, $6 FROM moved
+    INSERT INTO payment_transitions (payment_id, from_status, to_status, cause, at)
+    SELECT moved.id, moved.from_status, $7, $6, clock_timestamp() FROM moved
 ), verdict AS (
     SELECT CASE
                WHEN NOT $4::boolean THEN 'ignored'
