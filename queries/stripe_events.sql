@@ -78,12 +78,15 @@ SELECT (CASE
             ELSE COALESCE((SELECT stored.outcome FROM stored), 'duplicate')
         END)::text                                                    AS outcome,
        COALESCE((SELECT stored.parked_reason FROM stored), '')::text  AS parked_reason,
-       COALESCE((SELECT target.id FROM target), '00000000-0000-0000-0000-000000000000')::uuid AS payment_id,
+       COALESCE(target.id, '00000000-0000-0000-0000-000000000000')::uuid AS payment_id,
        COALESCE((SELECT moved.from_status FROM moved), '')::text      AS from_status,
-       COALESCE((SELECT target.currency FROM target), '')::text       AS currency,
-       (SELECT target.amount FROM target)::numeric                    AS amount,
-       COALESCE((SELECT r.origin_trace FROM payment_requests r, target WHERE r.payment_id = target.id), '')::text
-                                                                      AS origin_trace;
+       COALESCE(target.currency, '')::text                            AS currency,
+       target.amount::numeric                                         AS amount,
+       COALESCE(r.origin_request_id, '')::text                        AS origin_request_id,
+       COALESCE(r.origin_trace, '')::text                             AS origin_trace
+FROM verdict
+LEFT JOIN target ON TRUE
+LEFT JOIN payment_requests r ON r.payment_id = target.id;
 
 -- name: ParkEvent :exec
 INSERT INTO stripe_events (id, type, object_id, payload, outcome, parked_reason, created_at)

@@ -146,7 +146,7 @@ func appliedFromDB(row sqlc.ApplyEventRow) (ports.Applied, error) {
 		Reason:    ports.ParkReason(row.ParkedReason),
 		PaymentID: row.PaymentID,
 		From:      payment.Status(row.FromStatus),
-		Origin:    ports.Origin{TraceParent: row.OriginTrace},
+		Origin:    ports.Origin{RequestID: row.OriginRequestID, TraceParent: row.OriginTrace},
 	}
 
 	if applied.Outcome != ports.EventApplied {

@@ -87,12 +87,15 @@ SELECT (CASE
             ELSE COALESCE((SELECT stored.outcome FROM stored), 'duplicate')
         END)::text                                                    AS outcome,
        COALESCE((SELECT stored.parked_reason FROM stored), '')::text  AS parked_reason,
-       COALESCE((SELECT target.id FROM target), '00000000-0000-0000-0000-000000000000')::uuid AS payment_id,
+       COALESCE(target.id, '00000000-0000-0000-0000-000000000000')::uuid AS payment_id,
        COALESCE((SELECT moved.from_status FROM moved), '')::text      AS from_status,
-       COALESCE((SELECT target.currency FROM target), '')::text       AS currency,
-       (SELECT target.amount FROM target)::numeric                    AS amount,
-       COALESCE((SELECT r.origin_trace FROM payment_requests r, target WHERE r.payment_id = target.id), '')::text
-                                                                      AS origin_trace
+       COALESCE(target.currency, '')::text                            AS currency,
+       target.amount::numeric                                         AS amount,
+       COALESCE(r.origin_request_id, '')::text                        AS origin_request_id,
+       COALESCE(r.origin_trace, '')::text                             AS origin_trace
+FROM verdict
+LEFT JOIN target ON TRUE
+LEFT JOIN payment_requests r ON r.payment_id = target.id
 `
 
 type ApplyEventParams struct {
@@ -110,13 +113,14 @@ type ApplyEventParams struct {
 }
 
 type ApplyEventRow struct {
-	Outcome      string
-	ParkedReason string
-	PaymentID    uuid.UUID
-	FromStatus   string
-	Currency     string
-	Amount       pgtype.Numeric
-	OriginTrace  string
+	Outcome         string
+	ParkedReason    string
+	PaymentID       uuid.UUID
+	FromStatus      string
+	Currency        string
+	Amount          pgtype.Numeric
+	OriginRequestID string
+	OriginTrace     string
 }
 
 // Stores an event and applies it: one round trip, one commit.
@@ -147,6 +151,7 @@ func (q *Queries) ApplyEvent(ctx context.Context, arg ApplyEventParams) (ApplyEv
 		&i.FromStatus,
 		&i.Currency,
 		&i.Amount,
+		&i.OriginRequestID,
 		&i.OriginTrace,
 	)
 	return i, err
