@@ -71,13 +71,21 @@ func New(config Config, deps Deps) (*Jobs, error) {
 		CompletedJobRetentionPeriod: keepFinished,
 		DiscardedJobRetentionPeriod: keepFinished,
 		ErrorHandler:                &errorHandler{log: deps.Log},
-		Logger:                      slog.New(zapslog.NewHandler(deps.Log.Core(), zapslog.WithName("river"))),
+		Logger:                      quiet(deps.Log),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("making the jobs' client: %w", err)
 	}
 
 	return &Jobs{client: client, config: config, log: deps.Log}, nil
+}
+
+// quiet lets River's warnings and errors through: it tells of every start and
+// of its own statistics.
+func quiet(log *zap.Logger) *slog.Logger {
+	warnings := log.WithOptions(zap.IncreaseLevel(zap.WarnLevel))
+
+	return slog.New(zapslog.NewHandler(warnings.Core(), zapslog.WithName("river")))
 }
 
 // recoverArgs is the job that finishes what was left behind.

@@ -59,11 +59,35 @@ type Config struct {
 // Load reads the environment, and .env for what it does not set. The error
 // lists every problem at once.
 func Load() (Config, error) {
-	if err := godotenv.Load(); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return Config{}, fmt.Errorf("reading .env: %w", err)
+	variables, err := Variables()
+	if err != nil {
+		return Config{}, err
 	}
 
-	return FromEnvironment(env.ToMap(os.Environ()))
+	return FromEnvironment(variables)
+}
+
+// Variables are those of the environment, and of .env for what it does not set.
+func Variables() (map[string]string, error) {
+	if err := godotenv.Load(); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("reading .env: %w", err)
+	}
+
+	return env.ToMap(os.Environ()), nil
+}
+
+// LoadDatabaseURL reads DATABASE_URL alone, for commands that need nothing else.
+func LoadDatabaseURL() (Secret, error) {
+	variables, err := Variables()
+	if err != nil {
+		return "", err
+	}
+
+	found := &problems{about: map[string]error{}}
+	c := Config{DatabaseURL: Secret(variables["DATABASE_URL"])}
+	c.checkStores(found)
+
+	return c.DatabaseURL, found.join()
 }
 
 // FromEnvironment reads variables. The error lists every problem at once, and

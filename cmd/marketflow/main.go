@@ -1,0 +1,78 @@
+// Command marketflow stands between a marketplace and Stripe.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+// version is set when a release is built.
+var version = "devel"
+
+func main() { os.Exit(run(os.Args[1:])) }
+
+// exitError is an error with an exit code of its own.
+type exitError struct {
+	error
+
+	code int
+}
+
+func run(args []string) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+
+	// A second signal ends the process at once.
+	context.AfterFunc(ctx, stop)
+
+	root := newRootCommand()
+	root.SetArgs(args)
+
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return 0
+	}
+
+	fmt.Fprintln(os.Stderr, "marketflow:", err)
+
+	if exit, ok := errors.AsType[*exitError](err); ok {
+		return exit.code
+	}
+
+	return 1
+}
+
+func newRootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "marketflow",
+		Short: "Payments between a marketplace and Stripe: never charged twice, never lost",
+		Long: `MarketFlow stands between a marketplace and Stripe. A customer is never charged
+twice and a payment is never lost.
+
+  marketflow dev      everything on this machine: try it
+  marketflow serve    the service, configured by the environment`,
+		Version:       version,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Args:          cobra.NoArgs,
+	}
+	root.AddCommand(newDevCommand(), newServeCommand(), newMigrateCommand(), newSandboxCommand(),
+		newEventsCommand(), newVersionCommand())
+
+	return root
+}
+
+func newVersionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "version",
+		Short: "Print the version",
+		Args:  cobra.NoArgs,
+		Run:   func(cmd *cobra.Command, _ []string) { cmd.Println(version) },
+	}
+}

@@ -1,0 +1,31 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/marketflow/marketflow/internal/bootstrap"
+	"github.com/marketflow/marketflow/internal/config"
+)
+
+func newServeCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "serve",
+		Short: "Run the service, configured by the environment",
+		Long: `Runs the service until SIGTERM or Ctrl-C, then lets requests in flight end.
+Every variable is explained in .env.example; .env is read where there is one.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			settings, err := config.Load()
+			if err != nil {
+				return err
+			}
+
+			service, err := bootstrap.Start(cmd.Context(), settings, bootstrap.Version(version))
+			if err != nil {
+				return err
+			}
+
+			return service.Wait(cmd.Context())
+		},
+	}
+}

@@ -1,0 +1,218 @@
+package bootstrap
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
+	"go.uber.org/fx"
+	"go.uber.org/zap"
+
+	edge "github.com/marketflow/marketflow/adapters/http"
+	"github.com/marketflow/marketflow/adapters/memory"
+	"github.com/marketflow/marketflow/adapters/postgres"
+	"github.com/marketflow/marketflow/adapters/redis"
+	"github.com/marketflow/marketflow/adapters/river"
+	"github.com/marketflow/marketflow/adapters/stripe"
+	"github.com/marketflow/marketflow/app"
+	"github.com/marketflow/marketflow/internal/config"
+	"github.com/marketflow/marketflow/internal/telemetry"
+	"github.com/marketflow/marketflow/ports"
+)
+
+// startTimeout bounds what is asked of a dependency before the service serves.
+const startTimeout = 10 * time.Second
+
+// newPool opens the requests' pool, on a database that is up to date.
+func newPool(lc fx.Lifecycle, c config.Config, tracing trace.TracerProvider) (*pgxpool.Pool, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
+	defer cancel()
+
+	if err := checkSchema(ctx, c.DatabaseURL.Reveal()); err != nil {
+		return nil, err
+	}
+
+	pool, err := postgres.NewPool(ctx, postgres.PoolConfig{
+		URL: c.DatabaseURL.Reveal(), MaxConns: c.DatabaseMaxConns, Tracer: tracing,
+	})
+	if err != nil {
+		return nil, err
+	}
+
+	lc.Append(fx.StopHook(pool.Close))
+
+	return pool, nil
+}
+
+func checkSchema(ctx context.Context, url string) error {
+	m, err := postgres.NewMigrator(ctx, url)
+	if err != nil {
+		return err
+	}
+
+	if err := m.Check(ctx); err != nil {
+		_ = m.Close()
+
+		return err
+	}
+
+	return m.Close()
+}
+
+func newGateway(
+	c config.Config, metrics *telemetry.Metrics, tracing trace.TracerProvider, log *zap.Logger,
+) *stripe.Gateway {
+	return stripe.NewGateway(stripe.Config{
+		SecretKey:      c.StripeSecretKey.Reveal(),
+		APIBase:        c.StripeAPIBase,
+		AttemptTimeout: c.StripeTimeout,
+		MaxInFlight:    c.StripeMaxInFlight,
+	}, stripe.WithMeter(metrics.Stripe()), stripe.WithTracerProvider(tracing), stripe.WithLogger(log))
+}
+
+func newWebhooks(c config.Config) (*stripe.Webhooks, error) {
+	secrets := make([]string, 0, len(c.StripeWebhookSecrets))
+	for _, secret := range c.StripeWebhookSecrets {
+		secrets = append(secrets, secret.Reveal())
+	}
+
+	return stripe.NewWebhooks(secrets, time.Now)
+}
+
+// newRedis returns nil where there is no Redis.
+func newRedis(lc fx.Lifecycle, c config.Config, tracing trace.TracerProvider, log *zap.Logger) (*redis.Client, error) {
+	if c.RedisURL == "" {
+		return nil, nil
+	}
+
+	client, err := redis.NewClient(redis.Config{URL: c.RedisURL.Reveal(), Tracer: tracing, Logger: log})
+	if err != nil {
+		return nil, err
+	}
+
+	lc.Append(fx.StopHook(client.Close))
+
+	return client, nil
+}
+
+// newReplayCache keeps replays in this process and, where there is a Redis,
+// for all processes.
+func newReplayCache(
+	lc fx.Lifecycle, c config.Config, store *postgres.Store, client *redis.Client, metrics *telemetry.Metrics,
+) (ports.ReplayCache, error) {
+	var behind ports.ReplayCache
+
+	if client != nil {
+		secret, err := cacheSecret(c, store)
+		if err != nil {
+			return nil, err
+		}
+
+		shared, err := redis.NewReplayCache(client, redis.ReplayConfig{Secret: secret}, metrics.RedisCache())
+		if err != nil {
+			return nil, err
+		}
+
+		lc.Append(fx.StopHook(shared.Close))
+
+		behind = shared
+	}
+
+	return memory.NewReplayCache(memory.DefaultBounds(), behind, metrics.MemoryCache())
+}
+
+// cacheSecret seals the cache to this Stripe account and this database: an
+// answer that was cached for another database is never believed.
+func cacheSecret(c config.Config, store *postgres.Store) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
+	defer cancel()
+
+	installation, err := store.Installation(ctx)
+	if err != nil {
+		return nil, err
+	}
+
+	sum := sha256.Sum256([]byte("marketflow cache " + installation.String() + " " + c.StripeSecretKey.Reveal()))
+
+	return sum[:], nil
+}
+
+func newRateLimiter(c config.Config, client *redis.Client, metrics *telemetry.Metrics) (ports.RateLimiter, error) {
+	if c.RateLimit == 0 || client == nil {
+		return memory.AllowAll{}, nil
+	}
+
+	secret := sha256.Sum256([]byte("marketflow rate limit " + c.StripeSecretKey.Reveal()))
+
+	return redis.NewRateLimiter(client, redis.LimiterConfig{Rate: c.RateLimit, Secret: secret[:]}, metrics.RateLimit())
+}
+
+// draining is true from the moment that the service is asked to stop.
+type draining struct{ atomic.Bool }
+
+type handlerParams struct {
+	fx.In
+
+	CreatePayment *app.CreatePayment
+	GetPayment    *app.GetPayment
+	HandleEvent   *app.HandleEvent
+	Store         *postgres.Store
+	Redis         *redis.Client
+	Draining      *draining
+	Limiter       ports.RateLimiter
+	Metrics       *telemetry.Metrics
+	Log           *zap.Logger
+	Tracing       trace.TracerProvider
+	Propagator    propagation.TextMapPropagator
+}
+
+func newHandler(in handlerParams) http.Handler {
+	deps := edge.Deps{
+		CreatePayment: in.CreatePayment, GetPayment: in.GetPayment, HandleEvent: in.HandleEvent,
+		Database: in.Store, Draining: in.Draining.Load, Limiter: in.Limiter,
+		Metrics: in.Metrics.Handler(), Observer: in.Metrics,
+		Log: in.Log, Tracing: in.Tracing, Propagator: in.Propagator,
+	}
+	if in.Redis != nil {
+		deps.Redis = in.Redis
+	}
+
+	return edge.NewHandler(deps)
+}
+
+// newJobs gives the background work a pool of its own.
+func newJobs(
+	lc fx.Lifecycle, c config.Config, claims *app.RecoverClaims, parked *app.ApplyParked,
+	metrics *telemetry.Metrics, log *zap.Logger,
+) (*river.Jobs, error) {
+	pool, err := postgres.NewPool(context.Background(), postgres.PoolConfig{
+		URL: c.DatabaseURL.Reveal(), MaxConns: river.MaxConns,
+	})
+	if err != nil {
+		return nil, err
+	}
+
+	metrics.ObservePool("jobs", pool)
+
+	jobs, err := river.New(river.Config{RecoveryInterval: c.RecoveryInterval},
+		river.Deps{Pool: pool, RecoverClaims: claims, ApplyParked: parked, Log: log})
+	if err != nil {
+		pool.Close()
+
+		return nil, fmt.Errorf("setting up the background work: %w", err)
+	}
+
+	lc.Append(fx.StartStopHook(jobs.Start, func(ctx context.Context) error {
+		defer pool.Close()
+
+		return jobs.Stop(ctx)
+	}))
+
+	return jobs, nil
+}

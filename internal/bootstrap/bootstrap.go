@@ -1,0 +1,129 @@
+// Package bootstrap wires the service: one table from ports to adapters. It is
+// the only package that knows fx.
+package bootstrap
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.uber.org/dig"
+	"go.uber.org/fx"
+	"go.uber.org/zap"
+
+	"github.com/marketflow/marketflow/adapters/river"
+	"github.com/marketflow/marketflow/app"
+	"github.com/marketflow/marketflow/internal/config"
+	"github.com/marketflow/marketflow/ports"
+)
+
+// Service is the running service.
+type Service struct {
+	graph  *fx.App
+	server *server
+	log    *zap.Logger
+	grace  time.Duration
+}
+
+// Swap replaces a part of the graph, for tests.
+type Swap struct{ option fx.Option }
+
+// With swaps whatever the graph provides as T.
+func With[T any](part T) Swap { return Swap{option: fx.Decorate(func(T) T { return part })} }
+
+// Start builds the graph and starts the service. It returns once the service
+// listens.
+func Start(ctx context.Context, c config.Config, version Version, swaps ...Swap) (*Service, error) {
+	s := &Service{grace: c.ShutdownTimeout}
+
+	// The server is asked for last: hooks run in that order, and back at the end.
+	s.graph = build(c, version, swaps, fx.Invoke(observe, func(*river.Jobs) {}), fx.Populate(&s.log, &s.server))
+	if err := s.graph.Err(); err != nil {
+		return nil, plain(err)
+	}
+
+	if err := s.graph.Start(ctx); err != nil {
+		return nil, plain(err)
+	}
+
+	s.log.Info("listening", zap.String("addr", s.Addr()), zap.String("version", string(version)))
+
+	return s, nil
+}
+
+// Version is the binary's.
+type Version string
+
+func build(c config.Config, version Version, swaps []Swap, roots ...fx.Option) *fx.App {
+	options := []fx.Option{graph(), fx.Supply(c, version, new(draining)), fx.NopLogger, fx.StopTimeout(c.ShutdownTimeout)}
+	for _, swap := range swaps {
+		options = append(options, swap.option)
+	}
+
+	return fx.New(append(options, roots...)...)
+}
+
+// plain takes the graph's own words off an error: what is left says what is
+// wrong with the configuration or a dependency.
+func plain(err error) error { return dig.RootCause(err) } //nolint:wrapcheck // it unwraps
+
+// Addr is where the service listens.
+func (s *Service) Addr() string { return s.server.listener.Addr().String() }
+
+// Wait runs until ctx is done or the server fails, then stops the service.
+func (s *Service) Wait(ctx context.Context) error {
+	var failed error
+
+	select {
+	case <-ctx.Done():
+	case failed = <-s.server.failed:
+	}
+
+	return errors.Join(failed, s.Stop(context.WithoutCancel(ctx)))
+}
+
+// Stop lets requests in flight end and stops the service.
+func (s *Service) Stop(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, s.grace)
+	defer cancel()
+
+	s.log.Info("stopping")
+
+	if err := s.graph.Stop(ctx); err != nil {
+		return fmt.Errorf("stopping: %w", err)
+	}
+
+	return nil
+}
+
+// Tools is what the commands that are no server need.
+type Tools struct {
+	fx.In
+
+	Inbox       ports.Inbox
+	ReplayEvent *app.ReplayEvent
+}
+
+// WithTools runs fn with the use cases and without the servers.
+func WithTools(ctx context.Context, c config.Config, version Version, fn func(context.Context, Tools) error) (err error) {
+	var tools Tools
+
+	graph := build(c, version, nil, fx.Invoke(func(t Tools) { tools = t }))
+	if err := graph.Err(); err != nil {
+		return plain(err)
+	}
+
+	if err := graph.Start(ctx); err != nil {
+		return plain(err)
+	}
+
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.ShutdownTimeout)
+		defer cancel()
+
+		err = errors.Join(err, graph.Stop(ctx))
+	}()
+
+	return fn(ctx, tools)
+}

@@ -1,0 +1,36 @@
+package bootstrap
+
+import (
+	"context"
+	"os"
+
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
+	"go.uber.org/fx"
+	"go.uber.org/zap"
+
+	"github.com/marketflow/marketflow/internal/config"
+	"github.com/marketflow/marketflow/internal/telemetry"
+)
+
+func newLogger(c config.Config) *zap.Logger { return telemetry.NewLogger(c.LogLevel, os.Stdout) }
+
+// newTracing sends spans to where the OTEL_* variables say, and the last of
+// them when the service stops.
+func newTracing(
+	lc fx.Lifecycle, version Version, metrics *telemetry.Metrics, log *zap.Logger,
+) (trace.TracerProvider, propagation.TextMapPropagator, error) {
+	tracing, err := telemetry.NewTracing(context.Background(), string(version), metrics.Exports(), log)
+	if err != nil {
+		return nil, nil, err
+	}
+
+	lc.Append(fx.StopHook(func(ctx context.Context) {
+		// A collector that is away must not make a clean stop look like a failure.
+		if err := tracing.Shutdown(ctx); err != nil {
+			log.Warn("the last spans are lost", zap.Error(err))
+		}
+	}))
+
+	return tracing.Provider, tracing.Propagator, nil
+}
