@@ -162,6 +162,7 @@ func (s *Store) Refuse(ctx context.Context, id uuid.UUID, response ports.FrozenR
 	err := s.run(ctx, "refusing a payment", func(ctx context.Context, conn *pgxpool.Conn) error {
 		return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
 			var err error
+
 			claim, err = refuse(ctx, sqlc.New(tx), id, response)
 
 			return err

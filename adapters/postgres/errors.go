@@ -50,6 +50,8 @@ func repeatable(err error) bool {
 	)
 
 	switch {
+	case err == nil:
+		return false
 	case errors.As(err, &acquired):
 		return false // waited long enough already
 	case errors.As(err, &pg):

@@ -92,7 +92,14 @@ func (s *Store) onConnection(ctx context.Context, fn func(context.Context, *pgxp
 	}
 	defer conn.Release()
 
-	return fn(ctx, conn)
+	err = fn(ctx, conn)
+	if repeatable(err) && conn.Conn().IsClosed() {
+		// What ended this connection has likely ended the idle ones too, and there
+		// are more of them than tries.
+		s.pool.Reset()
+	}
+
+	return err
 }
 
 // query runs one sqlc query through run.
