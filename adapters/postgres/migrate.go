@@ -23,10 +23,11 @@ var ErrBehind = errors.New("the database is behind; run `marketflow migrate up`"
 // Migrator moves a database's schema: ours by goose, then River's by its own
 // migrator. Processes that migrate at once wait for each other.
 type Migrator struct {
-	db    *sql.DB
-	pool  *pgxpool.Pool
-	goose *goose.Provider
-	river *rivermigrate.Migrator[pgx.Tx]
+	db     *sql.DB
+	pool   *pgxpool.Pool
+	locker lock.SessionLocker
+	goose  *goose.Provider
+	river  *rivermigrate.Migrator[pgx.Tx]
 }
 
 // NewMigrator connects to the database at url.
@@ -38,12 +39,13 @@ func NewMigrator(ctx context.Context, url string) (*Migrator, error) {
 
 	db := stdlib.OpenDBFromPool(pool)
 
-	locker, err := lock.NewPostgresSessionLocker()
+	// Asked for every second, for up to ten minutes.
+	locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, 600))
 	if err != nil {
 		return nil, fmt.Errorf("making the migrations' lock: %w", err)
 	}
 
-	provider, err := goose.NewProvider(goose.DialectPostgres, db, migrations.FS, goose.WithSessionLocker(locker))
+	provider, err := goose.NewProvider(goose.DialectPostgres, db, migrations.FS)
 	if err != nil {
 		return nil, fmt.Errorf("reading the migrations: %w", err)
 	}
@@ -53,7 +55,7 @@ func NewMigrator(ctx context.Context, url string) (*Migrator, error) {
 		return nil, fmt.Errorf("reading River's migrations: %w", err)
 	}
 
-	return &Migrator{db: db, pool: pool, goose: provider, river: river}, nil
+	return &Migrator{db: db, pool: pool, locker: locker, goose: provider, river: river}, nil
 }
 
 // Close gives the connections back.
@@ -69,41 +71,11 @@ func (m *Migrator) Close() error {
 }
 
 // Up applies every migration that is missing.
-func (m *Migrator) Up(ctx context.Context) error {
-	if _, err := m.goose.Up(ctx); err != nil {
-		return fmt.Errorf("migrating up: %w", err)
-	}
-
-	if _, err := m.river.Migrate(ctx, rivermigrate.DirectionUp, nil); err != nil {
-		return fmt.Errorf("migrating River's tables up: %w", err)
-	}
-
-	return nil
-}
+func (m *Migrator) Up(ctx context.Context) error { return m.alone(ctx, m.up) }
 
 // Down takes the newest of our migrations back. River's tables go when none
 // of ours is left.
-func (m *Migrator) Down(ctx context.Context) error {
-	if _, err := m.goose.Down(ctx); err != nil {
-		return fmt.Errorf("migrating down: %w", err)
-	}
-
-	version, err := m.goose.GetDBVersion(ctx)
-	if err != nil {
-		return fmt.Errorf("reading the database's version: %w", err)
-	}
-
-	if version > 0 {
-		return nil
-	}
-
-	_, err = m.river.Migrate(ctx, rivermigrate.DirectionDown, &rivermigrate.MigrateOpts{TargetVersion: -1})
-	if err != nil {
-		return fmt.Errorf("migrating River's tables down: %w", err)
-	}
-
-	return nil
-}
+func (m *Migrator) Down(ctx context.Context) error { return m.alone(ctx, m.down) }
 
 // Migration is one step of the schema.
 type Migration struct {
@@ -142,6 +114,57 @@ func (m *Migrator) Check(ctx context.Context) error {
 		if !one.Applied {
 			return fmt.Errorf("%s is not applied: %w", one.Name, ErrBehind)
 		}
+	}
+
+	return nil
+}
+
+// alone keeps other processes from migrating meanwhile. The lock is around both
+// migrators, as River's has none: two of them at once make one table twice.
+func (m *Migrator) alone(ctx context.Context, migrate func(context.Context) error) (err error) {
+	conn, err := m.db.Conn(ctx)
+	if err != nil {
+		return fmt.Errorf("connecting to migrate: %w", err)
+	}
+	defer func() { err = errors.Join(err, conn.Close()) }()
+
+	if err := m.locker.SessionLock(ctx, conn); err != nil {
+		return fmt.Errorf("waiting for others who migrate: %w", err)
+	}
+	defer func() { err = errors.Join(err, m.locker.SessionUnlock(context.WithoutCancel(ctx), conn)) }()
+
+	return migrate(ctx)
+}
+
+func (m *Migrator) up(ctx context.Context) error {
+	if _, err := m.goose.Up(ctx); err != nil {
+		return fmt.Errorf("migrating up: %w", err)
+	}
+
+	if _, err := m.river.Migrate(ctx, rivermigrate.DirectionUp, nil); err != nil {
+		return fmt.Errorf("migrating River's tables up: %w", err)
+	}
+
+	return nil
+}
+
+func (m *Migrator) down(ctx context.Context) error {
+	if _, err := m.goose.Down(ctx); err != nil {
+		return fmt.Errorf("migrating down: %w", err)
+	}
+
+	version, err := m.goose.GetDBVersion(ctx)
+	if err != nil {
+		return fmt.Errorf("reading the database's version: %w", err)
+	}
+
+	if version > 0 {
+		return nil
+	}
+
+	_, err = m.river.Migrate(ctx, rivermigrate.DirectionDown, &rivermigrate.MigrateOpts{TargetVersion: -1})
+	if err != nil {
+		return fmt.Errorf("migrating River's tables down: %w", err)
 	}
 
 	return nil
