@@ -1,3 +1,5 @@
+// Package portstest holds one contract suite for each port. Every adapter and
+// every fake runs it.
 package portstest
 
 import (
@@ -52,6 +54,8 @@ func ReplayCache(t *testing.T, newBed func(t *testing.T) ReplayCacheBed) {
 }
 
 func replayCacheKnowsNothing(t *testing.T, bed ReplayCacheBed) {
+	t.Helper()
+
 	replay, ok := bed.Cache.Get(t.Context(), "order_1")
 
 	require.False(t, ok)
@@ -59,6 +63,8 @@ func replayCacheKnowsNothing(t *testing.T, bed ReplayCacheBed) {
 }
 
 func replayCacheReturnsWhatWasPut(t *testing.T, bed ReplayCacheBed) {
+	t.Helper()
+
 	want := aReplay("order_1")
 	bed.Cache.Put(t.Context(), "order_1", want)
 
@@ -69,6 +75,8 @@ func replayCacheReturnsWhatWasPut(t *testing.T, bed ReplayCacheBed) {
 }
 
 func replayCacheKeepsEveryByte(t *testing.T, bed ReplayCacheBed) {
+	t.Helper()
+
 	for name, body := range map[string][]byte{
 		"nothing": {},
 		"zeros":   make([]byte, 100),
@@ -84,6 +92,8 @@ func replayCacheKeepsEveryByte(t *testing.T, bed ReplayCacheBed) {
 }
 
 func replayCacheKeepsKeysApart(t *testing.T, bed ReplayCacheBed) {
+	t.Helper()
+
 	keys := []payment.Key{
 		"a", "A", "a ", "a:b", "a:", "ab", "*", "{a}", `"a"`, "ж", "order_1", "order_11",
 		payment.Key(strings.Repeat("k", payment.MaxKeyLength)),
@@ -101,6 +111,8 @@ func replayCacheKeepsKeysApart(t *testing.T, bed ReplayCacheBed) {
 }
 
 func replayCacheOwnsItsBodies(t *testing.T, bed ReplayCacheBed) {
+	t.Helper()
+
 	mine := aReplay("order_1")
 	bed.Cache.Put(t.Context(), "order_1", mine)
 	clear(mine.Response.Body)
@@ -112,6 +124,8 @@ func replayCacheOwnsItsBodies(t *testing.T, bed ReplayCacheBed) {
 }
 
 func replayCacheOutlivesTheRequest(t *testing.T, bed ReplayCacheBed) {
+	t.Helper()
+
 	ctx, cancel := context.WithCancel(t.Context())
 	bed.Cache.Put(ctx, "order_1", aReplay("order_1"))
 	cancel()
@@ -120,6 +134,8 @@ func replayCacheOutlivesTheRequest(t *testing.T, bed ReplayCacheBed) {
 }
 
 func replayCacheEndsWithItsCaller(t *testing.T, bed ReplayCacheBed) {
+	t.Helper()
+
 	bed.Cache.Put(t.Context(), "order_1", aReplay("order_1"))
 	requireReplay(t, bed.Cache, "order_1", aReplay("order_1"))
 
@@ -139,6 +155,8 @@ func replayCacheEndsWithItsCaller(t *testing.T, bed ReplayCacheBed) {
 }
 
 func replayCacheIsShared(t *testing.T, bed ReplayCacheBed) {
+	t.Helper()
+
 	if bed.Twin == nil {
 		t.Skip("this cache is one process's own")
 	}
@@ -148,6 +166,8 @@ func replayCacheIsShared(t *testing.T, bed ReplayCacheBed) {
 }
 
 func replayCacheServesManyAtOnce(t *testing.T, bed ReplayCacheBed) {
+	t.Helper()
+
 	const goroutines, rounds, keys = 8, 40, 10
 
 	var all sync.WaitGroup
@@ -169,6 +189,8 @@ func replayCacheServesManyAtOnce(t *testing.T, bed ReplayCacheBed) {
 
 // Whatever is asked in whatever order: an answer is the one that was put.
 func replayCacheProperty(t *testing.T, bed ReplayCacheBed) {
+	t.Helper()
+
 	ctx, round := t.Context(), 0
 	name := rapid.StringMatching(`[a-cж]{1,3}`)
 
@@ -231,17 +253,17 @@ func parallel(b *testing.B, operation func(context.Context)) {
 }
 
 // requireReplay waits until cache knows key and returns what it knows.
-func requireReplay(t testing.TB, cache ports.ReplayCache, key payment.Key, want ports.Replay) ports.Replay {
-	t.Helper()
+func requireReplay(tb testing.TB, cache ports.ReplayCache, key payment.Key, want ports.Replay) ports.Replay {
+	tb.Helper()
 
 	var got ports.Replay
 
-	require.Eventually(t, func() (ok bool) {
-		got, ok = cache.Get(t.Context(), key)
+	require.Eventually(tb, func() (ok bool) {
+		got, ok = cache.Get(tb.Context(), key)
 
 		return ok
 	}, 10*time.Second, time.Millisecond, "%q was never found", key)
-	requireEqualReplay(t, want, got)
+	requireEqualReplay(tb, want, got)
 
 	return got
 }

@@ -35,6 +35,8 @@ func RateLimiter(t *testing.T, newLimiter func(t *testing.T, rate int) ports.Rat
 }
 
 func rateLimiterAllowsTheBurst(t *testing.T, newLimiter func(*testing.T, int) ports.RateLimiter) {
+	t.Helper()
+
 	const rate = 20
 
 	limiter := newLimiter(t, rate)
@@ -46,6 +48,8 @@ func rateLimiterAllowsTheBurst(t *testing.T, newLimiter func(*testing.T, int) po
 }
 
 func rateLimiterLimitsWhoGoesOn(t *testing.T, newLimiter func(*testing.T, int) ports.RateLimiter) {
+	t.Helper()
+
 	limiter := newLimiter(t, 2)
 
 	retryAfter := exhaust(t, limiter, "client")
@@ -54,6 +58,8 @@ func rateLimiterLimitsWhoGoesOn(t *testing.T, newLimiter func(*testing.T, int) p
 }
 
 func rateLimiterKeepsClientsApart(t *testing.T, newLimiter func(*testing.T, int) ports.RateLimiter) {
+	t.Helper()
+
 	limiter := newLimiter(t, 2)
 	exhaust(t, limiter, "client")
 
@@ -64,6 +70,8 @@ func rateLimiterKeepsClientsApart(t *testing.T, newLimiter func(*testing.T, int)
 }
 
 func rateLimiterAllowsAgain(t *testing.T, newLimiter func(*testing.T, int) ports.RateLimiter) {
+	t.Helper()
+
 	limiter := newLimiter(t, 2)
 	exhaust(t, limiter, "client")
 
@@ -75,6 +83,8 @@ func rateLimiterAllowsAgain(t *testing.T, newLimiter func(*testing.T, int) ports
 }
 
 func rateLimiterCountsHangUps(t *testing.T, newLimiter func(*testing.T, int) ports.RateLimiter) {
+	t.Helper()
+
 	limiter := newLimiter(t, 1)
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -88,6 +98,8 @@ func rateLimiterCountsHangUps(t *testing.T, newLimiter func(*testing.T, int) por
 
 // Of many requests at once, as many are allowed as of one after the other.
 func rateLimiterCountsConcurrently(t *testing.T, newLimiter func(*testing.T, int) ports.RateLimiter) {
+	t.Helper()
+
 	const rate, goroutines, requests = 5, 8, 10
 
 	limiter := newLimiter(t, rate)
@@ -115,6 +127,8 @@ func rateLimiterCountsConcurrently(t *testing.T, newLimiter func(*testing.T, int
 }
 
 func rateLimiterTakesAnyName(t *testing.T, newLimiter func(*testing.T, int) ports.RateLimiter) {
+	t.Helper()
+
 	limiter := newLimiter(t, 1)
 
 	for _, client := range []string{"", "127.0.0.1", "2001:db8::1", "\x00\r\n", "{a}", string(make([]byte, 10_000))} {

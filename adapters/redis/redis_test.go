@@ -1,0 +1,161 @@
+package redis_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/marketflow/marketflow/adapters/memory"
+	"github.com/marketflow/marketflow/adapters/redis"
+	"github.com/marketflow/marketflow/internal/devserver"
+	"github.com/marketflow/marketflow/ports"
+	"github.com/marketflow/marketflow/ports/portstest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// patient outlasts a busy machine: what these tests show is what is answered,
+// not how fast.
+const patient = 10 * time.Second
+
+const secret = "a secret of tests alone"
+
+func TestReplayCache_Contract(t *testing.T) {
+	t.Parallel()
+	onEveryRedis(t, func(t *testing.T, url string) {
+		t.Helper()
+		portstest.ReplayCache(t, func(t *testing.T) portstest.ReplayCacheBed {
+			t.Helper()
+
+			config := redis.ReplayConfig{Secret: []byte(secret + t.Name())}
+			client := newClient(t, redis.Config{URL: url, Timeout: patient, Rest: time.Hour})
+			twin := newClient(t, redis.Config{URL: url, Timeout: patient, Rest: time.Hour})
+
+			return portstest.ReplayCacheBed{
+				Cache: newCache(t, client, config, &meter{}),
+				Twin:  newCache(t, twin, config, &meter{}),
+			}
+		})
+	})
+}
+
+func TestReplayCache_ContractBehindMemory(t *testing.T) {
+	t.Parallel()
+	onEveryRedis(t, func(t *testing.T, url string) {
+		t.Helper()
+		portstest.ReplayCache(t, func(t *testing.T) portstest.ReplayCacheBed {
+			t.Helper()
+
+			config := redis.ReplayConfig{Secret: []byte(secret + t.Name())}
+			client := newClient(t, redis.Config{URL: url, Timeout: patient, Rest: time.Hour})
+			front := func() ports.ReplayCache {
+				cache, err := memory.NewReplayCache(memory.Bounds{Entries: 2, Bytes: 1 << 20},
+					newCache(t, client, config, &meter{}), &meter{})
+				require.NoError(t, err)
+
+				return cache
+			}
+
+			return portstest.ReplayCacheBed{Cache: front(), Twin: front()}
+		})
+	})
+}
+
+func TestRateLimiter_Contract(t *testing.T) {
+	t.Parallel()
+	onEveryRedis(t, func(t *testing.T, url string) {
+		t.Helper()
+		portstest.RateLimiter(t, func(t *testing.T, rate int) ports.RateLimiter {
+			t.Helper()
+
+			client := newClient(t, redis.Config{URL: url, Timeout: patient, Rest: time.Hour})
+			limiter, err := redis.NewRateLimiter(client,
+				redis.LimiterConfig{Rate: rate, Secret: []byte(secret + t.Name())}, &meter{})
+			require.NoError(t, err)
+
+			return limiter
+		})
+	})
+}
+
+func BenchmarkReplayCache(b *testing.B) {
+	server := miniredis.RunT(b)
+
+	portstest.ReplayCacheBenchmarks(b, func(b *testing.B) ports.ReplayCache {
+		b.Helper()
+
+		client := newClient(b, redis.Config{URL: "redis://" + server.Addr(), Timeout: patient, Rest: time.Hour})
+
+		return newCache(b, client, redis.ReplayConfig{Secret: []byte(secret + b.Name())}, &meter{})
+	})
+}
+
+// onEveryRedis runs test on miniredis and, where there is one, a real Redis.
+func onEveryRedis(t *testing.T, test func(t *testing.T, url string)) {
+	t.Helper()
+
+	t.Run("miniredis", func(t *testing.T) {
+		t.Parallel()
+		test(t, "redis://"+miniredis.RunT(t).Addr())
+	})
+	t.Run("redis-server", func(t *testing.T) {
+		t.Parallel()
+
+		server, err := devserver.StartRedisServer(t.Context(), devserver.RedisServerOptions{})
+		if errors.Is(err, devserver.ErrNoRedisServer) {
+			t.Skip(err)
+		}
+
+		require.NoError(t, err)
+		t.Cleanup(func() { require.NoError(t, server.Stop(context.WithoutCancel(t.Context()))) })
+		test(t, server.URL())
+	})
+}
+
+func newClient(tb testing.TB, config redis.Config) *redis.Client {
+	tb.Helper()
+
+	client, err := redis.NewClient(config)
+	require.NoError(tb, err)
+	tb.Cleanup(func() { require.NoError(tb, client.Close()) })
+
+	return client
+}
+
+func newCache(tb testing.TB, client *redis.Client, config redis.ReplayConfig, m *meter) *redis.ReplayCache {
+	tb.Helper()
+
+	cache, err := redis.NewReplayCache(client, config, m)
+	require.NoError(tb, err)
+	tb.Cleanup(func() { require.NoError(tb, cache.Close(context.WithoutCancel(tb.Context()))) })
+
+	return cache
+}
+
+// meter counts for both the cache and the limiter.
+type meter struct {
+	hits, misses, errors, tampered, dropped, allowed, limited atomic.Int64
+}
+
+func (m *meter) Hit()      { m.hits.Add(1) }
+func (m *meter) Miss()     { m.misses.Add(1) }
+func (m *meter) Error()    { m.errors.Add(1) }
+func (m *meter) Tampered() { m.tampered.Add(1) }
+func (m *meter) Dropped()  { m.dropped.Add(1) }
+func (m *meter) Allowed()  { m.allowed.Add(1) }
+func (m *meter) Limited()  { m.limited.Add(1) }
+
+func aReplay(name string) ports.Replay {
+	return ports.Replay{
+		PaymentID: uuid.NewSHA1(uuid.NameSpaceOID, []byte(name)),
+		Response:  ports.FrozenResponse{Status: 201, Body: fmt.Appendf(nil, `{"client_secret":"pi_%s_secret"}`, name)},
+	}
+}
