@@ -1,0 +1,119 @@
+package telemetry
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/marketflow/marketflow/ports"
+)
+
+const (
+	// backlogTimeout is how long a scrape waits for the database.
+	backlogTimeout = time.Second
+	// backlogFor is how long an answer counts: scraping in a loop must not
+	// become load on the database.
+	backlogFor = time.Second
+)
+
+// ObserveBacklog tells what is not settled yet, whenever Prometheus asks.
+// Where the database does not answer within a second, the success gauge is 0
+// and the rest is absent rather than out of date.
+func (m *Metrics) ObserveBacklog(backlog ports.Backlog) {
+	m.registry.MustRegister(newBacklogCollector(backlog))
+}
+
+type backlogCollector struct {
+	backlog ports.Backlog
+
+	claims, oldestClaim, parked, oldestParked, success *prometheus.Desc
+
+	// mu is held while the database is asked: whoever asks meanwhile gets the
+	// same answer.
+	mu    sync.Mutex
+	stats ports.BacklogStats
+	err   error
+	at    time.Time
+}
+
+func newBacklogCollector(backlog ports.Backlog) *backlogCollector {
+	desc := func(name, help string, labels ...string) *prometheus.Desc {
+		return prometheus.NewDesc(prometheus.BuildFQName(namespace, "", name), help, labels, nil)
+	}
+
+	return &backlogCollector{
+		backlog: backlog,
+		claims: desc("claims",
+			"Claims without a frozen answer: pending, or needs_attention where a person has to look.", "state"),
+		oldestClaim: desc("oldest_unfinished_claim_age_seconds",
+			"Age of the oldest claim without a frozen answer, in seconds; 0 where there is none."),
+		parked: desc("parked_events", "Events that wait for their payment or for a person."),
+		oldestParked: desc("oldest_parked_event_age_seconds",
+			"Time since the oldest parked event arrived, in seconds; 0 where there is none."),
+		success: desc("backlog_collection_success",
+			"1 where the database told about claims and parked events, 0 where it did not and they are absent."),
+	}
+}
+
+// Describe implements prometheus.Collector.
+func (c *backlogCollector) Describe(out chan<- *prometheus.Desc) {
+	for _, desc := range []*prometheus.Desc{c.claims, c.oldestClaim, c.parked, c.oldestParked, c.success} {
+		out <- desc
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (c *backlogCollector) Collect(out chan<- prometheus.Metric) {
+	gauge := func(desc *prometheus.Desc, value float64, labels ...string) {
+		out <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value, labels...)
+	}
+
+	stats, err := c.ask()
+	if err != nil {
+		gauge(c.success, 0)
+
+		return
+	}
+
+	gauge(c.success, 1)
+
+	for _, state := range []ports.ClaimState{ports.ClaimPending, ports.ClaimNeedsAttention} {
+		gauge(c.claims, float64(stats.Claims[state]), string(state))
+	}
+
+	gauge(c.oldestClaim, stats.OldestUnfinished.Seconds())
+	gauge(c.parked, float64(stats.Parked))
+	gauge(c.oldestParked, stats.OldestParked.Seconds())
+}
+
+func (c *backlogCollector) ask() (ports.BacklogStats, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+
+	if !c.at.IsZero() && time.Since(c.at) < backlogFor {
+		return c.stats, c.err
+	}
+
+	ctx, cancel := context.WithTimeout(untraced(context.Background()), backlogTimeout)
+	defer cancel()
+
+	c.stats, c.err = c.backlog.Backlog(ctx)
+	c.at = time.Now()
+
+	return c.stats, c.err
+}
+
+// untraced begins a trace that is not sampled, so that a scrape every few
+// seconds does not fill the trace store with its query.
+func untraced(ctx context.Context) context.Context {
+	id := uuid.New()
+
+	return trace.ContextWithSpanContext(ctx, trace.NewSpanContext(trace.SpanContextConfig{
+		TraceID: trace.TraceID(id),
+		SpanID:  trace.SpanID(id[8:]),
+	}))
+}

@@ -1,0 +1,125 @@
+package telemetry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"sync/atomic"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracegrpc"
+	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.uber.org/zap"
+)
+
+// grpcPort is OTLP/gRPC's; OTLP/HTTP's is 4318
+// (https://opentelemetry.io/docs/specs/otlp/).
+const grpcPort = "4317"
+
+// newExporter leaves headers, certificates, compression and time-outs to the
+// exporters, which read them from the environment. It does not connect yet.
+func newExporter(ctx context.Context) (sdktrace.SpanExporter, error) {
+	target, err := url.Parse(endpoint())
+	if err != nil || target.Host == "" || (target.Scheme != "http" && target.Scheme != "https") {
+		// Not shown: it may hold a password.
+		return nil, errors.New("OTEL_EXPORTER_OTLP_ENDPOINT: not an http:// or https:// URL such as http://localhost:4318")
+	}
+
+	var exporter sdktrace.SpanExporter
+
+	switch name := protocol(target); name {
+	case "grpc":
+		exporter, err = otlptracegrpc.New(ctx)
+	case "http/protobuf", "http/json":
+		exporter, err = otlptracehttp.New(ctx)
+	default:
+		return nil, fmt.Errorf("OTEL_EXPORTER_OTLP_PROTOCOL: %q is not one of grpc, http/protobuf, http/json", name)
+	}
+
+	if err != nil {
+		return nil, fmt.Errorf("setting up the export of traces: %w", err)
+	}
+
+	return exporter, nil
+}
+
+func protocol(target *url.URL) string {
+	if chosen := variable("PROTOCOL"); chosen != "" {
+		return chosen
+	}
+
+	if target.Port() == grpcPort {
+		return "grpc"
+	}
+
+	return "http/protobuf"
+}
+
+// ExportMeter measures the export of traces.
+type ExportMeter struct{ failures, exported, lost prometheus.Counter }
+
+// Exports is what NewTracing measures with.
+func (m *Metrics) Exports() *ExportMeter { return m.exports }
+
+func newExportMeter(factory promauto.Factory) *ExportMeter {
+	spans := factory.NewCounterVec(prometheus.CounterOpts{
+		Namespace: namespace, Name: "trace_spans_total",
+		Help: "Spans by what became of them: exported, or lost because the collector did not take them.",
+	}, []string{labelOutcome})
+
+	return &ExportMeter{
+		failures: factory.NewCounter(prometheus.CounterOpts{
+			Namespace: namespace, Name: "trace_export_failures_total",
+			Help: "Batches of spans that the collector did not take.",
+		}),
+		exported: spans.WithLabelValues("exported"),
+		lost:     spans.WithLabelValues("lost"),
+	}
+}
+
+// countingExporter handles the failures of next: it counts each and logs the
+// first until one succeeds again. The batch processor never hears of them.
+type countingExporter struct {
+	next    sdktrace.SpanExporter
+	meter   *ExportMeter
+	logger  *zap.Logger
+	failing atomic.Bool
+}
+
+// ExportSpans implements sdktrace.SpanExporter.
+func (e *countingExporter) ExportSpans(ctx context.Context, spans []sdktrace.ReadOnlySpan) error {
+	if err := e.next.ExportSpans(ctx, spans); err != nil {
+		e.failed(err, len(spans))
+
+		return nil
+	}
+
+	e.meter.exported.Add(float64(len(spans)))
+
+	if e.failing.CompareAndSwap(true, false) {
+		e.logger.Info("traces are exported again")
+	}
+
+	return nil
+}
+
+// Shutdown implements sdktrace.SpanExporter.
+func (e *countingExporter) Shutdown(ctx context.Context) error {
+	if err := e.next.Shutdown(ctx); err != nil {
+		return fmt.Errorf("closing the exporter: %w", err)
+	}
+
+	return nil
+}
+
+func (e *countingExporter) failed(err error, spans int) {
+	e.meter.failures.Inc()
+	e.meter.lost.Add(float64(spans))
+
+	if e.failing.CompareAndSwap(false, true) {
+		e.logger.Warn("traces cannot be exported and are lost; only the first failure is logged", zap.Error(err))
+	}
+}

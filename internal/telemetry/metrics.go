@@ -1,0 +1,105 @@
+package telemetry
+
+import (
+	"net/http"
+	"runtime"
+	"runtime/debug"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// Parts of names that several metrics share.
+const (
+	namespace       = "marketflow"
+	subsystemStripe = "stripe"
+	subsystemRedis  = "redis"
+	labelOutcome    = "outcome"
+)
+
+const (
+	// maxScrapes at once: Prometheus and a person or two.
+	maxScrapes    = 4
+	scrapeTimeout = 10 * time.Second
+)
+
+// Metrics is everything that the service measures, in a registry of its own.
+// It implements ports.Recorder and what adapters/http observes requests with;
+// Stripe, RedisCache and their like are what the other adapters measure with.
+// Its methods never block and never fail.
+type Metrics struct {
+	requestMetrics
+	paymentMetrics
+
+	registry *prometheus.Registry
+	stripe   *StripeMeter
+	caches   *prometheus.CounterVec
+	limiter  *LimiterMeter
+	exports  *ExportMeter
+}
+
+// NewMetrics returns metrics that have counted nothing. What has to be asked
+// when Prometheus asks is added by the Observe… methods.
+func NewMetrics() *Metrics {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+	)
+
+	factory := promauto.With(registry)
+
+	return &Metrics{
+		registry:       registry,
+		requestMetrics: newRequestMetrics(factory),
+		paymentMetrics: newPaymentMetrics(factory),
+		stripe:         newStripeMeter(factory),
+		caches:         newCacheCounters(factory),
+		limiter:        newLimiterMeter(factory),
+		exports:        newExportMeter(factory),
+	}
+}
+
+// Handler serves the metrics: Prometheus's text format or OpenMetrics, which
+// has exemplars. A few scrapes at once are answered, more get 503.
+func (m *Metrics) Handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{
+		Registry:            m.registry,
+		EnableOpenMetrics:   true,
+		MaxRequestsInFlight: maxScrapes,
+		Timeout:             scrapeTimeout,
+		// One metric that cannot be collected must not hide the others.
+		ErrorHandling: promhttp.ContinueOnError,
+	})
+}
+
+// Registry is for metrics of parts that are not known here.
+func (m *Metrics) Registry() *prometheus.Registry { return m.registry }
+
+// ObserveBuild tells what is running: version, the commit that it was built
+// from as far as Go knows it, and Go's version.
+func (m *Metrics) ObserveBuild(version string) {
+	info := promauto.With(m.registry).NewGaugeVec(prometheus.GaugeOpts{
+		Namespace: namespace, Name: "build_info",
+		Help: "What is running; the value is always 1.",
+	}, []string{"version", "revision", "go_version"})
+	info.WithLabelValues(version, revision(), runtime.Version()).Set(1)
+}
+
+func revision() string {
+	build, ok := debug.ReadBuildInfo()
+	if !ok {
+		return ""
+	}
+
+	for _, setting := range build.Settings {
+		if setting.Key == "vcs.revision" {
+			return setting.Value
+		}
+	}
+
+	return ""
+}

@@ -1,0 +1,238 @@
+package telemetry
+
+import (
+	"math"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"github.com/marketflow/marketflow/domain/fault"
+	"github.com/marketflow/marketflow/domain/money"
+	"github.com/marketflow/marketflow/domain/payment"
+	"github.com/marketflow/marketflow/ports"
+)
+
+// other is the label of everything that is not known by name.
+const other = "other"
+
+// Bounds of the series: every status in every currency, every outcome of every
+// known type, and the few values of everything else.
+const (
+	maxPaymentSeries = 700
+	maxEventSeries   = 300
+	maxFewSeries     = 32
+)
+
+var _ ports.Recorder = (*Metrics)(nil)
+
+type paymentLabels struct {
+	status   payment.Status
+	currency string
+}
+
+type eventLabels struct {
+	eventType string
+	outcome   ports.EventOutcome
+}
+
+type finishLabels struct {
+	by    ports.Finisher
+	state ports.ClaimState
+}
+
+type driftLabels struct {
+	kind     ports.Drift
+	repaired bool
+}
+
+// paymentMetrics implements ports.Recorder.
+type paymentMetrics struct {
+	payments   *series[paymentLabels, prometheus.Counter]
+	amounts    *series[string, prometheus.Counter]
+	replays    *series[ports.ReplaySource, prometheus.Counter]
+	rejections *series[fault.Kind, prometheus.Counter]
+	finished   *series[finishLabels, prometheus.Counter]
+	events     *series[eventLabels, prometheus.Counter]
+	lag        prometheus.Histogram
+	drift      *series[driftLabels, prometheus.Counter]
+}
+
+func newPaymentMetrics(factory promauto.Factory) paymentMetrics {
+	return paymentMetrics{
+		payments:   newPaymentCounters(factory),
+		amounts:    newAmountCounters(factory),
+		replays:    newReplayCounters(factory),
+		rejections: newRejectionCounters(factory),
+		finished:   newFinishCounters(factory),
+		events:     newEventCounters(factory),
+		lag:        newLagHistogram(factory),
+		drift:      newDriftCounters(factory),
+	}
+}
+
+// PaymentChanged implements ports.Recorder.
+func (m *paymentMetrics) PaymentChanged(to payment.Status, amount money.Amount) {
+	currency := amount.Currency()
+	m.payments.get(paymentLabels{to, currency.Code()}).Inc()
+
+	if to == payment.Succeeded {
+		m.amounts.get(currency.Code()).Add(float64(amount.Minor()) / math.Pow10(currency.Exponent()))
+	}
+}
+
+// Replayed implements ports.Recorder.
+func (m *paymentMetrics) Replayed(source ports.ReplaySource) { m.replays.get(source).Inc() }
+
+// Rejected implements ports.Recorder.
+func (m *paymentMetrics) Rejected(kind fault.Kind) { m.rejections.get(kind).Inc() }
+
+// ClaimFinished implements ports.Recorder.
+func (m *paymentMetrics) ClaimFinished(by ports.Finisher, state ports.ClaimState) {
+	m.finished.get(finishLabels{by, state}).Inc()
+}
+
+// EventHandled implements ports.Recorder. A duplicate says nothing about how
+// late events arrive.
+func (m *paymentMetrics) EventHandled(eventType string, outcome ports.EventOutcome, lag time.Duration) {
+	m.events.get(eventLabels{knownEventType(eventType), outcome}).Inc()
+
+	if lag != 0 && outcome != ports.EventDuplicate {
+		m.lag.Observe(max(0, lag.Seconds())) // clocks differ
+	}
+}
+
+// Drifted implements ports.Recorder.
+func (m *paymentMetrics) Drifted(kind ports.Drift, repaired bool) {
+	m.drift.get(driftLabels{kind, repaired}).Inc()
+}
+
+// knownEventType is eventType if it concerns payments, refunds or disputes
+// (https://docs.stripe.com/api/events/types). Stripe has over 200 types, and
+// whoever knows a signing secret can invent more.
+func knownEventType(eventType string) string {
+	switch eventType {
+	case "payment_intent.created", "payment_intent.processing", "payment_intent.requires_action",
+		"payment_intent.amount_capturable_updated", "payment_intent.partially_funded",
+		"payment_intent.succeeded", "payment_intent.payment_failed", "payment_intent.canceled",
+		"charge.succeeded", "charge.failed", "charge.pending", "charge.captured", "charge.expired", "charge.updated",
+		"charge.refunded", "charge.refund.updated", "refund.created", "refund.updated", "refund.failed",
+		"charge.dispute.created", "charge.dispute.updated", "charge.dispute.closed",
+		"charge.dispute.funds_withdrawn", "charge.dispute.funds_reinstated":
+		return eventType
+	default:
+		return other
+	}
+}
+
+func newPaymentCounters(factory promauto.Factory) *series[paymentLabels, prometheus.Counter] {
+	payments := factory.NewCounterVec(prometheus.CounterOpts{
+		Namespace: namespace, Name: "payments_total",
+		Help: "Payments that are new at a status or moved there, by status and currency.",
+	}, []string{"status", "currency"})
+
+	return newSeries(maxPaymentSeries, paymentLabels{status: other, currency: other},
+		func(l paymentLabels) prometheus.Counter {
+			return payments.WithLabelValues(string(l.status), l.currency)
+		})
+}
+
+func newAmountCounters(factory promauto.Factory) *series[string, prometheus.Counter] {
+	amounts := factory.NewCounterVec(prometheus.CounterOpts{
+		Namespace: namespace, Name: "payments_amount_total",
+		Help: "Money of payments that succeeded, in major units of the currency. " +
+			"For dashboards: a float, and it starts again with the process.",
+	}, []string{"currency"})
+
+	return newSeries(maxPaymentSeries, other,
+		func(currency string) prometheus.Counter { return amounts.WithLabelValues(currency) })
+}
+
+// The counters below have their series from the start: a rate over a series
+// that appears only with its first event misses that event.
+
+func newReplayCounters(factory promauto.Factory) *series[ports.ReplaySource, prometheus.Counter] {
+	replays := factory.NewCounterVec(prometheus.CounterOpts{
+		Namespace: namespace, Name: "idempotent_replays_total",
+		Help: "Repeated requests that got their frozen answer, by where it was found.",
+	}, []string{"source"})
+	counters := newSeries(maxFewSeries, other,
+		func(source ports.ReplaySource) prometheus.Counter { return replays.WithLabelValues(string(source)) })
+
+	counters.get(ports.ReplayFromCache)
+	counters.get(ports.ReplayFromDatabase)
+
+	return counters
+}
+
+func newRejectionCounters(factory promauto.Factory) *series[fault.Kind, prometheus.Counter] {
+	rejections := factory.NewCounterVec(prometheus.CounterOpts{
+		Namespace: namespace, Name: "idempotency_rejections_total",
+		Help: "Requests that an idempotency key kept from charging again, by kind of problem.",
+	}, []string{"kind"})
+	counters := newSeries(maxFewSeries, other,
+		func(kind fault.Kind) prometheus.Counter { return rejections.WithLabelValues(string(kind)) })
+
+	counters.get(fault.InFlight)
+	counters.get(fault.KeyReused)
+
+	return counters
+}
+
+func newFinishCounters(factory promauto.Factory) *series[finishLabels, prometheus.Counter] {
+	finished := factory.NewCounterVec(prometheus.CounterOpts{
+		Namespace: namespace, Name: "claims_finished_total",
+		Help: "Claims that got their frozen answer, by who finished them and how they ended.",
+	}, []string{"by", "state"})
+	counters := newSeries(maxFewSeries, finishLabels{by: other, state: other},
+		func(l finishLabels) prometheus.Counter {
+			return finished.WithLabelValues(string(l.by), string(l.state))
+		})
+
+	for _, by := range []ports.Finisher{ports.ByRequest, ports.ByRecovery, ports.ByWebhook, ports.ByReconciliation} {
+		counters.get(finishLabels{by, ports.ClaimCompleted})
+		counters.get(finishLabels{by, ports.ClaimRefused})
+	}
+
+	return counters
+}
+
+func newDriftCounters(factory promauto.Factory) *series[driftLabels, prometheus.Counter] {
+	drift := factory.NewCounterVec(prometheus.CounterOpts{
+		Namespace: namespace, Name: "drift_total",
+		Help: "Differences found between our books and the provider's, by kind and whether they were repaired.",
+	}, []string{"kind", "repaired"})
+	counters := newSeries(maxFewSeries, driftLabels{kind: other},
+		func(l driftLabels) prometheus.Counter {
+			return drift.WithLabelValues(string(l.kind), strconv.FormatBool(l.repaired))
+		})
+
+	for _, kind := range []ports.Drift{
+		ports.DriftMissedEvent, ports.DriftStatus, ports.DriftMissingRow, ports.DriftContradiction,
+	} {
+		counters.get(driftLabels{kind, true})
+		counters.get(driftLabels{kind, false})
+	}
+
+	return counters
+}
+
+func newEventCounters(factory promauto.Factory) *series[eventLabels, prometheus.Counter] {
+	events := factory.NewCounterVec(prometheus.CounterOpts{
+		Namespace: namespace, Name: "webhook_events_total",
+		Help: "Events that were answered with 200, by type (\"other\" where we do not know it) and outcome.",
+	}, []string{"type", labelOutcome})
+
+	return newSeries(maxEventSeries, eventLabels{eventType: other, outcome: other},
+		func(l eventLabels) prometheus.Counter { return events.WithLabelValues(l.eventType, string(l.outcome)) })
+}
+
+func newLagHistogram(factory promauto.Factory) prometheus.Histogram { //nolint:ireturn // client_golang exports no other
+	return factory.NewHistogram(prometheus.HistogramOpts{
+		Namespace: namespace, Name: "webhook_lag_seconds",
+		Help: "Time from an event's creation at Stripe, known to the second, to its first arrival here, in seconds.",
+		// From at once to the three days for which Stripe tries again.
+		Buckets: []float64{1, 2, 5, 10, 30, 60, 300, 900, 3600, 4 * 3600, 24 * 3600, 72 * 3600},
+	})
+}

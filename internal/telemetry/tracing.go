@@ -1,0 +1,177 @@
+package telemetry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/go-logr/logr/funcr"
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/sdk/resource"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
+	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
+	"go.uber.org/zap"
+)
+
+// ServiceName is what the service is called in traces; OTEL_SERVICE_NAME
+// overrides it.
+const ServiceName = "marketflow"
+
+// Tracing makes spans and sends them away.
+type Tracing struct {
+	// Provider is what every part makes its spans with.
+	Provider trace.TracerProvider
+	// Propagator carries a trace in and out of the process: W3C Trace Context.
+	// No baggage: what a client puts there would go on to Stripe.
+	Propagator propagation.TextMapPropagator
+
+	shutdown func(context.Context) error
+	logger   *zap.Logger
+}
+
+// NewTracing reads OpenTelemetry's standard variables
+// (https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/):
+// OTEL_EXPORTER_OTLP_ENDPOINT and the other OTEL_EXPORTER_OTLP_… and their
+// …_TRACES_… forms, OTEL_TRACES_SAMPLER and _ARG, OTEL_SERVICE_NAME,
+// OTEL_RESOURCE_ATTRIBUTES, OTEL_BSP_…, OTEL_TRACES_EXPORTER (otlp or none)
+// and OTEL_SDK_DISABLED.
+//
+// Without an endpoint nothing is sent and a span costs next to nothing, but a
+// caller's trace is still passed on. Unlike in the standard, the protocol is
+// grpc where the endpoint has port 4317, which is gRPC's, and http/protobuf
+// otherwise; OTEL_EXPORTER_OTLP_PROTOCOL says otherwise.
+//
+// Sending happens in the background, out of a bounded queue: while the
+// collector is away spans are lost and counted, and nobody waits.
+// A variable that cannot be read is an error that names it.
+func NewTracing(ctx context.Context, version string, meter *ExportMeter, logger *zap.Logger) (*Tracing, error) {
+	tracing := &Tracing{
+		Provider:   noop.NewTracerProvider(),
+		Propagator: propagation.TraceContext{},
+		shutdown:   func(context.Context) error { return nil },
+		logger:     logger,
+	}
+
+	if err := errors.Join(checkExporter(), checkSampler()); err != nil {
+		return nil, err
+	}
+
+	if endpoint() == "" || disabled() {
+		return tracing, nil
+	}
+
+	exporter, err := newExporter(ctx)
+	if err != nil {
+		return nil, err
+	}
+
+	provider := sdktrace.NewTracerProvider(
+		sdktrace.WithBatcher(&countingExporter{next: exporter, meter: meter, logger: logger}),
+		sdktrace.WithResource(describe(ctx, version, logger)),
+	)
+	tracing.Provider, tracing.shutdown = provider, provider.Shutdown
+
+	return tracing, nil
+}
+
+// Shutdown sends what is left, as long as ctx allows, and stops.
+func (t *Tracing) Shutdown(ctx context.Context) error {
+	if err := t.shutdown(ctx); err != nil {
+		return fmt.Errorf("sending the last spans: %w", err)
+	}
+
+	return nil
+}
+
+// Install makes this tracing the process's, for libraries that know no other,
+// and has OpenTelemetry's own complaints logged. Once, at start.
+func (t *Tracing) Install() {
+	otel.SetTracerProvider(t.Provider)
+	otel.SetTextMapPropagator(t.Propagator)
+	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) {
+		t.logger.Warn("OpenTelemetry", zap.Error(err))
+	}))
+	// Verbosity 1 is OpenTelemetry's warnings.
+	otel.SetLogger(funcr.New(func(_, args string) {
+		t.logger.Warn("OpenTelemetry", zap.String("detail", args))
+	}, funcr.Options{Verbosity: 1}))
+}
+
+// describe says who makes the spans. The command's arguments are left out: a
+// secret may be among them.
+func describe(ctx context.Context, version string, logger *zap.Logger) *resource.Resource {
+	described, err := resource.New(ctx,
+		resource.WithTelemetrySDK(),
+		resource.WithHost(),
+		resource.WithProcessPID(),
+		resource.WithProcessExecutableName(),
+		resource.WithProcessRuntimeName(),
+		resource.WithProcessRuntimeVersion(),
+		resource.WithService(), // an id for each start; its name is replaced
+		resource.WithAttributes(semconv.ServiceName(ServiceName), semconv.ServiceVersion(version)),
+		resource.WithFromEnv(), // last: it wins
+	)
+	if err != nil {
+		logger.Warn("traces do not tell all about where they come from", zap.Error(err))
+	}
+
+	return described
+}
+
+// variable is the traces' own form of an OTLP variable, else the general one.
+func variable(name string) string {
+	if value := strings.TrimSpace(os.Getenv("OTEL_EXPORTER_OTLP_TRACES_" + name)); value != "" {
+		return value
+	}
+
+	return strings.TrimSpace(os.Getenv("OTEL_EXPORTER_OTLP_" + name))
+}
+
+func endpoint() string { return variable("ENDPOINT") }
+
+func disabled() bool {
+	return strings.EqualFold(os.Getenv("OTEL_SDK_DISABLED"), "true") || os.Getenv("OTEL_TRACES_EXPORTER") == "none"
+}
+
+func checkExporter() error {
+	switch exporter := os.Getenv("OTEL_TRACES_EXPORTER"); exporter {
+	case "", "otlp", "none":
+		return nil
+	default:
+		return fmt.Errorf("OTEL_TRACES_EXPORTER: %q is not supported; use otlp or none", exporter)
+	}
+}
+
+// checkSampler: the SDK would go on with its default and say so in passing.
+func checkSampler() error {
+	const ratio = "traceidratio"
+
+	samplers := []string{
+		"", "always_on", "always_off", ratio,
+		"parentbased_always_on", "parentbased_always_off", "parentbased_" + ratio,
+	}
+
+	sampler := strings.ToLower(strings.TrimSpace(os.Getenv("OTEL_TRACES_SAMPLER")))
+	if !slices.Contains(samplers, sampler) {
+		return fmt.Errorf("OTEL_TRACES_SAMPLER: %q is not one of %s", sampler, strings.Join(samplers[1:], ", "))
+	}
+
+	arg := strings.TrimSpace(os.Getenv("OTEL_TRACES_SAMPLER_ARG"))
+	if arg == "" || !strings.HasSuffix(sampler, ratio) {
+		return nil
+	}
+
+	share, err := strconv.ParseFloat(arg, 64)
+	if inRange := share >= 0 && share <= 1; err != nil || !inRange { // NaN is not
+		return fmt.Errorf("OTEL_TRACES_SAMPLER_ARG: %q is not a number from 0 to 1", arg)
+	}
+
+	return nil
+}
