@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/go-logr/logr/funcr"
 	"go.opentelemetry.io/otel"
@@ -81,8 +82,14 @@ func NewTracing(ctx context.Context, version string, meter *ExportMeter, logger 
 	return tracing, nil
 }
 
-// Shutdown sends what is left, as long as ctx allows, and stops.
+// Shutdown sends what is left and stops. It takes no longer than ctx allows,
+// and five seconds at most: a collector that is away must not hold up a stop.
 func (t *Tracing) Shutdown(ctx context.Context) error {
+	const longest = 5 * time.Second
+
+	ctx, cancel := context.WithTimeout(ctx, longest)
+	defer cancel()
+
 	if err := t.shutdown(ctx); err != nil {
 		return fmt.Errorf("sending the last spans: %w", err)
 	}
