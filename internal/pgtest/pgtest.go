@@ -1,0 +1,134 @@
+package pgtest
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// tidyUp bounds what happens after a test.
+const tidyUp = 30 * time.Second
+
+// DB is the database of one test.
+type DB struct {
+	// URL connects to it as a superuser.
+	URL string
+
+	tb   testing.TB
+	pool func() *pgxpool.Pool
+}
+
+// New returns a database with the product's schema. It fails the test when there
+// is none to be had.
+func New(tb testing.TB) *DB {
+	tb.Helper()
+
+	migrations, err := productMigrations()
+	if err != nil {
+		tb.Fatalf("pgtest: %v", err)
+	}
+
+	return NewFrom(tb, migrations)
+}
+
+// NewEmpty returns a database without any schema, for tests of the migrations.
+func NewEmpty(tb testing.TB) *DB {
+	tb.Helper()
+
+	return NewFrom(tb, Migrations{})
+}
+
+// NewFrom returns a database with the schema of the given migrations, which run
+// only when no process has run them yet.
+func NewFrom(tb testing.TB, migrations Migrations) *DB {
+	tb.Helper()
+
+	server, err := sharedServer()
+	if err != nil {
+		tb.Fatalf("pgtest: %v", err)
+	}
+
+	admin, err := pgx.Connect(tb.Context(), server.url)
+	if err != nil {
+		tb.Fatalf("pgtest: connecting to the test server: %v", err)
+	}
+
+	name := databaseName(tb.Name(), time.Now())
+	tb.Cleanup(func() { leave(tb, server, admin, name) })
+
+	if err := create(tb.Context(), admin, name, migrations); err != nil {
+		tb.Fatalf("pgtest: %v", err)
+	}
+
+	db := &DB{URL: urlOf(admin, name), tb: tb}
+	db.pool = sync.OnceValue(db.connect)
+
+	return db
+}
+
+// Pool returns a pool of connections, the same at each call, which is closed
+// after the test. Like t.FailNow it belongs in the test's own goroutine at first.
+func (db *DB) Pool() *pgxpool.Pool {
+	db.tb.Helper()
+
+	return db.pool()
+}
+
+func (db *DB) connect() *pgxpool.Pool {
+	// The pool outlives tb.Context, which ends before the test's cleanups run.
+	pool, err := pgxpool.New(context.WithoutCancel(db.tb.Context()), db.URL)
+	if err != nil {
+		db.tb.Fatalf("pgtest: making a pool: %v", err)
+	}
+
+	db.tb.Cleanup(func() { db.closePool(pool) })
+
+	return pool
+}
+
+// closePool tells of connections that the test did not give back, for which
+// Close would wait for ever.
+func (db *DB) closePool(pool *pgxpool.Pool) {
+	closed := make(chan struct{})
+
+	go func() {
+		defer close(closed)
+
+		pool.Close()
+	}()
+
+	select {
+	case <-closed:
+	case <-time.After(tidyUp):
+		db.tb.Errorf("pgtest: the test still holds %d connections of its pool", pool.Stat().AcquiredConns())
+	}
+}
+
+// leave drops the database of a test that passed, and keeps that of a failed one.
+func leave(tb testing.TB, server server, admin *pgx.Conn, name string) {
+	tb.Helper()
+
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(tb.Context()), tidyUp)
+	defer cancel()
+
+	defer func() { _ = admin.Close(ctx) }() // there is nothing left to lose
+
+	if !tb.Failed() {
+		if err := drop(ctx, admin, name); err != nil {
+			tb.Errorf("pgtest: %v", err)
+		}
+
+		return
+	}
+
+	tb.Logf("pgtest: the database is kept: psql '%s'", urlOf(admin, name))
+
+	if err := errors.Join(keep(ctx, admin, name), server.stay()); err != nil {
+		tb.Errorf("pgtest: %v", err)
+	}
+}
