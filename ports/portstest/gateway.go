@@ -24,15 +24,15 @@ type GatewayBed struct {
 	Refusable payment.Order
 	// Pay, Decline and Cancel do to an intent what a customer, a bank and a
 	// merchant do.
-	Pay, Decline, Cancel func(t testing.TB, intentID string)
+	Pay, Decline, Cancel func(tb testing.TB, intentID string)
 	// LoseAnswers makes the provider act on every create and answer none, until
 	// restore is called.
-	LoseAnswers func(t testing.TB) (restore func())
+	LoseAnswers func(tb testing.TB) (restore func())
 }
 
 // Gateway is the contract of ports.PaymentGateway. Each call of bed gives a
 // fresh provider without any intent.
-func Gateway(t *testing.T, bed func(t testing.TB) GatewayBed) {
+func Gateway(t *testing.T, bed func(tb testing.TB) GatewayBed) {
 	t.Helper()
 
 	for name, test := range map[string]func(t *testing.T, b GatewayBed){
@@ -61,6 +61,8 @@ func Gateway(t *testing.T, bed func(t testing.TB) GatewayBed) {
 }
 
 func prepareIsDeterministic(t *testing.T, b GatewayBed) {
+	t.Helper()
+
 	require.NoError(t, b.Gateway.Ready())
 
 	id, order := uuid.New(), gatewayOrder(t, 123_45)
@@ -80,6 +82,8 @@ func prepareIsDeterministic(t *testing.T, b GatewayBed) {
 }
 
 func createGivesTheIntent(t *testing.T, b GatewayBed) {
+	t.Helper()
+
 	id, order := uuid.New(), gatewayOrder(t, 123_45)
 	order.Metadata = payment.Metadata{"order": "№ 7 & co = 100 %", "Payment_ID": "not ours", "empty": ""}
 
@@ -100,6 +104,8 @@ func createGivesTheIntent(t *testing.T, b GatewayBed) {
 }
 
 func createTwiceIsOnce(t *testing.T, b GatewayBed) {
+	t.Helper()
+
 	request := b.Gateway.Prepare(uuid.New(), gatewayOrder(t, 500))
 	first, err := b.Gateway.CreateIntent(t.Context(), request, false)
 	require.NoError(t, err)
@@ -114,6 +120,8 @@ func createTwiceIsOnce(t *testing.T, b GatewayBed) {
 }
 
 func twoPaymentsTwoIntents(t *testing.T, b GatewayBed) {
+	t.Helper()
+
 	order := gatewayOrder(t, 500)
 	first := createIntent(t, b, uuid.New(), order)
 	second := createIntent(t, b, uuid.New(), order)
@@ -121,6 +129,8 @@ func twoPaymentsTwoIntents(t *testing.T, b GatewayBed) {
 }
 
 func refusedThenUnknown(t *testing.T, b GatewayBed) {
+	t.Helper()
+
 	request := b.Gateway.Prepare(uuid.New(), b.Refusable)
 
 	_, err := b.Gateway.CreateIntent(t.Context(), request, false)
@@ -140,6 +150,8 @@ func refusedThenUnknown(t *testing.T, b GatewayBed) {
 // A provider that refuses a key's second use with other parameters has proved
 // that the first one came through: nothing is refused.
 func changedParametersAreUnknown(t *testing.T, b GatewayBed) {
+	t.Helper()
+
 	id := uuid.New()
 	intent := createIntent(t, b, id, gatewayOrder(t, 500))
 
@@ -152,6 +164,8 @@ func changedParametersAreUnknown(t *testing.T, b GatewayBed) {
 }
 
 func lostAnswerIsFound(t *testing.T, b GatewayBed) {
+	t.Helper()
+
 	id := uuid.New()
 	request := b.Gateway.Prepare(id, gatewayOrder(t, 500))
 
@@ -172,6 +186,8 @@ func lostAnswerIsFound(t *testing.T, b GatewayBed) {
 }
 
 func createWithEndedContext(t *testing.T, b GatewayBed) {
+	t.Helper()
+
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 
@@ -184,6 +200,8 @@ func createWithEndedContext(t *testing.T, b GatewayBed) {
 }
 
 func intentFollows(t *testing.T, b GatewayBed) {
+	t.Helper()
+
 	for want, act := range map[payment.Status]func(testing.TB, string){
 		payment.Succeeded: b.Pay,
 		payment.Failed:    b.Decline,
@@ -200,6 +218,8 @@ func intentFollows(t *testing.T, b GatewayBed) {
 }
 
 func intentNotFound(t *testing.T, b GatewayBed) {
+	t.Helper()
+
 	for _, id := range []string{"pi_none", "", "..", "a/b?c#d e%"} {
 		_, err := b.Gateway.Intent(t.Context(), id)
 		require.Equal(t, fault.NotFound, fault.KindOf(err), "%q: %v", id, err)
@@ -207,6 +227,8 @@ func intentNotFound(t *testing.T, b GatewayBed) {
 }
 
 func intentsWithinBounds(t *testing.T, b GatewayBed) {
+	t.Helper()
+
 	intent := createIntent(t, b, uuid.New(), gatewayOrder(t, 500))
 	at := intent.CreatedAt
 
@@ -216,6 +238,8 @@ func intentsWithinBounds(t *testing.T, b GatewayBed) {
 }
 
 func intentsReadsEveryPage(t *testing.T, b GatewayBed) {
+	t.Helper()
+
 	const n = 203 // providers list a hundred at most
 
 	created := make(map[string]ports.Intent, n)
@@ -240,6 +264,8 @@ func intentsReadsEveryPage(t *testing.T, b GatewayBed) {
 }
 
 func intentsStops(t *testing.T, b GatewayBed) {
+	t.Helper()
+
 	createIntent(t, b, uuid.New(), gatewayOrder(t, 500))
 	last := createIntent(t, b, uuid.New(), gatewayOrder(t, 500))
 
@@ -252,6 +278,8 @@ func intentsStops(t *testing.T, b GatewayBed) {
 }
 
 func intentsWithEndedContext(t *testing.T, b GatewayBed) {
+	t.Helper()
+
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 
@@ -267,6 +295,8 @@ func intentsWithEndedContext(t *testing.T, b GatewayBed) {
 }
 
 func eventsSeesChanges(t *testing.T, b GatewayBed) {
+	t.Helper()
+
 	for change, act := range map[payment.Status]func(testing.TB, string){
 		payment.Succeeded: b.Pay,
 		payment.Failed:    b.Decline,
@@ -305,6 +335,8 @@ func eventsSeesChanges(t *testing.T, b GatewayBed) {
 }
 
 func eventsSince(t *testing.T, b GatewayBed) {
+	t.Helper()
+
 	intent := createIntent(t, b, uuid.New(), gatewayOrder(t, 500))
 	b.Pay(t, intent.ID)
 
@@ -312,49 +344,49 @@ func eventsSince(t *testing.T, b GatewayBed) {
 }
 
 // requireUnknown: neither done, nor refused, nor certainly not sent.
-func requireUnknown(t testing.TB, err error) {
-	t.Helper()
+func requireUnknown(tb testing.TB, err error) {
+	tb.Helper()
 
 	var refused *ports.RefusedError
 
-	require.Error(t, err)
-	require.NotErrorAs(t, err, &refused)
-	require.NotErrorIs(t, err, ports.ErrUnavailable)
+	require.Error(tb, err)
+	require.NotErrorAs(tb, err, &refused)
+	require.NotErrorIs(tb, err, ports.ErrUnavailable)
 }
 
-func gatewayOrder(t testing.TB, minor int64) payment.Order {
-	t.Helper()
+func gatewayOrder(tb testing.TB, minor int64) payment.Order {
+	tb.Helper()
 
 	usd, err := money.ParseCurrency("USD")
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	amount, err := money.New(minor, usd)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 
 	return payment.Order{Amount: amount, Metadata: payment.Metadata{"customer": "cus_1"}}
 }
 
-func createIntent(t testing.TB, b GatewayBed, id uuid.UUID, order payment.Order) ports.Intent {
-	t.Helper()
+func createIntent(tb testing.TB, b GatewayBed, id uuid.UUID, order payment.Order) ports.Intent {
+	tb.Helper()
 
-	intent, err := b.Gateway.CreateIntent(t.Context(), b.Gateway.Prepare(id, order), false)
-	require.NoError(t, err)
+	intent, err := b.Gateway.CreateIntent(tb.Context(), b.Gateway.Prepare(id, order), false)
+	require.NoError(tb, err)
 
 	return intent
 }
 
-func recentIntents(t testing.TB, b GatewayBed) []ports.Intent {
-	t.Helper()
+func recentIntents(tb testing.TB, b GatewayBed) []ports.Intent {
+	tb.Helper()
 
-	return collect(t, b.Gateway.Intents(t.Context(), time.Now().Add(-time.Hour), time.Now().Add(time.Hour)))
+	return collect(tb, b.Gateway.Intents(tb.Context(), time.Now().Add(-time.Hour), time.Now().Add(time.Hour)))
 }
 
-func collect[T any](t testing.TB, list iter.Seq2[T, error]) []T {
-	t.Helper()
+func collect[T any](tb testing.TB, list iter.Seq2[T, error]) []T {
+	tb.Helper()
 
 	var all []T
 
 	for each, err := range list {
-		require.NoError(t, err)
+		require.NoError(tb, err)
 
 		all = append(all, each)
 	}
@@ -364,7 +396,7 @@ func collect[T any](t testing.TB, list iter.Seq2[T, error]) []T {
 
 // BenchmarkGateway measures what a gateway costs: Prepare alone, and
 // CreateIntent with the provider's share.
-func BenchmarkGateway(b *testing.B, bed func(t testing.TB) GatewayBed) {
+func BenchmarkGateway(b *testing.B, bed func(tb testing.TB) GatewayBed) {
 	b.Helper()
 
 	b.Run("Prepare", func(b *testing.B) {

@@ -43,7 +43,7 @@ type EventSpec struct {
 }
 
 // Webhooks is the contract of ports.Webhooks.
-func Webhooks(t *testing.T, bed func(t testing.TB) WebhooksBed) {
+func Webhooks(t *testing.T, bed func(tb testing.TB) WebhooksBed) {
 	t.Helper()
 
 	for name, test := range map[string]func(t *testing.T, b WebhooksBed){
@@ -64,6 +64,8 @@ func Webhooks(t *testing.T, bed func(t testing.TB) WebhooksBed) {
 }
 
 func verifyAccepts(t *testing.T, b WebhooksBed) {
+	t.Helper()
+
 	require.GreaterOrEqual(t, len(b.Secrets), 2)
 
 	payload := b.Payload(succeeded())
@@ -80,6 +82,8 @@ func verifyAccepts(t *testing.T, b WebhooksBed) {
 }
 
 func verifyTolerance(t *testing.T, b WebhooksBed) {
+	t.Helper()
+
 	payload := b.Payload(succeeded())
 
 	for _, off := range []time.Duration{0, b.Tolerance, -b.Tolerance} {
@@ -94,6 +98,8 @@ func verifyTolerance(t *testing.T, b WebhooksBed) {
 }
 
 func verifyTampered(t *testing.T, b WebhooksBed) {
+	t.Helper()
+
 	payload := b.Payload(succeeded())
 	signature := b.Sign(payload, b.Now, b.Secrets[0])
 
@@ -109,6 +115,8 @@ func verifyTampered(t *testing.T, b WebhooksBed) {
 }
 
 func verifyMalformed(t *testing.T, b WebhooksBed) {
+	t.Helper()
+
 	payload := b.Payload(succeeded())
 
 	for _, signature := range []string{"", " ", ",", "=", "nonsense", "\x00", "t=,v1=", string(payload)} {
@@ -117,6 +125,8 @@ func verifyMalformed(t *testing.T, b WebhooksBed) {
 }
 
 func parseWhole(t *testing.T, b WebhooksBed) {
+	t.Helper()
+
 	for _, change := range []payment.Status{payment.Succeeded, payment.Failed, payment.Cancelled, payment.Pending} {
 		spec := succeeded()
 		spec.Change = change
@@ -145,6 +155,8 @@ func parseWhole(t *testing.T, b WebhooksBed) {
 }
 
 func parseMinimal(t *testing.T, b WebhooksBed) {
+	t.Helper()
+
 	event, err := b.Webhooks.Parse(b.Payload(EventSpec{Change: payment.Succeeded, IntentID: "pi_1"}))
 	require.NoError(t, err)
 	require.Equal(t, "pi_1", event.ObjectID)
@@ -156,6 +168,8 @@ func parseMinimal(t *testing.T, b WebhooksBed) {
 }
 
 func parseWithoutID(t *testing.T, b WebhooksBed) {
+	t.Helper()
+
 	spec := succeeded()
 	spec.ID = ""
 	payload := b.Payload(spec)
@@ -174,6 +188,8 @@ func parseWithoutID(t *testing.T, b WebhooksBed) {
 }
 
 func parseInvalid(t *testing.T, b WebhooksBed) {
+	t.Helper()
+
 	whole := b.Payload(succeeded())
 
 	for _, payload := range []string{
@@ -196,14 +212,14 @@ func succeeded() EventSpec {
 	}
 }
 
-func requireUnauthenticated(t testing.TB, err error) {
-	t.Helper()
-	require.Equal(t, fault.Unauthenticated, fault.KindOf(err), "%v", err)
-	require.NotEmpty(t, fault.From(err).Detail)
+func requireUnauthenticated(tb testing.TB, err error) {
+	tb.Helper()
+	require.Equal(tb, fault.Unauthenticated, fault.KindOf(err), "%v", err)
+	require.NotEmpty(tb, fault.From(err).Detail)
 }
 
 // BenchmarkWebhooks measures what an event costs before it is stored.
-func BenchmarkWebhooks(b *testing.B, bed func(t testing.TB) WebhooksBed) {
+func BenchmarkWebhooks(b *testing.B, bed func(tb testing.TB) WebhooksBed) {
 	b.Helper()
 
 	on := bed(b)
