@@ -1,0 +1,152 @@
+package stripe_test
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	"github.com/marketflow/marketflow/adapters/stripe"
+	"github.com/marketflow/marketflow/domain/payment"
+	"github.com/marketflow/marketflow/ports/portstest"
+	"github.com/marketflow/marketflow/sandbox"
+)
+
+const secretKey = "sk_test_contract"
+
+func TestGateway_Contract(t *testing.T) {
+	t.Parallel()
+	portstest.Gateway(t, gatewayBed)
+}
+
+func TestWebhooks_Contract(t *testing.T) {
+	t.Parallel()
+	portstest.Webhooks(t, webhooksBed)
+}
+
+func BenchmarkGateway(b *testing.B)  { portstest.BenchmarkGateway(b, gatewayBed) }
+func BenchmarkWebhooks(b *testing.B) { portstest.BenchmarkWebhooks(b, webhooksBed) }
+
+func gatewayBed(tb testing.TB) portstest.GatewayBed {
+	tb.Helper()
+
+	server := sandbox.Start(tb)
+	confirmWith := func(method string) func(tb testing.TB, intentID string) {
+		return func(tb testing.TB, intentID string) {
+			tb.Helper()
+			post(tb, server.URL+"/v1/payment_intents/"+intentID+"/confirm", url.Values{
+				"payment_method": {method}, "return_url": {"https://example.com/back"},
+			})
+		}
+	}
+
+	return portstest.GatewayBed{
+		Gateway: stripe.NewGateway(
+			stripe.Config{SecretKey: secretKey, APIBase: server.URL}, stripe.WithSleep(noSleep),
+		),
+		Refusable: order(tb, 1, nil),
+		Pay:       confirmWith("pm_card_visa"),
+		Decline:   confirmWith("pm_card_chargeDeclined"),
+		Cancel: func(tb testing.TB, intentID string) {
+			tb.Helper()
+			post(tb, server.URL+"/v1/payment_intents/"+intentID+"/cancel", nil)
+		},
+		LoseAnswers: func(tb testing.TB) func() {
+			tb.Helper()
+
+			lost, err := server.AddFault(sandbox.Fault{
+				Action: sandbox.DropAfter, Method: http.MethodPost, Path: "/v1/payment_intents", Count: -1,
+			})
+			require.NoError(tb, err)
+
+			return func() { require.NoError(tb, server.RemoveFault(lost.ID)) }
+		},
+	}
+}
+
+func webhooksBed(tb testing.TB) portstest.WebhooksBed {
+	tb.Helper()
+
+	secrets := []string{"whsec_old", "whsec_new"}
+	now := time.Date(2024, 1, 15, 10, 30, 5, 0, time.UTC)
+	webhooks, err := stripe.NewWebhooks(secrets, func() time.Time { return now })
+	require.NoError(tb, err)
+
+	return portstest.WebhooksBed{
+		Webhooks:  webhooks,
+		Now:       now,
+		Tolerance: 5 * time.Minute,
+		Secrets:   secrets,
+		Sign: func(payload []byte, at time.Time, secrets ...string) string {
+			return sandbox.Sign(payload, secrets[0], at, secrets[1:]...)
+		},
+		Payload: func(event portstest.EventSpec) []byte { return payload(tb, event) },
+	}
+}
+
+// payload writes an event as Stripe does, as far as we read it.
+func payload(tb testing.TB, spec portstest.EventSpec) []byte {
+	tb.Helper()
+
+	object := map[string]any{"id": spec.IntentID, "object": "payment_intent"}
+	event := map[string]any{"object": "event", "data": map[string]any{"object": object}}
+
+	switch spec.Change {
+	case payment.Succeeded:
+		event["type"], object["status"] = "payment_intent.succeeded", "succeeded"
+	case payment.Failed:
+		event["type"], object["status"] = "payment_intent.payment_failed", "requires_payment_method"
+		object["last_payment_error"] = map[string]any{"code": "card_declined"}
+	case payment.Cancelled:
+		event["type"], object["status"] = "payment_intent.canceled", "canceled"
+	case payment.Pending:
+		event["type"], object["status"] = "payment_intent.created", "requires_payment_method"
+		object["last_payment_error"] = nil
+	}
+
+	if spec.ID != "" {
+		event["id"] = spec.ID
+	}
+
+	if !spec.CreatedAt.IsZero() {
+		event["created"], object["created"] = spec.CreatedAt.Unix(), spec.CreatedAt.Unix()
+	}
+
+	if spec.Currency != "" {
+		object["amount"], object["currency"] = spec.Minor, strings.ToLower(spec.Currency)
+	}
+
+	if spec.PaymentID != uuid.Nil {
+		object["metadata"] = map[string]string{"payment_id": spec.PaymentID.String()}
+	}
+
+	text, err := json.MarshalIndent(event, "", "  ")
+	require.NoError(tb, err)
+
+	return text
+}
+
+// post acts at the sandbox as a customer's browser or a colleague would. A
+// declined card is answered 402, which is no error here.
+func post(tb testing.TB, address string, form url.Values) {
+	tb.Helper()
+
+	request, err := http.NewRequestWithContext(tb.Context(), http.MethodPost, address, strings.NewReader(form.Encode()))
+	require.NoError(tb, err)
+	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	request.SetBasicAuth(secretKey, "")
+
+	answer, err := http.DefaultClient.Do(request)
+	require.NoError(tb, err)
+
+	body, err := io.ReadAll(answer.Body)
+	require.NoError(tb, err)
+	require.NoError(tb, answer.Body.Close())
+	require.Contains(tb, []int{http.StatusOK, http.StatusPaymentRequired}, answer.StatusCode, "%s", body)
+}

@@ -1,0 +1,367 @@
+// Package stripe is the payment provider over stripe-go: Gateway calls Stripe's
+// API, Webhooks verifies and reads its events.
+//
+// Stripe-go builds requests, signs in and decodes errors. Everything that
+// decides whether a payment exists is done here, in files of one concern each:
+//
+//	gateway.go   the create call and the loop that repeats it
+//	read.go      reading intents and events back
+//	outcome.go   done, refused or unknown: what an attempt proves
+//	overload.go  how many calls may wait, and when Stripe counts as dead
+//	wire.go      the HTTP client: exact bytes out, nothing resent unseen
+//	intent.go    Stripe's object in our terms
+//	webhooks.go  signatures and events
+package stripe
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	stripego "github.com/stripe/stripe-go/v76"
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/trace"
+	"go.uber.org/zap"
+
+	"github.com/marketflow/marketflow/domain/payment"
+	"github.com/marketflow/marketflow/ports"
+)
+
+// Config says how to reach Stripe. Zero values take the defaults.
+type Config struct {
+	// SecretKey is "sk_…" or "rk_…". A restricted key needs to write
+	// PaymentIntents and to read Events.
+	SecretKey string
+	// APIBase is the API's URL without /v1; empty is https://api.stripe.com.
+	APIBase string
+	// AttemptTimeout is how long a single attempt may take; 10 s by default.
+	AttemptTimeout time.Duration
+	// MaxAttempts is how often one call is sent at most, the first time
+	// included; 3 by default.
+	MaxAttempts int
+	// MaxInFlight is how many attempts may wait for Stripe at once, whatever
+	// they ask for; 256 by default. One more is shed, not queued.
+	MaxInFlight int
+	// StallAfter is how long Stripe may leave every waiting call unanswered
+	// before it counts as dead; 700 ms by default.
+	StallAfter time.Duration
+}
+
+func (c Config) withDefaults() Config {
+	return Config{
+		SecretKey:      c.SecretKey,
+		APIBase:        orDefault(c.APIBase, stripego.APIURL),
+		AttemptTimeout: orDefault(c.AttemptTimeout, 10*time.Second),
+		MaxAttempts:    orDefault(c.MaxAttempts, 3),
+		MaxInFlight:    orDefault(c.MaxInFlight, 256),
+		StallAfter:     orDefault(c.StallAfter, 700*time.Millisecond),
+	}
+}
+
+func orDefault[T comparable](value, standard T) T {
+	var zero T
+	if value == zero {
+		return standard
+	}
+
+	return value
+}
+
+// Meter takes the gateway's measurements. It must not block: some calls are
+// made with a lock held.
+type Meter interface {
+	// Call: one attempt has ended, or was shed before it was sent. operation is
+	// create_intent, get_intent, list_intents or list_events; outcome is done,
+	// refused, unknown or not_sent; reason is one of the Reason constants. took
+	// is zero where nothing was sent.
+	Call(operation, outcome, reason string, took time.Duration)
+	// InFlight: that many more attempts (fewer, where negative) wait now.
+	InFlight(delta int)
+	// BreakerState: calls flow (false), or are shed but for probes (true).
+	BreakerState(open bool)
+}
+
+type noMeter struct{}
+
+func (noMeter) Call(string, string, string, time.Duration) {}
+func (noMeter) InFlight(int)                               {}
+func (noMeter) BreakerState(bool)                          {}
+
+// Option changes what a gateway is wired to.
+type Option func(*Gateway)
+
+// WithLogger sets where breaker changes and stripe-go's own lines (at debug
+// level, without secrets and bodies) go; nowhere by default.
+func WithLogger(log *zap.Logger) Option { return func(g *Gateway) { g.log = log } }
+
+// WithMeter sets who measures; nobody by default.
+func WithMeter(meter Meter) Option { return func(g *Gateway) { g.meter = meter } }
+
+// WithTracerProvider sets who traces; OpenTelemetry's global by default.
+func WithTracerProvider(provider trace.TracerProvider) Option {
+	return func(g *Gateway) { g.traces = provider }
+}
+
+// WithTransport replaces the network.
+func WithTransport(network http.RoundTripper) Option {
+	return func(g *Gateway) { g.network = network }
+}
+
+// WithSleep replaces the pause between attempts. It returns ctx's error if
+// that ends first.
+func WithSleep(sleep func(ctx context.Context, d time.Duration) error) Option {
+	return func(g *Gateway) { g.sleep = sleep }
+}
+
+// Gateway is Stripe as a ports.PaymentGateway. It is safe for concurrent use.
+type Gateway struct {
+	config  Config
+	log     *zap.Logger
+	meter   Meter
+	traces  trace.TracerProvider
+	network http.RoundTripper
+	sleep   func(ctx context.Context, d time.Duration) error
+
+	tracer  trace.Tracer
+	backend stripego.Backend
+	gate    *gate
+}
+
+var _ ports.PaymentGateway = (*Gateway)(nil)
+
+// NewGateway returns a gateway. It does no I/O.
+func NewGateway(config Config, options ...Option) *Gateway {
+	g := &Gateway{
+		config: config.withDefaults(),
+		log:    zap.NewNop(),
+		meter:  noMeter{},
+		traces: otel.GetTracerProvider(),
+		sleep:  sleep,
+	}
+	g.network = newNetwork(g.config.MaxInFlight)
+
+	for _, option := range options {
+		option(g)
+	}
+
+	g.tracer = g.traces.Tracer(instrumentation)
+	g.gate = newGate(g.config, g.meter, g.log)
+	g.backend = stripego.GetBackendWithConfig(stripego.APIBackend, &stripego.BackendConfig{
+		URL:           &g.config.APIBase,
+		HTTPClient:    newClient(g.network, g.traces),
+		LeveledLogger: leveledLogger{log: g.log},
+		// No retries: a hidden one's answer can hide a first attempt that
+		// executed, so the loop is ours. No telemetry.
+		MaxNetworkRetries: new(int64),
+		EnableTelemetry:   new(bool),
+	})
+
+	return g
+}
+
+// Ready implements ports.PaymentGateway.
+func (g *Gateway) Ready() error { return g.gate.ready() }
+
+const (
+	intentsPath     = "/v1/payment_intents"
+	keyPrefix       = "marketflow_payment_"
+	paymentIDParam  = "metadata[" + payment.ReservedMetadata + "]"
+	maxKeyLength    = 255 // https://docs.stripe.com/api/idempotent_requests
+	decimal         = 10
+	backoffBase     = 100 * time.Millisecond
+	backoffMost     = time.Second
+	instrumentation = "github.com/marketflow/marketflow/adapters/stripe"
+)
+
+// Prepare implements ports.PaymentGateway. Empty metadata values are left out:
+// to Stripe they mean "unset" (https://docs.stripe.com/metadata).
+func (g *Gateway) Prepare(id uuid.UUID, order payment.Order) ports.IntentRequest {
+	const own = 4
+
+	paymentID := id.String()
+	values := make(url.Values, own+len(order.Metadata))
+
+	for name, value := range order.Metadata {
+		if value != "" {
+			values.Set("metadata["+name+"]", value)
+		}
+	}
+
+	values.Set("amount", strconv.FormatInt(order.Amount.Minor(), decimal))
+	values.Set("currency", strings.ToLower(order.Amount.Currency().Code()))
+	values.Set("automatic_payment_methods[enabled]", "true")
+	values.Set(paymentIDParam, paymentID)
+
+	return ports.IntentRequest{IdempotencyKey: keyPrefix + paymentID, Params: values.Encode()}
+}
+
+// CreateIntent implements ports.PaymentGateway.
+func (g *Gateway) CreateIntent(ctx context.Context, request ports.IntentRequest, resend bool) (ports.Intent, error) {
+	asked, err := readRequest(request)
+	if err != nil {
+		return ports.Intent{}, fmt.Errorf("read the request to create an intent: %w", err)
+	}
+
+	var got intentAnswer
+
+	err = g.call(ctx, &call{
+		operation: "create_intent",
+		method:    http.MethodPost,
+		path:      intentsPath,
+		key:       request.IdempotencyKey,
+		body:      request.Params,
+		paymentID: asked.paymentID,
+		answer: func() stripego.LastResponseSetter {
+			got = intentAnswer{}
+
+			return &got
+		},
+		judge: func(failed *failure, attempt int) verdict {
+			return judgeCreate(asked, &got.intentObject, failed, !resend && attempt == 1)
+		},
+	})
+	if err != nil {
+		return ports.Intent{}, err
+	}
+
+	return got.intent(), nil
+}
+
+// asked is what an intent must have to be the one that was asked for.
+type asked struct {
+	amount    int64
+	currency  string
+	paymentID string
+}
+
+var errBadRequest = errors.New("the request that was written down cannot be sent")
+
+// readRequest reads back what Prepare wrote, perhaps in an earlier version.
+func readRequest(request ports.IntentRequest) (asked, error) {
+	if request.IdempotencyKey == "" || len(request.IdempotencyKey) > maxKeyLength {
+		return asked{}, fmt.Errorf("%w: its idempotency key has %d characters", errBadRequest, len(request.IdempotencyKey))
+	}
+
+	values, err := url.ParseQuery(request.Params)
+	if err != nil {
+		return asked{}, fmt.Errorf("%w: its parameters are no form: %w", errBadRequest, err)
+	}
+
+	amount, err := strconv.ParseInt(values.Get("amount"), decimal, 64)
+	if err != nil {
+		return asked{}, fmt.Errorf("%w: its amount is no integer: %w", errBadRequest, err)
+	}
+
+	want := asked{amount: amount, currency: values.Get("currency"), paymentID: values.Get(paymentIDParam)}
+	if want.currency == "" || want.paymentID == "" {
+		return asked{}, fmt.Errorf("%w: it has no currency or no payment id", errBadRequest)
+	}
+
+	return want, nil
+}
+
+// call is one operation at Stripe; every attempt sends the same.
+type call struct {
+	operation    string
+	method, path string
+	// key is the idempotency key; a read has none.
+	key string
+	// body is sent byte for byte; a read has none.
+	body string
+	// paymentID is for the trace.
+	paymentID string
+	// answer returns where the next attempt's answer goes, empty.
+	answer func() stripego.LastResponseSetter
+	// judge says what an attempt proves; failed is nil where it was answered
+	// with an object.
+	judge func(failed *failure, attempt int) verdict
+}
+
+// call repeats c until it is settled, until another attempt would be of no use
+// or not be sent, or until ctx ends. What the last sent attempt proved stands:
+// one that was shed after it changes nothing.
+func (g *Gateway) call(ctx context.Context, c *call) error {
+	var last verdict
+
+	for attempt := 1; ; attempt++ {
+		v := g.attempt(ctx, c, attempt)
+		if v.outcome == notSent && attempt > 1 {
+			return last.err
+		}
+
+		if !v.again || attempt >= g.config.MaxAttempts || g.Ready() != nil || !g.pause(ctx, attempt) {
+			return v.err
+		}
+
+		last = v
+	}
+}
+
+// pause waits before the next attempt, with full jitter so that callers who
+// failed together do not come back together. It is false where ctx would end
+// before.
+func (g *Gateway) pause(ctx context.Context, attempt int) bool {
+	most := min(backoffBase<<(attempt-1), backoffMost)
+	d := rand.N(most) //nolint:gosec // spreads load, hides nothing
+
+	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= d {
+		return false
+	}
+
+	return g.sleep(ctx, d) == nil
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("wait for the next attempt: %w", context.Cause(ctx))
+	}
+}
+
+// attempt sends c once, if the gate lets it through, and tells everybody.
+func (g *Gateway) attempt(ctx context.Context, c *call, number int) verdict {
+	ticket, err := g.gate.enter(ctx)
+	if err != nil {
+		v := shed(err)
+		g.meter.Call(c.operation, string(v.outcome), string(v.reason), 0)
+
+		return v
+	}
+
+	spanCtx, span := g.tracer.Start(ticket.ctx, "stripe."+c.operation)
+	defer span.End()
+
+	seen := exchange{body: c.body, number: number}
+	err = g.send(spanCtx, c, &seen)
+	failed := explain(err, &seen, ticket.ended(ctx))
+	v := c.judge(failed, number)
+
+	took := g.gate.leave(ticket, healthOf(failed))
+	g.meter.Call(c.operation, string(v.outcome), string(v.reason), took)
+	v.err = v.wrap(c.operation, &seen)
+	describe(span, c, &seen, v)
+
+	return v
+}
+
+func (g *Gateway) send(ctx context.Context, c *call, seen *exchange) error {
+	params := &stripego.Params{Context: context.WithValue(ctx, exchangeKey{}, seen)}
+	if c.key != "" {
+		params.IdempotencyKey = &c.key
+	}
+
+	//nolint:wrapcheck // explain translates it
+	return g.backend.CallRaw(c.method, c.path, g.config.SecretKey, nil, params, c.answer())
+}

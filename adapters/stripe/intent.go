@@ -1,0 +1,135 @@
+package stripe
+
+import (
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	stripego "github.com/stripe/stripe-go/v76"
+
+	"github.com/marketflow/marketflow/domain/money"
+	"github.com/marketflow/marketflow/domain/payment"
+	"github.com/marketflow/marketflow/ports"
+)
+
+// intentObject is the part of a PaymentIntent that we read. Its names and types
+// are the same in every API version (https://docs.stripe.com/api/payment_intents/object).
+type intentObject struct {
+	ID           string `json:"id"`
+	Amount       *int64 `json:"amount"`
+	Currency     string `json:"currency"`
+	Status       string `json:"status"`
+	ClientSecret string `json:"client_secret"`
+	Created      int64  `json:"created"`
+	// Metadata is a map because encoding/json finds struct fields in any case,
+	// and a client's own "Payment_ID" is not ours.
+	Metadata map[string]string `json:"metadata"`
+	// LastPaymentError is there after a declined attempt to pay.
+	LastPaymentError *struct{} `json:"last_payment_error"`
+}
+
+func (o *intentObject) matches(want asked) bool {
+	return o.Amount != nil && *o.Amount == want.amount &&
+		strings.EqualFold(o.Currency, want.currency) &&
+		o.Metadata[payment.ReservedMetadata] == want.paymentID
+}
+
+func (o *intentObject) intent() ports.Intent {
+	return ports.Intent{
+		ID:           o.ID,
+		ClientSecret: o.ClientSecret,
+		Amount:       o.amount(),
+		Status:       o.status(),
+		PaymentID:    o.paymentID(),
+		CreatedAt:    at(o.Created),
+	}
+}
+
+// amount is zero where the object does not tell, and where it tells something
+// that we could never have asked for.
+func (o *intentObject) amount() money.Amount {
+	if !o.tellsAmount() {
+		return money.Amount{}
+	}
+
+	currency, err := money.ParseCurrency(o.Currency)
+	if err != nil {
+		return money.Amount{}
+	}
+
+	amount, err := money.New(*o.Amount, currency)
+	if err != nil {
+		return money.Amount{}
+	}
+
+	return amount
+}
+
+func (o *intentObject) tellsAmount() bool { return o.Amount != nil && o.Currency != "" }
+
+// status follows https://docs.stripe.com/payments/paymentintents/lifecycle: a
+// declined intent goes back to requires_payment_method and keeps its error.
+func (o *intentObject) status() payment.Status {
+	switch stripego.PaymentIntentStatus(o.Status) {
+	case stripego.PaymentIntentStatusSucceeded:
+		return payment.Succeeded
+	case stripego.PaymentIntentStatusCanceled:
+		return payment.Cancelled
+	case stripego.PaymentIntentStatusRequiresPaymentMethod:
+		if o.LastPaymentError != nil {
+			return payment.Failed
+		}
+
+		return payment.Pending
+	case stripego.PaymentIntentStatusProcessing, stripego.PaymentIntentStatusRequiresAction,
+		stripego.PaymentIntentStatusRequiresCapture, stripego.PaymentIntentStatusRequiresConfirmation:
+		return payment.Pending
+	default: // a status that is newer than this code decides nothing
+		return payment.Pending
+	}
+}
+
+// foreign: the object tells an amount that we could never have asked for, in a
+// currency that we do not know or of a sum that Stripe cannot charge. Its Amount
+// has to stay zero, which would read as "does not tell" and hide that it
+// contradicts whatever we have booked. So it names no payment of ours and asks
+// for no change: it is found, and nothing is settled by it.
+func (o *intentObject) foreign() bool { return o.tellsAmount() && o.amount().IsZero() }
+
+// paymentID is uuid.Nil where the metadata name none of ours: we write the
+// canonical form alone (RFC 9562 section 4).
+func (o *intentObject) paymentID() uuid.UUID {
+	const canonical = 36
+
+	text := o.Metadata[payment.ReservedMetadata]
+	if len(text) != canonical || o.foreign() {
+		return uuid.Nil
+	}
+
+	id, err := uuid.Parse(text)
+	if err != nil {
+		return uuid.Nil
+	}
+
+	return id
+}
+
+// at is Stripe's time, in seconds; zero where there is none.
+func at(seconds int64) time.Time {
+	if seconds == 0 {
+		return time.Time{}
+	}
+
+	return time.Unix(seconds, 0).UTC()
+}
+
+// unseen drops the response that stripe-go hands over: wire.go has seen it.
+type unseen struct{}
+
+// SetLastResponse implements stripe-go's LastResponseSetter.
+func (unseen) SetLastResponse(*stripego.APIResponse) {}
+
+type intentAnswer struct {
+	unseen
+	intentObject
+}

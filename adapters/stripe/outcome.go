@@ -1,0 +1,305 @@
+package stripe
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	stripego "github.com/stripe/stripe-go/v76"
+
+	"github.com/marketflow/marketflow/ports"
+)
+
+// Reason names why an attempt was not simply done. There are few, so that a
+// metric can carry them.
+type Reason string
+
+// The reasons. A done attempt has none.
+const (
+	ReasonTimeout      Reason = "timeout"           // no answer within the attempt's time
+	ReasonDeadline     Reason = "deadline"          // no answer within the caller's time
+	ReasonCancelled    Reason = "cancelled"         // the caller gave up
+	ReasonStalled      Reason = "stalled"           // nobody was being answered
+	ReasonConnection   Reason = "connection"        // not reached, or broken off
+	ReasonUndecodable  Reason = "undecodable"       // an answer that is not Stripe's
+	ReasonMismatch     Reason = "mismatch"          // another intent than the one asked for
+	ReasonIdempotency  Reason = "idempotency_error" // the key belongs to another request
+	ReasonLockTimeout  Reason = "lock_timeout"      // Stripe holds a lock on the object
+	ReasonNotFound     Reason = "not_found"         // a read: there is no such object
+	ReasonBadRequest   Reason = "status_400"
+	ReasonUnauthorized Reason = "status_401"
+	ReasonPayment      Reason = "status_402"
+	ReasonForbidden    Reason = "status_403"
+	ReasonUnknownPath  Reason = "status_404"
+	ReasonConflict     Reason = "status_409"
+	ReasonDependency   Reason = "status_424"
+	ReasonRateLimit    Reason = "status_429"
+	ReasonStatus3xx    Reason = "status_3xx"
+	ReasonStatus4xx    Reason = "status_4xx" // any other
+	ReasonStatus5xx    Reason = "status_5xx"
+
+	ReasonBreakerOpen Reason = "breaker_open" // shed: Stripe counts as dead
+	ReasonNoSlot      Reason = "no_slot"      // shed: too many calls wait
+	ReasonThrottled   Reason = "throttled"    // shed: Stripe asked for fewer calls
+)
+
+// outcome is what an attempt proves.
+type outcome string
+
+const (
+	done    outcome = "done"
+	refused outcome = "refused"
+	unknown outcome = "unknown"
+	notSent outcome = "not_sent"
+)
+
+// verdict is what to make of an attempt.
+type verdict struct {
+	outcome outcome
+	reason  Reason
+	// again: another attempt may learn more.
+	again bool
+	err   error
+}
+
+// UnknownError says that Stripe may or may not have acted, or may still act. Its
+// text holds neither secrets nor bodies.
+type UnknownError struct {
+	Operation string
+	Reason    Reason
+	// Status is the HTTP status; 0 where there was no answer.
+	Status int
+	// RequestID is Stripe's, for its support; empty where there was no answer.
+	RequestID string
+	// Attempt is the number of the last attempt.
+	Attempt int
+	cause   error
+}
+
+// Error implements error.
+func (e *UnknownError) Error() string {
+	var text strings.Builder
+
+	fmt.Fprintf(&text, "stripe %s: outcome unknown (%s) at attempt %d", e.Operation, e.Reason, e.Attempt)
+
+	if e.RequestID != "" {
+		text.WriteString(", " + e.RequestID)
+	}
+
+	if e.cause != nil {
+		text.WriteString(": " + e.cause.Error())
+	}
+
+	return text.String()
+}
+
+// Unwrap returns what the connection or the context said.
+func (e *UnknownError) Unwrap() error { return e.cause }
+
+// wrap gives an unknown outcome its error; the others have theirs.
+func (v verdict) wrap(operation string, seen *exchange) error {
+	if v.outcome != unknown {
+		return v.err
+	}
+
+	return &UnknownError{
+		Operation: operation,
+		Reason:    v.reason,
+		Status:    seen.status,
+		RequestID: seen.requestID,
+		Attempt:   seen.number,
+		cause:     v.err,
+	}
+}
+
+// shedError says that nothing was sent, and why.
+type shedError Reason
+
+// Error implements error.
+func (e shedError) Error() string { return "stripe: not sent (" + string(e) + ")" }
+
+// Is makes it ports.ErrUnavailable.
+func (e shedError) Is(target error) bool { return target == ports.ErrUnavailable }
+
+func shed(err error) verdict {
+	if why, ok := errors.AsType[shedError](err); ok {
+		return verdict{outcome: notSent, reason: Reason(why), err: err}
+	}
+
+	return verdict{outcome: notSent, reason: ReasonCancelled, err: err}
+}
+
+// failure is an attempt that brought no object.
+type failure struct {
+	reason Reason
+	status int
+	// refusal is Stripe's error body; nil where nothing decodable came.
+	refusal *stripego.Error
+	// shouldRetry is Stripe's advice: "true", "false" or nothing
+	// (https://docs.stripe.com/error-low-level#should-retry).
+	shouldRetry string
+	// replayed: Stripe repeats what it keeps under the key.
+	replayed bool
+	// cause is safe to log.
+	cause error
+}
+
+var (
+	errUndecodable = errors.New("the answer does not decode")
+	errMismatch    = errors.New("the answer is about another intent than the one asked for")
+)
+
+// explain finds out why an attempt brought nothing; nil if it did bring an
+// object. ended is why the attempt's context ended, nil if it has not.
+//
+// The text of stripe-go's errors is left behind: it quotes bodies, which may
+// hold a client_secret.
+func explain(err error, seen *exchange, ended error) *failure {
+	if err == nil {
+		return nil
+	}
+
+	f := &failure{status: seen.status, shouldRetry: seen.shouldRetry, replayed: seen.replayed}
+
+	refusal, decoded := errors.AsType[*stripego.Error](err)
+
+	switch {
+	case decoded && refusal.Type != "":
+		f.refusal = refusal
+		f.reason = reasonOfRefusal(refusal)
+		f.cause = fmt.Errorf("status %d %s %s: %s", seen.status, refusal.Type, refusal.Code, withoutSecrets(refusal.Msg))
+	case seen.status == 0 || seen.broken != nil:
+		f.reason = reasonOfSilence(ended)
+		f.cause = err
+	case seen.status >= http.StatusMultipleChoices:
+		f.reason = reasonOfStatus(seen.status)
+		f.cause = fmt.Errorf("status %d: %w", seen.status, errUndecodable)
+	default:
+		f.reason = ReasonUndecodable
+		f.cause = errUndecodable
+	}
+
+	return f
+}
+
+func reasonOfSilence(ended error) Reason {
+	switch {
+	case ended == nil:
+		return ReasonConnection
+	case errors.Is(ended, errStalled):
+		return ReasonStalled
+	case errors.Is(ended, errAttemptTimeout):
+		return ReasonTimeout
+	case errors.Is(ended, context.DeadlineExceeded):
+		return ReasonDeadline
+	default:
+		return ReasonCancelled
+	}
+}
+
+func reasonOfRefusal(refusal *stripego.Error) Reason {
+	switch {
+	case refusal.Type == stripego.ErrorTypeIdempotency:
+		return ReasonIdempotency
+	case refusal.Code == stripego.ErrorCodeLockTimeout:
+		return ReasonLockTimeout
+	default:
+		return reasonOfStatus(refusal.HTTPStatusCode)
+	}
+}
+
+func reasonOfStatus(status int) Reason {
+	switch status {
+	case http.StatusBadRequest:
+		return ReasonBadRequest
+	case http.StatusUnauthorized:
+		return ReasonUnauthorized
+	case http.StatusPaymentRequired:
+		return ReasonPayment
+	case http.StatusForbidden:
+		return ReasonForbidden
+	case http.StatusNotFound:
+		return ReasonUnknownPath
+	case http.StatusConflict:
+		return ReasonConflict
+	case http.StatusFailedDependency:
+		return ReasonDependency
+	case http.StatusTooManyRequests:
+		return ReasonRateLimit
+	}
+
+	switch {
+	case status >= http.StatusInternalServerError:
+		return ReasonStatus5xx
+	case status >= http.StatusBadRequest:
+		return ReasonStatus4xx
+	default:
+		return ReasonStatus3xx
+	}
+}
+
+// judgeCreate sorts a create into done, refused and unknown. first says that
+// the request has never been sent before this attempt: on a copy only an
+// acceptance and a 402 speak for the original.
+func judgeCreate(want asked, got *intentObject, failed *failure, first bool) verdict {
+	switch {
+	case failed == nil && got.ID == "":
+		return verdict{outcome: unknown, reason: ReasonUndecodable, again: true, err: errUndecodable}
+	case failed == nil && !got.matches(want):
+		return verdict{outcome: unknown, reason: ReasonMismatch, err: errMismatch}
+	case failed == nil:
+		return verdict{outcome: done}
+	case failed.refuses(first):
+		return verdict{outcome: refused, reason: failed.reason, err: &ports.RefusedError{
+			Code:    string(failed.refusal.Code),
+			Message: withoutSecrets(failed.refusal.Msg),
+		}}
+	default:
+		return failed.verdict()
+	}
+}
+
+// refuses tells whether there is no intent and never will be one. Only Stripe's
+// own word counts, not a status that some proxy has set; and an error that
+// names an intent says that there is one.
+func (f *failure) refuses(first bool) bool {
+	if f.refusal == nil || (f.refusal.PaymentIntent != nil && f.refusal.PaymentIntent.ID != "") {
+		return false
+	}
+
+	switch f.reason {
+	case ReasonPayment:
+		return true
+	case ReasonBadRequest, ReasonUnknownPath:
+		return first
+	default:
+		return false
+	}
+}
+
+func (f *failure) verdict() verdict {
+	return verdict{outcome: unknown, reason: f.reason, again: f.worthAnother(), err: f.cause}
+}
+
+// worthAnother: may the same request, sent again, bring more? Stripe's advice
+// comes first, unless it repeats itself already. A plain 500 is kept under its
+// key and would only come back (https://docs.stripe.com/error-low-level#idempotency).
+func (f *failure) worthAnother() bool {
+	switch {
+	case f.replayed, f.shouldRetry == "false":
+		return false
+	case f.shouldRetry == "true":
+		return true
+	}
+
+	switch f.reason {
+	case ReasonTimeout, ReasonConnection, ReasonUndecodable, ReasonLockTimeout, ReasonConflict, ReasonRateLimit:
+		return true
+	case ReasonStatus5xx:
+		return f.status != http.StatusInternalServerError
+	default:
+		return false
+	}
+}

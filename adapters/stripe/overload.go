@@ -1,0 +1,366 @@
+package stripe
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/sony/gobreaker/v2"
+	"go.uber.org/zap"
+)
+
+// gate decides which attempts go out, so that a slow or dead Stripe costs its
+// callers milliseconds and not their time-outs.
+//
+// Who owns what:
+//
+//   - gobreaker owns the states: closed, open, and half-open with one probe.
+//   - gate owns the slots (waiting), the stall detector (watch) and the pause
+//     that a 429 asks for. Whatever happens to any of these happens under mu,
+//     gobreaker included; mu is never held during a call.
+//   - a ticket belongs to the attempt that entered. It leaves exactly once: by
+//     leave, or before that because the detector threw everybody out.
+//
+// The breaker alone would not do. It learns of a dead Stripe by time-outs, one
+// attempt's time after the first call went out, and by then every caller hangs.
+// The detector sees it sooner: many wait and nobody is answered. A single slow
+// call among answered ones is left alone.
+type gate struct {
+	slots      int
+	stallAfter time.Duration
+	timeout    time.Duration
+	meter      Meter
+	log        *zap.Logger
+
+	mu      sync.Mutex
+	breaker *gobreaker.TwoStepCircuitBreaker[struct{}]
+	waiting map[*ticket]struct{}
+	// probe is the one attempt that a half-open breaker let through.
+	probe *ticket
+	// answered is when the last attempt was answered, whatever the answer.
+	answered time.Time
+	// watching: a timer runs that looks for a stall.
+	watching bool
+	// stalled is what trips the breaker from outside.
+	stalled bool
+	// throttledUntil is when calls may flow again after a 429; throttledFor is
+	// how long that pause is, doubled by the next 429 after it.
+	throttledUntil time.Time
+	throttledFor   time.Duration
+	// news is logged once mu is free.
+	news string
+}
+
+const (
+	// stallCalls that wait at once are enough to tell a stall from one slow call.
+	stallCalls = 8
+	// failuresToOpen in a row, time-outs, broken connections and 5xx, open the
+	// breaker.
+	failuresToOpen = 8
+	// openFor and probeTimeout together bound how long calls stay shed once
+	// Stripe is back: a second.
+	openFor      = 250 * time.Millisecond
+	probeTimeout = 750 * time.Millisecond
+	// The pause after a 429: from throttleLeast, doubling, to throttleMost.
+	throttleLeast = 50 * time.Millisecond
+	throttleMost  = time.Second
+)
+
+// ticket is the right to make one attempt.
+type ticket struct {
+	ctx     context.Context //nolint:containedctx // it is the attempt's
+	cancel  context.CancelCauseFunc
+	stop    context.CancelFunc
+	report  func(error)
+	entered time.Time
+}
+
+// Why an attempt's context ended, if the caller's has not.
+var (
+	errStalled        = errors.New("stripe answers nobody")
+	errAttemptTimeout = errors.New("stripe did not answer in time")
+)
+
+// What gobreaker is told; nil is a success.
+var (
+	errNoAnswer = errors.New("no answer, or a broken one")
+	errNoMatter = errors.New("says nothing about stripe")
+)
+
+// health is what an attempt says about Stripe, not about the payment.
+type health uint8
+
+const (
+	alive     health = iota // an answer about the business, good or bad
+	ailing                  // an answer that no working API gives
+	silent                  // no answer in time, or a broken one
+	hurried                 // no answer by the caller's deadline
+	throttled               // too many requests
+	unrelated               // the caller left
+)
+
+func healthOf(failed *failure) health {
+	if failed == nil || failed.replayed { // an old 500 that a healthy Stripe repeats
+		return alive
+	}
+
+	switch failed.reason {
+	case ReasonTimeout, ReasonConnection, ReasonStalled:
+		return silent
+	case ReasonDeadline:
+		return hurried
+	case ReasonStatus5xx, ReasonUndecodable:
+		return ailing
+	case ReasonRateLimit:
+		return throttled
+	case ReasonCancelled:
+		return unrelated
+	default:
+		return alive
+	}
+}
+
+func newGate(config Config, meter Meter, log *zap.Logger) *gate {
+	g := &gate{
+		slots:      config.MaxInFlight,
+		stallAfter: config.StallAfter,
+		timeout:    config.AttemptTimeout,
+		meter:      meter,
+		log:        log,
+		waiting:    make(map[*ticket]struct{}, config.MaxInFlight),
+	}
+	g.breaker = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
+		Name:        "stripe",
+		MaxRequests: 1,
+		Timeout:     openFor,
+		ReadyToTrip: func(counts gobreaker.Counts) bool {
+			return g.stalled || counts.ConsecutiveFailures >= failuresToOpen
+		},
+		IsExcluded:    func(err error) bool { return errors.Is(err, errNoMatter) },
+		OnStateChange: g.changed,
+	})
+
+	return g
+}
+
+// changed hears of every change of state, under mu.
+func (g *gate) changed(_ string, from, to gobreaker.State) {
+	switch {
+	case to == gobreaker.StateClosed:
+		g.news = "stripe is back: calls flow again"
+	case from == gobreaker.StateClosed && g.stalled:
+		g.news = "stripe answers nobody: calls are shed"
+	case from == gobreaker.StateClosed:
+		g.news = "stripe fails again and again: calls are shed"
+	default: // between open and half-open, while probes fail
+		return
+	}
+
+	g.meter.BreakerState(to != gobreaker.StateClosed)
+}
+
+func (g *gate) unlock() {
+	news := g.news
+	g.news = ""
+	g.mu.Unlock()
+
+	if news != "" {
+		g.log.Warn(news)
+	}
+}
+
+// ready tells whether enter would let an attempt through now.
+func (g *gate) ready() error {
+	g.mu.Lock()
+	defer g.unlock()
+
+	return g.closedTo(time.Now())
+}
+
+func (g *gate) closedTo(now time.Time) error {
+	switch {
+	case g.probe != nil || g.breaker.State() == gobreaker.StateOpen:
+		return shedError(ReasonBreakerOpen)
+	case now.Before(g.throttledUntil):
+		return shedError(ReasonThrottled)
+	case len(g.waiting) >= g.slots:
+		return shedError(ReasonNoSlot)
+	default:
+		return nil
+	}
+}
+
+// enter lets an attempt through, with a context that ends it in time, or sheds
+// it: a shedError, or ctx's own error.
+func (g *gate) enter(ctx context.Context) (*ticket, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("stripe: not sent: %w", err)
+	}
+
+	g.mu.Lock()
+	defer g.unlock()
+
+	now := time.Now()
+	if err := g.closedTo(now); err != nil {
+		return nil, err
+	}
+
+	probing := g.breaker.State() == gobreaker.StateHalfOpen
+
+	report, err := g.breaker.Allow()
+	if err != nil {
+		return nil, shedError(ReasonBreakerOpen)
+	}
+
+	t := &ticket{report: report, entered: now}
+	timeout := g.timeout
+
+	if probing {
+		g.probe = t
+		timeout = min(timeout, probeTimeout)
+	}
+
+	t.ctx, t.cancel = context.WithCancelCause(ctx)
+	t.ctx, t.stop = context.WithTimeoutCause(t.ctx, timeout, errAttemptTimeout)
+	g.waiting[t] = struct{}{}
+	g.meter.InFlight(1)
+	g.watch(now)
+
+	return t, nil
+}
+
+// leave gives the slot back, says what the attempt showed and returns how long
+// it took.
+func (g *gate) leave(t *ticket, h health) time.Duration {
+	t.stop()
+	t.cancel(nil)
+
+	g.mu.Lock()
+	defer g.unlock()
+
+	now := time.Now()
+	took := now.Sub(t.entered)
+
+	if _, in := g.waiting[t]; !in {
+		return took // the detector was faster
+	}
+
+	switch h {
+	case alive:
+		g.answered, g.throttledFor = now, 0
+		g.dismiss(t, nil)
+	case throttled:
+		g.answered = now
+		g.throttle(now)
+		g.dismiss(t, nil)
+	case ailing:
+		g.answered = now
+		g.dismiss(t, errNoAnswer)
+	case silent:
+		g.dismiss(t, errNoAnswer)
+	case hurried:
+		g.dismiss(t, g.patience(took))
+	case unrelated:
+		g.dismiss(t, errNoMatter)
+	}
+
+	return took
+}
+
+// patience: a caller who waited as long as a stall takes has found Stripe
+// silent; one who had less time says nothing about it.
+func (g *gate) patience(took time.Duration) error {
+	if took >= g.stallAfter {
+		return errNoAnswer
+	}
+
+	return errNoMatter
+}
+
+// dismiss frees t's slot and tells the breaker.
+func (g *gate) dismiss(t *ticket, result error) {
+	delete(g.waiting, t)
+	g.meter.InFlight(-1)
+
+	if g.probe == t {
+		g.probe = nil
+	}
+
+	t.report(result)
+}
+
+// throttle sheds calls for a moment, half of it by chance, and for twice as
+// long where nothing has gone well since the last time.
+func (g *gate) throttle(now time.Time) {
+	if now.Before(g.throttledUntil) {
+		return // it was sent before the pause began
+	}
+
+	g.throttledFor = min(max(2*g.throttledFor, throttleLeast), throttleMost)
+	half := g.throttledFor / 2                                //nolint:mnd // a half is a half
+	g.throttledUntil = now.Add(g.throttledFor - rand.N(half)) //nolint:gosec // spreads load
+}
+
+// watch starts the stall detector where enough calls wait and it is not running.
+func (g *gate) watch(now time.Time) {
+	if g.watching || len(g.waiting) < min(stallCalls, g.slots) {
+		return
+	}
+
+	g.watching = true
+	time.AfterFunc(g.stallDue().Sub(now), g.look)
+}
+
+// stallDue is when Stripe counts as stalled unless somebody is answered before.
+func (g *gate) stallDue() time.Time {
+	since := time.Time{}
+	for t := range g.waiting {
+		if since.IsZero() || t.entered.Before(since) {
+			since = t.entered
+		}
+	}
+
+	if g.answered.After(since) {
+		since = g.answered
+	}
+
+	return since.Add(g.stallAfter)
+}
+
+// look ends the wait of everybody if Stripe has stalled; else it looks again
+// when it could have.
+func (g *gate) look() {
+	g.mu.Lock()
+	defer g.unlock()
+
+	g.watching = false
+	now := time.Now()
+
+	if len(g.waiting) < min(stallCalls, g.slots) || now.Before(g.stallDue()) {
+		g.watch(now)
+
+		return
+	}
+
+	g.stalled = true
+
+	for t := range g.waiting {
+		t.cancel(errStalled)
+		g.dismiss(t, errNoAnswer)
+	}
+
+	g.stalled = false
+}
+
+// ended is why t's attempt was ended: by the gate, by the caller, or not at all.
+func (t *ticket) ended(caller context.Context) error {
+	cause := context.Cause(t.ctx)
+	if errors.Is(cause, errStalled) || errors.Is(cause, errAttemptTimeout) {
+		return cause //nolint:wrapcheck // it is looked at, not returned
+	}
+
+	return caller.Err() //nolint:wrapcheck // it is looked at, not returned
+}

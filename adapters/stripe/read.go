@@ -1,0 +1,225 @@
+package stripe
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+	"maps"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	stripego "github.com/stripe/stripe-go/v76"
+
+	"github.com/marketflow/marketflow/domain/fault"
+	"github.com/marketflow/marketflow/ports"
+)
+
+const (
+	eventsPath = "/v1/events"
+	// pageSize is the most that Stripe lists at once (https://docs.stripe.com/api/pagination).
+	pageSize = "100"
+)
+
+// Intent implements ports.PaymentGateway.
+func (g *Gateway) Intent(ctx context.Context, id string) (ports.Intent, error) {
+	if !canBeID(id) {
+		return ports.Intent{}, fault.New(fault.NotFound, "no payment intent can have this id")
+	}
+
+	var got intentAnswer
+
+	err := g.call(ctx, &call{
+		operation: "get_intent",
+		method:    http.MethodGet,
+		path:      intentsPath + "/" + id,
+		answer: func() stripego.LastResponseSetter {
+			got = intentAnswer{}
+
+			return &got
+		},
+		judge: func(failed *failure, _ int) verdict {
+			v := judgeRead(failed)
+			if v.outcome == done && got.ID != id {
+				return verdict{outcome: unknown, reason: ReasonMismatch, err: errMismatch}
+			}
+
+			return v
+		},
+	})
+	if err != nil {
+		return ports.Intent{}, err
+	}
+
+	return got.intent(), nil
+}
+
+// canBeID: Stripe's ids are letters, digits and underscores. Anything else would
+// ask for another path, and that path's 404 proves nothing.
+func canBeID(id string) bool {
+	return id != "" && !strings.ContainsFunc(id, func(r rune) bool {
+		return r != '_' && (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z')
+	})
+}
+
+// judgeRead sorts a read. Reading again does no harm, so even a 500 is worth it.
+func judgeRead(failed *failure) verdict {
+	switch {
+	case failed == nil:
+		return verdict{outcome: done}
+	case failed.refusal != nil && failed.refusal.Code == stripego.ErrorCodeResourceMissing:
+		return verdict{
+			outcome: refused, reason: ReasonNotFound,
+			err: fault.Wrap(fault.NotFound, failed.cause, "the payment provider has no such object"),
+		}
+	default:
+		v := failed.verdict()
+		v.again = v.again || failed.reason == ReasonStatus5xx
+
+		return v
+	}
+}
+
+// Intents implements ports.PaymentGateway.
+func (g *Gateway) Intents(ctx context.Context, from, to time.Time) iter.Seq2[ports.Intent, error] {
+	query := url.Values{
+		"created[gte]": {unix(from)},
+		"created[lte]": {unix(to)},
+	}
+
+	return func(yield func(ports.Intent, error) bool) {
+		for object, err := range g.list(ctx, "list_intents", intentsPath, query) {
+			if err != nil {
+				yield(ports.Intent{}, err)
+
+				return
+			}
+
+			var o intentObject
+			if err := json.Unmarshal(object, &o); err != nil {
+				yield(ports.Intent{}, fmt.Errorf("decode a listed intent: %w", err))
+
+				return
+			}
+
+			if !yield(o.intent(), nil) {
+				return
+			}
+		}
+	}
+}
+
+// Events implements ports.PaymentGateway. It asks for the events that change a
+// payment; the others only confirm what is there. An event that does not parse
+// is yielded as its error, and the reading goes on: one odd event must not hide
+// those behind it.
+func (g *Gateway) Events(ctx context.Context, since time.Time) iter.Seq2[ports.Event, error] {
+	query := url.Values{
+		"created[gte]": {unix(since)},
+		"types[]":      {eventSucceeded, eventFailed, eventCanceled},
+	}
+
+	return func(yield func(ports.Event, error) bool) {
+		for object, err := range g.list(ctx, "list_events", eventsPath, query) {
+			if err != nil {
+				yield(ports.Event{}, err)
+
+				return
+			}
+
+			if !yield(parseEvent(object)) {
+				return
+			}
+		}
+	}
+}
+
+func unix(t time.Time) string { return strconv.FormatInt(t.Unix(), decimal) }
+
+// page is one answer of a list (https://docs.stripe.com/api/pagination).
+type page struct {
+	unseen
+
+	Data    []json.RawMessage `json:"data"`
+	HasMore bool              `json:"has_more"`
+}
+
+var errEndless = errors.New("stripe's list does not advance")
+
+// list reads a list page by page and yields its objects as they came. An error
+// ends it.
+func (g *Gateway) list(
+	ctx context.Context, operation, path string, query url.Values,
+) iter.Seq2[json.RawMessage, error] {
+	return func(yield func(json.RawMessage, error) bool) {
+		query := maps.Clone(query) // ranging over it again begins anew
+		query.Set("limit", pageSize)
+
+		for more := true; more; {
+			got, err := g.page(ctx, operation, path+"?"+query.Encode())
+			if err != nil {
+				yield(nil, err)
+
+				return
+			}
+
+			for _, object := range got.Data {
+				if !yield(object, nil) {
+					return
+				}
+			}
+
+			if more = got.HasMore; more {
+				more = advance(query, got, yield)
+			}
+		}
+	}
+}
+
+// advance moves the cursor behind the page; where that is not possible it
+// yields an error and is false.
+func advance(query url.Values, got page, yield func(json.RawMessage, error) bool) bool {
+	var last struct {
+		ID string `json:"id"`
+	}
+
+	if n := len(got.Data); n > 0 {
+		if err := json.Unmarshal(got.Data[n-1], &last); err != nil {
+			yield(nil, fmt.Errorf("decode a listed object: %w", err))
+
+			return false
+		}
+	}
+
+	if last.ID == "" || last.ID == query.Get("starting_after") {
+		yield(nil, errEndless)
+
+		return false
+	}
+
+	query.Set("starting_after", last.ID)
+
+	return true
+}
+
+func (g *Gateway) page(ctx context.Context, operation, path string) (page, error) {
+	var got page
+
+	err := g.call(ctx, &call{
+		operation: operation,
+		method:    http.MethodGet,
+		path:      path,
+		answer: func() stripego.LastResponseSetter {
+			got = page{}
+
+			return &got
+		},
+		judge: func(failed *failure, _ int) verdict { return judgeRead(failed) },
+	})
+
+	return got, err
+}

@@ -1,0 +1,283 @@
+package stripe
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/marketflow/marketflow/domain/fault"
+	"github.com/marketflow/marketflow/domain/payment"
+	"github.com/marketflow/marketflow/ports"
+)
+
+// The events that change a payment
+// (https://docs.stripe.com/payments/paymentintents/lifecycle).
+const (
+	eventPrefix    = "payment_intent."
+	eventSucceeded = eventPrefix + "succeeded"
+	eventFailed    = eventPrefix + "payment_failed"
+	eventCanceled  = eventPrefix + "canceled"
+)
+
+const (
+	// tolerance in seconds is how far a signature's time may be from ours, in
+	// the past and in the future (https://docs.stripe.com/webhooks#replay-attacks).
+	tolerance = 300
+	// maxID is Stripe's longest id (https://docs.stripe.com/upgrades#what-changes-does-stripe-consider-to-be-backwards-compatible).
+	maxID = 255
+	// maxTime is the last second that RFC 3339 can write.
+	maxTime = 253402300799
+)
+
+// Webhooks is Stripe's signed events as ports.Webhooks. It is safe for
+// concurrent use.
+type Webhooks struct {
+	secrets [][]byte
+	now     func() time.Time
+}
+
+var _ ports.Webhooks = (*Webhooks)(nil)
+
+var errNoSecret = errors.New("a webhook secret is empty: anybody could sign events with it")
+
+// NewWebhooks returns a reader that accepts events signed with any of secrets;
+// there are two during a rollover. No secret at all, or an empty one, is an
+// error. now is the clock that signatures are held against.
+func NewWebhooks(secrets []string, now func() time.Time) (*Webhooks, error) {
+	if len(secrets) == 0 || slices.Contains(secrets, "") {
+		return nil, errNoSecret
+	}
+
+	w := &Webhooks{now: now, secrets: make([][]byte, 0, len(secrets))}
+	for _, s := range secrets {
+		w.secrets = append(w.secrets, []byte(s))
+	}
+
+	return w, nil
+}
+
+// Verify implements ports.Webhooks. The scheme is described at
+// https://docs.stripe.com/webhooks#verify-manually. stripe-go's own check takes
+// timestamps from any distant future and one secret only.
+func (w *Webhooks) Verify(payload []byte, signature string) error {
+	header, err := parseHeader(signature)
+	if err != nil {
+		return err
+	}
+
+	now := w.now().Unix()
+
+	switch {
+	case header.time < now-tolerance:
+		return unauthenticated("the signature is more than 300 seconds old")
+	case header.time > now+tolerance:
+		return unauthenticated("the signature is from the future: its timestamp is more than 300 seconds ahead")
+	}
+
+	for _, s := range w.secrets {
+		if header.signedWith(s, payload) {
+			return nil
+		}
+	}
+
+	return unauthenticated("no signature matches the body and any secret of this endpoint")
+}
+
+// signatureHeader is a Stripe-Signature: t=…,v1=…[,v1=…].
+type signatureHeader struct {
+	// timestamp is what was signed, to the letter; time is what it says.
+	timestamp  string
+	time       int64
+	signatures [][]byte
+}
+
+// parseHeader ignores schemes other than v1, as Stripe asks: v0 is for its own
+// tests, and others may come.
+func parseHeader(text string) (signatureHeader, error) {
+	var header signatureHeader
+
+	if text == "" {
+		return header, unauthenticated("the Stripe-Signature header is missing")
+	}
+
+	for pair := range strings.SplitSeq(text, ",") {
+		name, value, _ := strings.Cut(pair, "=")
+
+		switch strings.TrimSpace(name) {
+		case "t":
+			if header.timestamp != "" {
+				return header, unauthenticated("the Stripe-Signature header has two timestamps")
+			}
+
+			seconds, err := strconv.ParseInt(value, decimal, 64)
+			if err != nil {
+				return header, unauthenticated("the timestamp of the Stripe-Signature header is not a number of seconds")
+			}
+
+			header.timestamp, header.time = value, seconds
+		case "v1":
+			if mac, err := hex.DecodeString(value); err == nil && len(mac) == sha256.Size {
+				header.signatures = append(header.signatures, mac)
+			}
+		}
+	}
+
+	switch {
+	case header.timestamp == "":
+		return header, unauthenticated("the Stripe-Signature header has no timestamp")
+	case len(header.signatures) == 0:
+		return header, unauthenticated("the Stripe-Signature header has no v1 signature")
+	default:
+		return header, nil
+	}
+}
+
+func (h signatureHeader) signedWith(secret, payload []byte) bool {
+	mac := hmac.New(sha256.New, secret)
+	mac.Write([]byte(h.timestamp)) // a hash never returns an error
+	mac.Write([]byte{'.'})
+	mac.Write(payload)
+	want := mac.Sum(nil)
+
+	return slices.ContainsFunc(h.signatures, func(got []byte) bool { return hmac.Equal(got, want) })
+}
+
+func unauthenticated(detail string) error { return fault.New(fault.Unauthenticated, detail) }
+
+// Parse implements ports.Webhooks. It reads events of every API version: what
+// it looks at has never changed its name or type.
+func (w *Webhooks) Parse(payload []byte) (ports.Event, error) { return parseEvent(payload) }
+
+// envelope is an event (https://docs.stripe.com/api/events/object).
+type envelope struct {
+	ID      string `json:"id"`
+	Type    string `json:"type"`
+	Created int64  `json:"created"`
+	Data    struct {
+		Object json.RawMessage `json:"object"`
+	} `json:"data"`
+}
+
+func parseEvent(payload []byte) (ports.Event, error) {
+	if !utf8.Valid(payload) { // RFC 8259 section 8.1; encoding/json would replace what is wrong
+		return ports.Event{}, fault.New(fault.Invalid, "the event is not UTF-8")
+	}
+
+	var e envelope
+	if err := json.Unmarshal(payload, &e); err != nil {
+		return ports.Event{}, fault.Wrap(fault.Invalid, err, "the body is not a JSON object in the form of an event")
+	}
+
+	if err := e.check(); err != nil {
+		return ports.Event{}, err
+	}
+
+	event := ports.Event{
+		ID:        e.ID,
+		Type:      e.Type,
+		CreatedAt: at(e.Created),
+		About:     strings.HasPrefix(e.Type, eventPrefix),
+		Raw:       payload,
+	}
+
+	if event.ID == "" {
+		event.ID = digest(payload)
+	}
+
+	return readObject(event, e.Data.Object)
+}
+
+func (e *envelope) check() error {
+	switch {
+	case e.Type == "":
+		return fault.New(fault.Invalid, "the event has no type")
+	case !isName(e.Type):
+		return fault.New(fault.Invalid, "the event's type is over 255 characters or holds control characters")
+	case e.ID != "" && !isName(e.ID):
+		return fault.New(fault.Invalid, "the event's id is over 255 characters or holds control characters")
+	case e.Created < 0 || e.Created > maxTime:
+		return fault.New(fault.Invalid, "the event's created is no time in seconds")
+	case len(e.Data.Object) == 0 || e.Data.Object[0] != '{':
+		return fault.New(fault.Invalid, "the event has no data.object")
+	default:
+		return nil
+	}
+}
+
+// isName: what a column, a log line and a metric can hold.
+func isName(text string) bool {
+	return utf8.RuneCountInString(text) <= maxID && !strings.ContainsFunc(text, unicode.IsControl)
+}
+
+// digest stands in for an id, so that a body that comes twice is one event.
+func digest(payload []byte) string {
+	sum := sha256.Sum256(payload)
+
+	return "sha256:" + hex.EncodeToString(sum[:])
+}
+
+// readObject reads what the event is about. Objects other than intents need no
+// id: a Balance has none.
+func readObject(event ports.Event, object []byte) (ports.Event, error) {
+	if !event.About {
+		var other struct {
+			ID any `json:"id"`
+		}
+
+		if err := json.Unmarshal(object, &other); err != nil {
+			return ports.Event{}, fault.Wrap(fault.Invalid, err, "the event's data.object does not decode")
+		}
+
+		if id, ok := other.ID.(string); ok && isName(id) {
+			event.ObjectID = id
+		}
+
+		return event, nil
+	}
+
+	var o intentObject
+	if err := json.Unmarshal(object, &o); err != nil {
+		return ports.Event{}, fault.Wrap(fault.Invalid, err, "the event's data.object is not a payment intent")
+	}
+
+	if o.ID == "" || !isName(o.ID) || o.Created < 0 || o.Created > maxTime {
+		return ports.Event{}, fault.New(fault.Invalid,
+			"the event's data.object has no id of 1 to 255 characters, or its created is no time in seconds")
+	}
+
+	event.ObjectID = o.ID
+	event.Intent = o.intent()
+	event.Change = change(event.Type, &o)
+
+	if o.Status == "" && event.Change != "" {
+		event.Intent.Status = event.Change
+	}
+
+	return event, nil
+}
+
+// change is the status that an event asks for.
+func change(eventType string, o *intentObject) payment.Status {
+	if o.foreign() {
+		return ""
+	}
+
+	switch eventType {
+	case eventSucceeded:
+		return payment.Succeeded
+	case eventFailed:
+		return payment.Failed
+	case eventCanceled:
+		return payment.Cancelled
+	default:
+		return ""
+	}
+}
