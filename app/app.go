@@ -24,8 +24,10 @@ type Deps struct {
 	Renderer ports.Renderer
 	Cache    ports.ReplayCache
 	Recorder ports.Recorder
-	Log      *zap.Logger
-	Tracer   trace.Tracer
+	// Reconciliation is needed by Reconcile alone.
+	Reconciliation ports.Reconciliation
+	Log            *zap.Logger
+	Tracer         trace.Tracer
 }
 
 const (

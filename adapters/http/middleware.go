@@ -52,8 +52,11 @@ func (s *server) observe(next http.Handler) http.Handler {
 		ctx := logctx.WithRequestID(context.WithValue(r.Context(), exchangeKey{}, ex), ex.requestID)
 		w.Header().Set(requestIDHeader, ex.requestID)
 
+		s.Observer.RequestsInFlight(1)
+
 		seen := httpsnoop.CaptureMetrics(next, w, r.WithContext(ctx))
 
+		s.Observer.RequestsInFlight(-1)
 		s.Observer.ObserveRequest(ctx, ex.route, methodLabel(r.Method), seen.Code, seen.Duration)
 		s.logAccess(ctx, r, ex, seen)
 	})

@@ -31,6 +31,9 @@ type Observer interface {
 	// ObserveRequest counts an answered request. route is a template or
 	// "unmatched", so that its values are few.
 	ObserveRequest(ctx context.Context, route, method string, status int, took time.Duration)
+	// RequestsInFlight: that many more requests (fewer, where negative) are
+	// being answered now.
+	RequestsInFlight(delta int)
 }
 
 // Deps is what the edge needs.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -22,6 +23,9 @@ import (
 const (
 	// jobTimeout bounds one run.
 	jobTimeout = time.Minute
+	// reconcileTimeout bounds a run of reconciliation: the next one goes on where
+	// the last that came to its end began.
+	reconcileTimeout = 15 * time.Minute
 	// keepFinished is how long a finished job's row stays.
 	keepFinished = 5 * time.Minute
 	// MaxConns is what a Jobs needs of its own pool: River listens on one.
@@ -33,6 +37,9 @@ type Config struct {
 	// RecoveryInterval is how often unfinished claims and parked events are
 	// looked for.
 	RecoveryInterval time.Duration
+	// ReconcileInterval is how often our books are held against the provider's;
+	// 0 is never.
+	ReconcileInterval time.Duration
 }
 
 // Deps is what the jobs do their work with.
@@ -41,6 +48,7 @@ type Deps struct {
 	Pool          *pgxpool.Pool
 	RecoverClaims *app.RecoverClaims
 	ApplyParked   *app.ApplyParked
+	Reconcile     *app.Reconcile
 	Log           *zap.Logger
 }
 
@@ -50,7 +58,8 @@ type Jobs struct {
 	config Config
 	log    *zap.Logger
 	stop   context.CancelFunc
-	done   chan struct{}
+	// ticking are the goroutines that ask for jobs.
+	ticking sync.WaitGroup
 }
 
 // New returns the jobs; nothing runs before Start.
@@ -62,6 +71,8 @@ func New(config Config, deps Deps) (*Jobs, error) {
 
 		return errors.Join(recovering, applying)
 	}))
+
+	river.AddWorker(workers, &reconciler{reconcile: deps.Reconcile, log: deps.Log})
 
 	client, err := river.NewClient(riverpgxv5.New(deps.Pool), &river.Config{
 		Queues:                      map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: 4}},
@@ -94,6 +105,34 @@ type recoverArgs struct{}
 // Kind implements river.JobArgs.
 func (recoverArgs) Kind() string { return "recover" }
 
+// reconcileArgs is the job that holds our books against the provider's.
+type reconcileArgs struct{}
+
+// Kind implements river.JobArgs.
+func (reconcileArgs) Kind() string { return "reconcile" }
+
+// reconciler takes longer than other jobs may.
+type reconciler struct {
+	river.WorkerDefaults[reconcileArgs]
+
+	reconcile *app.Reconcile
+	log       *zap.Logger
+}
+
+// Timeout implements river.Worker.
+func (r *reconciler) Timeout(*river.Job[reconcileArgs]) time.Duration { return reconcileTimeout }
+
+// Work implements river.Worker.
+func (r *reconciler) Work(ctx context.Context, _ *river.Job[reconcileArgs]) error {
+	report, err := r.reconcile.Scheduled(ctx)
+	if err == nil {
+		r.log.Info("reconciled", zap.Int("events", report.Events), zap.Int("intents", report.Intents),
+			zap.Int("payments", report.Payments), zap.Int("drift_left", report.Left()))
+	}
+
+	return err
+}
+
 // Start begins to work.
 func (j *Jobs) Start(ctx context.Context) error {
 	if err := j.client.Start(context.WithoutCancel(ctx)); err != nil {
@@ -101,9 +140,12 @@ func (j *Jobs) Start(ctx context.Context) error {
 	}
 
 	ctx, j.stop = context.WithCancel(context.WithoutCancel(ctx))
-	j.done = make(chan struct{})
 
-	go j.tick(ctx)
+	j.ticking.Go(func() { j.tick(ctx, recoverArgs{}, j.config.RecoveryInterval) })
+
+	if j.config.ReconcileInterval > 0 {
+		j.ticking.Go(func() { j.tick(ctx, reconcileArgs{}, j.config.ReconcileInterval) })
+	}
 
 	return nil
 }
@@ -111,7 +153,7 @@ func (j *Jobs) Start(ctx context.Context) error {
 // Stop lets running jobs end within ctx, then cancels them.
 func (j *Jobs) Stop(ctx context.Context) error {
 	j.stop()
-	<-j.done
+	j.ticking.Wait()
 
 	if err := j.client.Stop(ctx); err != nil {
 		return errors.Join(fmt.Errorf("stopping the jobs: %w", err), j.client.StopAndCancel(context.WithoutCancel(ctx)))
@@ -120,24 +162,22 @@ func (j *Jobs) Stop(ctx context.Context) error {
 	return nil
 }
 
-// tick asks for a recovery job once an interval. Every process asks, and one
-// is inserted for all of them: River's own periodic jobs depend on an elected
-// leader, and a killed leader stays elected for longer than a claim may wait.
-func (j *Jobs) tick(ctx context.Context) {
-	defer close(j.done)
-
-	ticker := time.NewTicker(j.config.RecoveryInterval)
+// tick asks for a job once an interval. Every process asks, and one is inserted
+// for all of them: River's own periodic jobs depend on an elected leader, and a
+// killed leader stays elected for longer than a claim may wait.
+func (j *Jobs) tick(ctx context.Context, args river.JobArgs, every time.Duration) {
+	ticker := time.NewTicker(every)
 	defer ticker.Stop()
 
-	once := &river.InsertOpts{UniqueOpts: river.UniqueOpts{ByPeriod: j.config.RecoveryInterval}}
+	once := &river.InsertOpts{UniqueOpts: river.UniqueOpts{ByPeriod: every}}
 
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
-			if _, err := j.client.Insert(ctx, recoverArgs{}, once); err != nil && ctx.Err() == nil {
-				j.log.Warn("recovery job not inserted", zap.Error(err))
+			if _, err := j.client.Insert(ctx, args, once); err != nil && ctx.Err() == nil {
+				j.log.Warn("job not inserted", zap.String("job", args.Kind()), zap.Error(err))
 			}
 		}
 	}

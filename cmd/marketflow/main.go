@@ -63,7 +63,7 @@ twice and a payment is never lost.
 		Args:          cobra.NoArgs,
 	}
 	root.AddCommand(newDevCommand(), newServeCommand(), newMigrateCommand(), newSandboxCommand(),
-		newEventsCommand(), newVersionCommand())
+		newEventsCommand(), newReconcileCommand(), newVersionCommand())
 
 	return root
 }

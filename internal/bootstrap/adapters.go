@@ -188,7 +188,7 @@ func newHandler(in handlerParams) http.Handler {
 
 // newJobs gives the background work a pool of its own.
 func newJobs(
-	lc fx.Lifecycle, c config.Config, claims *app.RecoverClaims, parked *app.ApplyParked,
+	lc fx.Lifecycle, c config.Config, claims *app.RecoverClaims, parked *app.ApplyParked, reconcile *app.Reconcile,
 	metrics *telemetry.Metrics, log *zap.Logger,
 ) (*river.Jobs, error) {
 	pool, err := postgres.NewPool(context.Background(), postgres.PoolConfig{
@@ -200,8 +200,9 @@ func newJobs(
 
 	metrics.ObservePool("jobs", pool)
 
-	jobs, err := river.New(river.Config{RecoveryInterval: c.RecoveryInterval},
-		river.Deps{Pool: pool, RecoverClaims: claims, ApplyParked: parked, Log: log})
+	jobs, err := river.New(
+		river.Config{RecoveryInterval: c.RecoveryInterval, ReconcileInterval: c.ReconcileInterval},
+		river.Deps{Pool: pool, RecoverClaims: claims, ApplyParked: parked, Reconcile: reconcile, Log: log})
 	if err != nil {
 		pool.Close()
 

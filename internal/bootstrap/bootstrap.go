@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"go.uber.org/dig"
@@ -15,6 +16,7 @@ import (
 	"github.com/marketflow/marketflow/adapters/river"
 	"github.com/marketflow/marketflow/app"
 	"github.com/marketflow/marketflow/internal/config"
+	"github.com/marketflow/marketflow/internal/telemetry"
 	"github.com/marketflow/marketflow/ports"
 )
 
@@ -103,13 +105,18 @@ type Tools struct {
 
 	Inbox       ports.Inbox
 	ReplayEvent *app.ReplayEvent
+	Reconcile   *app.Reconcile
 }
 
-// WithTools runs fn with the use cases and without the servers.
-func WithTools(ctx context.Context, c config.Config, version Version, fn func(context.Context, Tools) error) (err error) {
+// WithTools runs fn with the use cases and without the servers. Its log goes to
+// stderr: stdout is the command's.
+func WithTools(
+	ctx context.Context, c config.Config, version Version, fn func(context.Context, Tools) error, swaps ...Swap,
+) (err error) {
 	var tools Tools
 
-	graph := build(c, version, nil, fx.Invoke(func(t Tools) { tools = t }))
+	swaps = append([]Swap{With(telemetry.NewLogger(c.LogLevel, os.Stderr))}, swaps...)
+	graph := build(c, version, swaps, fx.Invoke(func(t Tools) { tools = t }))
 	if err := graph.Err(); err != nil {
 		return plain(err)
 	}

@@ -20,7 +20,7 @@ func graph() fx.Option {
 	return fx.Options(
 		fx.Provide(
 			fx.Annotate(postgres.NewStore, fx.As(fx.Self()), fx.As(new(ports.Claims)), fx.As(new(ports.Payments)),
-				fx.As(new(ports.Inbox)), fx.As(new(ports.Backlog))),
+				fx.As(new(ports.Inbox)), fx.As(new(ports.Backlog)), fx.As(new(ports.Reconciliation))),
 			fx.Annotate(newGateway, fx.As(new(ports.PaymentGateway))),
 			fx.Annotate(newWebhooks, fx.As(new(ports.Webhooks))),
 			fx.Annotate(newReplayCache, fx.As(new(ports.ReplayCache))),
@@ -30,7 +30,7 @@ func graph() fx.Option {
 		),
 		// The use cases.
 		fx.Provide(newAppDeps, app.NewCreatePayment, app.NewGetPayment, app.NewHandleEvent, app.NewReplayEvent,
-			app.NewRecoverClaims, app.NewApplyParked),
+			app.NewRecoverClaims, app.NewApplyParked, app.NewReconcile),
 		// What stands around them.
 		fx.Provide(newLogger, newTracing, newPool, newRedis, newHandler, newServer, newJobs),
 	)
@@ -50,6 +50,7 @@ type appParams struct {
 	Renderer ports.Renderer
 	Cache    ports.ReplayCache
 	Recorder ports.Recorder
+	Books    ports.Reconciliation
 	Log      *zap.Logger
 	Tracing  trace.TracerProvider
 }
@@ -57,7 +58,7 @@ type appParams struct {
 func newAppDeps(in appParams) app.Deps {
 	return app.Deps{
 		Claims: in.Claims, Payments: in.Payments, Inbox: in.Inbox, Gateway: in.Gateway, Webhooks: in.Webhooks,
-		Renderer: in.Renderer, Cache: in.Cache, Recorder: in.Recorder, Log: in.Log,
+		Renderer: in.Renderer, Cache: in.Cache, Recorder: in.Recorder, Reconciliation: in.Books, Log: in.Log,
 		Tracer: in.Tracing.Tracer("github.com/marketflow/marketflow/app"),
 	}
 }

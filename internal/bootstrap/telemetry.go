@@ -25,6 +25,7 @@ func newTracing(
 		return nil, nil, err
 	}
 
+	tracing.Install()
 	lc.Append(fx.StopHook(func(ctx context.Context) {
 		// A collector that is away must not make a clean stop look like a failure.
 		if err := tracing.Shutdown(ctx); err != nil {

@@ -53,6 +53,10 @@ type Config struct {
 	// looked for.
 	RecoveryInterval time.Duration `env:"RECOVERY_INTERVAL" envDefault:"1s"`
 
+	// ReconcileInterval is how often our books are held against Stripe's; 0 is
+	// never.
+	ReconcileInterval time.Duration `env:"RECONCILE_INTERVAL" envDefault:"5m"`
+
 	LogLevel zapcore.Level `env:"LOG_LEVEL" envDefault:"info"`
 }
 
@@ -156,6 +160,10 @@ func (c Config) check(found *problems) {
 		if !ok {
 			found.say(variable, "must be greater than 0")
 		}
+	}
+
+	if c.ReconcileInterval < 0 {
+		found.say("RECONCILE_INTERVAL", "must be 0 (never) or more")
 	}
 
 	if c.RateLimit < 0 {

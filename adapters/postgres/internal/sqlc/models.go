@@ -61,6 +61,11 @@ type PaymentTransition struct {
 	At         time.Time
 }
 
+type Reconciliation struct {
+	Singleton bool
+	Through   time.Time
+}
+
 type StripeEvent struct {
 	ID           string
 	Type         string

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5/pgtype"
 )
 
 const GetPayment = `-- name: GetPayment :one
@@ -34,33 +33,6 @@ func (q *Queries) GetPayment(ctx context.Context, id uuid.UUID) (Payment, error)
 		&i.UpdatedAt,
 	)
 	return i, err
-}
-
-const ListKnownIntents = `-- name: ListKnownIntents :many
-SELECT stripe_payment_intent_id
-FROM payments
-WHERE stripe_payment_intent_id = ANY ($1::text[])
-`
-
-// Which of the given intents have a payment.
-func (q *Queries) ListKnownIntents(ctx context.Context, intentIds []string) ([]string, error) {
-	rows, err := q.db.Query(ctx, ListKnownIntents, intentIds)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []string
-	for rows.Next() {
-		var stripe_payment_intent_id string
-		if err := rows.Scan(&stripe_payment_intent_id); err != nil {
-			return nil, err
-		}
-		items = append(items, stripe_payment_intent_id)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
 }
 
 const ListTransitions = `-- name: ListTransitions :many
@@ -91,59 +63,6 @@ func (q *Queries) ListTransitions(ctx context.Context, paymentID uuid.UUID) ([]L
 			&i.ToStatus,
 			&i.Cause,
 			&i.At,
-		); err != nil {
-			return nil, err
-		}
-		items = append(items, i)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
-}
-
-const ListUnsettledPayments = `-- name: ListUnsettledPayments :many
-SELECT id, stripe_payment_intent_id, idempotency_key, amount, currency, status, metadata, created_at, updated_at
-FROM payments
-WHERE status IN ('pending', 'failed')
-  AND created_at < now() - $1::interval
-  AND (created_at, id) > ($2::timestamptz, $3::uuid)
-ORDER BY created_at, id
-LIMIT $4
-`
-
-type ListUnsettledPaymentsParams struct {
-	OlderThan      pgtype.Interval
-	AfterCreatedAt time.Time
-	AfterID        uuid.UUID
-	MaxRows        int32
-}
-
-// Payments that are not final and older than a while, in a stable order to page through.
-func (q *Queries) ListUnsettledPayments(ctx context.Context, arg ListUnsettledPaymentsParams) ([]Payment, error) {
-	rows, err := q.db.Query(ctx, ListUnsettledPayments,
-		arg.OlderThan,
-		arg.AfterCreatedAt,
-		arg.AfterID,
-		arg.MaxRows,
-	)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []Payment
-	for rows.Next() {
-		var i Payment
-		if err := rows.Scan(
-			&i.ID,
-			&i.StripePaymentIntentID,
-			&i.IdempotencyKey,
-			&i.Amount,
-			&i.Currency,
-			&i.Status,
-			&i.Metadata,
-			&i.CreatedAt,
-			&i.UpdatedAt,
 		); err != nil {
 			return nil, err
 		}

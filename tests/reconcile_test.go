@@ -1,0 +1,129 @@
+package tests
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/marketflow/marketflow/app"
+	"github.com/marketflow/marketflow/internal/bootstrap"
+	"github.com/marketflow/marketflow/ports"
+)
+
+// reconcile runs what `marketflow reconcile` runs.
+func (w *world) reconcile(dryRun bool) app.ReconcileReport {
+	w.t.Helper()
+
+	var report app.ReconcileReport
+
+	require.NoError(w.t, bootstrap.WithTools(w.t.Context(), w.config, "test",
+		func(ctx context.Context, tools bootstrap.Tools) error {
+			var err error
+
+			report, err = tools.Reconcile.Do(ctx, app.ReconcileOptions{Since: time.Now().Add(-time.Hour), DryRun: dryRun})
+
+			return err
+		}))
+
+	return report
+}
+
+// age makes what the sandbox does from now on an hour old as far as Stripe's
+// books say: reconciliation leaves alone what is younger than a minute.
+func (w *world) age() { w.stripe.Advance(-30 * time.Minute) }
+
+// The webhooks were never delivered: reconciliation finds the events.
+func TestReconcileFindsMissedEvents(t *testing.T) {
+	t.Parallel()
+
+	w := newWorld(t)
+	w.age()
+
+	paid := w.create(`{"amount":10,"currency":"USD"}`)
+	failed := w.create(`{"amount":20,"currency":"USD"}`)
+	w.confirm(paid.text("stripe_payment_intent_id"), "pm_card_visa")
+	w.confirm(failed.text("stripe_payment_intent_id"), "pm_card_chargeDeclined")
+
+	found := w.reconcile(true)
+	require.NotZero(t, found.Found[ports.DriftMissedEvent])
+	require.Equal(t, 2, found.Found[ports.DriftStatus])
+	require.NotZero(t, found.Left())
+	require.Equal(t, "pending", w.status(paid.text("id")), "a dry run repairs nothing")
+	require.Zero(t, w.count("SELECT count(*) FROM stripe_events"))
+
+	repaired := w.reconcile(false)
+	require.NotZero(t, repaired.Repaired[ports.DriftMissedEvent])
+	require.Zero(t, repaired.Left())
+	require.Equal(t, "succeeded", w.status(paid.text("id")))
+	require.Equal(t, "failed", w.status(failed.text("id")))
+
+	require.Empty(t, w.reconcile(false).Found, "a second run finds nothing")
+	require.Equal(t, 4, w.count("SELECT count(*) FROM payment_transitions"))
+}
+
+// Rows that are gone, as after restoring an older backup, come back.
+func TestReconcileFindsMissingPayments(t *testing.T) {
+	t.Parallel()
+
+	w := newWorld(t)
+	w.age()
+
+	withClaim := w.create(`{"amount":10,"currency":"USD","idempotency_key":"a"}`)
+	without := w.create(`{"amount":200,"currency":"JPY","idempotency_key":"b"}`)
+	w.confirm(without.text("stripe_payment_intent_id"), "pm_card_visa")
+
+	for _, statement := range []string{
+		"DELETE FROM payments",
+		"DELETE FROM payment_transitions",
+		"DELETE FROM payment_requests WHERE idempotency_key = 'b'",
+		`UPDATE payment_requests SET state = 'pending', response_status = NULL, response_body = NULL,
+			retry_at = now() + interval '1 day', leased_until = now() + interval '1 day'`,
+	} {
+		_, err := w.db.Pool().Exec(t.Context(), statement)
+		require.NoError(t, err)
+	}
+
+	report := w.reconcile(false)
+	require.Zero(t, report.Left(), "%+v", report)
+	require.Equal(t, "pending", w.status(withClaim.text("id")))
+	require.Equal(t, "succeeded", w.status(without.text("id")))
+	require.Equal(t, "200", w.get("/payments/"+without.text("id")).field("amount").(interface{ String() string }).String())
+	require.Equal(t, 2, w.count("SELECT count(*) FROM payment_requests WHERE state = 'completed'"))
+}
+
+// A row that contradicts Stripe is left for a person.
+func TestReconcileLeavesContradictions(t *testing.T) {
+	t.Parallel()
+
+	w := newWorld(t)
+	w.age()
+
+	created := w.create(`{"amount":10,"currency":"USD"}`)
+
+	_, err := w.db.Pool().Exec(t.Context(), "UPDATE payments SET amount = 11")
+	require.NoError(t, err)
+
+	report := w.reconcile(false)
+	require.Equal(t, 1, report.Left())
+	require.Equal(t, 1, report.Found[ports.DriftContradiction])
+	require.Equal(t, "pending", w.status(created.text("id")))
+}
+
+// Payments older than the look-back are asked for one by one.
+func TestReconcileAsksForOldPayments(t *testing.T) {
+	t.Parallel()
+
+	w := newWorld(t)
+	created := w.create(`{"amount":10,"currency":"USD"}`)
+	w.confirm(created.text("stripe_payment_intent_id"), "pm_card_visa")
+
+	_, err := w.db.Pool().Exec(t.Context(), "UPDATE payments SET created_at = now() - interval '3 days'")
+	require.NoError(t, err)
+
+	report := w.reconcile(false)
+	require.Equal(t, 1, report.Payments)
+	require.Equal(t, map[ports.Drift]int{ports.DriftStatus: 1}, report.Repaired)
+	require.Equal(t, "succeeded", w.status(created.text("id")))
+}
