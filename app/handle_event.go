@@ -94,7 +94,7 @@ func (in *inbox) completeClaim(ctx context.Context, e ports.Event) (ports.Applie
 	intent := e.Intent
 	intent.Status = payment.Pending // the event itself moves it on, so that the history has both
 
-	completion, err := settle.completion(claim, intent, string(ports.ByWebhook))
+	completion, err := settle.completion(claim, intent, ports.ByWebhook)
 	if err == nil {
 		var (
 			done    ports.Completed

@@ -78,7 +78,7 @@ func (s *settler) call(ctx context.Context, claim ports.Claim) (ports.Intent, er
 func (s *settler) complete(
 	ctx context.Context, claim ports.Claim, intent ports.Intent, by ports.Finisher,
 ) (ports.Claim, error) {
-	completion, err := s.completion(claim, intent, string(by))
+	completion, err := s.completion(claim, intent, by)
 	if err != nil {
 		return claim, s.contradiction(ctx, claim, err)
 	}
@@ -102,9 +102,12 @@ func (s *settler) complete(
 }
 
 // completion is the payment that claim becomes through intent. An intent that
-// is not what the claim asked for is ports.ErrContradiction.
-func (s *settler) completion(claim ports.Claim, intent ports.Intent, cause string) (ports.Completion, error) {
-	if !intent.Amount.IsZero() && intent.Amount != claim.Order.Amount {
+// is not what the claim asked for is ports.ErrContradiction. An event alone may
+// be silent about the amount, and about the client's secret: then there is no
+// response yet.
+func (s *settler) completion(claim ports.Claim, intent ports.Intent, by ports.Finisher) (ports.Completion, error) {
+	silent := by == ports.ByWebhook && intent.Amount.IsZero()
+	if !silent && intent.Amount != claim.Order.Amount {
 		return ports.Completion{}, fmt.Errorf("intent %s is for %s, claim %s for %s: %w",
 			intent.ID, intent.Amount, claim.PaymentID, claim.Order.Amount, ports.ErrContradiction)
 	}
@@ -118,9 +121,9 @@ func (s *settler) completion(claim ports.Claim, intent ports.Intent, cause strin
 		Status:    intent.Status,
 		CreatedAt: claim.CreatedAt,
 	}
-	completion := ports.Completion{Payment: p, Cause: cause}
+	completion := ports.Completion{Payment: p, Cause: string(by)}
 
-	if intent.ClientSecret != "" {
+	if by != ports.ByWebhook || intent.ClientSecret != "" {
 		completion.Response = new(s.deps.Renderer.Created(p, intent.ClientSecret))
 	}
 

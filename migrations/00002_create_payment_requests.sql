@@ -20,7 +20,7 @@ CREATE TABLE payment_requests (
     leased_until      TIMESTAMPTZ NOT NULL,
     -- When recovery may try next; only read while pending.
     retry_at          TIMESTAMPTZ NOT NULL,
-    attempts          INTEGER NOT NULL DEFAULT 1 CHECK (attempts > 0),
+    attempts          INTEGER NOT NULL DEFAULT 1 CHECK (attempts >= 0),
     last_error        TEXT,
 
     -- The frozen answer: the same bytes for ever.

@@ -65,7 +65,8 @@ type Claims interface {
 
 	// Release gives c's lease back; recovery tries again once retryIn has
 	// passed. Where the lease has gone to somebody else or the claim is
-	// finished, nothing happens.
+	// finished, nothing happens. A cause that is ErrUnavailable says that nothing
+	// was sent: the attempt does not count.
 	Release(ctx context.Context, c Claim, retryIn time.Duration, cause error) error
 
 	// GiveUp hands a claim to a person: neither sending again nor looking for
@@ -123,8 +124,8 @@ type Claim struct {
 	State       ClaimState
 	// Lease is the caller's token while it holds the lease, else uuid.Nil.
 	Lease uuid.UUID
-	// Attempts counts the leases given out, this one included. The request
-	// may have been sent before if it is over 1.
+	// Attempts counts the leases given out, this one included, less those that
+	// sent nothing. The request may have been sent before if it is over 1.
 	Attempts int
 	// Age is how long ago the claim was first written, by the database's
 	// clock; the provider's key is at most that old.

@@ -173,6 +173,7 @@ UPDATE payment_requests
 SET lease_token  = NULL,
     leased_until = now(),
     retry_at     = now() + @retry_in::interval,
+    attempts     = CASE WHEN @sent::boolean THEN attempts ELSE attempts - 1 END,
     last_error   = @last_error::text,
     updated_at   = now()
 WHERE payment_id = @payment_id

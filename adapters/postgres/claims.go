@@ -211,6 +211,7 @@ func (s *Store) Release(ctx context.Context, c ports.Claim, retryIn time.Duratio
 			PaymentID:  c.PaymentID,
 			LeaseToken: c.Lease,
 			RetryIn:    interval(retryIn),
+			Sent:       !errors.Is(cause, ports.ErrUnavailable),
 			LastError:  shortError(cause),
 		})
 	})

@@ -491,15 +491,17 @@ UPDATE payment_requests
 SET lease_token  = NULL,
     leased_until = now(),
     retry_at     = now() + $1::interval,
-    last_error   = $2::text,
+    attempts     = CASE WHEN $2::boolean THEN attempts ELSE attempts - 1 END,
+    last_error   = $3::text,
     updated_at   = now()
-WHERE payment_id = $3
+WHERE payment_id = $4
   AND state = 'pending'
-  AND lease_token = $4::uuid
+  AND lease_token = $5::uuid
 `
 
 type ReleaseClaimParams struct {
 	RetryIn    pgtype.Interval
+	Sent       bool
 	LastError  string
 	PaymentID  uuid.UUID
 	LeaseToken uuid.UUID
@@ -508,6 +510,7 @@ type ReleaseClaimParams struct {
 func (q *Queries) ReleaseClaim(ctx context.Context, arg ReleaseClaimParams) error {
 	_, err := q.db.Exec(ctx, ReleaseClaim,
 		arg.RetryIn,
+		arg.Sent,
 		arg.LastError,
 		arg.PaymentID,
 		arg.LeaseToken,
