@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"time"
 
@@ -16,7 +17,6 @@ import (
 	"github.com/marketflow/marketflow/adapters/river"
 	"github.com/marketflow/marketflow/app"
 	"github.com/marketflow/marketflow/internal/config"
-	"github.com/marketflow/marketflow/internal/telemetry"
 	"github.com/marketflow/marketflow/ports"
 )
 
@@ -40,7 +40,7 @@ func Start(ctx context.Context, c config.Config, version Version, swaps ...Swap)
 	s := &Service{grace: c.ShutdownTimeout}
 
 	// The server is asked for last: hooks run in that order, and back at the end.
-	s.graph = build(c, version, swaps, fx.Invoke(observe, func(*river.Jobs) {}), fx.Populate(&s.log, &s.server))
+	s.graph = build(c, version, os.Stdout, swaps, fx.Invoke(observe, func(*river.Jobs) {}), fx.Populate(&s.log, &s.server))
 	if err := s.graph.Err(); err != nil {
 		return nil, plain(err)
 	}
@@ -57,8 +57,13 @@ func Start(ctx context.Context, c config.Config, version Version, swaps ...Swap)
 // Version is the binary's.
 type Version string
 
-func build(c config.Config, version Version, swaps []Swap, roots ...fx.Option) *fx.App {
-	options := []fx.Option{graph(), fx.Supply(c, version, new(draining)), fx.NopLogger, fx.StopTimeout(c.ShutdownTimeout)}
+// logOutput is where the log goes.
+type logOutput struct{ io.Writer }
+
+func build(c config.Config, version Version, log io.Writer, swaps []Swap, roots ...fx.Option) *fx.App {
+	options := []fx.Option{
+		graph(), fx.Supply(c, version, logOutput{log}, new(draining)), fx.NopLogger, fx.StopTimeout(c.ShutdownTimeout),
+	}
 	for _, swap := range swaps {
 		options = append(options, swap.option)
 	}
@@ -115,8 +120,7 @@ func WithTools(
 ) (err error) {
 	var tools Tools
 
-	swaps = append([]Swap{With(telemetry.NewLogger(c.LogLevel, os.Stderr))}, swaps...)
-	graph := build(c, version, swaps, fx.Invoke(func(t Tools) { tools = t }))
+	graph := build(c, version, os.Stderr, swaps, fx.Invoke(func(t Tools) { tools = t }))
 	if err := graph.Err(); err != nil {
 		return plain(err)
 	}

@@ -2,7 +2,6 @@ package bootstrap
 
 import (
 	"context"
-	"os"
 
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
@@ -13,7 +12,9 @@ import (
 	"github.com/marketflow/marketflow/internal/telemetry"
 )
 
-func newLogger(c config.Config) *zap.Logger { return telemetry.NewLogger(c.LogLevel, os.Stdout) }
+func newLogger(c config.Config, out logOutput) *zap.Logger {
+	return telemetry.NewLogger(c.LogLevel, out)
+}
 
 // newTracing sends spans to where the OTEL_* variables say, and the last of
 // them when the service stops.

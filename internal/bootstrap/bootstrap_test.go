@@ -1,0 +1,163 @@
+package bootstrap_test
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+	"go.uber.org/zap"
+
+	"github.com/marketflow/marketflow/adapters/postgres"
+	"github.com/marketflow/marketflow/domain/payment"
+	"github.com/marketflow/marketflow/internal/bootstrap"
+	"github.com/marketflow/marketflow/internal/config"
+	"github.com/marketflow/marketflow/internal/devserver"
+	"github.com/marketflow/marketflow/internal/pgtest"
+	"github.com/marketflow/marketflow/ports"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func settings(t *testing.T, databaseURL string) config.Config {
+	t.Helper()
+
+	c, err := config.FromEnvironment(map[string]string{
+		"HTTP_ADDR":             "127.0.0.1:0",
+		"DATABASE_URL":          databaseURL,
+		"STRIPE_SECRET_KEY":     "sk_test_x",
+		"STRIPE_WEBHOOK_SECRET": "whsec_x",
+		"STRIPE_API_BASE":       "http://127.0.0.1:1",
+	})
+	require.NoError(t, err)
+
+	return c
+}
+
+func silent() bootstrap.Swap { return bootstrap.With(zap.NewNop()) }
+
+// Every entry point is built and run: a provider that nobody asks for, or one
+// that fails, cannot hide.
+func TestStart_TheWholeGraph(t *testing.T) {
+	t.Parallel()
+
+	redis, err := devserver.StartRedis(devserver.RedisOptions{})
+	require.NoError(t, err)
+	t.Cleanup(redis.Stop)
+
+	for name, change := range map[string]func(*config.Config){
+		"without Redis":      func(*config.Config) {},
+		"with Redis":         func(c *config.Config) { c.RedisURL = config.Secret(redis.URL()) },
+		"with rate limiting": func(c *config.Config) { c.RedisURL = config.Secret(redis.URL()); c.RateLimit = 10 },
+		"never reconciling":  func(c *config.Config) { c.ReconcileInterval = 0 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+
+			c := settings(t, pgtest.New(t).URL)
+			change(&c)
+
+			service, err := bootstrap.Start(t.Context(), c, "test", silent())
+			require.NoError(t, err)
+
+			for _, path := range []string{"/health", "/readyz", "/metrics", "/openapi.yaml"} {
+				require.Equal(t, http.StatusOK, get(t, "http://"+service.Addr()+path), path)
+			}
+
+			require.NoError(t, service.Stop(t.Context()))
+
+			err = bootstrap.WithTools(t.Context(), c, "test", func(_ context.Context, tools bootstrap.Tools) error {
+				require.NotNil(t, tools.Inbox)
+				require.NotNil(t, tools.ReplayEvent)
+				require.NotNil(t, tools.Reconcile)
+
+				return nil
+			}, silent())
+			require.NoError(t, err)
+		})
+	}
+}
+
+// Any part can be swapped, for tests.
+func TestStart_PartsCanBeSwapped(t *testing.T) {
+	t.Parallel()
+
+	cache := &countingCache{}
+	c := settings(t, pgtest.New(t).URL)
+
+	service, err := bootstrap.Start(t.Context(), c, "test", silent(), bootstrap.With[ports.ReplayCache](cache))
+	require.NoError(t, err)
+
+	t.Cleanup(func() { require.NoError(t, service.Stop(context.Background())) })
+
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+service.Addr()+"/payments",
+		strings.NewReader(`{"amount":1,"currency":"USD","idempotency_key":"k"}`))
+	require.NoError(t, err)
+
+	transport := &http.Transport{DisableKeepAlives: true}
+	resp, err := transport.RoundTrip(req)
+	require.NoError(t, err)
+	require.NoError(t, resp.Body.Close())
+	require.Equal(t, http.StatusServiceUnavailable, resp.StatusCode, "nobody listens where Stripe should be")
+	require.Equal(t, 1, cache.asked)
+}
+
+func TestStart_RefusesADatabaseThatIsBehind(t *testing.T) {
+	t.Parallel()
+
+	_, err := bootstrap.Start(t.Context(), settings(t, pgtest.NewEmpty(t).URL), "test", silent())
+	require.ErrorIs(t, err, postgres.ErrBehind)
+	require.ErrorContains(t, err, "marketflow migrate up")
+	require.NotContains(t, err.Error(), "fx", "the graph's own words are of no use to an operator")
+}
+
+func TestStart_SaysThatAPortIsTaken(t *testing.T) {
+	t.Parallel()
+
+	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = listener.Close() })
+
+	c := settings(t, pgtest.New(t).URL)
+	c.HTTPAddr = listener.Addr().String()
+
+	_, err = bootstrap.Start(t.Context(), c, "test", silent())
+	require.ErrorContains(t, err, "HTTP_ADDR")
+	require.ErrorContains(t, err, "address already in use")
+}
+
+func TestStart_SaysThatTheDatabaseIsAway(t *testing.T) {
+	t.Parallel()
+
+	_, err := bootstrap.Start(t.Context(), settings(t, "postgres://x:hunter2@127.0.0.1:1/x"), "test", silent())
+	require.Error(t, err)
+	require.NotContains(t, err.Error(), "hunter2")
+}
+
+func get(t *testing.T, url string) int {
+	t.Helper()
+
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, http.NoBody)
+	require.NoError(t, err)
+
+	transport := &http.Transport{DisableKeepAlives: true}
+
+	resp, err := transport.RoundTrip(req)
+	require.NoError(t, err)
+	require.NoError(t, resp.Body.Close())
+
+	return resp.StatusCode
+}
+
+type countingCache struct{ asked int }
+
+func (c *countingCache) Get(context.Context, payment.Key) (ports.Replay, bool) {
+	c.asked++
+
+	return ports.Replay{}, false
+}
+
+func (c *countingCache) Put(context.Context, payment.Key, ports.Replay) {}
