@@ -20,13 +20,13 @@ type journal struct {
 	path string
 	lock *os.File
 
-	mu        sync.Mutex
-	file      *os.File
-	size      int64
-	compacted int64 // the size after the last compaction
-	busy      bool  // a compaction is under way
-	running   sync.WaitGroup
-	failed    error
+	mu      sync.Mutex
+	file    *os.File
+	size    int64
+	dead    int64 // how much of it are versions that later ones replace
+	busy    bool  // a compaction is under way
+	running sync.WaitGroup
+	failed  error
 }
 
 // entry is one object's new version; a null value deletes the key.
@@ -38,9 +38,9 @@ type entry struct {
 const (
 	// journalHeader is the first line, so that no other file is taken for one.
 	journalHeader = `[{"k":"marketflow-sandbox","v":1}]` + "\n"
-	// A journal is compacted once it is this long and twice what it was.
-	compactFrom   = 32 << 20
-	compactGrowth = 2
+	// A journal is compacted once this much of it, and half of it, is dead.
+	compactFrom   = 16 << 20
+	compactShare  = 2
 	stateFileMode = 0o600
 )
 
@@ -138,13 +138,16 @@ func readLine(line []byte, offset int64, each func(entry) error) error {
 // batch is what is written as one line.
 type batch struct {
 	text bytes.Buffer
+	dead int // the size of the versions that these replace
 	err  error
 }
 
-// put adds an object's new version.
-func (b *batch) put(key string, value any) {
+// put adds an object's new version, which replaces one of the given size, and
+// returns its own size.
+func (b *batch) put(key string, value any, replaces int) (size int) {
 	text, err := json.Marshal(value)
 	b.err = errors.Join(b.err, err)
+	b.dead += replaces
 
 	if b.text.Len() == 0 {
 		b.text.WriteByte('[')
@@ -157,6 +160,8 @@ func (b *batch) put(key string, value any) {
 	b.text.WriteString(`,"v":`)
 	b.text.Write(text)
 	b.text.WriteByte('}')
+
+	return len(text)
 }
 
 func compactString(s string) []byte {
@@ -182,8 +187,9 @@ func (j *journal) write(b *batch) error {
 	defer j.mu.Unlock()
 
 	j.append(b.text.Bytes())
+	j.dead += int64(b.dead)
 
-	if j.size > compactFrom && j.size > compactGrowth*j.compacted && !j.busy && j.failed == nil {
+	if j.dead > compactFrom && j.dead > j.size/compactShare && !j.busy && j.failed == nil {
 		j.busy = true
 		prefix := j.size
 
@@ -228,7 +234,8 @@ func (j *journal) rewrite(prefix int64) error {
 	if err != nil {
 		return fmt.Errorf("opening: %w", err)
 	}
-	defer old.Close()
+
+	defer func() { _ = old.Close() }() // it was only read
 
 	fresh, err := os.OpenFile(j.path+".new", os.O_RDWR|os.O_CREATE|os.O_TRUNC, stateFileMode)
 	if err != nil {
@@ -322,7 +329,7 @@ func (j *journal) swap(fresh, old *os.File, prefix int64) error {
 	}
 
 	previous := j.file
-	j.file, j.size, j.compacted = fresh, size, size
+	j.file, j.size, j.dead = fresh, size, 0
 
 	return previous.Close() //nolint:wrapcheck // the compaction names the file
 }

@@ -12,7 +12,7 @@ import (
 // lockFile keeps two sandboxes from writing one state file. The kernel lets go
 // of the lock when the process ends, however it ends.
 func lockFile(path string) (*os.File, error) {
-	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, stateFileMode)
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, stateFileMode) //nolint:gosec // the user's own choice
 	if err != nil {
 		return nil, fmt.Errorf("opening the state file's lock: %w", err)
 	}

@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 )
@@ -61,14 +62,7 @@ func (s *shelf[T]) all() []shelved[T] {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 
-	return s.items[:len(s.items):len(s.items)]
-}
-
-func (s *shelf[T]) len() int {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-
-	return len(s.items)
+	return slices.Clip(s.items)
 }
 
 // books is everything the sandbox knows of.
@@ -112,6 +106,8 @@ type payment struct {
 	disputes     []*dispute
 	transactions []*balanceTransaction
 	methods      []*paymentMethod
+
+	stored int // the size of its last version in the state file
 }
 
 // member is where an object of a payment is found.

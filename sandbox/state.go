@@ -21,48 +21,48 @@ const (
 
 // storedPayment is a payment in the state file.
 type storedPayment struct {
-	Intent       *paymentIntent
-	Charges      []*charge             `json:",omitempty"`
-	Refunds      []*refund             `json:",omitempty"`
-	Disputes     []*dispute            `json:",omitempty"`
-	Transactions []*balanceTransaction `json:",omitempty"`
-	Methods      []*paymentMethod      `json:",omitempty"`
+	Intent       *paymentIntent        `json:"intent"`
+	Charges      []*charge             `json:"charges,omitempty"`
+	Refunds      []*refund             `json:"refunds,omitempty"`
+	Disputes     []*dispute            `json:"disputes,omitempty"`
+	Transactions []*balanceTransaction `json:"transactions,omitempty"`
+	Methods      []*paymentMethod      `json:"methods,omitempty"`
 }
 
 // storedEvent is an event in the state file. Its snapshot is kept as text, so
 // that it comes back byte for byte.
 type storedEvent struct {
-	Seq       int64
-	Kind      string
-	Created   int64
-	Object    string
-	Previous  string   `json:",omitempty"`
-	RequestID string   `json:",omitempty"`
-	Key       string   `json:",omitempty"`
-	Intent    string   `json:",omitempty"`
-	Metadata  metadata `json:",omitempty"`
-	To        []string `json:",omitempty"`
+	Seq       int64    `json:"seq"`
+	Kind      string   `json:"kind"`
+	Created   int64    `json:"created"`
+	Object    string   `json:"object"`
+	Previous  string   `json:"previous,omitempty"`
+	RequestID string   `json:"request_id,omitempty"`
+	Key       string   `json:"key,omitempty"`
+	Intent    string   `json:"intent,omitempty"`
+	Metadata  metadata `json:"metadata,omitempty"`
+	To        []string `json:"to,omitempty"`
 }
 
 // storedDelivery is what became of a delivery, in the state file.
 type storedDelivery struct {
-	Attempts    int
-	LastStatus  int
-	LastError   string    `json:",omitempty"`
-	LastAt      time.Time `json:",omitzero"`
-	DeliveredAt time.Time `json:",omitzero"`
-	NextAt      time.Time `json:",omitzero"`
-	Lost        bool      `json:",omitempty"`
+	Attempts    int       `json:"attempts"`
+	LastStatus  int       `json:"last_status"`
+	LastError   string    `json:"last_error,omitempty"`
+	LastAt      time.Time `json:"last_at,omitzero"`
+	DeliveredAt time.Time `json:"delivered_at,omitzero"`
+	NextAt      time.Time `json:"next_at,omitzero"`
+	Lost        bool      `json:"lost,omitempty"`
 }
 
 // storedKey is a finished idempotency record in the state file.
 type storedKey struct {
-	Endpoint    string
-	Fingerprint []byte
-	RequestID   string
-	Created     int64
-	Status      int
-	Body        string
+	Endpoint    string `json:"endpoint"`
+	Fingerprint []byte `json:"fingerprint"`
+	RequestID   string `json:"request_id"`
+	Created     int64  `json:"created"`
+	Status      int    `json:"status"`
+	Body        string `json:"body"`
 }
 
 // save writes what a request changed, and the record of its key if it has one,
@@ -75,39 +75,52 @@ func (s *Sandbox) save(rq *request, record *idempotencyRecord, answer reply) err
 	var b batch
 
 	if rq.changed {
-		b.put(keyPayment+rq.pay.intent.ID, storedPayment{
+		rq.pay.stored = b.put(keyPayment+rq.pay.intent.ID, storedPayment{
 			Intent: rq.pay.intent, Charges: rq.pay.charges, Refunds: rq.pay.refunds, Disputes: rq.pay.disputes,
 			Transactions: rq.pay.transactions, Methods: rq.pay.methods,
-		})
+		}, rq.pay.stored)
 	}
 
 	for _, e := range rq.events {
-		b.put(keyEvent+e.id, e.stored())
+		b.put(keyEvent+e.id, e.stored(), 0)
 	}
 
 	if record != nil {
 		b.put(keyUsed+record.key, storedKey{
 			Endpoint: record.endpoint, Fingerprint: record.fingerprint[:], RequestID: record.requestID,
 			Created: record.created, Status: answer.status, Body: string(render(answer.body)),
-		})
+		}, 0)
 	}
 
 	return s.journal.write(&b)
 }
 
-// saveOne writes one object; nil deletes it.
-func (s *Sandbox) saveOne(key string, value any) {
+// saveOne writes one object, which replaces a version of about the given size;
+// nil deletes it.
+func (s *Sandbox) saveOne(key string, value any, replaces int) {
 	if s.journal == nil {
 		return
 	}
 
 	var b batch
 
-	b.put(key, value)
+	b.put(key, value, replaces)
 
 	if err := s.journal.write(&b); err != nil {
 		s.log.Error("the sandbox's state is no longer saved", "error", err)
 	}
+}
+
+// saveDelivery writes what became of a delivery.
+func (s *Sandbox) saveDelivery(d *delivery) {
+	const usualSize = 200
+
+	stored, replaces := d.stored(), 0
+	if stored.Attempts > 1 {
+		replaces = usualSize
+	}
+
+	s.saveOne(keyDelivery+d.event.id+"/"+d.to.id, stored, replaces)
 }
 
 func (e *event) stored() storedEvent {
@@ -242,7 +255,7 @@ type located struct {
 }
 
 func (s *Sandbox) loadPayments(st *state) {
-	var objects []located
+	objects := make([]located, 0, len(st.payments))
 
 	for _, stored := range sortedBy(st.payments, func(p *storedPayment) int64 { return p.Intent.Seq }) {
 		pay := &payment{
@@ -270,7 +283,7 @@ func (s *Sandbox) loadPayments(st *state) {
 }
 
 func (s *Sandbox) located(pay *payment) []located {
-	var objects []located
+	objects := make([]located, 0, len(pay.charges)+len(pay.refunds)+len(pay.disputes)+len(pay.transactions))
 
 	add := func(shelf *shelf[member], seq int64, id string, created int64, index int) {
 		objects = append(objects, located{shelf, seq, id, created, member{payment: pay, index: index}})

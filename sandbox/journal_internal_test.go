@@ -1,0 +1,144 @@
+package sandbox
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// versions replays a journal into each key's last value.
+func versions(t *testing.T, path string) (last map[string]string, lines int) {
+	t.Helper()
+
+	last = map[string]string{}
+
+	j, err := openJournal(path, func(e entry) error {
+		lines++
+
+		if string(e.Value) == "null" {
+			delete(last, e.Key)
+		} else {
+			last[e.Key] = string(e.Value)
+		}
+
+		return nil
+	})
+	require.NoError(t, err)
+	require.NoError(t, j.close())
+
+	return last, lines
+}
+
+func TestJournal_CompactionKeepsTheLastVersions(t *testing.T) {
+	t.Parallel()
+
+	path := filepath.Join(t.TempDir(), "state")
+	j, err := openJournal(path, func(entry) error { return nil })
+	require.NoError(t, err)
+
+	write := func(key string, value any) {
+		var b batch
+
+		b.put(key, value, 0)
+		b.put("count/"+key, value, 0)
+		require.NoError(t, j.write(&b))
+	}
+
+	for round := range 50 {
+		for n := range 10 {
+			write("payment/"+strconv.Itoa(n), round)
+		}
+	}
+
+	write("payment/3", nil)
+
+	// Others write while the file is rewritten.
+	var writers sync.WaitGroup
+
+	writers.Go(func() {
+		for n := range 200 {
+			write("late/"+strconv.Itoa(n), n)
+		}
+	})
+
+	j.mu.Lock()
+	prefix := j.size
+	j.mu.Unlock()
+
+	require.NoError(t, j.rewrite(prefix))
+	writers.Wait()
+	require.NoError(t, j.close())
+
+	last, lines := versions(t, path)
+	require.Equal(t, "49", last["payment/7"])
+	require.Equal(t, "49", last["count/payment/7"])
+	require.NotContains(t, last, "payment/3")
+	require.Equal(t, "199", last["late/199"])
+	require.Less(t, lines, 2*10+2*200+10)
+}
+
+func TestJournal_StopsAfterAFailedWrite(t *testing.T) {
+	t.Parallel()
+
+	path := filepath.Join(t.TempDir(), "state")
+	j, err := openJournal(path, func(entry) error { return nil })
+	require.NoError(t, err)
+	require.NoError(t, j.file.Close())
+
+	var b batch
+
+	b.put("payment/1", 1, 0)
+	require.ErrorIs(t, j.write(&b), os.ErrClosed)
+}
+
+func FuzzJSONText(f *testing.F) {
+	for _, seed := range []string{"", "plain", "\"\\\n\r\t\x00\x1f\x7f", "é\u2028<&>", "\xff\xfe", "a\xc3"} {
+		f.Add(seed)
+	}
+
+	f.Fuzz(func(t *testing.T, text string) {
+		w := jsonWriter{}
+		w.text(text)
+
+		var back string
+
+		require.NoError(t, json.Unmarshal(w.buf, &back))
+
+		// encoding/json is the second opinion, invalid UTF-8 included.
+		reference, err := json.Marshal(text)
+		require.NoError(t, err)
+
+		var want string
+
+		require.NoError(t, json.Unmarshal(reference, &want))
+		require.Equal(t, want, back)
+	})
+}
+
+func FuzzParseForm(f *testing.F) {
+	for _, seed := range []string{
+		"", "a=1", "metadata[k]=v&metadata[k]=w", "expand[]=a&expand[]=b", "expand[0]=a", "a[b][c][d]=1", "a[=1", "a]=1",
+		"a[b]c=1", "=1", "&&", "%zz=1", "a=1&a[b]=2", "a[]=1&a[x]=2",
+	} {
+		f.Add(seed)
+	}
+
+	f.Fuzz(func(t *testing.T, text string) {
+		parsed, refused := parseForm(text)
+		if refused != nil {
+			require.NotEmpty(t, refused.message)
+
+			return
+		}
+
+		// The fingerprint is a function of the parameters.
+		again, _ := parseForm(text)
+		require.Equal(t, parsed.fingerprint(), again.fingerprint())
+		require.NotNil(t, newParams(parsed).form)
+	})
+}
