@@ -14,7 +14,7 @@ const maxBody = 1 << 20
 // endpoint is one operation of the API: what runs it and, for expand[], which
 // kind of object it answers, or lists.
 type endpoint struct {
-	run    func(*Sandbox, *request) (document, *refusal)
+	run    func(*Sandbox, *request) *refusal
 	kind   string
 	isList bool
 }
@@ -32,37 +32,38 @@ type route struct {
 //nolint:gochecknoglobals // a table, never written
 var routes = routeTable()
 
+//nolint:goconst // a table of Stripe's names
 func routeTable() map[route]endpoint {
 	const post, get, del = http.MethodPost, http.MethodGet, http.MethodDelete
 
 	return map[route]endpoint{
-		{post, "payment_intents", false, ""}:       {run: (*Sandbox).createPaymentIntent, kind: "payment_intent"},
-		{get, "payment_intents", false, ""}:        {run: (*Sandbox).listPaymentIntents, kind: "payment_intent", isList: true},
-		{get, "payment_intents", true, ""}:         {run: (*Sandbox).getPaymentIntent, kind: "payment_intent"},
-		{post, "payment_intents", true, ""}:        {run: (*Sandbox).updatePaymentIntent, kind: "payment_intent"},
-		{post, "payment_intents", true, "confirm"}: {run: (*Sandbox).confirmPaymentIntent, kind: "payment_intent"},
-		{post, "payment_intents", true, "capture"}: {run: (*Sandbox).capturePaymentIntent, kind: "payment_intent"},
-		{post, "payment_intents", true, "cancel"}:  {run: (*Sandbox).cancelPaymentIntent, kind: "payment_intent"},
+		{post, "payment_intents", false, ""}:       {run: (*Sandbox).createPaymentIntent, kind: objectIntent},
+		{get, "payment_intents", false, ""}:        {run: (*Sandbox).listPaymentIntents, kind: objectIntent, isList: true},
+		{get, "payment_intents", true, ""}:         {run: (*Sandbox).getPaymentIntent, kind: objectIntent},
+		{post, "payment_intents", true, ""}:        {run: (*Sandbox).updatePaymentIntent, kind: objectIntent},
+		{post, "payment_intents", true, "confirm"}: {run: (*Sandbox).confirmPaymentIntent, kind: objectIntent},
+		{post, "payment_intents", true, "capture"}: {run: (*Sandbox).capturePaymentIntent, kind: objectIntent},
+		{post, "payment_intents", true, "cancel"}:  {run: (*Sandbox).cancelPaymentIntent, kind: objectIntent},
 
-		{get, "charges", false, ""}:  {run: (*Sandbox).listCharges, kind: "charge", isList: true},
-		{get, "charges", true, ""}:   {run: (*Sandbox).getCharge, kind: "charge"},
-		{post, "refunds", false, ""}: {run: (*Sandbox).createRefund, kind: "refund"},
-		{get, "refunds", false, ""}:  {run: (*Sandbox).listRefunds, kind: "refund", isList: true},
-		{get, "refunds", true, ""}:   {run: (*Sandbox).getRefund, kind: "refund"},
-		{post, "refunds", true, ""}:  {run: (*Sandbox).updateRefund, kind: "refund"},
+		{get, "charges", false, ""}:  {run: (*Sandbox).listCharges, kind: objectCharge, isList: true},
+		{get, "charges", true, ""}:   {run: (*Sandbox).getCharge, kind: objectCharge},
+		{post, "refunds", false, ""}: {run: (*Sandbox).createRefund, kind: objectRefund},
+		{get, "refunds", false, ""}:  {run: (*Sandbox).listRefunds, kind: objectRefund, isList: true},
+		{get, "refunds", true, ""}:   {run: (*Sandbox).getRefund, kind: objectRefund},
+		{post, "refunds", true, ""}:  {run: (*Sandbox).updateRefund, kind: objectRefund},
 
-		{post, "refunds", true, "cancel"}: {run: (*Sandbox).cancelRefund, kind: "refund"},
+		{post, "refunds", true, "cancel"}: {run: (*Sandbox).cancelRefund, kind: objectRefund},
 
-		{get, "disputes", false, ""}:       {run: (*Sandbox).listDisputes, kind: "dispute", isList: true},
-		{get, "disputes", true, ""}:        {run: (*Sandbox).getDispute, kind: "dispute"},
-		{post, "disputes", true, ""}:       {run: (*Sandbox).updateDispute, kind: "dispute"},
-		{post, "disputes", true, "close"}:  {run: (*Sandbox).closeDispute, kind: "dispute"},
-		{get, "payment_methods", true, ""}: {run: (*Sandbox).getPaymentMethod, kind: "payment_method"},
+		{get, "disputes", false, ""}:       {run: (*Sandbox).listDisputes, kind: objectDispute, isList: true},
+		{get, "disputes", true, ""}:        {run: (*Sandbox).getDispute, kind: objectDispute},
+		{post, "disputes", true, ""}:       {run: (*Sandbox).updateDispute, kind: objectDispute},
+		{post, "disputes", true, "close"}:  {run: (*Sandbox).closeDispute, kind: objectDispute},
+		{get, "payment_methods", true, ""}: {run: (*Sandbox).getPaymentMethod, kind: objectMethod},
 
 		{get, "balance_transactions", false, ""}: {
-			run: (*Sandbox).listTransactions, kind: "balance_transaction", isList: true,
+			run: (*Sandbox).listTransactions, kind: objectTransaction, isList: true,
 		},
-		{get, "balance_transactions", true, ""}: {run: (*Sandbox).getTransaction, kind: "balance_transaction"},
+		{get, "balance_transactions", true, ""}: {run: (*Sandbox).getTransaction, kind: objectTransaction},
 
 		{get, "events", false, ""}: {run: (*Sandbox).listEvents, isList: true},
 		{get, "events", true, ""}:  {run: (*Sandbox).getEvent},
@@ -92,6 +93,7 @@ type request struct {
 	pay     *payment
 	changed bool
 	events  []*event
+	body    document // what the endpoint answers
 	sandbox *Sandbox
 }
 
@@ -246,7 +248,7 @@ func (s *Sandbox) execute(rq *request, record *idempotencyRecord) reply {
 	defer s.dispatch(rq)
 	defer rq.unlock()
 
-	body, refused := rq.endpoint.run(s, rq)
+	refused := rq.endpoint.run(s, rq)
 
 	if executed := refused == nil || refused.executed; executed && rq.plan.is(Saved500) {
 		s.faults.fire(rq.plan.fault)
@@ -254,7 +256,7 @@ func (s *Sandbox) execute(rq *request, record *idempotencyRecord) reply {
 		refused = saved500()
 	}
 
-	answer := reply{status: http.StatusOK, body: body}
+	answer := reply{status: http.StatusOK, body: rq.body}
 	if refused != nil {
 		answer = refuse(refused)
 	}
@@ -315,7 +317,7 @@ func (s *Sandbox) inBackground(change func(*request)) {
 func refuse(r *refusal) reply {
 	retry := r.shouldRetry
 	if retry == "" && r.status < http.StatusInternalServerError && r.status != http.StatusTooManyRequests {
-		retry = "false"
+		retry = textFalse
 	}
 
 	return reply{status: r.status, body: r, shouldRetry: retry}
@@ -348,25 +350,36 @@ func (rq *request) unlock() {
 	}
 }
 
-// answer is the object as the request wants to see it. Expanded objects are
+// answer answers an object as the request wants to see it. Expanded objects are
 // rendered here, under the payment's lock: what they refer to may change later.
-func (rq *request) answer(pay *payment, object viewable) (document, *refusal) {
-	if _, dated := object.(*balanceTransaction); len(rq.expand) == 0 && !dated {
-		return object, nil
+func (rq *request) answer(pay *payment, object viewable) {
+	if len(rq.expand) == 0 && !datedKind(object) {
+		rq.body = object
+
+		return
 	}
 
 	w := jsonWriter{buf: make([]byte, 0, renderedSize)}
 	object.write(&w, view{expand: rq.expand, payment: pay, now: rq.sandbox.clock.seconds()})
+	rq.body = rawDocument(w.buf)
+}
 
-	return rawDocument(w.buf), nil
+// datedKind tells whether an object's fields depend on when it is looked at.
+func datedKind(object viewable) bool {
+	switch object.(type) {
+	case *balanceTransaction, *dispute:
+		return true
+	default:
+		return false
+	}
 }
 
 // emit records that something happened to an object; previous is nil where
 // Stripe sends no previous_attributes.
-func (rq *request) emit(kind string, object, previous document) {
+func (rq *request) emit(kind string, object document, previous rawDocument) {
 	e := &event{
-		id: newID("evt_3"), seq: rq.sandbox.books.sequence.Add(1), kind: kind, created: rq.sandbox.clock.seconds(), object: object, previous: previous,
-		requestID: rq.id, idempotencyKey: rq.idempotencyKey,
+		id: newID("evt_3"), seq: rq.sandbox.books.sequence.Add(1), kind: kind, created: rq.sandbox.clock.seconds(),
+		object: object, previous: previous, requestID: rq.id, idempotencyKey: rq.idempotencyKey,
 	}
 
 	if rq.pay != nil {
@@ -397,7 +410,7 @@ func (s *Sandbox) write(w http.ResponseWriter, r *http.Request, rq *request, ans
 	}
 
 	if answer.replayOf != "" {
-		header["Idempotent-Replayed"] = []string{"true"}
+		header["Idempotent-Replayed"] = []string{textTrue}
 	}
 
 	var body []byte

@@ -16,6 +16,14 @@ type balanceTransaction struct {
 	Source   string
 }
 
+// Types of balance transactions.
+const (
+	transactionCharge        = "charge"
+	transactionRefund        = "refund"
+	transactionRefundFailure = "refund_failure"
+	transactionAdjustment    = "adjustment"
+)
+
 const (
 	// Stripe's standard price for cards: 2.9 % and 30 minor units.
 	feePerMille = 29
@@ -41,7 +49,7 @@ func (s *Sandbox) newTransaction(pay *payment, kind string, amount, fee int64, s
 		Created: s.clock.seconds(), Source: source, Seq: s.books.sequence.Add(1),
 	}
 
-	if kind == "adjustment" {
+	if kind == transactionAdjustment {
 		made.Category = "dispute"
 
 		if amount > 0 {
@@ -58,14 +66,11 @@ func (s *Sandbox) newTransaction(pay *payment, kind string, amount, fee int64, s
 func (t *balanceTransaction) writeJSON(w *jsonWriter) { t.write(w, view{}) }
 
 func (t *balanceTransaction) write(w *jsonWriter, v view) {
-	available := t.Created
-	if t.Kind == "charge" {
-		available += int64(settlement / time.Second)
-	}
+	available := t.available()
 
 	w.beginObject()
 	w.str("id", t.ID)
-	w.str("object", "balance_transaction")
+	w.str("object", objectTransaction)
 	w.num("amount", t.Amount)
 	w.num("available_on", available)
 	w.num("created", t.Created)
@@ -90,37 +95,48 @@ func (t *balanceTransaction) write(w *jsonWriter, v view) {
 	w.num("net", t.Amount-t.Fee)
 	w.str("reporting_category", t.Category)
 	v.ref(w, "source", t.Source)
-	w.str("status", t.status(v.now, available))
+	w.str("status", t.status(v.now))
 	w.str("type", t.Kind)
 	w.endObject()
 }
 
-func (t *balanceTransaction) status(now, available int64) string {
-	if now >= available {
-		return "available"
+// available is when the money can be paid out: at once, but for what was earned.
+func (t *balanceTransaction) available() int64 {
+	if t.Kind != transactionCharge {
+		return t.Created
 	}
 
-	return refundPending
+	return t.Created + int64(settlement/time.Second)
+}
+
+func (t *balanceTransaction) status(now int64) string {
+	if t.Kind == transactionCharge && now < t.available() {
+		return "pending"
+	}
+
+	return "available"
 }
 
 // getTransaction is GET /v1/balance_transactions/:id.
-func (s *Sandbox) getTransaction(rq *request) (document, *refusal) {
+func (s *Sandbox) getTransaction(rq *request) *refusal {
 	if r := rq.finish(); r != nil {
-		return nil, r
+		return r
 	}
 
 	at, ok := s.books.transactions.get(rq.objectID)
 	if !ok {
-		return nil, missing("balance transaction", rq.objectID, "id")
+		return missing("balance transaction", rq.objectID, "id")
 	}
 
 	rq.read(at.payment)
 
-	return rq.answer(at.payment, at.payment.transactions[at.index])
+	rq.answer(at.payment, at.payment.transactions[at.index])
+
+	return nil
 }
 
 // listTransactions is GET /v1/balance_transactions.
-func (s *Sandbox) listTransactions(rq *request) (document, *refusal) {
+func (s *Sandbox) listTransactions(rq *request) *refusal {
 	kind, source, currency := rq.params.text("type"), rq.params.text("source"), rq.params.text("currency")
 
 	return list(rq, listing[member]{

@@ -1,7 +1,7 @@
 package sandbox
 
 // capturePaymentIntent is POST /v1/payment_intents/:id/capture.
-func (s *Sandbox) capturePaymentIntent(rq *request) (document, *refusal) {
+func (s *Sandbox) capturePaymentIntent(rq *request) *refusal {
 	p := rq.params
 	amount, partial := p.integer("amount_to_capture")
 	readMetadata(p, nil)
@@ -20,18 +20,18 @@ func (s *Sandbox) capturePaymentIntent(rq *request) (document, *refusal) {
 	}
 
 	if r := rq.finish(); r != nil {
-		return nil, r
+		return r
 	}
 
 	pay, r := s.findPayment(rq.objectID)
 	if r != nil {
-		return nil, r
+		return r
 	}
 
 	rq.change(pay)
 
 	if r := captureState(pay.intent); r != nil {
-		return nil, r
+		return r
 	}
 
 	if !partial {
@@ -42,7 +42,7 @@ func (s *Sandbox) capturePaymentIntent(rq *request) (document, *refusal) {
 		r := refused("The requested capture amount is greater than the authorized amount.", codeAmountTooLarge)
 		r.param = "amount_to_capture"
 
-		return nil, r
+		return r
 	}
 
 	next := *pay.intent
@@ -52,7 +52,9 @@ func (s *Sandbox) capturePaymentIntent(rq *request) (document, *refusal) {
 
 	s.capture(rq, pay, amount)
 
-	return rq.answer(pay, pay.intent)
+	rq.answer(pay, pay.intent)
+
+	return nil
 }
 
 func captureState(i *paymentIntent) *refusal {

@@ -16,8 +16,8 @@ func authorized(t *testing.T, api *client.API, amount int64) *stripe.PaymentInte
 	t.Helper()
 
 	params := cardIntent(amount)
-	params.CaptureMethod = stripe.String("manual")
-	params.PaymentMethod, params.Confirm = stripe.String("pm_card_visa"), stripe.Bool(true)
+	params.CaptureMethod = new("manual")
+	params.PaymentMethod, params.Confirm = new("pm_card_visa"), new(true)
 
 	intent, err := api.PaymentIntents.New(params)
 	require.NoError(t, err)
@@ -43,7 +43,7 @@ func TestCapture_Full(t *testing.T) {
 	require.Nil(t, held.BalanceTransaction)
 	require.NotZero(t, held.PaymentMethodDetails.Card.CaptureBefore)
 
-	_, err = api.Refunds.New(&stripe.RefundParams{Charge: stripe.String(held.ID)})
+	_, err = api.Refunds.New(&stripe.RefundParams{Charge: new(held.ID)})
 	require.Error(t, err)
 
 	params := &stripe.PaymentIntentCaptureParams{}
@@ -86,10 +86,10 @@ func TestCapture_PartLetsGoOfTheRest(t *testing.T) {
 	require.EqualValues(t, 1500, captured.LatestCharge.BalanceTransaction.Amount)
 
 	// Only what was captured can be given back.
-	_, err = api.Refunds.New(&stripe.RefundParams{PaymentIntent: stripe.String(intent.ID), Amount: stripe.Int64(1501)})
+	_, err = api.Refunds.New(&stripe.RefundParams{PaymentIntent: new(intent.ID), Amount: stripe.Int64(1501)})
 	require.Error(t, err)
 
-	refund, err := api.Refunds.New(&stripe.RefundParams{PaymentIntent: stripe.String(intent.ID)})
+	refund, err := api.Refunds.New(&stripe.RefundParams{PaymentIntent: new(intent.ID)})
 	require.NoError(t, err)
 	require.EqualValues(t, 1500, refund.Amount)
 }
@@ -138,9 +138,9 @@ func TestUpdate_PaymentIntent(t *testing.T) {
 	require.NoError(t, err)
 
 	params := &stripe.PaymentIntentParams{
-		Amount: stripe.Int64(3000), Description: stripe.String("three"), PaymentMethod: stripe.String("pm_card_visa"),
+		Amount: stripe.Int64(3000), Description: new("three"), PaymentMethod: new("pm_card_visa"),
 		Shipping: &stripe.ShippingDetailsParams{
-			Name: stripe.String("Ann"), Address: &stripe.AddressParams{City: stripe.String("Bern")},
+			Name: new("Ann"), Address: &stripe.AddressParams{City: new("Bern")},
 		},
 	}
 	params.AddMetadata("order", "7")

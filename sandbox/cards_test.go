@@ -10,7 +10,7 @@ import (
 )
 
 func confirmWith(card string) *stripe.PaymentIntentConfirmParams {
-	return &stripe.PaymentIntentConfirmParams{PaymentMethod: stripe.String(card)}
+	return &stripe.PaymentIntentConfirmParams{PaymentMethod: new(card)}
 }
 
 func TestCards_Approved(t *testing.T) {
@@ -27,7 +27,7 @@ func TestCards_Approved(t *testing.T) {
 			t.Parallel()
 
 			params := cardIntent(5000)
-			params.PaymentMethod, params.Confirm = stripe.String(card), stripe.Bool(true)
+			params.PaymentMethod, params.Confirm = new(card), new(true)
 			params.AddExpand("latest_charge.balance_transaction")
 			params.AddExpand("payment_method")
 
@@ -49,9 +49,6 @@ func TestCards_Approved(t *testing.T) {
 func TestCards_Declined(t *testing.T) {
 	t.Parallel()
 
-	box := newInbox(t)
-	api := newClient(sandbox.Start(t, sandbox.WithWebhook(box.URL, testSecret)).URL)
-
 	tests := map[string]struct {
 		code    stripe.ErrorCode
 		decline stripe.DeclineCode
@@ -66,6 +63,11 @@ func TestCards_Declined(t *testing.T) {
 
 	for card, want := range tests {
 		t.Run(card, func(t *testing.T) {
+			t.Parallel()
+
+			box := newInbox(t)
+			api := newClient(sandbox.Start(t, sandbox.WithWebhook(box.URL, testSecret)).URL)
+
 			intent, err := api.PaymentIntents.New(cardIntent(2000))
 			require.NoError(t, err)
 
@@ -138,7 +140,7 @@ func TestCards_Dispute(t *testing.T) {
 			api := newClient(sandbox.Start(t, sandbox.WithWebhook(box.URL, testSecret)).URL)
 
 			params := cardIntent(5000)
-			params.PaymentMethod, params.Confirm = stripe.String("pm_card_createDispute"), stripe.Bool(true)
+			params.PaymentMethod, params.Confirm = new("pm_card_createDispute"), new(true)
 
 			intent, err := api.PaymentIntents.New(params)
 			require.NoError(t, err)
@@ -147,12 +149,12 @@ func TestCards_Dispute(t *testing.T) {
 			id := opened.GetObjectValue("id")
 			require.Equal(t, "needs_response", opened.GetObjectValue("status"))
 
-			list := api.Disputes.List(&stripe.DisputeListParams{PaymentIntent: stripe.String(intent.ID)})
+			list := api.Disputes.List(&stripe.DisputeListParams{PaymentIntent: new(intent.ID)})
 			require.True(t, list.Next())
 			require.Equal(t, id, list.Dispute().ID)
 			require.False(t, list.Next())
 
-			_, err = api.Refunds.New(&stripe.RefundParams{PaymentIntent: stripe.String(intent.ID)})
+			_, err = api.Refunds.New(&stripe.RefundParams{PaymentIntent: new(intent.ID)})
 			requireCode(t, err, stripe.ErrorCodeChargeDisputed)
 
 			var ended *stripe.Dispute
@@ -160,7 +162,7 @@ func TestCards_Dispute(t *testing.T) {
 				ended, err = api.Disputes.Close(id, nil)
 			} else {
 				ended, err = api.Disputes.Update(id, &stripe.DisputeParams{
-					Evidence: &stripe.DisputeEvidenceParams{UncategorizedText: stripe.String(evidence)},
+					Evidence: &stripe.DisputeEvidenceParams{UncategorizedText: new(evidence)},
 				})
 			}
 
@@ -187,13 +189,11 @@ func TestCards_Dispute(t *testing.T) {
 	}
 }
 
-func requireCode(t *testing.T, err error, code stripe.ErrorCode) *stripe.Error {
+func requireCode(t *testing.T, err error, code stripe.ErrorCode) {
 	t.Helper()
 
 	var refused *stripe.Error
 
 	require.ErrorAs(t, err, &refused)
 	require.Equal(t, code, refused.Code, refused.Msg)
-
-	return refused
 }

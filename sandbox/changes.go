@@ -9,7 +9,7 @@ import (
 // changes is an event's previous_attributes: what the fields that differ
 // between two versions were before, of nested hashes only what differs in
 // them. It is nil where nothing differs.
-func changes(before, after document) document {
+func changes(before, after document) rawDocument {
 	previous := difference(decoded(before), decoded(after))
 	if len(previous) == 0 {
 		return nil

@@ -2,6 +2,8 @@ package sandbox
 
 // charge is one version of a Charge.
 type charge struct {
+	intentText
+
 	ID             string
 	Seq            int64
 	Intent         string
@@ -21,8 +23,6 @@ type charge struct {
 	// CaptureBefore is when an authorization that nobody captured lapses.
 	CaptureBefore int64
 	Metadata      metadata
-
-	intentText
 }
 
 // Days that an uncaptured card authorization lasts, in seconds.
@@ -55,30 +55,32 @@ func (s *Sandbox) newCharge(pay *payment, no *decline) *charge {
 // in the books yet.
 func (s *Sandbox) collect(pay *payment, c *charge, amount int64) {
 	c.Captured, c.AmountCaptured, c.CaptureBefore = true, amount, 0
-	c.Transaction = s.newTransaction(pay, "charge", amount, fee(amount), c.ID).ID
+	c.Transaction = s.newTransaction(pay, transactionCharge, amount, fee(amount), c.ID).ID
 }
 
 // getCharge is GET /v1/charges/:id.
-func (s *Sandbox) getCharge(rq *request) (document, *refusal) {
+func (s *Sandbox) getCharge(rq *request) *refusal {
 	if r := rq.finish(); r != nil {
-		return nil, r
+		return r
 	}
 
 	at, ok := s.books.charges.get(rq.objectID)
 	if !ok {
-		return nil, missing("charge", rq.objectID, "id")
+		return missing(objectCharge, rq.objectID, "id")
 	}
 
 	rq.read(at.payment)
 
-	return rq.answer(at.payment, at.payment.charges[at.index])
+	rq.answer(at.payment, at.payment.charges[at.index])
+
+	return nil
 }
 
 // listCharges is GET /v1/charges.
-func (s *Sandbox) listCharges(rq *request) (document, *refusal) {
+func (s *Sandbox) listCharges(rq *request) *refusal {
 	readCustomer(rq.params)
 
-	return s.listMembers(rq, s.books.charges, "charge", "/v1/charges", func(p *payment, i int) viewable {
+	return s.listMembers(rq, s.books.charges, objectCharge, "/v1/charges", func(p *payment, i int) viewable {
 		return p.charges[i]
 	})
 }
@@ -96,14 +98,14 @@ func (c *charge) writeJSON(w *jsonWriter) { c.write(w, view{}) }
 func (c *charge) write(w *jsonWriter, v view) {
 	w.beginObject()
 	w.str("id", c.ID)
-	w.str("object", "charge")
+	w.str("object", objectCharge)
 	w.num("amount", c.Amount)
 	w.num("amount_captured", c.AmountCaptured)
 	w.num("amount_refunded", c.AmountRefunded)
 	w.null("application")
 	w.null("application_fee")
 	w.null("application_fee_amount")
-	v.ref(w, "balance_transaction", c.Transaction)
+	v.ref(w, objectTransaction, c.Transaction)
 	writeBillingDetails(w)
 	w.str("calculated_statement_descriptor", c.statementDescriptor())
 	w.boolean("captured", c.Captured)
@@ -118,10 +120,10 @@ func (c *charge) write(w *jsonWriter, v view) {
 	w.null("invoice")
 	w.boolean("livemode", false)
 	c.Metadata.write(w)
-	w.null("on_behalf_of")
+	w.null(onBehalfOf)
 	c.writeOutcome(w)
 	w.boolean("paid", c.Paid)
-	v.ref(w, "payment_intent", c.Intent)
+	v.ref(w, objectIntent, c.Intent)
 	w.str("payment_method", c.Method.ID)
 	c.writeMethodDetails(w)
 	w.emptyObject("radar_options")

@@ -31,7 +31,7 @@ func (s *Sandbox) Now() time.Time { return s.clock.now() }
 // still signed with the real time.
 func (s *Sandbox) Advance(d time.Duration) {
 	offset := s.clock.offset.Add(int64(d))
-	s.saveOne(keyClock, time.Duration(offset))
+	s.saveOne(keyClock, time.Duration(offset), 0)
 	s.schedule.nudge()
 }
 
@@ -138,6 +138,8 @@ func (s *schedule) next() (run func(), wait time.Duration) {
 }
 
 // jobHeap orders jobs by their time (container/heap).
+//
+//nolint:recvcheck // as in the package's own example
 type jobHeap []job
 
 func (h jobHeap) Len() int           { return len(h) }

@@ -211,7 +211,7 @@ func (s *Sandbox) Resend(eventID string) error {
 
 	e.lost.Store(false)
 	s.webhooks.expect(e) // who has subscribed since gets it too
-	s.saveOne(keyEvent+e.id, e.stored())
+	s.saveOne(keyEvent+e.id, e.stored(), renderedSize)
 	s.webhooks.sendNow(e)
 
 	return nil

@@ -52,7 +52,7 @@ func (d *dispute) writeJSON(w *jsonWriter) { d.write(w, view{}) }
 func (d *dispute) write(w *jsonWriter, v view) {
 	w.beginObject()
 	w.str("id", d.ID)
-	w.str("object", "dispute")
+	w.str("object", objectDispute)
 	w.num("amount", d.Amount)
 	w.array("balance_transactions")
 
@@ -62,7 +62,7 @@ func (d *dispute) write(w *jsonWriter, v view) {
 	}
 
 	w.endArray()
-	v.ref(w, "charge", d.Charge)
+	v.ref(w, objectCharge, d.Charge)
 	w.num("created", d.Created)
 	w.str("currency", d.Currency)
 	w.object("evidence")
@@ -82,7 +82,7 @@ func (d *dispute) write(w *jsonWriter, v view) {
 	w.boolean("is_charge_refundable", false)
 	w.boolean("livemode", false)
 	d.Metadata.write(w)
-	v.ref(w, "payment_intent", d.Intent)
+	v.ref(w, objectIntent, d.Intent)
 	w.object("payment_method_details")
 	w.object("card")
 	w.str("brand", d.Brand)
@@ -118,7 +118,7 @@ func (s *Sandbox) openDispute(rq *request, pay *payment, reason string) {
 		Seq: s.books.sequence.Add(1),
 	}
 	made.Transactions = []*balanceTransaction{
-		s.newTransaction(pay, "adjustment", -made.Amount, disputeFee, made.ID),
+		s.newTransaction(pay, transactionAdjustment, -made.Amount, disputeFee, made.ID),
 	}
 	pay.disputes = append(pay.disputes, made)
 	s.books.disputes.add(made.ID, made.Created, member{payment: pay, index: len(pay.disputes) - 1})
@@ -128,42 +128,44 @@ func (s *Sandbox) openDispute(rq *request, pay *payment, reason string) {
 }
 
 // getDispute is GET /v1/disputes/:id.
-func (s *Sandbox) getDispute(rq *request) (document, *refusal) {
+func (s *Sandbox) getDispute(rq *request) *refusal {
 	if r := rq.finish(); r != nil {
-		return nil, r
+		return r
 	}
 
 	at, ok := s.books.disputes.get(rq.objectID)
 	if !ok {
-		return nil, missing("dispute", rq.objectID, "id")
+		return missing(objectDispute, rq.objectID, "id")
 	}
 
 	rq.read(at.payment)
 
-	return rq.answer(at.payment, at.payment.disputes[at.index])
+	rq.answer(at.payment, at.payment.disputes[at.index])
+
+	return nil
 }
 
 // listDisputes is GET /v1/disputes.
-func (s *Sandbox) listDisputes(rq *request) (document, *refusal) {
-	return s.listMembers(rq, s.books.disputes, "dispute", "/v1/disputes", func(p *payment, i int) viewable {
+func (s *Sandbox) listDisputes(rq *request) *refusal {
+	return s.listMembers(rq, s.books.disputes, objectDispute, "/v1/disputes", func(p *payment, i int) viewable {
 		return p.disputes[i]
 	})
 }
 
 // updateDispute is POST /v1/disputes/:id. In test mode the evidence's
 // uncategorized_text decides the dispute: winning_evidence or losing_evidence.
-func (s *Sandbox) updateDispute(rq *request) (document, *refusal) {
+func (s *Sandbox) updateDispute(rq *request) *refusal {
 	evidence := readEvidence(rq.params.child("evidence"))
 	submit, sent := rq.params.boolean("submit")
 	readMetadata(rq.params, nil)
 
 	if r := rq.finish(); r != nil {
-		return nil, r
+		return r
 	}
 
 	at, r := s.openDisputeAt(rq, len(evidence) > 0)
 	if r != nil {
-		return nil, r
+		return r
 	}
 
 	next := *at.payment.disputes[at.index]
@@ -177,32 +179,36 @@ func (s *Sandbox) updateDispute(rq *request) (document, *refusal) {
 
 	s.changeDispute(rq, at, &next)
 
-	return rq.answer(at.payment, &next)
+	rq.answer(at.payment, &next)
+
+	return nil
 }
 
 // closeDispute is POST /v1/disputes/:id/close: the merchant gives in.
-func (s *Sandbox) closeDispute(rq *request) (document, *refusal) {
+func (s *Sandbox) closeDispute(rq *request) *refusal {
 	if r := rq.finish(); r != nil {
-		return nil, r
+		return r
 	}
 
 	at, r := s.openDisputeAt(rq, true)
 	if r != nil {
-		return nil, r
+		return r
 	}
 
 	next := *at.payment.disputes[at.index]
 	next.Status = disputeLost
 	s.changeDispute(rq, at, &next)
 
-	return rq.answer(at.payment, &next)
+	rq.answer(at.payment, &next)
+
+	return nil
 }
 
 // openDisputeAt finds and locks a dispute, which must be open if asked.
 func (s *Sandbox) openDisputeAt(rq *request, mustBeOpen bool) (member, *refusal) {
 	at, ok := s.books.disputes.get(rq.objectID)
 	if !ok {
-		return member{}, missing("dispute", rq.objectID, "id")
+		return member{}, missing(objectDispute, rq.objectID, "id")
 	}
 
 	rq.change(at.payment)
@@ -221,7 +227,7 @@ func (s *Sandbox) changeDispute(rq *request, at member, next *dispute) {
 	reinstated := closed && next.Status == disputeWon
 
 	if reinstated {
-		back := s.newTransaction(at.payment, "adjustment", next.Amount, -disputeFee, next.ID)
+		back := s.newTransaction(at.payment, transactionAdjustment, next.Amount, -disputeFee, next.ID)
 		next.Transactions = append(slices.Clone(next.Transactions), back)
 	}
 

@@ -28,7 +28,7 @@ const (
 	codePaymentMethodUnsupported = "payment_method_unsupported_type"
 	codeRateLimit                = "rate_limit"
 	codeResourceMissing          = "resource_missing"
-	codeSecretKeyRequired        = "secret_key_required"
+	codeSecretKeyRequired        = "secret_key_required" //nolint:gosec // not a secret
 	codeUnexpectedState          = "payment_intent_unexpected_state"
 	codeURLInvalid               = "url_invalid"
 )
@@ -120,11 +120,11 @@ func (r *refusal) writeJSON(w *jsonWriter) {
 	writeIfSet(w, "param", r.param)
 
 	if r.intent != nil {
-		w.doc("payment_intent", r.intent)
+		w.doc(objectIntent, r.intent)
 	}
 
 	if r.method != nil {
-		w.doc("payment_method", r.method)
+		w.doc(objectMethod, r.method)
 	}
 
 	w.str("type", r.kind)

@@ -19,7 +19,7 @@ type event struct {
 	// object is the snapshot, previous the changed fields' earlier values
 	// (nil where Stripe sends none).
 	object   document
-	previous document
+	previous rawDocument
 	// requestID and idempotencyKey name the API request that caused the
 	// event; empty for what happened by itself.
 	requestID      string
@@ -41,7 +41,7 @@ func (e *event) sendings() []*delivery {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 
-	return e.deliveries[:len(e.deliveries):len(e.deliveries)]
+	return slices.Clip(e.deliveries)
 }
 
 func (e *event) writeJSON(w *jsonWriter) {
@@ -69,22 +69,24 @@ func (e *event) writeJSON(w *jsonWriter) {
 }
 
 // getEvent is GET /v1/events/:id.
-func (s *Sandbox) getEvent(rq *request) (document, *refusal) {
+func (s *Sandbox) getEvent(rq *request) *refusal {
 	if r := rq.finish(); r != nil {
-		return nil, r
+		return r
 	}
 
 	e, ok := s.books.events.get(rq.objectID)
 	if !ok {
-		return nil, missing("event", rq.objectID, "id")
+		return missing("event", rq.objectID, "id")
 	}
 
-	return e, nil
+	rq.body = e
+
+	return nil
 }
 
 // listEvents is GET /v1/events. A type may end in .* (Stripe: "a * as a
 // wildcard").
-func (s *Sandbox) listEvents(rq *request) (document, *refusal) {
+func (s *Sandbox) listEvents(rq *request) *refusal {
 	p := rq.params
 	kinds := p.list("types")
 

@@ -5,6 +5,17 @@ import "strings"
 // maxExpandDepth is Stripe's limit ("Expanding responses").
 const maxExpandDepth = 4
 
+// Kinds of objects, which are also what references to them are called.
+const (
+	objectIntent      = "payment_intent"
+	objectCharge      = "charge"
+	objectRefund      = "refund"
+	objectDispute     = "dispute"
+	objectMethod      = "payment_method"
+	objectTransaction = "balance_transaction"
+	onBehalfOf        = "on_behalf_of"
+)
+
 // view is how an object is looked at: which references are written as whole
 // objects, the payment in which those are found, and when. The zero view writes
 // ids.
@@ -28,25 +39,25 @@ type viewable interface {
 // those to the kind of object found there. An empty kind is a reference that is
 // always null here: it may be asked for, to no effect.
 //
-//nolint:gochecknoglobals // a table, never written
+//nolint:gochecknoglobals,goconst // a table, never written
 var expandable = map[string]map[string]string{
-	"payment_intent": {
-		"latest_charge": "charge", "payment_method": "payment_method", "application": "", "customer": "", "invoice": "",
-		"on_behalf_of": "", "review": "", "source": "",
+	objectIntent: {
+		"latest_charge": objectCharge, objectMethod: objectMethod, "application": "", "customer": "", "invoice": "",
+		onBehalfOf: "", "review": "", "source": "",
 	},
-	"charge": {
-		"balance_transaction": "balance_transaction", "payment_intent": "payment_intent", "refunds": "refunds",
+	objectCharge: {
+		objectTransaction: objectTransaction, objectIntent: objectIntent, "refunds": "refunds",
 		"application": "", "application_fee": "", "customer": "", "failure_balance_transaction": "", "invoice": "",
-		"on_behalf_of": "", "review": "", "source_transfer": "", "transfer": "",
+		onBehalfOf: "", "review": "", "source_transfer": "", "transfer": "",
 	},
-	"refunds": {"data": "refund"},
-	"refund": {
-		"balance_transaction": "balance_transaction", "charge": "charge", "payment_intent": "payment_intent",
-		"failure_balance_transaction": "balance_transaction", "source_transfer_reversal": "", "transfer_reversal": "",
+	"refunds": {"data": objectRefund},
+	objectRefund: {
+		objectTransaction: objectTransaction, objectCharge: objectCharge, objectIntent: objectIntent,
+		"failure_balance_transaction": objectTransaction, "source_transfer_reversal": "", "transfer_reversal": "",
 	},
-	"dispute":             {"charge": "charge", "payment_intent": "payment_intent"},
-	"balance_transaction": {"source": "source"},
-	"payment_method":      {"customer": ""},
+	objectDispute:     {objectCharge: objectCharge, objectIntent: objectIntent},
+	objectTransaction: {"source": "source"},
+	objectMethod:      {"customer": ""},
 }
 
 // readExpansion reads expand[] for a kind of object, or for lists of it.
@@ -133,6 +144,8 @@ func (v view) ref(w *jsonWriter, name, id string) {
 }
 
 // find returns the current version of one of the payment's objects, or nil.
+//
+//nolint:ireturn // it may be any of six kinds
 func (p *payment) find(id string) document {
 	if p.intent.ID == id {
 		return p.intent

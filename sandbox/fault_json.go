@@ -67,11 +67,11 @@ func toFaultJSON(f Fault) faultJSON {
 func (s FaultStatus) MarshalJSON() ([]byte, error) {
 	//nolint:wrapcheck // every field can be marshalled
 	return json.Marshal(struct {
-		ID string `json:"id"`
 		faultJSON
 
-		Matched int `json:"matched"`
-		Fired   int `json:"fired"`
-		Held    int `json:"held"`
-	}{s.ID, toFaultJSON(s.Fault), s.Matched, s.Fired, s.Held})
+		ID      string `json:"id"`
+		Matched int    `json:"matched"`
+		Fired   int    `json:"fired"`
+		Held    int    `json:"held"`
+	}{toFaultJSON(s.Fault), s.ID, s.Matched, s.Fired, s.Held})
 }

@@ -119,9 +119,10 @@ type Fault struct {
 
 // FaultStatus is a rule and what has become of it.
 type FaultStatus struct {
-	ID string `json:"id"`
 	Fault
 
+	// ID names the rule to Fault, WaitFault, ReleaseFault and RemoveFault.
+	ID string
 	// Matched counts the calls that the rule applies to, Fired those that it
 	// acted on, Held those that it holds now.
 	Matched int
@@ -305,6 +306,7 @@ func (s *Sandbox) dissolve(r *rule) {
 	}
 
 	r.gathered = nil
+
 	s.faults.announce()
 }
 
@@ -398,6 +400,7 @@ func (f *faults) fire(r *rule) {
 	defer f.mu.Unlock()
 
 	r.fired++
+
 	f.announce()
 }
 
@@ -416,6 +419,7 @@ func (f *faults) catch(r *rule) (released <-chan struct{}) {
 
 	r.held++
 	r.fired++
+
 	f.announce()
 
 	return r.release
@@ -426,6 +430,7 @@ func (f *faults) letGo(r *rule) {
 	defer f.mu.Unlock()
 
 	r.held--
+
 	f.announce()
 }
 

@@ -17,13 +17,20 @@ import (
 	"github.com/marketflow/marketflow/sandbox"
 )
 
+// answer is a response whose body was read.
+type answer struct {
+	StatusCode int
+	Header     http.Header
+}
+
 // post sends a form with a key, over a connection of its own: net/http sends a
 // request with an Idempotency-Key again by itself when a reused one dies.
-func post(ctx context.Context, t *testing.T, target, key string, form url.Values) (*http.Response, string, error) {
-	t.Helper()
-
+func post(ctx context.Context, target, key string, form url.Values) (answer, string, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, target, strings.NewReader(form.Encode()))
-	require.NoError(t, err)
+	if err != nil {
+		return answer{}, "", err
+	}
+
 	request.Header.Set("Authorization", "Bearer "+testKey)
 	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 
@@ -35,20 +42,19 @@ func post(ctx context.Context, t *testing.T, target, key string, form url.Values
 
 	response, err := client.Do(request)
 	if err != nil {
-		return nil, "", err
+		return answer{}, "", err
 	}
 
-	defer func() { require.NoError(t, response.Body.Close()) }()
-
 	body, err := io.ReadAll(response.Body)
+	_ = response.Body.Close()
 
-	return response, string(body), err
+	return answer{StatusCode: response.StatusCode, Header: response.Header}, string(body), err
 }
 
-func mustPost(t *testing.T, target, key string, form url.Values) (*http.Response, string) {
+func mustPost(t *testing.T, target, key string, form url.Values) (answer, string) {
 	t.Helper()
 
-	response, body, err := post(t.Context(), t, target, key, form)
+	response, body, err := post(t.Context(), target, key, form)
 	require.NoError(t, err)
 
 	return response, body
@@ -91,22 +97,22 @@ func requireFired(t *testing.T, s *sandbox.Server, id string, fired int) {
 func TestFault_FirstCallAndReplay(t *testing.T) {
 	t.Parallel()
 
-	anError := func(_ *testing.T, _ *http.Response, _ string, err error) bool { return err != nil }
-	status := func(want int, contains string) func(*testing.T, *http.Response, string, error) bool {
-		return func(_ *testing.T, r *http.Response, body string, err error) bool {
+	anError := func(_ *testing.T, _ answer, _ string, err error) bool { return err != nil }
+	status := func(want int, contains string) func(*testing.T, answer, string, error) bool {
+		return func(_ *testing.T, r answer, body string, err error) bool {
 			return err == nil && r.StatusCode == want && strings.Contains(body, contains)
 		}
 	}
 
 	tests := []struct {
 		fault    sandbox.Fault
-		hit      func(*testing.T, *http.Response, string, error) bool
+		hit      func(*testing.T, answer, string, error) bool
 		executed bool
 		second   int
 	}{
 		{sandbox.Fault{Action: sandbox.DropBefore}, anError, false, 200},
 		{sandbox.Fault{Action: sandbox.DropAfter}, anError, true, 200},
-		{sandbox.Fault{Action: sandbox.ResetBody}, func(_ *testing.T, _ *http.Response, body string, err error) bool {
+		{sandbox.Fault{Action: sandbox.ResetBody}, func(_ *testing.T, _ answer, body string, err error) bool {
 			return errors.Is(err, syscall.ECONNRESET) && strings.Contains(body, `"id": "pi_`)
 		}, true, 200},
 		{sandbox.Fault{Action: sandbox.Truncate}, status(200, `"id": "pi_`), true, 200},
@@ -132,7 +138,7 @@ func TestFault_FirstCallAndReplay(t *testing.T) {
 			test.fault.Path = "/v1/payment_intents"
 			id := addFault(t, server, test.fault)
 
-			response, body, err := post(t.Context(), t, server.URL+"/v1/payment_intents", "k1", intentForm())
+			response, body, err := post(t.Context(), server.URL+"/v1/payment_intents", "k1", intentForm())
 			require.True(t, test.hit(t, response, body, err), "got %v %s %v", response, body, err)
 			requireFired(t, server, id, 1)
 
@@ -195,7 +201,7 @@ func TestFault_HoldKeepsAnswerOfExecutedRequest(t *testing.T) {
 	answered := make(chan int, 1)
 
 	go func() {
-		response, _ := mustPost(t, target, "k1", intentForm())
+		response, _, _ := post(t.Context(), target, "k1", intentForm()) // an error has no status
 		answered <- response.StatusCode
 	}()
 
@@ -217,7 +223,7 @@ func TestFault_HoldBeforeExecutesThoughClientIsGone(t *testing.T) {
 	gone := make(chan error, 1)
 
 	go func() {
-		_, _, err := post(ctx, t, target, "k1", intentForm())
+		_, _, err := post(ctx, target, "k1", intentForm())
 		gone <- err
 	}()
 
@@ -244,7 +250,7 @@ func TestHang_CatchesEverythingAndExecutesNothing(t *testing.T) {
 	cut := make(chan error, 1)
 
 	go func() {
-		_, _, err := post(t.Context(), t, server.URL+"/v1/payment_intents", "k1", intentForm())
+		_, _, err := post(t.Context(), server.URL+"/v1/payment_intents", "k1", intentForm())
 		cut <- err
 	}()
 
@@ -272,7 +278,7 @@ func TestServer_CloseLetsGoOfHeldRequests(t *testing.T) {
 	done := make(chan error, 1)
 
 	go func() {
-		_, _, err := post(t.Context(), t, server.URL+"/v1/payment_intents", "", intentForm())
+		_, _, err := post(t.Context(), server.URL+"/v1/payment_intents", "", intentForm())
 		done <- err
 	}()
 

@@ -315,14 +315,20 @@ func (p *params) integer(name string) (value int64, sent bool) {
 	return value, true
 }
 
+// How forms and headers spell booleans.
+const (
+	textTrue  = "true"
+	textFalse = "false"
+)
+
 // boolean reads true or false; sent tells whether there was one.
 func (p *params) boolean(name string) (value, sent bool) {
 	switch text := p.text(name); text {
 	case "":
 		return false, false
-	case "true":
+	case textTrue:
 		return true, true
-	case "false":
+	case textFalse:
 		return false, true
 	default:
 		p.refuse(invalid("Invalid boolean: "+text, p.path(name), ""))
@@ -441,7 +447,7 @@ func (p *params) finish() *refusal {
 //nolint:gochecknoglobals // a table, never written
 var leftOut = []string{
 	"account", "application_fee_amount", "confirmation_token", "currency_options", "excluded_payment_method_types",
-	"instructions_email", "mandate", "mandate_data", "on_behalf_of", "origin", "payment_method_configuration",
+	"instructions_email", "mandate", "mandate_data", onBehalfOf, "origin", "payment_method_configuration",
 	"payment_method_data", "payout", "radar_options", "refund_application_fee", "reverse_transfer", "transfer_data",
 }
 

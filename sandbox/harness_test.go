@@ -24,9 +24,9 @@ const (
 // of its own.
 func newClient(url string) *client.API {
 	backend := stripe.GetBackendWithConfig(stripe.APIBackend, &stripe.BackendConfig{
-		URL:               stripe.String(url),
+		URL:               new(url),
 		MaxNetworkRetries: stripe.Int64(0),
-		EnableTelemetry:   stripe.Bool(false),
+		EnableTelemetry:   new(false),
 		LeveledLogger:     &stripe.LeveledLogger{Level: stripe.LevelNull},
 	})
 
@@ -88,8 +88,8 @@ func (b *inbox) next(t *testing.T, kind string) stripe.Event {
 // return_url.
 func cardIntent(amount int64) *stripe.PaymentIntentParams {
 	return &stripe.PaymentIntentParams{
-		Amount:             stripe.Int64(amount),
-		Currency:           stripe.String("usd"),
-		PaymentMethodTypes: []*string{stripe.String("card")},
+		Amount:             new(amount),
+		Currency:           new("usd"),
+		PaymentMethodTypes: []*string{new("card")},
 	}
 }

@@ -53,18 +53,18 @@ func (s *idempotency) claim(rq *request) (claimed, replay *idempotencyRecord, r 
 			" characters long; yours is "+strconv.Itoa(len(rq.idempotencyKey))+".", "", "")
 	}
 
-	print, now := rq.params.form.fingerprint(), s.clock.now()
+	sum, now := rq.params.form.fingerprint(), s.clock.now()
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
 
 	earlier := s.records[rq.idempotencyKey]
-	if earlier != nil && !(earlier.finished && earlier.expired(now)) {
-		return nil, earlier, earlier.conflict(rq, print)
+	if earlier != nil && (!earlier.finished || !earlier.expired(now)) {
+		return nil, earlier, earlier.conflict(rq, sum)
 	}
 
 	claimed = &idempotencyRecord{
-		key: rq.idempotencyKey, endpoint: rq.path, fingerprint: print, requestID: rq.id, created: now.UnixNano(),
+		key: rq.idempotencyKey, endpoint: rq.path, fingerprint: sum, requestID: rq.id, created: now.UnixNano(),
 	}
 	s.records[rq.idempotencyKey] = claimed
 
@@ -75,7 +75,7 @@ func (s *idempotency) claim(rq *request) (claimed, replay *idempotencyRecord, r 
 func (r *idempotencyRecord) replay() reply {
 	again := reply{status: r.status, body: r.body, replayOf: r.requestID}
 	if r.status >= http.StatusBadRequest && r.status < http.StatusInternalServerError {
-		again.shouldRetry = "false" // a retry would replay it for ever
+		again.shouldRetry = textFalse // a retry would replay it for ever
 	}
 
 	return again
@@ -83,18 +83,18 @@ func (r *idempotencyRecord) replay() reply {
 
 // conflict tells why a known key cannot be replayed for a request, or nil. The
 // caller holds the lock.
-func (r *idempotencyRecord) conflict(rq *request, print fingerprint) *refusal {
+func (r *idempotencyRecord) conflict(rq *request, sum fingerprint) *refusal {
 	switch {
 	case r.endpoint != rq.path:
 		return idempotencyError("Keys for idempotent requests can only be used for the same endpoint they were first " +
 			"used for ('" + rq.path + "' vs '" + r.endpoint + "'). Try using a key other than '" + r.key +
 			"' if you meant to execute a different request.")
-	case r.fingerprint != print:
+	case r.fingerprint != sum:
 		return idempotencyError("Keys for idempotent requests can only be used with the same parameters they were " +
 			"first used with. Try using a key other than '" + r.key + "' if you meant to execute a different request.")
 	case !r.finished:
 		return &refusal{
-			status: http.StatusConflict, kind: typeInvalidRequest, code: codeIdempotencyKeyInUse, shouldRetry: "true",
+			status: http.StatusConflict, kind: typeInvalidRequest, code: codeIdempotencyKeyInUse, shouldRetry: textTrue,
 			message: "There is currently another in-progress request using this Idempotent Key (that probably means " +
 				"you submitted twice, and the other request is still going through): " + r.key +
 				". Please try again later.",

@@ -36,7 +36,7 @@ func TestIdempotency_ReplayIsTheSameBytes(t *testing.T) {
 	require.Equal(t, 1, countIntents(server))
 
 	// The replay is the answer of then, not the object of now.
-	id := strings.Split(strings.Split(body, `"id": "`)[1], `"`)[0]
+	id, _, _ := strings.Cut(strings.Split(body, `"id": "`)[1], `"`)
 	mustPost(t, target+"/"+id+"/cancel", "", url.Values{})
 
 	_, later := mustPost(t, target, "k1", intentForm())
@@ -69,10 +69,10 @@ func TestIdempotency_OtherParametersOrEndpoint(t *testing.T) {
 	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	request.Header.Set("Idempotency-Key", "k1")
 
-	response, err = http.DefaultClient.Do(request)
+	restricted, err := http.DefaultClient.Do(request)
 	require.NoError(t, err)
-	require.NoError(t, response.Body.Close())
-	require.Equal(t, http.StatusBadRequest, response.StatusCode)
+	require.NoError(t, restricted.Body.Close())
+	require.Equal(t, http.StatusBadRequest, restricted.StatusCode)
 }
 
 func TestIdempotency_ValidationErrorsAreNotSaved(t *testing.T) {

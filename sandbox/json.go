@@ -206,6 +206,7 @@ func (w *jsonWriter) text(value string) {
 
 		w.buf = append(w.buf, value[start:i]...)
 		w.escape(c)
+
 		i++
 		start = i
 	}

@@ -36,16 +36,16 @@ type page struct {
 type window struct{ from, to int64 }
 
 // list is a page of a listing, newest first.
-func list[T any](rq *request, l listing[T]) (document, *refusal) {
+func list[T any](rq *request, l listing[T]) *refusal {
 	asked := readPage(rq.params)
 
 	if r := rq.finish(); r != nil {
-		return nil, r
+		return r
 	}
 
 	found, more, r := l.find(asked)
 	if r != nil {
-		return nil, r
+		return r
 	}
 
 	w := &jsonWriter{buf: make([]byte, 0, renderedSize*(len(found)+1))}
@@ -63,7 +63,9 @@ func list[T any](rq *request, l listing[T]) (document, *refusal) {
 	w.str("url", l.url)
 	w.endObject()
 
-	return rawDocument(w.buf), nil
+	rq.body = rawDocument(w.buf)
+
+	return nil
 }
 
 // find returns the page's objects, newest first, and whether there are more in
@@ -175,11 +177,11 @@ func readWindow(p *params) window {
 }
 
 // listPaymentIntents is GET /v1/payment_intents.
-func (s *Sandbox) listPaymentIntents(rq *request) (document, *refusal) {
+func (s *Sandbox) listPaymentIntents(rq *request) *refusal {
 	readCustomer(rq.params)
 
 	return list(rq, listing[*payment]{
-		kind: "payment_intent", url: "/v1/payment_intents",
+		kind: objectIntent, url: "/v1/payment_intents",
 		items: s.books.payments.all(), position: s.books.payments.position,
 		show: func(w *jsonWriter, p *payment, expand expansion) {
 			p.mu.Lock()
@@ -193,12 +195,12 @@ func (s *Sandbox) listPaymentIntents(rq *request) (document, *refusal) {
 // listMembers lists charges, refunds or disputes, of all payments or of one.
 func (s *Sandbox) listMembers(
 	rq *request, shelf *shelf[member], kind, url string, pick func(*payment, int) viewable,
-) (document, *refusal) {
+) *refusal {
 	p := rq.params
-	intentID, chargeID := p.text("payment_intent"), ""
+	intentID, chargeID := p.text(objectIntent), ""
 
-	if kind != "charge" {
-		chargeID = p.text("charge")
+	if kind != objectCharge {
+		chargeID = p.text(objectCharge)
 	}
 
 	all := listing[member]{kind: kind, url: url, items: shelf.all(), position: shelf.position, show: showMember(s, pick)}
@@ -206,7 +208,7 @@ func (s *Sandbox) listMembers(
 	if intentID != "" {
 		pay, ok := s.books.payments.get(intentID)
 		if !ok {
-			p.refuse(badReference(missing("payment_intent", intentID, "payment_intent")))
+			p.refuse(badReference(missing(objectIntent, intentID, objectIntent)))
 		}
 
 		all = all.only(func(m member) bool { return m.payment == pay })
@@ -215,7 +217,7 @@ func (s *Sandbox) listMembers(
 	if chargeID != "" {
 		at, ok := s.books.charges.get(chargeID)
 		if !ok {
-			p.refuse(badReference(missing("charge", chargeID, "charge")))
+			p.refuse(badReference(missing(objectCharge, chargeID, objectCharge)))
 		}
 
 		all = all.only(func(m member) bool { return m.payment == at.payment && m.chargeID(pick) == chargeID })

@@ -1,6 +1,7 @@
 package sandbox_test
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -34,9 +35,9 @@ func TestList_AutoPagination(t *testing.T) {
 	ids := makeIntents(t, api, 25)
 	list := api.PaymentIntents.List(&stripe.PaymentIntentListParams{})
 
-	for n := len(ids) - 1; n >= 0; n-- {
+	for _, id := range slices.Backward(ids) {
 		require.True(t, list.Next())
-		require.Equal(t, ids[n], list.PaymentIntent().ID)
+		require.Equal(t, id, list.PaymentIntent().ID)
 	}
 
 	require.False(t, list.Next())
@@ -67,23 +68,23 @@ func TestList_Cursors(t *testing.T) {
 	require.Equal(t, []string{ids[6], ids[5], ids[4]}, found)
 	require.True(t, more)
 
-	found, more = page(stripe.ListParams{Limit: stripe.Int64(4), StartingAfter: stripe.String(ids[4])})
+	found, more = page(stripe.ListParams{Limit: stripe.Int64(4), StartingAfter: new(ids[4])})
 	require.Equal(t, []string{ids[3], ids[2], ids[1], ids[0]}, found)
 	require.False(t, more)
 
-	found, more = page(stripe.ListParams{Limit: stripe.Int64(2), EndingBefore: stripe.String(ids[3])})
+	found, more = page(stripe.ListParams{Limit: stripe.Int64(2), EndingBefore: new(ids[3])})
 	require.Equal(t, []string{ids[4], ids[5]}, found) // stripe-go turns such pages round
 	require.True(t, more)
 
-	found, more = page(stripe.ListParams{EndingBefore: stripe.String(ids[3])})
+	found, more = page(stripe.ListParams{EndingBefore: new(ids[3])})
 	require.Equal(t, []string{ids[4], ids[5], ids[6]}, found)
 	require.False(t, more)
 
 	for _, bad := range []stripe.ListParams{
 		{Limit: stripe.Int64(0)},
 		{Limit: stripe.Int64(101)},
-		{StartingAfter: stripe.String("pi_none")},
-		{StartingAfter: stripe.String(ids[0]), EndingBefore: stripe.String(ids[1])},
+		{StartingAfter: new("pi_none")},
+		{StartingAfter: new(ids[0]), EndingBefore: new(ids[1])},
 	} {
 		list := api.PaymentIntents.List(&stripe.PaymentIntentListParams{ListParams: bad})
 		require.False(t, list.Next())
@@ -125,7 +126,7 @@ func TestList_Created(t *testing.T) {
 		require.Equal(t, test.want, found)
 	}
 
-	exact := api.PaymentIntents.List(&stripe.PaymentIntentListParams{Created: stripe.Int64(late.Created)})
+	exact := api.PaymentIntents.List(&stripe.PaymentIntentListParams{Created: new(late.Created)})
 	require.True(t, exact.Next())
 	require.Equal(t, late.ID, exact.PaymentIntent().ID)
 	require.False(t, exact.Next())
@@ -144,23 +145,23 @@ func TestList_ExpandedAndFiltered(t *testing.T) {
 	require.True(t, list.Next())
 	require.EqualValues(t, 3000, list.PaymentIntent().LatestCharge.AmountCaptured)
 
-	charges := api.Charges.List(&stripe.ChargeListParams{PaymentIntent: stripe.String(one.ID)})
+	charges := api.Charges.List(&stripe.ChargeListParams{PaymentIntent: new(one.ID)})
 	require.True(t, charges.Next())
 	require.Equal(t, one.LatestCharge.ID, charges.Charge().ID)
 	require.False(t, charges.Next())
 
 	for _, intent := range []*stripe.PaymentIntent{one, two} {
-		_, err := api.Refunds.New(&stripe.RefundParams{PaymentIntent: stripe.String(intent.ID)})
+		_, err := api.Refunds.New(&stripe.RefundParams{PaymentIntent: new(intent.ID)})
 		require.NoError(t, err)
 	}
 
-	refunds := api.Refunds.List(&stripe.RefundListParams{Charge: stripe.String(two.LatestCharge.ID)})
+	refunds := api.Refunds.List(&stripe.RefundListParams{Charge: new(two.LatestCharge.ID)})
 	require.True(t, refunds.Next())
 	require.EqualValues(t, 3000, refunds.Refund().Amount)
 	require.False(t, refunds.Next())
 
 	movements := api.BalanceTransactions.List(&stripe.BalanceTransactionListParams{
-		Source: stripe.String(one.LatestCharge.ID),
+		Source: new(one.LatestCharge.ID),
 	})
 	require.True(t, movements.Next())
 	require.Equal(t, stripe.BalanceTransactionTypeCharge, movements.BalanceTransaction().Type)
@@ -178,7 +179,7 @@ func TestExpand_AroundTheCircle(t *testing.T) {
 	api := newClient(sandbox.Start(t).URL)
 	intent := paid(t, api, 2000, "pm_card_visa")
 
-	refundParams := &stripe.RefundParams{PaymentIntent: stripe.String(intent.ID)}
+	refundParams := &stripe.RefundParams{PaymentIntent: new(intent.ID)}
 	refundParams.AddExpand("charge.payment_intent.latest_charge")
 	refundParams.AddExpand("balance_transaction.source")
 
@@ -222,12 +223,12 @@ func TestEvents_ListAndRetrieve(t *testing.T) {
 	require.Equal(t, []string{"charge.succeeded", "payment_intent.succeeded", "payment_intent.created"},
 		kinds(&stripe.EventListParams{}))
 	require.Equal(t, []string{"payment_intent.succeeded", "payment_intent.created"},
-		kinds(&stripe.EventListParams{Type: stripe.String("payment_intent.*")}))
+		kinds(&stripe.EventListParams{Type: new("payment_intent.*")}))
 	require.Equal(t, []string{"charge.succeeded", "payment_intent.created"},
 		kinds(&stripe.EventListParams{Types: stripe.StringSlice([]string{"charge.succeeded", "payment_intent.created"})}))
-	require.Empty(t, kinds(&stripe.EventListParams{DeliverySuccess: stripe.Bool(false)}))
+	require.Empty(t, kinds(&stripe.EventListParams{DeliverySuccess: new(false)}))
 
-	list := api.Events.List(&stripe.EventListParams{Type: stripe.String("payment_intent.created")})
+	list := api.Events.List(&stripe.EventListParams{Type: new("payment_intent.created")})
 	require.True(t, list.Next())
 
 	created, err := api.Events.Get(list.Event().ID, nil)

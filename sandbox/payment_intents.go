@@ -28,8 +28,13 @@ const (
 	redirectsNever        = "never"
 )
 
+// typeOfCards is the only type of payment method here.
+const typeOfCards = "card"
+
 // paymentIntent is one version of a PaymentIntent.
 type paymentIntent struct {
+	intentText
+
 	ID                 string
 	Seq                int64
 	Secret             string
@@ -57,8 +62,6 @@ type paymentIntent struct {
 	Authenticated bool
 	// Key is the Idempotency-Key that created it: for the books, not the API.
 	Key string
-
-	intentText
 }
 
 // intentText is what an intent only carries and hands back.
@@ -94,7 +97,7 @@ func (i *paymentIntent) writeJSON(w *jsonWriter) { i.write(w, view{}) }
 func (i *paymentIntent) write(w *jsonWriter, v view) {
 	w.beginObject()
 	w.str("id", i.ID)
-	w.str("object", "payment_intent")
+	w.str("object", objectIntent)
 	w.num("amount", i.Amount)
 	w.num("amount_capturable", i.AmountCapturable)
 	w.object("amount_details")
@@ -119,8 +122,8 @@ func (i *paymentIntent) write(w *jsonWriter, v view) {
 	w.boolean("livemode", false)
 	i.Metadata.write(w)
 	i.writeNextAction(w)
-	w.null("on_behalf_of")
-	v.ref(w, "payment_method", i.methodID())
+	w.null(onBehalfOf)
+	v.ref(w, objectMethod, i.methodID())
 	w.null("payment_method_configuration_details")
 	i.writeMethodOptions(w)
 	w.strings("payment_method_types", i.Types)
@@ -175,7 +178,7 @@ func (i *paymentIntent) writeLastError(w *jsonWriter) {
 	w.str("message", e.Message)
 
 	if e.Method != nil {
-		w.doc("payment_method", e.Method)
+		w.doc(objectMethod, e.Method)
 	}
 
 	w.str("type", e.Kind)
@@ -215,7 +218,7 @@ func (i *paymentIntent) writeNextAction(w *jsonWriter) {
 func (i *paymentIntent) writeMethodOptions(w *jsonWriter) {
 	w.object("payment_method_options")
 
-	if slices.Contains(i.Types, "card") {
+	if slices.Contains(i.Types, typeOfCards) {
 		w.object("card")
 		w.null("installments")
 		w.null("mandate_options")
@@ -236,7 +239,7 @@ type intentParams struct {
 }
 
 // createPaymentIntent is POST /v1/payment_intents.
-func (s *Sandbox) createPaymentIntent(rq *request) (document, *refusal) {
+func (s *Sandbox) createPaymentIntent(rq *request) *refusal {
 	p := rq.params
 	intent := &paymentIntent{Status: statusRequiresPaymentMethod}
 
@@ -250,13 +253,13 @@ func (s *Sandbox) createPaymentIntent(rq *request) (document, *refusal) {
 	}
 
 	if r := rq.finish(); r != nil {
-		return nil, r
+		return r
 	}
 
 	if with.method != "" {
 		method, r := s.findMethod(with.method)
 		if r != nil {
-			return nil, r
+			return r
 		}
 
 		intent.Method, intent.Status = method, statusRequiresConfirmation
@@ -264,7 +267,7 @@ func (s *Sandbox) createPaymentIntent(rq *request) (document, *refusal) {
 
 	if confirm {
 		if r := checkConfirmable(intent, with); r != nil {
-			return nil, r
+			return r
 		}
 	}
 
@@ -272,11 +275,13 @@ func (s *Sandbox) createPaymentIntent(rq *request) (document, *refusal) {
 
 	if confirm {
 		if r := s.confirm(rq, pay, with); r != nil {
-			return nil, r
+			return r
 		}
 	}
 
-	return rq.answer(pay, pay.intent)
+	rq.answer(pay, pay.intent)
+
+	return nil
 }
 
 // open enters a new intent into the books, locked until the request is done.
@@ -356,7 +361,7 @@ func orDefault(value, otherwise string) string {
 func readMethodTypes(p *params, intent *paymentIntent) {
 	intent.Types = p.list("payment_method_types")
 	for _, kind := range intent.Types {
-		if kind != "card" {
+		if kind != typeOfCards {
 			p.refuse(invalid("The sandbox knows the payment method type card only, not "+kind+".",
 				"payment_method_types", ""))
 		}
@@ -365,7 +370,7 @@ func readMethodTypes(p *params, intent *paymentIntent) {
 	automatic := p.child("automatic_payment_methods")
 	if automatic == nil {
 		if intent.Types == nil {
-			intent.Redirects, intent.Types = redirectsAlways, []string{"card"}
+			intent.Redirects, intent.Types = redirectsAlways, []string{typeOfCards}
 		}
 
 		return
@@ -388,7 +393,7 @@ func readMethodTypes(p *params, intent *paymentIntent) {
 	}
 
 	if intent.Types == nil {
-		intent.Types = []string{"card"}
+		intent.Types = []string{typeOfCards}
 	}
 }
 
@@ -425,11 +430,11 @@ func setText(p *params, name string, into *string) {
 
 // readConfirmation reads what tells how an intent is confirmed.
 func readConfirmation(p *params) intentParams {
-	with := intentParams{method: p.text("payment_method"), returnURL: p.text("return_url")}
+	with := intentParams{method: p.text(objectMethod), returnURL: p.text("return_url")}
 
 	// off_session is true, false, one_off or recurring.
-	switch off := p.oneOf("off_session", "true", "false", "one_off", "recurring"); off {
-	case "", "false":
+	switch off := p.oneOf("off_session", textTrue, textFalse, "one_off", "recurring"); off {
+	case "", textFalse:
 	default:
 		with.offSession = true
 	}
@@ -459,54 +464,56 @@ func refuseWithoutConfirm(p *params) {
 }
 
 // getPaymentIntent is GET /v1/payment_intents/:id.
-func (s *Sandbox) getPaymentIntent(rq *request) (document, *refusal) {
+func (s *Sandbox) getPaymentIntent(rq *request) *refusal {
 	secret := rq.params.text("client_secret")
 
 	if r := rq.finish(); r != nil {
-		return nil, r
+		return r
 	}
 
 	pay, r := s.findPayment(rq.objectID)
 	if r != nil {
-		return nil, r
+		return r
 	}
 
 	rq.read(pay)
 
 	if secret != "" && secret != pay.intent.Secret {
-		return nil, refused("The client_secret provided does not match the client_secret associated with this "+
+		return refused("The client_secret provided does not match the client_secret associated with this "+
 			"PaymentIntent.", "payment_intent_invalid_parameter")
 	}
 
-	return rq.answer(pay, pay.intent)
+	rq.answer(pay, pay.intent)
+
+	return nil
 }
 
 func (s *Sandbox) findPayment(id string) (*payment, *refusal) {
 	pay, ok := s.books.payments.get(id)
 	if !ok {
-		return nil, missing("payment_intent", id, "intent")
+		return nil, missing(objectIntent, id, "intent")
 	}
 
 	return pay, nil
 }
 
 // confirmPaymentIntent is POST /v1/payment_intents/:id/confirm.
-func (s *Sandbox) confirmPaymentIntent(rq *request) (document, *refusal) {
+func (s *Sandbox) confirmPaymentIntent(rq *request) *refusal {
 	with := readConfirmation(rq.params)
 
 	if r := rq.finish(); r != nil {
-		return nil, r
+		return r
 	}
 
 	pay, r := s.findPayment(rq.objectID)
 	if r != nil {
-		return nil, r
+		return r
 	}
 
 	rq.change(pay)
 
 	if r := confirmState(pay.intent); r != nil {
-		return nil, r
+		return r
 	}
 
 	next := *pay.intent
@@ -514,24 +521,26 @@ func (s *Sandbox) confirmPaymentIntent(rq *request) (document, *refusal) {
 	if with.method != "" {
 		method, r := s.findMethod(with.method)
 		if r != nil {
-			return nil, r
+			return r
 		}
 
 		next.Method, next.Authenticated = method, false
 	}
 
 	if r := checkConfirmable(&next, with); r != nil {
-		return nil, r
+		return r
 	}
 
 	s.keepMethod(pay, next.Method)
 	pay.intent = &next
 
 	if r := s.confirm(rq, pay, with); r != nil {
-		return nil, r
+		return r
 	}
 
-	return rq.answer(pay, pay.intent)
+	rq.answer(pay, pay.intent)
+
+	return nil
 }
 
 func confirmState(i *paymentIntent) *refusal {
@@ -684,6 +693,7 @@ func (s *Sandbox) pay(rq *request, pay *payment) {
 	if next.CaptureMethod == captureManual {
 		next.Status, next.AmountCapturable = statusRequiresCapture, next.Amount
 		pay.intent = &next
+
 		rq.emit("charge.succeeded", made, nil)
 		rq.emit("payment_intent.amount_capturable_updated", &next, nil)
 		s.lapseLater(pay, made)
@@ -706,16 +716,16 @@ func (s *Sandbox) disputeIfAsked(rq *request, pay *payment) {
 }
 
 // cancelPaymentIntent is POST /v1/payment_intents/:id/cancel.
-func (s *Sandbox) cancelPaymentIntent(rq *request) (document, *refusal) {
+func (s *Sandbox) cancelPaymentIntent(rq *request) *refusal {
 	reason := rq.params.oneOf("cancellation_reason", "duplicate", "fraudulent", "requested_by_customer", "abandoned")
 
 	if r := rq.finish(); r != nil {
-		return nil, r
+		return r
 	}
 
 	pay, r := s.findPayment(rq.objectID)
 	if r != nil {
-		return nil, r
+		return r
 	}
 
 	rq.change(pay)
@@ -724,14 +734,16 @@ func (s *Sandbox) cancelPaymentIntent(rq *request) (document, *refusal) {
 		statusRequiresPaymentMethod, statusRequiresCapture, statusRequiresConfirmation, statusRequiresAction,
 	}
 	if !slices.Contains(cancelable, pay.intent.Status) {
-		return nil, unexpected(pay.intent, "You cannot cancel this PaymentIntent because it has a status of "+
+		return unexpected(pay.intent, "You cannot cancel this PaymentIntent because it has a status of "+
 			pay.intent.Status+". Only a PaymentIntent with one of the following statuses may be canceled: "+
 			strings.Join(cancelable, ", ")+", processing.")
 	}
 
 	s.cancel(rq, pay, reason)
 
-	return rq.answer(pay, pay.intent)
+	rq.answer(pay, pay.intent)
+
+	return nil
 }
 
 // cancel ends a locked intent and lets go of what it holds on the card.

@@ -29,7 +29,7 @@ func TestPaymentIntent_PaidWithWebhook(t *testing.T) {
 	require.Equal(t, intent.ClientSecret, created.GetObjectValue("client_secret"))
 
 	paid, err := api.PaymentIntents.Confirm(intent.ID, &stripe.PaymentIntentConfirmParams{
-		PaymentMethod: stripe.String("pm_card_visa"),
+		PaymentMethod: new("pm_card_visa"),
 	})
 	require.NoError(t, err)
 	require.Equal(t, stripe.PaymentIntentStatusSucceeded, paid.Status)
@@ -53,14 +53,14 @@ func TestPaymentIntent_CanceledThenRefusesConfirm(t *testing.T) {
 	require.NoError(t, err)
 
 	canceled, err := api.PaymentIntents.Cancel(intent.ID, &stripe.PaymentIntentCancelParams{
-		CancellationReason: stripe.String("abandoned"),
+		CancellationReason: new("abandoned"),
 	})
 	require.NoError(t, err)
 	require.Equal(t, stripe.PaymentIntentStatusCanceled, canceled.Status)
 	require.NotZero(t, canceled.CanceledAt)
 
 	_, err = api.PaymentIntents.Confirm(intent.ID, &stripe.PaymentIntentConfirmParams{
-		PaymentMethod: stripe.String("pm_card_visa"),
+		PaymentMethod: new("pm_card_visa"),
 	})
 
 	var refused *stripe.Error

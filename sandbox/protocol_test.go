@@ -37,11 +37,13 @@ func TestProtocol_Keys(t *testing.T) {
 		status  int
 		message string
 	}{
-		"bearer":      {http.Header{"Authorization": {"Bearer sk_test_1"}}, 200, ""},
-		"restricted":  {http.Header{"Authorization": {"Bearer rk_test_1"}}, 200, ""},
-		"basic":       {http.Header{"Authorization": {"Basic c2tfdGVzdF8xOg=="}}, 200, ""},
-		"none":        {http.Header{}, 401, "You did not provide an API key."},
-		"live":        {http.Header{"Authorization": {"Bearer sk_live_0123456789"}}, 401, "Invalid API Key provided: sk_live_******6789"},
+		"bearer":     {http.Header{"Authorization": {"Bearer sk_test_1"}}, 200, ""},
+		"restricted": {http.Header{"Authorization": {"Bearer rk_test_1"}}, 200, ""},
+		"basic":      {http.Header{"Authorization": {"Basic c2tfdGVzdF8xOg=="}}, 200, ""},
+		"none":       {http.Header{}, 401, "You did not provide an API key."},
+		"live": {
+			http.Header{"Authorization": {"Bearer sk_live_0123456789"}}, 401, "Invalid API Key provided: sk_live_******6789",
+		},
 		"unknown":     {http.Header{"Authorization": {"Bearer nonsense"}}, 401, "Invalid API Key provided: "},
 		"publishable": {http.Header{"Authorization": {"Bearer pk_test_1"}}, 401, "publishable API key"},
 		"connected": {
@@ -84,39 +86,131 @@ func TestProtocol_Validation(t *testing.T) {
 
 	server := sandbox.Start(t)
 
-	tests := map[string]struct {
-		form         string
-		code, param  string
-		message      string
-		leaveOutBase bool
-	}{
-		"missing amount":     {form: "currency=usd", code: "parameter_missing", param: "amount", message: "Missing required param: amount."},
-		"missing currency":   {form: "amount=2000", code: "parameter_missing", param: "currency"},
-		"unknown":            {form: "amount=2000&currency=usd&colour=red", code: "parameter_unknown", param: "colour", message: "Received unknown parameter: colour"},
-		"two unknown":        {form: "amount=2000&currency=usd&a=1&metadata[x]=y&b[c]=2", code: "parameter_unknown", message: "Received unknown parameters: a, b"},
-		"nested unknown":     {form: "amount=2000&currency=usd&automatic_payment_methods[enabled]=true&automatic_payment_methods[x]=1", code: "parameter_unknown", param: "automatic_payment_methods[x]"},
-		"decimal amount":     {form: "amount=20.00&currency=usd", code: "parameter_invalid_integer", message: "Invalid integer: 20.00"},
-		"empty amount":       {form: "amount=&currency=usd", code: "parameter_invalid_empty", param: "amount"},
-		"negative":           {form: "amount=-5&currency=usd", code: "parameter_invalid_integer"},
-		"too small":          {form: "amount=49&currency=usd", code: "amount_too_small", message: "Amount must be at least $0.50 usd"},
-		"too large":          {form: "amount=100000000&currency=usd", code: "amount_too_large", message: "Amount must be no more than $999999.99 usd"},
-		"currency":           {form: "amount=2000&currency=xyz", param: "currency", message: "Invalid currency: xyz."},
-		"ISK cents":          {form: "amount=10050&currency=isk", code: "parameter_invalid_integer"},
-		"KWD last digit":     {form: "amount=1001&currency=kwd", code: "parameter_invalid_integer"},
-		"JPY small":          {form: "amount=49&currency=jpy", code: "amount_too_small", message: "Amount must be at least ¥50 jpy"},
-		"metadata key":       {form: "amount=2000&currency=usd&metadata[" + strings.Repeat("k", 41) + "]=1", message: "at most 40 characters"},
-		"metadata value":     {form: "amount=2000&currency=usd&metadata[k]=" + strings.Repeat("v", 501), message: "up to 500 characters"},
-		"types and auto":     {form: "amount=2000&currency=usd&payment_method_types[]=card&automatic_payment_methods[enabled]=true", code: "parameters_exclusive"},
-		"hash as scalar":     {form: "amount[x]=2000&currency=usd", param: "amount"},
-		"scalar as hash":     {form: "amount=2000&currency=usd&metadata=x", param: "metadata"},
-		"both":               {form: "amount=2000&currency=usd&metadata=&metadata[x]=1"},
-		"return_url alone":   {form: "amount=2000&currency=usd&return_url=https://a.b", param: "return_url"},
-		"expand":             {form: "amount=2000&currency=usd&expand[]=status", message: "This property cannot be expanded (status)."},
-		"expand depth":       {form: "amount=2000&currency=usd&expand[]=a.b.c.d.e", message: "You cannot expand more than 4 levels"},
-		"customer":           {form: "amount=2000&currency=usd&customer=cus_1", code: "resource_missing", message: "No such customer: 'cus_1'"},
-		"unsupported":        {form: "amount=2000&currency=usd&transfer_data[destination]=acct_1", param: "transfer_data", message: "The sandbox does not support"},
-		"bad encoding":       {form: "amount=2000&currency=%zz", message: "not URL-encoded"},
-		"malformed brackets": {form: "amount=2000&currency=usd&metadata[x=1", message: "malformed"},
+	const base = "amount=2000&currency=usd&"
+
+	tests := map[string]struct{ form, code, param, message string }{
+		"missing amount": {
+			form:    "currency=usd",
+			code:    "parameter_missing",
+			param:   "amount",
+			message: "Missing required param: amount.",
+		},
+		"missing currency": {
+			form:  "amount=2000",
+			code:  "parameter_missing",
+			param: "currency",
+		},
+		"unknown": {
+			form:    base + "colour=red",
+			code:    "parameter_unknown",
+			param:   "colour",
+			message: "Received unknown parameter: colour",
+		},
+		"two unknown": {
+			form:    base + "a=1&metadata[x]=y&b[c]=2",
+			code:    "parameter_unknown",
+			message: "Received unknown parameters: a, b",
+		},
+		"nested unknown": {
+			form:  base + "automatic_payment_methods[enabled]=true&automatic_payment_methods[x]=1",
+			code:  "parameter_unknown",
+			param: "automatic_payment_methods[x]",
+		},
+		"decimal amount": {
+			form:    "amount=20.00&currency=usd",
+			code:    "parameter_invalid_integer",
+			message: "Invalid integer: 20.00",
+		},
+		"empty amount": {
+			form:  "amount=&currency=usd",
+			code:  "parameter_invalid_empty",
+			param: "amount",
+		},
+		"negative": {
+			form: "amount=-5&currency=usd",
+			code: "parameter_invalid_integer",
+		},
+		"too small": {
+			form:    "amount=49&currency=usd",
+			code:    "amount_too_small",
+			message: "Amount must be at least $0.50 usd",
+		},
+		"too large": {
+			form:    "amount=100000000&currency=usd",
+			code:    "amount_too_large",
+			message: "Amount must be no more than $999999.99 usd",
+		},
+		"currency": {
+			form:    "amount=2000&currency=xyz",
+			param:   "currency",
+			message: "Invalid currency: xyz.",
+		},
+		"ISK cents": {
+			form: "amount=10050&currency=isk",
+			code: "parameter_invalid_integer",
+		},
+		"KWD last digit": {
+			form: "amount=1001&currency=kwd",
+			code: "parameter_invalid_integer",
+		},
+		"JPY small": {
+			form:    "amount=49&currency=jpy",
+			code:    "amount_too_small",
+			message: "Amount must be at least ¥50 jpy",
+		},
+		"metadata key": {
+			form:    base + "metadata[" + strings.Repeat("k", 41) + "]=1",
+			message: "at most 40 characters",
+		},
+		"metadata value": {
+			form:    base + "metadata[k]=" + strings.Repeat("v", 501),
+			message: "up to 500 characters",
+		},
+		"types and auto": {
+			form: base + "payment_method_types[]=card&automatic_payment_methods[enabled]=true",
+			code: "parameters_exclusive",
+		},
+		"hash as scalar": {
+			form:  "amount[x]=2000&currency=usd",
+			param: "amount",
+		},
+		"scalar as hash": {
+			form:  base + "metadata=x",
+			param: "metadata",
+		},
+		"both": {
+			form: base + "metadata=&metadata[x]=1",
+		},
+		"return_url alone": {
+			form:  base + "return_url=https://a.b",
+			param: "return_url",
+		},
+		"expand": {
+			form:    base + "expand[]=status",
+			message: "This property cannot be expanded (status).",
+		},
+		"expand depth": {
+			form:    base + "expand[]=a.b.c.d.e",
+			message: "You cannot expand more than 4 levels",
+		},
+		"customer": {
+			form:    base + "customer=cus_1",
+			code:    "resource_missing",
+			message: "No such customer: 'cus_1'",
+		},
+		"unsupported": {
+			form:    base + "transfer_data[destination]=acct_1",
+			param:   "transfer_data",
+			message: "The sandbox does not support",
+		},
+		"bad encoding": {
+			form:    "amount=2000&currency=%zz",
+			message: "not URL-encoded",
+		},
+		"malformed brackets": {
+			form:    base + "metadata[x=1",
+			message: "malformed",
+		},
 	}
 
 	for name, test := range tests {
@@ -191,7 +285,9 @@ func TestProtocol_Requests(t *testing.T) {
 		"root":          {"GET", "/", "", "", 404, "Unrecognized request URL"},
 		"JSON body":     {"POST", "/v1/payment_intents", "application/json", `{"amount":1}`, 400, "check that your POST content type"},
 		"no such":       {"GET", "/v1/payment_intents/pi_1", "", "", 404, "No such payment_intent: 'pi_1'"},
-		"huge":          {"POST", "/v1/payment_intents", "application/x-www-form-urlencoded", strings.Repeat("a", 2<<20), 413, "too large"},
+		"huge": {
+			"POST", "/v1/payment_intents", "application/x-www-form-urlencoded", strings.Repeat("a", 2<<20), 413, "too large",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -223,22 +319,24 @@ func TestProtocol_ReturnURLIsAskedFor(t *testing.T) {
 		returnURL *string
 		refused   bool
 	}{
-		"by default":  {nil, nil, true}, // since API version 2023-08-16
-		"enabled":     {&stripe.PaymentIntentAutomaticPaymentMethodsParams{Enabled: stripe.Bool(true)}, nil, true},
-		"with it":     {nil, stripe.String("https://example.com/back"), false},
-		"no redirect": {&stripe.PaymentIntentAutomaticPaymentMethodsParams{Enabled: stripe.Bool(true), AllowRedirects: stripe.String("never")}, nil, false},
+		"by default": {nil, nil, true}, // since API version 2023-08-16
+		"enabled":    {&stripe.PaymentIntentAutomaticPaymentMethodsParams{Enabled: new(true)}, nil, true},
+		"with it":    {nil, new("https://example.com/back"), false},
+		"no redirect": {
+			&stripe.PaymentIntentAutomaticPaymentMethodsParams{Enabled: new(true), AllowRedirects: new("never")}, nil, false,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 
 			intent, err := api.PaymentIntents.New(&stripe.PaymentIntentParams{
-				Amount: stripe.Int64(2000), Currency: stripe.String("usd"), AutomaticPaymentMethods: test.automatic,
+				Amount: stripe.Int64(2000), Currency: new("usd"), AutomaticPaymentMethods: test.automatic,
 			})
 			require.NoError(t, err)
 			require.True(t, intent.AutomaticPaymentMethods.Enabled)
 
 			paid, err := api.PaymentIntents.Confirm(intent.ID, &stripe.PaymentIntentConfirmParams{
-				PaymentMethod: stripe.String("pm_card_visa"), ReturnURL: test.returnURL,
+				PaymentMethod: new("pm_card_visa"), ReturnURL: test.returnURL,
 			})
 			if test.refused {
 				require.ErrorContains(t, err, "you must provide a `return_url`")

@@ -31,10 +31,10 @@ func (r *refund) writeJSON(w *jsonWriter) { r.write(w, view{}) }
 func (r *refund) write(w *jsonWriter, v view) {
 	w.beginObject()
 	w.str("id", r.ID)
-	w.str("object", "refund")
+	w.str("object", objectRefund)
 	w.num("amount", r.Amount)
-	v.ref(w, "balance_transaction", r.Transaction)
-	v.ref(w, "charge", r.Charge)
+	v.ref(w, objectTransaction, r.Transaction)
+	v.ref(w, objectCharge, r.Charge)
 	w.num("created", r.Created)
 	w.str("currency", r.Currency)
 	r.writeDestination(w)
@@ -45,7 +45,7 @@ func (r *refund) write(w *jsonWriter, v view) {
 	}
 
 	r.Metadata.write(w)
-	v.ref(w, "payment_intent", r.Intent)
+	v.ref(w, objectIntent, r.Intent)
 	w.strOrNull("reason", r.Reason)
 	w.null("receipt_number")
 	w.null("source_transfer_reversal")
@@ -73,10 +73,10 @@ func (r *refund) writeDestination(w *jsonWriter) {
 func (r *refund) counts() bool { return r.Status != refundFailed && r.Status != refundCanceled }
 
 // createRefund is POST /v1/refunds.
-func (s *Sandbox) createRefund(rq *request) (document, *refusal) {
+func (s *Sandbox) createRefund(rq *request) *refusal {
 	p := rq.params
 	made := &refund{Reason: p.oneOf("reason", refundReasons...), Metadata: readMetadata(p, nil)}
-	chargeID, intentID := p.text("charge"), p.text("payment_intent")
+	chargeID, intentID := p.text(objectCharge), p.text(objectIntent)
 
 	amount, partial := p.integer("amount")
 	if partial && amount < 1 {
@@ -89,12 +89,12 @@ func (s *Sandbox) createRefund(rq *request) (document, *refusal) {
 	}
 
 	if r := rq.finish(); r != nil {
-		return nil, r
+		return r
 	}
 
 	pay, index, r := s.findRefundable(rq, chargeID, intentID)
 	if r != nil {
-		return nil, r
+		return r
 	}
 
 	left := pay.charges[index].refundable()
@@ -103,13 +103,15 @@ func (s *Sandbox) createRefund(rq *request) (document, *refusal) {
 	}
 
 	if r := checkRefund(pay.charges[index], amount, left); r != nil {
-		return nil, r
+		return r
 	}
 
 	made.Amount = amount
 	s.refund(rq, pay, index, made)
 
-	return rq.answer(pay, pay.refunds[len(pay.refunds)-1])
+	rq.answer(pay, pay.refunds[len(pay.refunds)-1])
+
+	return nil
 }
 
 // findRefundable finds and locks the payment whose charge is to be refunded.
@@ -117,7 +119,7 @@ func (s *Sandbox) findRefundable(rq *request, chargeID, intentID string) (*payme
 	if chargeID != "" {
 		at, ok := s.books.charges.get(chargeID)
 		if !ok {
-			return nil, 0, missing("charge", chargeID, "charge")
+			return nil, 0, missing(objectCharge, chargeID, objectCharge)
 		}
 
 		rq.change(at.payment)
@@ -131,7 +133,7 @@ func (s *Sandbox) findRefundable(rq *request, chargeID, intentID string) (*payme
 
 	pay, ok := s.books.payments.get(intentID)
 	if !ok {
-		return nil, 0, missing("payment_intent", intentID, "payment_intent")
+		return nil, 0, missing(objectIntent, intentID, objectIntent)
 	}
 
 	rq.change(pay)
@@ -181,7 +183,7 @@ func (s *Sandbox) refund(rq *request, pay *payment, index int, made *refund) {
 
 	made.Status = orDefault(card.refund, refundSucceeded)
 	s.fileRefund(pay, c, made)
-	made.Transaction = s.newTransaction(pay, "refund", -made.Amount, 0, made.ID).ID
+	made.Transaction = s.newTransaction(pay, transactionRefund, -made.Amount, 0, made.ID).ID
 
 	next := *c
 	next.AmountRefunded += made.Amount
@@ -231,7 +233,7 @@ func (s *Sandbox) settle(rq *request, pay *payment, index int) {
 
 	if next.Status == refundFailed {
 		next.FailureReason = "expired_or_canceled_card"
-		next.FailureTransaction = s.newTransaction(pay, "refund_failure", next.Amount, 0, next.ID).ID
+		next.FailureTransaction = s.newTransaction(pay, transactionRefundFailure, next.Amount, 0, next.ID).ID
 	}
 
 	pay.refunds[index] = &next
@@ -281,32 +283,34 @@ func (s *Sandbox) release(pay *payment, c *charge, amount int64) *charge {
 }
 
 // getRefund is GET /v1/refunds/:id.
-func (s *Sandbox) getRefund(rq *request) (document, *refusal) {
+func (s *Sandbox) getRefund(rq *request) *refusal {
 	if r := rq.finish(); r != nil {
-		return nil, r
+		return r
 	}
 
 	at, ok := s.books.refunds.get(rq.objectID)
 	if !ok {
-		return nil, missing("refund", rq.objectID, "id")
+		return missing(objectRefund, rq.objectID, "id")
 	}
 
 	rq.read(at.payment)
 
-	return rq.answer(at.payment, at.payment.refunds[at.index])
+	rq.answer(at.payment, at.payment.refunds[at.index])
+
+	return nil
 }
 
 // updateRefund is POST /v1/refunds/:id: only metadata can be changed.
-func (s *Sandbox) updateRefund(rq *request) (document, *refusal) {
+func (s *Sandbox) updateRefund(rq *request) *refusal {
 	readMetadata(rq.params, nil)
 
 	if r := rq.finish(); r != nil {
-		return nil, r
+		return r
 	}
 
 	at, ok := s.books.refunds.get(rq.objectID)
 	if !ok {
-		return nil, missing("refund", rq.objectID, "id")
+		return missing(objectRefund, rq.objectID, "id")
 	}
 
 	rq.change(at.payment)
@@ -316,47 +320,51 @@ func (s *Sandbox) updateRefund(rq *request) (document, *refusal) {
 	next.Metadata = readMetadata(rq.params, before.Metadata)
 
 	if r := rq.params.finish(); r != nil { // merged, they may be too many
-		return nil, r
+		return r
 	}
 
 	at.payment.refunds[at.index] = &next
 	s.announceRefund(rq, at.payment, before, &next)
 
-	return rq.answer(at.payment, &next)
+	rq.answer(at.payment, &next)
+
+	return nil
 }
 
 // cancelRefund is POST /v1/refunds/:id/cancel: only a refund that waits for the
 // customer can be canceled.
-func (s *Sandbox) cancelRefund(rq *request) (document, *refusal) {
+func (s *Sandbox) cancelRefund(rq *request) *refusal {
 	if r := rq.finish(); r != nil {
-		return nil, r
+		return r
 	}
 
 	at, ok := s.books.refunds.get(rq.objectID)
 	if !ok {
-		return nil, missing("refund", rq.objectID, "id")
+		return missing(objectRefund, rq.objectID, "id")
 	}
 
 	rq.change(at.payment)
 
 	before := at.payment.refunds[at.index]
 	if before.Status != refundRequiresAction {
-		return nil, refused("You cannot cancel this refund because it has a status of "+before.Status+
+		return refused("You cannot cancel this refund because it has a status of "+before.Status+
 			". Only a refund with the status requires_action may be canceled.", "")
 	}
 
 	next := *before
 	next.Status, next.FailureReason = refundCanceled, "merchant_request"
-	next.FailureTransaction = s.newTransaction(at.payment, "refund_failure", next.Amount, 0, next.ID).ID
+	next.FailureTransaction = s.newTransaction(at.payment, transactionRefundFailure, next.Amount, 0, next.ID).ID
 	at.payment.refunds[at.index] = &next
 	s.announceRefund(rq, at.payment, before, &next)
 
-	return rq.answer(at.payment, &next)
+	rq.answer(at.payment, &next)
+
+	return nil
 }
 
 // listRefunds is GET /v1/refunds.
-func (s *Sandbox) listRefunds(rq *request) (document, *refusal) {
-	return s.listMembers(rq, s.books.refunds, "refund", "/v1/refunds", func(p *payment, i int) viewable {
+func (s *Sandbox) listRefunds(rq *request) *refusal {
+	return s.listMembers(rq, s.books.refunds, objectRefund, "/v1/refunds", func(p *payment, i int) viewable {
 		return p.refunds[i]
 	})
 }

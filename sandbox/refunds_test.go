@@ -18,7 +18,7 @@ func paid(t *testing.T, api *client.API, amount int64, card string) *stripe.Paym
 	t.Helper()
 
 	params := cardIntent(amount)
-	params.PaymentMethod, params.Confirm = stripe.String(card), stripe.Bool(true)
+	params.PaymentMethod, params.Confirm = new(card), new(true)
 
 	intent, err := api.PaymentIntents.New(params)
 	require.NoError(t, err)
@@ -34,7 +34,7 @@ func TestRefund_PartThenRest(t *testing.T) {
 	intent := paid(t, api, 2000, "pm_card_visa")
 
 	part, err := api.Refunds.New(&stripe.RefundParams{
-		PaymentIntent: stripe.String(intent.ID), Amount: stripe.Int64(500), Reason: stripe.String("requested_by_customer"),
+		PaymentIntent: new(intent.ID), Amount: stripe.Int64(500), Reason: new("requested_by_customer"),
 	})
 	require.NoError(t, err)
 	require.Equal(t, stripe.RefundStatusSucceeded, part.Status)
@@ -45,19 +45,20 @@ func TestRefund_PartThenRest(t *testing.T) {
 	require.Equal(t, "0", refunded.GetPreviousValue("amount_refunded"))
 	require.NotContains(t, refunded.Data.PreviousAttributes, "status")
 
-	_, err = api.Refunds.New(&stripe.RefundParams{PaymentIntent: stripe.String(intent.ID), Amount: stripe.Int64(1501)})
+	_, err = api.Refunds.New(&stripe.RefundParams{PaymentIntent: new(intent.ID), Amount: stripe.Int64(1501)})
 	require.ErrorContains(t, err, "Refund amount ($15.01) is greater than unrefunded amount on charge ($15.00)")
 
-	rest, err := api.Refunds.New(&stripe.RefundParams{Charge: stripe.String(intent.LatestCharge.ID)})
+	rest, err := api.Refunds.New(&stripe.RefundParams{Charge: new(intent.LatestCharge.ID)})
 	require.NoError(t, err)
 	require.EqualValues(t, 1500, rest.Amount)
 
-	_, err = api.Refunds.New(&stripe.RefundParams{Charge: stripe.String(intent.LatestCharge.ID)})
+	_, err = api.Refunds.New(&stripe.RefundParams{Charge: new(intent.LatestCharge.ID)})
 	requireCode(t, err, stripe.ErrorCodeChargeAlreadyRefunded)
 
-	charge, err := api.Charges.Get(intent.LatestCharge.ID, &stripe.ChargeParams{Params: stripe.Params{
-		Expand: []*string{stripe.String("refunds")},
-	}})
+	chargeParams := &stripe.ChargeParams{}
+	chargeParams.AddExpand("refunds")
+
+	charge, err := api.Charges.Get(intent.LatestCharge.ID, chargeParams)
 	require.NoError(t, err)
 	require.True(t, charge.Refunded)
 	require.Len(t, charge.Refunds.Data, 2)
@@ -91,7 +92,7 @@ func TestRefund_TwentyAtOnceNeverExceedTheCapture(t *testing.T) {
 			start.Wait()
 
 			_, err := api.Refunds.New(&stripe.RefundParams{
-				PaymentIntent: stripe.String(intent.ID), Amount: stripe.Int64(each),
+				PaymentIntent: new(intent.ID), Amount: stripe.Int64(each),
 			})
 			if err == nil {
 				succeeded.Add(1)
@@ -108,7 +109,7 @@ func TestRefund_TwentyAtOnceNeverExceedTheCapture(t *testing.T) {
 	require.EqualValues(t, clients-total/each, exceeded.Load())
 
 	sum := int64(0)
-	list := api.Refunds.List(&stripe.RefundListParams{PaymentIntent: stripe.String(intent.ID)})
+	list := api.Refunds.List(&stripe.RefundListParams{PaymentIntent: new(intent.ID)})
 
 	for list.Next() {
 		sum += list.Refund().Amount
@@ -132,7 +133,7 @@ func TestRefund_PendingSettlesOnTheClock(t *testing.T) {
 	api := newClient(server.URL)
 	intent := paid(t, api, 2000, "pm_card_pendingRefund")
 
-	refund, err := api.Refunds.New(&stripe.RefundParams{PaymentIntent: stripe.String(intent.ID)})
+	refund, err := api.Refunds.New(&stripe.RefundParams{PaymentIntent: new(intent.ID)})
 	require.NoError(t, err)
 	require.Equal(t, stripe.RefundStatusPending, refund.Status)
 
@@ -154,7 +155,7 @@ func TestRefund_FailureGivesTheMoneyBackToTheCharge(t *testing.T) {
 	api := newClient(server.URL)
 	intent := paid(t, api, 2000, "pm_card_refundFail")
 
-	refund, err := api.Refunds.New(&stripe.RefundParams{PaymentIntent: stripe.String(intent.ID)})
+	refund, err := api.Refunds.New(&stripe.RefundParams{PaymentIntent: new(intent.ID)})
 	require.NoError(t, err)
 	require.Equal(t, stripe.RefundStatusSucceeded, refund.Status)
 
@@ -179,7 +180,7 @@ func TestRefund_Cancel(t *testing.T) {
 	api := newClient(sandbox.Start(t).URL)
 
 	done, err := api.Refunds.New(&stripe.RefundParams{
-		PaymentIntent: stripe.String(paid(t, api, 2000, "pm_card_visa").ID),
+		PaymentIntent: new(paid(t, api, 2000, "pm_card_visa").ID),
 	})
 	require.NoError(t, err)
 
@@ -187,7 +188,7 @@ func TestRefund_Cancel(t *testing.T) {
 	require.ErrorContains(t, err, "requires_action")
 
 	waiting, err := api.Refunds.New(&stripe.RefundParams{
-		PaymentIntent: stripe.String(paid(t, api, 2000, "pm_card_refundRequiresAction").ID),
+		PaymentIntent: new(paid(t, api, 2000, "pm_card_refundRequiresAction").ID),
 	})
 	require.NoError(t, err)
 	require.Equal(t, stripe.RefundStatusRequiresAction, waiting.Status)
@@ -204,10 +205,10 @@ func TestRefund_Refusals(t *testing.T) {
 	unpaid, err := api.PaymentIntents.New(cardIntent(2000))
 	require.NoError(t, err)
 
-	_, err = api.Refunds.New(&stripe.RefundParams{PaymentIntent: stripe.String(unpaid.ID)})
+	_, err = api.Refunds.New(&stripe.RefundParams{PaymentIntent: new(unpaid.ID)})
 	require.ErrorContains(t, err, "does not have a successful charge to refund")
 
-	_, err = api.Refunds.New(&stripe.RefundParams{PaymentIntent: stripe.String("pi_none")})
+	_, err = api.Refunds.New(&stripe.RefundParams{PaymentIntent: new("pi_none")})
 	requireCode(t, err, stripe.ErrorCodeResourceMissing)
 
 	_, err = api.Refunds.New(&stripe.RefundParams{})
@@ -220,7 +221,7 @@ func TestRefund_MetadataUpdate(t *testing.T) {
 	box := newInbox(t)
 	api := newClient(sandbox.Start(t, sandbox.WithWebhook(box.URL, testSecret)).URL)
 
-	params := &stripe.RefundParams{PaymentIntent: stripe.String(paid(t, api, 2000, "pm_card_visa").ID)}
+	params := &stripe.RefundParams{PaymentIntent: new(paid(t, api, 2000, "pm_card_visa").ID)}
 	params.AddMetadata("a", "1")
 	params.AddMetadata("b", "2")
 

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -18,13 +19,7 @@ type plan struct {
 
 // is tells whether the plan's fault has one of the actions.
 func (p plan) is(actions ...Action) bool {
-	for _, action := range actions {
-		if p.fault != nil && p.fault.Action == action {
-			return true
-		}
-	}
-
-	return false
+	return p.fault != nil && slices.Contains(actions, p.fault.Action)
 }
 
 // forRequest decides which rules act on a request. Where several faults apply,
@@ -53,13 +48,8 @@ func (s *Sandbox) forRequest(rq *request) plan {
 
 // meets tells whether a rule applies to a request.
 func (r *rule) meets(s *Sandbox, rq *request) bool {
-	for _, action := range webhookActions {
-		if r.Action == action {
-			return false
-		}
-	}
-
-	if (r.Method != "" && r.Method != rq.method) || !matches(r.Path, rq.path) || (r.Key != "" && r.Key != rq.idempotencyKey) {
+	if slices.Contains(webhookActions, r.Action) || (r.Method != "" && r.Method != rq.method) ||
+		!matches(r.Path, rq.path) || (r.Key != "" && r.Key != rq.idempotencyKey) {
 		return false
 	}
 
@@ -231,7 +221,7 @@ func (f *Fault) refusal() *refusal {
 	case http.StatusConflict:
 		r.code, r.message, r.shouldRetry = codeIdempotencyKeyInUse, "There is currently another in-progress request "+
 			"using this Idempotent Key (that probably means you submitted twice, and the other request is still going "+
-			"through). Please try again later.", "true"
+			"through). Please try again later.", textTrue
 	case http.StatusFailedDependency:
 		r.kind, r.message = typeAPI, "The request couldn't be completed due to a failure in a dependency external to Stripe."
 	case http.StatusTooManyRequests:

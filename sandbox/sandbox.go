@@ -29,8 +29,8 @@ type Options struct {
 	// WebhookURL gets every event. More receivers are registered with
 	// AddWebhook or POST /v1/webhook_endpoints.
 	WebhookURL string
-	// WebhookSecret signs what goes to WebhookURL. Empty: one is made up,
-	// which Sandbox.WebhookSecret returns.
+	// WebhookSecret signs what goes to WebhookURL. Empty: the state file's, or
+	// a new one; Sandbox.WebhookSecret returns it.
 	WebhookSecret string
 	// WebhookConcurrency is how many deliveries one receiver gets at a time
 	// (default 32).
@@ -111,7 +111,9 @@ type Sandbox struct {
 	faults   *faults
 	closing  chan struct{} // closed when Close begins
 	journal  *journal      // nil without a state file
-	doors    http.Handler  // the control API
+	// webhookSecret signs what goes to Options.WebhookURL.
+	webhookSecret string
+	doors         http.Handler // the control API
 }
 
 // New returns a running sandbox.
@@ -137,23 +139,12 @@ func New(options Options) (*Sandbox, error) {
 	}
 
 	if options.WebhookURL != "" {
-		s.AddWebhook(options.WebhookURL, options.WebhookSecret)
+		s.webhookSecret = s.AddWebhook(options.WebhookURL, options.WebhookSecret)
 	}
 
 	s.pruneLater()
 
 	return s, nil
-}
-
-// pruneLater forgets old idempotency keys once an hour of the sandbox's clock.
-func (s *Sandbox) pruneLater() {
-	s.schedule.after(time.Hour, func() {
-		for _, key := range s.keys.prune() {
-			s.saveOne(keyUsed+key, nil)
-		}
-
-		s.pruneLater()
-	})
 }
 
 // Close lets go of requests that faults hold, stops deliveries and jobs and
@@ -170,13 +161,9 @@ func (s *Sandbox) Close() error {
 	return s.journal.close()
 }
 
-func (s *Sandbox) stopHolding() {
-	select {
-	case <-s.closing:
-	default:
-		close(s.closing)
-	}
-}
+// WebhookSecret is what signs the events for Options.WebhookURL: the secret that
+// was given, or made up, or found in the state file.
+func (s *Sandbox) WebhookSecret() string { return s.webhookSecret }
 
 // ServeHTTP answers Stripe's API and the control API.
 func (s *Sandbox) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -200,4 +187,24 @@ func (s *Sandbox) baseURL(r *http.Request) string {
 	}
 
 	return scheme + r.Host
+}
+
+// pruneLater forgets old idempotency keys once an hour of the sandbox's clock.
+func (s *Sandbox) pruneLater() {
+	s.schedule.after(time.Hour, func() {
+		for _, key := range s.keys.prune() {
+			s.saveOne(keyUsed+key, nil, renderedSize)
+		}
+
+		s.pruneLater()
+	})
+}
+
+// stopHolding lets go of requests that faults hold.
+func (s *Sandbox) stopHolding() {
+	select {
+	case <-s.closing:
+	default:
+		close(s.closing)
+	}
 }

@@ -10,25 +10,25 @@ var updatable = []string{statusRequiresPaymentMethod, statusRequiresConfirmation
 
 // updatePaymentIntent is POST /v1/payment_intents/:id. Stripe sends no event
 // for it.
-func (s *Sandbox) updatePaymentIntent(rq *request) (document, *refusal) {
+func (s *Sandbox) updatePaymentIntent(rq *request) *refusal {
 	// Everything is read onto a copy that is thrown away first, so that a
 	// request that does not parse is refused before the intent is looked for.
 	readUpdate(rq.params, &paymentIntent{Currency: "usd", Amount: maxAmount})
 
 	if r := rq.finish(); r != nil {
-		return nil, r
+		return r
 	}
 
 	pay, r := s.findPayment(rq.objectID)
 	if r != nil {
-		return nil, r
+		return r
 	}
 
 	rq.change(pay)
 
 	for _, name := range []string{"amount", "currency", "payment_method"} {
 		if rq.params.has(name) && !slices.Contains(updatable, pay.intent.Status) {
-			return nil, unexpected(pay.intent, "This PaymentIntent's "+name+" could not be updated because it has a status of "+
+			return unexpected(pay.intent, "This PaymentIntent's "+name+" could not be updated because it has a status of "+
 				pay.intent.Status+". You may only update the "+name+" of a PaymentIntent with one of the following "+
 				"statuses: requires_payment_method, requires_confirmation, requires_action.")
 		}
@@ -36,12 +36,14 @@ func (s *Sandbox) updatePaymentIntent(rq *request) (document, *refusal) {
 
 	next := *pay.intent
 	if r := s.update(rq, pay, &next); r != nil {
-		return nil, r
+		return r
 	}
 
 	pay.intent = &next
 
-	return rq.answer(pay, pay.intent)
+	rq.answer(pay, pay.intent)
+
+	return nil
 }
 
 // update writes a request's parameters to the next version of an intent.
@@ -95,5 +97,5 @@ func readUpdate(p *params, next *paymentIntent) (method string) {
 	readIntentText(p, &next.intentText)
 	readCustomer(p)
 
-	return p.text("payment_method")
+	return p.text(objectMethod)
 }

@@ -31,7 +31,7 @@ func (s *Sandbox) AddWebhook(url, secret string, types ...string) string {
 // keepEndpoint enters an endpoint's new version into the books.
 func (s *Sandbox) keepEndpoint(e *webhookEndpoint) {
 	s.webhooks.register(e)
-	s.saveOne(keyEndpoint+e.ID, e)
+	s.saveOne(keyEndpoint+e.ID, e, 0)
 }
 
 // webhookEndpoint is one version of a Webhook Endpoint.
@@ -80,7 +80,7 @@ type newEndpoint struct{ *webhookEndpoint }
 func (e newEndpoint) writeJSON(w *jsonWriter) { e.write(w, true) }
 
 // createWebhookEndpoint is POST /v1/webhook_endpoints.
-func (s *Sandbox) createWebhookEndpoint(rq *request) (document, *refusal) {
+func (s *Sandbox) createWebhookEndpoint(rq *request) *refusal {
 	p := rq.params
 	made := &webhookEndpoint{ID: newID("we_1"), Secret: NewWebhookSecret(), Created: s.clock.seconds()}
 	made.URL = p.required("url")
@@ -97,12 +97,14 @@ func (s *Sandbox) createWebhookEndpoint(rq *request) (document, *refusal) {
 	}
 
 	if r := rq.finish(); r != nil {
-		return nil, r
+		return r
 	}
 
 	s.keepEndpoint(made)
 
-	return newEndpoint{made}, nil
+	rq.body = newEndpoint{made}
+
+	return nil
 }
 
 // readEndpoint reads what create and update have in common.
@@ -127,19 +129,21 @@ func readEndpoint(p *params, e *webhookEndpoint) {
 }
 
 // getWebhookEndpoint is GET /v1/webhook_endpoints/:id.
-func (s *Sandbox) getWebhookEndpoint(rq *request) (document, *refusal) {
+func (s *Sandbox) getWebhookEndpoint(rq *request) *refusal {
 	if r := rq.finish(); r != nil {
-		return nil, r
+		return r
 	}
 
 	found, r := s.findReceiver(rq.objectID)
 	if r != nil {
-		return nil, r
+		return r
 	}
 
 	settings, _ := found.now()
 
-	return settings, nil
+	rq.body = settings
+
+	return nil
 }
 
 func (s *Sandbox) findReceiver(id string) (*receiver, *refusal) {
@@ -154,7 +158,7 @@ func (s *Sandbox) findReceiver(id string) (*receiver, *refusal) {
 }
 
 // updateWebhookEndpoint is POST /v1/webhook_endpoints/:id.
-func (s *Sandbox) updateWebhookEndpoint(rq *request) (document, *refusal) {
+func (s *Sandbox) updateWebhookEndpoint(rq *request) *refusal {
 	readEndpoint(rq.params, &webhookEndpoint{URL: rq.params.text("url")})
 
 	if disabled, _ := rq.params.boolean("disabled"); disabled {
@@ -162,12 +166,12 @@ func (s *Sandbox) updateWebhookEndpoint(rq *request) (document, *refusal) {
 	}
 
 	if r := rq.finish(); r != nil {
-		return nil, r
+		return r
 	}
 
 	found, r := s.findReceiver(rq.objectID)
 	if r != nil {
-		return nil, r
+		return r
 	}
 
 	before, _ := found.now()
@@ -176,27 +180,29 @@ func (s *Sandbox) updateWebhookEndpoint(rq *request) (document, *refusal) {
 	readEndpoint(rq.params, &next)
 
 	if r := rq.params.finish(); r != nil { // merged, the metadata may be too much
-		return nil, r
+		return r
 	}
 
 	s.keepEndpoint(&next)
 
-	return &next, nil
+	rq.body = &next
+
+	return nil
 }
 
 // deleteWebhookEndpoint is DELETE /v1/webhook_endpoints/:id.
-func (s *Sandbox) deleteWebhookEndpoint(rq *request) (document, *refusal) {
+func (s *Sandbox) deleteWebhookEndpoint(rq *request) *refusal {
 	if r := rq.finish(); r != nil {
-		return nil, r
+		return r
 	}
 
 	found, r := s.findReceiver(rq.objectID)
 	if r != nil {
-		return nil, r
+		return r
 	}
 
 	s.webhooks.remove(found)
-	s.saveOne(keyEndpoint+found.id, nil)
+	s.saveOne(keyEndpoint+found.id, nil, 0)
 
 	w := jsonWriter{}
 	w.beginObject()
@@ -205,14 +211,17 @@ func (s *Sandbox) deleteWebhookEndpoint(rq *request) (document, *refusal) {
 	w.boolean("deleted", true)
 	w.endObject()
 
-	return rawDocument(w.buf), nil
+	rq.body = rawDocument(w.buf)
+
+	return nil
 }
 
 // listWebhookEndpoints is GET /v1/webhook_endpoints.
-func (s *Sandbox) listWebhookEndpoints(rq *request) (document, *refusal) {
-	var items []shelved[*webhookEndpoint]
+func (s *Sandbox) listWebhookEndpoints(rq *request) *refusal {
+	receivers := s.webhooks.list()
+	items := make([]shelved[*webhookEndpoint], 0, len(receivers))
 
-	for _, r := range s.webhooks.list() {
+	for _, r := range receivers {
 		settings, _ := r.now()
 		items = append(items, shelved[*webhookEndpoint]{id: r.id, created: settings.Created, object: settings})
 	}

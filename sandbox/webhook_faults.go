@@ -53,6 +53,7 @@ func (r *rule) meetsEvent(e *event) bool {
 func (r *rule) takeReversed() []*event {
 	kept := r.gathered
 	r.gathered = nil
+
 	slices.Reverse(kept)
 
 	return kept
@@ -105,6 +106,7 @@ func (h *webhooks) meddle(e *event) bool {
 			h.flushLater(r)
 
 			dealtWith = true
+		default: // the others meet attempts and requests
 		}
 	}
 
@@ -118,7 +120,7 @@ func (h *webhooks) lose(e *event) {
 	e.lost.Store(true)
 
 	for _, d := range e.sendings() {
-		h.sandbox.saveOne(keyDelivery+e.id+"/"+d.to.id, d.stored())
+		h.sandbox.saveDelivery(d)
 	}
 }
 
@@ -162,7 +164,7 @@ func (s *Sandbox) twin(e *event) {
 	}
 
 	s.enter(second)
-	s.saveOne(keyEvent+second.id, second.stored())
+	s.saveOne(keyEvent+second.id, second.stored(), 0)
 	s.webhooks.sendNow(second)
 }
 

@@ -123,7 +123,7 @@ func TestWebhook_RetriedUntilAccepted(t *testing.T) {
 		return false
 	}, patience, glance)
 
-	undelivered := api.Events.List(&stripe.EventListParams{DeliverySuccess: stripe.Bool(false)})
+	undelivered := api.Events.List(&stripe.EventListParams{DeliverySuccess: new(false)})
 	require.False(t, undelivered.Next())
 }
 
@@ -138,7 +138,7 @@ func TestWebhook_UndeliveredShowsInTheEventsAPI(t *testing.T) {
 	require.NoError(t, err)
 	rec.wait(t, 1)
 
-	list := api.Events.List(&stripe.EventListParams{DeliverySuccess: stripe.Bool(false)})
+	list := api.Events.List(&stripe.EventListParams{DeliverySuccess: new(false)})
 	require.True(t, list.Next())
 	require.EqualValues(t, 1, list.Event().PendingWebhooks)
 
@@ -203,6 +203,7 @@ func TestWebhook_SlowReceiverHoldsUpNobody(t *testing.T) {
 
 		return http.StatusOK
 	})
+
 	defer close(release)
 
 	box := newInbox(t)
@@ -230,7 +231,7 @@ func TestWebhookEndpoints_LiveALife(t *testing.T) {
 	api := newClient(server.URL)
 
 	made, err := api.WebhookEndpoints.New(&stripe.WebhookEndpointParams{
-		URL: stripe.String(rec.URL), EnabledEvents: stripe.StringSlice([]string{"payment_intent.canceled"}),
+		URL: new(rec.URL), EnabledEvents: stripe.StringSlice([]string{"payment_intent.canceled"}),
 	})
 	require.NoError(t, err)
 	require.True(t, strings.HasPrefix(made.Secret, "whsec_"))
@@ -261,7 +262,7 @@ func TestWebhookEndpoints_LiveALife(t *testing.T) {
 	require.False(t, list.Next())
 
 	// By hand, an event goes also to who subscribed after it happened.
-	created := api.Events.List(&stripe.EventListParams{Type: stripe.String("payment_intent.created")})
+	created := api.Events.List(&stripe.EventListParams{Type: new("payment_intent.created")})
 	require.True(t, created.Next())
 	require.NoError(t, server.Resend(created.Event().ID))
 	require.Error(t, server.Resend("evt_none"))
@@ -275,7 +276,7 @@ func TestWebhookEndpoints_LiveALife(t *testing.T) {
 	requireCode(t, err, stripe.ErrorCodeResourceMissing)
 
 	_, err = api.WebhookEndpoints.New(&stripe.WebhookEndpointParams{
-		URL: stripe.String("nowhere"), EnabledEvents: stripe.StringSlice([]string{"*"}),
+		URL: new("nowhere"), EnabledEvents: stripe.StringSlice([]string{"*"}),
 	})
 	requireCode(t, err, stripe.ErrorCodeURLInvalid)
 }
@@ -288,7 +289,9 @@ func TestWebhookFault_LoseDelayDuplicateTwin(t *testing.T) {
 	api := newClient(server.URL)
 
 	lost := addFault(t, server, sandbox.Fault{Action: sandbox.WebhookLose, Event: "payment_intent.created", Nth: 1})
-	late := addFault(t, server, sandbox.Fault{Action: sandbox.WebhookDelay, Event: "payment_intent.created", Nth: 2, Delay: time.Hour})
+	late := addFault(t, server, sandbox.Fault{
+		Action: sandbox.WebhookDelay, Event: "payment_intent.created", Nth: 2, Delay: time.Hour,
+	})
 	twice := addFault(t, server, sandbox.Fault{
 		Action: sandbox.WebhookDuplicate, Event: "payment_intent.created", Nth: 3, Copies: 2, Delay: 72 * time.Hour,
 	})
@@ -331,7 +334,7 @@ func TestWebhookFault_LoseDelayDuplicateTwin(t *testing.T) {
 	require.Len(t, twins, 2)
 
 	// What was lost is still in the Events API, undelivered.
-	list := api.Events.List(&stripe.EventListParams{DeliverySuccess: stripe.Bool(false)})
+	list := api.Events.List(&stripe.EventListParams{DeliverySuccess: new(false)})
 	require.True(t, list.Next())
 	require.Equal(t, ids[0], list.Event().GetObjectValue("id"))
 	require.False(t, list.Next())
@@ -343,7 +346,9 @@ func TestWebhookFault_Reorder(t *testing.T) {
 	rec := newRecorder(t, always(http.StatusOK))
 	server := sandbox.Start(t, sandbox.WithOptions(quick(rec.URL)))
 	api := newClient(server.URL)
-	addFault(t, server, sandbox.Fault{Action: sandbox.WebhookReorder, Event: "payment_intent.*", Count: 3, Window: 2, Delay: time.Hour})
+	addFault(t, server, sandbox.Fault{
+		Action: sandbox.WebhookReorder, Event: "payment_intent.*", Count: 3, Window: 2, Delay: time.Hour,
+	})
 
 	intent, err := api.PaymentIntents.New(cardIntent(2000))
 	require.NoError(t, err)
