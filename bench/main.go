@@ -1,0 +1,103 @@
+// Command bench measures what the service adds to what PostgreSQL and the
+// provider cost anyway. README.md says how to read what it writes.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"regexp"
+	"syscall"
+	"time"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx)
+
+	stop()
+
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context) (err error) {
+	quick := flag.Bool("quick", false, "under a minute: fewer rounds, shorter ones, no growth")
+	profile := flag.Bool("profile", false, "keep the service's profiles in "+profiles)
+	only := flag.String("only", "", "only workloads whose names match this expression")
+	out := flag.String("out", "bench/results", "where the results are written")
+	floor := flag.String("floor", "", "serve a bare handler (the benchmark runs itself with this)")
+
+	flag.Parse()
+
+	if *floor != "" {
+		return serveFloor(ctx, *floor)
+	}
+
+	chosen, err := regexp.Compile(*only)
+	if err != nil {
+		return fmt.Errorf("reading -only: %w", err)
+	}
+
+	begin := time.Now()
+	say := func(format string, args ...any) {
+		fmt.Fprintf(os.Stderr, "%6.1fs  "+format+"\n", append([]any{time.Since(begin).Seconds()}, args...)...)
+	}
+
+	r, err := startRig(ctx, *profile, say)
+	if err != nil {
+		return err
+	}
+
+	defer func() { err = errors.Join(err, r.stop()) }()
+
+	s := &suite{rig: r, plan: fullPlan(), only: chosen}
+	if *quick {
+		s.plan = quickPlan()
+	}
+
+	version, err := r.version(ctx)
+	if err != nil {
+		return err
+	}
+
+	s.rep.Date, s.rep.Quick = begin.UTC().Format(time.DateOnly), *quick
+	s.rep.Machine = describeMachine(version, r.redis)
+
+	if err := s.run(ctx); err != nil {
+		return err
+	}
+
+	s.rep.TookSecs = time.Since(begin).Seconds()
+	s.rep.judge(s.sizes...)
+
+	fmt.Print(s.rep.markdown())
+
+	path, err := s.rep.write(*out)
+	if err == nil {
+		say("written to %s", path)
+	}
+
+	return err
+}
+
+// version is PostgreSQL's.
+func (r *rig) version(ctx context.Context) (string, error) {
+	db, err := r.open(ctx, r.postgres.URL())
+	if err != nil {
+		return "", err
+	}
+	defer db.Close()
+
+	var version string
+	if err := db.QueryRow(ctx, "SHOW server_version").Scan(&version); err != nil {
+		return "", fmt.Errorf("asking for the server's version: %w", err)
+	}
+
+	return "PostgreSQL " + version, nil
+}
