@@ -57,6 +57,11 @@ type BooksFilter struct {
 	Metadata map[string]string
 }
 
+// bookKinds are all kinds of entries.
+//
+//nolint:gochecknoglobals // a table, never written
+var bookKinds = []string{KindIntent, KindCharge, KindRefund, KindDispute, KindDelivery}
+
 func (f BooksFilter) wants(kind string) bool {
 	return len(f.Kinds) == 0 || slices.Contains(f.Kinds, kind)
 }

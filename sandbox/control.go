@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -219,17 +221,11 @@ func (s *Sandbox) Resend(eventID string) error {
 
 // serveBooks streams the books, one JSON object in each line.
 func (s *Sandbox) serveBooks(w http.ResponseWriter, r *http.Request) {
-	filter := BooksFilter{Metadata: map[string]string{}}
+	filter, err := readBooksFilter(r.URL.Query())
+	if err != nil {
+		s.control(func(*http.Request) (any, error) { return nil, err })(w, r)
 
-	for name, values := range r.URL.Query() {
-		key, isMetadata := strings.CutPrefix(name, "metadata[")
-
-		switch {
-		case name == "kind":
-			filter.Kinds = values
-		case isMetadata:
-			filter.Metadata[strings.TrimSuffix(key, "]")] = values[0]
-		}
+		return
 	}
 
 	w.Header().Set("Content-Type", "application/x-ndjson")
@@ -243,4 +239,31 @@ func (s *Sandbox) serveBooks(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
+}
+
+// readBooksFilter refuses what it does not know: an answer without entries must
+// mean that there are none.
+func readBooksFilter(query url.Values) (BooksFilter, error) {
+	filter := BooksFilter{Metadata: map[string]string{}}
+
+	for name, values := range query {
+		key, isMetadata := strings.CutPrefix(name, "metadata[")
+
+		switch {
+		case name == "kind":
+			filter.Kinds = values
+		case isMetadata:
+			filter.Metadata[strings.TrimSuffix(key, "]")] = values[0]
+		default:
+			return filter, fmt.Errorf("%w: unknown parameter %s", errBadControl, name)
+		}
+	}
+
+	for _, kind := range filter.Kinds {
+		if !slices.Contains(bookKinds, kind) {
+			return filter, fmt.Errorf("%w: unknown kind %s; there are %v", errBadControl, kind, bookKinds)
+		}
+	}
+
+	return filter, nil
 }

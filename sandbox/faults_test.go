@@ -338,6 +338,11 @@ func TestControl_FaultsOverHTTP(t *testing.T) {
 	require.Equal(t, 1, strings.Count(body, "\n"))
 	require.Contains(t, body, `"payment_id":"p1"`)
 
+	for _, bad := range []string{"kind=intents", "metdata[a]=b"} {
+		code, _ = handler("GET", "/_sandbox/books?"+bad, "")
+		require.Equal(t, http.StatusBadRequest, code)
+	}
+
 	code, body = handler("GET", "/_sandbox/books?metadata[payment_id]=p2", "")
 	require.Equal(t, http.StatusOK, code)
 	require.Empty(t, body)

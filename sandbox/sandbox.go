@@ -138,8 +138,10 @@ func New(options Options) (*Sandbox, error) {
 		}
 	}
 
-	if options.WebhookURL != "" {
-		s.webhookSecret = s.AddWebhook(options.WebhookURL, options.WebhookSecret)
+	s.webhookSecret = s.configureWebhook()
+
+	for _, item := range s.books.events.all() {
+		s.webhooks.resume(item.object)
 	}
 
 	s.pruneLater()

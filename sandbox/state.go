@@ -346,7 +346,6 @@ func (s *Sandbox) loadEvents(st *state) {
 
 		s.books.events.add(id, e.created, e)
 		s.books.sequence.Store(max(s.books.sequence.Load(), e.seq))
-		s.webhooks.resume(e)
 	}
 }
 

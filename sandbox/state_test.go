@@ -16,6 +16,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"github.com/stripe/stripe-go/v76"
+	"github.com/stripe/stripe-go/v76/webhook"
 
 	"github.com/marketflow/marketflow/sandbox"
 )
@@ -155,7 +156,7 @@ func TestState_EverythingComesBack(t *testing.T) {
 
 	held := authorized(t, api, 3000)
 	disputed := paid(t, api, 4000, "pm_card_createDispute")
-	secret := server.AddWebhook(rec.URL, "")
+	secret := server.WebhookSecret()
 	server.Advance(time.Minute)
 
 	books := func(s *sandbox.Server) []string {
@@ -191,7 +192,7 @@ func TestState_EverythingComesBack(t *testing.T) {
 	api = newClient(server.URL)
 	require.Equal(t, booksBefore, books(server))
 	require.Equal(t, eventsBefore, events(server))
-	require.Equal(t, secret, server.AddWebhook(rec.URL, ""))
+	require.Equal(t, secret, server.WebhookSecret())
 	require.WithinDuration(t, time.Now().Add(time.Minute), server.Now(), 10*time.Second)
 
 	// What had been planned goes on: retries, settling, lapsing.
@@ -270,4 +271,30 @@ func TestState_RefusesOthers(t *testing.T) {
 
 	_, err = sandbox.New(sandbox.Options{StateFile: filepath.Join(t.TempDir(), "none", "state")})
 	require.Error(t, err)
+}
+
+// What could not be delivered goes to where the next start says.
+func TestState_WebhookURLMoves(t *testing.T) {
+	t.Parallel()
+
+	nobody, rec := newRecorder(t, always(http.StatusBadGateway)), newRecorder(t, always(http.StatusOK))
+	path := filepath.Join(t.TempDir(), "state")
+
+	server := reopen(t, sandbox.Options{StateFile: path, WebhookURL: nobody.URL, RetryBase: time.Hour})
+	makeIntents(t, newClient(server.URL), 1)
+	nobody.wait(t, 1)
+	require.NoError(t, server.Close())
+
+	server = reopen(t, sandbox.Options{StateFile: path, WebhookURL: rec.URL, WebhookSecret: testSecret})
+	t.Cleanup(func() { require.NoError(t, server.Close()) })
+	server.Advance(2 * time.Hour)
+
+	sent := rec.wait(t, 1)[0]
+	_, err := webhook.ConstructEvent(sent.body, sent.signature, testSecret)
+	require.NoError(t, err)
+	require.Len(t, nobody.all(), 1)
+
+	list := newClient(server.URL).WebhookEndpoints.List(nil)
+	require.True(t, list.Next())
+	require.False(t, list.Next())
 }

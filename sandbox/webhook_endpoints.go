@@ -18,8 +18,41 @@ func (s *Sandbox) AddWebhook(url, secret string, types ...string) string {
 
 	for _, r := range s.webhooks.list() {
 		if old, _ := r.now(); old.URL == url {
-			made.ID, made.Created, made.Secret = old.ID, old.Created, orDefault(secret, old.Secret)
+			made.ID, made.Created, made.Configured = old.ID, old.Created, old.Configured
+			made.Secret = orDefault(secret, old.Secret)
 		}
+	}
+
+	made.Secret = orDefault(made.Secret, NewWebhookSecret())
+	s.keepEndpoint(made)
+
+	return made.Secret
+}
+
+// configureWebhook registers the receiver that the options name, in the place of
+// the one that they named when the state file was written, and returns its
+// secret.
+func (s *Sandbox) configureWebhook() string {
+	made := &webhookEndpoint{
+		ID: newID("we_1"), Created: s.clock.seconds(), URL: s.options.WebhookURL, Secret: s.options.WebhookSecret,
+		Types: []string{"*"}, Configured: true,
+	}
+
+	for _, r := range s.webhooks.list() {
+		old, _ := r.now()
+
+		switch {
+		case !old.Configured:
+		case made.URL == "":
+			s.webhooks.remove(r)
+			s.saveOne(keyEndpoint+r.id, nil, 0)
+		default:
+			made.ID, made.Created, made.Secret = old.ID, old.Created, orDefault(made.Secret, old.Secret)
+		}
+	}
+
+	if made.URL == "" {
+		return ""
 	}
 
 	made.Secret = orDefault(made.Secret, NewWebhookSecret())
@@ -43,6 +76,8 @@ type webhookEndpoint struct {
 	Types       []string
 	Description string
 	Metadata    metadata
+	// Configured is true for the one that Options.WebhookURL names.
+	Configured bool
 }
 
 // wants tells whether the endpoint subscribed to a type of event.

@@ -27,7 +27,11 @@ type webhooks struct {
 
 	mu        sync.RWMutex
 	receivers []*receiver
-	closed    bool
+
+	// gate is for closing alone: it is taken with a receiver locked, and mu
+	// the other way round.
+	gate   sync.RWMutex
+	closed bool
 }
 
 // receiver is a registered webhook endpoint. It has a queue of its own, so that
@@ -82,9 +86,9 @@ func newWebhooks(s *Sandbox) *webhooks {
 }
 
 func (h *webhooks) close() {
-	h.mu.Lock()
+	h.gate.Lock()
 	h.closed = true
-	h.mu.Unlock()
+	h.gate.Unlock()
 
 	h.cancel()
 	h.running.Wait()
@@ -174,8 +178,8 @@ func (h *webhooks) push(d *delivery) {
 
 // goUnlessClosed runs a job that close waits for.
 func (h *webhooks) goUnlessClosed(run func()) bool {
-	h.mu.RLock()
-	defer h.mu.RUnlock()
+	h.gate.RLock()
+	defer h.gate.RUnlock()
 
 	if !h.closed {
 		h.running.Go(run)
