@@ -1,0 +1,67 @@
+// Command scenarios runs the service under fire and says whether its promises
+// held. See docs/guarantees.md.
+//
+//	go run ./tests/scenarios -n 100 -seed 7
+//	go run ./tests/scenarios -seed 7 -only 42
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/marketflow/marketflow/tests/scenarios/runner"
+)
+
+func main() { os.Exit(run()) }
+
+func run() int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+
+	o := runner.Options{Out: os.Stdout}
+
+	var faults string
+
+	flag.IntVar(&o.N, "n", 20, "how many scenarios")
+	flag.Uint64Var(&o.Seed, "seed", 0, "what everything is drawn from; 0 draws one")
+	flag.IntVar(&o.Only, "only", -1, "run this one scenario of the seed")
+	flag.IntVar(&o.Lanes, "lanes", 0, "how many scenarios run side by side (default 4)")
+	flag.IntVar(&o.Hand, "hand", 0, "how many faults a scenario is dealt (default 5)")
+	flag.StringVar(&faults, "faults", "", "only faults whose names contain one of these, separated by commas")
+	flag.BoolVar(&o.Race, "race", false, "build the service with the race detector")
+	flag.StringVar(&o.Overlay, "overlay", "", "a go build -overlay file for the service")
+	flag.StringVar(&o.Binary, "binary", "", "a service that is built already")
+	flag.BoolVar(&o.StopAtFirst, "first", false, "stop at the first violation")
+	flag.Parse()
+
+	if faults != "" {
+		o.Faults = strings.Split(faults, ",")
+	}
+
+	if o.Seed == 0 {
+		o.Seed = uint64(time.Now().UnixNano()) % 1_000_000 //nolint:gosec // a positive number
+	}
+
+	fmt.Printf("seed %d\n", o.Seed)
+
+	report, err := runner.Run(ctx, o)
+	report.Print(os.Stdout)
+
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "scenarios:", err)
+
+		return 1
+	}
+
+	if len(report.Failed()) > 0 || len(report.Missing) > 0 {
+		return 1
+	}
+
+	return 0
+}

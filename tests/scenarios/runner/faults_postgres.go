@@ -1,0 +1,135 @@
+package runner
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"time"
+
+	"github.com/Shopify/toxiproxy/v2"
+
+	"github.com/marketflow/marketflow/internal/devserver"
+)
+
+// postgresFaults: connections are lost at the worst moment, the network is bad,
+// the server restarts.
+func postgresFaults() []fault {
+	var faults []fault
+
+	for _, m := range append(moments(), moment{"after a COMMIT", stmtCommit, after}, moment{"before a COMMIT", stmtCommit, before}) {
+		name := "postgres: connection lost " + m.name
+		faults = append(faults, fault{name: name, play: trapProcess(name, m, func(*world, *process, string) verdict {
+			return verdict{cut: true}
+		})})
+	}
+
+	for state, called := range map[string]string{"40001": "serialization failure", "40P01": "deadlock"} {
+		for _, statement := range []string{stmtClaim, stmtComplete, stmtApply} {
+			name := fmt.Sprintf("postgres: %s in %s", called, statement)
+			faults = append(faults, fault{name: name, play: trapProcess(name, moment{called, statement, before},
+				func(*world, *process, string) verdict { return verdict{sqlState: state} })})
+		}
+	}
+
+	for mode, called := range map[devserver.Shutdown]string{
+		devserver.ShutdownFast: "fast", devserver.ShutdownImmediate: "immediate", devserver.ShutdownCrash: "kill -9",
+	} {
+		name := "postgres: restart, " + called
+		faults = append(faults, fault{name: name, play: restartPostgres(name, mode)})
+	}
+
+	on := func(l *lane, i int) *toxiproxy.Proxy { return l.proxies[i] }
+
+	return append(faults, networkFaults("postgres", on)...)
+}
+
+func restartPostgres(name string, mode devserver.Shutdown) func(context.Context, *world, *rand.Rand) {
+	return func(ctx context.Context, w *world, r *rand.Rand) {
+		wait(ctx, between(r, 200*time.Millisecond, 800*time.Millisecond))
+
+		if ctx.Err() != nil {
+			return
+		}
+
+		w.machine.Lock()
+		defer w.machine.Unlock()
+
+		w.line.add("postgres", "%s", name)
+
+		if err := w.lane.postgres.Restart(context.WithoutCancel(ctx), mode); err != nil {
+			w.line.add("postgres", "restart: %v", err)
+
+			return
+		}
+
+		w.count(name, 1)
+		w.line.add("postgres", "is back")
+	}
+}
+
+// networkFaults are toxiproxy's between the processes and a server.
+func networkFaults(server string, on func(*lane, int) *toxiproxy.Proxy) []fault {
+	toxics := map[string]string{
+		"latency of 2 s":   `{"type":"latency","stream":"downstream","attributes":{"latency":2000,"jitter":200}}`,
+		"latency of 40 ms": `{"type":"latency","stream":"upstream","attributes":{"latency":40,"jitter":30}}`,
+		"reset_peer":       `{"type":"reset_peer","stream":"downstream","attributes":{"timeout":20}}`,
+		"timeout":          `{"type":"timeout","stream":"downstream","attributes":{"timeout":0}}`,
+		"limit_data":       `{"type":"limit_data","stream":"downstream","attributes":{"bytes":3000}}`,
+	}
+
+	var faults []fault
+
+	for toxic, form := range toxics {
+		name := server + ": " + toxic
+		faults = append(faults, fault{name: name, play: func(ctx context.Context, w *world, r *rand.Rand) {
+			playToxic(ctx, w, r, on(w.lane, r.IntN(processes)), name, form)
+		}})
+	}
+
+	name := server + ": down"
+
+	return append(faults, fault{name: name, play: func(ctx context.Context, w *world, r *rand.Rand) {
+		soon(ctx, r)
+
+		proxies := []*toxiproxy.Proxy{on(w.lane, 0), on(w.lane, 1)}
+		if one := r.IntN(3); one < len(proxies) {
+			proxies = proxies[one : one+1]
+		}
+
+		for _, proxy := range proxies {
+			proxy.Stop()
+			w.line.add(proxy.Name, "down")
+		}
+
+		w.count(name, 1)
+		wait(ctx, between(r, 200*time.Millisecond, 1200*time.Millisecond))
+
+		for _, proxy := range proxies {
+			_ = proxy.Start()
+			w.line.add(proxy.Name, "up")
+		}
+	}})
+}
+
+func playToxic(ctx context.Context, w *world, r *rand.Rand, proxy *toxiproxy.Proxy, name, form string) {
+	soon(ctx, r)
+
+	toxic, err := proxy.Toxics.AddToxicJson(strings.NewReader(form))
+	if err != nil {
+		w.line.add(proxy.Name, "%s: %v", name, err) // another scenario's hand holds it already
+
+		return
+	}
+
+	w.line.add(proxy.Name, "%s", name)
+	w.count(name, 1)
+	wait(ctx, between(r, 300*time.Millisecond, 1500*time.Millisecond))
+
+	removing, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+
+	_ = proxy.Toxics.RemoveToxic(removing, toxic.Name)
+
+	w.line.add(proxy.Name, "no more %s", name)
+}

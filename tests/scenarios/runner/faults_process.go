@@ -1,0 +1,215 @@
+package runner
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+
+	"github.com/marketflow/marketflow/sandbox"
+)
+
+// The statements at which the service's state changes.
+const (
+	stmtClaim    = "ClaimPayment"
+	stmtComplete = "CompletePayment"
+	stmtApply    = "ApplyEvent"
+	stmtRelease  = "ReleaseClaim"
+	stmtTake     = "TakeUnfinishedClaims"
+	stmtCommit   = "commit"
+)
+
+// moment is a point on the wire.
+type moment struct {
+	name      string
+	statement string
+	when      side
+}
+
+// moments are those of the table: around each commit.
+func moments() []moment {
+	return []moment{
+		{"before the claim commits", stmtClaim, before},
+		{"after the claim has committed", stmtClaim, after},
+		{"before the payment commits", stmtComplete, before},
+		{"after the payment has committed", stmtComplete, after},
+		{"before a webhook commits", stmtApply, before},
+		{"after a webhook has committed", stmtApply, after},
+		{"when recovery has taken claims", stmtTake, after},
+	}
+}
+
+// processFaults: processes die, stop and come back.
+func processFaults() []fault {
+	faults := []fault{
+		{name: "process: SIGKILL any time", play: killAnyTime},
+		{name: "process: SIGTERM any time", play: termAnyTime},
+		{name: "process: both SIGKILLed", play: killBoth},
+		{name: "process: SIGSTOP any time", play: stopAnyTime},
+		{name: "process: SIGKILL while Stripe executes", play: killAtStripe(sandbox.HoldBefore, "process: SIGKILL while Stripe executes")},
+		{name: "process: SIGKILL after Stripe executed", play: killAtStripe(sandbox.Hold, "process: SIGKILL after Stripe executed")},
+		{name: "process: SIGSTOP after Stripe executed", play: stopAtStripe},
+	}
+
+	for _, m := range moments() {
+		name := "process: SIGKILL " + m.name
+		faults = append(faults, fault{name: name, play: trapProcess(name, m, (*world).killHere)})
+	}
+
+	for _, m := range []moment{
+		{"after the claim has committed", stmtClaim, after},
+		{"before the payment commits", stmtComplete, before},
+	} {
+		name := "process: SIGSTOP " + m.name
+		faults = append(faults, fault{name: name, play: trapProcess(name, m, (*world).stopHere)})
+	}
+
+	return faults
+}
+
+func killAnyTime(ctx context.Context, w *world, r *rand.Rand) {
+	for range r.IntN(3) + 1 {
+		wait(ctx, between(r, 100*time.Millisecond, 700*time.Millisecond))
+
+		if ctx.Err() == nil && w.processes[r.IntN(processes)].kill("any time") {
+			w.count("process: SIGKILL any time", 1)
+		}
+	}
+}
+
+func termAnyTime(ctx context.Context, w *world, r *rand.Rand) {
+	wait(ctx, between(r, 200*time.Millisecond, 900*time.Millisecond))
+
+	p := w.processes[r.IntN(processes)]
+	if ctx.Err() == nil && p.terminate() {
+		w.count("process: SIGTERM any time", 1)
+	}
+}
+
+func killBoth(ctx context.Context, w *world, r *rand.Rand) {
+	wait(ctx, between(r, 200*time.Millisecond, 900*time.Millisecond))
+
+	if ctx.Err() != nil {
+		return
+	}
+
+	w.machine.Lock()
+	defer w.machine.Unlock()
+
+	for _, p := range w.processes {
+		defer p.keepDown("both at once")()
+	}
+
+	w.count("process: both SIGKILLed", 1)
+	wait(ctx, between(r, 0, 300*time.Millisecond))
+}
+
+func stopAnyTime(ctx context.Context, w *world, r *rand.Rand) {
+	soon(ctx, r)
+
+	if w.processes[r.IntN(processes)].pause(ctx, between(r, 300*time.Millisecond, 5*time.Second), "any time") {
+		w.count("process: SIGSTOP any time", 1)
+	}
+}
+
+// killAtStripe kills whoever waits for Stripe, before or after Stripe has
+// executed what was asked; Stripe goes on all the same.
+func killAtStripe(action sandbox.Action, name string) func(context.Context, *world, *rand.Rand) {
+	return func(ctx context.Context, w *world, r *rand.Rand) {
+		held, release := holdOne(ctx, w, r, action)
+		if !held {
+			return
+		}
+
+		if w.caller().kill(name) {
+			w.count(name, 1)
+		}
+
+		wait(ctx, between(r, 0, 100*time.Millisecond))
+		release()
+	}
+}
+
+// stopAtStripe stops whoever waits for Stripe for longer than its lease, so
+// that somebody else takes the claim, and wakes it up again.
+func stopAtStripe(ctx context.Context, w *world, r *rand.Rand) {
+	held, release := holdOne(ctx, w, r, sandbox.Hold)
+	if !held {
+		return
+	}
+
+	p := w.caller()
+
+	// Stopped beyond the end of the workload: heal waits for it.
+	w.machine.Lock()
+	defer w.machine.Unlock()
+
+	go func() {
+		wait(context.WithoutCancel(ctx), 50*time.Millisecond)
+		release()
+	}()
+
+	if p.pause(context.WithoutCancel(ctx), between(r, 3500*time.Millisecond, 5500*time.Millisecond), "Stripe has executed") {
+		w.count("process: SIGSTOP after Stripe executed", 1)
+	}
+}
+
+// holdOne holds one create at Stripe.
+func holdOne(ctx context.Context, w *world, r *rand.Rand, action sandbox.Action) (held bool, release func()) {
+	soon(ctx, r)
+
+	status, err := w.stripe.AddFault(sandbox.Fault{Action: action, Method: "POST", Path: creates, Nth: r.IntN(3) + 1})
+	if err != nil {
+		panic(err)
+	}
+
+	held = w.stripe.WaitFault(ctx, status.ID, 1) == nil
+
+	return held, func() { _ = w.stripe.RemoveFault(status.ID) }
+}
+
+// caller is the process that has waited for Stripe the longest.
+func (w *world) caller() *process {
+	longest, since := 0, time.Time{}
+
+	for i, door := range w.doors {
+		if at, waiting := door.oldest(); waiting && (since.IsZero() || at.Before(since)) {
+			longest, since = i, at
+		}
+	}
+
+	return w.processes[longest]
+}
+
+// trapProcess does something to the process whose statement is on the wire.
+func trapProcess(
+	name string, m moment, act func(*world, *process, string) verdict,
+) func(context.Context, *world, *rand.Rand) {
+	return func(ctx context.Context, w *world, r *rand.Rand) {
+		soon(ctx, r)
+
+		for i, wire := range w.lane.wires {
+			disarm := wire.arm(&trap{statement: m.statement, when: m.when, left: 1, spring: func() verdict {
+				w.count(name, 1)
+
+				return act(w, w.processes[i], m.name)
+			}})
+			defer disarm()
+		}
+
+		<-ctx.Done()
+	}
+}
+
+func (w *world) killHere(p *process, why string) verdict {
+	p.kill(why)
+
+	return verdict{cut: true}
+}
+
+// stopHere stops the process for longer than a lease; what is on the wire goes
+// through when it wakes up.
+func (w *world) stopHere(p *process, why string) verdict {
+	p.pause(context.Background(), 3500*time.Millisecond, why)
+
+	return verdict{}
+}

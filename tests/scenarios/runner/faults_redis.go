@@ -1,0 +1,152 @@
+package runner
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/Shopify/toxiproxy/v2"
+	goredis "github.com/redis/go-redis/v9"
+
+	"github.com/marketflow/marketflow/internal/devserver"
+)
+
+// redisFaults: Redis is away, slow, empty or lies.
+func redisFaults() []fault {
+	on := func(l *lane, i int) *toxiproxy.Proxy { return l.cache[i] }
+
+	return append(networkFaults("redis", on),
+		fault{name: "redis: FLUSHALL", play: atRedis("redis: FLUSHALL", flush)},
+		fault{name: "redis: garbage under our keys", play: atRedis("redis: garbage under our keys", spoil)},
+		fault{name: "redis: values swapped between keys", play: atRedis("redis: values swapped between keys", swap)},
+		fault{name: "redis: dies", play: killRedis},
+	)
+}
+
+// atRedis does something to its content a few times.
+func atRedis(
+	name string, do func(context.Context, *goredis.Client, *rand.Rand) (int, error),
+) func(context.Context, *world, *rand.Rand) {
+	return func(ctx context.Context, w *world, r *rand.Rand) {
+		options, err := goredis.ParseURL(w.lane.redis.URL())
+		if err != nil {
+			panic(err)
+		}
+
+		options.MaxRetries = -1
+		client := goredis.NewClient(options)
+
+		defer client.Close()
+
+		for range 4 {
+			wait(ctx, between(r, 150*time.Millisecond, 500*time.Millisecond))
+
+			if ctx.Err() != nil {
+				return
+			}
+
+			if n, err := do(ctx, client, r); err == nil && n > 0 {
+				w.count(name, 1)
+				w.line.add("redis", "%s: %d", name, n)
+			}
+		}
+	}
+}
+
+func flush(ctx context.Context, client *goredis.Client, _ *rand.Rand) (int, error) {
+	if err := client.FlushAll(ctx).Err(); err != nil {
+		return 0, fmt.Errorf("flushing Redis: %w", err)
+	}
+
+	return 1, nil
+}
+
+func spoil(ctx context.Context, client *goredis.Client, r *rand.Rand) (int, error) {
+	keys, err := client.Keys(ctx, "*").Result()
+	if err != nil {
+		return 0, fmt.Errorf("listing Redis's keys: %w", err)
+	}
+
+	for _, key := range keys {
+		switch r.IntN(4) {
+		case 0:
+			err = client.Set(ctx, key, `{"status":201,"body":"{}"}`, 0).Err()
+		case 1:
+			err = client.Set(ctx, key, []byte{0, 1, 2, 255}, 0).Err()
+		case 2:
+			client.Del(ctx, key)
+			err = client.RPush(ctx, key, "a list").Err()
+		default:
+			err = client.Append(ctx, key, "x").Err()
+		}
+	}
+
+	if err != nil {
+		return len(keys), fmt.Errorf("spoiling Redis: %w", err)
+	}
+
+	return len(keys), nil
+}
+
+// swap gives every key its neighbour's value: true answers of other payments.
+func swap(ctx context.Context, client *goredis.Client, _ *rand.Rand) (int, error) {
+	keys, err := client.Keys(ctx, "*").Result()
+	if err != nil || len(keys) < 2 {
+		return 0, err //nolint:wrapcheck // nothing is lost
+	}
+
+	values, err := client.MGet(ctx, keys...).Result()
+	if err != nil {
+		return 0, fmt.Errorf("reading Redis: %w", err)
+	}
+
+	swapped := 0
+
+	for i, key := range keys {
+		if value, ok := values[(i+1)%len(values)].(string); ok && client.Set(ctx, key, value, 0).Err() == nil {
+			swapped++
+		}
+	}
+
+	return swapped, nil
+}
+
+func killRedis(ctx context.Context, w *world, r *rand.Rand) {
+	const name = "redis: dies"
+
+	server, real := w.lane.redis.(*devserver.RedisServer)
+
+	soon(ctx, r)
+
+	if ctx.Err() != nil {
+		return
+	}
+
+	if !real { // the one inside this process cannot die: nobody reaches it instead
+		for _, proxy := range w.lane.cache {
+			proxy.Stop()
+		}
+
+		w.count(name, 1)
+
+		return
+	}
+
+	w.line.add("redis", "dies")
+
+	if err := server.Kill(); err != nil {
+		w.line.add("redis", "%v", err)
+
+		return
+	}
+
+	w.count(name, 1)
+	wait(ctx, between(r, 200*time.Millisecond, 1200*time.Millisecond))
+
+	if err := server.Restart(context.WithoutCancel(ctx)); err != nil {
+		w.line.add("redis", "%v", err)
+	}
+
+	w.line.add("redis", "is back, empty")
+}

@@ -1,0 +1,96 @@
+package runner
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+
+	"github.com/marketflow/marketflow/sandbox"
+)
+
+// creates are the calls that everything is about.
+const creates = "/v1/payment_intents"
+
+// stripeFaults: the API answers late, wrongly or not at all.
+func stripeFaults() []fault {
+	rules := map[string]sandbox.Fault{
+		"stripe: slow before execution":    {Action: sandbox.Latency, P50: 150 * time.Millisecond, P99: time.Second, Count: 10},
+		"stripe: slow after execution":     {Action: sandbox.LatencyAfter, P50: 150 * time.Millisecond, P99: time.Second, Count: 10},
+		"stripe: reset before execution":   {Action: sandbox.DropBefore},
+		"stripe: reset after execution":    {Action: sandbox.DropAfter},
+		"stripe: hangs one call":           {Action: sandbox.HangRequest},
+		"stripe: holds before execution":   {Action: sandbox.HoldBefore},
+		"stripe: holds after execution":    {Action: sandbox.Hold},
+		"stripe: reset in mid-body":        {Action: sandbox.ResetBody},
+		"stripe: truncated 200":            {Action: sandbox.Truncate},
+		"stripe: 200 {}":                   {Action: sandbox.EmptyObject},
+		"stripe: proxy's 502, executed":    {Action: sandbox.HTML},
+		"stripe: proxy's 502, not reached": {Action: sandbox.HTMLBefore},
+		"stripe: stored 500 that worked":   {Action: sandbox.Saved500},
+		"stripe: 500 that did nothing":     {Action: sandbox.Error, Status: 500, Type: "api_error"},
+		"stripe: 409":                      {Action: sandbox.Error, Status: 409, Type: "invalid_request_error", Code: "idempotency_key_in_use"},
+		"stripe: 424":                      {Action: sandbox.Error, Status: 424, Type: "api_error"},
+		"stripe: 429":                      {Action: sandbox.Error, Status: 429, Type: "invalid_request_error", Code: "rate_limit"},
+		"stripe: 401":                      {Action: sandbox.Error, Status: 401, Type: "invalid_request_error"},
+	}
+
+	faults := make([]fault, 0, len(rules)+1)
+	for name, rule := range rules {
+		faults = append(faults, fault{name: name, play: playRule(name, rule)})
+	}
+
+	return append(faults, fault{name: "stripe: answers nobody", play: playOutage})
+}
+
+// playRule puts a rule in force for the first send and, as the count goes on,
+// for replays of it.
+func playRule(name string, rule sandbox.Fault) func(context.Context, *world, *rand.Rand) {
+	return func(ctx context.Context, w *world, r *rand.Rand) {
+		rule := rule
+		rule.Method, rule.Path, rule.Nth = "POST", creates, r.IntN(4)+1
+
+		if rule.Count == 0 {
+			rule.Count = r.IntN(5) + 1
+		}
+
+		soon(ctx, r)
+
+		status, err := w.stripe.AddFault(rule)
+		if err != nil {
+			panic(err) // the table is wrong
+		}
+
+		w.line.add("stripe", "%s: %d from the %d. create on", name, rule.Count, rule.Nth)
+
+		holds := rule.Action == sandbox.Hold || rule.Action == sandbox.HoldBefore
+		if holds && w.stripe.WaitFault(ctx, status.ID, 1) == nil {
+			wait(ctx, between(r, 50*time.Millisecond, 2500*time.Millisecond))
+			_ = w.stripe.ReleaseFault(status.ID)
+		}
+
+		<-ctx.Done()
+
+		if now, err := w.stripe.Fault(status.ID); err == nil {
+			w.count(name, now.Fired)
+			w.line.add("stripe", "%s: fired %d times", name, now.Fired)
+		}
+
+		_ = w.stripe.RemoveFault(status.ID)
+	}
+}
+
+// playOutage lets Stripe accept every call and answer none for a while.
+func playOutage(ctx context.Context, w *world, r *rand.Rand) {
+	soon(ctx, r)
+
+	_, already := w.stripe.Hung()
+
+	w.line.add("stripe", "answers nobody")
+	w.stripe.Hang(true)
+	wait(ctx, between(r, 300*time.Millisecond, 1200*time.Millisecond))
+	w.stripe.Hang(false)
+
+	_, caught := w.stripe.Hung()
+	w.count("stripe: answers nobody", caught-already)
+	w.line.add("stripe", "answers again; %d calls were caught", caught-already)
+}

@@ -1,0 +1,93 @@
+package runner
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+
+	"github.com/marketflow/marketflow/sandbox"
+)
+
+// webhookFaults: events come late, twice, shuffled, spoiled or never.
+func webhookFaults() []fault {
+	rules := map[string]sandbox.Fault{
+		"webhook: late":                   {Action: sandbox.WebhookDelay, Delay: 700 * time.Millisecond, Count: 10},
+		"webhook: comes six times":        {Action: sandbox.WebhookDuplicate, Copies: 5, Delay: 20 * time.Millisecond, Count: 10},
+		"webhook: out of order":           {Action: sandbox.WebhookReorder, Window: 4, Delay: 500 * time.Millisecond, Count: 20},
+		"webhook: never delivered":        {Action: sandbox.WebhookLose, Count: 3},
+		"webhook: two ids for one change": {Action: sandbox.WebhookTwin, Count: 10},
+	}
+
+	for _, variant := range []string{
+		sandbox.SignatureMissing, sandbox.SignatureTampered, sandbox.SignatureWrongSecret, sandbox.SignatureOld,
+		sandbox.SignatureFuture, sandbox.SignatureTwoV1, sandbox.SignatureWrongScheme, sandbox.SignatureThin,
+		sandbox.SignatureAPIVersion,
+	} {
+		rules["webhook: signature "+variant] = sandbox.Fault{Action: sandbox.WebhookSignature, Variant: variant, Count: 4}
+	}
+
+	faults := make([]fault, 0, len(rules)+1)
+	for name, rule := range rules {
+		faults = append(faults, fault{name: name, play: playWebhookRule(name, rule)})
+	}
+
+	return append(faults, fault{name: faultStorm, play: playStorm})
+}
+
+const faultStorm = "webhook: each again and again at once"
+
+func playWebhookRule(name string, rule sandbox.Fault) func(context.Context, *world, *rand.Rand) {
+	return func(ctx context.Context, w *world, r *rand.Rand) {
+		rule := rule
+		rule.Nth, rule.Event = r.IntN(3)+1, "payment_intent.*"
+
+		status, err := w.stripe.AddFault(rule)
+		if err != nil {
+			panic(err) // the table is wrong
+		}
+
+		w.line.add("stripe", "%s: %d from the %d. event on", name, rule.Count, rule.Nth)
+		<-ctx.Done()
+
+		if now, err := w.stripe.Fault(status.ID); err == nil {
+			w.count(name, now.Fired)
+		}
+
+		_ = w.stripe.RemoveFault(status.ID)
+	}
+}
+
+// playStorm sends what there is twenty times, all at once.
+func playStorm(ctx context.Context, w *world, r *rand.Rand) {
+	const copies = 20
+
+	wait(ctx, between(r, 500*time.Millisecond, 1200*time.Millisecond))
+
+	events := eventIDs(w.stripe)
+	if len(events) > 10 {
+		r.Shuffle(len(events), func(i, j int) { events[i], events[j] = events[j], events[i] })
+		events = events[:10]
+	}
+
+	for range copies {
+		r.Shuffle(len(events), func(i, j int) { events[i], events[j] = events[j], events[i] })
+
+		for _, id := range events {
+			if w.stripe.Resend(id) == nil {
+				w.count(faultStorm, 1)
+			}
+		}
+	}
+
+	w.line.add("stripe", "sent %d events %d times over", len(events), copies)
+}
+
+func eventIDs(s *sandbox.Sandbox) []string {
+	var ids []string
+
+	for entry := range s.Books(sandbox.BooksFilter{Kinds: []string{sandbox.KindDelivery}}) {
+		ids = append(ids, entry.Delivery.Event)
+	}
+
+	return ids
+}

@@ -1,0 +1,118 @@
+package runner
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// listening is a server on a free port of the loopback interface.
+type listening struct {
+	url    string
+	server *http.Server
+}
+
+func listen(ctx context.Context, handler http.Handler) (*listening, error) {
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, fmt.Errorf("listening: %w", err)
+	}
+
+	l := &listening{
+		url:    "http://" + listener.Addr().String(),
+		server: &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second},
+	}
+
+	go func() { _ = l.server.Serve(listener) }()
+
+	return l, nil
+}
+
+func (l *listening) close() { _ = l.server.Close() }
+
+// balancer hands Stripe's webhooks to the processes in turn, as a load balancer
+// in front of them would; one that is down costs an attempt.
+type balancer struct {
+	targets []string
+	next    atomic.Uint64
+	proxy   *httputil.ReverseProxy
+	// accepted counts answers of 200.
+	accepted atomic.Int64
+}
+
+func newBalancer(targets []string) *balancer {
+	b := &balancer{targets: targets}
+	b.proxy = &httputil.ReverseProxy{
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.Out.URL.Scheme = "http"
+			r.Out.URL.Host = b.targets[b.next.Add(1)%uint64(len(b.targets))]
+		},
+		Transport: &http.Transport{MaxIdleConnsPerHost: 32, ResponseHeaderTimeout: 5 * time.Second},
+		ModifyResponse: func(r *http.Response) error {
+			if r.StatusCode == http.StatusOK {
+				b.accepted.Add(1)
+			}
+
+			return nil
+		},
+		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
+			if !errors.Is(err, context.Canceled) {
+				w.WriteHeader(http.StatusBadGateway)
+			}
+		},
+	}
+
+	return b
+}
+
+// ServeHTTP implements http.Handler.
+func (b *balancer) ServeHTTP(w http.ResponseWriter, r *http.Request) { b.proxy.ServeHTTP(w, r) }
+
+// stripeDoor is one process's way to the sandbox: it knows which calls that
+// process is waiting for.
+type stripeDoor struct {
+	sandbox http.Handler
+
+	mu      sync.Mutex
+	waiting map[*http.Request]time.Time
+	calls   atomic.Int64
+}
+
+// ServeHTTP implements http.Handler.
+func (d *stripeDoor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	d.calls.Add(1)
+
+	if r.Method == http.MethodPost {
+		d.mu.Lock()
+		d.waiting[r] = time.Now()
+		d.mu.Unlock()
+
+		defer func() {
+			d.mu.Lock()
+			delete(d.waiting, r)
+			d.mu.Unlock()
+		}()
+	}
+
+	d.sandbox.ServeHTTP(w, r)
+}
+
+// oldest is when the process's longest waiting create was sent.
+func (d *stripeDoor) oldest() (since time.Time, waiting bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+
+	for _, at := range d.waiting {
+		if !waiting || at.Before(since) {
+			since, waiting = at, true
+		}
+	}
+
+	return since, waiting
+}

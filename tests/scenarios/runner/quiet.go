@@ -1,0 +1,149 @@
+package runner
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os/exec"
+	"strings"
+	"time"
+
+	"github.com/marketflow/marketflow/sandbox"
+)
+
+// quietWithin bounds the wait for quiet. What is not quiet by then is for the
+// invariants to judge.
+const quietWithin = 40 * time.Second
+
+// quiet waits until nothing moves any more: every event is accepted or lost for
+// good, no claim is open, nothing is parked. It returns how long that took.
+func (w *world) quiet(ctx context.Context) time.Duration {
+	ctx, cancel := context.WithTimeout(ctx, quietWithin)
+	defer cancel()
+
+	begun := w.line.now()
+	loud := ""
+
+	if err := until(ctx, "quiet", func() bool {
+		loud = w.loud(ctx)
+
+		return loud == ""
+	}); err != nil {
+		w.line.add("runner", "not quiet after %s: %s", quietWithin, loud)
+	}
+
+	took := w.line.now() - begun
+	w.line.add("runner", "quiet after %.1f s", took.Seconds())
+
+	return took
+}
+
+// loud says what still moves.
+func (w *world) loud(ctx context.Context) string {
+	for entry := range w.stripe.Books(sandbox.BooksFilter{Kinds: []string{sandbox.KindDelivery}}) {
+		if d := entry.Delivery; !d.Delivered && !d.Lost {
+			return fmt.Sprintf("event %s (%s) is not accepted: %d attempts, last %d %s",
+				d.Event, d.Type, d.Attempts, d.LastStatus, d.LastError)
+		}
+	}
+
+	books, err := readService(ctx, w.db)
+	if err != nil {
+		return err.Error()
+	}
+
+	for _, c := range books.claims {
+		if c.State == "pending" && !c.unprovable() {
+			return fmt.Sprintf("claim %s (key %s) is pending: %s", c.PaymentID, c.Key, c.LastError)
+		}
+	}
+
+	for _, event := range books.events {
+		if event.Outcome == "parked" {
+			return fmt.Sprintf("event %s is parked: %s", event.ID, event.Reason)
+		}
+	}
+
+	return ""
+}
+
+// unknownKeys are the keys that nobody can answer: they wait for a person, or
+// for a refusal that cannot be proven.
+func (w *world) unknownKeys(ctx context.Context) func(key string) bool {
+	return func(key string) bool {
+		books, err := readService(ctx, w.db)
+		if err != nil {
+			return false
+		}
+
+		for _, c := range books.claims {
+			if c.Key == key && (c.State == "needs_attention" || c.State == "pending" && c.Attempts > 1 && c.unprovable()) {
+				return true
+			}
+		}
+
+		return false
+	}
+}
+
+// lost are the events that were never delivered.
+func (w *world) lost() int {
+	n := 0
+
+	for entry := range w.stripe.Books(sandbox.BooksFilter{Kinds: []string{sandbox.KindDelivery}}) {
+		if entry.Delivery.Lost && !entry.Delivery.Delivered {
+			n++
+		}
+	}
+
+	return n
+}
+
+// reconcile is what finds them.
+func (w *world) reconcile(ctx context.Context) []violation {
+	const patience = 60 * time.Second
+
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+
+	p := w.processes[0]
+	cmd := exec.CommandContext(ctx, p.binary, "reconcile", "--since", "26h")
+	cmd.Env = p.env
+	out, err := cmd.CombinedOutput()
+
+	w.line.add("runner", "marketflow reconcile: %s", strings.TrimSpace(string(out)))
+
+	var exit *exec.ExitError
+	if errors.As(err, &exit) || err != nil {
+		return []violation{{"I8", "marketflow reconcile", fmt.Sprintf("%v: %s", err, out)}}
+	}
+
+	return nil
+}
+
+// alerted tells whether the metrics say that a claim needs a person.
+func (w *world) alerted(ctx context.Context) bool {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, w.processes[0].url()+"/metrics", nil)
+	if err != nil {
+		return false
+	}
+
+	resp, err := w.client.Do(req)
+	if err != nil {
+		return false
+	}
+
+	defer resp.Body.Close()
+
+	lines := bufio.NewScanner(resp.Body)
+	for lines.Scan() {
+		value, found := strings.CutPrefix(lines.Text(), `marketflow_claims{state="needs_attention"} `)
+		if found && value != "0" {
+			return true
+		}
+	}
+
+	return false
+}

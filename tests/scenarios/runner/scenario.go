@@ -1,0 +1,200 @@
+package runner
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"time"
+)
+
+// stormFor is how long clients and faults go on.
+const stormFor = 1800 * time.Millisecond
+
+// Outcome is what became of one scenario.
+type Outcome struct {
+	Number int
+	Seed   uint64
+	Faults []string
+	// Fired counts how often each fault really happened.
+	Fired map[string]int
+	// Operations is how many requests the clients made.
+	Operations int
+	// Quiet is how long the service took to settle everything once the faults
+	// had stopped; Took is the whole scenario.
+	Quiet, Took time.Duration
+	// Violations are the broken promises; none is a pass.
+	Violations []string
+	// Report is the timeline and what there is to look at, of a failure.
+	Report string
+}
+
+// play runs one scenario.
+func play(ctx context.Context, l *lane, binary string, number int, o Options) (outcome Outcome, err error) {
+	begun := time.Now()
+	outcome = Outcome{Number: number, Seed: o.Seed, Faults: deal(o.faultNames(), o.Seed, number, o.Hand)}
+
+	w, err := newWorld(ctx, l, binary, fmt.Sprintf("s%d-%d", o.Seed, number))
+	if err != nil {
+		return outcome, fmt.Errorf("setting up scenario %d: %w", number, err)
+	}
+
+	defer w.close()
+
+	if o.Sabotage != "" {
+		if _, err := w.db.Exec(ctx, o.Sabotage); err != nil {
+			return outcome, fmt.Errorf("sabotaging the database: %w", err)
+		}
+	}
+
+	violations, err := w.perform(ctx, number, o, &outcome)
+	if err != nil {
+		violations = append(violations, violation{"I8", "the service", "does not come back: " + err.Error()})
+	}
+
+	outcome.Took, outcome.Fired, outcome.Operations = time.Since(begun), w.fired, len(w.history.all())
+
+	if len(violations) == 0 {
+		w.close()
+
+		return outcome, w.forget(ctx)
+	}
+
+	for _, v := range violations {
+		outcome.Violations = append(outcome.Violations, v.String())
+	}
+
+	outcome.Report = w.report(outcome, o, violations)
+
+	return outcome, nil
+}
+
+// perform is the scenario's three acts: storm, quiet, verdict.
+func (w *world) perform(ctx context.Context, number int, o Options, outcome *Outcome) ([]violation, error) {
+	seed := o.Seed<<20 + uint64(number) //nolint:gosec // small
+	w.work = newWorkload(w, seed)
+	w.storm(ctx, outcome.Faults, seed)
+
+	if err := w.heal(ctx); err != nil {
+		return nil, err
+	}
+
+	outcome.Quiet = w.quiet(ctx)
+
+	finishing, cancel := context.WithTimeout(ctx, quietWithin)
+	defer cancel()
+
+	var found []violation
+
+	if err := w.work.finish(finishing, w.unknownKeys(ctx)); err != nil {
+		found = append(found, violation{"I8", "a client", err.Error()})
+	}
+
+	w.quiet(ctx)
+
+	if w.lost() > 0 {
+		found = append(found, w.reconcile(ctx)...)
+	}
+
+	return append(found, w.judge(ctx)...), nil
+}
+
+// storm lets clients and faults loose for a while.
+func (w *world) storm(ctx context.Context, names []string, seed uint64) {
+	storming, cancel := context.WithTimeout(ctx, stormFor)
+	defer cancel()
+
+	var (
+		wg   sync.WaitGroup
+		last []func()
+	)
+
+	faults := catalogue()
+
+	for i, name := range names {
+		f := faults[name]
+		r := rand.New(rand.NewPCG(seed, uint64(1000+i))) //nolint:gosec // reproducible on purpose
+
+		if f.last {
+			last = append(last, func() { f.play(ctx, w, r) })
+
+			continue
+		}
+
+		wg.Go(func() { f.play(storming, w, r) })
+	}
+
+	wg.Go(func() { w.work.run(storming) })
+	wg.Wait()
+
+	for _, playLast := range last {
+		playLast()
+	}
+}
+
+func (w *world) judge(ctx context.Context) []violation {
+	var (
+		e   = evidence{ops: w.history.all(), alert: w.alerted(ctx)}
+		err error
+	)
+
+	if e.stripe, err = readStripe(w.stripe); err != nil {
+		return []violation{{"books", "Stripe", err.Error()}}
+	}
+
+	if e.service, err = readService(ctx, w.db); err != nil {
+		return []violation{{"books", "the service", err.Error()}}
+	}
+
+	found := check(e)
+
+	for _, p := range w.processes {
+		for _, odd := range p.oddExits() {
+			found = append(found, violation{"I8", "process", odd})
+		}
+	}
+
+	return found
+}
+
+// report is everything that a person needs to understand a failure.
+func (w *world) report(outcome Outcome, o Options, found []violation) string {
+	const logLines = 40
+
+	var text strings.Builder
+
+	fmt.Fprintf(&text, "SCENARIO %d of seed %d FAILED: %s\n", outcome.Number, o.Seed, summary(found))
+	fmt.Fprintf(&text, "faults: %s\n", strings.Join(outcome.Faults, ", "))
+	fmt.Fprintf(&text, "again:  %s\n\n", o.again(outcome.Number))
+
+	for _, v := range found {
+		fmt.Fprintf(&text, "  %s\n", v)
+	}
+
+	text.WriteString("\ntimeline:\n")
+	w.history.tell(w.line)
+	w.line.print(&text)
+
+	for i := range processes {
+		fmt.Fprintf(&text, "\nthe end of process-%d's log (all of it: %s):\n%s\n", i, w.dir, w.logTail(i, logLines))
+	}
+
+	return text.String()
+}
+
+// Print writes an outcome as a line or, where it failed, with its report.
+func (o Outcome) Print(out io.Writer) {
+	verdict := "ok  "
+	if len(o.Violations) > 0 {
+		verdict = "FAIL"
+	}
+
+	fmt.Fprintf(out, "%s scenario %3d  %5.1f s, quiet after %4.1f s, %3d operations  %s\n",
+		verdict, o.Number, o.Took.Seconds(), o.Quiet.Seconds(), o.Operations, strings.Join(o.Faults, "; "))
+
+	if o.Report != "" {
+		fmt.Fprintf(out, "\n%s\n", o.Report)
+	}
+}

@@ -1,0 +1,430 @@
+package runner
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"sync"
+)
+
+// wire stands between one process and PostgreSQL and reads the protocol
+// (PostgreSQL, "Message Formats"), so that something can happen exactly when a
+// named statement is on its way: before the server has seen it, or once the
+// server has committed it and the answer has not gone out.
+type wire struct {
+	listener net.Listener
+	upstream string
+
+	mu    sync.Mutex
+	traps []*trap
+	conns map[net.Conn]struct{}
+	wg    sync.WaitGroup
+}
+
+// side is when a trap springs.
+type side int
+
+const (
+	// before: the server has not seen the statement.
+	before side = iota
+	// after: the server has finished it, and the answer is withheld.
+	after
+)
+
+// verdict is what becomes of the connection at a trap.
+type verdict struct {
+	// cut closes the connection: the client never learns.
+	cut bool
+	// sqlState, with before, answers that error; the server sees nothing.
+	sqlState string
+}
+
+// trap waits for a statement, by its sqlc name or its first word in lower case.
+type trap struct {
+	statement string
+	when      side
+	// left is how often it springs yet.
+	left int
+	// spring is called on the connection's goroutine.
+	spring func() verdict
+}
+
+func newWire(ctx context.Context, upstream string) (*wire, error) {
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, fmt.Errorf("listening in front of PostgreSQL: %w", err)
+	}
+
+	w := &wire{listener: listener, upstream: upstream, conns: map[net.Conn]struct{}{}}
+	w.wg.Go(w.accept)
+
+	return w, nil
+}
+
+func (w *wire) addr() string { return w.listener.Addr().String() }
+
+// arm sets a trap; the returned function takes it away.
+func (w *wire) arm(t *trap) (disarm func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+
+	w.traps = append(w.traps, t)
+
+	return func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+
+		t.left = 0
+	}
+}
+
+// sprung finds a trap for the statement and uses it up.
+func (w *wire) sprung(statement string, when side) *trap {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+
+	for _, t := range w.traps {
+		if t.left > 0 && t.when == when && t.statement == statement {
+			t.left--
+
+			return t
+		}
+	}
+
+	return nil
+}
+
+// set tells whether a trap waits, without using it up.
+func (w *wire) set(statement string, when side) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+
+	for _, t := range w.traps {
+		if t.left > 0 && t.when == when && t.statement == statement {
+			return true
+		}
+	}
+
+	return false
+}
+
+func (w *wire) clear() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+
+	for _, t := range w.traps {
+		t.left = 0
+	}
+
+	w.traps = nil
+}
+
+func (w *wire) close() {
+	_ = w.listener.Close()
+
+	w.mu.Lock()
+	for conn := range w.conns {
+		_ = conn.Close()
+	}
+	w.mu.Unlock()
+
+	w.wg.Wait()
+}
+
+func (w *wire) accept() {
+	for {
+		client, err := w.listener.Accept()
+		if err != nil {
+			return
+		}
+
+		w.wg.Go(func() { w.serve(client) })
+	}
+}
+
+func (w *wire) serve(client net.Conn) {
+	server, err := new(net.Dialer).DialContext(context.Background(), "tcp", w.upstream)
+	if err != nil {
+		_ = client.Close()
+
+		return
+	}
+
+	s := &session{
+		wire: w, client: client, server: server, names: map[string]string{},
+		fromClient: bufio.NewReader(client), fromServer: bufio.NewReader(server),
+	}
+
+	w.mu.Lock()
+	w.conns[client], w.conns[server] = struct{}{}, struct{}{}
+	w.mu.Unlock()
+
+	defer func() {
+		s.cut()
+		w.mu.Lock()
+		delete(w.conns, client)
+		delete(w.conns, server)
+		w.mu.Unlock()
+	}()
+
+	w.wg.Go(func() {
+		defer s.cut()
+
+		_ = s.answers()
+	})
+
+	_ = s.questions()
+}
+
+// session is one connection.
+type session struct {
+	wire                   *wire
+	client, server         net.Conn
+	fromClient, fromServer *bufio.Reader
+
+	// names are the prepared statements' names for people.
+	names map[string]string
+
+	mu sync.Mutex
+	// inFlight are the statements that await ReadyForQuery, the oldest first.
+	inFlight []string
+	// transaction is the server's last word on the transaction's state.
+	transaction byte
+}
+
+func (s *session) cut() {
+	_ = s.client.Close()
+	_ = s.server.Close()
+}
+
+var errCut = errors.New("cut")
+
+// questions carries the client's messages, one batch (up to Sync or a simple
+// Query) at a time.
+func (s *session) questions() error {
+	first, err := readUntyped(s.fromClient)
+	if err != nil {
+		return err
+	}
+
+	if _, err := s.server.Write(first); err != nil {
+		return fmt.Errorf("forwarding the start: %w", err)
+	}
+
+	var (
+		batch     []byte
+		statement string
+	)
+
+	for {
+		kind, message, err := readMessage(s.fromClient)
+		if err != nil {
+			return err
+		}
+
+		batch = append(batch, message...)
+
+		switch kind {
+		case 'P': // Parse
+			name, rest := cstring(message[5:])
+			text, _ := cstring(rest)
+			s.names[name] = nameOf(text)
+
+			continue
+		case 'B': // Bind
+			_, rest := cstring(message[5:])
+			name, _ := cstring(rest)
+			statement = s.names[name]
+
+			continue
+		case 'Q':
+			text, _ := cstring(message[5:])
+			statement = nameOf(text)
+		case 'D', 'E', 'C': // Describe, Execute, Close: a Sync follows
+			continue
+		}
+
+		if err := s.ask(kind, statement, batch); err != nil {
+			return err
+		}
+
+		batch, statement = nil, ""
+	}
+}
+
+// ask hands a batch to the server, unless a trap says otherwise.
+func (s *session) ask(kind byte, statement string, batch []byte) error {
+	if t := s.wire.sprung(statement, before); t != nil && statement != "" {
+		switch v := t.spring(); {
+		case v.cut:
+			return errCut
+		case v.sqlState != "":
+			return s.refuse(v.sqlState)
+		}
+	}
+
+	if kind == 'S' || kind == 'Q' {
+		s.mu.Lock()
+		s.inFlight = append(s.inFlight, statement)
+		s.mu.Unlock()
+	}
+
+	if _, err := s.server.Write(batch); err != nil {
+		return fmt.Errorf("forwarding a batch: %w", err)
+	}
+
+	return nil
+}
+
+// refuse answers an error in the server's place.
+func (s *session) refuse(sqlState string) error {
+	s.mu.Lock()
+	state := s.transaction
+	s.mu.Unlock()
+
+	if state == 'T' {
+		state = 'E' // inside a transaction an error fails it
+	}
+
+	fields := "SERROR\x00VERROR\x00C" + sqlState + "\x00Mmade by the scenario\x00\x00"
+	answer := message('E', []byte(fields))
+	answer = append(answer, message('Z', []byte{state})...)
+
+	if _, err := s.client.Write(answer); err != nil {
+		return fmt.Errorf("answering an error: %w", err)
+	}
+
+	return nil
+}
+
+// answers carries the server's messages. While a trap waits for a statement's
+// answer, nothing of it is let out.
+func (s *session) answers() error {
+	var held []byte
+
+	for {
+		kind, message, err := readMessage(s.fromServer)
+		if err != nil {
+			return err
+		}
+
+		if kind == 'Z' {
+			statement := s.answered(message[5])
+			held = append(held, message...)
+
+			if t := s.wire.sprung(statement, after); t != nil && statement != "" {
+				if t.spring().cut {
+					return errCut
+				}
+			}
+		} else if held = append(held, message...); s.fromServer.Buffered() > 0 || s.wire.set(s.oldest(), after) {
+			continue
+		}
+
+		if _, err := s.client.Write(held); err != nil {
+			return fmt.Errorf("forwarding an answer: %w", err)
+		}
+
+		held = held[:0]
+	}
+}
+
+func (s *session) oldest() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+
+	if len(s.inFlight) == 0 {
+		return ""
+	}
+
+	return s.inFlight[0]
+}
+
+func (s *session) answered(state byte) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+
+	s.transaction = state
+
+	if len(s.inFlight) == 0 {
+		return ""
+	}
+
+	statement := s.inFlight[0]
+	s.inFlight = s.inFlight[1:]
+
+	return statement
+}
+
+// nameOf is the name that sqlc's comment gives a statement, or its first word.
+func nameOf(sql string) string {
+	rest, named := strings.CutPrefix(sql, "-- name: ")
+	word, _, _ := strings.Cut(strings.TrimSpace(rest), " ")
+
+	if !named {
+		return strings.ToLower(strings.TrimRight(word, ";"))
+	}
+
+	return word
+}
+
+func cstring(b []byte) (text string, rest []byte) {
+	i := bytes.IndexByte(b, 0)
+	if i < 0 {
+		return string(b), nil
+	}
+
+	return string(b[:i]), b[i+1:]
+}
+
+const maxMessage = 64 << 20
+
+// readUntyped reads a start-up message, which has no type byte.
+func readUntyped(r io.Reader) ([]byte, error) {
+	return readBody(r, nil)
+}
+
+func readMessage(r io.Reader) (kind byte, message []byte, err error) {
+	head := make([]byte, 1)
+	if _, err := io.ReadFull(r, head); err != nil {
+		return 0, nil, fmt.Errorf("reading a message: %w", err)
+	}
+
+	message, err = readBody(r, head)
+
+	return head[0], message, err
+}
+
+func readBody(r io.Reader, head []byte) ([]byte, error) {
+	size := make([]byte, 4)
+	if _, err := io.ReadFull(r, size); err != nil {
+		return nil, fmt.Errorf("reading a message: %w", err)
+	}
+
+	length := binary.BigEndian.Uint32(size)
+	if length < 4 || length > maxMessage {
+		return nil, fmt.Errorf("a message of %d bytes", length)
+	}
+
+	whole := make([]byte, len(head)+int(length))
+	copy(whole, head)
+	copy(whole[len(head):], size)
+
+	if _, err := io.ReadFull(r, whole[len(head)+4:]); err != nil {
+		return nil, fmt.Errorf("reading a message: %w", err)
+	}
+
+	return whole, nil
+}
+
+func message(kind byte, body []byte) []byte {
+	whole := binary.BigEndian.AppendUint32([]byte{kind}, uint32(len(body)+4)) //nolint:gosec // small
+
+	return append(whole, body...)
+}

@@ -1,0 +1,466 @@
+package runner
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/marketflow/marketflow/sandbox"
+)
+
+// payload is what a create asks for.
+type payload struct {
+	// amount is in major units; spellings are other ways to write it.
+	amount    string
+	spellings []string
+	minor     int64
+	currency  string
+	// order is unique to a key or, without one, to a request. It is in the
+	// metadata, so that the sandbox's books know it without the service's help.
+	order string
+	note  string
+	// tiny amounts are refused by Stripe.
+	tiny bool
+}
+
+// id tells payloads apart as the service should.
+func (p payload) id() string {
+	return fmt.Sprintf("%d %s %s %s", p.minor, p.currency, p.order, p.note)
+}
+
+func drawPayload(r *rand.Rand, order, note string) payload {
+	p := payload{order: order, note: note}
+
+	switch r.IntN(5) {
+	case 0:
+		n := int64(r.IntN(90_000) + 100)
+		p.currency, p.minor, p.amount = "JPY", n, fmt.Sprint(n)
+		p.spellings = []string{fmt.Sprintf("%d.0", n), fmt.Sprintf(`"%d"`, n)}
+	case 1:
+		n := int64(r.IntN(9000)+100) * 10 // the third decimal is always 0
+		p.currency, p.minor, p.amount = "KWD", n, fmt.Sprintf("%d.%03d", n/1000, n%1000)
+		p.spellings = []string{fmt.Sprintf("%de-3", n)}
+	default:
+		n := int64(r.IntN(99_000) + 100)
+		p.currency, p.minor, p.amount = "USD", n, fmt.Sprintf("%d.%02d", n/100, n%100)
+		p.spellings = []string{fmt.Sprintf("%de-2", n), fmt.Sprintf(`"%s"`, p.amount), p.amount + "0"}
+	}
+
+	if r.IntN(40) == 0 {
+		p.currency, p.minor, p.amount, p.tiny = "USD", 7, "0.07", true
+		p.spellings = []string{"7e-2"}
+	}
+
+	return p
+}
+
+// body spells the payload in one of many ways that mean the same.
+func (p payload) body(r *rand.Rand, key string) string {
+	amount := p.amount
+	if r.IntN(3) == 0 {
+		amount = p.spellings[r.IntN(len(p.spellings))]
+	}
+
+	currency := p.currency
+	if r.IntN(3) == 0 {
+		currency = strings.ToLower(currency)
+	}
+
+	metadata := []string{fmt.Sprintf(`"order":%q`, p.order), fmt.Sprintf(`"note":%q`, p.note)}
+	r.Shuffle(len(metadata), func(i, j int) { metadata[i], metadata[j] = metadata[j], metadata[i] })
+
+	fields := []string{
+		`"amount":` + amount, fmt.Sprintf(`"currency":%q`, currency), `"metadata":{` + strings.Join(metadata, ",") + `}`,
+	}
+	if key != "" {
+		fields = append(fields, fmt.Sprintf(`"idempotency_key":%q`, key))
+	}
+
+	r.Shuffle(len(fields), func(i, j int) { fields[i], fields[j] = fields[j], fields[i] })
+
+	return "{" + strings.Join(fields, ",") + "}"
+}
+
+// workload is what the clients share.
+type workload struct {
+	w    *world
+	seed uint64
+
+	mu sync.Mutex
+	// payloads are those that were ever sent under a key.
+	payloads map[string][]payload
+	keys     []string
+	payments []known
+}
+
+// known is a payment that some client was told of.
+type known struct{ id, intent string }
+
+// The workload's size.
+const (
+	clients   = 6
+	keyPool   = 12
+	pauseMost = 90 * time.Millisecond
+)
+
+func newWorkload(w *world, seed uint64) *workload {
+	l := &workload{w: w, seed: seed, payloads: map[string][]payload{}}
+	r := l.rand(0)
+
+	for i := range keyPool {
+		l.addKey(r, fmt.Sprintf("%s-key-%d", w.name, i))
+	}
+
+	return l
+}
+
+func (l *workload) rand(client int) *rand.Rand {
+	return rand.New(rand.NewPCG(l.seed, uint64(client)+1)) //nolint:gosec // reproducible on purpose
+}
+
+func (l *workload) addKey(r *rand.Rand, key string) payload {
+	p := drawPayload(r, key, "first")
+
+	l.mu.Lock()
+	defer l.mu.Unlock()
+
+	l.keys = append(l.keys, key)
+	l.payloads[key] = append(l.payloads[key], p)
+
+	return p
+}
+
+// run lets the clients work until ctx ends; what they have begun they end.
+func (l *workload) run(ctx context.Context) {
+	var wg sync.WaitGroup
+
+	for i := range clients {
+		wg.Go(func() { l.client(ctx, i+1) })
+	}
+
+	wg.Wait()
+}
+
+func (l *workload) client(ctx context.Context, number int) {
+	c := &client{l: l, w: l.w, number: number, r: l.rand(number)}
+
+	for n := 0; ctx.Err() == nil; n++ {
+		switch draw := c.r.IntN(100); {
+		case draw < 45:
+			c.reuse(ctx)
+		case draw < 60:
+			c.fresh(ctx, n)
+		case draw < 68:
+			c.keyless(n)
+		case draw < 80:
+			c.read()
+		default:
+			c.atStripe()
+		}
+
+		wait(ctx, time.Duration(c.r.Int64N(int64(pauseMost))))
+	}
+}
+
+// client is one of them.
+type client struct {
+	l      *workload
+	w      *world
+	number int
+	r      *rand.Rand
+}
+
+// reuse sends a key that others send too; now and then with another payload.
+func (c *client) reuse(ctx context.Context) {
+	c.l.mu.Lock()
+	key := c.l.keys[c.r.IntN(len(c.l.keys))]
+	p := c.l.payloads[key][0]
+	c.l.mu.Unlock()
+
+	if c.r.IntN(10) == 0 {
+		p = drawPayload(c.r, key, fmt.Sprintf("changed %d", c.r.IntN(2)))
+
+		c.l.mu.Lock()
+		c.l.payloads[key] = append(c.l.payloads[key], p)
+		c.l.mu.Unlock()
+	}
+
+	c.create(ctx, key, p)
+}
+
+func (c *client) fresh(ctx context.Context, n int) {
+	key := fmt.Sprintf("%s-fresh-%d-%d", c.w.name, c.number, n)
+	c.create(ctx, key, c.l.addKey(c.r, key))
+}
+
+func (c *client) keyless(n int) {
+	order := fmt.Sprintf("%s-keyless-%d-%d", c.w.name, c.number, n)
+	c.send("", drawPayload(c.r, order, "no key"), c.patience())
+}
+
+// create sends and, like a good client, sends again what was not answered.
+func (c *client) create(ctx context.Context, key string, p payload) {
+	const tries = 3
+
+	for range tries {
+		answer := c.send(key, p, c.patience())
+		if answer.decided() || ctx.Err() != nil {
+			return
+		}
+
+		wait(ctx, time.Duration(c.r.IntN(300))*time.Millisecond)
+	}
+}
+
+// patience is how long the client waits; some hang up.
+func (c *client) patience() time.Duration {
+	if c.r.IntN(8) == 0 {
+		c.w.count(faultClientGone, 1)
+
+		return time.Duration(c.r.IntN(25)+1) * time.Millisecond
+	}
+
+	return 15 * time.Second
+}
+
+// send posts a payment to one of the processes and writes down what came.
+func (c *client) send(key string, p payload, patience time.Duration) result {
+	target := c.r.IntN(processes)
+	body := p.body(c.r, key)
+
+	op := operation{client: c.number, kind: opCreate, key: key, payload: p, process: target, call: c.w.line.now()}
+	op.result = c.post(c.w.processes[target].url()+"/payments", body, patience)
+	op.ret = c.w.line.now()
+	c.w.history.add(op)
+
+	if op.result.status == http.StatusCreated {
+		c.remember(op.result.body)
+	}
+
+	return op.result
+}
+
+func (c *client) remember(body []byte) {
+	var created struct {
+		ID     string `json:"id"`
+		Intent string `json:"stripe_payment_intent_id"`
+	}
+
+	if json.Unmarshal(body, &created) == nil {
+		c.l.mu.Lock()
+		c.l.payments = append(c.l.payments, known{created.ID, created.Intent})
+		c.l.mu.Unlock()
+	}
+}
+
+func (c *client) post(url, body string, patience time.Duration) result {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, strings.NewReader(body))
+	if err != nil {
+		return result{err: err.Error()}
+	}
+
+	req.Header.Set("Content-Type", "application/json")
+
+	return c.do(req)
+}
+
+func (c *client) do(req *http.Request) result {
+	resp, err := c.w.client.Do(req)
+	if err != nil {
+		return result{err: err.Error()}
+	}
+
+	defer resp.Body.Close()
+
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return result{err: err.Error()}
+	}
+
+	return result{
+		status: resp.StatusCode, body: bytes.TrimSpace(body), retryAfter: resp.Header.Get("Retry-After"),
+		replayed: resp.Header.Get("Idempotent-Replayed") == "true",
+	}
+}
+
+// read reads a payment that somebody was told of.
+func (c *client) read() {
+	p, ok := c.anyPayment()
+	if !ok {
+		return
+	}
+
+	target := c.r.IntN(processes)
+
+	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
+	defer cancel()
+
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.w.processes[target].url()+"/payments/"+p.id, nil)
+	if err != nil {
+		return
+	}
+
+	op := operation{client: c.number, kind: opRead, key: p.id, process: target, call: c.w.line.now()}
+	op.result = c.do(req)
+	op.ret = c.w.line.now()
+	c.w.history.add(op)
+}
+
+func (c *client) anyPayment() (known, bool) {
+	c.l.mu.Lock()
+	defer c.l.mu.Unlock()
+
+	if len(c.l.payments) == 0 {
+		return known{}, false
+	}
+
+	return c.l.payments[c.r.IntN(len(c.l.payments))], true
+}
+
+// atStripe is the customer: pays, is declined or cancels at Stripe; now and
+// then before the service has heard that the intent exists.
+func (c *client) atStripe() {
+	p, ok := c.anyPayment()
+	intent := p.intent
+
+	if c.r.IntN(3) == 0 {
+		intent, ok = c.anyIntent()
+	}
+
+	if !ok {
+		return
+	}
+
+	path, form := "/confirm", url.Values{"payment_method": {"pm_card_visa"}, "return_url": {"https://example.com/done"}}
+	kind := opPay
+
+	switch c.r.IntN(6) {
+	case 0, 1:
+		kind = opDecline
+
+		form.Set("payment_method", "pm_card_chargeDeclined")
+	case 2:
+		kind, path, form = opCancel, "/cancel", url.Values{}
+	}
+
+	op := operation{client: c.number, kind: kind, key: intent, call: c.w.line.now()}
+	op.result = c.callStripe("/v1/payment_intents/"+intent+path, form)
+	op.ret = c.w.line.now()
+	c.w.history.add(op)
+}
+
+func (c *client) callStripe(path string, form url.Values) result {
+	const patience = 2 * time.Second
+
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.w.own+path, strings.NewReader(form.Encode()))
+	if err != nil {
+		return result{err: err.Error()}
+	}
+
+	req.SetBasicAuth(secretKey, "")
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+
+	return c.do(req)
+}
+
+func (c *client) anyIntent() (string, bool) {
+	var all []string
+	for entry := range c.w.stripe.Books(sandbox.BooksFilter{Kinds: []string{sandbox.KindIntent}}) {
+		all = append(all, entry.ID)
+	}
+
+	if len(all) == 0 {
+		return "", false
+	}
+
+	return all[c.r.IntN(len(all))], true
+}
+
+// finish is what good clients do once the storm is over: each sends its request
+// again until it is told what became of it. needsAttention are the keys that
+// wait for a person; they answer 503 for now.
+func (l *workload) finish(ctx context.Context, needsAttention func(key string) bool) error {
+	l.mu.Lock()
+	keys := slices.Clone(l.keys)
+	l.mu.Unlock()
+
+	sent := l.w.history.keysSent()
+	queue := make(chan string)
+
+	go func() {
+		defer close(queue)
+
+		for _, key := range keys {
+			if sent[key] {
+				queue <- key
+			}
+		}
+	}()
+
+	errs := make(chan error, clients)
+
+	for i := range clients {
+		go func() {
+			var failed error
+
+			c := &client{l: l, w: l.w, number: clients + 1 + i, r: l.rand(clients + 1 + i)}
+			for key := range queue {
+				if err := c.settle(ctx, key, needsAttention); err != nil && failed == nil {
+					failed = err
+				}
+			}
+
+			errs <- failed
+		}()
+	}
+
+	var first error
+
+	for range clients {
+		if err := <-errs; err != nil && first == nil {
+			first = err
+		}
+	}
+
+	return first
+}
+
+// settle asks with every payload that was sent under a key, until the key has
+// answered each for good.
+func (c *client) settle(ctx context.Context, key string, needsAttention func(string) bool) error {
+	c.l.mu.Lock()
+	payloads := slices.Clone(c.l.payloads[key])
+	c.l.mu.Unlock()
+
+	for _, p := range payloads {
+		for {
+			answer := c.send(key, p, 15*time.Second)
+			if answer.decided() || needsAttention(key) {
+				break
+			}
+
+			if ctx.Err() != nil {
+				return fmt.Errorf("key %s is never answered; last: %s", key, answer)
+			}
+
+			wait(ctx, 200*time.Millisecond)
+		}
+	}
+
+	return nil
+}
