@@ -1,0 +1,656 @@
+package postgres_test
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/stretchr/testify/require"
+
+	"github.com/marketflow/marketflow/adapters/postgres"
+	"github.com/marketflow/marketflow/domain/fault"
+	"github.com/marketflow/marketflow/domain/money"
+	"github.com/marketflow/marketflow/domain/payment"
+	"github.com/marketflow/marketflow/internal/devserver"
+	"github.com/marketflow/marketflow/internal/pgtest"
+	"github.com/marketflow/marketflow/ports"
+)
+
+// soon bounds what a test waits for, generously: it fails, it does not measure.
+const soon = 30 * time.Second
+
+// operations are all that a store does with its database.
+func operations(t *testing.T, store *postgres.Store) map[string]func(context.Context) error {
+	t.Helper()
+
+	claim := ports.Claim{PaymentID: uuid.New(), Lease: uuid.New()}
+	event := eventFor(newOrder(t, ""), payment.Succeeded)
+	completion := completionFor(newOrder(t, ""))
+
+	return map[string]func(context.Context) error{
+		"Claim":          func(ctx context.Context) error { _, err := store.Claim(ctx, newOrder(t, "order_1")); return err },
+		"FindClaim":      func(ctx context.Context) error { _, err := store.FindClaim(ctx, "order_1"); return err },
+		"ClaimByPayment": func(ctx context.Context) error { _, err := store.ClaimByPayment(ctx, claim.PaymentID); return err },
+		"TakeUnfinished": func(ctx context.Context) error {
+			_, err := store.TakeUnfinished(ctx, 1, ports.Lease{Token: uuid.New(), For: time.Minute})
+
+			return err
+		},
+		"Extend":   func(ctx context.Context) error { return store.Extend(ctx, claim, time.Minute) },
+		"Complete": func(ctx context.Context) error { _, err := store.Complete(ctx, completion); return err },
+		"Refuse": func(ctx context.Context) error {
+			_, err := store.Refuse(ctx, claim.PaymentID, *completion.Response)
+
+			return err
+		},
+		"Release": func(ctx context.Context) error { return store.Release(ctx, claim, 0, errors.New("no answer")) },
+		"GiveUp":  func(ctx context.Context) error { return store.GiveUp(ctx, claim.PaymentID, errors.New("lost")) },
+		"Payment": func(ctx context.Context) error { _, err := store.Payment(ctx, claim.PaymentID); return err },
+		"History": func(ctx context.Context) error { _, err := store.History(ctx, claim.PaymentID); return err },
+		"Apply":   func(ctx context.Context) error { _, err := store.Apply(ctx, event); return err },
+		"CompleteAndApply": func(ctx context.Context) error {
+			_, _, err := store.CompleteAndApply(ctx, completion, event)
+
+			return err
+		},
+		"Park":    func(ctx context.Context) error { return store.Park(ctx, event, ports.ParkedUnknown) },
+		"Ripe":    func(ctx context.Context) error { _, err := store.Ripe(ctx, 1); return err },
+		"RipeFor": func(ctx context.Context) error { _, err := store.RipeFor(ctx, "pi_1"); return err },
+		"Event":   func(ctx context.Context) error { _, err := store.Event(ctx, "evt_1"); return err },
+		"Events":  func(ctx context.Context) error { _, err := store.Events(ctx, ports.EventFilter{}, 1); return err },
+		"Backlog": func(ctx context.Context) error { _, err := store.Backlog(ctx); return err },
+	}
+}
+
+// requireUnavailable: every operation says that the database is away, and when
+// to ask again, and keeps what went wrong from the client.
+func requireUnavailable(t *testing.T, store *postgres.Store) {
+	t.Helper()
+
+	ctx, cancel := context.WithTimeout(t.Context(), soon)
+	defer cancel()
+
+	var all sync.WaitGroup
+
+	errs := sync.Map{}
+
+	for name, operation := range operations(t, store) {
+		all.Go(func() { errs.Store(name, operation(ctx)) })
+	}
+
+	all.Wait()
+	require.NoError(t, ctx.Err(), "none of them hangs")
+
+	errs.Range(func(name, value any) bool {
+		err, _ := value.(error)
+		require.Error(t, err, name)
+		require.Equal(t, fault.Unavailable, fault.KindOf(err), "%s: %v", name, err)
+		require.Positive(t, fault.From(err).RetryAfter, name)
+		require.Equal(t, "The database cannot be reached. Try again.", fault.From(err).Detail, name)
+
+		return true
+	})
+}
+
+func TestStore_PoolTaken(t *testing.T) {
+	t.Parallel()
+
+	pool := newPool(t, pgtest.New(t).URL, 1)
+	store := postgres.NewStore(pool)
+
+	conn, err := pool.Acquire(t.Context())
+	require.NoError(t, err)
+
+	requireUnavailable(t, store)
+
+	conn.Release()
+	mustClaim(t, store, newOrder(t, "order_1"))
+}
+
+func TestStore_ServerGone(t *testing.T) {
+	t.Parallel()
+
+	server := pgtest.NewServer(t, devserver.PostgresOptions{Durability: devserver.Volatile})
+	require.NoError(t, postgres.Migrate(t.Context(), server.URL()))
+
+	store := postgres.NewStore(newPool(t, server.URL(), 8))
+	order := newOrder(t, "order_1")
+	mustClaim(t, store, order)
+	require.NoError(t, store.Ping(t.Context()))
+
+	require.NoError(t, server.Kill())
+	requireUnavailable(t, store)
+	require.Error(t, store.Ping(t.Context()))
+
+	require.NoError(t, server.Restart(t.Context(), devserver.ShutdownFast))
+
+	mustClaim(t, store, order)
+	mustComplete(t, store, order)
+
+	for _, mode := range []devserver.Shutdown{devserver.ShutdownFast, devserver.ShutdownImmediate} {
+		require.NoError(t, server.Restart(t.Context(), mode))
+		mustClaim(t, store, newOrder(t, payment.Key(uuid.NewString())))
+	}
+}
+
+// All connections of a busy pool may die at once, as when a proxy before the
+// database restarts.
+func TestStore_ConnectionsKilled(t *testing.T) {
+	t.Parallel()
+
+	for name, conns := range map[string]int32{"One": 1, "AFullPool": 8} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+
+			db := pgtest.New(t)
+			pool := newPool(t, db.URL, conns)
+			store := postgres.NewStore(pool)
+
+			for range 5 {
+				fill(t, pool, int(conns))
+				kill(t, db, "state = 'idle'")
+				mustClaim(t, store, newOrder(t, payment.Key(uuid.NewString())))
+			}
+		})
+	}
+}
+
+// A statement waits for a lock when its connection is killed: it is said again
+// on another one.
+func TestStore_ConnectionKilledInStatement(t *testing.T) {
+	t.Parallel()
+
+	db := pgtest.New(t)
+	store := postgres.NewStore(newPool(t, db.URL, 4))
+	order := newOrder(t, "order_1")
+	mustClaim(t, store, order)
+
+	unlock := lock(t, db, "SELECT FROM payment_requests FOR UPDATE")
+	done := make(chan error, 1)
+
+	go func() {
+		_, err := store.Complete(t.Context(), completionFor(order))
+		done <- err
+	}()
+
+	kill(t, db, "wait_event_type = 'Lock'")
+	unlock()
+	require.NoError(t, <-done)
+	require.Len(t, mustHistory(t, store, order.PaymentID), 1)
+}
+
+// Whoever asked has hung up; what was begun is finished all the same.
+func TestStore_CallerHangsUp(t *testing.T) {
+	t.Parallel()
+
+	db := pgtest.New(t)
+	store := postgres.NewStore(newPool(t, db.URL, 4))
+	order := newOrder(t, "order_1")
+	mustClaim(t, store, order)
+
+	ctx, hangUp := context.WithCancel(t.Context())
+	unlock := lock(t, db, "SELECT FROM payment_requests FOR UPDATE")
+	done := make(chan error, 1)
+
+	go func() {
+		_, err := store.Complete(ctx, completionFor(order))
+		done <- err
+	}()
+
+	waitFor(t, db, 1, "wait_event_type = 'Lock'")
+	hangUp()
+	unlock()
+	require.NoError(t, <-done)
+
+	for name, operation := range operations(t, store) {
+		require.ErrorIs(t, operation(ctx), context.Canceled, "%s is not begun", name)
+	}
+}
+
+// The store's statement is the victim of a deadlock and is said again. A gate in
+// a trigger holds it between its two locks until the other transaction waits.
+func TestStore_Deadlock(t *testing.T) {
+	t.Parallel()
+
+	db := pgtest.New(t)
+	store := postgres.NewStore(newPool(t, with(t, db.URL, "deadlock_timeout", "20ms"), 4))
+	order := newOrder(t, "order_1")
+	mustClaim(t, store, order)
+	mustComplete(t, store, order)
+
+	event := eventFor(order, payment.Succeeded)
+	require.NoError(t, store.Park(t.Context(), event, ports.ParkedUnknown))
+
+	_, err := db.Pool().Exec(t.Context(), `
+		CREATE FUNCTION gate() RETURNS trigger LANGUAGE plpgsql
+		    AS $$ BEGIN PERFORM pg_advisory_xact_lock_shared(1); RETURN NEW; END $$;
+		CREATE TRIGGER gate BEFORE UPDATE ON payments FOR EACH ROW EXECUTE FUNCTION gate()`)
+	require.NoError(t, err)
+
+	openGate := lock(t, db, "SELECT pg_advisory_xact_lock(1)")
+	applied, other := make(chan error, 1), make(chan error, 1)
+
+	go func() { // locks the payment, then the event
+		done, err := store.Apply(t.Context(), event)
+		if err == nil && done.Outcome != ports.EventApplied {
+			err = errors.New(string(done.Outcome))
+		}
+
+		applied <- err
+	}()
+
+	waitFor(t, db, 1, "wait_event_type = 'Lock'")
+
+	go func() { // locks the event, then the payment, and is patient
+		other <- pgx.BeginFunc(t.Context(), db.Pool(), func(tx pgx.Tx) error {
+			_, err := tx.Exec(t.Context(), `
+				SET LOCAL deadlock_timeout = '1h';
+				SELECT FROM stripe_events FOR UPDATE;
+				SELECT FROM payments FOR UPDATE`)
+
+			return err
+		})
+	}()
+
+	waitFor(t, db, 2, "wait_event_type = 'Lock'")
+	openGate()
+	require.NoError(t, <-other, "only the store can have been the victim")
+	require.NoError(t, <-applied)
+	require.Len(t, mustHistory(t, store, order.PaymentID), 2)
+}
+
+// An operator may have chosen a stricter isolation than ours.
+func TestStore_SerializationFailure(t *testing.T) {
+	t.Parallel()
+
+	db := pgtest.New(t)
+	store := postgres.NewStore(newPool(t, with(t, db.URL, "default_transaction_isolation", "repeatable read"), 4))
+	order := newOrder(t, "order_1")
+	mustClaim(t, store, order)
+	mustComplete(t, store, order)
+
+	other, err := db.Pool().Begin(t.Context())
+	require.NoError(t, err)
+	_, err = other.Exec(t.Context(), "UPDATE payments SET updated_at = now()")
+	require.NoError(t, err)
+
+	done := make(chan error, 1)
+
+	go func() {
+		_, err := store.Apply(t.Context(), eventFor(order, payment.Succeeded))
+		done <- err
+	}()
+
+	waitFor(t, db, 1, "wait_event_type = 'Lock'")
+	require.NoError(t, other.Commit(t.Context()))
+	require.NoError(t, <-done)
+	require.Len(t, mustHistory(t, store, order.PaymentID), 2)
+}
+
+func TestStore_LimitsOfTheServer(t *testing.T) {
+	t.Parallel()
+
+	for name, limit := range map[string]string{"StatementTimeout": "statement_timeout", "LockTimeout": "lock_timeout"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+
+			db := pgtest.New(t)
+			store := postgres.NewStore(newPool(t, with(t, db.URL, limit, "100ms"), 4))
+			order := newOrder(t, "order_1")
+			mustClaim(t, postgres.NewStore(db.Pool()), order)
+
+			unlock := lock(t, db, "SELECT FROM payment_requests FOR UPDATE")
+			_, err := store.Complete(t.Context(), completionFor(order))
+			require.Equal(t, fault.Unavailable, fault.KindOf(err), "%v", err)
+
+			unlock()
+			mustComplete(t, postgres.NewStore(db.Pool()), order)
+		})
+	}
+}
+
+// What is no trouble of the moment is a bug of ours, and no client reads it.
+func TestStore_NoSchema(t *testing.T) {
+	t.Parallel()
+
+	store := postgres.NewStore(newPool(t, pgtest.NewEmpty(t).URL, 4))
+
+	for name, operation := range operations(t, store) {
+		err := operation(t.Context())
+		require.Error(t, err, name)
+		require.Equal(t, fault.Internal, fault.KindOf(err), "%s: %v", name, err)
+		require.NotContains(t, fault.From(err).Detail, "payment", name)
+	}
+}
+
+// The connection is lost before the nth message of an operation reaches the
+// server, or before the nth answer comes back. Nobody knows then what was
+// committed; the operation repeats itself and ends as if nothing had been.
+func TestStore_LostMessages(t *testing.T) {
+	t.Parallel()
+
+	for name, direction := range map[string]direction{"Requests": toServer, "Answers": toClient} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+
+			db := pgtest.New(t)
+			proxy := newProxy(t, db.URL)
+			store := postgres.NewStore(newPool(t, proxy.url, 1))
+			settle(t, store, newOrder(t, "warm")) // prepares the statements
+
+			fired := 0
+			for ; ; fired++ {
+				order := newOrder(t, payment.Key(uuid.NewString()))
+
+				proxy.lose(direction, fired+1)
+				settle(t, store, order)
+
+				if !proxy.calm() {
+					break
+				}
+			}
+
+			require.GreaterOrEqual(t, fired, 10, "each message was lost once")
+		})
+	}
+}
+
+// settle takes two payments through all that may happen to them, one of them
+// with and one of them without a transaction.
+func settle(t *testing.T, store *postgres.Store, order ports.NewClaim) {
+	t.Helper()
+
+	claim := mustClaim(t, store, order)
+	require.Equal(t, 1, claim.Attempts, "one call is one attempt, however often it is repeated")
+
+	completion := completionFor(order)
+	done, _, err := store.CompleteAndApply(t.Context(), completion, eventFor(order, payment.Failed))
+	require.NoError(t, err)
+	require.Equal(t, *completion.Response, done.Claim.Response)
+
+	_, err = store.Apply(t.Context(), eventFor(order, payment.Succeeded))
+	require.NoError(t, err)
+
+	history := mustHistory(t, store, order.PaymentID)
+	require.Len(t, history, 3)
+	require.Equal(t, payment.Failed, history[1].To)
+	require.Equal(t, payment.Succeeded, history[2].To)
+
+	refused := newOrder(t, "")
+	mustClaim(t, store, refused)
+
+	no, err := store.Refuse(t.Context(), refused.PaymentID, *completion.Response)
+	require.NoError(t, err)
+	require.Equal(t, ports.ClaimRefused, no.State)
+}
+
+type direction int
+
+const (
+	toServer direction = iota
+	toClient
+)
+
+// proxy stands before a server and cuts connections when told to.
+type proxy struct {
+	url    string
+	server string
+
+	mu       sync.Mutex
+	losing   direction
+	messages int // to go until one is lost; 0: none is
+}
+
+func newProxy(t *testing.T, target string) *proxy {
+	t.Helper()
+
+	address, err := url.Parse(target)
+	require.NoError(t, err)
+
+	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+
+	p := &proxy{server: address.Host}
+	address.Host = listener.Addr().String()
+	p.url = address.String()
+
+	var all sync.WaitGroup
+
+	all.Go(func() {
+		for {
+			client, err := listener.Accept()
+			if err != nil {
+				return
+			}
+
+			all.Go(func() { p.serve(t.Context(), client) })
+		}
+	})
+	t.Cleanup(func() {
+		_ = listener.Close()
+
+		all.Wait()
+	})
+
+	return p
+}
+
+// lose has the nth message from now on lost.
+func (p *proxy) lose(d direction, n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+
+	p.losing, p.messages = d, n
+}
+
+// calm tells whether what was to be lost is lost, and stops losing.
+func (p *proxy) calm() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+
+	lost := p.messages == 0
+	p.messages = 0
+
+	return lost
+}
+
+func (p *proxy) loses(d direction) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+
+	if p.messages == 0 || p.losing != d {
+		return false
+	}
+
+	p.messages--
+
+	return p.messages == 0
+}
+
+func (p *proxy) serve(ctx context.Context, client net.Conn) {
+	defer func() { _ = client.Close() }()
+
+	server, err := (&net.Dialer{}).DialContext(ctx, "tcp", p.server)
+	if err != nil {
+		return
+	}
+	defer func() { _ = server.Close() }()
+
+	var both sync.WaitGroup
+
+	both.Go(func() { p.copy(server, client, toServer) })
+	both.Go(func() { p.copy(client, server, toClient) })
+	both.Wait()
+}
+
+// copy takes each piece that arrives for a message: either side waits for the
+// other's before it sends the next.
+func (p *proxy) copy(to, from net.Conn, d direction) {
+	defer func() { _, _ = to.Close(), from.Close() }()
+
+	piece := make([]byte, 64<<10)
+
+	for {
+		n, err := from.Read(piece)
+		if err != nil || p.loses(d) {
+			return
+		}
+
+		if _, err := to.Write(piece[:n]); err != nil {
+			return
+		}
+	}
+}
+
+// fill opens all connections of a pool and leaves them idle.
+func fill(t *testing.T, pool *pgxpool.Pool, n int) {
+	t.Helper()
+
+	conns := make([]*pgxpool.Conn, n)
+
+	for i := range conns {
+		conn, err := pool.Acquire(t.Context())
+		require.NoError(t, err)
+		require.NoError(t, conn.Ping(t.Context()))
+
+		conns[i] = conn
+	}
+
+	for _, conn := range conns {
+		conn.Release()
+	}
+}
+
+const others = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() AND "
+
+// waitFor waits until the database has n other connections in that state.
+func waitFor(t *testing.T, db *pgtest.DB, n int, state string) {
+	t.Helper()
+
+	require.Eventually(t, func() bool {
+		var found int
+
+		return db.Pool().QueryRow(t.Context(), "SELECT count(*) "+others+state).Scan(&found) == nil && found >= n
+	}, soon, 5*time.Millisecond)
+}
+
+// kill ends all of the store's connections in that state, of which there must be one.
+func kill(t *testing.T, db *pgtest.DB, state string) {
+	t.Helper()
+
+	state += " AND application_name = 'marketflow'"
+	waitFor(t, db, 1, state)
+
+	_, err := db.Pool().Exec(t.Context(), "SELECT pg_terminate_backend(pid) "+others+state)
+	require.NoError(t, err)
+}
+
+// lock runs a statement in a transaction that stays open until unlock.
+func lock(t *testing.T, db *pgtest.DB, statement string) (unlock func()) {
+	t.Helper()
+
+	tx, err := db.Pool().Begin(t.Context())
+	require.NoError(t, err)
+
+	unlock = func() {
+		if err := tx.Rollback(context.WithoutCancel(t.Context())); !errors.Is(err, pgx.ErrTxClosed) {
+			require.NoError(t, err)
+		}
+	}
+	t.Cleanup(unlock)
+
+	_, err = tx.Exec(t.Context(), statement)
+	require.NoError(t, err)
+
+	return unlock
+}
+
+// with sets a server's setting for all connections to the url.
+func with(tb testing.TB, target, setting, value string) string {
+	tb.Helper()
+
+	address, err := url.Parse(target)
+	require.NoError(tb, err)
+
+	query := address.Query()
+	query.Set(setting, value)
+	address.RawQuery = strings.ReplaceAll(query.Encode(), "+", "%20") // libpq knows no other space
+
+	return address.String()
+}
+
+func newOrder(t *testing.T, key payment.Key) ports.NewClaim {
+	t.Helper()
+
+	currency, err := money.ParseCurrency("USD")
+	require.NoError(t, err)
+
+	amount, err := money.New(1000_00, currency)
+	require.NoError(t, err)
+
+	id, err := uuid.NewV7()
+	require.NoError(t, err)
+
+	return ports.NewClaim{
+		PaymentID: id,
+		Key:       key,
+		Order:     payment.Order{Amount: amount},
+		Request:   ports.IntentRequest{IdempotencyKey: id.String(), Params: "amount=100000&currency=usd"},
+		Lease:     ports.Lease{Token: uuid.New(), For: time.Hour},
+	}
+}
+
+func completionFor(order ports.NewClaim) ports.Completion {
+	return ports.Completion{
+		Payment: payment.Payment{
+			ID: order.PaymentID, IntentID: "pi_" + order.PaymentID.String(), Key: order.Key, Amount: order.Order.Amount,
+			Status: payment.Pending, CreatedAt: time.Now().UTC(),
+		},
+		Response: &ports.FrozenResponse{Status: 201, Body: []byte(`{"client_secret":"pi_secret"}`)},
+		Cause:    "request",
+	}
+}
+
+func eventFor(order ports.NewClaim, change payment.Status) ports.Event {
+	intent := "pi_" + order.PaymentID.String()
+
+	return ports.Event{
+		ID: "evt_" + string(change) + order.PaymentID.String(), Type: "payment_intent." + string(change),
+		ObjectID: intent, About: true, Change: change, Raw: []byte("{}"),
+		Intent: ports.Intent{ID: intent, Amount: order.Order.Amount, Status: change, PaymentID: order.PaymentID},
+	}
+}
+
+func mustClaim(t *testing.T, store *postgres.Store, order ports.NewClaim) ports.Claim {
+	t.Helper()
+
+	claim, err := store.Claim(t.Context(), order)
+	require.NoError(t, err)
+	require.True(t, claim.Held())
+
+	return claim
+}
+
+func mustComplete(t *testing.T, store *postgres.Store, order ports.NewClaim) {
+	t.Helper()
+
+	_, err := store.Complete(t.Context(), completionFor(order))
+	require.NoError(t, err)
+}
+
+func mustHistory(t *testing.T, store *postgres.Store, id uuid.UUID) []ports.Transition {
+	t.Helper()
+
+	history, err := store.History(t.Context(), id)
+	require.NoError(t, err)
+
+	return history
+}

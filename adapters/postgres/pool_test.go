@@ -1,0 +1,131 @@
+package postgres_test
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
+
+	"github.com/marketflow/marketflow/adapters/postgres"
+	"github.com/marketflow/marketflow/domain/payment"
+	"github.com/marketflow/marketflow/internal/pgtest"
+)
+
+func TestNewPool_NotAURL(t *testing.T) {
+	t.Parallel()
+
+	for _, url := range []string{
+		"postgres://user:hunter2@host:port/db", "postgres://user:hunter2@%", "host=a port=b password=hunter2",
+	} {
+		_, err := postgres.NewPool(t.Context(), postgres.PoolConfig{URL: url, MaxConns: 1})
+		require.ErrorContains(t, err, "DATABASE_URL", url)
+		require.NotContains(t, err.Error(), "hunter2")
+	}
+}
+
+func TestNewPool_Settings(t *testing.T) {
+	t.Parallel()
+
+	target := pgtest.New(t).URL
+
+	for want, url := range map[string]string{
+		"marketflow/10s": target,
+		"ours/10s":       with(t, target, "application_name", "ours"),
+	} {
+		var got string
+
+		require.NoError(t, newPool(t, url, 1).QueryRow(t.Context(),
+			"SELECT current_setting('application_name') || '/' || current_setting('idle_in_transaction_session_timeout')").Scan(&got))
+		require.Equal(t, want, got)
+	}
+}
+
+// Each statement is a span under the name that its SQL has in queries/. Its
+// parameters, of which one is the client's secret, are not in it.
+func TestNewPool_Spans(t *testing.T) {
+	t.Parallel()
+
+	recorder := tracetest.NewSpanRecorder()
+	provider := trace.NewTracerProvider(trace.WithSpanProcessor(recorder))
+	pool, err := postgres.NewPool(t.Context(), postgres.PoolConfig{URL: pgtest.New(t).URL, MaxConns: 2, Tracer: provider})
+	require.NoError(t, err)
+	t.Cleanup(pool.Close)
+
+	ctx, request := provider.Tracer("test").Start(t.Context(), "request")
+	store, order := postgres.NewStore(pool), newOrder(t, "order_1")
+
+	_, err = store.Claim(ctx, order)
+	require.NoError(t, err)
+	_, _, err = store.CompleteAndApply(ctx, completionFor(order), eventFor(order, payment.Succeeded))
+	require.NoError(t, err)
+
+	spans := recorder.Ended()
+	names := make([]string, 0, len(spans))
+
+	for _, span := range spans {
+		names = append(names, span.Name())
+		require.Equal(t, request.SpanContext().TraceID(), span.SpanContext().TraceID())
+		require.NotContains(t, fmt.Sprint(span.Attributes(), span.Events()), "pi_secret")
+	}
+
+	for _, name := range []string{"ClaimPayment", "BEGIN", "CompletePayment", "ApplyEvent", "COMMIT"} {
+		require.Contains(t, names, name)
+	}
+}
+
+func TestStore_Installation(t *testing.T) {
+	t.Parallel()
+
+	url := pgtest.New(t).URL
+	first, err := postgres.NewStore(newPool(t, url, 1)).Installation(t.Context())
+	require.NoError(t, err)
+	require.NotEqual(t, uuid.Nil, first)
+
+	again, err := postgres.NewStore(newPool(t, url, 1)).Installation(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, first, again)
+
+	other := pgtest.NewEmpty(t).URL
+	require.NoError(t, postgres.Migrate(t.Context(), other))
+
+	another, err := postgres.NewStore(newPool(t, other, 1)).Installation(t.Context())
+	require.NoError(t, err)
+	require.NotEqual(t, first, another)
+}
+
+// What somebody else's hand has written into the tables is not taken for money.
+func TestStore_RowsThatAreNotOurs(t *testing.T) {
+	t.Parallel()
+
+	for name, change := range map[string]string{
+		"FractionOfACent": "amount = 0.0001",
+		"TooLarge":        "amount = 999999999999999",
+		"NoCurrency":      "currency = 'XXX'",
+		"NoText":          `metadata = '{"a": 1}'`,
+		"NoObject":        `metadata = '[]'`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+
+			db := pgtest.New(t)
+			store := postgres.NewStore(db.Pool())
+			order := newOrder(t, payment.Key(name))
+			mustClaim(t, store, order)
+			mustComplete(t, store, order)
+
+			for _, table := range []string{"payments", "payment_requests"} {
+				_, err := db.Pool().Exec(t.Context(), "UPDATE "+table+" SET "+change)
+				require.NoError(t, err)
+			}
+
+			_, err := store.Payment(t.Context(), order.PaymentID)
+			require.ErrorContains(t, err, order.PaymentID.String())
+
+			_, err = store.FindClaim(t.Context(), order.Key)
+			require.ErrorContains(t, err, order.PaymentID.String())
+		})
+	}
+}

@@ -1,0 +1,186 @@
+package postgres_test
+
+import (
+	"testing"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	"github.com/marketflow/marketflow/adapters/postgres"
+	"github.com/marketflow/marketflow/domain/payment"
+	"github.com/marketflow/marketflow/internal/pgtest"
+	"github.com/marketflow/marketflow/ports"
+	"github.com/marketflow/marketflow/ports/portstest"
+)
+
+// The planner takes another way as the tables grow. Here it may not take those
+// that it takes for small ones: the answers stay the same.
+func TestStore_OtherPlans(t *testing.T) {
+	t.Parallel()
+
+	newBed := func(tb testing.TB) portstest.StoreBed {
+		tb.Helper()
+
+		// A way that is off costs so much that every statement would be compiled.
+		url := with(tb, pgtest.New(tb).URL, "jit", "off")
+		for _, way := range []string{"enable_indexscan", "enable_bitmapscan", "enable_nestloop", "enable_mergejoin"} {
+			url = with(tb, url, way, "off")
+		}
+
+		return bedAt(tb, url)
+	}
+
+	portstest.Claims(t, newBed)
+	portstest.Inbox(t, newBed)
+}
+
+// inTurn starts the calls one after the other while the claim is locked, so that
+// all of them have their snapshots and wait in that order, and then lets them go.
+func inTurn(t *testing.T, db *pgtest.DB, calls ...func() error) []error {
+	t.Helper()
+
+	unlock := lock(t, db, "SELECT FROM payment_requests FOR UPDATE")
+	errs := make([]chan error, len(calls))
+
+	for i, call := range calls {
+		errs[i] = make(chan error, 1)
+
+		go func() { errs[i] <- call() }()
+
+		waitFor(t, db, i+1, "wait_event_type = 'Lock'")
+	}
+
+	unlock()
+
+	results := make([]error, len(calls))
+	for i := range errs {
+		results[i] = <-errs[i]
+	}
+
+	return results
+}
+
+func TestStore_RefuseWaitsForComplete(t *testing.T) {
+	t.Parallel()
+
+	db := pgtest.New(t)
+	store := postgres.NewStore(newPool(t, db.URL, 4))
+	order := newOrder(t, "order_1")
+	mustClaim(t, store, order)
+
+	completion := completionFor(order)
+	completion.Response = nil
+
+	errs := inTurn(t, db,
+		func() error { _, err := store.Complete(t.Context(), completion); return err },
+		func() error {
+			_, err := store.Refuse(t.Context(), order.PaymentID, ports.FrozenResponse{Status: 502})
+
+			return err
+		},
+	)
+	require.NoError(t, errs[0])
+	require.ErrorIs(t, errs[1], ports.ErrContradiction)
+}
+
+func TestStore_CompleteWaitsForRefuse(t *testing.T) {
+	t.Parallel()
+
+	db := pgtest.New(t)
+	store := postgres.NewStore(newPool(t, db.URL, 4))
+	order := newOrder(t, "order_1")
+	mustClaim(t, store, order)
+
+	errs := inTurn(t, db,
+		func() error {
+			_, err := store.Refuse(t.Context(), order.PaymentID, ports.FrozenResponse{Status: 502})
+
+			return err
+		},
+		func() error { _, err := store.Complete(t.Context(), completionFor(order)); return err },
+	)
+	require.NoError(t, errs[0])
+	require.ErrorIs(t, errs[1], ports.ErrContradiction)
+	require.Empty(t, mustHistory(t, store, order.PaymentID))
+}
+
+func TestStore_CompleteWaitsForAnotherIntent(t *testing.T) {
+	t.Parallel()
+
+	for name, known := range map[string]bool{"WithResponse": true, "Open": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+
+			db := pgtest.New(t)
+			store := postgres.NewStore(newPool(t, db.URL, 4))
+			order := newOrder(t, "order_1")
+			mustClaim(t, store, order)
+
+			first, second := completionFor(order), completionFor(order)
+			second.Payment.IntentID = "pi_second"
+
+			if !known {
+				first.Response = nil
+			}
+
+			errs := inTurn(t, db,
+				func() error { _, err := store.Complete(t.Context(), first); return err },
+				func() error { _, err := store.Complete(t.Context(), second); return err },
+			)
+			require.NoError(t, errs[0])
+			require.ErrorIs(t, errs[1], ports.ErrContradiction)
+
+			claim, err := store.ClaimByPayment(t.Context(), order.PaymentID)
+			require.NoError(t, err)
+			require.Equal(t, known, claim.Finished())
+		})
+	}
+}
+
+// Both want the expired lease; the second one's snapshot still shows it expired.
+func TestStore_TakeOverOnce(t *testing.T) {
+	t.Parallel()
+
+	db := pgtest.New(t)
+	store := postgres.NewStore(newPool(t, db.URL, 4))
+	order := newOrder(t, "order_1")
+	order.Lease.For = 0
+	mustClaim(t, store, order)
+
+	var held [2]bool
+
+	take := func(i int) func() error {
+		return func() error {
+			heir := newOrder(t, "order_1")
+			claim, err := store.Claim(t.Context(), heir)
+			held[i] = claim.Held()
+
+			return err
+		}
+	}
+
+	for _, err := range inTurn(t, db, take(0), take(1)) {
+		require.NoError(t, err)
+	}
+
+	require.Equal(t, [2]bool{true, false}, held)
+}
+
+// Recovery does not wait for a claim that somebody is just writing.
+func TestStore_TakeUnfinishedSkipsLocked(t *testing.T) {
+	t.Parallel()
+
+	db := pgtest.New(t)
+	store := postgres.NewStore(newPool(t, db.URL, 4))
+	busy, free := newOrder(t, "busy"), newOrder(t, "free")
+	busy.Lease.For, free.Lease.For = 0, 0
+	mustClaim(t, store, busy)
+	mustClaim(t, store, free)
+
+	lock(t, db, "SELECT FROM payment_requests WHERE idempotency_key = 'busy' FOR UPDATE")
+
+	taken, err := store.TakeUnfinished(t.Context(), 10, ports.Lease{Token: uuid.New(), For: soon})
+	require.NoError(t, err)
+	require.Len(t, taken, 1)
+	require.Equal(t, payment.Key("free"), taken[0].Key)
+}

@@ -1,0 +1,135 @@
+package portstest
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/marketflow/marketflow/domain/payment"
+	"github.com/marketflow/marketflow/ports"
+)
+
+// Backlog is the contract of ports.Backlog. Each call of newBed gives an empty
+// store.
+func Backlog(t *testing.T, newBed func(tb testing.TB) StoreBed) {
+	t.Helper()
+
+	runStore(t, newBed, map[string]func(*testing.T, StoreBed){
+		"nothing":         backlogOfNothing,
+		"what is settled": backlogOfSettled,
+		"claims":          backlogOfClaims,
+		"parked events":   backlogOfEvents,
+	})
+}
+
+func backlogOfNothing(t *testing.T, b StoreBed) {
+	t.Helper()
+
+	b.requireBacklog(t, ports.BacklogStats{})
+}
+
+func backlogOfSettled(t *testing.T, b StoreBed) {
+	t.Helper()
+
+	p := b.mustPay(t, "completed")
+	b.mustApply(t, eventOf(t, p, payment.Succeeded))
+	b.mustApply(t, eventOf(t, p, payment.Failed))
+
+	_, err := b.Refuse(t.Context(), b.mustClaim(t, newClaim(t, "refused")).PaymentID, refused())
+	require.NoError(t, err)
+
+	b.Elapse(t, lease)
+	b.requireBacklog(t, ports.BacklogStats{})
+}
+
+func backlogOfClaims(t *testing.T, b StoreBed) {
+	t.Helper()
+
+	first := b.mustClaim(t, newClaim(t, "first"))
+	b.Elapse(t, time.Hour)
+	second := b.mustClaim(t, newClaim(t, "second"))
+	b.Elapse(t, time.Hour)
+	b.mustClaim(t, newClaim(t, "third"))
+	b.Elapse(t, time.Hour)
+
+	b.requireBacklog(t, backlogOf(3, 0, 3*time.Hour))
+
+	require.NoError(t, b.GiveUp(t.Context(), first.PaymentID, errors.New("lost")))
+	b.requireBacklog(t, backlogOf(2, 1, 3*time.Hour))
+
+	b.mustComplete(t, completionOf(first))
+	b.requireBacklog(t, backlogOf(2, 0, 2*time.Hour))
+
+	open := completionOf(second)
+	open.Response = nil
+	b.mustComplete(t, open)
+	b.requireBacklog(t, backlogOf(2, 0, 2*time.Hour))
+
+	b.mustComplete(t, completionOf(second))
+	b.requireBacklog(t, backlogOf(1, 0, time.Hour))
+}
+
+func backlogOfEvents(t *testing.T, b StoreBed) {
+	t.Helper()
+
+	completion := completionOf(b.mustClaim(t, newClaim(t, "order_1")))
+	b.mustComplete(t, completion)
+
+	unknown := eventOf(t, payment.Payment{IntentID: "pi_unknown"}, payment.Succeeded)
+	b.mustApply(t, unknown)
+	b.Elapse(t, time.Hour)
+
+	wrong := eventOf(t, completion.Payment, payment.Succeeded)
+	wrong.Intent.Amount = amount(t, 1_00, "USD")
+	b.mustApply(t, wrong)
+	b.Elapse(t, time.Hour)
+
+	b.requireBacklog(t, ports.BacklogStats{Parked: 2, OldestParked: 2 * time.Hour})
+
+	other := completionWith(b.mustClaim(t, newClaim(t, "order_2")), "pi_unknown")
+	b.mustComplete(t, other)
+	b.mustApply(t, unknown)
+	b.requireBacklog(t, ports.BacklogStats{Parked: 1, OldestParked: time.Hour})
+}
+
+func backlogOf(pending, given int64, oldest time.Duration) ports.BacklogStats {
+	return ports.BacklogStats{
+		Claims: map[ports.ClaimState]int64{
+			ports.ClaimPending: pending, ports.ClaimNeedsAttention: given,
+		},
+		OldestUnfinished: oldest,
+	}
+}
+
+// requireBacklog allows for the time that the test itself takes.
+func (b StoreBed) requireBacklog(tb testing.TB, want ports.BacklogStats) {
+	tb.Helper()
+
+	got, err := b.Backlog(tb.Context())
+	require.NoError(tb, err)
+
+	for _, state := range []ports.ClaimState{
+		ports.ClaimPending, ports.ClaimNeedsAttention, ports.ClaimCompleted, ports.ClaimRefused,
+	} {
+		require.Equal(tb, want.Claims[state], got.Claims[state], state)
+	}
+
+	require.Equal(tb, want.Parked, got.Parked)
+	requireAge(tb, want.OldestUnfinished, got.OldestUnfinished)
+	requireAge(tb, want.OldestParked, got.OldestParked)
+}
+
+func requireAge(tb testing.TB, want, got time.Duration) {
+	tb.Helper()
+
+	if want == 0 {
+		require.Zero(tb, got)
+
+		return
+	}
+
+	require.GreaterOrEqual(tb, got, want)
+	require.Less(tb, got, want+time.Minute)
+}

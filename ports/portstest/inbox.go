@@ -1,0 +1,949 @@
+package portstest
+
+import (
+	"errors"
+	"slices"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	"github.com/marketflow/marketflow/domain/money"
+	"github.com/marketflow/marketflow/domain/payment"
+	"github.com/marketflow/marketflow/ports"
+)
+
+// Inbox is the contract of ports.Inbox. Each call of newBed gives an empty
+// store.
+func Inbox(t *testing.T, newBed func(tb testing.TB) StoreBed) {
+	t.Helper()
+
+	runStore(t, newBed, map[string]func(*testing.T, StoreBed){
+		"Apply/applied":                              applyApplied,
+		"Apply/stale":                                applyStale,
+		"Apply/ignored":                              applyIgnored,
+		"Apply/duplicate":                            applyDuplicate,
+		"Apply/parked, payment unknown":              applyUnknown,
+		"Apply/parked, contradicts the payment":      applyContradiction,
+		"Apply/parked, a second intent":              applySecondIntent,
+		"Apply/unclaimed":                            applyUnclaimed,
+		"Apply/confirms a claim":                     applyConfirms,
+		"Apply/failed and then paid":                 applyFailedThenPaid,
+		"Apply/in every order":                       applyInEveryOrder,
+		"Apply/twenty copies at once":                applyCopiesAtOnce,
+		"Apply/twenty copies of a parked one":        applyParkedCopiesAtOnce,
+		"Apply/different events at once":             applyDifferentAtOnce,
+		"Apply/two ids for one change at once":       applyOneChangeTwice,
+		"Apply/parked, then its payment appears":     applyParkedThenPaid,
+		"Apply/parked, then delivered again":         applyParkedThenRedelivered,
+		"Apply/against the completion":               applyAgainstComplete,
+		"CompleteAndApply/all in one commit":         completeAndApply,
+		"CompleteAndApply/without a response":        completeAndApplyOpen,
+		"CompleteAndApply/all or nothing":            completeAndApplyContradiction,
+		"CompleteAndApply/an event that contradicts": completeAndApplyParks,
+		"CompleteAndApply/a parked event":            completeAndApplyParked,
+		"CompleteAndApply/twice":                     completeAndApplyTwice,
+		"CompleteAndApply/against everybody else":    completeAndApplyByMany,
+		"Park/stored and not applied":                parkStores,
+		"Park/a stored one is left as it is":         parkStored,
+		"Ripe/oldest first, up to the limit":         ripeOldestFirst,
+		"Ripe/no contradictions":                     ripeWithoutContradictions,
+		"Event/as it came":                           eventAsItCame,
+		"Event/none is NotFound":                     eventNotFound,
+		"Events/newest first, filtered, limited":     eventsListed,
+	})
+}
+
+func applyApplied(t *testing.T, b StoreBed) {
+	t.Helper()
+
+	for _, change := range []payment.Status{payment.Succeeded, payment.Failed, payment.Cancelled} {
+		p := b.mustPay(t, payment.Key(change))
+		e := eventOf(t, p, change)
+
+		require.Equal(t, ports.Applied{
+			Outcome: ports.EventApplied, PaymentID: p.ID, From: payment.Pending, Amount: p.Amount,
+			Origin: b.claimNow(t, p.ID).Origin,
+		}, b.mustApply(t, e))
+
+		require.Equal(t, change, b.paymentNow(t, p.ID).Status)
+		b.requireTrueHistory(t, p.ID)
+		b.requireStored(t, e, ports.EventApplied, "")
+	}
+}
+
+func applyStale(t *testing.T, b StoreBed) {
+	t.Helper()
+
+	p := b.mustPay(t, "order_1")
+	b.mustApply(t, eventOf(t, p, payment.Succeeded))
+
+	settled := b.paymentNow(t, p.ID)
+
+	for _, change := range []payment.Status{"", payment.Failed, payment.Succeeded, payment.Cancelled} {
+		e := eventOf(t, p, change)
+		applied := b.mustApply(t, e)
+		require.Equal(t, ports.EventStale, applied.Outcome)
+		require.Equal(t, p.ID, applied.PaymentID)
+		b.requireStored(t, e, ports.EventStale, "")
+	}
+
+	require.Equal(t, settled, b.paymentNow(t, p.ID))
+	require.Len(t, b.history(t, p.ID), 2)
+}
+
+func applyIgnored(t *testing.T, b StoreBed) {
+	t.Helper()
+
+	p := b.mustPay(t, "order_1")
+
+	// A refund is about a charge; an event may even be about nothing.
+	for _, object := range []string{"ch_1", "", p.IntentID} {
+		e := eventOf(t, p, "")
+		e.Type, e.ObjectID, e.About, e.Intent = "charge.refunded", object, false, ports.Intent{}
+
+		require.Equal(t, ports.Applied{Outcome: ports.EventIgnored}, b.mustApply(t, e))
+		b.requireStored(t, e, ports.EventIgnored, "")
+	}
+
+	// An intent of somebody else's that asks for nothing is nobody's business.
+	e := eventOf(t, payment.Payment{IntentID: "pi_foreign", Amount: p.Amount}, "")
+	require.Equal(t, ports.Applied{Outcome: ports.EventIgnored}, b.mustApply(t, e))
+	require.Len(t, b.history(t, p.ID), 1)
+}
+
+func applyDuplicate(t *testing.T, b StoreBed) {
+	t.Helper()
+
+	p := b.mustPay(t, "order_1")
+	foreign := eventOf(t, p, "")
+	foreign.About = false
+
+	events := []ports.Event{
+		eventOf(t, p, ""), foreign, eventOf(t, p, payment.Failed), eventOf(t, p, payment.Succeeded), eventOf(t, p, payment.Failed),
+	}
+
+	for _, e := range events {
+		b.mustApply(t, e)
+	}
+
+	p = b.paymentNow(t, p.ID)
+
+	for _, e := range events {
+		before := b.event(t, e.ID)
+
+		for range 2 {
+			applied := b.mustApply(t, e)
+			require.Equal(t, ports.EventDuplicate, applied.Outcome)
+			require.Empty(t, applied.Reason)
+		}
+
+		require.Equal(t, before, b.event(t, e.ID))
+	}
+
+	require.Equal(t, p, b.paymentNow(t, p.ID))
+	require.Len(t, b.history(t, p.ID), 3)
+}
+
+func applyUnknown(t *testing.T, b StoreBed) {
+	t.Helper()
+
+	for _, named := range []uuid.UUID{uuid.Nil, uuid.New()} { // by no claim, or by another system's
+		e := eventOf(t, payment.Payment{ID: named, IntentID: intentOf(uuid.New())}, payment.Succeeded)
+
+		require.Equal(t, ports.Applied{Outcome: ports.EventParked, Reason: ports.ParkedUnknown}, b.mustApply(t, e))
+		b.requireStored(t, e, ports.EventParked, ports.ParkedUnknown)
+	}
+}
+
+func applyContradiction(t *testing.T, b StoreBed) {
+	t.Helper()
+
+	p := b.mustPay(t, "order_1")
+
+	for name, spoil := range map[string]func(*ports.Event){
+		"amount":     func(e *ports.Event) { e.Intent.Amount = amount(t, 123_46, "USD") },
+		"hundredth":  func(e *ports.Event) { e.Intent.Amount = amount(t, 12345_00, "USD") },
+		"currency":   func(e *ports.Event) { e.Intent.Amount = amount(t, 123_45, "EUR") },
+		"payment id": func(e *ports.Event) { e.Intent.PaymentID = uuid.New() },
+	} {
+		for _, change := range []payment.Status{payment.Succeeded, ""} {
+			e := eventOf(t, p, change)
+			spoil(&e)
+
+			for range 2 { // parked again when it comes again
+				applied := b.mustApply(t, e)
+				require.Equal(t, ports.EventParked, applied.Outcome, name)
+				require.Equal(t, ports.ParkedContradiction, applied.Reason, name)
+				require.Equal(t, p.ID, applied.PaymentID, name)
+			}
+
+			b.requireStored(t, e, ports.EventParked, ports.ParkedContradiction)
+		}
+	}
+
+	require.Equal(t, p, b.paymentNow(t, p.ID))
+	require.Len(t, b.history(t, p.ID), 1)
+
+	// What the event does not tell cannot contradict.
+	silent := eventOf(t, p, payment.Succeeded)
+	silent.Intent.Amount, silent.Intent.PaymentID = money.Amount{}, uuid.Nil
+	require.Equal(t, ports.EventApplied, b.mustApply(t, silent).Outcome)
+}
+
+// A claim that has its intent, or is refused, has no place for a second one.
+func applySecondIntent(t *testing.T, b StoreBed) {
+	t.Helper()
+
+	completed := b.mustPay(t, "completed").ID
+
+	no, err := b.Refuse(t.Context(), b.mustClaim(t, newClaim(t, "refused")).PaymentID, refused())
+	require.NoError(t, err)
+
+	open := completionOf(b.mustClaim(t, newClaim(t, "open")))
+	open.Response = nil
+	b.mustComplete(t, open)
+
+	for name, id := range map[string]uuid.UUID{"completed": completed, "refused": no.PaymentID, "open": open.Payment.ID} {
+		before := b.claimNow(t, id)
+
+		for _, change := range []payment.Status{payment.Succeeded, ""} {
+			e := eventOf(t, payment.Payment{ID: id, IntentID: intentOf(uuid.New()), Amount: before.Order.Amount}, change)
+			applied := b.mustApply(t, e)
+			require.Equal(t, ports.EventParked, applied.Outcome, "%s, %q", name, change)
+			require.Equal(t, ports.ParkedContradiction, applied.Reason, name)
+			b.requireStored(t, e, ports.EventParked, ports.ParkedContradiction)
+		}
+
+		requireSameClaim(t, before, b.claimNow(t, id))
+	}
+
+	require.Len(t, b.history(t, completed), 1)
+	b.requireNoPayment(t, no.PaymentID)
+}
+
+func applyUnclaimed(t *testing.T, b StoreBed) {
+	t.Helper()
+
+	held := b.mustClaim(t, newClaim(t, "held"))
+	b.requireUnclaimed(t, eventOf(t, completionOf(held).Payment, payment.Succeeded))
+
+	given := b.mustClaim(t, newClaim(t, "given up"))
+	require.NoError(t, b.GiveUp(t.Context(), given.PaymentID, errors.New("lost")))
+
+	for _, change := range []payment.Status{"", payment.Failed} {
+		b.requireUnclaimed(t, eventOf(t, completionOf(given).Payment, change))
+	}
+
+	released := b.mustClaim(t, newClaim(t, "released"))
+	require.NoError(t, b.Release(t.Context(), released, lease, errors.New("no answer")))
+	b.requireUnclaimed(t, eventOf(t, completionOf(released).Payment, ""))
+
+	b.Elapse(t, lease)
+	b.requireUnclaimed(t, eventOf(t, completionOf(held).Payment, ""))
+}
+
+// An event that asks for nothing leaves the claim to whoever works on it.
+func applyConfirms(t *testing.T, b StoreBed) {
+	t.Helper()
+
+	claim := b.mustClaim(t, newClaim(t, "order_1"))
+	e := eventOf(t, completionOf(claim).Payment, "")
+
+	require.Equal(t, ports.EventStale, b.mustApply(t, e).Outcome)
+	b.requireStored(t, e, ports.EventStale, "")
+	b.requireNoPayment(t, claim.PaymentID)
+	require.Equal(t, ports.EventDuplicate, b.mustApply(t, e).Outcome)
+
+	b.Elapse(t, lease)
+	require.Equal(t, ports.EventDuplicate, b.mustApply(t, e).Outcome, "what is stored is done")
+}
+
+func applyFailedThenPaid(t *testing.T, b StoreBed) {
+	t.Helper()
+
+	for _, final := range []payment.Status{payment.Succeeded, payment.Cancelled} {
+		p := b.mustPay(t, payment.Key(final))
+		require.Equal(t, payment.Pending, b.mustApply(t, eventOf(t, p, payment.Failed)).From)
+		require.Equal(t, ports.EventStale, b.mustApply(t, eventOf(t, p, payment.Failed)).Outcome, "declined once more")
+
+		applied := b.mustApply(t, eventOf(t, p, final))
+		require.Equal(t, ports.EventApplied, applied.Outcome)
+		require.Equal(t, payment.Failed, applied.From)
+		require.Equal(t, final, b.paymentNow(t, p.ID).Status)
+		b.requireTrueHistory(t, p.ID)
+	}
+}
+
+func applyInEveryOrder(t *testing.T, b StoreBed) {
+	t.Helper()
+
+	for _, final := range []payment.Status{payment.Succeeded, payment.Cancelled} {
+		for i, changes := range permutations([]payment.Status{"", "", payment.Failed, final}) {
+			p := b.mustPay(t, payment.Key(string(final)+strconv.Itoa(i)))
+
+			for _, change := range changes {
+				e := eventOf(t, p, change)
+				applied := b.mustApply(t, e)
+				require.Contains(t, []ports.EventOutcome{ports.EventApplied, ports.EventStale}, applied.Outcome)
+			}
+
+			require.Equal(t, final, b.paymentNow(t, p.ID).Status, "%q", changes)
+			b.requireTrueHistory(t, p.ID)
+		}
+	}
+}
+
+func applyCopiesAtOnce(t *testing.T, b StoreBed) {
+	t.Helper()
+
+	const payments, copies = 10, 20
+
+	for n := range payments {
+		p := b.mustPay(t, payment.Key(strconv.Itoa(n)))
+		e := eventOf(t, p, payment.Succeeded)
+
+		applied := allAtOnce(t, copies, func(i int) (ports.Applied, error) { return b.either(i).Apply(t.Context(), e) })
+
+		require.Equal(t, 1, count(applied, outcome(ports.EventApplied)))
+		require.Equal(t, copies-1, count(applied, outcome(ports.EventDuplicate)))
+		require.Len(t, b.history(t, p.ID), 2)
+		b.requireTrueHistory(t, p.ID)
+		b.requireStored(t, e, ports.EventApplied, "")
+	}
+}
+
+func applyParkedCopiesAtOnce(t *testing.T, b StoreBed) {
+	t.Helper()
+
+	const copies = 20
+
+	claim := b.mustClaim(t, newClaim(t, "order_1"))
+	e := eventOf(t, completionOf(claim).Payment, payment.Succeeded)
+	e.Intent.PaymentID = uuid.Nil // so that the claim cannot be found by it
+
+	apply := func(i int) (ports.Applied, error) { return b.either(i).Apply(t.Context(), e) }
+
+	require.Equal(t, copies, count(allAtOnce(t, copies, apply), outcome(ports.EventParked)))
+	require.True(t, b.mustComplete(t, completionOf(claim)).Parked)
+
+	applied := allAtOnce(t, copies, apply)
+	require.Equal(t, 1, count(applied, outcome(ports.EventApplied)))
+	require.Equal(t, copies-1, count(applied, outcome(ports.EventDuplicate)))
+	require.Len(t, b.history(t, claim.PaymentID), 2)
+	b.requireTrueHistory(t, claim.PaymentID)
+}
+
+func applyDifferentAtOnce(t *testing.T, b StoreBed) {
+	t.Helper()
+
+	const payments = 30
+
+	changes := []payment.Status{payment.Failed, payment.Succeeded, "", payment.Failed}
+
+	for n := range payments {
+		p := b.mustPay(t, payment.Key(strconv.Itoa(n)))
+
+		events := make([]ports.Event, 0, len(changes))
+		for _, change := range changes {
+			events = append(events, eventOf(t, p, change))
+		}
+
+		allAtOnce(t, len(events), func(i int) (ports.Applied, error) { return b.either(i).Apply(t.Context(), events[i]) })
+
+		require.Equal(t, payment.Succeeded, b.paymentNow(t, p.ID).Status)
+		b.requireTrueHistory(t, p.ID)
+		b.requireStored(t, events[1], ports.EventApplied, "")
+	}
+}
+
+func applyOneChangeTwice(t *testing.T, b StoreBed) {
+	t.Helper()
+
+	const payments = 20
+
+	for n := range payments {
+		p := b.mustPay(t, payment.Key(strconv.Itoa(n)))
+		events := []ports.Event{eventOf(t, p, payment.Succeeded), eventOf(t, p, payment.Succeeded)}
+
+		applied := allAtOnce(t, len(events), func(i int) (ports.Applied, error) {
+			return b.either(i).Apply(t.Context(), events[i])
+		})
+
+		require.Equal(t, 1, count(applied, outcome(ports.EventApplied)))
+		require.Equal(t, 1, count(applied, outcome(ports.EventStale)))
+		require.Len(t, b.history(t, p.ID), 2)
+	}
+}
+
+func applyParkedThenPaid(t *testing.T, b StoreBed) {
+	t.Helper()
+
+	claim := b.mustClaim(t, newClaim(t, "order_1"))
+	e := eventOf(t, completionOf(claim).Payment, payment.Succeeded)
+	e.Intent.PaymentID = uuid.Nil
+
+	require.Equal(t, ports.EventParked, b.mustApply(t, e).Outcome)
+	require.Empty(t, b.ripe(t))
+	require.Empty(t, b.ripeFor(t, e.ObjectID))
+
+	require.True(t, b.mustComplete(t, completionOf(claim)).Parked)
+
+	stored := b.event(t, e.ID)
+	require.Equal(t, []ports.StoredEvent{stored}, b.ripe(t))
+	require.Equal(t, []ports.StoredEvent{stored}, b.ripeFor(t, e.ObjectID))
+	require.Empty(t, b.ripeFor(t, "pi_other"))
+
+	applied := b.mustApply(t, e)
+	require.Equal(t, ports.EventApplied, applied.Outcome)
+	require.Equal(t, payment.Pending, applied.From)
+
+	require.Empty(t, b.ripe(t))
+	require.Empty(t, b.ripeFor(t, e.ObjectID))
+
+	done := b.event(t, e.ID)
+	require.Equal(t, stored.ReceivedAt, done.ReceivedAt)
+	require.True(t, done.ProcessedAt.After(stored.ProcessedAt))
+	b.requireStored(t, e, ports.EventApplied, "")
+
+	require.Equal(t, ports.EventDuplicate, b.mustApply(t, e).Outcome)
+	require.Len(t, b.history(t, claim.PaymentID), 2)
+	require.False(t, b.mustComplete(t, completionOf(claim)).Parked)
+}
+
+func applyParkedThenRedelivered(t *testing.T, b StoreBed) {
+	t.Helper()
+
+	claim := b.mustClaim(t, newClaim(t, "order_1"))
+	e := eventOf(t, completionOf(claim).Payment, payment.Succeeded)
+	e.Intent.PaymentID = uuid.Nil
+
+	for range 2 {
+		require.Equal(t, ports.Applied{Outcome: ports.EventParked, Reason: ports.ParkedUnknown}, b.mustApply(t, e))
+	}
+
+	b.mustComplete(t, completionOf(claim))
+	require.Equal(t, ports.EventApplied, b.mustApply(t, e).Outcome)
+	require.Equal(t, payment.Succeeded, b.paymentNow(t, claim.PaymentID).Status)
+
+	// One that is parked for good does not become stale by another's success.
+	wrong := eventOf(t, b.paymentNow(t, claim.PaymentID), payment.Succeeded)
+	wrong.Intent.Amount = amount(t, 1_00, "USD")
+
+	for range 2 {
+		require.Equal(t, ports.ParkedContradiction, b.mustApply(t, wrong).Reason)
+	}
+}
+
+// However the event and the completion fall together, the event ends applied:
+// by itself, or by what the completion says is parked, or by what is ripe.
+func applyAgainstComplete(t *testing.T, b StoreBed) {
+	t.Helper()
+
+	const payments = 30
+
+	for n := range payments {
+		claim := b.mustClaim(t, newClaim(t, ""))
+		e := eventOf(t, completionOf(claim).Payment, payment.Succeeded)
+
+		if n%2 == 0 {
+			e.Intent.PaymentID = uuid.Nil
+		}
+
+		_, errs := atOnce(2, func(i int) (struct{}, error) {
+			if i == 0 {
+				_, err := b.Complete(t.Context(), completionOf(claim))
+
+				return struct{}{}, err
+			}
+
+			applied, err := b.Twin.Apply(t.Context(), e)
+			if err == nil && applied.Outcome == ports.EventUnclaimed {
+				_, _, err = b.Twin.CompleteAndApply(t.Context(), completionOf(claim), e)
+			}
+
+			return struct{}{}, err
+		})
+		require.NoError(t, errors.Join(errs...))
+
+		for _, stored := range b.ripe(t) {
+			require.Equal(t, e.ID, stored.ID)
+			require.Equal(t, ports.EventApplied, b.mustApply(t, e).Outcome)
+		}
+
+		require.Equal(t, payment.Succeeded, b.paymentNow(t, claim.PaymentID).Status)
+		require.Len(t, b.history(t, claim.PaymentID), 2)
+		b.requireTrueHistory(t, claim.PaymentID)
+	}
+}
+
+func completeAndApply(t *testing.T, b StoreBed) {
+	t.Helper()
+
+	claim := b.mustClaim(t, newClaim(t, "order_1"))
+	completion := completionOf(claim)
+	completion.Cause = "webhook"
+	e := eventOf(t, completion.Payment, payment.Succeeded)
+
+	done, applied, err := b.CompleteAndApply(t.Context(), completion, e)
+	require.NoError(t, err)
+	require.True(t, done.Created)
+	require.Equal(t, ports.Applied{
+		Outcome: ports.EventApplied, PaymentID: claim.PaymentID, From: payment.Pending, Amount: claim.Order.Amount,
+		Origin: claim.Origin,
+	}, applied)
+
+	want := claim
+	want.State, want.Lease, want.Response = ports.ClaimCompleted, uuid.Nil, *completion.Response
+	requireSameClaim(t, want, done.Claim)
+	requireSameClaim(t, want, b.claimNow(t, claim.PaymentID))
+
+	require.Equal(t, payment.Succeeded, b.paymentNow(t, claim.PaymentID).Status)
+	b.requireStored(t, e, ports.EventApplied, "")
+	b.requireTrueHistory(t, claim.PaymentID)
+
+	history := b.history(t, claim.PaymentID)
+	require.Len(t, history, 2)
+	require.Equal(t, "webhook", history[0].Cause)
+	require.Equal(t, e.ID, history[1].Cause)
+}
+
+func completeAndApplyOpen(t *testing.T, b StoreBed) {
+	t.Helper()
+
+	claim := b.mustClaim(t, newClaim(t, "order_1"))
+	completion := completionOf(claim)
+	completion.Response = nil
+
+	done, applied, err := b.CompleteAndApply(t.Context(), completion, eventOf(t, completion.Payment, payment.Succeeded))
+	require.NoError(t, err)
+	require.True(t, done.Created)
+	require.Equal(t, ports.ClaimPending, done.Claim.State)
+	require.Equal(t, ports.EventApplied, applied.Outcome)
+
+	// The answer arrives after the event, with the status of its time.
+	require.Equal(t, ports.ClaimCompleted, b.mustComplete(t, completionOf(claim)).Claim.State)
+	require.Equal(t, payment.Succeeded, b.paymentNow(t, claim.PaymentID).Status)
+	require.Len(t, b.history(t, claim.PaymentID), 2)
+}
+
+func completeAndApplyContradiction(t *testing.T, b StoreBed) {
+	t.Helper()
+
+	p := b.mustPay(t, "order_1")
+	claim := b.mustClaim(t, newClaim(t, "order_2"))
+
+	taken := completionWith(claim, p.IntentID)
+	e := eventOf(t, taken.Payment, payment.Succeeded)
+
+	_, _, err := b.CompleteAndApply(t.Context(), taken, e)
+	require.ErrorIs(t, err, ports.ErrContradiction)
+
+	second := completionWith(b.claimNow(t, p.ID), "pi_second")
+	f := eventOf(t, second.Payment, payment.Succeeded)
+
+	_, _, err = b.CompleteAndApply(t.Context(), second, f)
+	require.ErrorIs(t, err, ports.ErrContradiction)
+
+	for _, event := range []ports.Event{e, f} {
+		_, err = b.Event(t.Context(), event.ID)
+		requireNotFound(t, err)
+	}
+
+	b.requireNoPayment(t, claim.PaymentID)
+	require.Equal(t, ports.ClaimPending, b.claimNow(t, claim.PaymentID).State)
+	require.Equal(t, p, b.paymentNow(t, p.ID))
+	require.Len(t, b.history(t, p.ID), 1)
+}
+
+func completeAndApplyParks(t *testing.T, b StoreBed) {
+	t.Helper()
+
+	completion := completionOf(b.mustClaim(t, newClaim(t, "order_1")))
+	e := eventOf(t, completion.Payment, payment.Succeeded)
+	e.Intent.Amount = amount(t, 1_00, "USD")
+
+	done, applied, err := b.CompleteAndApply(t.Context(), completion, e)
+	require.NoError(t, err)
+	require.True(t, done.Created)
+	require.Equal(t, ports.EventParked, applied.Outcome)
+	require.Equal(t, ports.ParkedContradiction, applied.Reason)
+	require.Equal(t, payment.Pending, b.paymentNow(t, completion.Payment.ID).Status)
+	b.requireStored(t, e, ports.EventParked, ports.ParkedContradiction)
+}
+
+func completeAndApplyParked(t *testing.T, b StoreBed) {
+	t.Helper()
+
+	completion := completionOf(b.mustClaim(t, newClaim(t, "order_1")))
+	e := eventOf(t, completion.Payment, payment.Succeeded)
+	require.NoError(t, b.Park(t.Context(), e, ports.ParkedUnknown))
+
+	require.Equal(t, ports.EventUnclaimed, b.mustApply(t, e).Outcome)
+
+	_, applied, err := b.CompleteAndApply(t.Context(), completion, e)
+	require.NoError(t, err)
+	require.Equal(t, ports.EventApplied, applied.Outcome)
+	b.requireStored(t, e, ports.EventApplied, "")
+}
+
+func completeAndApplyTwice(t *testing.T, b StoreBed) {
+	t.Helper()
+
+	completion := completionOf(b.mustClaim(t, newClaim(t, "order_1")))
+	e := eventOf(t, completion.Payment, payment.Succeeded)
+
+	first, _, err := b.CompleteAndApply(t.Context(), completion, e)
+	require.NoError(t, err)
+
+	completion.Response = created("another")
+	again, applied, err := b.CompleteAndApply(t.Context(), completion, e)
+	require.NoError(t, err)
+	require.False(t, again.Created)
+	require.Equal(t, ports.EventDuplicate, applied.Outcome)
+	requireSameClaim(t, first.Claim, again.Claim)
+	require.Len(t, b.history(t, completion.Payment.ID), 2)
+}
+
+// The request's own answer, recovery's and four deliveries, all for one payment.
+func completeAndApplyByMany(t *testing.T, b StoreBed) {
+	t.Helper()
+
+	const payments, callers = 15, 8
+
+	for range payments {
+		claim := b.mustClaim(t, newClaim(t, ""))
+		p := completionOf(claim).Payment
+		first, second := eventOf(t, p, payment.Failed), eventOf(t, p, payment.Succeeded)
+
+		done := allAtOnce(t, callers, func(i int) (ports.Completed, error) {
+			completion := completionOf(claim)
+			completion.Response = created(strconv.Itoa(i))
+
+			switch i % 4 {
+			case 0, 1:
+				return b.either(i/4).Complete(t.Context(), completion)
+			case 2:
+				completed, _, err := b.either(i/4).CompleteAndApply(t.Context(), completion, first)
+
+				return completed, err
+			default:
+				completed, _, err := b.either(i/4).CompleteAndApply(t.Context(), completion, second)
+
+				return completed, err
+			}
+		})
+
+		require.Equal(t, 1, count(done, func(d ports.Completed) bool { return d.Created }))
+
+		for _, d := range done {
+			requireSameClaim(t, b.claimNow(t, claim.PaymentID), d.Claim)
+		}
+
+		require.Equal(t, payment.Succeeded, b.paymentNow(t, claim.PaymentID).Status)
+		b.requireTrueHistory(t, claim.PaymentID)
+		b.requireStored(t, second, ports.EventApplied, "")
+	}
+}
+
+func parkStores(t *testing.T, b StoreBed) {
+	t.Helper()
+
+	p := b.mustPay(t, "order_1")
+
+	for _, reason := range []ports.ParkReason{ports.ParkedContradiction, ports.ParkedUnknown} {
+		e := eventOf(t, p, payment.Succeeded)
+		require.NoError(t, b.Park(t.Context(), e, reason))
+		b.requireStored(t, e, ports.EventParked, reason)
+	}
+
+	require.Equal(t, p, b.paymentNow(t, p.ID))
+}
+
+func parkStored(t *testing.T, b StoreBed) {
+	t.Helper()
+
+	p := b.mustPay(t, "order_1")
+	applied := eventOf(t, p, payment.Succeeded)
+	b.mustApply(t, applied)
+
+	parked := eventOf(t, p, payment.Succeeded)
+	require.NoError(t, b.Park(t.Context(), parked, ports.ParkedUnknown))
+
+	for _, e := range []ports.Event{applied, parked} {
+		before := b.event(t, e.ID)
+		require.NoError(t, b.Park(t.Context(), e, ports.ParkedContradiction))
+		require.Equal(t, before, b.event(t, e.ID))
+	}
+}
+
+func ripeOldestFirst(t *testing.T, b StoreBed) {
+	t.Helper()
+
+	const events = 5
+
+	var want []string
+
+	for n := range events {
+		completion := completionOf(b.mustClaim(t, newClaim(t, "")))
+		e := eventOf(t, completion.Payment, payment.Succeeded)
+		e.Intent.PaymentID = uuid.Nil
+		b.mustApply(t, e)
+		b.Elapse(t, time.Minute)
+
+		if n > 0 { // the oldest one's payment does not appear
+			b.mustComplete(t, completion)
+
+			want = append(want, e.ID)
+		}
+	}
+
+	require.Equal(t, want, eventIDs(b.ripe(t)))
+
+	some, err := b.Ripe(t.Context(), 2)
+	require.NoError(t, err)
+	require.Equal(t, want[:2], eventIDs(some))
+}
+
+// A contradiction is a person's: trying it again would do nothing for ever.
+func ripeWithoutContradictions(t *testing.T, b StoreBed) {
+	t.Helper()
+
+	p := b.mustPay(t, "order_1")
+	e := eventOf(t, p, payment.Succeeded)
+	e.Intent.Amount = amount(t, 1_00, "USD")
+	require.Equal(t, ports.EventParked, b.mustApply(t, e).Outcome)
+
+	require.Empty(t, b.ripe(t))
+	require.Empty(t, b.ripeFor(t, p.IntentID))
+}
+
+func eventAsItCame(t *testing.T, b StoreBed) {
+	t.Helper()
+
+	began := time.Now()
+
+	for name, change := range map[string]func(*ports.Event){
+		"whole":        func(*ports.Event) {},
+		"without time": func(e *ports.Event) { e.CreatedAt = time.Time{} },
+		"from a hash":  func(e *ports.Event) { e.ID = "sha256:" + e.ID },
+		"any bytes":    func(e *ports.Event) { e.Raw = []byte{0, 0xff, '{', '\\', 'x', '4', '1', '\r', '\n'} },
+		"no object":    func(e *ports.Event) { e.ObjectID, e.About = "", false },
+	} {
+		e := eventOf(t, payment.Payment{IntentID: intentOf(uuid.New())}, payment.Succeeded)
+		change(&e)
+		applied := b.mustApply(t, e)
+
+		got := b.requireStored(t, e, applied.Outcome, applied.Reason)
+		require.WithinDuration(t, began, got.ReceivedAt, time.Minute, name)
+		require.False(t, got.ProcessedAt.Before(got.ReceivedAt), name)
+		require.Equal(t, time.UTC, got.ReceivedAt.Location(), name)
+		require.Equal(t, time.UTC, got.ProcessedAt.Location(), name)
+	}
+}
+
+func eventNotFound(t *testing.T, b StoreBed) {
+	t.Helper()
+
+	_, err := b.Event(t.Context(), "evt_none")
+	requireNotFound(t, err)
+}
+
+func eventsListed(t *testing.T, b StoreBed) {
+	t.Helper()
+
+	none, err := b.Events(t.Context(), ports.EventFilter{}, 10)
+	require.NoError(t, err)
+	require.Empty(t, none)
+
+	p := b.mustPay(t, "order_1")
+	unknown := payment.Payment{IntentID: "pi_unknown"}
+
+	ids := make([]string, 0, 5)
+
+	for _, e := range []ports.Event{
+		eventOf(t, p, payment.Failed), eventOf(t, unknown, payment.Failed), eventOf(t, p, payment.Failed),
+		eventOf(t, p, payment.Succeeded), eventOf(t, unknown, payment.Succeeded),
+	} {
+		b.mustApply(t, e)
+		b.Elapse(t, time.Minute)
+
+		ids = append(ids, e.ID)
+	}
+
+	for _, want := range []struct {
+		filter ports.EventFilter
+		limit  int
+		ids    []string
+	}{
+		{ports.EventFilter{}, 10, []string{ids[4], ids[3], ids[2], ids[1], ids[0]}},
+		{ports.EventFilter{}, 2, []string{ids[4], ids[3]}},
+		{ports.EventFilter{Outcome: ports.EventParked}, 10, []string{ids[4], ids[1]}},
+		{ports.EventFilter{Outcome: ports.EventParked}, 1, []string{ids[4]}},
+		{ports.EventFilter{Outcome: ports.EventApplied}, 10, []string{ids[3], ids[0]}},
+		{ports.EventFilter{Outcome: ports.EventIgnored}, 10, []string{}},
+	} {
+		events, err := b.Events(t.Context(), want.filter, want.limit)
+		require.NoError(t, err)
+		require.Equal(t, want.ids, eventIDs(events), "%+v, %d", want.filter, want.limit)
+	}
+}
+
+// eventOf is an event about p that asks for change, or only confirms.
+func eventOf(tb testing.TB, p payment.Payment, change payment.Status) ports.Event {
+	tb.Helper()
+
+	id := "evt_" + uuid.NewString()
+
+	return ports.Event{
+		ID:        id,
+		Type:      "payment_intent." + string(change),
+		CreatedAt: time.Now().UTC().Truncate(time.Second),
+		ObjectID:  p.IntentID,
+		About:     true,
+		Intent:    ports.Intent{ID: p.IntentID, Amount: p.Amount, Status: change, PaymentID: p.ID},
+		Change:    change,
+		Raw:       []byte(`{"id": "` + id + `"}`),
+	}
+}
+
+func (b StoreBed) mustApply(tb testing.TB, e ports.Event) ports.Applied {
+	tb.Helper()
+
+	applied, err := b.Apply(tb.Context(), e)
+	require.NoError(tb, err)
+
+	return applied
+}
+
+func (b StoreBed) event(tb testing.TB, id string) ports.StoredEvent {
+	tb.Helper()
+
+	stored, err := b.Event(tb.Context(), id)
+	require.NoError(tb, err)
+
+	return stored
+}
+
+func (b StoreBed) ripe(tb testing.TB) []ports.StoredEvent {
+	tb.Helper()
+
+	events, err := b.Ripe(tb.Context(), 100)
+	require.NoError(tb, err)
+
+	return events
+}
+
+func (b StoreBed) ripeFor(tb testing.TB, intentID string) []ports.StoredEvent {
+	tb.Helper()
+
+	events, err := b.RipeFor(tb.Context(), intentID)
+	require.NoError(tb, err)
+
+	return events
+}
+
+func (b StoreBed) requireUnclaimed(tb testing.TB, e ports.Event) {
+	tb.Helper()
+
+	applied := b.mustApply(tb, e)
+	require.Equal(tb, ports.EventUnclaimed, applied.Outcome)
+	require.Equal(tb, uuid.Nil, applied.PaymentID)
+
+	_, err := b.Event(tb.Context(), e.ID)
+	requireNotFound(tb, err)
+	b.requireNoPayment(tb, e.Intent.PaymentID)
+}
+
+// requireStored: e is in the inbox as it came, and it is known what it did.
+func (b StoreBed) requireStored(
+	tb testing.TB, e ports.Event, outcome ports.EventOutcome, reason ports.ParkReason,
+) ports.StoredEvent {
+	tb.Helper()
+
+	stored := b.event(tb, e.ID)
+	require.Equal(tb, ports.StoredEvent{
+		ID: e.ID, Type: e.Type, ObjectID: e.ObjectID, Outcome: outcome, Reason: reason, Raw: e.Raw,
+		CreatedAt: e.CreatedAt, ReceivedAt: stored.ReceivedAt, ProcessedAt: stored.ProcessedAt,
+	}, stored)
+
+	return stored
+}
+
+func outcome(want ports.EventOutcome) func(ports.Applied) bool {
+	return func(applied ports.Applied) bool { return applied.Outcome == want }
+}
+
+func eventIDs(events []ports.StoredEvent) []string {
+	ids := make([]string, 0, len(events))
+	for _, e := range events {
+		ids = append(ids, e.ID)
+	}
+
+	return ids
+}
+
+// permutations gives the values in every order.
+func permutations[T any](values []T) [][]T {
+	if len(values) == 0 {
+		return [][]T{nil}
+	}
+
+	var all [][]T
+
+	for i := range values {
+		rest := slices.Concat(values[:i], values[i+1:])
+		for _, tail := range permutations(rest) {
+			all = append(all, append([]T{values[i]}, tail...))
+		}
+	}
+
+	return all
+}
+
+// InboxBenchmarks measures an event that is applied and one that comes again.
+func InboxBenchmarks(b *testing.B, newBed func(tb testing.TB) StoreBed) {
+	b.Helper()
+
+	b.Run("Apply", func(b *testing.B) {
+		bed := newBed(b)
+		b.ReportAllocs()
+
+		for b.Loop() {
+			b.StopTimer()
+
+			e := eventOf(b, bed.mustPay(b, payment.Key(uuid.NewString())), payment.Succeeded)
+
+			b.StartTimer()
+			bed.mustApply(b, e)
+		}
+	})
+	b.Run("ApplyDuplicate", func(b *testing.B) {
+		bed := newBed(b)
+		e := eventOf(b, bed.mustPay(b, "order_1"), payment.Succeeded)
+		bed.mustApply(b, e)
+		b.ReportAllocs()
+
+		for b.Loop() {
+			bed.mustApply(b, e)
+		}
+	})
+	b.Run("CompleteAndApply", func(b *testing.B) {
+		bed := newBed(b)
+		b.ReportAllocs()
+
+		for b.Loop() {
+			b.StopTimer()
+
+			completion := completionOf(bed.mustClaim(b, newClaim(b, payment.Key(uuid.NewString()))))
+			e := eventOf(b, completion.Payment, payment.Succeeded)
+
+			b.StartTimer()
+
+			_, _, err := bed.CompleteAndApply(b.Context(), completion, e)
+			require.NoError(b, err)
+		}
+	})
+}

@@ -1,0 +1,132 @@
+package portstest
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	"github.com/marketflow/marketflow/domain/payment"
+	"github.com/marketflow/marketflow/ports"
+)
+
+// Payments is the contract of ports.Payments. Each call of newBed gives an
+// empty store.
+func Payments(t *testing.T, newBed func(tb testing.TB) StoreBed) {
+	t.Helper()
+
+	runStore(t, newBed, map[string]func(*testing.T, StoreBed){
+		"Payment/as it was completed":        paymentAsCompleted,
+		"Payment/follows what happens":       paymentFollows,
+		"Payment/none is NotFound":           paymentNotFound,
+		"History/in order, with its causes":  historyInOrder,
+		"History/none for no payment":        historyOfNothing,
+		"History/of one payment alone":       historyOfOne,
+		"History/begins where Stripe stands": historyBeginsAnywhere,
+	})
+}
+
+func paymentAsCompleted(t *testing.T, b StoreBed) {
+	t.Helper()
+
+	for _, key := range []payment.Key{"order_1", ""} {
+		claim := b.mustClaim(t, newClaim(t, key))
+		want := completionOf(claim).Payment
+		b.mustComplete(t, completionOf(claim))
+
+		for _, store := range []Store{b.Store, b.Twin} {
+			got, err := store.Payment(t.Context(), claim.PaymentID)
+			require.NoError(t, err)
+			require.Equal(t, time.UTC, got.CreatedAt.Location())
+			require.Equal(t, time.UTC, got.UpdatedAt.Location())
+
+			want.UpdatedAt = got.UpdatedAt
+			require.Equal(t, want, got)
+		}
+	}
+}
+
+func paymentFollows(t *testing.T, b StoreBed) {
+	t.Helper()
+
+	before := b.mustPay(t, "order_1")
+	b.mustApply(t, eventOf(t, before, payment.Failed))
+
+	after := b.paymentNow(t, before.ID)
+	require.True(t, after.UpdatedAt.After(before.UpdatedAt))
+
+	before.Status, before.UpdatedAt = payment.Failed, after.UpdatedAt
+	require.Equal(t, before, after, "nothing else has changed")
+
+	b.mustApply(t, eventOf(t, before, payment.Failed))
+	require.Equal(t, after, b.paymentNow(t, before.ID), "a stale event changes nothing")
+}
+
+func paymentNotFound(t *testing.T, b StoreBed) {
+	t.Helper()
+
+	_, err := b.Payment(t.Context(), uuid.New())
+	requireNotFound(t, err)
+
+	claim := b.mustClaim(t, newClaim(t, "order_1"))
+	_, err = b.Payment(t.Context(), claim.PaymentID)
+	requireNotFound(t, err)
+}
+
+func historyInOrder(t *testing.T, b StoreBed) {
+	t.Helper()
+
+	began := time.Now()
+	p := b.mustPay(t, "order_1")
+	failed, succeeded := eventOf(t, p, payment.Failed), eventOf(t, p, payment.Succeeded)
+
+	b.mustApply(t, failed)
+	b.mustApply(t, succeeded)
+
+	history := b.history(t, p.ID)
+	for _, step := range history {
+		require.WithinDuration(t, began, step.At, time.Minute)
+		require.Equal(t, time.UTC, step.At.Location())
+	}
+
+	b.requireTrueHistory(t, p.ID)
+	require.Len(t, history, 3)
+	require.Equal(t, []ports.Transition{
+		{To: payment.Pending, Cause: "request", At: history[0].At},
+		{From: payment.Pending, To: payment.Failed, Cause: failed.ID, At: history[1].At},
+		{From: payment.Failed, To: payment.Succeeded, Cause: succeeded.ID, At: history[2].At},
+	}, history)
+}
+
+func historyOfNothing(t *testing.T, b StoreBed) {
+	t.Helper()
+
+	require.Empty(t, b.history(t, uuid.New()))
+	require.Empty(t, b.history(t, b.mustClaim(t, newClaim(t, "order_1")).PaymentID))
+}
+
+func historyOfOne(t *testing.T, b StoreBed) {
+	t.Helper()
+
+	first, second := b.mustPay(t, "order_1"), b.mustPay(t, "order_2")
+	b.mustApply(t, eventOf(t, second, payment.Succeeded))
+
+	require.Len(t, b.history(t, first.ID), 1)
+	require.Len(t, b.history(t, second.ID), 2)
+}
+
+// An intent that recovery finds may have been paid long since.
+func historyBeginsAnywhere(t *testing.T, b StoreBed) {
+	t.Helper()
+
+	for _, status := range payment.Statuses() {
+		completion := completionOf(b.mustClaim(t, newClaim(t, "")))
+		completion.Payment.Status, completion.Cause = status, "recovery"
+		b.mustComplete(t, completion)
+
+		require.Equal(t, status, b.paymentNow(t, completion.Payment.ID).Status)
+		b.requireTrueHistory(t, completion.Payment.ID)
+		require.Equal(t, "recovery", b.history(t, completion.Payment.ID)[0].Cause)
+	}
+}
