@@ -154,13 +154,19 @@ func describe(span trace.Span, c *call, seen *exchange, v verdict) {
 	}
 
 	span.SetAttributes(
-		attribute.String("marketflow.payment.id", c.paymentID),
 		attribute.Int("stripe.attempt", seen.number),
 		attribute.String("stripe.outcome", string(v.outcome)),
 		attribute.String("stripe.reason", string(v.reason)),
-		attribute.String("stripe.request_id", seen.requestID),
 		attribute.Bool("stripe.idempotent_replayed", seen.replayed),
 	)
+
+	if c.paymentID != "" { // a list is about no one payment
+		span.SetAttributes(attribute.String("marketflow.payment.id", c.paymentID))
+	}
+
+	if seen.requestID != "" {
+		span.SetAttributes(attribute.String("stripe.request_id", seen.requestID))
+	}
 
 	if v.outcome == unknown {
 		span.SetStatus(codes.Error, string(v.reason))
