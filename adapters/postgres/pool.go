@@ -7,7 +7,9 @@ import (
 	"time"
 
 	"github.com/exaring/otelpgx"
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/trace"
 )
 
@@ -43,11 +45,7 @@ func NewPool(ctx context.Context, c PoolConfig) (*pgxpool.Pool, error) {
 	params["idle_in_transaction_session_timeout"] = "10s"
 
 	if c.Tracer != nil {
-		config.ConnConfig.Tracer = otelpgx.NewTracer(
-			otelpgx.WithTracerProvider(c.Tracer),
-			otelpgx.WithSpanNameFunc(statementName),
-			otelpgx.WithDisableConnectionDetailsInAttributes(),
-		)
+		config.ConnConfig.Tracer = newTracer(c.Tracer, config.ConnConfig)
 	}
 
 	pool, err := pgxpool.NewWithConfig(ctx, config)
@@ -56,6 +54,31 @@ func NewPool(ctx context.Context, c PoolConfig) (*pgxpool.Pool, error) {
 	}
 
 	return pool, nil
+}
+
+// tracer makes a span of each statement and of each wait for a connection. It
+// is no pgx.PrepareTracer: preparing happens once on each connection, inside
+// the statement that needs it, and its span would have the same name.
+type tracer struct {
+	pgx.QueryTracer
+	pgxpool.AcquireTracer
+}
+
+// newTracer names spans and attributes as OpenTelemetry's database conventions
+// say. Arguments are never among them.
+func newTracer(provider trace.TracerProvider, config *pgx.ConnConfig) tracer {
+	spans := otelpgx.NewTracer(
+		otelpgx.WithTracerProvider(provider),
+		otelpgx.WithSpanNameFunc(statementName),
+		// The same for every span of a pool, so it is not worked out for each.
+		otelpgx.WithDisableConnectionDetailsInAttributes(),
+		otelpgx.WithTracerAttributes(
+			semconv.ServerAddress(config.Host),
+			semconv.ServerPort(int(config.Port)),
+			semconv.DBNamespace(config.Database)),
+	)
+
+	return tracer{QueryTracer: spans, AcquireTracer: spans}
 }
 
 // statementName is the name that sqlc's comment gives a statement, or its first
