@@ -86,7 +86,7 @@ SELECT (CASE
        COALESCE(r.origin_trace, '')::text                             AS origin_trace
 FROM verdict
 LEFT JOIN target ON TRUE
-LEFT JOIN payment_requests r ON r.payment_id = target.id;
+LEFT JOIN payment_requests r ON r.payment_id = COALESCE(target.id, (SELECT claim.payment_id FROM claim));
 
 -- name: ParkEvent :exec
 INSERT INTO stripe_events (id, type, object_id, payload, outcome, parked_reason, created_at)

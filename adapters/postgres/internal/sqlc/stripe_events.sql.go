@@ -95,7 +95,7 @@ SELECT (CASE
        COALESCE(r.origin_trace, '')::text                             AS origin_trace
 FROM verdict
 LEFT JOIN target ON TRUE
-LEFT JOIN payment_requests r ON r.payment_id = target.id
+LEFT JOIN payment_requests r ON r.payment_id = COALESCE(target.id, (SELECT claim.payment_id FROM claim))
 `
 
 type ApplyEventParams struct {
