@@ -1,6 +1,11 @@
 package app
 
-import "context"
+import (
+	"context"
+	"slices"
+
+	"go.opentelemetry.io/otel/trace"
+)
 
 // parkedBatch is how many parked events one run looks at.
 const parkedBatch = 100
@@ -15,11 +20,14 @@ type ApplyParked struct {
 func NewApplyParked(deps Deps) *ApplyParked { return &ApplyParked{deps: deps, inbox: newInbox(deps)} }
 
 // Do applies a batch and returns how many there were. What fails stays parked.
-func (uc *ApplyParked) Do(ctx context.Context) (int, error) {
+// Each event gets a trace of its own, as in RecoverClaims.Do.
+func (uc *ApplyParked) Do(ctx context.Context, about ...trace.SpanStartOption) (int, error) {
+	ctx = untraced(ctx)
+
 	events, err := uc.deps.Inbox.Ripe(ctx, parkedBatch)
 	if err != nil {
 		return 0, err
 	}
 
-	return len(events), uc.inbox.applyStored(ctx, events)
+	return len(events), uc.inbox.applyStored(ctx, events, append(slices.Clone(about), trace.WithNewRoot())...)
 }

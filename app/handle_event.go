@@ -132,26 +132,25 @@ func (in *inbox) applyRipeFor(ctx context.Context, intentID string) {
 	}
 }
 
-// applyStored applies events out of the inbox.
-func (in *inbox) applyStored(ctx context.Context, events []ports.StoredEvent) error {
+// applyStored applies events out of the inbox, each in a span of its own.
+func (in *inbox) applyStored(ctx context.Context, events []ports.StoredEvent, opts ...trace.SpanStartOption) error {
 	var failed error
 
 	for _, stored := range events {
-		event, err := in.deps.Webhooks.Parse(stored.Raw)
-		if err != nil {
-			failed = errors.Join(failed, err)
+		_, err := inSpan(ctx, in.deps.Tracer, "app.ApplyParkedEvent", func(ctx context.Context) (ports.Applied, error) {
+			event, err := in.deps.Webhooks.Parse(stored.Raw)
+			if err != nil {
+				return ports.Applied{}, err
+			}
 
-			continue
-		}
+			applied, err := in.deps.Inbox.Apply(ctx, event)
+			if err == nil {
+				in.report(ctx, event, applied)
+			}
 
-		applied, err := in.deps.Inbox.Apply(ctx, event)
-		if err != nil {
-			failed = errors.Join(failed, err)
-
-			continue
-		}
-
-		in.report(ctx, event, applied)
+			return applied, err
+		}, opts...)
+		failed = errors.Join(failed, err)
 	}
 
 	return failed
@@ -176,7 +175,9 @@ func (in *inbox) report(ctx context.Context, e ports.Event, applied ports.Applie
 	fields := []zap.Field{
 		logctx.Field(ctx), zap.String("event_id", e.ID), zap.String("event_type", e.Type),
 		zap.String("object_id", e.ObjectID), zap.String("outcome", string(applied.Outcome)),
-		zap.Stringer("payment_id", applied.PaymentID),
+	}
+	if applied.PaymentID != uuid.Nil {
+		fields = append(fields, zap.Stringer("payment_id", applied.PaymentID))
 	}
 
 	switch applied.Outcome {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/zap"
 
 	"github.com/marketflow/marketflow/domain/fault"
@@ -92,7 +93,9 @@ func (uc *Reconcile) Do(ctx context.Context, options ReconcileOptions) (Reconcil
 	return run.report, err
 }
 
-func (uc *Reconcile) run(ctx context.Context, options ReconcileOptions) (*reconciliation, error) {
+func (uc *Reconcile) run(
+	ctx context.Context, options ReconcileOptions, about ...trace.SpanStartOption,
+) (*reconciliation, error) {
 	run := &reconciliation{
 		Reconcile: uc,
 		options:   options,
@@ -103,11 +106,12 @@ func (uc *Reconcile) run(ctx context.Context, options ReconcileOptions) (*reconc
 
 	return inSpan(ctx, uc.deps.Tracer, "app.Reconcile", func(ctx context.Context) (*reconciliation, error) {
 		return run, errors.Join(run.events(ctx), run.intents(ctx), run.payments(ctx))
-	})
+	}, about...)
 }
 
 // Scheduled looks at everything since the last scheduled run, and a while more.
-func (uc *Reconcile) Scheduled(ctx context.Context) (ReconcileReport, error) {
+// about says what the job is in its trace's terms.
+func (uc *Reconcile) Scheduled(ctx context.Context, about ...trace.SpanStartOption) (ReconcileReport, error) {
 	uc.mu.Lock()
 	defer uc.mu.Unlock()
 
@@ -123,7 +127,7 @@ func (uc *Reconcile) Scheduled(ctx context.Context) (ReconcileReport, error) {
 		since = start.Add(-firstLook)
 	}
 
-	run, err := uc.run(ctx, ReconcileOptions{Since: since, after: uc.resume, most: scheduledPayments})
+	run, err := uc.run(ctx, ReconcileOptions{Since: since, after: uc.resume, most: scheduledPayments}, about...)
 	if err != nil {
 		return run.report, err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -48,7 +49,13 @@ type Recovered struct {
 // while the provider remembers keys; where that tells nothing, or the key is
 // too old to be sent, it is looked for among the provider's intents. A claim
 // is never called failed because time has passed.
-func (uc *RecoverClaims) Do(ctx context.Context) (Recovered, error) {
+//
+// Each claim gets a trace of its own that points to the request that asked for
+// it; about says what the job is in its terms. A run that finds nothing leaves
+// no trace.
+func (uc *RecoverClaims) Do(ctx context.Context, about ...trace.SpanStartOption) (Recovered, error) {
+	ctx = untraced(ctx)
+
 	if err := uc.deps.Gateway.Ready(); err != nil {
 		return Recovered{}, nil //nolint:nilerr // the claims wait; the gateway's own metrics tell
 	}
@@ -59,18 +66,27 @@ func (uc *RecoverClaims) Do(ctx context.Context) (Recovered, error) {
 	}
 
 	result := Recovered{Taken: len(claims)}
-	open := uc.resend(ctx, claims)
+	open := uc.resend(ctx, claims, about)
 	result.Finished = len(claims) - len(open)
 
-	found, given, err := uc.search(ctx, suspects(open))
-	result.Finished += found
-	result.GivenUp = given
+	missing := suspects(open)
+	if len(missing) == 0 || uc.deps.Gateway.Ready() != nil {
+		return result, nil
+	}
 
-	return result, err
+	return inSpan(ctx, uc.deps.Tracer, "app.FindLostIntents", func(ctx context.Context) (Recovered, error) {
+		found, given, err := uc.search(ctx, missing)
+		result.Finished += found
+		result.GivenUp = given
+
+		return result, err
+	}, append(slices.Clone(about), trace.WithNewRoot())...)
 }
 
 // resend returns the claims that are still open.
-func (uc *RecoverClaims) resend(ctx context.Context, claims []ports.Claim) []ports.Claim {
+func (uc *RecoverClaims) resend(
+	ctx context.Context, claims []ports.Claim, about []trace.SpanStartOption,
+) []ports.Claim {
 	var (
 		mu   sync.Mutex
 		open []ports.Claim
@@ -81,7 +97,7 @@ func (uc *RecoverClaims) resend(ctx context.Context, claims []ports.Claim) []por
 
 	for _, claim := range claims {
 		workers.Go(func() error {
-			if err := uc.resendOne(ctx, claim); err != nil {
+			if err := uc.resendOne(ctx, claim, about); err != nil {
 				mu.Lock()
 				defer mu.Unlock()
 
@@ -97,13 +113,12 @@ func (uc *RecoverClaims) resend(ctx context.Context, claims []ports.Claim) []por
 	return open
 }
 
-func (uc *RecoverClaims) resendOne(ctx context.Context, claim ports.Claim) error {
+func (uc *RecoverClaims) resendOne(ctx context.Context, claim ports.Claim, about []trace.SpanStartOption) error {
 	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
 	defer cancel()
 
-	opts := []trace.SpanStartOption{
-		trace.WithAttributes(attribute.String("marketflow.payment.id", claim.PaymentID.String())),
-	}
+	opts := append(slices.Clone(about), trace.WithNewRoot(),
+		trace.WithAttributes(attribute.String("marketflow.payment.id", claim.PaymentID.String())))
 	if link, ok := linkTo(claim.Origin.TraceParent); ok {
 		opts = append(opts, trace.WithLinks(link))
 	}
@@ -132,10 +147,6 @@ func suspects(open []ports.Claim) map[uuid.UUID]ports.Claim {
 
 // search looks for the claims' intents by the payment id in their metadata.
 func (uc *RecoverClaims) search(ctx context.Context, missing map[uuid.UUID]ports.Claim) (found, given int, err error) {
-	if len(missing) == 0 || uc.deps.Gateway.Ready() != nil {
-		return 0, 0, nil
-	}
-
 	now := time.Now()
 	for intent, err := range uc.deps.Gateway.Intents(ctx, oldest(missing).Add(-clockSkew), now.Add(clockSkew)) {
 		if err != nil {
@@ -184,6 +195,10 @@ func (uc *RecoverClaims) adopt(ctx context.Context, claim ports.Claim, intent po
 		}
 
 		intent = whole
+	}
+
+	if link, ok := linkTo(claim.Origin.TraceParent); ok {
+		trace.SpanFromContext(ctx).AddLink(link)
 	}
 
 	_, err := uc.settle.complete(ctx, claim, intent, ports.ByRecovery)

@@ -13,6 +13,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/gorilla/mux"
 	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
+	"go.opentelemetry.io/otel/attribute"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/zap"
@@ -51,6 +52,7 @@ func (s *server) observe(next http.Handler) http.Handler {
 		ex := &exchange{requestID: acceptRequestID(r.Header.Get(requestIDHeader)), route: "unmatched"}
 		ctx := logctx.WithRequestID(context.WithValue(r.Context(), exchangeKey{}, ex), ex.requestID)
 		w.Header().Set(requestIDHeader, ex.requestID)
+		trace.SpanFromContext(ctx).SetAttributes(attribute.String("marketflow.request.id", ex.requestID))
 
 		s.Observer.RequestsInFlight(1)
 

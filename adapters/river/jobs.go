@@ -49,25 +49,30 @@ type Deps struct {
 	RecoverClaims *app.RecoverClaims
 	ApplyParked   *app.ApplyParked
 	Reconcile     *app.Reconcile
+	Meter         Meter
 	Log           *zap.Logger
 }
 
 // Jobs is the background work of one process.
 type Jobs struct {
 	client *river.Client[pgx.Tx]
+	pool   *pgxpool.Pool
+	meter  Meter
 	config Config
 	log    *zap.Logger
 	stop   context.CancelFunc
-	// ticking are the goroutines that ask for jobs.
-	ticking sync.WaitGroup
+	// ticking are the goroutines that ask for jobs, and counting the one that
+	// measures them.
+	ticking, counting sync.WaitGroup
 }
 
 // New returns the jobs; nothing runs before Start.
 func New(config Config, deps Deps) (*Jobs, error) {
 	workers := river.NewWorkers()
-	river.AddWorker(workers, river.WorkFunc(func(ctx context.Context, _ *river.Job[recoverArgs]) error {
-		_, recovering := deps.RecoverClaims.Do(ctx)
-		_, applying := deps.ApplyParked.Do(ctx)
+	river.AddWorker(workers, river.WorkFunc(func(ctx context.Context, job *river.Job[recoverArgs]) error {
+		about := spanOptions(job.JobRow)
+		_, recovering := deps.RecoverClaims.Do(ctx, about...)
+		_, applying := deps.ApplyParked.Do(ctx, about...)
 
 		return errors.Join(recovering, applying)
 	}))
@@ -88,7 +93,7 @@ func New(config Config, deps Deps) (*Jobs, error) {
 		return nil, fmt.Errorf("making the jobs' client: %w", err)
 	}
 
-	return &Jobs{client: client, config: config, log: deps.Log}, nil
+	return &Jobs{client: client, pool: deps.Pool, meter: deps.Meter, config: config, log: deps.Log}, nil
 }
 
 // quiet lets River's warnings and errors through: it tells of every start and
@@ -123,8 +128,8 @@ type reconciler struct {
 func (r *reconciler) Timeout(*river.Job[reconcileArgs]) time.Duration { return reconcileTimeout }
 
 // Work implements river.Worker.
-func (r *reconciler) Work(ctx context.Context, _ *river.Job[reconcileArgs]) error {
-	report, err := r.reconcile.Scheduled(ctx)
+func (r *reconciler) Work(ctx context.Context, job *river.Job[reconcileArgs]) error {
+	report, err := r.reconcile.Scheduled(ctx, spanOptions(job.JobRow)...)
 	if err == nil {
 		r.log.Info("reconciled", zap.Int("events", report.Events), zap.Int("intents", report.Intents),
 			zap.Int("payments", report.Payments), zap.Int("drift_left", report.Left()))
@@ -135,9 +140,16 @@ func (r *reconciler) Work(ctx context.Context, _ *river.Job[reconcileArgs]) erro
 
 // Start begins to work.
 func (j *Jobs) Start(ctx context.Context) error {
+	runs, unsubscribe := j.client.Subscribe(finished...)
+
 	if err := j.client.Start(context.WithoutCancel(ctx)); err != nil {
+		unsubscribe()
+
 		return fmt.Errorf("starting the jobs: %w", err)
 	}
+
+	// Stopping the client closes runs.
+	j.counting.Go(func() { j.count(runs) })
 
 	ctx, j.stop = context.WithCancel(context.WithoutCancel(ctx))
 
@@ -154,6 +166,8 @@ func (j *Jobs) Start(ctx context.Context) error {
 func (j *Jobs) Stop(ctx context.Context) error {
 	j.stop()
 	j.ticking.Wait()
+
+	defer j.counting.Wait()
 
 	if err := j.client.Stop(ctx); err != nil {
 		return errors.Join(fmt.Errorf("stopping the jobs: %w", err), j.client.StopAndCancel(context.WithoutCancel(ctx)))

@@ -202,7 +202,9 @@ func newJobs(
 
 	jobs, err := river.New(
 		river.Config{RecoveryInterval: c.RecoveryInterval, ReconcileInterval: c.ReconcileInterval},
-		river.Deps{Pool: pool, RecoverClaims: claims, ApplyParked: parked, Reconcile: reconcile, Log: log})
+		river.Deps{
+			Pool: pool, RecoverClaims: claims, ApplyParked: parked, Reconcile: reconcile, Meter: metrics.Jobs(), Log: log,
+		})
 	if err != nil {
 		pool.Close()
 

@@ -9,6 +9,7 @@ import (
 	edge "github.com/marketflow/marketflow/adapters/http"
 	"github.com/marketflow/marketflow/adapters/postgres"
 	"github.com/marketflow/marketflow/adapters/redis"
+	"github.com/marketflow/marketflow/adapters/river"
 	"github.com/marketflow/marketflow/app"
 	"github.com/marketflow/marketflow/internal/config"
 	"github.com/marketflow/marketflow/internal/telemetry"
@@ -73,12 +74,15 @@ type observed struct {
 	Redis   *redis.Client
 	Cache   ports.ReplayCache
 	Backlog ports.Backlog
+	Books   ports.Reconciliation
+	Jobs    *river.Jobs
 	Metrics *telemetry.Metrics
 }
 
 func observe(in observed) {
 	in.Metrics.ObserveBuild(string(in.Version))
 	in.Metrics.ObserveBacklog(in.Backlog)
+	in.Metrics.ObserveBackground(in.Jobs, in.Books)
 	in.Metrics.ObservePool("requests", in.Pool)
 
 	if in.Redis != nil {

@@ -28,16 +28,9 @@ func (m *Metrics) ObserveBacklog(backlog ports.Backlog) {
 }
 
 type backlogCollector struct {
-	backlog ports.Backlog
+	stats *answer[ports.BacklogStats]
 
 	claims, oldestClaim, parked, oldestParked, success *prometheus.Desc
-
-	// mu is held while the database is asked: whoever asks meanwhile gets the
-	// same answer.
-	mu    sync.Mutex
-	stats ports.BacklogStats
-	err   error
-	at    time.Time
 }
 
 func newBacklogCollector(backlog ports.Backlog) *backlogCollector {
@@ -46,7 +39,7 @@ func newBacklogCollector(backlog ports.Backlog) *backlogCollector {
 	}
 
 	return &backlogCollector{
-		backlog: backlog,
+		stats: &answer[ports.BacklogStats]{ask: backlog.Backlog},
 		claims: desc("claims",
 			"Claims without a frozen answer: pending, or needs_attention where a person has to look.", "state"),
 		oldestClaim: desc("oldest_unfinished_claim_age_seconds",
@@ -72,7 +65,7 @@ func (c *backlogCollector) Collect(out chan<- prometheus.Metric) {
 		out <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value, labels...)
 	}
 
-	stats, err := c.ask()
+	stats, err := c.stats.get()
 	if err != nil {
 		gauge(c.success, 0)
 
@@ -90,21 +83,32 @@ func (c *backlogCollector) Collect(out chan<- prometheus.Metric) {
 	gauge(c.oldestParked, stats.OldestParked.Seconds())
 }
 
-func (c *backlogCollector) ask() (ports.BacklogStats, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+// answer is what the database said last. A scrape asks once a second at most,
+// and one that comes while the database is asked gets the same answer.
+type answer[T any] struct {
+	ask func(context.Context) (T, error)
 
-	if !c.at.IsZero() && time.Since(c.at) < backlogFor {
-		return c.stats, c.err
+	mu    sync.Mutex
+	value T
+	err   error
+	at    time.Time
+}
+
+func (a *answer[T]) get() (T, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+
+	if !a.at.IsZero() && time.Since(a.at) < backlogFor {
+		return a.value, a.err
 	}
 
 	ctx, cancel := context.WithTimeout(untraced(context.Background()), backlogTimeout)
 	defer cancel()
 
-	c.stats, c.err = c.backlog.Backlog(ctx)
-	c.at = time.Now()
+	a.value, a.err = a.ask(ctx)
+	a.at = time.Now()
 
-	return c.stats, c.err
+	return a.value, a.err
 }
 
 // untraced begins a trace that is not sampled, so that a scrape every few

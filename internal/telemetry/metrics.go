@@ -39,6 +39,7 @@ type Metrics struct {
 	caches   *prometheus.CounterVec
 	limiter  *LimiterMeter
 	exports  *ExportMeter
+	jobs     *JobMeter
 }
 
 // NewMetrics returns metrics that have counted nothing. What has to be asked
@@ -60,6 +61,7 @@ func NewMetrics() *Metrics {
 		caches:         newCacheCounters(factory),
 		limiter:        newLimiterMeter(factory),
 		exports:        newExportMeter(factory),
+		jobs:           newJobMeter(factory),
 	}
 }
 

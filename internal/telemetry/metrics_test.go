@@ -76,7 +76,10 @@ func TestMetrics_Payments(t *testing.T) {
 		`marketflow_payments_amount_total{currency="KWD"}`:             1.5,
 		`marketflow_payments_amount_total{currency="ISK"}`:             300,
 	})
-	require.NotContains(t, values(t, m), `marketflow_payments_amount_total{currency="EUR"}`)
+	requireMetrics(t, m, map[string]float64{
+		`marketflow_payments_amount_total{currency="EUR"}`:             0,
+		`marketflow_payments_total{currency="EUR",status="succeeded"}`: 0,
+	})
 }
 
 func TestMetrics_WhatTheCoreDecides(t *testing.T) {
@@ -120,6 +123,7 @@ func TestMetrics_Adapters(t *testing.T) {
 	m.MemoryCache().Hit()
 	m.RedisCache().Tampered()
 	m.RateLimit().Limited()
+	m.Jobs().Job("recover", "completed", -time.Second, time.Second)
 	m.RequestsInFlight(3)
 	m.ObserveBuild("v1.2.3")
 
@@ -133,6 +137,9 @@ func TestMetrics_Adapters(t *testing.T) {
 		`marketflow_replay_cache_operations_total{cache="redis",outcome="tampered"}`:                        1,
 		`marketflow_rate_limit_decisions_total{outcome="limited"}`:                                          1,
 		`marketflow_http_requests_in_flight{}`:                                                              3,
+		`marketflow_jobs_total{kind="recover",result="completed"}`:                                          1,
+		`marketflow_jobs_total{kind="reconcile",result="failed"}`:                                           0,
+		`marketflow_job_wait_seconds_sum{}`:                                                                 0,
 	})
 	require.NotContains(t, values(t, m),
 		`marketflow_stripe_request_duration_seconds_count{operation="create_intent",outcome="not_sent"}`)
@@ -160,13 +167,14 @@ func TestMetrics_LabelsAreBounded(t *testing.T) {
 		m.Drifted(ports.Drift(text), true)
 		m.PaymentChanged(payment.Status(text), amount(t, "1", "USD"))
 		m.Stripe().Call(text, text, text, time.Second)
+		m.Jobs().Job(text, text, time.Second, time.Second)
 	}
 
 	families, err := m.Registry().Gather()
 	require.NoError(t, err)
 
 	for _, family := range families {
-		require.LessOrEqual(t, len(family.GetMetric()), 701, family.GetName())
+		require.LessOrEqual(t, len(family.GetMetric()), 710, family.GetName())
 	}
 
 	// Nothing is lost: what has no series of its own is counted as other.
@@ -188,7 +196,10 @@ func TestMetrics_UnknownEventTypeIsOther(t *testing.T) {
 	}
 
 	requireMetrics(t, m, map[string]float64{`marketflow_webhook_events_total{outcome="ignored",type="other"}`: 4})
-	require.Len(t, familyOf(t, m, "marketflow_webhook_events_total").GetMetric(), 1)
+
+	for _, metric := range familyOf(t, m, "marketflow_webhook_events_total").GetMetric() {
+		require.NotRegexp(t, "customer|invented|secret", labelsOf(metric))
+	}
 }
 
 func TestMetrics_ExemplarsOfSampledSpansOnly(t *testing.T) {
@@ -315,6 +326,34 @@ func TestBacklog_TellsThatTheDatabaseDoesNot(t *testing.T) {
 	require.NotContains(t, got, `marketflow_oldest_unfinished_claim_age_seconds{}`)
 }
 
+func TestBackground_IsAskedWhenPrometheusAsks(t *testing.T) {
+	t.Parallel()
+
+	m := telemetry.NewMetrics()
+	m.ObserveBackground(background{jobs: 2, oldest: 90 * time.Second, through: time.Unix(1_700_000_000, 5)}, background{})
+	requireMetrics(t, m, map[string]float64{
+		`marketflow_jobs_waiting{}`:                         2,
+		`marketflow_oldest_waiting_job_age_seconds{}`:       90,
+		`marketflow_reconciled_through_timestamp_seconds{}`: 0,
+	})
+
+	m = telemetry.NewMetrics()
+	m.ObserveBackground(background{err: errors.New("no database")}, background{through: time.Unix(1_700_000_000, 5)})
+	requireMetrics(t, m, map[string]float64{`marketflow_reconciled_through_timestamp_seconds{}`: 1_700_000_000})
+	require.NotContains(t, values(t, m), `marketflow_jobs_waiting{}`)
+}
+
+type background struct {
+	jobs    int64
+	oldest  time.Duration
+	through time.Time
+	err     error
+}
+
+func (b background) Waiting(context.Context) (int64, time.Duration, error) { return b.jobs, b.oldest, b.err }
+
+func (b background) ReconciledThrough(context.Context) (time.Time, error) { return b.through, b.err }
+
 func TestPools_AreObserved(t *testing.T) {
 	t.Parallel()
 
@@ -345,6 +384,8 @@ func everything(t *testing.T) *telemetry.Metrics {
 	m.RedisCache().Error()
 	m.RateLimit().Allowed()
 	m.ObserveBacklog(backlogFunc(func(context.Context) (ports.BacklogStats, error) { return ports.BacklogStats{}, nil }))
+	m.ObserveBackground(background{}, background{})
+	m.Jobs().Job("recover", "completed", time.Second, time.Second)
 	m.Handler()
 
 	pool, err := pgxpool.New(t.Context(), "postgres://nobody@127.0.0.1:1/nothing?pool_max_conns=7")

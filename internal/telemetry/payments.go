@@ -72,13 +72,15 @@ func newPaymentMetrics(factory promauto.Factory) paymentMetrics {
 	}
 }
 
-// PaymentChanged implements ports.Recorder.
+// PaymentChanged implements ports.Recorder. The first payment of a currency
+// brings all the statuses: what follows is seen by a rate from its first on.
 func (m *paymentMetrics) PaymentChanged(to payment.Status, amount money.Amount) {
 	currency := amount.Currency()
 	m.payments.get(paymentLabels{to, currency.Code()}).Inc()
 
+	succeeded := m.amounts.get(currency.Code())
 	if to == payment.Succeeded {
-		m.amounts.get(currency.Code()).Add(float64(amount.Minor()) / math.Pow10(currency.Exponent()))
+		succeeded.Add(float64(amount.Minor()) / math.Pow10(currency.Exponent()))
 	}
 }
 
@@ -134,6 +136,10 @@ func newPaymentCounters(factory promauto.Factory) *series[paymentLabels, prometh
 
 	return newSeries(maxPaymentSeries, paymentLabels{status: other, currency: other},
 		func(l paymentLabels) prometheus.Counter {
+			for _, status := range payment.Statuses() {
+				payments.WithLabelValues(string(status), l.currency)
+			}
+
 			return payments.WithLabelValues(string(l.status), l.currency)
 		})
 }
@@ -224,8 +230,20 @@ func newEventCounters(factory promauto.Factory) *series[eventLabels, prometheus.
 		Help: "Events that were answered with 200, by type (\"other\" where we do not know it) and outcome.",
 	}, []string{"type", labelOutcome})
 
-	return newSeries(maxEventSeries, eventLabels{eventType: other, outcome: other},
+	counters := newSeries(maxEventSeries, eventLabels{eventType: other, outcome: other},
 		func(l eventLabels) prometheus.Counter { return events.WithLabelValues(l.eventType, string(l.outcome)) })
+
+	for _, eventType := range []string{
+		"payment_intent.created", "payment_intent.succeeded", "payment_intent.payment_failed", "payment_intent.canceled",
+	} {
+		for _, outcome := range []ports.EventOutcome{
+			ports.EventApplied, ports.EventStale, ports.EventDuplicate, ports.EventParked,
+		} {
+			counters.get(eventLabels{eventType, outcome})
+		}
+	}
+
+	return counters
 }
 
 func newLagHistogram(factory promauto.Factory) prometheus.Histogram { //nolint:ireturn // client_golang exports no other

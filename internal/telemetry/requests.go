@@ -2,6 +2,7 @@ package telemetry
 
 import (
 	"context"
+	"net/http"
 	"strconv"
 	"time"
 
@@ -31,11 +32,27 @@ func newRequestMetrics(factory promauto.Factory) requestMetrics {
 		Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
 	}, []string{"route", "method", "status"})
 
+	requests := newSeries(maxRequestSeries, requestLabels{route: other, method: other},
+		func(l requestLabels) prometheus.Observer {
+			return duration.WithLabelValues(l.route, l.method, strconv.Itoa(l.status))
+		})
+
+	// Those that alerts are about are there from the start: a rate over a series
+	// that appears with its first request misses that request.
+	for _, expected := range []requestLabels{
+		{"/payments", http.MethodPost, http.StatusCreated},
+		{"/payments", http.MethodPost, http.StatusInternalServerError},
+		{"/payments", http.MethodPost, http.StatusBadGateway},
+		{"/payments", http.MethodPost, http.StatusServiceUnavailable},
+		{"/webhooks/stripe", http.MethodPost, http.StatusOK},
+		{"/webhooks/stripe", http.MethodPost, http.StatusUnauthorized},
+		{"/webhooks/stripe", http.MethodPost, http.StatusServiceUnavailable},
+	} {
+		requests.get(expected)
+	}
+
 	return requestMetrics{
-		duration: newSeries(maxRequestSeries, requestLabels{route: "other", method: "other"},
-			func(l requestLabels) prometheus.Observer {
-				return duration.WithLabelValues(l.route, l.method, strconv.Itoa(l.status))
-			}),
+		duration: requests,
 		inFlight: factory.NewGauge(prometheus.GaugeOpts{
 			Namespace: namespace, Name: "http_requests_in_flight",
 			Help: "Requests that are being answered now.",

@@ -1,0 +1,78 @@
+package river
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/rivertype"
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
+	"go.opentelemetry.io/otel/trace"
+)
+
+// Meter takes the jobs' measurements. It must not block.
+type Meter interface {
+	// Job: this process has run a job. result is completed, failed or
+	// interrupted, by a stop that was in a hurry.
+	Job(kind, result string, waited, ran time.Duration)
+}
+
+// finished are the ends of a run that can happen here: nothing is retried,
+// snoozed or cancelled by hand.
+//
+//nolint:gochecknoglobals // a constant list
+var finished = []river.EventKind{
+	river.EventKindJobCompleted, river.EventKindJobFailed, river.EventKindJobInterrupted,
+}
+
+// count measures runs until the client has stopped.
+func (j *Jobs) count(runs <-chan *river.Event) {
+	for run := range runs {
+		j.meter.Job(run.Job.Kind, resultOf(run.Kind), run.JobStats.QueueWaitDuration, run.JobStats.RunDuration)
+	}
+}
+
+func resultOf(kind river.EventKind) string {
+	switch kind { //nolint:exhaustive // see finished
+	case river.EventKindJobCompleted:
+		return "completed"
+	case river.EventKindJobInterrupted:
+		return "interrupted"
+	default:
+		return "failed"
+	}
+}
+
+// Waiting tells how many jobs should be running and are not, and for how long
+// the oldest of them has waited; zero where there is none.
+func (j *Jobs) Waiting(ctx context.Context) (jobs int64, oldest time.Duration, err error) {
+	// River offers no such question. The index that it fetches jobs by answers.
+	const question = `
+SELECT count(*), COALESCE(EXTRACT(EPOCH FROM now() - min(scheduled_at)), 0)::float8
+FROM river_job
+WHERE state = 'available' AND queue = $1 AND scheduled_at <= now()`
+
+	var seconds float64
+
+	if err := j.pool.QueryRow(ctx, question, river.QueueDefault).Scan(&jobs, &seconds); err != nil {
+		return 0, 0, fmt.Errorf("counting the jobs that wait: %w", err)
+	}
+
+	return jobs, time.Duration(seconds * float64(time.Second)), nil
+}
+
+// spanOptions describe a job as OpenTelemetry's messaging conventions do
+// (https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/).
+func spanOptions(job *rivertype.JobRow) []trace.SpanStartOption {
+	return []trace.SpanStartOption{
+		trace.WithSpanKind(trace.SpanKindConsumer),
+		trace.WithAttributes(
+			semconv.MessagingSystemKey.String("river"),
+			semconv.MessagingOperationTypeProcess,
+			semconv.MessagingOperationName(job.Kind),
+			semconv.MessagingDestinationName(job.Queue),
+			semconv.MessagingMessageID(strconv.FormatInt(job.ID, 10))),
+	}
+}
