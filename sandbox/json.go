@@ -50,13 +50,7 @@ func (w *jsonWriter) newline() {
 		return
 	}
 
-	width := w.depth*indentWidth + 1
-	for width > len(indentation) {
-		w.buf = append(w.buf, indentation...)
-		width -= len(indentation)
-	}
-
-	w.buf = append(w.buf, indentation[:width]...)
+	w.buf = append(w.buf, indentation[:min(w.depth*indentWidth+1, len(indentation))]...)
 }
 
 func (w *jsonWriter) open(bracket byte) {

@@ -203,6 +203,54 @@ func TestProtocol_Validation(t *testing.T) {
 			param:   "transfer_data",
 			message: "The sandbox does not support",
 		},
+		"choice": {
+			form:    base + "capture_method=later",
+			param:   "capture_method",
+			message: "Invalid capture_method: must be one of automatic, automatic_async, or manual",
+		},
+		"boolean": {
+			form:    base + "confirm=perhaps",
+			param:   "confirm",
+			message: "Invalid boolean: perhaps",
+		},
+		"array": {
+			form:    base + "payment_method_types=card",
+			param:   "payment_method_types",
+			message: "Invalid array",
+		},
+		"array of hashes": {
+			form:    base + "payment_method_types[0][a]=card",
+			message: "Invalid string",
+		},
+		"object": {
+			form:    base + "automatic_payment_methods=yes",
+			param:   "automatic_payment_methods",
+			message: "Invalid object",
+		},
+		"other payment methods": {
+			form:    base + "payment_method_types[]=sepa_debit",
+			message: "card only, not sepa_debit",
+		},
+		"metadata hash": {
+			form:    base + "metadata[a][b]=c",
+			message: "for key 'a' you passed in a value of type 'hash'",
+		},
+		"shipping": {
+			form:  base + "shipping[name]=Ann",
+			code:  "parameter_missing",
+			param: "shipping[address]",
+		},
+		"confirm without payment method": {
+			form:    base + "payment_method_types[]=card&confirm=true",
+			code:    "payment_intent_unexpected_state",
+			message: "it's missing a payment method",
+		},
+		"return_url": {
+			form:    base + "confirm=true&payment_method=pm_card_visa&return_url=nowhere",
+			code:    "url_invalid",
+			param:   "return_url",
+			message: "Not a valid URL",
+		},
 		"bad encoding": {
 			form:    "amount=2000&currency=%zz",
 			message: "not URL-encoded",

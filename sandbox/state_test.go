@@ -195,6 +195,11 @@ func TestState_EverythingComesBack(t *testing.T) {
 	require.Equal(t, secret, server.WebhookSecret())
 	require.WithinDuration(t, time.Now().Add(time.Minute), server.Now(), 10*time.Second)
 
+	// What was restored can be dumped as well.
+	for entry := range server.Books(sandbox.BooksFilter{}) {
+		require.NotContains(t, string(entry.Object), "\n")
+	}
+
 	// What had been planned goes on: retries, settling, lapsing.
 	server.Advance(2 * time.Hour)
 	require.Eventually(t, func() bool {
