@@ -7,7 +7,12 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo deve
 LDFLAGS := -s -w -X main.version=$(VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-race bench lint fmt generate verify migrate build compose-up deps clean
+.PHONY: help run test test-race bench bench-quick scenarios mutants sandbox-clients observe \
+	lint fmt generate verify migrate build compose-up deps clean
+
+# For `make scenarios`: how many, and what they are drawn from (0 draws a seed).
+N    ?= 20
+SEED ?= 0
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,6 +25,24 @@ test: deps ## every test, with what it needs set up by itself
 
 test-race: deps ## every test, with the race detector
 	$(GO) test -race ./...
+
+scenarios: deps ## two processes under fire: N=100 SEED=7
+	$(GO) run ./tests/scenarios -n $(N) -seed $(SEED)
+
+mutants: deps ## the checker is checked: every safeguard taken out once must be noticed
+	$(GO) run ./tests/mutants
+
+sandbox-clients: ## the sandbox against the official Node client
+	./sandbox/clients/node/run.sh
+
+bench: deps ## what the service adds to what PostgreSQL and Stripe cost anyway (minutes)
+	$(GO) run ./bench
+
+bench-quick: deps ## the same, in under a minute
+	$(GO) run ./bench -quick
+
+observe: ## Prometheus with our rules against the service on this machine
+	./scripts/observe
 
 build: ## bin/marketflow
 	@$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/marketflow

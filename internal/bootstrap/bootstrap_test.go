@@ -52,6 +52,7 @@ func TestStart_TheWholeGraph(t *testing.T) {
 		"without Redis":      func(*config.Config) {},
 		"with Redis":         func(c *config.Config) { c.RedisURL = config.Secret(redis.URL()) },
 		"with rate limiting": func(c *config.Config) { c.RedisURL = config.Secret(redis.URL()); c.RateLimit = 10 },
+		"with profiling":     func(c *config.Config) { c.PprofAddr = "127.0.0.1:0" },
 		"never reconciling":  func(c *config.Config) { c.ReconcileInterval = 0 },
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -33,7 +33,7 @@ func graph() fx.Option {
 		fx.Provide(newAppDeps, app.NewCreatePayment, app.NewGetPayment, app.NewHandleEvent, app.NewReplayEvent,
 			app.NewRecoverClaims, app.NewApplyParked, app.NewReconcile),
 		// What stands around them.
-		fx.Provide(newLogger, newTracing, newPool, newRedis, newHandler, newServer, newJobs),
+		fx.Provide(newLogger, newTracing, newPool, newRedis, newHandler, newServer, newProfiling, newJobs),
 	)
 }
 

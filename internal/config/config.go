@@ -57,6 +57,10 @@ type Config struct {
 	// never.
 	ReconcileInterval time.Duration `env:"RECONCILE_INTERVAL" envDefault:"5m"`
 
+	// PprofAddr serves net/http/pprof; empty is off. It tells much about the
+	// process: keep it private.
+	PprofAddr string `env:"PPROF_ADDR"`
+
 	LogLevel zapcore.Level `env:"LOG_LEVEL" envDefault:"info"`
 }
 
