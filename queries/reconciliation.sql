@@ -37,13 +37,13 @@ WITH target AS MATERIALIZED (
     FOR UPDATE
 ), moved AS (
     UPDATE payments p
-    SET status = @to_status, updated_at = now()
+    SET status = @to_status, updated_at = clock_timestamp()
     FROM target
     WHERE p.id = target.id
       AND target.status = ANY (@from_statuses::text[])
     RETURNING p.id, target.status AS from_status
 ), history AS (
-    INSERT INTO payment_transitions (payment_id, from_status, to_status, cause)
-    SELECT moved.id, moved.from_status, @to_status, @cause FROM moved
+    INSERT INTO payment_transitions (payment_id, from_status, to_status, cause, at)
+    SELECT moved.id, moved.from_status, @to_status, @cause, clock_timestamp() FROM moved
 )
 SELECT moved.from_status FROM moved;

@@ -20,14 +20,14 @@ WITH target AS MATERIALIZED (
     FOR UPDATE
 ), moved AS (
     UPDATE payments p
-    SET status = $2, updated_at = now()
+    SET status = $2, updated_at = clock_timestamp()
     FROM target
     WHERE p.id = target.id
       AND target.status = ANY ($3::text[])
     RETURNING p.id, target.status AS from_status
 ), history AS (
-    INSERT INTO payment_transitions (payment_id, from_status, to_status, cause)
-    SELECT moved.id, moved.from_status, $2, $4 FROM moved
+    INSERT INTO payment_transitions (payment_id, from_status, to_status, cause, at)
+    SELECT moved.id, moved.from_status, $2, $4, clock_timestamp() FROM moved
 )
 SELECT moved.from_status FROM moved
 `
