@@ -22,10 +22,6 @@ func newSandboxCommand() *cobra.Command {
 signed webhooks, and faults on demand. sandbox/README.md tells the rest.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if options.WebhookSecret == "" {
-				options.WebhookSecret = sandbox.NewWebhookSecret()
-			}
-
 			options.Logger = slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil))
 
 			server, err := sandbox.Listen(cmd.Context(), addr, options)
@@ -36,7 +32,7 @@ signed webhooks, and faults on demand. sandbox/README.md tells the rest.`,
 			cmd.Printf("Stripe sandbox   %s   (any sk_test_… key)\n", server.URL)
 
 			if options.WebhookURL != "" {
-				cmd.Printf("webhooks to      %s   signed with %s\n", options.WebhookURL, options.WebhookSecret)
+				cmd.Printf("webhooks to      %s   signed with %s\n", options.WebhookURL, server.WebhookSecret())
 			}
 
 			<-cmd.Context().Done()
@@ -52,7 +48,7 @@ signed webhooks, and faults on demand. sandbox/README.md tells the rest.`,
 	flags := command.Flags()
 	flags.StringVar(&addr, "addr", "127.0.0.1:12111", "where to listen")
 	flags.StringVar(&options.WebhookURL, "webhook-url", "", "where to deliver every event; empty delivers none")
-	flags.StringVar(&options.WebhookSecret, "webhook-secret", "", "what to sign events with; empty makes one up and prints it")
+	flags.StringVar(&options.WebhookSecret, "webhook-secret", "", "what to sign events with; empty makes one up, prints it and keeps it in the state")
 	flags.StringVar(&options.StateFile, "state", "", "keep everything in this file; empty forgets it at the end")
 
 	return command
