@@ -5,7 +5,6 @@ import (
 	"context"
 	"time"
 
-	"github.com/google/uuid"
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
@@ -64,18 +63,6 @@ func inSpan[T any](
 	}
 
 	return result, err
-}
-
-// untraced is for what is asked again and again in the background: only what is
-// found there is worth a trace. Spans below it follow a parent that is not
-// sampled.
-func untraced(ctx context.Context) context.Context {
-	id := uuid.New()
-
-	return trace.ContextWithSpanContext(ctx, trace.NewSpanContext(trace.SpanContextConfig{
-		TraceID: trace.TraceID(id),
-		SpanID:  trace.SpanID(id[8:]),
-	}))
 }
 
 // traceParent is the W3C traceparent of ctx's span; empty without one.

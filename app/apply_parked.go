@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"slices"
 
 	"go.opentelemetry.io/otel/trace"
 )
@@ -22,12 +21,10 @@ func NewApplyParked(deps Deps) *ApplyParked { return &ApplyParked{deps: deps, in
 // Do applies a batch and returns how many there were. What fails stays parked.
 // Each event gets a trace of its own, as in RecoverClaims.Do.
 func (uc *ApplyParked) Do(ctx context.Context, about ...trace.SpanStartOption) (int, error) {
-	ctx = untraced(ctx)
-
 	events, err := uc.deps.Inbox.Ripe(ctx, parkedBatch)
 	if err != nil {
 		return 0, err
 	}
 
-	return len(events), uc.inbox.applyStored(ctx, events, append(slices.Clone(about), trace.WithNewRoot())...)
+	return len(events), uc.inbox.applyStored(ctx, events, about...)
 }

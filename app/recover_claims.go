@@ -54,8 +54,6 @@ type Recovered struct {
 // it; about says what the job is in its terms. A run that finds nothing leaves
 // no trace.
 func (uc *RecoverClaims) Do(ctx context.Context, about ...trace.SpanStartOption) (Recovered, error) {
-	ctx = untraced(ctx)
-
 	if err := uc.deps.Gateway.Ready(); err != nil {
 		return Recovered{}, nil //nolint:nilerr // the claims wait; the gateway's own metrics tell
 	}
@@ -70,7 +68,7 @@ func (uc *RecoverClaims) Do(ctx context.Context, about ...trace.SpanStartOption)
 	result.Finished = len(claims) - len(open)
 
 	missing := suspects(open)
-	if len(missing) == 0 || uc.deps.Gateway.Ready() != nil {
+	if ready := uc.deps.Gateway.Ready() == nil; !ready || len(missing) == 0 {
 		return result, nil
 	}
 
@@ -80,7 +78,7 @@ func (uc *RecoverClaims) Do(ctx context.Context, about ...trace.SpanStartOption)
 		result.GivenUp = given
 
 		return result, err
-	}, append(slices.Clone(about), trace.WithNewRoot())...)
+	}, about...)
 }
 
 // resend returns the claims that are still open.
@@ -117,7 +115,7 @@ func (uc *RecoverClaims) resendOne(ctx context.Context, claim ports.Claim, about
 	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
 	defer cancel()
 
-	opts := append(slices.Clone(about), trace.WithNewRoot(),
+	opts := append(slices.Clone(about),
 		trace.WithAttributes(attribute.String("marketflow.payment.id", claim.PaymentID.String())))
 	if link, ok := linkTo(claim.Origin.TraceParent); ok {
 		opts = append(opts, trace.WithLinks(link))

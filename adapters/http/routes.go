@@ -85,7 +85,7 @@ func NewHandler(deps Deps) http.Handler {
 	router.Use(nameRoute)
 
 	// From the outside in: the span, the request's id and log line, panics.
-	return otelhttp.NewHandler(s.observe(s.recover(router)), "http.request",
+	return otelhttp.NewHandler(untraced(s.observe(s.recover(router))), "http.request",
 		otelhttp.WithTracerProvider(deps.Tracing),
 		otelhttp.WithPropagators(deps.Propagator),
 		otelhttp.WithFilter(worthTracing))
