@@ -183,7 +183,8 @@ func (j *Jobs) tick(ctx context.Context, args river.JobArgs, every time.Duration
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()
 
-	once := &river.InsertOpts{UniqueOpts: river.UniqueOpts{ByPeriod: every}}
+	// River's periods are a second at least.
+	once := &river.InsertOpts{UniqueOpts: river.UniqueOpts{ByPeriod: max(every, time.Second)}}
 
 	for {
 		select {

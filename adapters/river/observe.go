@@ -35,7 +35,7 @@ func (j *Jobs) count(runs <-chan *river.Event) {
 }
 
 func resultOf(kind river.EventKind) string {
-	switch kind { //nolint:exhaustive // see finished
+	switch kind {
 	case river.EventKindJobCompleted:
 		return "completed"
 	case river.EventKindJobInterrupted:
