@@ -19,6 +19,7 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
 	"github.com/sony/gobreaker/v2"
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/zap"
 )
@@ -115,7 +116,8 @@ func NewClient(c Config) (*Client, error) {
 	// use to a reader.
 	err = redisotel.InstrumentTracing(client.redis, redisotel.WithTracerProvider(c.Tracer),
 		redisotel.WithDBStatement(false), redisotel.WithCallerEnabled(false),
-		redisotel.WithDialFilter(true)) // a dial belongs to no request: its span would be a trace of its own
+		redisotel.WithAttributes(semconv.DBSystemNameRedis), // it knows only the name of old, db.system
+		redisotel.WithDialFilter(true))                      // a dial belongs to no request: its span would be a trace of its own
 	if err != nil {
 		return nil, fmt.Errorf("tracing Redis: %w", err)
 	}
