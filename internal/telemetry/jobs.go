@@ -95,7 +95,7 @@ func ask(queue JobQueue) func(context.Context) (waiting, error) {
 	return func(ctx context.Context) (waiting, error) {
 		jobs, oldest, err := queue.Waiting(ctx)
 
-		return waiting{jobs: jobs, oldest: oldest}, err //nolint:wrapcheck // it is not shown
+		return waiting{jobs: jobs, oldest: oldest}, err
 	}
 }
 
@@ -107,9 +107,9 @@ type backgroundCollector struct {
 
 // Describe implements prometheus.Collector.
 func (c *backgroundCollector) Describe(out chan<- *prometheus.Desc) {
-	out <- c.jobs
-	out <- c.oldest
-	out <- c.through
+	for _, desc := range []*prometheus.Desc{c.jobs, c.oldest, c.through} {
+		out <- desc
+	}
 }
 
 // Collect implements prometheus.Collector.

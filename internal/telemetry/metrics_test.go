@@ -350,7 +350,9 @@ type background struct {
 	err     error
 }
 
-func (b background) Waiting(context.Context) (int64, time.Duration, error) { return b.jobs, b.oldest, b.err }
+func (b background) Waiting(context.Context) (int64, time.Duration, error) {
+	return b.jobs, b.oldest, b.err
+}
 
 func (b background) ReconciledThrough(context.Context) (time.Time, error) { return b.through, b.err }
 
