@@ -61,11 +61,27 @@ func operations(t *testing.T, store *postgres.Store) map[string]func(context.Con
 
 			return err
 		},
-		"Park":    func(ctx context.Context) error { return store.Park(ctx, event, ports.ParkedUnknown) },
-		"Ripe":    func(ctx context.Context) error { _, err := store.Ripe(ctx, 1); return err },
-		"RipeFor": func(ctx context.Context) error { _, err := store.RipeFor(ctx, "pi_1"); return err },
-		"Event":   func(ctx context.Context) error { _, err := store.Event(ctx, "evt_1"); return err },
-		"Events":  func(ctx context.Context) error { _, err := store.Events(ctx, ports.EventFilter{}, 1); return err },
+		"Park":              func(ctx context.Context) error { return store.Park(ctx, event, ports.ParkedUnknown) },
+		"Ripe":              func(ctx context.Context) error { _, err := store.Ripe(ctx, 1); return err },
+		"RipeFor":           func(ctx context.Context) error { _, err := store.RipeFor(ctx, "pi_1"); return err },
+		"Event":             func(ctx context.Context) error { _, err := store.Event(ctx, "evt_1"); return err },
+		"Events":            func(ctx context.Context) error { _, err := store.Events(ctx, ports.EventFilter{}, 1); return err },
+		"ReconciledThrough": func(ctx context.Context) error { _, err := store.ReconciledThrough(ctx); return err },
+		"SetReconciledThrough": func(ctx context.Context) error {
+			return store.SetReconciledThrough(ctx, time.Now())
+		},
+		"UnknownEvents":    func(ctx context.Context) error { _, err := store.UnknownEvents(ctx, []string{"evt_1"}); return err },
+		"PaymentsByIntent": func(ctx context.Context) error { _, err := store.PaymentsByIntent(ctx, []string{"pi_1"}); return err },
+		"Unsettled": func(ctx context.Context) error {
+			_, err := store.Unsettled(ctx, time.Now(), payment.Payment{}, 1)
+
+			return err
+		},
+		"Advance": func(ctx context.Context) error {
+			_, err := store.Advance(ctx, claim.PaymentID, payment.Succeeded, "reconciliation")
+
+			return err
+		},
 		"Backlog": func(ctx context.Context) error { _, err := store.Backlog(ctx); return err },
 	}
 }

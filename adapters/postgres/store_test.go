@@ -77,6 +77,11 @@ func TestStore_Backlog(t *testing.T) {
 	portstest.Backlog(t, newBed)
 }
 
+func TestStore_Reconciliation(t *testing.T) {
+	t.Parallel()
+	portstest.Reconciliation(t, newBed)
+}
+
 func BenchmarkStore_Claims(b *testing.B) { portstest.ClaimsBenchmarks(b, newBed) }
 
 func BenchmarkStore_Inbox(b *testing.B) { portstest.InboxBenchmarks(b, newBed) }

@@ -17,13 +17,14 @@ import (
 	"github.com/marketflow/marketflow/ports"
 )
 
-// Store is the four ports that share one database. They are tested together:
+// Store is the ports that share one database. They are tested together:
 // what one writes the others read.
 type Store interface {
 	ports.Claims
 	ports.Payments
 	ports.Inbox
 	ports.Backlog
+	ports.Reconciliation
 }
 
 // StoreBed is an empty store and what a test needs to steer it.
