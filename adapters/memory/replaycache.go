@@ -35,8 +35,8 @@ type Bounds struct {
 	Bytes int64
 }
 
-// DefaultBounds holds the last 65536 payments of an ordinary size.
-func DefaultBounds() Bounds { return Bounds{Entries: 1 << 16, Bytes: 48 << 20} }
+// DefaultBounds holds the last 20 000 payments or so.
+func DefaultBounds() Bounds { return Bounds{Entries: 1 << 15, Bytes: 16 << 20} }
 
 // Meter counts what a ReplayCache does. It never blocks.
 type Meter interface {
