@@ -19,9 +19,17 @@ const maxParkedPerIntent = 100
 
 // Apply implements ports.Inbox.
 func (s *Store) Apply(ctx context.Context, e ports.Event) (ports.Applied, error) {
-	row, err := query(ctx, s, "applying an event", func(ctx context.Context, q *sqlc.Queries) (sqlc.ApplyEventRow, error) {
-		return q.ApplyEvent(ctx, eventToDB(e))
-	})
+	if err := ctx.Err(); err != nil {
+		return ports.Applied{}, fmt.Errorf("applying event %s: %w", e.ID, err)
+	}
+
+	row, done, err := s.applyTogether(ctx, e)
+	if !done && err == nil {
+		row, err = query(ctx, s, "applying an event", func(ctx context.Context, q *sqlc.Queries) (sqlc.ApplyEventRow, error) {
+			return q.ApplyEvent(ctx, eventToDB(e))
+		})
+	}
+
 	if err != nil {
 		return ports.Applied{}, fmt.Errorf("event %s: %w", e.ID, err)
 	}

@@ -29,7 +29,10 @@ const (
 )
 
 // Store implements ports.Claims, ports.Payments, ports.Inbox and ports.Backlog.
-type Store struct{ pool *pgxpool.Pool }
+type Store struct {
+	pool   *pgxpool.Pool
+	events *group[sqlc.ApplyEventParams, sqlc.ApplyEventRow]
+}
 
 var (
 	_ ports.Claims   = (*Store)(nil)
@@ -39,7 +42,12 @@ var (
 )
 
 // NewStore returns a store over a migrated database.
-func NewStore(pool *pgxpool.Pool) *Store { return &Store{pool: pool} }
+func NewStore(pool *pgxpool.Pool) *Store {
+	s := &Store{pool: pool}
+	s.events = &group[sqlc.ApplyEventParams, sqlc.ApplyEventRow]{run: s.applyEvents, names: namesOfEvent}
+
+	return s
+}
 
 // Ping tells whether the database answers within the context.
 func (s *Store) Ping(ctx context.Context) error {

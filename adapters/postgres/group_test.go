@@ -1,0 +1,240 @@
+package postgres_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/marketflow/marketflow/adapters/postgres"
+	"github.com/marketflow/marketflow/domain/payment"
+	"github.com/marketflow/marketflow/internal/pgtest"
+	"github.com/marketflow/marketflow/ports"
+)
+
+// paid are as many payments that exist.
+func paid(t *testing.T, store *postgres.Store, count int) []ports.NewClaim {
+	t.Helper()
+
+	orders := make([]ports.NewClaim, 0, count)
+	for i := range count {
+		order := newOrder(t, payment.Key(fmt.Sprintf("order_%d", i)))
+		mustClaim(t, store, order)
+		mustComplete(t, store, order)
+		orders = append(orders, order)
+	}
+
+	return orders
+}
+
+// atOnce applies all events at the same time.
+func atOnce(ctx context.Context, store *postgres.Store, events []ports.Event) ([]ports.Applied, []error) {
+	applied, errs := make([]ports.Applied, len(events)), make([]error, len(events))
+
+	var all sync.WaitGroup
+	for i, e := range events {
+		all.Go(func() { applied[i], errs[i] = store.Apply(ctx, e) })
+	}
+
+	all.Wait()
+
+	return applied, errs
+}
+
+// writers is how many transactions have written so far.
+func writers(t *testing.T, db *pgtest.DB) int {
+	t.Helper()
+
+	var count int
+
+	err := newPool(t, db.URL, 1).QueryRow(t.Context(), "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint").Scan(&count)
+	require.NoError(t, err)
+
+	return count
+}
+
+func TestStore_EventsShareCommits(t *testing.T) {
+	t.Parallel()
+
+	const count = 100
+
+	db := pgtest.New(t)
+	store := postgres.NewStore(newPool(t, db.URL, 4))
+	events := make([]ports.Event, 0, count)
+
+	for _, order := range paid(t, store, count) {
+		events = append(events, eventFor(order, payment.Succeeded))
+	}
+
+	before := writers(t, db)
+	applied, errs := atOnce(t.Context(), store, events)
+	require.Less(t, writers(t, db)-before, count)
+
+	for i, e := range events {
+		require.NoError(t, errs[i])
+		require.Equal(t, ports.EventApplied, applied[i].Outcome)
+		require.Equal(t, e.Intent.PaymentID, applied[i].PaymentID)
+		require.Equal(t, payment.Pending, applied[i].From)
+
+		stored, err := store.Event(t.Context(), e.ID)
+		require.NoError(t, err)
+		require.Equal(t, e.Raw, stored.Raw)
+	}
+}
+
+// Among good events: one that PostgreSQL refuses, one of no known payment, one
+// that contradicts, one that is too large to go along, and one twice.
+func TestStore_EventsDoNotHarmTheirNeighbours(t *testing.T) {
+	t.Parallel()
+
+	const count = 40
+
+	db := pgtest.New(t)
+	store := postgres.NewStore(newPool(t, db.URL, 4))
+	orders := paid(t, store, count+2)
+	events := make([]ports.Event, 0, count)
+
+	for _, order := range orders[:count] {
+		events = append(events, eventFor(order, payment.Succeeded))
+	}
+
+	bad, unknown := eventFor(orders[count], payment.Succeeded), eventFor(newOrder(t, "unknown"), payment.Succeeded)
+	bad.Type = "a type with U+0000 \x00"
+	unknown.Intent.PaymentID = orders[count].PaymentID
+	unknown.ObjectID = "pi_of_nobody"
+	large := eventFor(orders[count+1], payment.Failed)
+	large.Raw = []byte(strings.Repeat(" ", 1<<20))
+
+	events = append(events[:count/2:count/2], append([]ports.Event{bad, unknown, large, events[0]}, events[count/2:]...)...)
+	applied, errs := atOnce(t.Context(), store, events)
+
+	outcomes := map[ports.EventOutcome]int{}
+
+	for i, e := range events {
+		if e.ID == bad.ID {
+			require.Error(t, errs[i])
+
+			continue
+		}
+
+		require.NoError(t, errs[i])
+
+		outcomes[applied[i].Outcome]++
+	}
+
+	require.Equal(t, map[ports.EventOutcome]int{
+		ports.EventApplied: count + 1, ports.EventParked: 1, ports.EventDuplicate: 1,
+	}, outcomes)
+}
+
+// Two events about one payment are applied as if one came after the other.
+func TestStore_EventsOfOnePayment(t *testing.T) {
+	t.Parallel()
+
+	const count = 30
+
+	db := pgtest.New(t)
+	store := postgres.NewStore(newPool(t, db.URL, 4))
+	orders := paid(t, store, count)
+
+	events := make([]ports.Event, 0, 2*count)
+	for _, order := range orders {
+		events = append(events, eventFor(order, payment.Failed), eventFor(order, payment.Succeeded))
+	}
+
+	_, errs := atOnce(t.Context(), store, events)
+	for _, err := range errs {
+		require.NoError(t, err)
+	}
+
+	for _, order := range orders {
+		now, err := store.Payment(t.Context(), order.PaymentID)
+		require.NoError(t, err)
+		require.Equal(t, payment.Succeeded, now.Status)
+
+		from := payment.Pending
+		for _, step := range mustHistory(t, store, order.PaymentID)[1:] {
+			require.Equal(t, from, step.From)
+			from = step.To
+		}
+
+		require.Equal(t, payment.Succeeded, from)
+	}
+}
+
+// A payment that somebody has locked holds up its own event and no other.
+func TestStore_EventsDoNotWaitForALockedOne(t *testing.T) {
+	t.Parallel()
+
+	const count = 20
+
+	db := pgtest.New(t)
+	store := postgres.NewStore(newPool(t, db.URL, 4))
+	orders := paid(t, store, count+1)
+	unlock := lock(t, db, fmt.Sprintf("SELECT FROM payments WHERE id = '%s' FOR UPDATE", orders[count].PaymentID))
+
+	stuck := make(chan error, 1)
+
+	go func() {
+		_, err := store.Apply(t.Context(), eventFor(orders[count], payment.Succeeded))
+		stuck <- err
+	}()
+
+	waitFor(t, db, 1, "wait_event_type = 'Lock'")
+
+	for _, order := range orders[:count] {
+		applied, err := store.Apply(t.Context(), eventFor(order, payment.Succeeded))
+		require.NoError(t, err)
+		require.Equal(t, ports.EventApplied, applied.Outcome)
+	}
+
+	select {
+	case err := <-stuck:
+		t.Fatalf("it did not wait: %v", err)
+	default:
+	}
+
+	unlock()
+	require.NoError(t, <-stuck)
+}
+
+// A client that hangs up does not take the others' commit with it.
+func TestStore_EventsOutliveAHangUp(t *testing.T) {
+	t.Parallel()
+
+	const count = 60
+
+	store := postgres.NewStore(newPool(t, pgtest.New(t).URL, 4))
+	orders := paid(t, store, count)
+	leaving, leave := context.WithCancel(t.Context())
+
+	defer leave()
+
+	var all sync.WaitGroup
+
+	errs := make([]error, count)
+
+	for i, order := range orders {
+		all.Go(func() {
+			ctx := t.Context()
+			if i%2 == 0 {
+				ctx = leaving
+			}
+
+			_, errs[i] = store.Apply(ctx, eventFor(order, payment.Succeeded))
+
+			leave()
+		})
+	}
+
+	all.Wait()
+
+	for i, err := range errs {
+		if i%2 == 1 {
+			require.NoError(t, err)
+		}
+	}
+}

@@ -1,0 +1,73 @@
+-- What arrives together shares one statement and one commit. Each statement here
+-- does the common case of its namesake for many at once and answers with a row
+-- for each that it did; whatever has no row was not touched and goes alone. It
+-- never waits for a row that somebody else has locked, so that one that is stuck
+-- holds up nobody else.
+
+-- name: ApplyEvents :many
+-- ApplyEvent for events that are new, and are about a payment that is there and
+-- does not contradict them, or about none. No two are about one payment.
+--
+-- Where another transaction stores one of the events meanwhile, the whole
+-- statement fails and nothing is done. The INSERT waits for such a one; in one
+-- order, so that two of these statements never wait for each other.
+WITH input AS MATERIALIZED (
+    SELECT unnest(@ids::text[])                  AS id,
+           unnest(@types::text[])                AS type,
+           unnest(@object_ids::text[])           AS object_id,
+           unnest(@abouts::boolean[])            AS about,
+           unnest(@claimed_payment_ids::uuid[])  AS claimed_payment_id,
+           unnest(@amounts::numeric[])           AS amount,
+           unnest(@currencies::text[])           AS currency,
+           unnest(@to_statuses::text[])          AS to_status,
+           unnest(@from_statuses::text[])        AS from_statuses,
+           unnest(@payloads::bytea[])            AS payload,
+           unnest(@created_ats::timestamptz[])   AS created_at
+), target AS MATERIALIZED (
+    SELECT p.id, p.stripe_payment_intent_id, p.status, p.amount, p.currency
+    FROM input
+    JOIN payments p ON p.stripe_payment_intent_id = input.object_id
+    WHERE input.about
+    FOR UPDATE OF p SKIP LOCKED
+), ready AS MATERIALIZED (
+    SELECT input.*, target.id AS payment_id, target.status AS from_status,
+           target.amount AS payment_amount, target.currency AS payment_currency,
+           COALESCE(target.status = ANY (input.from_statuses::text[]), FALSE) AS moves
+    FROM input
+    LEFT JOIN target ON target.stripe_payment_intent_id = input.object_id AND input.about
+    WHERE (target.id IS NOT NULL OR NOT input.about)
+      AND NOT COALESCE(target.amount <> input.amount, FALSE)
+      AND NOT COALESCE(target.currency <> NULLIF(input.currency, ''), FALSE)
+      AND NOT COALESCE(target.id <> NULLIF(input.claimed_payment_id, '00000000-0000-0000-0000-000000000000'), FALSE)
+      AND NOT EXISTS (SELECT FROM stripe_events e WHERE e.id = input.id)
+), stored AS (
+    INSERT INTO stripe_events (id, type, object_id, payload, outcome, created_at)
+    SELECT ready.id, ready.type, ready.object_id, ready.payload,
+           CASE WHEN NOT ready.about THEN 'ignored' WHEN ready.moves THEN 'applied' ELSE 'stale' END,
+           NULLIF(ready.created_at, '0001-01-01 00:00:00+00')
+    FROM ready
+    ORDER BY ready.id
+    RETURNING id, outcome
+), moved AS (
+    UPDATE payments p
+    SET status = ready.to_status, updated_at = clock_timestamp()
+    FROM ready
+    WHERE p.id = ready.payment_id
+      AND ready.moves
+), history AS (
+    INSERT INTO payment_transitions (payment_id, from_status, to_status, cause, at)
+    SELECT ready.payment_id, ready.from_status, ready.to_status, ready.id, clock_timestamp()
+    FROM ready
+    WHERE ready.moves
+)
+SELECT stored.id,
+       stored.outcome,
+       COALESCE(ready.payment_id, '00000000-0000-0000-0000-000000000000')::uuid AS payment_id,
+       (CASE WHEN ready.moves THEN ready.from_status ELSE '' END)::text         AS from_status,
+       COALESCE(ready.payment_currency, '')::text                               AS currency,
+       ready.payment_amount::numeric                                            AS amount,
+       COALESCE(r.origin_request_id, '')::text                                  AS origin_request_id,
+       COALESCE(r.origin_trace, '')::text                                       AS origin_trace
+FROM stored
+JOIN ready ON ready.id = stored.id
+LEFT JOIN payment_requests r ON r.payment_id = ready.payment_id;
