@@ -11,7 +11,7 @@ import (
 // Build compiles the service once. overlay is a `go build -overlay` file that
 // swaps source files without touching the tree; empty for none.
 func Build(ctx context.Context, into, overlay string, race bool) (string, error) {
-	root, err := moduleRoot(ctx)
+	root, err := ModuleRoot(ctx)
 	if err != nil {
 		return "", err
 	}
@@ -37,7 +37,8 @@ func Build(ctx context.Context, into, overlay string, race bool) (string, error)
 	return binary, nil
 }
 
-func moduleRoot(ctx context.Context) (string, error) {
+// ModuleRoot is the directory of go.mod.
+func ModuleRoot(ctx context.Context) (string, error) {
 	out, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}").Output()
 	if err != nil {
 		return "", fmt.Errorf("looking for the module's root: %w", err)

@@ -62,21 +62,44 @@ func playRule(name string, rule sandbox.Fault) func(context.Context, *world, *ra
 
 		w.line.add("stripe", "%s: %d from the %d. create on", name, rule.Count, rule.Nth)
 
-		holds := rule.Action == sandbox.Hold || rule.Action == sandbox.HoldBefore
-		if holds && w.stripe.WaitFault(ctx, status.ID, 1) == nil {
-			wait(ctx, between(r, 50*time.Millisecond, 2500*time.Millisecond))
-			_ = w.stripe.ReleaseFault(status.ID)
+		if rule.Action == sandbox.Hold || rule.Action == sandbox.HoldBefore {
+			defer releaseSoon(ctx, w, r, status.ID)()
 		}
 
-		<-ctx.Done()
-
-		if now, err := w.stripe.Fault(status.ID); err == nil {
-			w.count(name, now.Fired)
-			w.line.add("stripe", "%s: fired %d times", name, now.Fired)
-		}
-
-		_ = w.stripe.RemoveFault(status.ID)
+		countRule(ctx, w, name, status.ID)
 	}
+}
+
+// releaseSoon lets go of what a rule holds a while after it has begun to.
+func releaseSoon(ctx context.Context, w *world, r *rand.Rand, id string) (done func()) {
+	pause := between(r, 50*time.Millisecond, 2500*time.Millisecond)
+	finished := make(chan struct{})
+
+	go func() {
+		defer close(finished)
+
+		if w.stripe.WaitFault(ctx, id, 1) == nil {
+			wait(ctx, pause)
+			_ = w.stripe.ReleaseFault(id)
+		}
+	}()
+
+	return func() { <-finished }
+}
+
+// countRule counts how often a rule fires until ctx ends, and removes it.
+func countRule(ctx context.Context, w *world, name, id string) {
+	if w.stripe.WaitFault(ctx, id, 1) == nil {
+		w.count(name, 1)
+		<-ctx.Done()
+	}
+
+	if now, err := w.stripe.Fault(id); err == nil && now.Fired > 0 {
+		w.count(name, now.Fired-w.times(name))
+		w.line.add("stripe", "%s: fired %d times", name, now.Fired)
+	}
+
+	_ = w.stripe.RemoveFault(id)
 }
 
 // playOutage lets Stripe accept every call and answer none for a while.

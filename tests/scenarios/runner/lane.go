@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -228,16 +227,4 @@ func (l *lane) close() error {
 	}
 
 	return errors.Join(err, os.RemoveAll(filepath.Join(l.dir, "postgres")))
-}
-
-// dialable tells whether somebody listens.
-func dialable(ctx context.Context, addr string) bool {
-	conn, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
-	if err != nil {
-		return false
-	}
-
-	_ = conn.Close()
-
-	return true
 }

@@ -13,14 +13,14 @@ import (
 	"github.com/marketflow/marketflow/sandbox"
 )
 
-// quietWithin bounds the wait for quiet. What is not quiet by then is for the
-// invariants to judge.
+// quietWithin bounds the wait for quiet by default. What is not quiet by then is
+// for the invariants to judge.
 const quietWithin = 40 * time.Second
 
 // quiet waits until nothing moves any more: every event is accepted or lost for
 // good, no claim is open, nothing is parked. It returns how long that took.
 func (w *world) quiet(ctx context.Context) time.Duration {
-	ctx, cancel := context.WithTimeout(ctx, quietWithin)
+	ctx, cancel := context.WithTimeout(ctx, w.patience)
 	defer cancel()
 
 	begun := w.line.now()
@@ -31,7 +31,7 @@ func (w *world) quiet(ctx context.Context) time.Duration {
 
 		return loud == ""
 	}); err != nil {
-		w.line.add("runner", "not quiet after %s: %s", quietWithin, loud)
+		w.line.add("runner", "not quiet after %s: %s", w.patience, loud)
 	}
 
 	took := w.line.now() - begun

@@ -31,6 +31,8 @@ type Options struct {
 	Overlay, Binary string
 	// Sabotage is SQL that is run on each scenario's fresh database.
 	Sabotage string
+	// Patience bounds each wait for quiet; 0 is 40 s.
+	Patience time.Duration
 	// StopAtFirst ends the run at the first violation.
 	StopAtFirst bool
 	// Out gets a line for each scenario; nil for none.
@@ -44,6 +46,10 @@ func (o Options) withDefaults() Options {
 
 	if o.Hand == 0 {
 		o.Hand = 5
+	}
+
+	if o.Patience == 0 {
+		o.Patience = quietWithin
 	}
 
 	if o.Out == nil {

@@ -10,8 +10,11 @@ import (
 	"time"
 )
 
-// stormFor is how long clients and faults go on.
-const stormFor = 1800 * time.Millisecond
+// Clients and faults go on until each fault has fired, within these bounds.
+const (
+	stormLeast = 1500 * time.Millisecond
+	stormMost  = 7 * time.Second
+)
 
 // Outcome is what became of one scenario.
 type Outcome struct {
@@ -73,6 +76,7 @@ func play(ctx context.Context, l *lane, binary string, number int, o Options) (o
 
 // perform is the scenario's three acts: storm, quiet, verdict.
 func (w *world) perform(ctx context.Context, number int, o Options, outcome *Outcome) ([]violation, error) {
+	w.patience = o.Patience
 	seed := o.Seed<<20 + uint64(number) //nolint:gosec // small
 	w.work = newWorkload(w, seed)
 	w.storm(ctx, outcome.Faults, seed)
@@ -83,7 +87,7 @@ func (w *world) perform(ctx context.Context, number int, o Options, outcome *Out
 
 	outcome.Quiet = w.quiet(ctx)
 
-	finishing, cancel := context.WithTimeout(ctx, quietWithin)
+	finishing, cancel := context.WithTimeout(ctx, w.patience)
 	defer cancel()
 
 	var found []violation
@@ -103,8 +107,10 @@ func (w *world) perform(ctx context.Context, number int, o Options, outcome *Out
 
 // storm lets clients and faults loose for a while.
 func (w *world) storm(ctx context.Context, names []string, seed uint64) {
-	storming, cancel := context.WithTimeout(ctx, stormFor)
+	storming, cancel := context.WithTimeout(ctx, stormMost)
 	defer cancel()
+
+	context.AfterFunc(storming, func() { w.line.add("runner", "the storm ends") })
 
 	var (
 		wg   sync.WaitGroup
@@ -127,11 +133,28 @@ func (w *world) storm(ctx context.Context, names []string, seed uint64) {
 	}
 
 	wg.Go(func() { w.work.run(storming) })
+	wait(storming, stormLeast)
+
+	if until(storming, "faults", func() bool { return w.allFired(names) }) == nil {
+		cancel()
+	}
+
 	wg.Wait()
 
 	for _, playLast := range last {
 		playLast()
 	}
+}
+
+// allFired: every fault has fired that fires while there is traffic.
+func (w *world) allFired(names []string) bool {
+	for _, name := range names {
+		if w.times(name) == 0 && name != faultDayLater {
+			return false
+		}
+	}
+
+	return true
 }
 
 func (w *world) judge(ctx context.Context) []violation {

@@ -155,10 +155,12 @@ func (l *workload) client(ctx context.Context, number int) {
 
 	for n := 0; ctx.Err() == nil; n++ {
 		switch draw := c.r.IntN(100); {
-		case draw < 45:
+		case draw < 40:
 			c.reuse(ctx)
-		case draw < 60:
+		case draw < 50:
 			c.fresh(ctx, n)
+		case draw < 60:
+			c.stampede(n)
 		case draw < 68:
 			c.keyless(n)
 		case draw < 80:
@@ -200,6 +202,24 @@ func (c *client) reuse(ctx context.Context) {
 func (c *client) fresh(ctx context.Context, n int) {
 	key := fmt.Sprintf("%s-fresh-%d-%d", c.w.name, c.number, n)
 	c.create(ctx, key, c.l.addKey(c.r, key))
+}
+
+// stampede sends a new key several times at once, to both processes: a button
+// that was clicked twice, a proxy that retries.
+func (c *client) stampede(n int) {
+	const copies = 4
+
+	key := fmt.Sprintf("%s-stampede-%d-%d", c.w.name, c.number, n)
+	p := c.l.addKey(c.r, key)
+
+	var wg sync.WaitGroup
+
+	for range copies {
+		copied := &client{l: c.l, w: c.w, number: c.number, r: rand.New(rand.NewPCG(c.r.Uint64(), 0))} //nolint:gosec // see rand
+		wg.Go(func() { copied.send(key, p, copied.patience()) })
+	}
+
+	wg.Wait()
 }
 
 func (c *client) keyless(n int) {

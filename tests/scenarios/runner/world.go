@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -31,6 +30,8 @@ type world struct {
 	line     *timeline
 	history  *history
 	work     *workload
+	// patience bounds each wait for quiet.
+	patience time.Duration
 	database string
 
 	stripe    *sandbox.Sandbox
@@ -49,6 +50,9 @@ type world struct {
 	// PostgreSQL, so that two of them do not undo each other.
 	machine sync.Mutex
 
+	// signature is held by the one rule that spoils webhooks' signatures.
+	signature sync.Mutex
+
 	once  sync.Once
 	mu    sync.Mutex
 	fired map[string]int
@@ -57,7 +61,7 @@ type world struct {
 // newWorld starts everything; Settings are further variables of the services'.
 func newWorld(ctx context.Context, l *lane, binary, name string, settings ...string) (w *world, err error) {
 	w = &world{
-		lane: l, name: name, dir: filepath.Join(l.dir, name), line: newTimeline(), history: &history{},
+		lane: l, name: name, patience: quietWithin, dir: filepath.Join(l.dir, name), line: newTimeline(), history: &history{},
 		database: "marketflow_" + strings.ReplaceAll(name, "-", "_"), fired: map[string]int{},
 		client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}, Timeout: 15 * time.Second},
 	}
@@ -219,6 +223,14 @@ func (w *world) count(fault string, n int) {
 	w.fired[fault] += n
 }
 
+// times is how often a fault has happened.
+func (w *world) times(fault string) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+
+	return w.fired[fault]
+}
+
 // close ends everything; closing again does nothing.
 func (w *world) close() { w.once.Do(w.closeAll) }
 
@@ -267,13 +279,4 @@ func (w *world) logTail(i, lines int) []byte {
 	all := bytes.Split(bytes.TrimSpace(log), []byte("\n"))
 
 	return bytes.Join(all[max(0, len(all)-lines):], []byte("\n"))
-}
-
-func hostOf(url string) string {
-	host := strings.TrimPrefix(url, "http://")
-	if _, _, err := net.SplitHostPort(host); err != nil {
-		return ""
-	}
-
-	return host
 }

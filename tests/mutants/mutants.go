@@ -1,0 +1,190 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// mutant is the service with one safeguard removed.
+type mutant struct {
+	name string
+	// why says what the safeguard is for.
+	why string
+	// changes are made to source files at build time (go build -overlay); the
+	// tree is not touched.
+	changes []change
+	// sql is run on each scenario's fresh database.
+	sql string
+	// faults are those that the safeguard is against; empty is all.
+	faults []string
+}
+
+// change replaces text that is in a file exactly once.
+type change struct{ file, old, new string }
+
+// mutants is the list that issue and guarantees speak of.
+func mutants() []mutant {
+	return []mutant{
+		{
+			name: "stripe-key-fresh", why: "every attempt is sent under the same Stripe idempotency key",
+			changes: []change{{
+				"adapters/stripe/gateway.go",
+				"key:       request.IdempotencyKey,",
+				`key:       request.IdempotencyKey + "_" + uuid.NewString(),`,
+			}},
+		},
+		{
+			name: "stripe-key-absent", why: "a Stripe idempotency key is sent at all",
+			changes: []change{{"adapters/stripe/gateway.go", "key:       request.IdempotencyKey,", `key:       "",`}},
+		},
+		{
+			name: "no-claim", why: "a claim under the client's key is written before Stripe is called",
+			changes: []change{{
+				"app/create_payment.go",
+				"Key:       cmd.Key,\n\t\tOrder:     cmd.Order,\n\t\tRequest:",
+				"Key:       \"\",\n\t\tOrder:     cmd.Order,\n\t\tRequest:",
+			}},
+		},
+		{
+			name: "claim-not-looked-at", why: "a claim of somebody else's is answered, not sent",
+			changes: []change{{"app/create_payment.go", "if !claim.Held() {", "if false {"}},
+		},
+		{
+			name: "no-unique-index", why: "two claims at once under one key cannot both be written",
+			sql: `ALTER TABLE payment_requests DROP CONSTRAINT payment_requests_idempotency_key_key;
+				ALTER TABLE payments DROP CONSTRAINT payments_idempotency_key_key;`,
+		},
+		{
+			name: "no-compare-and-set", why: "a status changes only from those that it may come from",
+			changes: []change{{
+				"adapters/postgres/inbox.go",
+				"FromStatuses:     statusesToDB(e.Change.Sources()),",
+				`FromStatuses: func() []string {
+			if e.Change == "" {
+				return nil
+			}
+
+			return statusesToDB(payment.Statuses())
+		}(),`,
+			}},
+			faults: []string{"webhook"},
+		},
+		{
+			name: "no-inbox-deduplication", why: "an event that is stored already changes nothing",
+			changes: []change{
+				{"adapters/postgres/internal/sqlc/stripe_events.sql.go", "e.outcome <> 'parked'", "FALSE"},
+				{"adapters/postgres/internal/sqlc/stripe_events.sql.go", "WHERE stripe_events.outcome = 'parked'", ""},
+			},
+			faults: []string{"webhook"},
+		},
+		{
+			name: "webhook-answered-first", why: "an event is durable before it is answered 200",
+			changes: []change{{
+				"adapters/http/webhooks.go",
+				"if _, err := s.HandleEvent.Do(ctx, payload, r.Header.Get(\"Stripe-Signature\")); err != nil {",
+				`go func() { _, _ = s.HandleEvent.Do(context.WithoutCancel(ctx), payload, r.Header.Get("Stripe-Signature")) }()
+
+	if err := ctx.Err(); err != nil {`,
+			}, {"adapters/http/webhooks.go", `import "net/http"`, "import (\n\t\"context\"\n\t\"net/http\"\n)"}},
+			faults: []string{"webhook", "SIGKILL", "postgres"},
+		},
+		{
+			name: "webhook-in-two-commits", why: "an event is stored and applied in one commit",
+			changes: []change{{
+				"app/handle_event.go",
+				"applied, err := in.deps.Inbox.Apply(ctx, e)\n\tif err == nil && applied.Outcome == ports.EventUnclaimed {",
+				`if err := in.deps.Inbox.Park(ctx, e, ports.ParkedContradiction); err != nil {
+		return ports.Applied{}, err
+	}
+
+	applied, err := in.deps.Inbox.Apply(ctx, e)
+	if err != nil {
+		return ports.Applied{Outcome: ports.EventParked}, nil
+	}
+
+	if err == nil && applied.Outcome == ports.EventUnclaimed {`,
+			}},
+			faults: []string{"postgres"},
+		},
+		{
+			name: "unknown-is-refused", why: "an outcome that nobody knows is not called a failure",
+			changes: []change{{
+				"adapters/stripe/outcome.go",
+				"default:\n\t\treturn failed.verdict()\n\t}\n}",
+				`default:
+		return verdict{outcome: refused, reason: failed.reason, err: &ports.RefusedError{Code: "mutant"}}
+	}
+}`,
+			}},
+			faults: []string{"stripe"},
+		},
+		{
+			name: "no-recovery", why: "somebody finishes what a crash or an unknown outcome left behind",
+			changes: []change{{
+				"app/recover_claims.go",
+				"if err := uc.deps.Gateway.Ready(); err != nil {\n\t\treturn Recovered{}, nil",
+				"if err := uc.deps.Gateway.Ready(); true {\n\t\t_ = err\n\n\t\treturn Recovered{}, nil",
+			}},
+		},
+		{
+			name: "forgotten-key-is-sent", why: "a key that Stripe may have forgotten is never sent again",
+			changes: []change{{"app/app.go", "resendFor = 23 * time.Hour", "resendFor = 2300 * time.Hour"}},
+			faults:  []string{"time"},
+		},
+	}
+}
+
+var errPattern = errors.New("the safeguard's text is not in the file exactly once: bring the mutant up to date")
+
+// overlay writes the changed files into dir and the -overlay file that names
+// them; root is the module's.
+func (m mutant) overlay(root, dir string) (string, error) {
+	changed := map[string]string{}
+
+	for _, c := range m.changes {
+		path := filepath.Join(root, c.file)
+
+		text, here := changed[path]
+		if !here {
+			source, err := os.ReadFile(path) //nolint:gosec // a file of this module
+			if err != nil {
+				return "", fmt.Errorf("reading what to change: %w", err)
+			}
+
+			text = string(source)
+		}
+
+		if strings.Count(text, c.old) != 1 {
+			return "", fmt.Errorf("%s: %w:\n%s", c.file, errPattern, c.old)
+		}
+
+		changed[path] = strings.Replace(text, c.old, c.new, 1)
+	}
+
+	replace := map[string]string{}
+
+	for path, text := range changed {
+		copied := filepath.Join(dir, strings.ReplaceAll(strings.TrimPrefix(path, root+"/"), "/", "_"))
+		if err := os.WriteFile(copied, []byte(text), 0o600); err != nil {
+			return "", fmt.Errorf("writing the changed file: %w", err)
+		}
+
+		replace[path] = copied
+	}
+
+	form, err := json.Marshal(map[string]any{"Replace": replace})
+	if err != nil {
+		return "", fmt.Errorf("writing the overlay: %w", err)
+	}
+
+	file := filepath.Join(dir, "overlay.json")
+	if err := os.WriteFile(file, form, 0o600); err != nil {
+		return "", fmt.Errorf("writing the overlay: %w", err)
+	}
+
+	return file, nil
+}
