@@ -156,18 +156,22 @@ func (s *settler) refuse(
 ) (ports.Claim, error) {
 	f := fault.Wrap(fault.Refused, refused, "The payment provider refused this payment: "+refused.Message)
 
-	claim, err := s.deps.Claims.Refuse(context.WithoutCancel(ctx), claim.PaymentID,
+	finished, err := s.deps.Claims.Refuse(context.WithoutCancel(ctx), claim.PaymentID,
 		s.deps.Renderer.Refused(f, claim.Origin.RequestID))
-	if err != nil {
+
+	switch {
+	case errors.Is(err, ports.ErrContradiction):
+		return claim, s.contradiction(ctx, claim, err)
+	case err != nil:
 		return claim, errUnknown(err, providerRetryAfter)
 	}
 
-	s.deps.Recorder.ClaimFinished(by, claim.State)
+	s.deps.Recorder.ClaimFinished(by, finished.State)
 	s.deps.Log.Warn("payment refused by the provider", logctx.Field(ctx),
-		zap.Stringer("payment_id", claim.PaymentID), zap.String("code", refused.Code))
-	s.remember(ctx, claim)
+		zap.Stringer("payment_id", finished.PaymentID), zap.String("code", refused.Code))
+	s.remember(ctx, finished)
 
-	return claim, nil
+	return finished, nil
 }
 
 func (s *settler) remember(ctx context.Context, claim ports.Claim) {

@@ -22,8 +22,7 @@ var ErrContradiction = errors.New("the provider contradicts our books")
 // provider hears of a payment, so that a crash at any moment leaves a trace
 // that somebody finishes.
 //
-// Every method is one atomic statement and may be repeated after an error
-// without harm. An unreachable or overloaded database is fault.Unavailable.
+// Every method is one commit and may be repeated after an error without harm. An unreachable or overloaded database is fault.Unavailable.
 type Claims interface {
 	// Claim writes down that c is wanted, or finds what was written under its
 	// key before. Claim.Held tells whether the caller now has the lease and
@@ -55,12 +54,14 @@ type Claims interface {
 	// response in one commit. Where somebody else has completed the claim
 	// already, their response stands and is returned.
 	//
-	// Where the claim or the intent belongs to something else:
-	// ErrContradiction, and nothing is changed.
+	// Where the claim or the intent belongs to something else, or the claim was
+	// refused: ErrContradiction. No claim: fault.NotFound. Nothing is changed
+	// then.
 	Complete(ctx context.Context, c Completion) (Completed, error)
 
 	// Refuse freezes a refusal: the provider will never have this payment.
-	// Where the claim is finished already, what stands is returned.
+	// Where the claim is finished already, what stands is returned. A payment
+	// that exists cannot be refused: ErrContradiction. No claim: fault.NotFound.
 	Refuse(ctx context.Context, id uuid.UUID, response FrozenResponse) (Claim, error)
 
 	// Release gives c's lease back; recovery tries again once retryIn has
