@@ -20,6 +20,8 @@ Every variable is explained in .env.example; .env is read where there is one.`,
 				return err
 			}
 
+			tuneMemory()
+
 			service, err := bootstrap.Start(cmd.Context(), settings, bootstrap.Version(version))
 			if err != nil {
 				return err
