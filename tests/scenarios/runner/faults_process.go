@@ -13,8 +13,7 @@ const (
 	stmtClaim    = "ClaimPayment"
 	stmtComplete = "CompletePayment"
 	stmtApply    = "ApplyEvent"
-	stmtRelease  = "ReleaseClaim"
-	stmtTake     = "TakeUnfinishedClaims"
+	stmtTake     = "TakeUnfinishedClaim"
 	stmtCommit   = "commit"
 )
 

@@ -14,7 +14,7 @@ func webhookFaults() []fault {
 		"webhook: late":                   {Action: sandbox.WebhookDelay, Delay: 700 * time.Millisecond, Count: 10},
 		"webhook: comes six times":        {Action: sandbox.WebhookDuplicate, Copies: 5, Delay: 20 * time.Millisecond, Count: 10},
 		"webhook: out of order":           {Action: sandbox.WebhookReorder, Window: 4, Delay: 500 * time.Millisecond, Count: 20},
-		"webhook: never delivered":        {Action: sandbox.WebhookLose, Count: 3},
+		faultNeverDelivered:               {Action: sandbox.WebhookLose, Count: 3},
 		"webhook: two ids for one change": {Action: sandbox.WebhookTwin, Count: 10},
 	}
 
@@ -34,7 +34,10 @@ func webhookFaults() []fault {
 	return append(faults, fault{name: faultStorm, play: playStorm})
 }
 
-const faultStorm = "webhook: each again and again at once"
+const (
+	faultStorm          = "webhook: each again and again at once"
+	faultNeverDelivered = "webhook: never delivered"
+)
 
 func playWebhookRule(name string, rule sandbox.Fault) func(context.Context, *world, *rand.Rand) {
 	return func(ctx context.Context, w *world, r *rand.Rand) {

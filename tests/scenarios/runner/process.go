@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -38,19 +39,27 @@ type process struct {
 }
 
 // freeAddr is an address that was free a moment ago; a process comes back to
-// the same one.
+// the same one. Its port is none that the kernel gives to outgoing connections:
+// one of those could take it while the process is down.
 func freeAddr(ctx context.Context) (string, error) {
-	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", fmt.Errorf("looking for a free port: %w", err)
+	const least, most, tries = 15_000, 32_000, 100
+
+	for range tries {
+		addr := fmt.Sprintf("127.0.0.1:%d", least+rand.IntN(most-least)) //nolint:gosec // any port will do
+
+		listener, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
+		if err != nil {
+			continue
+		}
+
+		if err := listener.Close(); err != nil {
+			return "", fmt.Errorf("freeing %s: %w", addr, err)
+		}
+
+		return addr, nil
 	}
 
-	addr := listener.Addr().String()
-	if err := listener.Close(); err != nil {
-		return "", fmt.Errorf("freeing port %s: %w", addr, err)
-	}
-
-	return addr, nil
+	return "", errors.New("no free port was found")
 }
 
 func startProcess(p *process) *process {

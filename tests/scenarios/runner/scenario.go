@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -79,6 +80,7 @@ func (w *world) perform(ctx context.Context, number int, o Options, outcome *Out
 	w.patience = o.Patience
 	seed := o.Seed<<20 + uint64(number) //nolint:gosec // small
 	w.work = newWorkload(w, seed)
+	w.setClocksApart(outcome.Faults, seed)
 	w.storm(ctx, outcome.Faults, seed)
 
 	if err := w.heal(ctx); err != nil {
@@ -103,6 +105,23 @@ func (w *world) perform(ctx context.Context, number int, o Options, outcome *Out
 	}
 
 	return append(found, w.judge(ctx)...), nil
+}
+
+// setClocksApart gives Stripe a clock that is up to ten minutes off. Events that
+// are never delivered are found by reconciliation, which leaves alone what is
+// younger than a minute: there Stripe's clock is behind.
+func (w *world) setClocksApart(names []string, seed uint64) {
+	const least, most = 2 * time.Minute, 10 * time.Minute
+
+	r := rand.New(rand.NewPCG(seed, 999)) //nolint:gosec // reproducible on purpose
+	apart := between(r, least, most)
+
+	if slices.Contains(names, faultNeverDelivered) || r.IntN(2) == 0 {
+		apart = -apart
+	}
+
+	w.stripe.Advance(apart)
+	w.line.add("time", "Stripe's clock is %s off", apart.Round(time.Second))
 }
 
 // storm lets clients and faults loose for a while.

@@ -45,7 +45,8 @@ type verdict struct {
 	sqlState string
 }
 
-// trap waits for a statement, by its sqlc name or its first word in lower case.
+// trap waits for a statement, by its sqlc name in the singular, or by its first
+// word in lower case.
 type trap struct {
 	statement string
 	when      side
@@ -363,6 +364,7 @@ func (s *session) answered(state byte) string {
 }
 
 // nameOf is the name that sqlc's comment gives a statement, or its first word.
+// A plural is the singular's: ApplyEvents does for many what ApplyEvent does.
 func nameOf(sql string) string {
 	rest, named := strings.CutPrefix(sql, "-- name: ")
 	word, _, _ := strings.Cut(strings.TrimSpace(rest), " ")
@@ -371,7 +373,7 @@ func nameOf(sql string) string {
 		return strings.ToLower(strings.TrimRight(word, ";"))
 	}
 
-	return word
+	return strings.TrimSuffix(word, "s")
 }
 
 func cstring(b []byte) (text string, rest []byte) {

@@ -24,12 +24,12 @@ const (
 
 // world is what one scenario has to itself.
 type world struct {
-	lane     *lane
-	name     string
-	dir      string
-	line     *timeline
-	history  *history
-	work     *workload
+	lane    *lane
+	name    string
+	dir     string
+	line    *timeline
+	history *history
+	work    *workload
 	// patience bounds each wait for quiet.
 	patience time.Duration
 	database string
