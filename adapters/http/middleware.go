@@ -9,7 +9,6 @@ import (
 	"runtime/debug"
 	"time"
 
-	"github.com/felixge/httpsnoop"
 	"github.com/google/uuid"
 	"github.com/gorilla/mux"
 	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
@@ -24,12 +23,41 @@ import (
 
 const requestIDHeader = "X-Request-Id"
 
-// exchange is what the middleware learns of a request while it is handled.
+// exchange is what the middleware learns of a request while it is handled. It
+// stands in for the response's writer, to see the status and the bytes.
 type exchange struct {
+	http.ResponseWriter
+
 	requestID string
 	route     string
+	status    int
+	written   int64
 	err       error
 }
+
+// WriteHeader implements http.ResponseWriter.
+func (ex *exchange) WriteHeader(status int) {
+	if ex.status == 0 {
+		ex.status = status
+	}
+
+	ex.ResponseWriter.WriteHeader(status)
+}
+
+// Write implements http.ResponseWriter.
+func (ex *exchange) Write(body []byte) (int, error) {
+	if ex.status == 0 {
+		ex.status = http.StatusOK
+	}
+
+	n, err := ex.ResponseWriter.Write(body)
+	ex.written += int64(n)
+
+	return n, err //nolint:wrapcheck // as the writer behind says
+}
+
+// Unwrap is for http.ResponseController.
+func (ex *exchange) Unwrap() http.ResponseWriter { return ex.ResponseWriter }
 
 type exchangeKey struct{}
 
@@ -64,26 +92,30 @@ func untraced(next http.Handler) http.Handler {
 // observe gives a request its id, and writes its one line and its measurement.
 func (s *server) observe(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		ex := &exchange{requestID: acceptRequestID(r.Header.Get(requestIDHeader)), route: "unmatched"}
+		begun := time.Now()
+		ex := &exchange{
+			ResponseWriter: w, requestID: acceptRequestID(r.Header.Get(requestIDHeader)), route: "unmatched",
+		}
 		ctx := logctx.WithRequestID(context.WithValue(r.Context(), exchangeKey{}, ex), ex.requestID)
 		w.Header().Set(requestIDHeader, ex.requestID)
 		trace.SpanFromContext(ctx).SetAttributes(attribute.String("marketflow.request.id", ex.requestID))
 
 		s.Observer.RequestsInFlight(1)
+		defer s.Observer.RequestsInFlight(-1)
 
-		seen := httpsnoop.CaptureMetrics(next, w, r.WithContext(ctx))
+		next.ServeHTTP(ex, r.WithContext(ctx))
 
-		s.Observer.RequestsInFlight(-1)
-		s.Observer.ObserveRequest(ctx, ex.route, methodLabel(r.Method), seen.Code, seen.Duration)
-		s.logAccess(ctx, r, ex, seen)
+		took := time.Since(begun)
+		s.Observer.ObserveRequest(ctx, ex.route, methodLabel(r.Method), ex.status, took)
+		s.logAccess(ctx, r, ex, took)
 	})
 }
 
-func (s *server) logAccess(ctx context.Context, r *http.Request, ex *exchange, seen httpsnoop.Metrics) {
+func (s *server) logAccess(ctx context.Context, r *http.Request, ex *exchange, took time.Duration) {
 	level := zap.InfoLevel
 
 	switch {
-	case seen.Code >= http.StatusInternalServerError:
+	case ex.status >= http.StatusInternalServerError:
 		level = zap.ErrorLevel
 	case !worthTracing(r):
 		level = zap.DebugLevel
@@ -96,8 +128,8 @@ func (s *server) logAccess(ctx context.Context, r *http.Request, ex *exchange, s
 
 	fields := []zap.Field{
 		logctx.Field(ctx),
-		zap.String("method", methodLabel(r.Method)), zap.String("route", ex.route), zap.Int("status", seen.Code),
-		zap.Int64("bytes", seen.Written), zap.Duration("took", seen.Duration),
+		zap.String("method", methodLabel(r.Method)), zap.String("route", ex.route), zap.Int("status", ex.status),
+		zap.Int64("bytes", ex.written), zap.Duration("took", took),
 	}
 	if ex.err != nil {
 		fields = append(fields, zap.Error(ex.err))
