@@ -71,3 +71,95 @@ SELECT stored.id,
 FROM stored
 JOIN ready ON ready.id = stored.id
 LEFT JOIN payment_requests r ON r.payment_id = ready.payment_id;
+
+-- name: ClaimPayments :many
+-- ClaimPayment for keys that nobody has used.
+--
+-- The INSERT waits only while another transaction writes one of the keys; in one
+-- order, so that two of these statements never wait for each other.
+INSERT INTO payment_requests (
+    payment_id, idempotency_key, fingerprint, amount, currency, metadata, stripe_key, stripe_params,
+    lease_token, leased_until, retry_at, origin_request_id, origin_trace
+)
+SELECT input.payment_id, NULLIF(input.idempotency_key, ''), input.fingerprint, input.amount, input.currency,
+       NULLIF(input.metadata, '')::jsonb, input.stripe_key, input.stripe_params,
+       NULLIF(input.lease_token, '00000000-0000-0000-0000-000000000000'), now() + input.lease, now() + input.lease,
+       input.origin_request_id, input.origin_trace
+FROM (
+    SELECT unnest(@payment_ids::uuid[])         AS payment_id,
+           unnest(@idempotency_keys::text[])    AS idempotency_key,
+           unnest(@fingerprints::bytea[])       AS fingerprint,
+           unnest(@amounts::numeric[])          AS amount,
+           unnest(@currencies::text[])          AS currency,
+           unnest(@metadata::text[])            AS metadata,
+           unnest(@stripe_keys::text[])         AS stripe_key,
+           unnest(@stripe_params::text[])       AS stripe_params,
+           unnest(@lease_tokens::uuid[])        AS lease_token,
+           unnest(@leases::interval[])          AS lease,
+           unnest(@origin_request_ids::text[])  AS origin_request_id,
+           unnest(@origin_traces::text[])       AS origin_trace
+) AS input
+ORDER BY input.idempotency_key, input.payment_id
+ON CONFLICT DO NOTHING
+RETURNING *;
+
+-- name: CompletePayments :many
+-- CompletePayment, with a response, for pending claims whose payment is not there.
+--
+-- Where another transaction writes one of the payments or intents meanwhile, the
+-- whole statement fails and nothing is done.
+WITH input AS MATERIALIZED (
+    SELECT unnest(@payment_ids::uuid[])          AS payment_id,
+           unnest(@intent_ids::text[])           AS intent_id,
+           unnest(@idempotency_keys::text[])     AS idempotency_key,
+           unnest(@amounts::numeric[])           AS amount,
+           unnest(@currencies::text[])           AS currency,
+           unnest(@statuses::text[])             AS status,
+           unnest(@metadata::text[])             AS metadata,
+           unnest(@created_ats::timestamptz[])   AS created_at,
+           unnest(@causes::text[])               AS cause,
+           unnest(@response_statuses::smallint[]) AS response_status,
+           unnest(@response_bodies::bytea[])     AS response_body
+), claim AS MATERIALIZED (
+    SELECT r.payment_id
+    FROM input
+    JOIN payment_requests r ON r.payment_id = input.payment_id
+    WHERE r.state = 'pending'
+    FOR UPDATE OF r SKIP LOCKED
+), created AS (
+    INSERT INTO payments (
+        id, stripe_payment_intent_id, idempotency_key, amount, currency, status, metadata, created_at, updated_at
+    )
+    SELECT input.payment_id, input.intent_id, NULLIF(input.idempotency_key, ''), input.amount, input.currency,
+           input.status, NULLIF(input.metadata, '')::jsonb, input.created_at, clock_timestamp()
+    FROM input
+    JOIN claim ON claim.payment_id = input.payment_id
+    WHERE NOT EXISTS (SELECT FROM payments p WHERE p.id = input.payment_id)
+    ORDER BY input.intent_id
+    RETURNING id
+), history AS (
+    INSERT INTO payment_transitions (payment_id, to_status, cause, at)
+    SELECT input.payment_id, input.status, input.cause, clock_timestamp()
+    FROM input
+    JOIN created ON created.id = input.payment_id
+), frozen AS (
+    UPDATE payment_requests r
+    SET state           = 'completed',
+        response_status = input.response_status,
+        response_body   = input.response_body,
+        lease_token     = NULL,
+        last_error      = NULL,
+        updated_at      = now()
+    FROM input
+    JOIN created ON created.id = input.payment_id
+    WHERE r.payment_id = input.payment_id
+    RETURNING r.*
+)
+SELECT sqlc.embed(payment_requests),
+       EXTRACT(EPOCH FROM now() - payment_requests.created_at)::float8 AS age_seconds,
+       EXISTS (
+           SELECT FROM stripe_events e
+           JOIN input ON input.intent_id = e.object_id
+           WHERE input.payment_id = payment_requests.payment_id AND e.outcome = 'parked'
+       ) AS parked
+FROM frozen AS payment_requests;

@@ -38,30 +38,35 @@ func (s *Store) Claim(ctx context.Context, c ports.NewClaim) (ports.Claim, error
 		OriginTrace:     c.Origin.TraceParent,
 	}
 
-	var claim ports.Claim
+	if err := ctx.Err(); err != nil {
+		return ports.Claim{}, fmt.Errorf("claiming a payment: %w", err)
+	}
 
-	err := s.run(ctx, "claiming a payment", func(ctx context.Context, conn *pgxpool.Conn) error {
+	row, err := s.claims.do(ctx, params, func() (sqlc.ClaimPaymentRow, error) { return s.claimAlone(ctx, params) })
+	if err != nil {
+		return ports.Claim{}, err
+	}
+
+	return claimFromDB(row.PaymentRequest, row.AgeSeconds, c.Lease.Token)
+}
+
+func (s *Store) claimAlone(ctx context.Context, params sqlc.ClaimPaymentParams) (sqlc.ClaimPaymentRow, error) {
+	return query(ctx, s, "claiming a payment", func(ctx context.Context, q *sqlc.Queries) (sqlc.ClaimPaymentRow, error) {
 		// Each empty answer means that somebody else has just written the key:
 		// the next statement sees it.
 		for range tries {
-			rows, err := sqlc.New(conn).ClaimPayment(ctx, params)
-			if err != nil || len(rows) == 0 {
-				if err != nil {
-					return err
-				}
-
-				continue
+			rows, err := q.ClaimPayment(ctx, params)
+			if err != nil {
+				return sqlc.ClaimPaymentRow{}, err
 			}
 
-			claim, err = claimFromDB(rows[0].PaymentRequest, rows[0].AgeSeconds, c.Lease.Token)
-
-			return err
+			if len(rows) > 0 {
+				return rows[0], nil
+			}
 		}
 
-		return errors.New("the key is contended")
+		return sqlc.ClaimPaymentRow{}, errors.New("the key is contended")
 	})
-
-	return claim, err
 }
 
 // FindClaim implements ports.Claims.
@@ -122,9 +127,23 @@ func (s *Store) TakeUnfinished(ctx context.Context, limit int, lease ports.Lease
 
 // Complete implements ports.Claims.
 func (s *Store) Complete(ctx context.Context, c ports.Completion) (ports.Completed, error) {
-	row, err := query(ctx, s, "completing a payment", func(ctx context.Context, q *sqlc.Queries) (sqlc.CompletePaymentRow, error) {
-		return complete(ctx, q, c)
-	})
+	if err := ctx.Err(); err != nil {
+		return ports.Completed{}, fmt.Errorf("completing a payment: %w", err)
+	}
+
+	alone := func() (sqlc.CompletePaymentRow, error) {
+		return query(ctx, s, "completing a payment", func(ctx context.Context, q *sqlc.Queries) (sqlc.CompletePaymentRow, error) {
+			return complete(ctx, q, c)
+		})
+	}
+	together := alone
+
+	// Without a response the claim stays open: that is rare, and not simple.
+	if c.Response != nil {
+		together = func() (sqlc.CompletePaymentRow, error) { return s.completions.do(ctx, completionToDB(c), alone) }
+	}
+
+	row, err := together()
 	if err != nil {
 		return ports.Completed{}, errNoClaim(err)
 	}

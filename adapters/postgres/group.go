@@ -8,34 +8,35 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// Bounds on a group.
-const (
-	// maxGroup is the most requests that share a commit.
-	maxGroup = 64
-	// maxGroupsInFlight: while one group waits for the disk, PostgreSQL works on
-	// another.
-	maxGroupsInFlight = 2
-)
+// maxGroup is the most requests that share a commit.
+const maxGroup = 64
 
 // group makes requests that arrive together share a statement, and so a commit.
-// There is no timer: a request that comes while fewer than maxGroupsInFlight
-// are in flight goes at once, and what waits meanwhile goes in the next. Each is
-// answered only after the commit that it was in.
+// There is no timer: what arrives while a group is in flight waits and goes in
+// the next one. Each is answered only after the commit that it was in. (Two
+// groups in flight were measured too: they are smaller, and cost a seventh more.)
+//
+// A request that comes while nothing is in flight goes alone and at once. It may
+// have to wait for a lock: those who come meanwhile form groups all the same.
 //
 // A group only ever does what is simple. What its statement leaves out, and
-// everything in a statement that failed, is for the callers to do alone, so that
-// no request can harm its neighbours.
+// everything in a statement that failed, is then done alone, so that no request
+// can harm its neighbours.
 type group[Q, A any] struct {
-	// run does what it can of asked, in one commit. answers has one for each, in
-	// their order; nil is for what was not touched. After an error nothing was.
+	// run does what it can of asked, in one commit, and waits for nobody's lock.
+	// answers has one for each, in their order; nil is for what was not touched.
+	// After an error nothing was.
 	run func(ctx context.Context, asked []Q) (answers []*A, err error)
 	// names: two requests that share one never go together, but one after the
 	// other, in the order in which they came. Empty names do not count.
 	names func(Q) []string
 
-	mu       sync.Mutex
-	waiting  []*member[Q, A]
-	inFlight int
+	mu      sync.Mutex
+	waiting []*member[Q, A]
+	// flying: a group is in flight.
+	flying bool
+	// lone: a request that came while nothing was in flight is.
+	lone bool
 }
 
 // member is one request in a group.
@@ -48,30 +49,63 @@ type member[Q, A any] struct {
 	err    error
 }
 
-// do returns the answer of the group that asked went with; nil for what has to
-// be done alone. An error says that there is no connection: trying alone is no
-// use.
+// do does what is asked, in a group or by alone.
 //
 // A caller that hangs up is waited for like any other: others are in its commit.
-func (g *group[Q, A]) do(ctx context.Context, asked Q) (*A, error) {
+func (g *group[Q, A]) do(ctx context.Context, asked Q, alone func() (A, error)) (A, error) {
+	if g.leads() {
+		defer g.landed()
+
+		return alone()
+	}
+
 	m := &member[Q, A]{ctx: ctx, asked: asked, names: g.names(asked), done: make(chan struct{})}
-
-	g.mu.Lock()
-	g.waiting = append(g.waiting, m)
-	start := g.inFlight < maxGroupsInFlight
-
-	if start {
-		g.inFlight++
-	}
-	g.mu.Unlock()
-
-	if start {
-		go g.fly()
-	}
-
+	g.join(m)
 	<-m.done
 
-	return m.answer, m.err
+	switch {
+	case m.err != nil:
+		return *new(A), m.err
+	case m.answer == nil:
+		return alone()
+	default:
+		return *m.answer, nil
+	}
+}
+
+// leads tells whether nothing is in flight, and if so marks that something is.
+func (g *group[Q, A]) leads() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+
+	if g.lone || g.flying {
+		return false
+	}
+
+	g.lone = true
+
+	return true
+}
+
+func (g *group[Q, A]) landed() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+
+	g.lone = false
+}
+
+// join waits for the next group, and starts it if none is in flight.
+func (g *group[Q, A]) join(m *member[Q, A]) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+
+	g.waiting = append(g.waiting, m)
+
+	if !g.flying {
+		g.flying = true
+
+		go g.fly()
+	}
 }
 
 // fly runs groups until nobody waits.
@@ -115,10 +149,7 @@ func (g *group[Q, A]) next() []*member[Q, A] {
 
 	clear(g.waiting[len(left):])
 	g.waiting = left
-
-	if len(taken) == 0 {
-		g.inFlight--
-	}
+	g.flying = len(taken) > 0
 
 	return taken
 }

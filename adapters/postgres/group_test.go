@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/marketflow/marketflow/adapters/postgres"
+	"github.com/marketflow/marketflow/domain/fault"
 	"github.com/marketflow/marketflow/domain/payment"
 	"github.com/marketflow/marketflow/internal/pgtest"
 	"github.com/marketflow/marketflow/ports"
@@ -237,4 +239,93 @@ func TestStore_EventsOutliveAHangUp(t *testing.T) {
 			require.NoError(t, err)
 		}
 	}
+}
+
+// Claims of different keys share commits; of one key, one gets the lease.
+func TestStore_ClaimsShareCommits(t *testing.T) {
+	t.Parallel()
+
+	const count, copies = 60, 3
+
+	db := pgtest.New(t)
+	store := postgres.NewStore(newPool(t, db.URL, 4))
+	before := writers(t, db)
+
+	var (
+		all  sync.WaitGroup
+		held [count]atomic.Int64
+		errs [count * copies]error
+	)
+
+	for i := range count * copies {
+		order := newOrder(t, payment.Key(fmt.Sprintf("order_%d", i%count)))
+
+		all.Go(func() {
+			var claim ports.Claim
+			if claim, errs[i] = store.Claim(t.Context(), order); claim.Held() {
+				held[i%count].Add(1)
+			}
+		})
+	}
+
+	all.Wait()
+
+	for _, err := range errs {
+		require.NoError(t, err)
+	}
+
+	for i := range held {
+		require.EqualValues(t, 1, held[i].Load())
+	}
+
+	require.Less(t, writers(t, db)-before, count*copies)
+}
+
+// Completions share commits. One that contradicts and one of no claim do their
+// neighbours no harm.
+func TestStore_CompletionsShareCommits(t *testing.T) {
+	t.Parallel()
+
+	const count = 60
+
+	db := pgtest.New(t)
+	store := postgres.NewStore(newPool(t, db.URL, 4))
+
+	completions := make([]ports.Completion, 0, count+2)
+
+	for i := range count + 1 {
+		order := newOrder(t, payment.Key(fmt.Sprintf("order_%d", i)))
+		mustClaim(t, store, order)
+		completions = append(completions, completionFor(order))
+	}
+
+	another := newOrder(t, "another")
+	mustClaim(t, store, another)
+	mustComplete(t, store, another)
+
+	completions[count].Payment.IntentID = completionFor(another).Payment.IntentID
+
+	completions = append(completions, completionFor(newOrder(t, "never claimed")))
+	before := writers(t, db)
+
+	var all sync.WaitGroup
+
+	done, errs := make([]ports.Completed, len(completions)), make([]error, len(completions))
+	for i, c := range completions {
+		all.Go(func() { done[i], errs[i] = store.Complete(t.Context(), c) })
+	}
+
+	all.Wait()
+
+	for i, c := range completions[:count] {
+		require.NoError(t, errs[i])
+		require.True(t, done[i].Created)
+		require.Equal(t, ports.ClaimCompleted, done[i].Claim.State)
+		require.Equal(t, *c.Response, done[i].Claim.Response)
+		require.Len(t, mustHistory(t, store, c.Payment.ID), 1)
+	}
+
+	require.ErrorIs(t, errs[count], ports.ErrContradiction)
+	require.Equal(t, fault.NotFound, fault.KindOf(errs[count+1]))
+	require.Less(t, writers(t, db)-before, 3*count)
 }

@@ -5,8 +5,9 @@ import (
 	"errors"
 	"strings"
 
+	"github.com/google/uuid"
+
 	"github.com/marketflow/marketflow/adapters/postgres/internal/sqlc"
-	"github.com/marketflow/marketflow/ports"
 )
 
 // maxGroupedEvent bounds what an event in a group weighs, in bytes; Stripe's are
@@ -89,17 +90,111 @@ func eventsToDB(events []sqlc.ApplyEventParams) sqlc.ApplyEventsParams {
 	return params
 }
 
-// applyTogether applies an event with whatever else arrives, and tells whether
-// it could.
-func (s *Store) applyTogether(ctx context.Context, e ports.Event) (sqlc.ApplyEventRow, bool, error) {
-	if len(e.Raw) > maxGroupedEvent {
-		return sqlc.ApplyEventRow{}, false, nil
+// claimPayments is ClaimPayment for many.
+func (s *Store) claimPayments(
+	ctx context.Context, claims []sqlc.ClaimPaymentParams,
+) ([]*sqlc.ClaimPaymentRow, error) {
+	params := claimsToDB(claims)
+
+	rows, err := query(ctx, s, "claiming payments", func(ctx context.Context, q *sqlc.Queries) ([]sqlc.PaymentRequest, error) {
+		return q.ClaimPayments(ctx, params)
+	})
+	if err != nil {
+		return nil, err
 	}
 
-	row, err := s.events.do(ctx, eventToDB(e))
-	if row == nil {
-		return sqlc.ApplyEventRow{}, false, err
+	byID := make(map[uuid.UUID]*sqlc.ClaimPaymentRow, len(rows))
+	for _, row := range rows {
+		byID[row.PaymentID] = &sqlc.ClaimPaymentRow{PaymentRequest: row} // its age is 0: it is new
 	}
 
-	return *row, true, nil
+	answers := make([]*sqlc.ClaimPaymentRow, 0, len(claims))
+	for _, c := range claims {
+		answers = append(answers, byID[c.PaymentID])
+	}
+
+	return answers, nil
+}
+
+func claimsToDB(claims []sqlc.ClaimPaymentParams) sqlc.ClaimPaymentsParams {
+	var params sqlc.ClaimPaymentsParams
+
+	for _, c := range claims {
+		params.PaymentIds = append(params.PaymentIds, c.PaymentID)
+		params.IdempotencyKeys = append(params.IdempotencyKeys, deref(c.IdempotencyKey))
+		params.Fingerprints = append(params.Fingerprints, c.Fingerprint)
+		params.Amounts = append(params.Amounts, c.Amount)
+		params.Currencies = append(params.Currencies, c.Currency)
+		params.Metadata = append(params.Metadata, string(c.Metadata))
+		params.StripeKeys = append(params.StripeKeys, c.StripeKey)
+		params.StripeParams = append(params.StripeParams, c.StripeParams)
+		params.LeaseTokens = append(params.LeaseTokens, c.LeaseToken.UUID)
+		params.Leases = append(params.Leases, c.Lease)
+		params.OriginRequestIds = append(params.OriginRequestIds, c.OriginRequestID)
+		params.OriginTraces = append(params.OriginTraces, c.OriginTrace)
+	}
+
+	return params
+}
+
+// completePayments is CompletePayment for many, each with a response.
+func (s *Store) completePayments(
+	ctx context.Context, completions []sqlc.CompletePaymentParams,
+) ([]*sqlc.CompletePaymentRow, error) {
+	params := completionsToDB(completions)
+
+	rows, err := query(ctx, s, "completing payments",
+		func(ctx context.Context, q *sqlc.Queries) ([]sqlc.CompletePaymentsRow, error) {
+			return q.CompletePayments(ctx, params)
+		})
+	if err != nil {
+		return nil, err
+	}
+
+	byID := make(map[uuid.UUID]*sqlc.CompletePaymentRow, len(rows))
+	for _, row := range rows {
+		byID[row.PaymentRequest.PaymentID] = &sqlc.CompletePaymentRow{
+			PaymentRequest: row.PaymentRequest,
+			AgeSeconds:     row.AgeSeconds,
+			Created:        true,
+			Here:           true,
+			Parked:         row.Parked,
+		}
+	}
+
+	answers := make([]*sqlc.CompletePaymentRow, 0, len(completions))
+	for _, c := range completions {
+		answers = append(answers, byID[c.PaymentID])
+	}
+
+	return answers, nil
+}
+
+func completionsToDB(completions []sqlc.CompletePaymentParams) sqlc.CompletePaymentsParams {
+	var params sqlc.CompletePaymentsParams
+
+	for _, c := range completions {
+		params.PaymentIds = append(params.PaymentIds, c.PaymentID)
+		params.IntentIds = append(params.IntentIds, c.IntentID)
+		params.IdempotencyKeys = append(params.IdempotencyKeys, deref(c.IdempotencyKey))
+		params.Amounts = append(params.Amounts, c.Amount)
+		params.Currencies = append(params.Currencies, c.Currency)
+		params.Statuses = append(params.Statuses, c.Status)
+		params.Metadata = append(params.Metadata, string(c.Metadata))
+		params.CreatedAts = append(params.CreatedAts, c.CreatedAt)
+		params.Causes = append(params.Causes, c.Cause)
+		params.ResponseStatuses = append(params.ResponseStatuses, deref(c.ResponseStatus))
+		params.ResponseBodies = append(params.ResponseBodies, c.ResponseBody)
+	}
+
+	return params
+}
+
+// namesOfClaim: of two claims with one key, the second finds the first.
+func namesOfClaim(c sqlc.ClaimPaymentParams) []string { return []string{deref(c.IdempotencyKey)} }
+
+// namesOfCompletion: what is written about one payment or one intent is written
+// one after the other.
+func namesOfCompletion(c sqlc.CompletePaymentParams) []string {
+	return []string{c.PaymentID.String(), c.IntentID}
 }

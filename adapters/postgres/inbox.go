@@ -23,18 +23,27 @@ func (s *Store) Apply(ctx context.Context, e ports.Event) (ports.Applied, error)
 		return ports.Applied{}, fmt.Errorf("applying event %s: %w", e.ID, err)
 	}
 
-	row, done, err := s.applyTogether(ctx, e)
-	if !done && err == nil {
-		row, err = query(ctx, s, "applying an event", func(ctx context.Context, q *sqlc.Queries) (sqlc.ApplyEventRow, error) {
-			return q.ApplyEvent(ctx, eventToDB(e))
-		})
-	}
-
+	row, err := s.applyEvent(ctx, eventToDB(e))
 	if err != nil {
 		return ports.Applied{}, fmt.Errorf("event %s: %w", e.ID, err)
 	}
 
 	return appliedFromDB(row)
+}
+
+// applyEvent applies an event with whatever else arrives.
+func (s *Store) applyEvent(ctx context.Context, e sqlc.ApplyEventParams) (sqlc.ApplyEventRow, error) {
+	alone := func() (sqlc.ApplyEventRow, error) {
+		return query(ctx, s, "applying an event", func(ctx context.Context, q *sqlc.Queries) (sqlc.ApplyEventRow, error) {
+			return q.ApplyEvent(ctx, e)
+		})
+	}
+
+	if len(e.Payload) > maxGroupedEvent {
+		return alone()
+	}
+
+	return s.events.do(ctx, e, alone)
 }
 
 // CompleteAndApply implements ports.Inbox.

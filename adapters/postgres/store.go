@@ -30,8 +30,10 @@ const (
 
 // Store implements ports.Claims, ports.Payments, ports.Inbox and ports.Backlog.
 type Store struct {
-	pool   *pgxpool.Pool
-	events *group[sqlc.ApplyEventParams, sqlc.ApplyEventRow]
+	pool        *pgxpool.Pool
+	claims      *group[sqlc.ClaimPaymentParams, sqlc.ClaimPaymentRow]
+	completions *group[sqlc.CompletePaymentParams, sqlc.CompletePaymentRow]
+	events      *group[sqlc.ApplyEventParams, sqlc.ApplyEventRow]
 }
 
 var (
@@ -44,6 +46,10 @@ var (
 // NewStore returns a store over a migrated database.
 func NewStore(pool *pgxpool.Pool) *Store {
 	s := &Store{pool: pool}
+	s.claims = &group[sqlc.ClaimPaymentParams, sqlc.ClaimPaymentRow]{run: s.claimPayments, names: namesOfClaim}
+	s.completions = &group[sqlc.CompletePaymentParams, sqlc.CompletePaymentRow]{
+		run: s.completePayments, names: namesOfCompletion,
+	}
 	s.events = &group[sqlc.ApplyEventParams, sqlc.ApplyEventRow]{run: s.applyEvents, names: namesOfEvent}
 
 	return s

@@ -153,3 +153,241 @@ func (q *Queries) ApplyEvents(ctx context.Context, arg ApplyEventsParams) ([]App
 	}
 	return items, nil
 }
+
+const ClaimPayments = `-- name: ClaimPayments :many
+INSERT INTO payment_requests (
+    payment_id, idempotency_key, fingerprint, amount, currency, metadata, stripe_key, stripe_params,
+    lease_token, leased_until, retry_at, origin_request_id, origin_trace
+)
+SELECT input.payment_id, NULLIF(input.idempotency_key, ''), input.fingerprint, input.amount, input.currency,
+       NULLIF(input.metadata, '')::jsonb, input.stripe_key, input.stripe_params,
+       NULLIF(input.lease_token, '00000000-0000-0000-0000-000000000000'), now() + input.lease, now() + input.lease,
+       input.origin_request_id, input.origin_trace
+FROM (
+    SELECT unnest($1::uuid[])         AS payment_id,
+           unnest($2::text[])    AS idempotency_key,
+           unnest($3::bytea[])       AS fingerprint,
+           unnest($4::numeric[])          AS amount,
+           unnest($5::text[])          AS currency,
+           unnest($6::text[])            AS metadata,
+           unnest($7::text[])         AS stripe_key,
+           unnest($8::text[])       AS stripe_params,
+           unnest($9::uuid[])        AS lease_token,
+           unnest($10::interval[])          AS lease,
+           unnest($11::text[])  AS origin_request_id,
+           unnest($12::text[])       AS origin_trace
+) AS input
+ORDER BY input.idempotency_key, input.payment_id
+ON CONFLICT DO NOTHING
+RETURNING payment_id, idempotency_key, fingerprint, amount, currency, metadata, stripe_key, stripe_params, state, lease_token, leased_until, retry_at, attempts, last_error, response_status, response_body, origin_request_id, origin_trace, created_at, updated_at
+`
+
+type ClaimPaymentsParams struct {
+	PaymentIds       []uuid.UUID
+	IdempotencyKeys  []string
+	Fingerprints     [][]byte
+	Amounts          []pgtype.Numeric
+	Currencies       []string
+	Metadata         []string
+	StripeKeys       []string
+	StripeParams     []string
+	LeaseTokens      []uuid.UUID
+	Leases           []pgtype.Interval
+	OriginRequestIds []string
+	OriginTraces     []string
+}
+
+// ClaimPayment for keys that nobody has used.
+//
+// The INSERT waits only while another transaction writes one of the keys; in one
+// order, so that two of these statements never wait for each other.
+func (q *Queries) ClaimPayments(ctx context.Context, arg ClaimPaymentsParams) ([]PaymentRequest, error) {
+	rows, err := q.db.Query(ctx, ClaimPayments,
+		arg.PaymentIds,
+		arg.IdempotencyKeys,
+		arg.Fingerprints,
+		arg.Amounts,
+		arg.Currencies,
+		arg.Metadata,
+		arg.StripeKeys,
+		arg.StripeParams,
+		arg.LeaseTokens,
+		arg.Leases,
+		arg.OriginRequestIds,
+		arg.OriginTraces,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []PaymentRequest
+	for rows.Next() {
+		var i PaymentRequest
+		if err := rows.Scan(
+			&i.PaymentID,
+			&i.IdempotencyKey,
+			&i.Fingerprint,
+			&i.Amount,
+			&i.Currency,
+			&i.Metadata,
+			&i.StripeKey,
+			&i.StripeParams,
+			&i.State,
+			&i.LeaseToken,
+			&i.LeasedUntil,
+			&i.RetryAt,
+			&i.Attempts,
+			&i.LastError,
+			&i.ResponseStatus,
+			&i.ResponseBody,
+			&i.OriginRequestID,
+			&i.OriginTrace,
+			&i.CreatedAt,
+			&i.UpdatedAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const CompletePayments = `-- name: CompletePayments :many
+WITH input AS MATERIALIZED (
+    SELECT unnest($1::uuid[])          AS payment_id,
+           unnest($2::text[])           AS intent_id,
+           unnest($3::text[])     AS idempotency_key,
+           unnest($4::numeric[])           AS amount,
+           unnest($5::text[])           AS currency,
+           unnest($6::text[])             AS status,
+           unnest($7::text[])             AS metadata,
+           unnest($8::timestamptz[])   AS created_at,
+           unnest($9::text[])               AS cause,
+           unnest($10::smallint[]) AS response_status,
+           unnest($11::bytea[])     AS response_body
+), claim AS MATERIALIZED (
+    SELECT r.payment_id
+    FROM input
+    JOIN payment_requests r ON r.payment_id = input.payment_id
+    WHERE r.state = 'pending'
+    FOR UPDATE OF r SKIP LOCKED
+), created AS (
+    INSERT INTO payments (
+        id, stripe_payment_intent_id, idempotency_key, amount, currency, status, metadata, created_at, updated_at
+    )
+    SELECT input.payment_id, input.intent_id, NULLIF(input.idempotency_key, ''), input.amount, input.currency,
+           input.status, NULLIF(input.metadata, '')::jsonb, input.created_at, clock_timestamp()
+    FROM input
+    JOIN claim ON claim.payment_id = input.payment_id
+    WHERE NOT EXISTS (SELECT FROM payments p WHERE p.id = input.payment_id)
+    ORDER BY input.intent_id
+    RETURNING id
+), history AS (
+    INSERT INTO payment_transitions (payment_id, to_status, cause, at)
+    SELECT input.payment_id, input.status, input.cause, clock_timestamp()
+    FROM input
+    JOIN created ON created.id = input.payment_id
+), frozen AS (
+    UPDATE payment_requests r
+    SET state           = 'completed',
+        response_status = input.response_status,
+        response_body   = input.response_body,
+        lease_token     = NULL,
+        last_error      = NULL,
+        updated_at      = now()
+    FROM input
+    JOIN created ON created.id = input.payment_id
+    WHERE r.payment_id = input.payment_id
+    RETURNING r.payment_id, r.idempotency_key, r.fingerprint, r.amount, r.currency, r.metadata, r.stripe_key, r.stripe_params, r.state, r.lease_token, r.leased_until, r.retry_at, r.attempts, r.last_error, r.response_status, r.response_body, r.origin_request_id, r.origin_trace, r.created_at, r.updated_at
+)
+SELECT payment_requests.payment_id, payment_requests.idempotency_key, payment_requests.fingerprint, payment_requests.amount, payment_requests.currency, payment_requests.metadata, payment_requests.stripe_key, payment_requests.stripe_params, payment_requests.state, payment_requests.lease_token, payment_requests.leased_until, payment_requests.retry_at, payment_requests.attempts, payment_requests.last_error, payment_requests.response_status, payment_requests.response_body, payment_requests.origin_request_id, payment_requests.origin_trace, payment_requests.created_at, payment_requests.updated_at,
+       EXTRACT(EPOCH FROM now() - payment_requests.created_at)::float8 AS age_seconds,
+       EXISTS (
+           SELECT FROM stripe_events e
+           JOIN input ON input.intent_id = e.object_id
+           WHERE input.payment_id = payment_requests.payment_id AND e.outcome = 'parked'
+       ) AS parked
+FROM frozen AS payment_requests
+`
+
+type CompletePaymentsParams struct {
+	PaymentIds       []uuid.UUID
+	IntentIds        []string
+	IdempotencyKeys  []string
+	Amounts          []pgtype.Numeric
+	Currencies       []string
+	Statuses         []string
+	Metadata         []string
+	CreatedAts       []time.Time
+	Causes           []string
+	ResponseStatuses []int16
+	ResponseBodies   [][]byte
+}
+
+type CompletePaymentsRow struct {
+	PaymentRequest PaymentRequest
+	AgeSeconds     float64
+	Parked         bool
+}
+
+// CompletePayment, with a response, for pending claims whose payment is not there.
+//
+// Where another transaction writes one of the payments or intents meanwhile, the
+// whole statement fails and nothing is done.
+func (q *Queries) CompletePayments(ctx context.Context, arg CompletePaymentsParams) ([]CompletePaymentsRow, error) {
+	rows, err := q.db.Query(ctx, CompletePayments,
+		arg.PaymentIds,
+		arg.IntentIds,
+		arg.IdempotencyKeys,
+		arg.Amounts,
+		arg.Currencies,
+		arg.Statuses,
+		arg.Metadata,
+		arg.CreatedAts,
+		arg.Causes,
+		arg.ResponseStatuses,
+		arg.ResponseBodies,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []CompletePaymentsRow
+	for rows.Next() {
+		var i CompletePaymentsRow
+		if err := rows.Scan(
+			&i.PaymentRequest.PaymentID,
+			&i.PaymentRequest.IdempotencyKey,
+			&i.PaymentRequest.Fingerprint,
+			&i.PaymentRequest.Amount,
+			&i.PaymentRequest.Currency,
+			&i.PaymentRequest.Metadata,
+			&i.PaymentRequest.StripeKey,
+			&i.PaymentRequest.StripeParams,
+			&i.PaymentRequest.State,
+			&i.PaymentRequest.LeaseToken,
+			&i.PaymentRequest.LeasedUntil,
+			&i.PaymentRequest.RetryAt,
+			&i.PaymentRequest.Attempts,
+			&i.PaymentRequest.LastError,
+			&i.PaymentRequest.ResponseStatus,
+			&i.PaymentRequest.ResponseBody,
+			&i.PaymentRequest.OriginRequestID,
+			&i.PaymentRequest.OriginTrace,
+			&i.PaymentRequest.CreatedAt,
+			&i.PaymentRequest.UpdatedAt,
+			&i.AgeSeconds,
+			&i.Parked,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
