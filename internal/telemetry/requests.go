@@ -37,16 +37,19 @@ func newRequestMetrics(factory promauto.Factory) requestMetrics {
 			return duration.WithLabelValues(l.route, l.method, strconv.Itoa(l.status))
 		})
 
-	// Those that alerts are about are there from the start: a rate over a series
+	// Those that dashboards and alerts are about are there from the start: a rate over a series
 	// that appears with its first request misses that request.
-	for route, statuses := range map[string][]int{
-		"/payments": {
+	for expected, statuses := range map[requestLabels][]int{
+		{route: "/payments", method: http.MethodPost}: {
 			http.StatusCreated, http.StatusInternalServerError, http.StatusBadGateway, http.StatusServiceUnavailable,
 		},
-		"/webhooks/stripe": {http.StatusOK, http.StatusUnauthorized, http.StatusServiceUnavailable},
+		{route: "/payments/{id}", method: http.MethodGet}: {http.StatusOK},
+		{route: "/webhooks/stripe", method: http.MethodPost}: {
+			http.StatusOK, http.StatusUnauthorized, http.StatusServiceUnavailable,
+		},
 	} {
 		for _, status := range statuses {
-			requests.get(requestLabels{route, http.MethodPost, status})
+			requests.get(requestLabels{expected.route, expected.method, status})
 		}
 	}
 

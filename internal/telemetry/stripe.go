@@ -36,13 +36,24 @@ func newStripeMeter(factory promauto.Factory) *StripeMeter {
 	}, []string{"operation", labelOutcome})
 	unknown := stripeLabels{operation: other, outcome: other, reason: other}
 
+	counters := newSeries(maxStripeSeries, unknown, func(l stripeLabels) prometheus.Counter {
+		return calls.WithLabelValues(l.operation, l.outcome, l.reason)
+	})
+
+	durations := newSeries(maxStripeSeries, unknown, func(l stripeLabels) prometheus.Observer {
+		return duration.WithLabelValues(l.operation, l.outcome)
+	})
+
+	// Those that dashboards and alerts are about are there from the start.
+	durations.get(stripeLabels{operation: "create_intent", outcome: "done"})
+
+	for _, reason := range []string{"connection", "timeout", "status_401", "status_403", "status_5xx"} {
+		counters.get(stripeLabels{"create_intent", "unknown", reason})
+	}
+
 	return &StripeMeter{
-		calls: newSeries(maxStripeSeries, unknown, func(l stripeLabels) prometheus.Counter {
-			return calls.WithLabelValues(l.operation, l.outcome, l.reason)
-		}),
-		duration: newSeries(maxStripeSeries, unknown, func(l stripeLabels) prometheus.Observer {
-			return duration.WithLabelValues(l.operation, l.outcome)
-		}),
+		calls:    counters,
+		duration: durations,
 		inFlight: factory.NewGauge(prometheus.GaugeOpts{
 			Namespace: namespace, Subsystem: subsystemStripe, Name: "requests_in_flight",
 			Help: "Attempts that wait for Stripe's answer now.",
