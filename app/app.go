@@ -5,6 +5,7 @@ import (
 	"context"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
@@ -51,13 +52,15 @@ func inSpan[T any](
 
 	result, err := fn(ctx)
 	if err != nil {
-		span.RecordError(err)
+		kind := fault.KindOf(err)
+		span.SetAttributes(attribute.String("error.type", string(kind)))
 
-		// A client's mistake is not an error of the service's
-		// (OpenTelemetry, HTTP semantic conventions, "Status").
-		switch fault.KindOf(err) {
+		// A client's mistake is not an error of the service's (OpenTelemetry, HTTP
+		// semantic conventions, "Status"), and its text quotes what the client sent.
+		switch kind {
 		case fault.Internal, fault.Unavailable, fault.Unknown:
-			span.SetStatus(codes.Error, string(fault.KindOf(err)))
+			span.RecordError(err)
+			span.SetStatus(codes.Error, string(kind))
 		default:
 		}
 	}

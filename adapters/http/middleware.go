@@ -132,10 +132,21 @@ func (s *server) logAccess(ctx context.Context, r *http.Request, ex *exchange, t
 		zap.Int64("bytes", ex.written), zap.Duration("took", took),
 	}
 	if ex.err != nil {
-		fields = append(fields, zap.Error(ex.err))
+		fields = append(fields, reason(ex.err))
 	}
 
 	entry.Write(fields...)
+}
+
+// reason is what the line says of an error. What a client got wrong is told to
+// the client alone: that text quotes the request.
+func reason(err error) zap.Field {
+	switch kind := fault.KindOf(err); kind {
+	case fault.Invalid, fault.UnsupportedMedia:
+		return zap.String("error", string(kind))
+	default:
+		return zap.Error(err)
+	}
 }
 
 // acceptRequestID takes a caller's id if it is a sane token, else makes one.
