@@ -82,7 +82,7 @@ type panel struct {
 func panels(t *testing.T) []panel {
 	t.Helper()
 
-	var all []panel
+	all := []panel{}
 
 	for _, path := range files(t, "deploy/grafana/dashboards/*.json") {
 		var dashboard struct {
@@ -93,10 +93,11 @@ func panels(t *testing.T) []panel {
 		require.NoError(t, json.Unmarshal(read(t, path), &dashboard), path)
 		require.NotEmpty(t, dashboard.UID, path)
 
-		for _, p := range dashboard.Panels {
-			p.dashboard, p.path = dashboard.Title, path
-			all = append(all, p)
+		for i := range dashboard.Panels {
+			dashboard.Panels[i].dashboard, dashboard.Panels[i].path = dashboard.Title, path
 		}
+
+		all = append(all, dashboard.Panels...)
 	}
 
 	return all

@@ -15,13 +15,26 @@ func TestRunbooks_StatementsRun(t *testing.T) {
 	t.Parallel()
 
 	pool := pgtest.New(t).Pool()
+
+	for _, statement := range statements(t) {
+		_, err := pool.Exec(t.Context(), statement)
+		require.NoError(t, err, statement)
+	}
+}
+
+// statements are the runbooks'.
+func statements(t *testing.T) []string {
+	t.Helper()
+
 	blocks := regexp.MustCompile("(?s)```sql\n(.*?)```").FindAllStringSubmatch(string(read(t, "docs/operations.md")), -1)
 	require.NotEmpty(t, blocks)
 
+	all := make([]string, 0, len(blocks))
 	for _, block := range blocks {
-		_, err := pool.Exec(t.Context(), block[1])
-		require.NoError(t, err, block[1])
+		all = append(all, block[1])
 	}
+
+	return all
 }
 
 // Closing a claim by hand freezes an answer that clients get for ever.
@@ -41,9 +54,9 @@ func TestRunbooks_ClosingAClaim(t *testing.T) {
 
 	var closing string
 
-	for _, block := range regexp.MustCompile("(?s)```sql\n(.*?)```").FindAllStringSubmatch(string(read(t, "docs/operations.md")), -1) {
-		if strings.HasPrefix(block[1], "UPDATE payment_requests") {
-			closing = strings.ReplaceAll(block[1], "00000000-0000-0000-0000-000000000000", paymentID)
+	for _, statement := range statements(t) {
+		if strings.HasPrefix(statement, "UPDATE payment_requests") {
+			closing = strings.ReplaceAll(statement, "00000000-0000-0000-0000-000000000000", paymentID)
 		}
 	}
 
