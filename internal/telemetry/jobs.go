@@ -24,12 +24,12 @@ func newJobMeter(factory promauto.Factory) *JobMeter {
 	jobs := factory.NewCounterVec(prometheus.CounterOpts{
 		Namespace: namespace, Name: "jobs_total",
 		Help: "Background jobs that this process has run, by kind and result: completed, failed, interrupted.",
-	}, []string{"kind", "result"})
+	}, []string{labelKind, "result"})
 	ran := factory.NewHistogramVec(prometheus.HistogramOpts{
 		Namespace: namespace, Name: "job_duration_seconds",
 		Help:    "How long background jobs ran, in seconds, by kind.",
 		Buckets: []float64{.005, .025, .1, .5, 1, 5, 15, 60, 300, 900},
-	}, []string{"kind"})
+	}, []string{labelKind})
 	meter := &JobMeter{
 		jobs: newSeries(maxFewSeries, jobLabels{kind: other, result: other},
 			func(l jobLabels) prometheus.Counter { return jobs.WithLabelValues(l.kind, l.result) }),

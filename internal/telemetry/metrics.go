@@ -18,6 +18,7 @@ const (
 	subsystemStripe = "stripe"
 	subsystemRedis  = "redis"
 	labelOutcome    = "outcome"
+	labelKind       = "kind"
 )
 
 const (

@@ -176,7 +176,7 @@ func newRejectionCounters(factory promauto.Factory) *series[fault.Kind, promethe
 	rejections := factory.NewCounterVec(prometheus.CounterOpts{
 		Namespace: namespace, Name: "idempotency_rejections_total",
 		Help: "Requests that an idempotency key kept from charging again, by kind of problem.",
-	}, []string{"kind"})
+	}, []string{labelKind})
 	counters := newSeries(maxFewSeries, other,
 		func(kind fault.Kind) prometheus.Counter { return rejections.WithLabelValues(string(kind)) })
 
@@ -208,7 +208,7 @@ func newDriftCounters(factory promauto.Factory) *series[driftLabels, prometheus.
 	drift := factory.NewCounterVec(prometheus.CounterOpts{
 		Namespace: namespace, Name: "drift_total",
 		Help: "Differences found between our books and the provider's, by kind and whether they were repaired.",
-	}, []string{"kind", "repaired"})
+	}, []string{labelKind, "repaired"})
 	counters := newSeries(maxFewSeries, driftLabels{kind: other},
 		func(l driftLabels) prometheus.Counter {
 			return drift.WithLabelValues(string(l.kind), strconv.FormatBool(l.repaired))
