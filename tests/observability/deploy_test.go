@@ -82,9 +82,10 @@ type panel struct {
 func panels(t *testing.T) []panel {
 	t.Helper()
 
-	all := []panel{}
+	paths := files(t, "deploy/grafana/dashboards/*.json")
+	all := make([]panel, 0, 40*len(paths))
 
-	for _, path := range files(t, "deploy/grafana/dashboards/*.json") {
+	for _, path := range paths {
 		var dashboard struct {
 			UID, Title string
 			Panels     []panel
