@@ -11,7 +11,6 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/gorilla/mux"
-	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
 	"go.opentelemetry.io/otel/attribute"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/trace"
@@ -195,13 +194,9 @@ func nameRoute(next http.Handler) http.Handler {
 			ctx := r.Context()
 			exchangeOf(ctx).route = template
 
-			route := semconv.HTTPRoute(template)
-			span := trace.SpanFromContext(ctx)
-			span.SetName(methodLabel(r.Method) + " " + template)
-			span.SetAttributes(route)
-
-			if labeler, ok := otelhttp.LabelerFromContext(ctx); ok {
-				labeler.Add(route)
+			if span := trace.SpanFromContext(ctx); span.IsRecording() {
+				span.SetName(methodLabel(r.Method) + " " + template)
+				span.SetAttributes(semconv.HTTPRoute(template))
 			}
 		}
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/gorilla/mux"
 	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
+	"go.opentelemetry.io/otel/metric/noop"
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/zap"
@@ -87,6 +88,7 @@ func NewHandler(deps Deps) http.Handler {
 	// From the outside in: the span, the request's id and log line, panics.
 	return otelhttp.NewHandler(untraced(s.observe(s.recover(router))), "http.request",
 		otelhttp.WithTracerProvider(deps.Tracing),
+		otelhttp.WithMeterProvider(noop.NewMeterProvider()), // Observer measures
 		otelhttp.WithPropagators(deps.Propagator),
 		otelhttp.WithFilter(worthTracing))
 }
