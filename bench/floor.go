@@ -38,7 +38,7 @@ func serveFloor(ctx context.Context, name string) error {
 		}
 		defer db.Close()
 
-		get, err := readStatement(".", "GetPayment")
+		get, err := readStatement("GetPayment")
 		if err != nil {
 			return err
 		}
@@ -119,6 +119,6 @@ func bareRead(db *pgxpool.Pool, text string) http.HandlerFunc {
 		}
 
 		w.Header().Set("Content-Type", "application/json")
-		_, _ = w.Write(form) //nolint:gosec // JSON, declared so
+		_, _ = w.Write(form)
 	}
 }

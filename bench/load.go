@@ -32,6 +32,8 @@ type outcome struct {
 	failures  int64
 	firstBad  string
 	elapsed   time.Duration
+	// sent is when the last request was.
+	sent time.Time
 }
 
 func (o *outcome) succeeded() int64 { return o.latencies.TotalCount() }
@@ -69,7 +71,7 @@ func (l *load) openModel(ctx context.Context, first *atomic.Uint64, rate float64
 	begin := time.Now()
 	from := first.Load()
 
-	return l.run(ctx, func() (uint64, time.Time, bool) {
+	o, err := l.run(ctx, func() (uint64, time.Time, bool) {
 		n := first.Add(1) - 1
 		due := begin.Add(time.Duration(float64(n-from) / rate * float64(time.Second)))
 
@@ -83,6 +85,12 @@ func (l *load) openModel(ctx context.Context, first *atomic.Uint64, rate float64
 
 		return n, due, true
 	})
+	if o != nil {
+		// Without the time that the last ones took to be answered.
+		o.elapsed = max(lasts, o.sent.Sub(begin))
+	}
+
+	return o, err
 }
 
 func (l *load) run(ctx context.Context, next schedule) (*outcome, error) {
@@ -120,6 +128,10 @@ func (l *load) run(ctx context.Context, next schedule) (*outcome, error) {
 		whole.latencies.Merge(one.latencies)
 		whole.failures += one.failures
 
+		if one.sent.After(whole.sent) {
+			whole.sent = one.sent
+		}
+
 		if whole.firstBad == "" {
 			whole.firstBad = one.firstBad
 		}
@@ -147,6 +159,7 @@ func (l *load) drive(ctx context.Context, c *connection, next schedule) (*outcom
 		}
 
 		buf = l.requests(buf[:0], n)
+		mine.sent = time.Now()
 
 		got, err := c.exchange(buf)
 		if err != nil {

@@ -31,6 +31,7 @@ func run(ctx context.Context) (err error) {
 	profile := flag.Bool("profile", false, "keep the service's profiles in "+profiles)
 	only := flag.String("only", "", "only workloads whose names match this expression")
 	out := flag.String("out", "bench/results", "where the results are written")
+	base := flag.String("base", "", "compare with this other build of marketflow instead of with the floors")
 	floor := flag.String("floor", "", "serve a bare handler (the benchmark runs itself with this)")
 
 	flag.Parse()
@@ -56,7 +57,7 @@ func run(ctx context.Context) (err error) {
 
 	defer func() { err = errors.Join(err, r.stop()) }()
 
-	s := &suite{rig: r, plan: fullPlan(), only: chosen}
+	s := &suite{rig: r, plan: fullPlan(), only: chosen, out: *out, begin: begin}
 	if *quick {
 		s.plan = quickPlan()
 	}
@@ -69,21 +70,18 @@ func run(ctx context.Context) (err error) {
 	s.rep.Date, s.rep.Quick = begin.UTC().Format(time.DateOnly), *quick
 	s.rep.Machine = describeMachine(version, r.redis)
 
+	if *base != "" {
+		return s.compare(ctx, *base)
+	}
+
 	if err := s.run(ctx); err != nil {
 		return err
 	}
 
-	s.rep.TookSecs = time.Since(begin).Seconds()
-	s.rep.judge(s.sizes...)
-
 	fmt.Print(s.rep.markdown())
+	say("written to %s", s.path)
 
-	path, err := s.rep.write(*out)
-	if err == nil {
-		say("written to %s", path)
-	}
-
-	return err
+	return nil
 }
 
 // version is PostgreSQL's.

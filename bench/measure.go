@@ -105,6 +105,8 @@ type sample struct {
 	// CPU in microseconds.
 	ServiceCPU  float64 `json:"service_cpu_us"`
 	PostgresCPU float64 `json:"postgres_cpu_us"`
+	// ClientCPU is the load generator's, or pgbench's.
+	ClientCPU   float64 `json:"client_cpu_us"`
 	Allocations float64 `json:"allocations"`
 	Allocated   float64 `json:"allocated_bytes"`
 	// Exchanges is how often a connection was taken to talk to PostgreSQL: round
@@ -118,6 +120,42 @@ type sample struct {
 	// Foreign is how many cores other programs of the machine kept busy.
 	Foreign float64 `json:"foreign_cores"`
 	Failed  int64   `json:"failed"`
+}
+
+// cpu is what an operation takes of the machine, its client included.
+func (s sample) cpu() float64 { return s.ServiceCPU + s.PostgresCPU + s.ClientCPU }
+
+// bareSlice runs load against a floor.
+func (r *rig) bareSlice(ctx context.Context, floor *process, run func(context.Context) (*outcome, error)) (sample, error) {
+	var times [2]counters
+
+	read := func(c *counters) (err error) {
+		if c.service, err = treeTime(floor.pid()); err != nil {
+			return err
+		}
+
+		c.own = ownTime()
+		c.postgres, err = treeTime(r.postmaster)
+
+		return err
+	}
+
+	if err := read(&times[0]); err != nil {
+		return sample{}, err
+	}
+
+	o, err := run(ctx)
+	if err != nil {
+		return sample{}, err
+	}
+
+	if err := read(&times[1]); err != nil {
+		return sample{}, err
+	}
+
+	times[0].at, times[1].at = time.Now(), time.Now().Add(o.elapsed)
+
+	return cost(times[0], times[1], o), nil
 }
 
 // slice runs load against the service and tells what it cost.
@@ -175,6 +213,7 @@ func cost(before, after counters, o *outcome) sample {
 		Statements:  float64(after.statements-before.statements) / operations,
 		Commits:     float64(after.writes-before.writes) / operations,
 		WAL:         float64(after.wal-before.wal) / operations,
+		ClientCPU:   micros(after.own - before.own),
 		Foreign:     foreign(before, after, 0),
 		Failed:      o.failures,
 	}
@@ -228,6 +267,7 @@ func (r *rig) pgbenchSlice(
 		Statements:  float64(after.statements-before.statements) / operations,
 		Commits:     float64(after.writes-before.writes) / operations,
 		WAL:         float64(after.wal-before.wal) / operations,
+		ClientCPU:   float64(run.cpu.Microseconds()) / operations,
 		Foreign:     foreign(before, after, run.cpu),
 	}, run, nil
 }

@@ -71,14 +71,20 @@ type floorRun struct {
 	cpu     time.Duration
 }
 
-// run runs for a while, at least two seconds because connecting counts, with
-// ids from base on.
-func (p *pgbench) run(ctx context.Context, clients int, base uint64, lasts time.Duration) (floorRun, error) {
-	//nolint:gosec // our own script
-	command := exec.CommandContext(ctx, "pgbench", "--no-vacuum", "--protocol=simple", "--file="+p.script,
-		"--client="+strconv.Itoa(clients), "--jobs=2", "--time="+strconv.Itoa(max(2, int(lasts.Seconds()))),
+// warmUp is what pgbench's first seconds are spent on: connecting, and planning
+// each statement five times on each connection before the plan is kept
+// (https://www.postgresql.org/docs/current/sql-prepare.html). The service has
+// done both long before, so those seconds are left out.
+const warmUp = 2 * time.Second
+
+// run runs for a while, with ids from base on.
+func (p *pgbench) run(
+	ctx context.Context, clients int, base uint64, lasts time.Duration, more ...string,
+) (floorRun, error) {
+	command := exec.CommandContext(ctx, "pgbench", append(more, "--no-vacuum", "--protocol=simple", "--file="+p.script,
+		"--client="+strconv.Itoa(clients), "--jobs=2", "--progress=1", "--time="+strconv.Itoa(int((warmUp+lasts).Seconds())),
 		"--define=prepared=0", "--define=n=0", "--define=clients="+strconv.Itoa(clients),
-		"--define=base="+strconv.FormatUint(base, 10))
+		"--define=base="+strconv.FormatUint(base, 10))...)
 	command.Env = p.env
 
 	out, err := command.CombinedOutput()
@@ -88,19 +94,51 @@ func (p *pgbench) run(ctx context.Context, clients int, base uint64, lasts time.
 
 	run := floorRun{cpu: command.ProcessState.UserTime() + command.ProcessState.SystemTime()}
 
-	for pattern, number := range map[string]*float64{
-		`tps = ([0-9.]+)`:                &run.perSecond,
-		`latency average = ([0-9.]+) ms`: &run.average,
-	} {
-		if *number, err = find(pattern, out); err != nil {
-			return floorRun{}, err
+	processed, err := find(`actually processed: ([0-9]+)`, out)
+	if err != nil {
+		return run, err
+	}
+
+	run.transactions = int64(processed)
+	run.perSecond, run.average, err = warm(out)
+
+	return run, err
+}
+
+// warm reads the progress that pgbench told each second, after the warm-up.
+func warm(report []byte) (perSecond, average float64, err error) {
+	var rates, latencies []float64
+
+	for line := range strings.Lines(string(report)) {
+		if !strings.HasPrefix(line, "progress: ") {
+			continue
+		}
+
+		at, err := find(`progress: ([0-9.]+) s`, []byte(line))
+		if err != nil {
+			return 0, 0, err
+		}
+
+		rate, err := find(`([0-9.]+) tps`, []byte(line))
+		if err != nil {
+			return 0, 0, err
+		}
+
+		latency, err := find(`lat ([0-9.]+) ms`, []byte(line))
+		if err != nil {
+			return 0, 0, err
+		}
+
+		if at > (warmUp + time.Second/2).Seconds() {
+			rates, latencies = append(rates, rate), append(latencies, latency)
 		}
 	}
 
-	processed, err := find(`actually processed: ([0-9]+)`, out)
-	run.transactions = int64(processed)
+	if len(rates) == 0 {
+		return 0, 0, fmt.Errorf("%w: no progress after the warm-up in\n%s", errPgbench, report)
+	}
 
-	return run, err
+	return middle(rates), middle(latencies), nil
 }
 
 func find(pattern string, in []byte) (float64, error) {

@@ -22,7 +22,7 @@ func (s *suite) capture(ctx context.Context, workload string, round int) func() 
 	var group sync.WaitGroup
 
 	group.Go(func() {
-		seconds := max(1, int(s.plan.lasts.Seconds()))
+		seconds := max(1, int(s.lasts.Seconds()))
 		s.save(ctx, workload, "cpu", fmt.Sprintf("profile?seconds=%d", seconds))
 	})
 

@@ -28,6 +28,9 @@ type result struct {
 	Ratio      float64 `json:"ratio,omitempty"`
 	RatioLeast float64 `json:"ratio_least,omitempty"`
 	RatioMost  float64 `json:"ratio_most,omitempty"`
+	// CPURatio is the floor's CPU time for an operation to the subject's, its
+	// client's included: what Ratio would be if all of the machine were ours.
+	CPURatio float64 `json:"cpu_ratio,omitempty"`
 
 	// What the service adds to the provider's own time, in milliseconds, and how
 	// many requests' traces told that time.
@@ -55,6 +58,9 @@ type report struct {
 	TopMiB   float64  `json:"top_mib"`
 	ReadyMS  float64  `json:"cold_start_ms"`
 	TookSecs float64  `json:"took_seconds"`
+	// StatementsMS is what a create's two statements take in pgbench, on average,
+	// at the lowest rate.
+	StatementsMS float64 `json:"statements_ms"`
 }
 
 // machine is what the figures were taken on.
@@ -85,7 +91,7 @@ func describeMachine(postgres, redis string) machine {
 }
 
 func afterColon(file, name string) string {
-	text, err := os.ReadFile(file) //nolint:gosec // below /proc
+	text, err := os.ReadFile(file)
 	if err != nil {
 		return ""
 	}
@@ -100,7 +106,7 @@ func afterColon(file, name string) string {
 }
 
 func firstLine(file string) string {
-	text, err := os.ReadFile(file) //nolint:gosec // below /proc
+	text, err := os.ReadFile(file)
 	if err != nil {
 		return ""
 	}
@@ -109,7 +115,7 @@ func firstLine(file string) string {
 }
 
 func commit() string {
-	out, err := exec.Command("git", "describe", "--always", "--dirty").Output() //nolint:noctx // a moment
+	out, err := exec.Command("git", "describe", "--always", "--dirty").Output()
 	if err != nil {
 		return "unknown"
 	}
@@ -158,6 +164,7 @@ func medians(samples []sample) sample {
 		P999:        of(func(s sample) float64 { return s.P999 }),
 		ServiceCPU:  of(func(s sample) float64 { return s.ServiceCPU }),
 		PostgresCPU: of(func(s sample) float64 { return s.PostgresCPU }),
+		ClientCPU:   of(func(s sample) float64 { return s.ClientCPU }),
 		Allocations: of(func(s sample) float64 { return s.Allocations }),
 		Allocated:   of(func(s sample) float64 { return s.Allocated }),
 		Exchanges:   of(func(s sample) float64 { return s.Exchanges }),
@@ -220,39 +227,43 @@ func (rep *report) markdown() string {
 		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", t.Name, t.Want, t.Got, mark)
 	}
 
-	fmt.Fprint(&b, "\n## Workloads\n\n| Workload | Load | per second | p50 | p99 | p99.9 ms | Floor per second | Ratio (least–most) | Foreign cores |\n"+
-		"| --- | --- | --: | --: | --: | --: | --: | --: | --: |\n")
+	fmt.Fprint(&b, "\n## Workloads\n\n| Workload | Load | per second | p50 | p99 | p99.9 ms | "+
+		"Floor per second | Ratio (least–most) | CPU ratio | Foreign cores |\n"+
+		"| --- | --- | --: | --: | --: | --: | --: | --: | --: | --: |\n")
 
 	for _, r := range rep.Results {
 		s := r.Subject
-		fmt.Fprintf(&b, "| %s | %s | %.0f | %.2f | %.2f | %.2f | %s | %s | %.2f |\n",
-			r.Workload, r.load(), s.PerSecond, s.P50, s.P99, s.P999, r.floor(), r.ratio(), s.Foreign)
+		fmt.Fprintf(&b, "| %s | %s | %.0f | %.2f | %.2f | %.2f | %s | %s | %.2f | %.2f |\n",
+			r.Workload, r.load(), s.PerSecond, s.P50, s.P99, s.P999, r.floor(), r.ratio(), r.CPURatio, s.Foreign)
 	}
 
-	fmt.Fprint(&b, "\n## Cost of one operation\n\n| Workload | CPU service µs | CPU PostgreSQL µs | its floor's | Allocations | Bytes | "+
-		"Exchanges | Statements | Commits | WAL bytes | Resident MiB |\n"+
-		"| --- | --: | --: | --: | --: | --: | --: | --: | --: | --: | --: |\n")
+	fmt.Fprint(&b, "\n## Cost of one operation\n\n| Workload | CPU service µs | "+
+		"CPU PostgreSQL µs | client's | the floor's in all | Allocations | Bytes | Exchanges | Statements | Commits | "+
+		"WAL bytes | Resident MiB |\n"+
+		"| --- | --: | --: | --: | --: | --: | --: | --: | --: | --: | --: | --: |\n")
 
 	for _, r := range rep.Results {
 		s, floorCPU := r.Subject, "–"
 		if r.Floor != nil {
-			floorCPU = fmt.Sprintf("%.0f", r.Floor.PostgresCPU)
+			floorCPU = fmt.Sprintf("%.0f", r.Floor.cpu())
 		}
 
-		fmt.Fprintf(&b, "| %s | %.0f | %.0f | %s | %.0f | %.0f | %.2f | %.2f | %.2f | %.0f | %.0f |\n",
-			r.Workload, s.ServiceCPU, s.PostgresCPU, floorCPU, s.Allocations, s.Allocated, s.Exchanges, s.Statements,
+		fmt.Fprintf(&b, "| %s | %.0f | %.0f | %.0f | %s | %.0f | %.0f | %.2f | %.2f | %.2f | %.0f | %.0f |\n",
+			r.Workload, s.ServiceCPU, s.PostgresCPU, s.ClientCPU, floorCPU, s.Allocations, s.Allocated, s.Exchanges, s.Statements,
 			s.Commits, s.WAL, s.Resident)
 	}
 
 	rep.added(&b)
-	fmt.Fprintf(&b, "\nCold start, exec to ready: %.0f ms. Resident: %.0f MiB idle, %.0f MiB at most.\n", rep.ReadyMS, rep.IdleMiB, rep.TopMiB)
+	fmt.Fprintf(&b, "\nCold start, exec to ready: %.0f ms. Resident: %.0f MiB idle, %.0f MiB at most.\n",
+		rep.ReadyMS, rep.IdleMiB, rep.TopMiB)
 
 	return b.String()
 }
 
 // added is what the service adds to the provider's time.
 func (rep *report) added(b *strings.Builder) {
-	fmt.Fprint(b, "\n## What the service adds to the provider's time\n\n| Workload | Rate | Answered per second | added p50 ms | added p99 ms | Traced | Failed |\n"+
+	fmt.Fprint(b, "\n## What the service adds to the provider's time\n\n| Workload | Rate | "+
+		"Answered per second | added p50 ms | added p99 ms | Traced | Failed |\n"+
 		"| --- | --: | --: | --: | --: | --: | --: |\n")
 
 	for _, r := range rep.Results {

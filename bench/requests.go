@@ -14,8 +14,8 @@ import (
 )
 
 const (
-	webhookSecret = "whsec_marketflow_bench" //nolint:gosec // made for loopback
-	secretKey     = "sk_test_marketflow"     //nolint:gosec // the sandbox's
+	webhookSecret = "whsec_marketflow_bench"
+	secretKey     = "sk_test_marketflow"
 )
 
 // eventForm is a payment_intent.succeeded as the sandbox sends it, with places
@@ -75,7 +75,7 @@ func replays(run, keys uint64) requests {
 // reads are of payments below count, in no order.
 func reads(count uint64) requests {
 	return func(buf []byte, _ uint64) []byte {
-		n := rand.Uint64N(count) //nolint:gosec // no secret
+		n := rand.Uint64N(count)
 
 		return fmt.Appendf(buf, "GET /payments/%s HTTP/1.1\r\nHost: bench\r\n\r\n", paymentID(n))
 	}

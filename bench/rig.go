@@ -62,7 +62,7 @@ func startRig(ctx context.Context, profile bool, say func(string, ...any)) (_ *r
 
 	r.stops = append(r.stops, func() error { return os.RemoveAll(r.dir) })
 
-	if err := os.Chmod(r.dir, 0o711); err != nil { //nolint:gosec // see above
+	if err := os.Chmod(r.dir, 0o711); err != nil {
 		return nil, fmt.Errorf("opening the directory: %w", err)
 	}
 
@@ -92,7 +92,6 @@ func (r *rig) build(ctx context.Context) error {
 	r.say("building the service")
 	r.binary = filepath.Join(r.dir, "marketflow")
 
-	//nolint:gosec // our own module
 	out, err := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", r.binary, "./cmd/marketflow").CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("building the service: %w\n%s", err, out)
@@ -111,6 +110,7 @@ func postgresSettings() map[string]string {
 		"checkpoint_timeout":       "30min",
 		"shared_preload_libraries": "pg_stat_statements",
 		"random_page_cost":         "1.1",
+		"maintenance_work_mem":     "1GB",
 	}
 }
 
@@ -329,15 +329,16 @@ func (r *rig) serve(ctx context.Context, url string) (*service, error) {
 }
 
 // floor starts one of the bare handlers.
-func (r *rig) floor(ctx context.Context, name, databaseURL string) (*process, error) {
+func (r *rig) floor(name, databaseURL string) (*process, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, fmt.Errorf("finding this program: %w", err)
 	}
 
-	command := exec.Command(self, "-floor", name) //nolint:gosec,noctx // ourselves; stopped by rig.stop
-	command.Env = append(os.Environ(), "DATABASE_URL="+databaseURL)
+	command := exec.Command(self, "-floor", name)
 	command.Stderr = os.Stderr
+
+	command.Env = append(os.Environ(), "DATABASE_URL="+databaseURL)
 
 	stdin, err := command.StdinPipe()
 	if err != nil {
@@ -354,6 +355,7 @@ func (r *rig) floor(ctx context.Context, name, databaseURL string) (*process, er
 	}
 
 	p := &process{command: command}
+
 	r.stops = append(r.stops, func() error { _ = stdin.Close(); return p.stop() })
 
 	line, err := bufio.NewReader(stdout).ReadString('\n')
@@ -378,10 +380,11 @@ func (p *process) pid() int { return p.command.Process.Pid }
 
 // launch starts a program; its log goes nowhere and its complaints are kept.
 func (r *rig) launch(addr string, env []string, name string, args ...string) (*process, error) {
-	p := &process{addr: addr, command: exec.Command(name, args...)} //nolint:gosec,noctx // ours; stopped by rig.stop
-	p.command.Env = append(os.Environ(), env...)
+	p := &process{addr: addr, command: exec.Command(name, args...)}
 	p.command.Dir = r.dir // no .env of anybody's
 	p.command.Stderr = &p.output
+
+	p.command.Env = append(os.Environ(), env...)
 
 	if err := p.command.Start(); err != nil {
 		return nil, fmt.Errorf("starting %s: %w", name, err)

@@ -3,6 +3,7 @@ package main
 import (
 	"compress/gzip"
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -105,8 +106,8 @@ func (s *sink) note(span *trace.Span) {
 		return
 	}
 
-	took := time.Duration(span.GetEndTimeUnixNano() - span.GetStartTimeUnixNano()) //nolint:gosec // a short time
-	s.took[fmt.Sprintf("%x", span.GetTraceId())] += took
+	took := time.Duration(span.GetEndTimeUnixNano() - span.GetStartTimeUnixNano())
+	s.took[hex.EncodeToString(span.GetTraceId())] += took
 }
 
 // providerTimes starts to note them; the function that it returns ends that and

@@ -52,7 +52,11 @@ type suite struct {
 	*rig
 	plan
 
-	only *regexp.Regexp
+	only  *regexp.Regexp
+	out   string
+	begin time.Time
+	// path is where the results were written last.
+	path string
 	main *service
 	// next is the first bulk-loaded payment that no event has moved.
 	next atomic.Uint64
@@ -76,7 +80,7 @@ func (s *suite) run(ctx context.Context) error {
 
 	s.say("loading %d payments", s.payments)
 
-	if err := loadPayments(ctx, s.main.db, 0, s.payments); err != nil {
+	if err := loadPayments(ctx, s.main.db, s.payments); err != nil {
 		return err
 	}
 
@@ -103,10 +107,27 @@ func (s *suite) run(ctx context.Context) error {
 		if err := w.run(ctx); err != nil {
 			return fmt.Errorf("workload %s: %w", w.name, err)
 		}
+
+		if err := s.keep(); err != nil {
+			return err
+		}
 	}
 
+	return nil
+}
+
+// keep writes what is known so far.
+func (s *suite) keep() error {
 	_, most, err := residentBytes(s.main.pid())
+	if err != nil {
+		return err
+	}
+
 	s.rep.TopMiB = float64(most) / (1 << 20)
+	s.rep.TookSecs = time.Since(s.begin).Seconds()
+	s.rep.judge(s.sizes)
+
+	s.path, err = s.rep.write(s.out)
 
 	return err
 }
@@ -146,13 +167,14 @@ func (s *suite) duel(r result, subject, floor func(round int) (sample, error)) e
 
 		subjects, floors = append(subjects, a), append(floors, b)
 		ratios = append(ratios, a.PerSecond/b.PerSecond)
-		s.say("%-28s %8.0f/s   %s %8.0f/s   ratio %.2f   p99 %.1f ms   foreign %.2f", r.Workload, a.PerSecond, r.FloorName,
-			b.PerSecond, a.PerSecond/b.PerSecond, a.P99, a.Foreign)
+		s.say("%-32s %6.0f/s   %s %6.0f/s   ratio %.2f   p99 %.1f ms   CPU %.0f : %.0f us   foreign %.2f", r.Workload,
+			a.PerSecond, r.FloorName, b.PerSecond, a.PerSecond/b.PerSecond, a.P99, a.cpu(), b.cpu(), a.Foreign)
 	}
 
 	r.Rounds, r.Subject, r.Floor = s.rounds, medians(subjects), new(medians(floors))
 	r.Ratio = middle(ratios)
 	r.RatioLeast, r.RatioMost = minMax(ratios)
+	r.CPURatio = r.Floor.cpu() / r.Subject.cpu()
 	s.rep.Results = append(s.rep.Results, r)
 
 	return nil
@@ -190,7 +212,7 @@ func (s *suite) take(n uint64) (uint64, error) {
 // webhooks: distinct signed events, each for a payment of its own, against
 // pgbench with the statement that applies an event.
 func (s *suite) webhooks(ctx context.Context, connections int) error {
-	apply, err := readStatement(".", "ApplyEvent")
+	apply, err := readStatement("ApplyEvent")
 	if err != nil {
 		return err
 	}
@@ -210,7 +232,7 @@ func (s *suite) webhooks(ctx context.Context, connections int) error {
 		defer s.capture(ctx, fmt.Sprintf("webhooks-%d", connections), round)()
 
 		one, err := s.slice(ctx, s.main, func(ctx context.Context) (*outcome, error) {
-			return load.closedModel(ctx, &s.next, s.plan.lasts, 0)
+			return load.closedModel(ctx, &s.next, s.lasts, 0)
 		})
 		if err == nil && s.next.Load() > s.payments {
 			_, err = s.take(0)
@@ -231,7 +253,7 @@ func (s *suite) webhooks(ctx context.Context, connections int) error {
 func (s *suite) pgbenchEvents(ctx context.Context, bench *pgbench, clients int) (sample, error) {
 	base := s.next.Load()
 
-	one, run, err := s.pgbenchSlice(ctx, s.main, bench, clients, base, s.plan.lasts)
+	one, run, err := s.pgbenchSlice(ctx, s.main, bench, clients, base, s.lasts)
 	if err != nil {
 		return one, err
 	}
@@ -239,13 +261,13 @@ func (s *suite) pgbenchEvents(ctx context.Context, bench *pgbench, clients int) 
 	var applied, end int64
 
 	err = s.main.db.QueryRow(ctx, `SELECT count(*), COALESCE(max(substr(id, 10)::bigint) + 1, $1) FROM stripe_events
-		WHERE id LIKE 'evt_floor%' AND outcome = 'applied' AND substr(id, 10)::bigint >= $1`, int64(base)). //nolint:gosec // small
+		WHERE id LIKE 'evt_floor%' AND outcome = 'applied' AND substr(id, 10)::bigint >= $1`, int64(base)).
 		Scan(&applied, &end)
 	if err != nil {
 		return one, fmt.Errorf("counting pgbench's events: %w", err)
 	}
 
-	s.next.Store(uint64(end)) //nolint:gosec // not negative
+	s.next.Store(uint64(end))
 
 	if applied < run.transactions {
 		return one, fmt.Errorf("%w: pgbench applied %d events of %d", errPgbench, applied, run.transactions)
@@ -259,22 +281,7 @@ func (s *suite) pgbenchEvents(ctx context.Context, bench *pgbench, clients int) 
 // creates without provider latency, against pgbench with the two statements
 // of a create.
 func (s *suite) creates(ctx context.Context, connections int) error {
-	claim, err := readStatement(".", "ClaimPayment")
-	if err != nil {
-		return err
-	}
-
-	complete, err := readStatement(".", "CompletePayment")
-	if err != nil {
-		return err
-	}
-
-	script, err := createScript(claim, complete)
-	if err != nil {
-		return err
-	}
-
-	bench, err := newPgbench(s.dir, "create", s.main.url, []statement{claim, complete}, script)
+	bench, err := s.createBench()
 	if err != nil {
 		return err
 	}
@@ -290,20 +297,40 @@ func (s *suite) creates(ctx context.Context, connections int) error {
 		defer s.capture(ctx, fmt.Sprintf("creates-%d", connections), round)()
 
 		return s.slice(ctx, s.main, func(ctx context.Context) (*outcome, error) {
-			return load.closedModel(ctx, &next, s.plan.lasts, 0)
+			return load.closedModel(ctx, &next, s.lasts, 0)
 		})
 	}, func(round int) (sample, error) {
 		// Far apart, so that no two rounds claim one payment.
-		base := uint64(connections)<<36 + uint64(round)<<28 //nolint:gosec // small
+		base := uint64(connections)<<36 + uint64(round)<<28
 
-		one, _, err := s.pgbenchSlice(ctx, s.main, bench, connections, base, s.plan.lasts)
+		one, _, err := s.pgbenchSlice(ctx, s.main, bench, connections, base, s.lasts)
 
 		return one, err
 	})
 }
 
+// createBench is pgbench with the two statements of a create.
+func (s *suite) createBench() (*pgbench, error) {
+	claim, err := readStatement("ClaimPayment")
+	if err != nil {
+		return nil, err
+	}
+
+	complete, err := readStatement("CompletePayment")
+	if err != nil {
+		return nil, err
+	}
+
+	script, err := createScript(claim, complete)
+	if err != nil {
+		return nil, err
+	}
+
+	return newPgbench(s.dir, "create", s.main.url, []statement{claim, complete}, script)
+}
+
 // newRun keeps the keys of one workload apart from another's.
-func newRun() uint64 { return rand.Uint64() | 1 } //nolint:gosec // no secret
+func newRun() uint64 { return rand.Uint64() | 1 }
 
 // replays of keys that were all answered before, against a handler that
 // answers the same bytes.
@@ -319,7 +346,7 @@ func (s *suite) replays(ctx context.Context, keys uint64) error {
 		return err
 	}
 
-	floor, err := s.floor(ctx, floorReplays, s.main.url)
+	floor, err := s.floor(floorReplays, s.main.url)
 	if err != nil {
 		return err
 	}
@@ -329,7 +356,7 @@ func (s *suite) replays(ctx context.Context, keys uint64) error {
 
 // reads of random payments, against a handler with the same statement.
 func (s *suite) reads(ctx context.Context) error {
-	floor, err := s.floor(ctx, floorReads, s.main.url)
+	floor, err := s.floor(floorReads, s.main.url)
 	if err != nil {
 		return err
 	}
@@ -349,18 +376,12 @@ func (s *suite) http(ctx context.Context, name string, form requests, floor *pro
 			defer s.capture(ctx, strings.Fields(name)[0], round)()
 
 			return s.slice(ctx, s.main, func(ctx context.Context) (*outcome, error) {
-				return ours.closedModel(ctx, &next, s.plan.lasts, 0)
+				return ours.closedModel(ctx, &next, s.lasts, 0)
 			})
 		}, func(int) (sample, error) {
-			o, err := bare.closedModel(ctx, &next, s.plan.lasts, 0)
-			if err != nil {
-				return sample{}, err
-			}
-
-			one := sample{PerSecond: o.perSecond()}
-			one.P50, one.P99, one.P999 = quantiles(o.latencies)
-
-			return one, nil
+			return s.bareSlice(ctx, floor, func(ctx context.Context) (*outcome, error) {
+				return bare.closedModel(ctx, &next, s.lasts, 0)
+			})
 		})
 }
 
@@ -372,7 +393,7 @@ func (s *suite) mixed(ctx context.Context) error {
 		rate        = 600
 	)
 
-	first, err := s.take(uint64(float64(s.rounds) * s.plan.lasts.Seconds() * rate * 2))
+	first, err := s.take(uint64(float64(s.rounds) * s.lasts.Seconds() * rate * 2))
 	if err != nil {
 		return err
 	}
@@ -390,7 +411,7 @@ func (s *suite) mixed(ctx context.Context) error {
 
 	for range s.rounds {
 		one, err := s.slice(ctx, s.main, func(ctx context.Context) (*outcome, error) {
-			return load.openModel(ctx, &next, rate, s.plan.lasts)
+			return load.openModel(ctx, &next, rate, s.lasts)
 		})
 		if err != nil {
 			return err
@@ -419,12 +440,12 @@ func (s *suite) added(ctx context.Context) error {
 	const connections = 1000
 
 	// Connections to the provider and statements are made ready.
-	if _, err := s.addedAt(ctx, s.rates[0]*4, connections/8, s.plan.lasts); err != nil {
+	if _, err := s.addedAt(ctx, s.rates[0]*4, connections/8, s.lasts); err != nil {
 		return err
 	}
 
 	for _, rate := range s.rates {
-		r, err := s.addedAt(ctx, rate, min(connections, max(32, int(rate))), max(2*time.Second, s.plan.lasts))
+		r, err := s.addedAt(ctx, rate, min(connections, max(32, int(rate))), max(2*time.Second, s.lasts))
 		if err != nil {
 			s.say("at %.0f/s: %v", rate, err)
 
@@ -440,7 +461,26 @@ func (s *suite) added(ctx context.Context) error {
 		}
 	}
 
-	return s.providerLatency(ctx, false)
+	if err := s.providerLatency(ctx, false); err != nil {
+		return err
+	}
+
+	return s.databaseAlone(ctx, s.rates[0])
+}
+
+// databaseAlone is how long a create's two statements take at a low rate, when
+// nobody waits for anybody.
+func (s *suite) databaseAlone(ctx context.Context, rate float64) error {
+	bench, err := s.createBench()
+	if err != nil {
+		return err
+	}
+
+	run, err := bench.run(ctx, 1, 1<<44, max(2*time.Second, s.lasts), fmt.Sprintf("--rate=%.0f", rate))
+	s.rep.StatementsMS = run.average
+	s.say("the two statements alone, at %.0f/s: %.2f ms", rate, run.average)
+
+	return err
 }
 
 // addedAt takes what the provider took in each trace off its request's time.
@@ -472,6 +512,7 @@ func (s *suite) addedAt(ctx context.Context, rate float64, connections int, last
 	s.awaitSpans(ctx)
 
 	theirs, added := provider(), newHistogram()
+
 	if err != nil {
 		return result{}, err
 	}
@@ -580,12 +621,8 @@ func (s *suite) grow(ctx context.Context, size uint64) (*grown, error) {
 		return nil, err
 	}
 
-	const portion = 1_000_000
-
-	for from := uint64(0); from < size; from += portion {
-		if err := loadPayments(ctx, served.db, from, min(size, from+portion)); err != nil {
-			return nil, err
-		}
+	if err := loadPayments(ctx, served.db, size); err != nil {
+		return nil, err
 	}
 
 	return &grown{service: served, payments: size}, nil

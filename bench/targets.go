@@ -6,7 +6,8 @@ import (
 )
 
 // judge holds the results against the targets of two cores.
-func (rep *report) judge(payments ...uint64) {
+func (rep *report) judge(payments []uint64) {
+	rep.Targets = nil
 	rep.throughput("webhooks, 16 connections", "0.75 × pgbench", 0.75)
 	rep.throughput("webhooks, 64 connections", "1.2 × pgbench", 1.2)
 	rep.provider()
@@ -37,7 +38,8 @@ func (rep *report) find(workload string) *result {
 
 func (rep *report) throughput(workload, want string, least float64) {
 	if r := rep.find(workload); r != nil {
-		rep.Targets = append(rep.Targets, target{workload, want, r.ratio(), r.Ratio >= least})
+		got := fmt.Sprintf("%s; CPU %.2f ×", r.ratio(), r.CPURatio)
+		rep.Targets = append(rep.Targets, target{workload, want, got, r.Ratio >= least})
 	}
 }
 
@@ -76,7 +78,9 @@ func (rep *report) provider() {
 		target{"creates, provider 120/380 ms", "1,500/s with added p99 under 25 ms; two round trips, two commits", got, met},
 		target{
 			fmt.Sprintf("added latency of a create at %.0f/s", low.Rate), "p50 under 1.5 ms, p99 under 5 ms",
-			fmt.Sprintf("%.2f ms, %.2f ms", low.AddedP50, low.AddedP99), low.AddedP50 < 1.5 && low.AddedP99 < 5,
+			fmt.Sprintf("%.2f ms, %.2f ms (the two statements alone, in pgbench at that rate: %.2f ms)",
+				low.AddedP50, low.AddedP99, rep.StatementsMS),
+			low.AddedP50 < 1.5 && low.AddedP99 < 5,
 		})
 }
 
@@ -90,6 +94,7 @@ func (rep *report) growth(workload string) {
 
 	cpu := (r.Subject.ServiceCPU + r.Subject.PostgresCPU) / (r.Floor.ServiceCPU + r.Floor.PostgresCPU)
 	rep.Targets = append(rep.Targets, target{
-		workload, "1.2 × the cost with 10 thousand", fmt.Sprintf("CPU %.2f ×, time %.2f ×", cpu, 1/r.Ratio), cpu <= 1.2 && 1/r.Ratio <= 1.2,
+		workload, "1.2 × the cost with 10 thousand", fmt.Sprintf("CPU %.2f ×, time %.2f ×", cpu, 1/r.Ratio),
+		cpu <= 1.2 && 1/r.Ratio <= 1.2,
 	})
 }
