@@ -3,6 +3,7 @@
 //
 //	go run ./tests/scenarios -n 100 -seed 7
 //	go run ./tests/scenarios -seed 7 -only 42
+//	go run ./tests/scenarios -drill outage -for 60s -rps 50
 package main
 
 import (
@@ -25,8 +26,9 @@ func run() int {
 	defer stop()
 
 	o := runner.Options{Out: os.Stdout}
+	d := runner.DrillOptions{}
 
-	var faults string
+	var faults, drill string
 
 	flag.IntVar(&o.N, "n", 20, "how many scenarios")
 	flag.Uint64Var(&o.Seed, "seed", 0, "what everything is drawn from; 0 draws one")
@@ -38,6 +40,9 @@ func run() int {
 	flag.StringVar(&o.Overlay, "overlay", "", "a go build -overlay file for the service")
 	flag.StringVar(&o.Binary, "binary", "", "a service that is built already")
 	flag.BoolVar(&o.StopAtFirst, "first", false, "stop at the first violation")
+	flag.StringVar(&drill, "drill", "", "one fault at full length: "+strings.Join(runner.Drills(), ", ")+", or all")
+	flag.DurationVar(&d.For, "for", time.Minute, "how long an outage or a kill loop lasts")
+	flag.IntVar(&d.RPS, "rps", 50, "the load of an outage, in requests per second")
 	flag.Parse()
 
 	if faults != "" {
@@ -49,6 +54,12 @@ func run() int {
 	}
 
 	fmt.Printf("seed %d\n", o.Seed)
+
+	if drill != "" {
+		d.Seed, d.Race, d.Overlay, d.Binary = o.Seed, o.Race, o.Overlay, o.Binary
+
+		return runDrills(ctx, drill, d)
+	}
 
 	report, err := runner.Run(ctx, o)
 	report.Print(os.Stdout)
@@ -64,4 +75,36 @@ func run() int {
 	}
 
 	return 0
+}
+
+func runDrills(ctx context.Context, name string, o runner.DrillOptions) int {
+	names := []string{name}
+	if name == "all" {
+		names = runner.Drills()
+	}
+
+	code := 0
+
+	for _, name := range names {
+		result, err := runner.Drill(ctx, name, o)
+		if err != nil {
+			fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
+
+			return 1
+		}
+
+		fmt.Printf("%-7s %d violations\n", result.Name, len(result.Violations))
+
+		for _, figure := range result.Figures {
+			fmt.Printf("        %s\n", figure)
+		}
+
+		if len(result.Violations) > 0 {
+			fmt.Println(result.Report)
+
+			code = 1
+		}
+	}
+
+	return code
 }

@@ -58,6 +58,9 @@ func deal(names []string, seed uint64, number, hand int) []string {
 	return slices.Compact(dealt)
 }
 
+// Kinds is how many kinds of faults scenarios are dealt.
+func Kinds() int { return len(faultNames()) }
+
 func faultNames() []string { return slices.Sorted(maps.Keys(catalogue())) }
 
 // soon is a moment early enough in a scenario for traffic to follow.

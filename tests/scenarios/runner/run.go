@@ -102,14 +102,9 @@ func Run(ctx context.Context, o Options) (report Report, err error) {
 	begun := time.Now()
 	o = o.withDefaults()
 
-	dir, err := os.MkdirTemp("", "marketflow-scenarios-")
+	dir, err := workDir()
 	if err != nil {
-		return report, fmt.Errorf("making a directory: %w", err)
-	}
-
-	// PostgreSQL may run as another user, who has to reach its data.
-	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // see above
-		return report, fmt.Errorf("opening the directory: %w", err)
+		return report, err
 	}
 
 	defer func() {
@@ -129,6 +124,20 @@ func Run(ctx context.Context, o Options) (report Report, err error) {
 	report.Took = time.Since(begun)
 
 	return report, err
+}
+
+func workDir() (string, error) {
+	dir, err := os.MkdirTemp("", "marketflow-scenarios-")
+	if err != nil {
+		return "", fmt.Errorf("making a directory: %w", err)
+	}
+
+	// PostgreSQL may run as another user, who has to reach its data.
+	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // see above
+		return "", fmt.Errorf("opening the directory: %w", err)
+	}
+
+	return dir, nil
 }
 
 func playAll(ctx context.Context, dir string, o Options) ([]Outcome, error) {

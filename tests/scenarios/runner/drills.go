@@ -1,0 +1,474 @@
+package runner
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/marketflow/marketflow/sandbox"
+)
+
+// DrillOptions say how long and how hard.
+type DrillOptions struct {
+	Seed uint64
+	// For is how long an outage or a kill loop lasts.
+	For time.Duration
+	// RPS is an outage's load, in requests per second.
+	RPS int
+	// AnswerWithin bounds each answer during an outage (1 s where it is 0), and
+	// SettleWithin how long claims stay open after it (10 s). A machine that is
+	// busy with other tests needs more.
+	AnswerWithin, SettleWithin time.Duration
+	// Race and Overlay are for the build, Binary is one that is built already.
+	Race            bool
+	Overlay, Binary string
+}
+
+// DrillResult is what a drill measured.
+type DrillResult struct {
+	Name string
+	// Figures are lines for people.
+	Figures []string
+	// Violations are the broken promises; none is a pass.
+	Violations []string
+	// Report is the timeline, of a failure.
+	Report string
+}
+
+// drill is one fault, at full length.
+type drill struct {
+	perform func(ctx context.Context, w *world, o DrillOptions) (figures []string, found []violation, err error)
+	// settings are further variables of the services'.
+	settings []string
+}
+
+func drills() map[string]drill {
+	return map[string]drill{
+		"outage": {perform: drillOutage, settings: []string{"STRIPE_TIMEOUT=8s"}},
+		"kills":  {perform: drillKills},
+		"storm":  {perform: drillStorm},
+		"onekey": {perform: drillOneKey},
+	}
+}
+
+// Drills are the names that Drill knows.
+func Drills() []string { return []string{"onekey", "storm", "outage", "kills"} }
+
+// Drill runs one fault at full length and holds the books against each other.
+func Drill(ctx context.Context, name string, o DrillOptions) (result DrillResult, err error) {
+	result.Name = name
+
+	d, known := drills()[name]
+	if !known {
+		return result, fmt.Errorf("no drill is called %q; there are %s", name, strings.Join(Drills(), ", "))
+	}
+
+	dir, err := workDir()
+	if err != nil {
+		return result, err
+	}
+
+	defer func() {
+		if err == nil && len(result.Violations) == 0 {
+			err = os.RemoveAll(dir)
+		}
+	}()
+
+	if o.Binary == "" {
+		if o.Binary, err = Build(ctx, dir, o.Overlay, o.Race); err != nil {
+			return result, err
+		}
+	}
+
+	l, err := newLane(ctx, 0, dir)
+	if err != nil {
+		return result, err
+	}
+
+	defer func() { err = errors.Join(err, l.close()) }()
+
+	w, err := newWorld(ctx, l, o.Binary, name, d.settings...)
+	if err != nil {
+		return result, err
+	}
+
+	defer w.close()
+
+	w.work = newWorkload(w, o.Seed)
+
+	figures, found, err := d.perform(ctx, w, o)
+	if err != nil {
+		return result, err
+	}
+
+	settled, err := w.settleAll(ctx)
+	if err != nil {
+		return result, err
+	}
+
+	result.Figures = figures
+	for _, v := range append(found, settled...) {
+		result.Violations = append(result.Violations, v.String())
+	}
+
+	if len(result.Violations) > 0 {
+		result.Report = w.report(Outcome{Faults: []string{name}}, Options{Seed: o.Seed}, append(found, settled...))
+	}
+
+	return result, nil
+}
+
+// settleAll is the end of every drill: quiet, clients that ask until they are
+// answered, and the verdict.
+func (w *world) settleAll(ctx context.Context) ([]violation, error) {
+	if err := w.heal(ctx); err != nil {
+		return nil, err
+	}
+
+	w.quiet(ctx)
+
+	finishing, cancel := context.WithTimeout(ctx, w.patience)
+	defer cancel()
+
+	var found []violation
+	if err := w.work.finish(finishing, w.unknownKeys(ctx)); err != nil {
+		found = append(found, violation{"I8", "a client", err.Error()})
+	}
+
+	w.quiet(ctx)
+
+	return append(found, w.judge(ctx)...), nil
+}
+
+// drillOutage lets Stripe answer nobody under load: the service must go on
+// answering within a second, and settle every claim within ten seconds of
+// Stripe's return.
+func drillOutage(ctx context.Context, w *world, o DrillOptions) ([]string, []violation, error) {
+	const warmUp, coolDown = 2 * time.Second, 3 * time.Second
+
+	answerWithin := cmp.Or(o.AnswerWithin, time.Second)
+	settleWithin := cmp.Or(o.SettleWithin, 10*time.Second)
+
+	loading, stop := context.WithCancel(ctx)
+	defer stop()
+
+	var load sync.WaitGroup
+
+	load.Go(func() { w.load(loading, o.RPS) })
+	wait(ctx, warmUp)
+
+	w.line.add("stripe", "answers nobody")
+	w.stripe.Hang(true)
+
+	from := w.line.now()
+	wait(ctx, o.For)
+
+	to := w.line.now()
+	_, caught := w.stripe.Hung()
+	w.stripe.Hang(false)
+	w.line.add("stripe", "answers again; %d calls were caught", caught)
+
+	left, err := w.pending(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+
+	settled, err := w.settledWithin(ctx, to, settleWithin)
+	if err != nil {
+		return nil, nil, err
+	}
+
+	wait(ctx, coolDown)
+	stop()
+	load.Wait()
+
+	var found []violation
+
+	during := w.creates(from, to)
+	worst := during[len(during)-1]
+
+	if worst > answerWithin {
+		found = append(found, violation{"outage", "answers", fmt.Sprintf("took up to %s while Stripe was away", worst)})
+	}
+
+	if settled > settleWithin {
+		found = append(found, violation{"outage", "claims", fmt.Sprintf("%d were open when Stripe came back, some after %s", left, settled)})
+	}
+
+	return []string{
+		fmt.Sprintf("Stripe answered nobody for %s under %d requests a second; %d calls reached it", o.For, o.RPS, caught),
+		fmt.Sprintf("%d answers meanwhile: half within %s, 99 %% within %s, the slowest %s", len(during),
+			quantile(during, 0.5), quantile(during, 0.99), worst),
+		fmt.Sprintf("%d claims were open when Stripe came back, the last was settled %.1f s later", left, settled.Seconds()),
+		"statuses meanwhile: " + w.statuses(from, to),
+	}, found, nil
+}
+
+// load sends new payments at a steady rate, whatever becomes of them.
+func (w *world) load(ctx context.Context, rps int) {
+	ticker := time.NewTicker(time.Second / time.Duration(rps))
+	defer ticker.Stop()
+
+	var sent sync.WaitGroup
+	defer sent.Wait()
+
+	for n := 0; ; n++ {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+
+		sent.Go(func() {
+			c := &client{l: w.work, w: w, number: 1, r: rand.New(rand.NewPCG(w.work.seed, uint64(n)))} //nolint:gosec // see rand
+			key := fmt.Sprintf("%s-load-%d", w.name, n)
+			c.send(key, w.work.addKey(c.r, key), 15*time.Second)
+		})
+	}
+}
+
+// pending counts the claims that are open.
+func (w *world) pending(ctx context.Context) (int, error) {
+	var n int
+	if err := w.db.QueryRow(ctx, `SELECT count(*) FROM payment_requests WHERE state = 'pending'`).Scan(&n); err != nil {
+		return 0, fmt.Errorf("counting open claims: %w", err)
+	}
+
+	return n, nil
+}
+
+// settledWithin is how long after a moment the last claim from before it was
+// settled; more than most if it was not by then.
+func (w *world) settledWithin(ctx context.Context, moment, most time.Duration) (time.Duration, error) {
+	var boundary time.Time
+	if err := w.db.QueryRow(ctx, `SELECT clock_timestamp()`).Scan(&boundary); err != nil {
+		return 0, fmt.Errorf("asking for the time: %w", err)
+	}
+
+	ctx, cancel := context.WithTimeout(ctx, 3*most)
+	defer cancel()
+
+	err := until(ctx, "claims", func() bool {
+		books, err := readService(ctx, w.db)
+		if err != nil {
+			return false
+		}
+
+		for _, c := range books.claims {
+			old := c.AgeSeconds > time.Since(boundary).Seconds()
+			if c.State == "pending" && old && !c.unprovable() {
+				return false
+			}
+		}
+
+		return true
+	})
+
+	took := w.line.now() - moment
+	if err != nil && ctx.Err() == nil {
+		return took, err
+	}
+
+	return took, nil
+}
+
+// creates are the times that creates took which were sent between two moments,
+// the shortest first.
+func (w *world) creates(from, to time.Duration) []time.Duration {
+	took := []time.Duration{}
+
+	for _, op := range w.history.all() {
+		if op.kind == opCreate && op.call >= from && op.call <= to {
+			took = append(took, op.ret-op.call)
+		}
+	}
+
+	slices.Sort(took)
+
+	return append(took, slices.Repeat([]time.Duration{0}, max(0, 1-len(took)))...)
+}
+
+func (w *world) statuses(from, to time.Duration) string {
+	counts := map[int]int{}
+
+	for _, op := range w.history.all() {
+		if op.kind == opCreate && op.call >= from && op.call <= to {
+			counts[op.result.status]++
+		}
+	}
+
+	return fmt.Sprint(counts)
+}
+
+func quantile(sorted []time.Duration, q float64) time.Duration {
+	return sorted[int(q*float64(len(sorted)-1))].Round(100 * time.Microsecond)
+}
+
+// drillKills kills processes in a loop under load: nothing that was answered
+// 201 or 200 may be lost.
+func drillKills(ctx context.Context, w *world, o DrillOptions) ([]string, []violation, error) {
+	killing, stop := context.WithTimeout(ctx, o.For)
+	defer stop()
+
+	var (
+		wg    sync.WaitGroup
+		kills int
+	)
+
+	wg.Go(func() { w.work.run(killing) })
+	wg.Go(func() {
+		r := rand.New(rand.NewPCG(o.Seed, 0)) //nolint:gosec // reproducible on purpose
+
+		for killing.Err() == nil {
+			wait(killing, between(r, 200*time.Millisecond, 900*time.Millisecond))
+
+			if w.processes[r.IntN(processes)].kill("again and again") {
+				kills++
+			}
+		}
+	})
+	wg.Wait()
+
+	created := 0
+	for _, op := range w.history.all() {
+		if op.kind == opCreate && op.result.status == 201 {
+			created++
+		}
+	}
+
+	return []string{
+		fmt.Sprintf("%d times kill -9 in %s under load; %d operations, %d answers of 201, %d webhooks accepted",
+			kills, o.For, len(w.history.all()), created, w.balancer.accepted.Load()),
+	}, nil, nil
+}
+
+// drillStorm sends each event twenty times over, shuffled, on two processes.
+func drillStorm(ctx context.Context, w *world, _ DrillOptions) ([]string, []violation, error) {
+	const payments, copies = 40, 20
+
+	c := &client{l: w.work, w: w, number: 1, r: w.work.rand(1)}
+
+	// Each event comes twenty times within some milliseconds, and then once more with all others.
+	if _, err := w.stripe.AddFault(sandbox.Fault{
+		Action: sandbox.WebhookDuplicate, Event: "payment_intent.*", Copies: copies - 1, Delay: time.Millisecond, Count: -1,
+	}); err != nil {
+		return nil, nil, fmt.Errorf("setting the storm up: %w", err)
+	}
+
+	for i := range payments {
+		key := fmt.Sprintf("%s-%d", w.name, i)
+		c.send(key, w.work.addKey(c.r, key), 15*time.Second)
+	}
+
+	for range 3 * payments {
+		c.atStripe()
+	}
+
+	events := eventIDs(w.stripe)
+
+	for range copies {
+		c.r.Shuffle(len(events), func(i, j int) { events[i], events[j] = events[j], events[i] })
+
+		for _, id := range events {
+			if err := w.stripe.Resend(id); err != nil {
+				return nil, nil, fmt.Errorf("sending %s again: %w", id, err)
+			}
+		}
+	}
+
+	attempts := w.calm(ctx)
+	found := []violation{}
+
+	if least := copies * len(events); attempts < least {
+		found = append(found, violation{"storm", "deliveries", fmt.Sprintf("%d, fewer than %d: no storm", attempts, least)})
+	}
+
+	return []string{fmt.Sprintf("%d events, %d deliveries on two processes, %d of them accepted",
+		len(events), attempts, w.balancer.accepted.Load())}, found, nil
+}
+
+// calm waits until no webhook is sent any more and returns how many were.
+func (w *world) calm(ctx context.Context) int {
+	const still = time.Second
+
+	ctx, cancel := context.WithTimeout(ctx, w.patience)
+	defer cancel()
+
+	last, since := -1, time.Now()
+
+	_ = until(ctx, "calm", func() bool {
+		now := 0
+		for entry := range w.stripe.Books(sandbox.BooksFilter{Kinds: []string{sandbox.KindDelivery}}) {
+			now += entry.Delivery.Attempts
+		}
+
+		if now != last {
+			last, since = now, time.Now()
+		}
+
+		return time.Since(since) > still
+	})
+
+	return last
+}
+
+// drillOneKey lets 64 clients ask for one payment at once.
+func drillOneKey(ctx context.Context, w *world, _ DrillOptions) ([]string, []violation, error) {
+	const clients = 64
+
+	key := w.name + "-the-one"
+	p := w.work.addKey(w.work.rand(1), key)
+	answers := make([]string, clients)
+	start := make(chan struct{})
+
+	var wg sync.WaitGroup
+
+	for i := range clients {
+		wg.Go(func() {
+			c := &client{l: w.work, w: w, number: i, r: w.work.rand(i + 1)}
+
+			<-start
+
+			for {
+				answer := c.send(key, p, 15*time.Second)
+				if answer.decided() || ctx.Err() != nil {
+					answers[i] = fmt.Sprint(answer.status, " ", string(answer.body))
+
+					return
+				}
+
+				wait(ctx, 50*time.Millisecond) // Retry-After, shortened
+			}
+		})
+	}
+
+	close(start)
+	wg.Wait()
+
+	slices.Sort(answers)
+	different := slices.Compact(slices.Clone(answers))
+
+	var found []violation
+	if len(different) != 1 {
+		found = append(found, violation{"I5", "key " + key, "clients end with different answers: " + strings.Join(different, "\n")})
+	}
+
+	intents := 0
+	for range w.stripe.Books(sandbox.BooksFilter{Kinds: []string{sandbox.KindIntent}}) {
+		intents++
+	}
+
+	if intents != 1 {
+		found = append(found, violation{"I1", "key " + key, fmt.Sprintf("%d intents at Stripe", intents)})
+	}
+
+	return []string{fmt.Sprintf("%d clients, %d requests, %d different answers, %d intents at Stripe",
+		clients, len(w.history.all()), len(different), intents)}, found, nil
+}

@@ -1,0 +1,63 @@
+package main
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/marketflow/marketflow/tests/scenarios/runner"
+)
+
+// TestScenarios runs a fixed set, in which each fault is dealt twice.
+func TestScenarios(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes a minute")
+	}
+
+	const hand = 5
+
+	var out strings.Builder
+
+	report, err := runner.Run(t.Context(), runner.Options{
+		N: (2*runner.Kinds() + hand - 1) / hand, Seed: 1, Only: -1, Hand: hand, Out: &out,
+	})
+	require.NoError(t, err, out.String())
+
+	report.Print(&out)
+	t.Log(out.String())
+	require.Empty(t, report.Failed())
+	require.Empty(t, report.Missing)
+}
+
+// The faults that the scenarios are too short for, shortened: run them at full
+// length with `go run ./tests/scenarios -drill all`.
+
+// TestDrill_OneKey: 64 clients with one key on two processes get one payment.
+func TestDrill_OneKey(t *testing.T) { runDrill(t, "onekey") }
+
+// TestDrill_Storm: each event twenty times, shuffled, is applied once.
+func TestDrill_Storm(t *testing.T) { runDrill(t, "storm") }
+
+// TestDrill_Outage: Stripe answers nobody; then every claim is settled once.
+func TestDrill_Outage(t *testing.T) { runDrill(t, "outage") }
+
+// TestDrill_Kills: kill -9 in a loop loses nothing that was answered.
+func TestDrill_Kills(t *testing.T) { runDrill(t, "kills") }
+
+func runDrill(t *testing.T, name string) {
+	t.Helper()
+
+	if testing.Short() {
+		t.Skip("takes a while")
+	}
+
+	result, err := runner.Drill(t.Context(), name, runner.DrillOptions{
+		Seed: 1, For: 6 * time.Second, RPS: 50,
+		AnswerWithin: 10 * time.Second, SettleWithin: 30 * time.Second,
+	})
+	require.NoError(t, err)
+	t.Log(strings.Join(result.Figures, "\n"))
+	require.Empty(t, result.Violations, result.Report)
+}
