@@ -11,16 +11,17 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/gorilla/mux"
-	"go.opentelemetry.io/otel/attribute"
-	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
-	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/zap"
 
 	"github.com/marketflow/marketflow/domain/fault"
 	"github.com/marketflow/marketflow/internal/telemetry/logctx"
 )
 
-const requestIDHeader = "X-Request-Id"
+const (
+	requestIDHeader = "X-Request-Id"
+	// unmatched is the route of what has none.
+	unmatched = "unmatched"
+)
 
 // exchange is what the middleware learns of a request while it is handled. It
 // stands in for the response's writer, to see the status and the bytes.
@@ -73,31 +74,20 @@ func requestID(ctx context.Context) string { return exchangeOf(ctx).requestID }
 // noteFailure keeps the whole error for the access line.
 func noteFailure(ctx context.Context, err error) { exchangeOf(ctx).err = err }
 
-// untraced begins a trace that is not sampled, so that what a probe asks of
-// Redis is no trace of its own.
-func untraced(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !worthTracing(r) {
-			id := uuid.New()
-			r = r.WithContext(trace.ContextWithSpanContext(r.Context(), trace.NewSpanContext(trace.SpanContextConfig{
-				TraceID: trace.TraceID(id), SpanID: trace.SpanID(id[8:]),
-			})))
-		}
-
-		next.ServeHTTP(w, r)
-	})
-}
-
-// observe gives a request its id, and writes its one line and its measurement.
+// observe gives a request its id and its span, and writes its one line and its
+// measurement.
 func (s *server) observe(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		begun := time.Now()
 		ex := &exchange{
-			ResponseWriter: w, requestID: acceptRequestID(r.Header.Get(requestIDHeader)), route: "unmatched",
+			ResponseWriter: w, requestID: acceptRequestID(r.Header.Get(requestIDHeader)), route: unmatched,
 		}
-		ctx := logctx.WithRequestID(context.WithValue(r.Context(), exchangeKey{}, ex), ex.requestID)
+
+		ctx, span := s.startSpan(r)
+		defer func() { endSpan(span, r, ex) }()
+
+		ctx = logctx.WithRequestID(context.WithValue(ctx, exchangeKey{}, ex), ex.requestID)
 		w.Header().Set(requestIDHeader, ex.requestID)
-		trace.SpanFromContext(ctx).SetAttributes(attribute.String("marketflow.request.id", ex.requestID))
 
 		s.Observer.RequestsInFlight(1)
 		defer s.Observer.RequestsInFlight(-1)
@@ -191,13 +181,7 @@ func nameRoute(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		template, err := mux.CurrentRoute(r).GetPathTemplate()
 		if err == nil {
-			ctx := r.Context()
-			exchangeOf(ctx).route = template
-
-			if span := trace.SpanFromContext(ctx); span.IsRecording() {
-				span.SetName(methodLabel(r.Method) + " " + template)
-				span.SetAttributes(semconv.HTTPRoute(template))
-			}
+			exchangeOf(r.Context()).route = template
 		}
 
 		next.ServeHTTP(w, r)

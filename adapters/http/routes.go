@@ -10,8 +10,6 @@ import (
 	"time"
 
 	"github.com/gorilla/mux"
-	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
-	"go.opentelemetry.io/otel/metric/noop"
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/zap"
@@ -85,12 +83,8 @@ func NewHandler(deps Deps) http.Handler {
 
 	router.Use(nameRoute)
 
-	// From the outside in: the span, the request's id and log line, panics.
-	return otelhttp.NewHandler(untraced(s.observe(s.recover(router))), "http.request",
-		otelhttp.WithTracerProvider(deps.Tracing),
-		otelhttp.WithMeterProvider(noop.NewMeterProvider()), // Observer measures
-		otelhttp.WithPropagators(deps.Propagator),
-		otelhttp.WithFilter(worthTracing))
+	// From the outside in: the span, the request's id and log line; panics.
+	return s.observe(s.recover(router))
 }
 
 // route serves a path's methods and answers 405 with Allow for the others
