@@ -60,16 +60,20 @@ func NewPool(ctx context.Context, c PoolConfig) (*pgxpool.Pool, error) {
 // is no pgx.PrepareTracer: preparing happens once on each connection, inside
 // the statement that needs it, and its span would have the same name.
 type tracer struct {
-	pgx.QueryTracer
 	pgxpool.AcquireTracer
+
+	statements *otelpgx.Tracer
 }
 
 // newTracer names spans and attributes as OpenTelemetry's database conventions
-// say. Arguments are never among them.
+// say.
 func newTracer(provider trace.TracerProvider, config *pgx.ConnConfig) tracer {
 	spans := otelpgx.NewTracer(
 		otelpgx.WithTracerProvider(provider),
 		otelpgx.WithSpanNameFunc(statementName),
+		// Neither the arguments nor the text: a create's statements are several
+		// kilobytes, more than the rest of its trace, and the name leads to them.
+		otelpgx.WithDisableSQLStatementInAttributes(),
 		// The same for every span of a pool, so it is not worked out for each.
 		otelpgx.WithDisableConnectionDetailsInAttributes(),
 		otelpgx.WithTracerAttributes(
@@ -78,7 +82,24 @@ func newTracer(provider trace.TracerProvider, config *pgx.ConnConfig) tracer {
 			semconv.DBNamespace(config.Database)),
 	)
 
-	return tracer{QueryTracer: spans, AcquireTracer: spans}
+	return tracer{AcquireTracer: spans, statements: spans}
+}
+
+// TraceQueryStart implements pgx.QueryTracer.
+func (t tracer) TraceQueryStart(ctx context.Context, conn *pgx.Conn, data pgx.TraceQueryStartData) context.Context {
+	ctx = t.statements.TraceQueryStart(ctx, conn, data)
+
+	if span := trace.SpanFromContext(ctx); span.IsRecording() {
+		name := statementName(data.SQL)
+		span.SetAttributes(semconv.DBOperationName(name), semconv.DBQuerySummary(name))
+	}
+
+	return ctx
+}
+
+// TraceQueryEnd implements pgx.QueryTracer.
+func (t tracer) TraceQueryEnd(ctx context.Context, conn *pgx.Conn, data pgx.TraceQueryEndData) {
+	t.statements.TraceQueryEnd(ctx, conn, data)
 }
 
 // statementName is the name that sqlc's comment gives a statement, or its first
