@@ -22,7 +22,8 @@ var ErrContradiction = errors.New("the provider contradicts our books")
 // provider hears of a payment, so that a crash at any moment leaves a trace
 // that somebody finishes.
 //
-// Every method is one commit and may be repeated after an error without harm. An unreachable or overloaded database is fault.Unavailable.
+// Every method is one commit and may be repeated after an error without harm.
+// An unreachable or overloaded database is fault.Unavailable.
 type Claims interface {
 	// Claim writes down that c is wanted, or finds what was written under its
 	// key before. Claim.Held tells whether the caller now has the lease and

@@ -90,6 +90,7 @@ func TestStripeOutage(t *testing.T) {
 		var settled answer
 
 		body := fmt.Sprintf(waiting, i)
+
 		w.eventually(func() bool {
 			settled = w.create(body)
 

@@ -38,6 +38,7 @@ func benchmarkReplay(b *testing.B, sampler sdktrace.Sampler) {
 	b.Helper()
 
 	tracing := sdktrace.NewTracerProvider(sdktrace.WithSampler(sampler), sdktrace.WithBatcher(tracetest.NewNoopExporter()))
+
 	b.Cleanup(func() { _ = tracing.Shutdown(context.Background()) })
 
 	metrics := telemetry.NewMetrics()
