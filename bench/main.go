@@ -10,6 +10,8 @@ import (
 	"os"
 	"os/signal"
 	"regexp"
+	"strconv"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -30,6 +32,7 @@ func run(ctx context.Context) (err error) {
 	quick := flag.Bool("quick", false, "under a minute: fewer rounds, shorter ones, no growth")
 	profile := flag.Bool("profile", false, "keep the service's profiles in "+profiles)
 	only := flag.String("only", "", "only workloads whose names match this expression")
+	sizes := flag.String("sizes", "", "other sizes of tables for growth than 10000,1000000,10000000; the first is the floor")
 	out := flag.String("out", "bench/results", "where the results are written")
 	base := flag.String("base", "", "compare with this other build of marketflow instead of with the floors")
 	floor := flag.String("floor", "", "serve a bare handler (the benchmark runs itself with this)")
@@ -62,6 +65,12 @@ func run(ctx context.Context) (err error) {
 		s.plan = quickPlan()
 	}
 
+	if *sizes != "" {
+		if s.sizes, err = parseSizes(*sizes); err != nil {
+			return err
+		}
+	}
+
 	version, err := r.version(ctx)
 	if err != nil {
 		return err
@@ -82,6 +91,21 @@ func run(ctx context.Context) (err error) {
 	say("written to %s", s.path)
 
 	return nil
+}
+
+func parseSizes(text string) ([]uint64, error) {
+	var sizes []uint64
+
+	for one := range strings.SplitSeq(text, ",") {
+		size, err := strconv.ParseUint(strings.TrimSpace(one), 10, 32)
+		if err != nil {
+			return nil, fmt.Errorf("reading -sizes: %w", err)
+		}
+
+		sizes = append(sizes, size)
+	}
+
+	return sizes, nil
 }
 
 // version is PostgreSQL's.

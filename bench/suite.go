@@ -43,7 +43,7 @@ func fullPlan() plan {
 func quickPlan() plan {
 	return plan{
 		rounds: 3, lasts: time.Second, payments: 80_000,
-		rates: []float64{50, 400, 800}, starts: 2,
+		rates: []float64{50, 400, 800}, grown: 1_500, starts: 2,
 	}
 }
 
@@ -74,7 +74,7 @@ func (s *suite) run(ctx context.Context) error {
 		return err
 	}
 
-	if err := s.idle(ctx); err != nil {
+	if err := s.idle(); err != nil {
 		return err
 	}
 
@@ -133,7 +133,7 @@ func (s *suite) keep() error {
 }
 
 // idle is the memory of a service that nobody has asked anything yet.
-func (s *suite) idle(context.Context) error {
+func (s *suite) idle() error {
 	now, _, err := residentBytes(s.main.pid())
 	s.rep.IdleMiB = float64(now) / (1 << 20)
 
@@ -616,16 +616,19 @@ func (s *suite) grow(ctx context.Context, size uint64) (*grown, error) {
 		return nil, err
 	}
 
-	served, err := s.serve(ctx, url)
+	db, err := s.open(ctx, url)
 	if err != nil {
 		return nil, err
 	}
+	defer db.Close()
 
-	if err := loadPayments(ctx, served.db, size); err != nil {
+	if err := loadPayments(ctx, db, size); err != nil {
 		return nil, err
 	}
 
-	return &grown{service: served, payments: size}, nil
+	served, err := s.serve(ctx, url)
+
+	return &grown{service: served, payments: size}, err
 }
 
 // compareSizes holds every size against the first.
