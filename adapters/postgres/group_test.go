@@ -15,6 +15,7 @@ import (
 	"github.com/marketflow/marketflow/domain/payment"
 	"github.com/marketflow/marketflow/internal/pgtest"
 	"github.com/marketflow/marketflow/ports"
+	"github.com/marketflow/marketflow/ports/portstest"
 )
 
 // paid are as many payments that exist.
@@ -328,4 +329,23 @@ func TestStore_CompletionsShareCommits(t *testing.T) {
 	require.ErrorIs(t, errs[count], ports.ErrContradiction)
 	require.Equal(t, fault.NotFound, fault.KindOf(errs[count+1]))
 	require.Less(t, writers(t, db)-before, 3*count)
+}
+
+// The contracts hold whether a request goes alone or in a group.
+func TestStore_AlwaysGrouped(t *testing.T) {
+	t.Parallel()
+
+	newBed := func(tb testing.TB) portstest.StoreBed {
+		tb.Helper()
+
+		url := pgtest.New(tb).URL
+		bed := bedAt(tb, url)
+		bed.Store = postgres.AlwaysGrouped(postgres.NewStore(newPool(tb, url, 8)))
+		bed.Twin = postgres.AlwaysGrouped(postgres.NewStore(newPool(tb, url, 8)))
+
+		return bed
+	}
+
+	portstest.Claims(t, newBed)
+	portstest.Inbox(t, newBed)
 }
