@@ -14,7 +14,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -78,14 +77,14 @@ func (m mutant) hunt(ctx context.Context, s settings) error {
 		return fmt.Errorf("making a directory: %w", err)
 	}
 
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 
 	binary, err := m.build(ctx, dir)
 	if err != nil {
 		return err
 	}
 
-	var out io.Writer = io.Discard
+	out := io.Discard
 	if s.verbose {
 		out = os.Stdout
 	}
@@ -120,7 +119,7 @@ func (m mutant) build(ctx context.Context, dir string) (string, error) {
 		return "", err
 	}
 
-	return runner.Build(ctx, filepath.Join(dir), overlay, false)
+	return runner.Build(ctx, dir, overlay, false)
 }
 
 func shorten(text string) string {

@@ -50,7 +50,7 @@ func run() int {
 	}
 
 	if o.Seed == 0 {
-		o.Seed = uint64(time.Now().UnixNano()) % 1_000_000 //nolint:gosec // a positive number
+		o.Seed = uint64(time.Now().UnixNano()) % 1_000_000
 	}
 
 	fmt.Printf("seed %d\n", o.Seed)

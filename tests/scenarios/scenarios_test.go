@@ -1,6 +1,10 @@
 package main
 
 import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -10,8 +14,38 @@ import (
 	"github.com/marketflow/marketflow/tests/scenarios/runner"
 )
 
+// service is the program under test, built once.
+var service string
+
+func TestMain(m *testing.M) { os.Exit(testMain(m)) }
+
+func testMain(m *testing.M) int {
+	flag.Parse()
+
+	if testing.Short() {
+		return m.Run()
+	}
+
+	dir, err := os.MkdirTemp("", "marketflow-service-")
+	if err == nil {
+		defer func() { _ = os.RemoveAll(dir) }()
+
+		service, err = runner.Build(context.Background(), dir, "", false)
+	}
+
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+
+		return 1
+	}
+
+	return m.Run()
+}
+
 // TestScenarios runs a fixed set, in which each fault is dealt twice.
 func TestScenarios(t *testing.T) {
+	t.Parallel()
+
 	if testing.Short() {
 		t.Skip("takes a minute")
 	}
@@ -21,7 +55,7 @@ func TestScenarios(t *testing.T) {
 	var out strings.Builder
 
 	report, err := runner.Run(t.Context(), runner.Options{
-		N: (2*runner.Kinds() + hand - 1) / hand, Seed: 1, Only: -1, Hand: hand, Out: &out,
+		N: (2*runner.Kinds() + hand - 1) / hand, Seed: 1, Only: -1, Hand: hand, Binary: service, Out: &out,
 	})
 	require.NoError(t, err, out.String())
 
@@ -35,16 +69,28 @@ func TestScenarios(t *testing.T) {
 // length with `go run ./tests/scenarios -drill all`.
 
 // TestDrill_OneKey: 64 clients with one key on two processes get one payment.
-func TestDrill_OneKey(t *testing.T) { runDrill(t, "onekey") }
+func TestDrill_OneKey(t *testing.T) {
+	t.Parallel()
+	runDrill(t, "onekey")
+}
 
 // TestDrill_Storm: each event twenty times, shuffled, is applied once.
-func TestDrill_Storm(t *testing.T) { runDrill(t, "storm") }
+func TestDrill_Storm(t *testing.T) {
+	t.Parallel()
+	runDrill(t, "storm")
+}
 
 // TestDrill_Outage: Stripe answers nobody; then every claim is settled once.
-func TestDrill_Outage(t *testing.T) { runDrill(t, "outage") }
+func TestDrill_Outage(t *testing.T) {
+	t.Parallel()
+	runDrill(t, "outage")
+}
 
 // TestDrill_Kills: kill -9 in a loop loses nothing that was answered.
-func TestDrill_Kills(t *testing.T) { runDrill(t, "kills") }
+func TestDrill_Kills(t *testing.T) {
+	t.Parallel()
+	runDrill(t, "kills")
+}
 
 func runDrill(t *testing.T, name string) {
 	t.Helper()
@@ -54,7 +100,7 @@ func runDrill(t *testing.T, name string) {
 	}
 
 	result, err := runner.Drill(t.Context(), name, runner.DrillOptions{
-		Seed: 1, For: 6 * time.Second, RPS: 50,
+		Seed: 1, For: 6 * time.Second, RPS: 50, Binary: service,
 		AnswerWithin: 10 * time.Second, SettleWithin: 30 * time.Second,
 	})
 	require.NoError(t, err)

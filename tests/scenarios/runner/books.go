@@ -146,7 +146,7 @@ func rows[T any](ctx context.Context, tx pgx.Tx, sql string) ([]T, error) {
 		return nil, fmt.Errorf("%s: %w", sql, err)
 	}
 
-	return pgx.CollectRows(found, pgx.RowToStructByPos[T]) //nolint:wrapcheck // wrapped by the caller
+	return pgx.CollectRows(found, pgx.RowToStructByPos[T])
 }
 
 // minorUnits are a stored amount in Stripe's smallest units.

@@ -24,8 +24,6 @@ type evidence struct {
 	stripe  stripeBooks
 	service serviceBooks
 	ops     []operation
-	// lost events were never delivered, on purpose.
-	lost bool
 	// alert is whether the metrics say that a claim needs a person.
 	alert bool
 }

@@ -164,7 +164,7 @@ func drillOutage(ctx context.Context, w *world, o DrillOptions) ([]string, []vio
 	load.Go(func() { w.load(loading, o.RPS) })
 	wait(ctx, warmUp)
 
-	w.line.add("stripe", "answers nobody")
+	w.line.addf("stripe", "answers nobody")
 	w.stripe.Hang(true)
 
 	from := w.line.now()
@@ -173,7 +173,7 @@ func drillOutage(ctx context.Context, w *world, o DrillOptions) ([]string, []vio
 	to := w.line.now()
 	_, caught := w.stripe.Hung()
 	w.stripe.Hang(false)
-	w.line.add("stripe", "answers again; %d calls were caught", caught)
+	w.line.addf("stripe", "answers again; %d calls were caught", caught)
 
 	left, err := w.pending(ctx)
 	if err != nil {
@@ -227,7 +227,7 @@ func (w *world) load(ctx context.Context, rps int) {
 		}
 
 		sent.Go(func() {
-			c := &client{l: w.work, w: w, number: 1, r: rand.New(rand.NewPCG(w.work.seed, uint64(n)))} //nolint:gosec // see rand
+			c := &client{l: w.work, w: w, number: 1, r: rand.New(rand.NewPCG(w.work.seed, uint64(n)))}
 			key := fmt.Sprintf("%s-load-%d", w.name, n)
 			c.send(key, w.work.addKey(c.r, key), 15*time.Second)
 		})
@@ -324,7 +324,7 @@ func drillKills(ctx context.Context, w *world, o DrillOptions) ([]string, []viol
 
 	wg.Go(func() { w.work.run(killing) })
 	wg.Go(func() {
-		r := rand.New(rand.NewPCG(o.Seed, 0)) //nolint:gosec // reproducible on purpose
+		r := rand.New(rand.NewPCG(o.Seed, 0))
 
 		for killing.Err() == nil {
 			wait(killing, between(r, 200*time.Millisecond, 900*time.Millisecond))

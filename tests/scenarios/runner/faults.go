@@ -24,7 +24,9 @@ const faultClientGone = "client hangs up"
 func catalogue() map[string]fault {
 	all := map[string]fault{}
 
-	for _, group := range [][]fault{stripeFaults(), webhookFaults(), processFaults(), postgresFaults(), redisFaults(), timeFaults()} {
+	for _, group := range [][]fault{
+		stripeFaults(), webhookFaults(), processFaults(), postgresFaults(), redisFaults(), timeFaults(),
+	} {
 		for _, f := range group {
 			if _, twice := all[f.name]; twice {
 				panic("two faults are called " + f.name)
@@ -47,7 +49,7 @@ func deal(names []string, seed uint64, number, hand int) []string {
 
 	for i := number * hand; i < (number+1)*hand; i++ {
 		deck := slices.Clone(names)
-		r := rand.New(rand.NewPCG(seed, uint64(i/len(names)))) //nolint:gosec // reproducible on purpose
+		r := rand.New(rand.NewPCG(seed, uint64(i/len(names))))
 		r.Shuffle(len(deck), func(a, b int) { deck[a], deck[b] = deck[b], deck[a] })
 
 		dealt = append(dealt, deck[i%len(names)])

@@ -15,14 +15,10 @@ import (
 // postgresFaults: connections are lost at the worst moment, the network is bad,
 // the server restarts.
 func postgresFaults() []fault {
-	var faults []fault
-
-	for _, m := range append(moments(), moment{"after a COMMIT", stmtCommit, after}, moment{"before a COMMIT", stmtCommit, before}) {
-		name := "postgres: connection lost " + m.name
-		faults = append(faults, fault{name: name, play: trapProcess(name, m, func(*world, *process, string) verdict {
-			return verdict{cut: true}
-		})})
-	}
+	at := append(moments(), moment{"after a COMMIT", stmtCommit, after}, moment{"before a COMMIT", stmtCommit, before})
+	faults := trapFaults("postgres: connection lost ", at, func(*world, *process, string) verdict {
+		return verdict{cut: true}
+	})
 
 	for state, called := range map[string]string{"40001": "serialization failure", "40P01": "deadlock"} {
 		for _, statement := range []string{stmtClaim, stmtComplete, stmtApply} {
@@ -55,16 +51,16 @@ func restartPostgres(name string, mode devserver.Shutdown) func(context.Context,
 		w.machine.Lock()
 		defer w.machine.Unlock()
 
-		w.line.add("postgres", "%s", name)
+		w.line.addf("postgres", "%s", name)
 
 		if err := w.lane.postgres.Restart(context.WithoutCancel(ctx), mode); err != nil {
-			w.line.add("postgres", "restart: %v", err)
+			w.line.addf("postgres", "restart: %v", err)
 
 			return
 		}
 
 		w.count(name, 1)
-		w.line.add("postgres", "is back")
+		w.line.addf("postgres", "is back")
 	}
 }
 
@@ -99,7 +95,7 @@ func networkFaults(server string, on func(*lane, int) *toxiproxy.Proxy) []fault 
 
 		for _, proxy := range proxies {
 			proxy.Stop()
-			w.line.add(proxy.Name, "down")
+			w.line.addf(proxy.Name, "down")
 		}
 
 		w.count(name, 1)
@@ -107,7 +103,7 @@ func networkFaults(server string, on func(*lane, int) *toxiproxy.Proxy) []fault 
 
 		for _, proxy := range proxies {
 			_ = proxy.Start()
-			w.line.add(proxy.Name, "up")
+			w.line.addf(proxy.Name, "up")
 		}
 	}})
 }
@@ -117,12 +113,12 @@ func playToxic(ctx context.Context, w *world, r *rand.Rand, proxy *toxiproxy.Pro
 
 	toxic, err := proxy.Toxics.AddToxicJson(strings.NewReader(form))
 	if err != nil {
-		w.line.add(proxy.Name, "%s: %v", name, err) // another scenario's hand holds it already
+		w.line.addf(proxy.Name, "%s: %v", name, err) // another scenario's hand holds it already
 
 		return
 	}
 
-	w.line.add(proxy.Name, "%s", name)
+	w.line.addf(proxy.Name, "%s", name)
 	w.count(name, 1)
 	wait(ctx, between(r, 300*time.Millisecond, 1500*time.Millisecond))
 
@@ -131,5 +127,5 @@ func playToxic(ctx context.Context, w *world, r *rand.Rand, proxy *toxiproxy.Pro
 
 	_ = proxy.Toxics.RemoveToxic(removing, toxic.Name)
 
-	w.line.add(proxy.Name, "no more %s", name)
+	w.line.addf(proxy.Name, "no more %s", name)
 }

@@ -39,27 +39,35 @@ func moments() []moment {
 
 // processFaults: processes die, stop and come back.
 func processFaults() []fault {
+	const (
+		whileExecuting  = "process: SIGKILL while Stripe executes"
+		afterExecuting  = "process: SIGKILL after Stripe executed"
+		stoppedAtStripe = "process: SIGSTOP after Stripe executed"
+	)
+
 	faults := []fault{
 		{name: "process: SIGKILL any time", play: killAnyTime},
 		{name: "process: SIGTERM any time", play: termAnyTime},
 		{name: "process: both SIGKILLed", play: killBoth},
 		{name: "process: SIGSTOP any time", play: stopAnyTime},
-		{name: "process: SIGKILL while Stripe executes", play: killAtStripe(sandbox.HoldBefore, "process: SIGKILL while Stripe executes")},
-		{name: "process: SIGKILL after Stripe executed", play: killAtStripe(sandbox.Hold, "process: SIGKILL after Stripe executed")},
-		{name: "process: SIGSTOP after Stripe executed", play: stopAtStripe},
+		{name: whileExecuting, play: killAtStripe(sandbox.HoldBefore, whileExecuting)},
+		{name: afterExecuting, play: killAtStripe(sandbox.Hold, afterExecuting)},
+		{name: stoppedAtStripe, play: stopAtStripe(stoppedAtStripe)},
 	}
 
-	for _, m := range moments() {
-		name := "process: SIGKILL " + m.name
-		faults = append(faults, fault{name: name, play: trapProcess(name, m, (*world).killHere)})
-	}
+	faults = append(faults, trapFaults("process: SIGKILL ", moments(), (*world).killHere)...)
 
-	for _, m := range []moment{
+	return append(faults, trapFaults("process: SIGSTOP ", []moment{
 		{"after the claim has committed", stmtClaim, after},
 		{"before the payment commits", stmtComplete, before},
-	} {
-		name := "process: SIGSTOP " + m.name
-		faults = append(faults, fault{name: name, play: trapProcess(name, m, (*world).stopHere)})
+	}, (*world).stopHere)...)
+}
+
+// trapFaults do something to a process at each of the moments.
+func trapFaults(prefix string, at []moment, act func(*world, *process, string) verdict) []fault {
+	faults := make([]fault, 0, len(at))
+	for _, m := range at {
+		faults = append(faults, fault{name: prefix + m.name, play: trapProcess(prefix+m.name, m, act)})
 	}
 
 	return faults
@@ -130,25 +138,27 @@ func killAtStripe(action sandbox.Action, name string) func(context.Context, *wor
 
 // stopAtStripe stops whoever waits for Stripe for longer than its lease, so
 // that somebody else takes the claim, and wakes it up again.
-func stopAtStripe(ctx context.Context, w *world, r *rand.Rand) {
-	held, release := holdOne(ctx, w, r, sandbox.Hold)
-	if !held {
-		return
-	}
+func stopAtStripe(name string) func(context.Context, *world, *rand.Rand) {
+	return func(ctx context.Context, w *world, r *rand.Rand) {
+		held, release := holdOne(ctx, w, r, sandbox.Hold)
+		if !held {
+			return
+		}
 
-	p := w.caller()
+		p := w.caller()
 
-	// Stopped beyond the end of the workload: heal waits for it.
-	w.machine.Lock()
-	defer w.machine.Unlock()
+		// Stopped beyond the end of the workload: heal waits for it.
+		w.machine.Lock()
+		defer w.machine.Unlock()
 
-	go func() {
-		wait(context.WithoutCancel(ctx), 50*time.Millisecond)
-		release()
-	}()
+		go func() {
+			wait(context.WithoutCancel(ctx), 50*time.Millisecond)
+			release()
+		}()
 
-	if p.pause(context.WithoutCancel(ctx), between(r, 3500*time.Millisecond, 5500*time.Millisecond), "Stripe has executed") {
-		w.count("process: SIGSTOP after Stripe executed", 1)
+		if p.pause(context.WithoutCancel(ctx), between(r, 3500*time.Millisecond, 5500*time.Millisecond), "Stripe has executed") {
+			w.count(name, 1)
+		}
 	}
 }
 

@@ -37,7 +37,7 @@ func atRedis(
 		options.MaxRetries = -1
 		client := goredis.NewClient(options)
 
-		defer client.Close()
+		defer func() { _ = client.Close() }()
 
 		for range 4 {
 			wait(ctx, between(r, 150*time.Millisecond, 500*time.Millisecond))
@@ -48,7 +48,7 @@ func atRedis(
 
 			if n, err := do(ctx, client, r); err == nil && n > 0 {
 				w.count(name, 1)
-				w.line.add("redis", "%s: %d", name, n)
+				w.line.addf("redis", "%s: %d", name, n)
 			}
 		}
 	}
@@ -93,7 +93,7 @@ func spoil(ctx context.Context, client *goredis.Client, r *rand.Rand) (int, erro
 func swap(ctx context.Context, client *goredis.Client, _ *rand.Rand) (int, error) {
 	keys, err := client.Keys(ctx, "*").Result()
 	if err != nil || len(keys) < 2 {
-		return 0, err //nolint:wrapcheck // nothing is lost
+		return 0, err
 	}
 
 	values, err := client.MGet(ctx, keys...).Result()
@@ -115,7 +115,7 @@ func swap(ctx context.Context, client *goredis.Client, _ *rand.Rand) (int, error
 func killRedis(ctx context.Context, w *world, r *rand.Rand) {
 	const name = "redis: dies"
 
-	server, real := w.lane.redis.(*devserver.RedisServer)
+	server, mortal := w.lane.redis.(*devserver.RedisServer)
 
 	soon(ctx, r)
 
@@ -123,7 +123,7 @@ func killRedis(ctx context.Context, w *world, r *rand.Rand) {
 		return
 	}
 
-	if !real { // the one inside this process cannot die: nobody reaches it instead
+	if !mortal { // the one inside this process cannot die: nobody reaches it instead
 		for _, proxy := range w.lane.cache {
 			proxy.Stop()
 		}
@@ -133,10 +133,10 @@ func killRedis(ctx context.Context, w *world, r *rand.Rand) {
 		return
 	}
 
-	w.line.add("redis", "dies")
+	w.line.addf("redis", "dies")
 
 	if err := server.Kill(); err != nil {
-		w.line.add("redis", "%v", err)
+		w.line.addf("redis", "%v", err)
 
 		return
 	}
@@ -145,8 +145,8 @@ func killRedis(ctx context.Context, w *world, r *rand.Rand) {
 	wait(ctx, between(r, 200*time.Millisecond, 1200*time.Millisecond))
 
 	if err := server.Restart(context.WithoutCancel(ctx)); err != nil {
-		w.line.add("redis", "%v", err)
+		w.line.addf("redis", "%v", err)
 	}
 
-	w.line.add("redis", "is back, empty")
+	w.line.addf("redis", "is back, empty")
 }

@@ -28,7 +28,7 @@ func stripeFaults() []fault {
 		"stripe: proxy's 502, not reached": {Action: sandbox.HTMLBefore},
 		"stripe: stored 500 that worked":   {Action: sandbox.Saved500},
 		"stripe: 500 that did nothing":     {Action: sandbox.Error, Status: 500, Type: "api_error"},
-		"stripe: 409":                      {Action: sandbox.Error, Status: 409, Type: "invalid_request_error", Code: "idempotency_key_in_use"},
+		"stripe: 409":                      {Action: sandbox.Error, Status: 409, Code: "idempotency_key_in_use"},
 		"stripe: 424":                      {Action: sandbox.Error, Status: 424, Type: "api_error"},
 		"stripe: 429":                      {Action: sandbox.Error, Status: 429, Type: "invalid_request_error", Code: "rate_limit"},
 		"stripe: 401":                      {Action: sandbox.Error, Status: 401, Type: "invalid_request_error"},
@@ -47,6 +47,7 @@ func stripeFaults() []fault {
 func playRule(name string, rule sandbox.Fault) func(context.Context, *world, *rand.Rand) {
 	return func(ctx context.Context, w *world, r *rand.Rand) {
 		rule := rule
+
 		rule.Method, rule.Path, rule.Nth = "POST", creates, r.IntN(4)+1
 
 		if rule.Count == 0 {
@@ -60,7 +61,7 @@ func playRule(name string, rule sandbox.Fault) func(context.Context, *world, *ra
 			panic(err) // the table is wrong
 		}
 
-		w.line.add("stripe", "%s: %d from the %d. create on", name, rule.Count, rule.Nth)
+		w.line.addf("stripe", "%s: %d from the %d. create on", name, rule.Count, rule.Nth)
 
 		if rule.Action == sandbox.Hold || rule.Action == sandbox.HoldBefore {
 			defer releaseSoon(ctx, w, r, status.ID)()
@@ -96,7 +97,7 @@ func countRule(ctx context.Context, w *world, name, id string) {
 
 	if now, err := w.stripe.Fault(id); err == nil && now.Fired > 0 {
 		w.count(name, now.Fired-w.times(name))
-		w.line.add("stripe", "%s: fired %d times", name, now.Fired)
+		w.line.addf("stripe", "%s: fired %d times", name, now.Fired)
 	}
 
 	_ = w.stripe.RemoveFault(id)
@@ -108,12 +109,12 @@ func playOutage(ctx context.Context, w *world, r *rand.Rand) {
 
 	_, already := w.stripe.Hung()
 
-	w.line.add("stripe", "answers nobody")
+	w.line.addf("stripe", "answers nobody")
 	w.stripe.Hang(true)
 	wait(ctx, between(r, 300*time.Millisecond, 1200*time.Millisecond))
 	w.stripe.Hang(false)
 
 	_, caught := w.stripe.Hung()
 	w.count("stripe: answers nobody", caught-already)
-	w.line.add("stripe", "answers again; %d calls were caught", caught-already)
+	w.line.addf("stripe", "answers again; %d calls were caught", caught-already)
 }

@@ -32,7 +32,7 @@ func dayLater(ctx context.Context, w *world, r *rand.Rand) {
 	tag, err := w.db.Exec(ctx, `UPDATE payment_requests SET created_at = created_at - interval '25 h',
 		retry_at = least(retry_at, now()), leased_until = least(leased_until, now()) WHERE state = 'pending'`)
 	if err != nil {
-		w.line.add("time", "%v", err)
+		w.line.addf("time", "%v", err)
 
 		return
 	}
@@ -40,7 +40,7 @@ func dayLater(ctx context.Context, w *world, r *rand.Rand) {
 	w.stripe.ClearFaults()
 	w.stripe.Advance(25 * time.Hour)
 	w.count(faultDayLater, int(tag.RowsAffected()))
-	w.line.add("time", "25 h pass; %d outcomes were unknown and their keys are forgotten", tag.RowsAffected())
+	w.line.addf("time", "25 h pass; %d outcomes were unknown and their keys are forgotten", tag.RowsAffected())
 }
 
 // leaveUnknown creates payments whose outcome nobody learns until faults are

@@ -62,7 +62,7 @@ func playWebhookRule(name string, rule sandbox.Fault) func(context.Context, *wor
 			panic(err) // the table is wrong
 		}
 
-		w.line.add("stripe", "%s: %d from the %d. event on", name, rule.Count, rule.Nth)
+		w.line.addf("stripe", "%s: %d from the %d. event on", name, rule.Count, rule.Nth)
 		countRule(ctx, w, name, status.ID)
 	}
 }
@@ -89,7 +89,7 @@ func playStorm(ctx context.Context, w *world, r *rand.Rand) {
 		}
 	}
 
-	w.line.add("stripe", "sent %d events %d times over", len(events), copies)
+	w.line.addf("stripe", "sent %d events %d times over", len(events), copies)
 }
 
 // enough ends a rule's time once it has fired n times.

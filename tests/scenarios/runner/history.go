@@ -111,8 +111,8 @@ func (h *history) tell(line *timeline) {
 			}
 		}
 
-		line.addAt(op.call, fmt.Sprintf("client-%d", op.client), "%s", what)
-		line.addAt(op.ret, fmt.Sprintf("client-%d", op.client), "  ← %s: %s", what, op.result)
+		line.addAtf(op.call, fmt.Sprintf("client-%d", op.client), "%s", what)
+		line.addAtf(op.ret, fmt.Sprintf("client-%d", op.client), "  ← %s: %s", what, op.result)
 	}
 }
 

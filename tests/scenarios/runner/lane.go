@@ -152,7 +152,7 @@ func (l *lane) admin(ctx context.Context, sql string) error {
 		return fmt.Errorf("connecting to PostgreSQL: %w", err)
 	}
 
-	defer conn.Close(ctx)
+	defer func() { _ = conn.Close(ctx) }()
 
 	if _, err := conn.Exec(ctx, sql); err != nil {
 		return fmt.Errorf("%s: %w", sql, err)

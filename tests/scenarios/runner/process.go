@@ -45,7 +45,7 @@ func freeAddr(ctx context.Context) (string, error) {
 	const least, most, tries = 15_000, 32_000, 100
 
 	for range tries {
-		addr := fmt.Sprintf("127.0.0.1:%d", least+rand.IntN(most-least)) //nolint:gosec // any port will do
+		addr := fmt.Sprintf("127.0.0.1:%d", least+rand.IntN(most-least))
 
 		listener, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
 		if err != nil {
@@ -110,7 +110,7 @@ func (p *process) holding() chan struct{} {
 }
 
 func (p *process) runOnce() error {
-	cmd := exec.Command(p.binary, "serve") //nolint:noctx // it is killed by hand, with a reason
+	cmd := exec.Command(p.binary, "serve")
 	cmd.Env, cmd.Stdout, cmd.Stderr = p.env, p.log, p.log
 	cmd.SysProcAttr = processAttributes()
 
@@ -128,7 +128,7 @@ func (p *process) runOnce() error {
 		p.signal(syscall.SIGKILL)
 	}
 
-	return cmd.Wait() //nolint:wrapcheck // looked at right away
+	return cmd.Wait()
 }
 
 // exited notes an end that nobody asked for. A service that cannot reach its
@@ -147,7 +147,7 @@ func (p *process) exited(err error, after time.Duration) {
 	}
 
 	p.odd = append(p.odd, fmt.Sprintf("%s ended by itself: %v", p.name(), err))
-	p.line.add(p.name(), "ENDED BY ITSELF: %v", err)
+	p.line.addf(p.name(), "ENDED BY ITSELF: %v", err)
 }
 
 // signal sends a signal to the running process and tells whether there was one.
@@ -170,7 +170,7 @@ func (p *process) signal(sig syscall.Signal) bool {
 func (p *process) kill(why string) bool {
 	hit := p.signal(syscall.SIGKILL)
 	if hit {
-		p.line.add(p.name(), "SIGKILL (%s)", why)
+		p.line.addf(p.name(), "SIGKILL (%s)", why)
 	}
 
 	return hit
@@ -180,7 +180,7 @@ func (p *process) kill(why string) bool {
 func (p *process) terminate() bool {
 	hit := p.signal(syscall.SIGTERM)
 	if hit {
-		p.line.add(p.name(), "SIGTERM")
+		p.line.addf(p.name(), "SIGTERM")
 	}
 
 	return hit
@@ -215,10 +215,10 @@ func (p *process) pause(ctx context.Context, d time.Duration, why string) bool {
 		return false
 	}
 
-	p.line.add(p.name(), "SIGSTOP for %s (%s)", d, why)
+	p.line.addf(p.name(), "SIGSTOP for %s (%s)", d, why)
 	wait(ctx, d)
 	p.signal(syscall.SIGCONT)
-	p.line.add(p.name(), "SIGCONT")
+	p.line.addf(p.name(), "SIGCONT")
 
 	return true
 }

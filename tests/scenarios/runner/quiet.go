@@ -31,11 +31,11 @@ func (w *world) quiet(ctx context.Context) time.Duration {
 
 		return loud == ""
 	}); err != nil {
-		w.line.add("runner", "not quiet after %s: %s", w.patience, loud)
+		w.line.addf("runner", "not quiet after %s: %s", w.patience, loud)
 	}
 
 	took := w.line.now() - begun
-	w.line.add("runner", "quiet after %.1f s", took.Seconds())
+	w.line.addf("runner", "quiet after %.1f s", took.Seconds())
 
 	return took
 }
@@ -113,7 +113,7 @@ func (w *world) reconcile(ctx context.Context) []violation {
 	cmd.Env = p.env
 	out, err := cmd.CombinedOutput()
 
-	w.line.add("runner", "marketflow reconcile: %s", strings.TrimSpace(string(out)))
+	w.line.addf("runner", "marketflow reconcile: %s", strings.TrimSpace(string(out)))
 
 	var exit *exec.ExitError
 	if errors.As(err, &exit) || err != nil {
@@ -135,7 +135,7 @@ func (w *world) alerted(ctx context.Context) bool {
 		return false
 	}
 
-	defer resp.Body.Close()
+	defer func() { _ = resp.Body.Close() }()
 
 	lines := bufio.NewScanner(resp.Body)
 	for lines.Scan() {

@@ -133,7 +133,7 @@ func workDir() (string, error) {
 	}
 
 	// PostgreSQL may run as another user, who has to reach its data.
-	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // see above
+	if err := os.Chmod(dir, 0o755); err != nil {
 		return "", fmt.Errorf("opening the directory: %w", err)
 	}
 
@@ -186,7 +186,7 @@ func playAll(ctx context.Context, dir string, o Options) ([]Outcome, error) {
 	wg.Wait()
 
 	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, errFirst) {
-		return outcomes, cause //nolint:wrapcheck // ours
+		return outcomes, cause
 	}
 
 	return outcomes, nil

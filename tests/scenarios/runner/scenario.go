@@ -78,7 +78,7 @@ func play(ctx context.Context, l *lane, binary string, number int, o Options) (o
 // perform is the scenario's three acts: storm, quiet, verdict.
 func (w *world) perform(ctx context.Context, number int, o Options, outcome *Outcome) ([]violation, error) {
 	w.patience = o.Patience
-	seed := o.Seed<<20 + uint64(number) //nolint:gosec // small
+	seed := o.Seed<<20 + uint64(number)
 	w.work = newWorkload(w, seed)
 	w.setClocksApart(outcome.Faults, seed)
 	w.storm(ctx, outcome.Faults, seed)
@@ -113,7 +113,7 @@ func (w *world) perform(ctx context.Context, number int, o Options, outcome *Out
 func (w *world) setClocksApart(names []string, seed uint64) {
 	const least, most = 2 * time.Minute, 10 * time.Minute
 
-	r := rand.New(rand.NewPCG(seed, 999)) //nolint:gosec // reproducible on purpose
+	r := rand.New(rand.NewPCG(seed, 999))
 	apart := between(r, least, most)
 
 	if slices.Contains(names, faultNeverDelivered) || r.IntN(2) == 0 {
@@ -121,7 +121,7 @@ func (w *world) setClocksApart(names []string, seed uint64) {
 	}
 
 	w.stripe.Advance(apart)
-	w.line.add("time", "Stripe's clock is %s off", apart.Round(time.Second))
+	w.line.addf("time", "Stripe's clock is %s off", apart.Round(time.Second))
 }
 
 // storm lets clients and faults loose for a while.
@@ -129,7 +129,7 @@ func (w *world) storm(ctx context.Context, names []string, seed uint64) {
 	storming, cancel := context.WithTimeout(ctx, stormMost)
 	defer cancel()
 
-	context.AfterFunc(storming, func() { w.line.add("runner", "the storm ends") })
+	context.AfterFunc(storming, func() { w.line.addf("runner", "the storm ends") })
 
 	var (
 		wg   sync.WaitGroup

@@ -27,11 +27,11 @@ func newTimeline() *timeline { return &timeline{start: time.Now()} }
 // now is the time since the scenario began, by the monotonic clock.
 func (t *timeline) now() time.Duration { return time.Since(t.start) }
 
-func (t *timeline) add(who, format string, args ...any) {
-	t.addAt(t.now(), who, format, args...)
+func (t *timeline) addf(who, format string, args ...any) {
+	t.addAtf(t.now(), who, format, args...)
 }
 
-func (t *timeline) addAt(at time.Duration, who, format string, args ...any) {
+func (t *timeline) addAtf(at time.Duration, who, format string, args ...any) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 

@@ -377,12 +377,9 @@ func nameOf(sql string) string {
 }
 
 func cstring(b []byte) (text string, rest []byte) {
-	i := bytes.IndexByte(b, 0)
-	if i < 0 {
-		return string(b), nil
-	}
+	before, after, _ := bytes.Cut(b, []byte{0})
 
-	return string(b[:i]), b[i+1:]
+	return string(before), after
 }
 
 const maxMessage = 64 << 20
@@ -426,7 +423,7 @@ func readBody(r io.Reader, head []byte) ([]byte, error) {
 }
 
 func message(kind byte, body []byte) []byte {
-	whole := binary.BigEndian.AppendUint32([]byte{kind}, uint32(len(body)+4)) //nolint:gosec // small
+	whole := binary.BigEndian.AppendUint32([]byte{kind}, uint32(len(body)+4))
 
 	return append(whole, body...)
 }

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -43,7 +44,7 @@ func drawPayload(r *rand.Rand, order, note string) payload {
 	switch r.IntN(5) {
 	case 0:
 		n := int64(r.IntN(90_000) + 100)
-		p.currency, p.minor, p.amount = "JPY", n, fmt.Sprint(n)
+		p.currency, p.minor, p.amount = "JPY", n, strconv.FormatInt(n, 10)
 		p.spellings = []string{fmt.Sprintf("%d.0", n), fmt.Sprintf(`"%d"`, n)}
 	case 1:
 		n := int64(r.IntN(9000)+100) * 10 // the third decimal is always 0
@@ -215,7 +216,8 @@ func (c *client) stampede(n int) {
 	var wg sync.WaitGroup
 
 	for range copies {
-		copied := &client{l: c.l, w: c.w, number: c.number, r: rand.New(rand.NewPCG(c.r.Uint64(), 0))} //nolint:gosec // see rand
+		copied := &client{l: c.l, w: c.w, number: c.number, r: rand.New(rand.NewPCG(c.r.Uint64(), 0))}
+
 		wg.Go(func() { copied.send(key, p, copied.patience()) })
 	}
 
@@ -302,7 +304,7 @@ func (c *client) do(req *http.Request) result {
 		return result{err: err.Error()}
 	}
 
-	defer resp.Body.Close()
+	defer func() { _ = resp.Body.Close() }()
 
 	body, err := io.ReadAll(resp.Body)
 	if err != nil {

@@ -18,8 +18,8 @@ import (
 )
 
 const (
-	secretKey     = "sk_test_scenarios"           //nolint:gosec // the sandbox's
-	webhookSecret = "whsec_scenarios_scenarios_1" //nolint:gosec // the sandbox's
+	secretKey     = "sk_test_scenarios"
+	webhookSecret = "whsec_scenarios_scenarios_1"
 )
 
 // world is what one scenario has to itself.
@@ -210,7 +210,7 @@ func (w *world) heal(ctx context.Context) error {
 		return err
 	}
 
-	w.line.add("runner", "all faults have stopped")
+	w.line.addf("runner", "all faults have stopped")
 
 	return w.ready(ctx)
 }
