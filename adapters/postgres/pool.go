@@ -56,14 +56,12 @@ func NewPool(ctx context.Context, c PoolConfig) (*pgxpool.Pool, error) {
 	return pool, nil
 }
 
-// tracer makes a span of each statement and of each wait for a connection. It
-// is no pgx.PrepareTracer: preparing happens once on each connection, inside
-// the statement that needs it, and its span would have the same name.
-type tracer struct {
-	pgxpool.AcquireTracer
-
-	statements *otelpgx.Tracer
-}
+// tracer makes a span of each statement and of nothing else. It is no
+// pgx.PrepareTracer: preparing happens once on each connection, inside the
+// statement that needs it, and its span would have the same name. And it is no
+// pgxpool.AcquireTracer: a connection is nearly always there at once, and the
+// pool's metrics tell how long others waited.
+type tracer struct{ statements *otelpgx.Tracer }
 
 // newTracer names spans and attributes as OpenTelemetry's database conventions
 // say.
@@ -82,7 +80,7 @@ func newTracer(provider trace.TracerProvider, config *pgx.ConnConfig) tracer {
 			semconv.DBNamespace(config.Database)),
 	)
 
-	return tracer{AcquireTracer: spans, statements: spans}
+	return tracer{statements: spans}
 }
 
 // TraceQueryStart implements pgx.QueryTracer.

@@ -19,24 +19,20 @@ const (
 	createTree = `POST /payments
   app.CreatePayment
     getrange
-    pool.acquire
     ClaimPayment
     stripe.create_intent
       POST
-    pool.acquire
     CompletePayment
     set
   http.render
 `
 	getTree = `GET /payments/{id}
   app.GetPayment
-    pool.acquire
     GetPayment
   http.render
 `
 	webhookTree = `POST /webhooks/stripe
   app.HandleEvent
-    pool.acquire
     ApplyEvent
   http.render
 `
