@@ -335,17 +335,17 @@ func TestStore_CompletionsShareCommits(t *testing.T) {
 func TestStore_AlwaysGrouped(t *testing.T) {
 	t.Parallel()
 
-	newBed := func(tb testing.TB) portstest.StoreBed {
+	grouped := func(tb testing.TB) portstest.StoreBed {
 		tb.Helper()
 
-		url := pgtest.New(tb).URL
-		bed := bedAt(tb, url)
-		bed.Store = postgres.AlwaysGrouped(postgres.NewStore(newPool(tb, url, 8)))
-		bed.Twin = postgres.AlwaysGrouped(postgres.NewStore(newPool(tb, url, 8)))
+		bed := newBed(tb)
+		for _, store := range []any{bed.Store, bed.Twin} {
+			postgres.AlwaysGrouped(store.(*postgres.Store)) //nolint:forcetypeassert // newBed made it
+		}
 
 		return bed
 	}
 
-	portstest.Claims(t, newBed)
-	portstest.Inbox(t, newBed)
+	portstest.Claims(t, grouped)
+	portstest.Inbox(t, grouped)
 }
