@@ -2,6 +2,7 @@ package tests
 
 import (
 	"context"
+	"encoding/json"
 	"testing"
 	"time"
 
@@ -89,7 +90,7 @@ func TestReconcileFindsMissingPayments(t *testing.T) {
 	require.Zero(t, report.Left(), "%+v", report)
 	require.Equal(t, "pending", w.status(withClaim.text("id")))
 	require.Equal(t, "succeeded", w.status(without.text("id")))
-	require.Equal(t, "200", w.get("/payments/"+without.text("id")).field("amount").(interface{ String() string }).String())
+	require.Equal(t, json.Number("200"), w.get("/payments/"+without.text("id")).field("amount"))
 	require.Equal(t, 2, w.count("SELECT count(*) FROM payment_requests WHERE state = 'completed'"))
 }
 

@@ -48,7 +48,8 @@ signed webhooks, and faults on demand. sandbox/README.md tells the rest.`,
 	flags := command.Flags()
 	flags.StringVar(&addr, "addr", "127.0.0.1:12111", "where to listen")
 	flags.StringVar(&options.WebhookURL, "webhook-url", "", "where to deliver every event; empty delivers none")
-	flags.StringVar(&options.WebhookSecret, "webhook-secret", "", "what to sign events with; empty makes one up, prints it and keeps it in the state")
+	flags.StringVar(&options.WebhookSecret, "webhook-secret", "",
+		"what to sign events with; empty makes one up, prints it and keeps it in the state")
 	flags.StringVar(&options.StateFile, "state", "", "keep everything in this file; empty forgets it at the end")
 
 	return command

@@ -40,7 +40,8 @@ func Start(ctx context.Context, c config.Config, version Version, swaps ...Swap)
 	s := &Service{grace: c.ShutdownTimeout}
 
 	// The server is asked for last: hooks run in that order, and back at the end.
-	s.graph = build(c, version, os.Stdout, swaps, fx.Invoke(observe, func(*river.Jobs, *profiling) {}), fx.Populate(&s.log, &s.server))
+	s.graph = build(c, version, os.Stdout, swaps,
+		fx.Invoke(observe, func(*river.Jobs, *profiling) {}), fx.Populate(&s.log, &s.server))
 	if err := s.graph.Err(); err != nil {
 		return nil, plain(err)
 	}

@@ -86,15 +86,21 @@ func onePaymentForEachIntent(e evidence) []violation {
 
 		switch here := rows[intent.ID]; {
 		case len(here) != 1:
-			found = append(found, violation{"I2", "intent " + intent.ID,
+			found = append(found, violation{
+				"I2", "intent " + intent.ID,
 				fmt.Sprintf("%d payment rows; payment id %s, order %s, Stripe key %s",
-					len(here), intent.paymentID(), intent.order(), intent.key)})
+					len(here), intent.paymentID(), intent.order(), intent.key),
+			})
 		case here[0].ID != intent.paymentID():
-			found = append(found, violation{"I2", "intent " + intent.ID,
-				"belongs to payment " + intent.paymentID() + " at Stripe and to " + here[0].ID + " here"})
+			found = append(found, violation{
+				"I2", "intent " + intent.ID,
+				"belongs to payment " + intent.paymentID() + " at Stripe and to " + here[0].ID + " here",
+			})
 		case here[0].Key != "" && here[0].Key != intent.order():
-			found = append(found, violation{"I2", "intent " + intent.ID,
-				"was ordered as " + intent.order() + " and is filed under key " + here[0].Key})
+			found = append(found, violation{
+				"I2", "intent " + intent.ID,
+				"was ordered as " + intent.order() + " and is filed under key " + here[0].Key,
+			})
 		}
 	}
 
@@ -130,8 +136,10 @@ func equalAmounts(e evidence) []violation {
 
 		p, here := rows[intent.ID]
 		if minor, err := minorUnits(p.Amount, p.Currency); here && (err != nil || minor != intent.Amount || p.Currency != currency) {
-			found = append(found, violation{"I3", "payment " + p.ID,
-				fmt.Sprintf("%s %s here, %d %s at Stripe", p.Amount, p.Currency, intent.Amount, currency)})
+			found = append(found, violation{
+				"I3", "payment " + p.ID,
+				fmt.Sprintf("%s %s here, %d %s at Stripe", p.Amount, p.Currency, intent.Amount, currency),
+			})
 		}
 	}
 
@@ -169,8 +177,10 @@ func historiesAreWhole(e evidence) []violation {
 	for _, t := range e.service.transitions {
 		was, begun := last[t.PaymentID]
 		if was != t.From || begun && t.From == "" {
-			found = append(found, violation{"I4", "payment " + t.PaymentID,
-				fmt.Sprintf("its history says from %q, but it was %q (%s)", t.From, was, t.Cause)})
+			found = append(found, violation{
+				"I4", "payment " + t.PaymentID,
+				fmt.Sprintf("its history says from %q, but it was %q (%s)", t.From, was, t.Cause),
+			})
 		}
 
 		if !follows(t.From, t.To) {
@@ -187,8 +197,10 @@ func historiesAreWhole(e evidence) []violation {
 
 	for _, p := range e.service.payments {
 		if last[p.ID] != p.Status {
-			found = append(found, violation{"I4", "payment " + p.ID,
-				fmt.Sprintf("is %s, and its history ends in %q", p.Status, last[p.ID])})
+			found = append(found, violation{
+				"I4", "payment " + p.ID,
+				fmt.Sprintf("is %s, and its history ends in %q", p.Status, last[p.ID]),
+			})
 		}
 
 		if at, known := there[p.Intent]; known && at != p.Status {
@@ -219,8 +231,10 @@ func statusesOnlyMoveForward(e evidence) []violation {
 			for _, later := range ops[i+1:] {
 				from, to := statusOf(earlier), statusOf(later)
 				if later.call > earlier.ret && from != to && !follows(from, to) {
-					found = append(found, violation{"I4", "payment " + id,
-						fmt.Sprintf("was read as %s at %s and as %s at %s", from, earlier.ret, to, later.call)})
+					found = append(found, violation{
+						"I4", "payment " + id,
+						fmt.Sprintf("was read as %s at %s and as %s at %s", from, earlier.ret, to, later.call),
+					})
 				}
 			}
 		}
@@ -252,8 +266,10 @@ func eventsTakeEffectOnce(e evidence) []violation {
 		stored[event.ID] = event
 
 		if event.Outcome == "parked" {
-			found = append(found, violation{"I6", "event " + event.ID,
-				fmt.Sprintf("%s for %s is still parked (%s)", event.Type, event.Object, event.Reason)})
+			found = append(found, violation{
+				"I6", "event " + event.ID,
+				fmt.Sprintf("%s for %s is still parked (%s)", event.Type, event.Object, event.Reason),
+			})
 		}
 	}
 
@@ -269,8 +285,10 @@ func eventsTakeEffectOnce(e evidence) []violation {
 		}
 
 		if !d.Delivered && !d.Lost {
-			found = append(found, violation{"I6", "event " + d.Event,
-				fmt.Sprintf("%s is never accepted: %d attempts, last %d %s", d.Type, d.Attempts, d.LastStatus, d.LastError)})
+			found = append(found, violation{
+				"I6", "event " + d.Event,
+				fmt.Sprintf("%s is never accepted: %d attempts, last %d %s", d.Type, d.Attempts, d.LastStatus, d.LastError),
+			})
 		}
 	}
 
@@ -281,8 +299,10 @@ func eventsTakeEffectOnce(e evidence) []violation {
 		}
 
 		if effects[event.ID] != want {
-			found = append(found, violation{"I6", "event " + event.ID,
-				fmt.Sprintf("is filed as %s and has taken effect %d times", event.Outcome, effects[event.ID])})
+			found = append(found, violation{
+				"I6", "event " + event.ID,
+				fmt.Sprintf("is filed as %s and has taken effect %d times", event.Outcome, effects[event.ID]),
+			})
 		}
 	}
 
@@ -369,8 +389,10 @@ func answersAreKept(e evidence) []violation {
 
 		switch {
 		case !here || !there || p.Intent != answer.Intent || !strings.HasPrefix(answer.Secret, answer.Intent+"_secret_"):
-			found = append(found, violation{"lost", "payment " + answer.ID,
-				fmt.Sprintf("was answered 201 for intent %s; row here %t, intent at Stripe %t", answer.Intent, here, there)})
+			found = append(found, violation{
+				"lost", "payment " + answer.ID,
+				fmt.Sprintf("was answered 201 for intent %s; row here %t, intent at Stripe %t", answer.Intent, here, there),
+			})
 		case intent.Amount != op.payload.minor || !strings.EqualFold(intent.Currency, op.payload.currency):
 			found = append(found, violation{"I3", "payment " + answer.ID, fmt.Sprintf("%d %s was asked for, %d %s is at Stripe",
 				op.payload.minor, op.payload.currency, intent.Amount, intent.Currency)})

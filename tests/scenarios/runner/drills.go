@@ -168,6 +168,7 @@ func drillOutage(ctx context.Context, w *world, o DrillOptions) ([]string, []vio
 	w.stripe.Hang(true)
 
 	from := w.line.now()
+
 	wait(ctx, o.For)
 
 	to := w.line.now()
@@ -199,7 +200,10 @@ func drillOutage(ctx context.Context, w *world, o DrillOptions) ([]string, []vio
 	}
 
 	if settled > settleWithin {
-		found = append(found, violation{"outage", "claims", fmt.Sprintf("%d were open when Stripe came back, some after %s", left, settled)})
+		found = append(found, violation{
+			"outage", "claims",
+			fmt.Sprintf("%d were open when Stripe came back, some after %s", left, settled),
+		})
 	}
 
 	return []string{
@@ -337,6 +341,7 @@ func drillKills(ctx context.Context, w *world, o DrillOptions) ([]string, []viol
 	wg.Wait()
 
 	created := 0
+
 	for _, op := range w.history.all() {
 		if op.kind == opCreate && op.result.status == 201 {
 			created++

@@ -81,6 +81,7 @@ func releaseSoon(ctx context.Context, w *world, r *rand.Rand, id string) (done f
 
 		if w.stripe.WaitFault(ctx, id, 1) == nil {
 			wait(ctx, pause)
+
 			_ = w.stripe.ReleaseFault(id)
 		}
 	}()

@@ -140,6 +140,7 @@ func (p *process) exited(err error, after time.Duration) {
 	defer p.mu.Unlock()
 
 	var exit *exec.ExitError
+
 	refusedToStart := errors.As(err, &exit) && exit.ExitCode() == 1 && after < starting
 
 	if p.expected || p.ctx.Err() != nil || refusedToStart {

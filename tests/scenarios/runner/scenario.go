@@ -140,7 +140,7 @@ func (w *world) storm(ctx context.Context, names []string, seed uint64) {
 
 	for i, name := range names {
 		f := faults[name]
-		r := rand.New(rand.NewPCG(seed, uint64(1000+i))) //nolint:gosec // reproducible on purpose
+		r := rand.New(rand.NewPCG(seed, uint64(1000+i)))
 
 		if f.last {
 			last = append(last, func() { f.play(ctx, w, r) })

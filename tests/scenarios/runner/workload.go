@@ -125,7 +125,7 @@ func newWorkload(w *world, seed uint64) *workload {
 }
 
 func (l *workload) rand(client int) *rand.Rand {
-	return rand.New(rand.NewPCG(l.seed, uint64(client)+1)) //nolint:gosec // reproducible on purpose
+	return rand.New(rand.NewPCG(l.seed, uint64(client)+1))
 }
 
 func (l *workload) addKey(r *rand.Rand, key string) payload {
