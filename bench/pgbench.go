@@ -19,6 +19,11 @@ import (
 type pgbench struct {
 	script string
 	env    []string
+	// warmUp is what the first seconds are spent on: connecting, and planning
+	// each statement five times on each connection before the plan is kept
+	// (https://www.postgresql.org/docs/current/sql-prepare.html). The service has
+	// done both long before, so they are left out.
+	warmUp time.Duration
 }
 
 var errPgbench = errors.New("pgbench's report has another form")
@@ -26,27 +31,27 @@ var errPgbench = errors.New("pgbench's report has another form")
 // newPgbench writes a script that prepares statements once for each connection and
 // then runs body, in which :id is a number that no other transaction of the
 // run has.
-func newPgbench(dir, name, databaseURL string, statements []statement, body string) (*pgbench, error) {
+func (s *suite) newPgbench(name string, statements []statement, body string) (*pgbench, error) {
 	var script strings.Builder
 
 	script.WriteString("\\if :prepared\n\\else\n")
 
-	for _, s := range statements {
-		script.WriteString(s.prepare())
+	for _, one := range statements {
+		script.WriteString(one.prepare())
 	}
 
 	script.WriteString("\\set prepared 1\n\\endif\n")
 	script.WriteString("\\set id :base + :n * :clients + :client_id\n\\set n :n + 1\n")
 	script.WriteString(body)
 
-	path := filepath.Join(dir, name+".pgbench")
+	path := filepath.Join(s.dir, name+".pgbench")
 	if err := os.WriteFile(path, []byte(script.String()), 0o600); err != nil {
 		return nil, fmt.Errorf("writing a pgbench script: %w", err)
 	}
 
-	env, err := libpqEnvironment(databaseURL)
+	env, err := libpqEnvironment(s.main.url)
 
-	return &pgbench{script: path, env: env}, err
+	return &pgbench{script: path, env: env, warmUp: s.warmUp}, err
 }
 
 // libpqEnvironment keeps the password off the command line.
@@ -71,18 +76,12 @@ type floorRun struct {
 	cpu     time.Duration
 }
 
-// warmUp is what pgbench's first seconds are spent on: connecting, and planning
-// each statement five times on each connection before the plan is kept
-// (https://www.postgresql.org/docs/current/sql-prepare.html). The service has
-// done both long before, so those seconds are left out.
-const warmUp = 2 * time.Second
-
 // run runs for a while, with ids from base on.
 func (p *pgbench) run(
 	ctx context.Context, clients int, base uint64, lasts time.Duration, more ...string,
 ) (floorRun, error) {
 	command := exec.CommandContext(ctx, "pgbench", append(more, "--no-vacuum", "--protocol=simple", "--file="+p.script,
-		"--client="+strconv.Itoa(clients), "--jobs=2", "--progress=1", "--time="+strconv.Itoa(int((warmUp+lasts).Seconds())),
+		"--client="+strconv.Itoa(clients), "--jobs=2", "--progress=1", "--time="+strconv.Itoa(int((p.warmUp+lasts).Seconds())),
 		"--define=prepared=0", "--define=n=0", "--define=clients="+strconv.Itoa(clients),
 		"--define=base="+strconv.FormatUint(base, 10))...)
 	command.Env = p.env
@@ -100,13 +99,13 @@ func (p *pgbench) run(
 	}
 
 	run.transactions = int64(processed)
-	run.perSecond, run.average, err = warm(out)
+	run.perSecond, run.average, err = warm(out, p.warmUp)
 
 	return run, err
 }
 
 // warm reads the progress that pgbench told each second, after the warm-up.
-func warm(report []byte) (perSecond, average float64, err error) {
+func warm(report []byte, warmUp time.Duration) (perSecond, average float64, err error) {
 	var rates, latencies []float64
 
 	for line := range strings.Lines(string(report)) {
