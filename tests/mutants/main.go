@@ -91,7 +91,7 @@ func (m mutant) hunt(ctx context.Context, s settings) error {
 
 	report, err := runner.Run(ctx, runner.Options{
 		N: s.most, Seed: s.seed, Only: -1, Lanes: s.lanes, Faults: m.faults, Binary: binary, Sabotage: m.sql,
-		StopAtFirst: true, Out: out, Patience: patience,
+		StopAtFirst: true, Discard: true, Out: out, Patience: patience,
 	})
 	if err != nil {
 		return err

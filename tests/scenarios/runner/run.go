@@ -35,6 +35,8 @@ type Options struct {
 	Patience time.Duration
 	// StopAtFirst ends the run at the first violation.
 	StopAtFirst bool
+	// Discard removes what a failed scenario left behind, too.
+	Discard bool
 	// Out gets a line for each scenario; nil for none.
 	Out io.Writer
 }
@@ -108,8 +110,8 @@ func Run(ctx context.Context, o Options) (report Report, err error) {
 	}
 
 	defer func() {
-		if err == nil && len(report.Failed()) == 0 {
-			err = os.RemoveAll(dir)
+		if o.Discard || err == nil && len(report.Failed()) == 0 {
+			err = errors.Join(err, os.RemoveAll(dir))
 		}
 	}()
 
