@@ -23,8 +23,8 @@ run: deps build ## the whole service on this machine: PostgreSQL, Redis and a St
 test: deps ## every test, with what it needs set up by itself
 	$(GO) test ./...
 
-test-race: deps ## every test, with the race detector
-	$(GO) test -race ./...
+test-race: deps ## every test but the scenarios, with the race detector
+	$(GO) test -race -short ./...
 
 scenarios: deps ## two processes under fire: N=100 SEED=7
 	$(GO) run ./tests/scenarios -n $(N) -seed $(SEED)
@@ -62,7 +62,7 @@ verify: deps ## what must hold before a push: format, lint, vet, generated code,
 	$(GO) vet ./...
 	$(GO) mod verify
 	$(TOOL) sqlc diff
-	$(GO) test -race ./...
+	$(GO) test -race -short ./...
 
 migrate: build ## bring the database at DATABASE_URL up to date
 	./$(BIN) migrate up

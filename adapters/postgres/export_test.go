@@ -1,5 +1,15 @@
 package postgres
 
+import "time"
+
+// Patient waits as long as a busy machine may take: contracts are not about
+// time-outs, which have tests of their own.
+func Patient(s *Store) *Store {
+	s.acquire, s.operation = time.Minute, time.Minute
+
+	return s
+}
+
 // AlwaysGrouped makes every request go in a group, also when nothing else is in
 // flight.
 func AlwaysGrouped(s *Store) *Store {

@@ -64,7 +64,7 @@ func TestStore_RefuseWaitsForComplete(t *testing.T) {
 	t.Parallel()
 
 	db := pgtest.New(t)
-	store := postgres.NewStore(newPool(t, db.URL, 4))
+	store := postgres.Patient(postgres.NewStore(newPool(t, db.URL, 4)))
 	order := newOrder(t, "order_1")
 	mustClaim(t, store, order)
 
@@ -87,7 +87,7 @@ func TestStore_CompleteWaitsForRefuse(t *testing.T) {
 	t.Parallel()
 
 	db := pgtest.New(t)
-	store := postgres.NewStore(newPool(t, db.URL, 4))
+	store := postgres.Patient(postgres.NewStore(newPool(t, db.URL, 4)))
 	order := newOrder(t, "order_1")
 	mustClaim(t, store, order)
 
@@ -112,7 +112,7 @@ func TestStore_CompleteWaitsForAnotherIntent(t *testing.T) {
 			t.Parallel()
 
 			db := pgtest.New(t)
-			store := postgres.NewStore(newPool(t, db.URL, 4))
+			store := postgres.Patient(postgres.NewStore(newPool(t, db.URL, 4)))
 			order := newOrder(t, "order_1")
 			mustClaim(t, store, order)
 
@@ -142,7 +142,7 @@ func TestStore_TakeOverOnce(t *testing.T) {
 	t.Parallel()
 
 	db := pgtest.New(t)
-	store := postgres.NewStore(newPool(t, db.URL, 4))
+	store := postgres.Patient(postgres.NewStore(newPool(t, db.URL, 4)))
 	order := newOrder(t, "order_1")
 	order.Lease.For = 0
 	mustClaim(t, store, order)
@@ -171,7 +171,7 @@ func TestStore_TakeUnfinishedSkipsLocked(t *testing.T) {
 	t.Parallel()
 
 	db := pgtest.New(t)
-	store := postgres.NewStore(newPool(t, db.URL, 4))
+	store := postgres.Patient(postgres.NewStore(newPool(t, db.URL, 4)))
 	busy, free := newOrder(t, "busy"), newOrder(t, "free")
 	busy.Lease.For, free.Lease.For = 0, 0
 	mustClaim(t, store, busy)

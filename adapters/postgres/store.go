@@ -20,7 +20,7 @@ import (
 // Bounds on one operation.
 const (
 	// acquireTimeout: a pool that is exhausted for longer answers 503.
-	acquireTimeout = 500 * time.Millisecond
+	acquireTimeout = time.Second
 	// operationTimeout bounds one statement or short transaction.
 	operationTimeout = 3 * time.Second
 	// tries: every operation may be repeated, so a lost connection, a
@@ -34,6 +34,8 @@ type Store struct {
 	claims      *group[sqlc.ClaimPaymentParams, sqlc.ClaimPaymentRow]
 	completions *group[sqlc.CompletePaymentParams, sqlc.CompletePaymentRow]
 	events      *group[sqlc.ApplyEventParams, sqlc.ApplyEventRow]
+	// acquire and operation are acquireTimeout and operationTimeout.
+	acquire, operation time.Duration
 }
 
 var (
@@ -45,7 +47,7 @@ var (
 
 // NewStore returns a store over a migrated database.
 func NewStore(pool *pgxpool.Pool) *Store {
-	s := &Store{pool: pool}
+	s := &Store{pool: pool, acquire: acquireTimeout, operation: operationTimeout}
 	s.claims = &group[sqlc.ClaimPaymentParams, sqlc.ClaimPaymentRow]{run: s.claimPayments, names: namesOfClaim}
 	s.completions = &group[sqlc.CompletePaymentParams, sqlc.CompletePaymentRow]{
 		run: s.completePayments, names: namesOfCompletion,
@@ -72,7 +74,7 @@ func (s *Store) run(ctx context.Context, doing string, fn func(context.Context, 
 		return fmt.Errorf("%s: %w", doing, err)
 	}
 
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), operationTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.operation)
 	defer cancel()
 
 	once := func() (struct{}, error) {
@@ -97,7 +99,7 @@ func (s *Store) run(ctx context.Context, doing string, fn func(context.Context, 
 }
 
 func (s *Store) onConnection(ctx context.Context, fn func(context.Context, *pgxpool.Conn) error) error {
-	waiting, cancel := context.WithTimeout(ctx, acquireTimeout)
+	waiting, cancel := context.WithTimeout(ctx, s.acquire)
 	defer cancel()
 
 	conn, err := s.pool.Acquire(waiting)

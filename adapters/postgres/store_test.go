@@ -35,8 +35,8 @@ func bedAt(tb testing.TB, url string) portstest.StoreBed {
 	pool, twin := newPool(tb, url, 8), newPool(tb, url, 8)
 
 	return portstest.StoreBed{
-		Store:  postgres.NewStore(pool),
-		Twin:   postgres.NewStore(twin),
+		Store:  postgres.Patient(postgres.NewStore(pool)),
+		Twin:   postgres.Patient(postgres.NewStore(twin)),
 		Elapse: func(tb testing.TB, by time.Duration) { tb.Helper(); elapse(tb, pool, by) },
 	}
 }

@@ -45,6 +45,13 @@ func newPool(lc fx.Lifecycle, c config.Config, tracing trace.TracerProvider) (*p
 		return nil, err
 	}
 
+	// The first connection takes longer than a request may wait for one.
+	if err := pool.Ping(ctx); err != nil {
+		pool.Close()
+
+		return nil, fmt.Errorf("connecting to the database: %w", err)
+	}
+
 	lc.Append(fx.StopHook(pool.Close))
 
 	return pool, nil
