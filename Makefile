@@ -36,6 +36,7 @@ sandbox-clients: ## the sandbox against the official Node client
 	./sandbox/clients/node/run.sh
 
 bench: deps ## what the service adds to what PostgreSQL and Stripe cost anyway (minutes)
+	$(GO) test -run '^$$' -bench CreateIntent ./sandbox
 	$(GO) run ./bench
 
 bench-quick: deps ## the same, in under a minute

@@ -7,11 +7,19 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof"
+	"runtime"
 
 	"go.uber.org/fx"
 	"go.uber.org/zap"
 
 	"github.com/marketflow/marketflow/internal/config"
+)
+
+// What is sampled for the block and mutex profiles: a wait of a hundredth of a
+// second on average, in nanoseconds, and every hundredth contended lock.
+const (
+	blockProfileRate     = 10_000_000
+	mutexProfileFraction = 100
 )
 
 // profiling serves net/http/pprof on an address of its own, if there is one.
@@ -30,6 +38,9 @@ func newProfiling(lc fx.Lifecycle, c config.Config, log *zap.Logger) *profiling 
 	if c.PprofAddr == "" {
 		return p
 	}
+
+	runtime.SetBlockProfileRate(blockProfileRate)
+	runtime.SetMutexProfileFraction(mutexProfileFraction)
 
 	lc.Append(fx.StartStopHook(
 		func(ctx context.Context) error { return p.listen(ctx, c.PprofAddr, log) },
