@@ -186,8 +186,13 @@ func (s *settler) release(ctx context.Context, claim ports.Claim, cause error) e
 	s.deps.Log.Warn("outcome unknown", logctx.Field(ctx), zap.Stringer("payment_id", claim.PaymentID),
 		zap.Int("attempts", claim.Attempts), zap.Error(cause))
 
+	pause := retryIn(claim.Age)
+	if errors.Is(cause, ports.ErrUnavailable) {
+		pause = retryIn(0) // nothing was sent: go on as soon as the provider is back
+	}
+
 	// Where this fails too, the lease runs out by itself.
-	if err := s.deps.Claims.Release(ctx, claim, retryIn(claim.Age), cause); err != nil {
+	if err := s.deps.Claims.Release(ctx, claim, pause, cause); err != nil {
 		cause = errors.Join(cause, err)
 	}
 
