@@ -9,8 +9,10 @@ ARG VERSION=devel
 RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
     CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=${VERSION}" -o /marketflow ./cmd/marketflow
 
-FROM gcr.io/distroless/static-debian12:nonroot
+FROM scratch
+COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
 COPY --from=build /marketflow /marketflow
+USER 65532:65532
 EXPOSE 3000
 ENTRYPOINT ["/marketflow"]
 CMD ["serve"]
