@@ -6,7 +6,8 @@ COPY go.mod go.sum ./
 RUN --mount=type=cache,target=/go/pkg/mod go mod download
 COPY . .
 ARG VERSION=devel
-RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
+ENV GOCACHE=/build-cache
+RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/build-cache \
     CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=${VERSION}" -o /marketflow ./cmd/marketflow
 
 FROM scratch

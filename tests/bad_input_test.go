@@ -52,7 +52,7 @@ func TestCreatePaymentRefusesBadInput(t *testing.T) {
 		"too fine for USD":       `{"amount":10.001,"currency":"USD"}`,
 		"too fine for JPY":       `{"amount":10.5,"currency":"JPY"}`,
 		"KWD's last digit":       `{"amount":1.001,"currency":"KWD"}`,
-		"unknown currency":       `{"amount":10,"currency":"XXX"}`,
+		"unknown currency":       `{"amount":10,"currency":"ZZZ"}`,
 		"currency is a number":   `{"amount":10,"currency":840}`,
 		"empty key":              `{"amount":10,"currency":"USD","idempotency_key":""}`,
 		"300-character key":      `{"amount":10,"currency":"USD","idempotency_key":"` + strings.Repeat("k", 300) + `"}`,

@@ -103,7 +103,7 @@ func TestStore_RowsThatAreNotOurs(t *testing.T) {
 	for name, change := range map[string]string{
 		"FractionOfACent": "amount = 0.0001",
 		"TooLarge":        "amount = 999999999999999",
-		"NoCurrency":      "currency = 'XXX'",
+		"NoCurrency":      "currency = 'ZZZ'",
 		"NoText":          `metadata = '{"a": 1}'`,
 		"NoObject":        `metadata = '[]'`,
 	} {
