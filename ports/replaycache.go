@@ -1,0 +1,27 @@
+package ports
+
+import (
+	"context"
+
+	"github.com/google/uuid"
+
+	"github.com/marketflow/marketflow/domain/payment"
+)
+
+// ReplayCache keeps frozen answers near. It only makes replays faster: it may
+// forget at any time, and what it returns was put there by us, unaltered, or
+// is not returned at all. Every call ends within a few milliseconds; an error
+// is a measurement, not an outcome.
+type ReplayCache interface {
+	// Get returns what was put under key; false if nothing is known.
+	Get(ctx context.Context, key payment.Key) (Replay, bool)
+	// Put remembers a finished claim.
+	Put(ctx context.Context, key payment.Key, replay Replay)
+}
+
+// Replay is a finished claim, as far as an answer needs it.
+type Replay struct {
+	PaymentID   uuid.UUID
+	Fingerprint payment.Fingerprint
+	Response    FrozenResponse
+}
