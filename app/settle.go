@@ -53,23 +53,24 @@ func (s *settler) send(ctx context.Context, claim ports.Claim, by ports.Finisher
 func (s *settler) call(ctx context.Context, claim ports.Claim) (ports.Intent, error) {
 	const beat = leaseFor / 2
 
-	var keep *time.Timer
+	lasting, end := context.WithCancel(ctx)
+	defer end()
 
-	done := make(chan struct{})
-	keep = time.AfterFunc(beat, func() {
+	var extend func()
+
+	extend = func() {
+		if lasting.Err() != nil {
+			return
+		}
+
 		// A lease that could not be extended is lost at worst: then somebody
 		// else sends the same request under the same key.
-		_ = s.deps.Claims.Extend(ctx, claim, leaseFor)
+		_ = s.deps.Claims.Extend(lasting, claim, leaseFor)
 
-		select {
-		case <-done:
-		default:
-			keep.Reset(beat)
-		}
-	})
+		time.AfterFunc(beat, extend)
+	}
 
-	defer keep.Stop()
-	defer close(done)
+	defer time.AfterFunc(beat, extend).Stop()
 
 	return s.deps.Gateway.CreateIntent(ctx, claim.Request, claim.Attempts > 1)
 }
