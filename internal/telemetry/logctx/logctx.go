@@ -1,5 +1,5 @@
 // Package logctx puts what a context carries into a log line: the ids of its
-// trace, span, request and payment.
+// trace, span and request.
 package logctx
 
 import (
@@ -10,24 +10,14 @@ import (
 	"go.uber.org/zap/zapcore"
 )
 
-type (
-	requestIDKey struct{}
-	paymentIDKey struct{}
-)
+type requestIDKey struct{}
 
 // WithRequestID returns a context whose lines carry the request's id.
 func WithRequestID(ctx context.Context, id string) context.Context {
 	return context.WithValue(ctx, requestIDKey{}, id)
 }
 
-// WithPaymentID returns a context whose lines carry the payment's id, for code
-// that writes no payment_id of its own.
-func WithPaymentID(ctx context.Context, id string) context.Context {
-	return context.WithValue(ctx, paymentIDKey{}, id)
-}
-
-// Field adds trace_id, span_id, request_id and payment_id, as far as ctx has
-// them. Nothing is read before the line is written.
+// Field adds trace_id, span_id and request_id, as far as ctx has them. Nothing is read before the line is written.
 func Field(ctx context.Context) zap.Field { return zap.Inline(carried{ctx}) }
 
 type carried struct{ ctx context.Context } //nolint:containedctx // read once, when the line is written
@@ -41,10 +31,6 @@ func (c carried) MarshalLogObject(enc zapcore.ObjectEncoder) error {
 
 	if id, ok := c.ctx.Value(requestIDKey{}).(string); ok {
 		enc.AddString("request_id", id)
-	}
-
-	if id, ok := c.ctx.Value(paymentIDKey{}).(string); ok {
-		enc.AddString("payment_id", id)
 	}
 
 	return nil

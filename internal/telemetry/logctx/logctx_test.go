@@ -20,13 +20,12 @@ func TestField_AddsWhatTheContextCarries(t *testing.T) {
 	ctx, span := sdktrace.NewTracerProvider().Tracer("test").Start(t.Context(), "span")
 	defer span.End()
 
-	ctx = logctx.WithPaymentID(logctx.WithRequestID(ctx, "req_1"), "pay_1")
+	ctx = logctx.WithRequestID(ctx, "req_1")
 
 	require.Equal(t, map[string]any{
 		"trace_id":   span.SpanContext().TraceID().String(),
 		"span_id":    span.SpanContext().SpanID().String(),
 		"request_id": "req_1",
-		"payment_id": "pay_1",
 	}, line(t, ctx))
 }
 
