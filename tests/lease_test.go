@@ -1,0 +1,37 @@
+package tests
+
+import (
+	"net/http"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/marketflow/marketflow/sandbox"
+)
+
+// While Stripe takes longer than a lease lasts, the claim stays with the request
+// that holds it: the same key gets 409, and nobody sends a second time.
+func TestLeaseIsKeptWhileStripeTakesLong(t *testing.T) {
+	t.Parallel()
+
+	w := newWorld(t)
+
+	held, err := w.stripe.AddFault(sandbox.Fault{Action: sandbox.Hold, Method: http.MethodPost, Path: "/v1/payment_intents"})
+	require.NoError(t, err)
+
+	first := make(chan answer, 1)
+	go func() { first <- w.create(order) }()
+
+	w.eventually(func() bool {
+		return w.count("SELECT count(*) FROM payment_requests WHERE leased_until > created_at + interval '5 seconds'") == 1
+	}, "the lease is extended twice")
+
+	w.create(order).problem(http.StatusConflict, "idempotency-key-in-use")
+	require.Equal(t, 1, w.count("SELECT count(*) FROM payment_requests WHERE attempts = 1 AND state = 'pending'"))
+	require.NoError(t, w.stripe.ReleaseFault(held.ID))
+
+	created := <-first
+	require.Equal(t, http.StatusCreated, created.status, "%s", created.body)
+	require.Equal(t, string(created.body), string(w.create(order).body))
+	require.Equal(t, 1, w.intents())
+}
