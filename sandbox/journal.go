@@ -346,7 +346,7 @@ func (j *journal) close() error {
 		err = j.file.Close()
 	}
 
-	if err := errors.Join(err, j.lock.Close()); err != nil {
+	if err := errors.Join(err, unlockFile(j.lock)); err != nil {
 		return fmt.Errorf("closing the state file: %w", err)
 	}
 

@@ -23,3 +23,9 @@ func lockFile(path string) (*os.File, error) {
 
 	return file, nil
 }
+
+// unlockFile lets go of the lock at once. To close the file would not do: a
+// child process that is between its fork and its exec has it open too.
+func unlockFile(file *os.File) error {
+	return errors.Join(syscall.Flock(int(file.Fd()), syscall.LOCK_UN), file.Close())
+}
