@@ -23,7 +23,10 @@ type Deps struct {
 	Gateway  ports.PaymentGateway
 	Webhooks ports.Webhooks
 	Renderer ports.Renderer
+	// Cache is this process's own memory; Shared is what all processes have, and
+	// is nil where there is nothing like it.
 	Cache    ports.ReplayCache
+	Shared   ports.ReplayCache
 	Recorder ports.Recorder
 	// Reconciliation is needed by Reconcile alone.
 	Reconciliation ports.Reconciliation

@@ -66,12 +66,33 @@ func (uc *CreatePayment) Do(ctx context.Context, cmd CreatePaymentCommand) (Crea
 }
 
 func (uc *CreatePayment) do(ctx context.Context, cmd CreatePaymentCommand) (CreatePaymentAnswer, error) {
-	if cmd.Key != "" {
-		if replay, ok := uc.deps.Cache.Get(ctx, cmd.Key); ok {
-			return uc.replay(replay, cmd, ports.ReplayFromCache)
-		}
+	if replay, ok := uc.cached(ctx, uc.deps.Cache, cmd.Key); ok {
+		return uc.replay(replay, cmd, ports.ReplayFromCache)
 	}
 
+	answer, err := uc.create(ctx, cmd)
+	if fault.KindOf(err) != fault.Unavailable {
+		return answer, err
+	}
+
+	// The claim's statement finds what other processes have answered, and a new
+	// key is nothing to ask them about. They are asked when there is nobody else.
+	if replay, ok := uc.cached(ctx, uc.deps.Shared, cmd.Key); ok {
+		return uc.replay(replay, cmd, ports.ReplayFromCache)
+	}
+
+	return answer, err
+}
+
+func (*CreatePayment) cached(ctx context.Context, cache ports.ReplayCache, key payment.Key) (ports.Replay, bool) {
+	if key == "" || cache == nil {
+		return ports.Replay{}, false
+	}
+
+	return cache.Get(ctx, key)
+}
+
+func (uc *CreatePayment) create(ctx context.Context, cmd CreatePaymentCommand) (CreatePaymentAnswer, error) {
 	// A provider that is out of reach is no reason to refuse a replay, and
 	// every reason not to write a claim that has to wait.
 	if err := uc.deps.Gateway.Ready(); err != nil {
@@ -121,10 +142,9 @@ func (uc *CreatePayment) found(ctx context.Context, claim ports.Claim, cmd Creat
 	case claim.Fingerprint != cmd.Order.Fingerprint():
 		return CreatePaymentAnswer{}, errKeyReused()
 	case claim.Finished():
-		replay := replayOf(claim)
-		uc.deps.Cache.Put(ctx, cmd.Key, replay)
+		uc.settle.remember(ctx, claim)
 
-		return uc.replay(replay, cmd, ports.ReplayFromDatabase)
+		return uc.replay(replayOf(claim), cmd, ports.ReplayFromDatabase)
 	case claim.State == ports.ClaimNeedsAttention:
 		return CreatePaymentAnswer{}, errUnknown(errors.New("the claim needs attention"), time.Minute)
 	default:

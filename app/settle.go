@@ -176,8 +176,14 @@ func (s *settler) refuse(
 }
 
 func (s *settler) remember(ctx context.Context, claim ports.Claim) {
-	if claim.Key != "" && claim.Finished() {
-		s.deps.Cache.Put(ctx, claim.Key, replayOf(claim))
+	if claim.Key == "" || !claim.Finished() {
+		return
+	}
+
+	s.deps.Cache.Put(ctx, claim.Key, replayOf(claim))
+
+	if s.deps.Shared != nil {
+		s.deps.Shared.Put(ctx, claim.Key, replayOf(claim))
 	}
 }
 

@@ -48,7 +48,7 @@ func benchmarkReplay(b *testing.B, sampler sdktrace.Sampler) {
 	amount, err := money.Parse("1000.00", usd)
 	require.NoError(b, err)
 
-	cache, err := memory.NewReplayCache(memory.DefaultBounds(), nil, metrics.MemoryCache())
+	cache, err := memory.NewReplayCache(memory.DefaultBounds(), metrics.MemoryCache())
 	require.NoError(b, err)
 	cache.Put(b.Context(), "order_123_attempt_1", ports.Replay{
 		PaymentID:   uuid.New(),

@@ -49,16 +49,13 @@ type Meter interface {
 type ReplayCache struct {
 	shards []*shard
 	seed   maphash.Seed
-	behind ports.ReplayCache
 	meter  Meter
 }
 
 var _ ports.ReplayCache = (*ReplayCache)(nil)
 
-// NewReplayCache returns an empty cache. What it does not know it asks of
-// behind, and what it is told it passes on to it; behind is nil where there is
-// nothing but this process. Bounds below 1 are an error.
-func NewReplayCache(bounds Bounds, behind ports.ReplayCache, meter Meter) (*ReplayCache, error) {
+// NewReplayCache returns an empty cache. Bounds below 1 are an error.
+func NewReplayCache(bounds Bounds, meter Meter) (*ReplayCache, error) {
 	if bounds.Entries < 1 || bounds.Bytes < 1 {
 		return nil, fmt.Errorf("bounds of the replay cache: %d entries and %d bytes; both must be at least 1",
 			bounds.Entries, bounds.Bytes)
@@ -69,7 +66,7 @@ func NewReplayCache(bounds Bounds, behind ports.ReplayCache, meter Meter) (*Repl
 		count = shardCount
 	}
 
-	cache := &ReplayCache{seed: maphash.MakeSeed(), behind: behind, meter: meter}
+	cache := &ReplayCache{seed: maphash.MakeSeed(), meter: meter}
 
 	for range count {
 		s, err := newShard(bounds.Entries/count, max(1, bounds.Bytes/int64(count)))
@@ -84,34 +81,22 @@ func NewReplayCache(bounds Bounds, behind ports.ReplayCache, meter Meter) (*Repl
 }
 
 // Get implements ports.ReplayCache. The body is the caller's own.
-func (c *ReplayCache) Get(ctx context.Context, key payment.Key) (ports.Replay, bool) {
-	if replay, ok := c.shard(key).get(key); ok {
-		c.meter.Hit()
+func (c *ReplayCache) Get(_ context.Context, key payment.Key) (ports.Replay, bool) {
+	replay, ok := c.shard(key).get(key)
+	if !ok {
+		c.meter.Miss()
 
-		return own(replay), true
-	}
-
-	c.meter.Miss()
-
-	if c.behind == nil {
 		return ports.Replay{}, false
 	}
 
-	replay, ok := c.behind.Get(ctx, key)
-	if ok {
-		c.shard(key).put(key, own(replay))
-	}
+	c.meter.Hit()
 
-	return replay, ok
+	return own(replay), true
 }
 
 // Put implements ports.ReplayCache. It keeps a copy.
-func (c *ReplayCache) Put(ctx context.Context, key payment.Key, replay ports.Replay) {
+func (c *ReplayCache) Put(_ context.Context, key payment.Key, replay ports.Replay) {
 	c.shard(key).put(key, own(replay))
-
-	if c.behind != nil {
-		c.behind.Put(ctx, key, replay)
-	}
 }
 
 // Size tells how many answers are held and about how many bytes they take.

@@ -19,10 +19,10 @@ type meter struct{ hits, misses atomic.Int64 }
 func (m *meter) Hit()  { m.hits.Add(1) }
 func (m *meter) Miss() { m.misses.Add(1) }
 
-func newCache(tb testing.TB, bounds memory.Bounds, behind ports.ReplayCache) *memory.ReplayCache {
+func newCache(tb testing.TB, bounds memory.Bounds) *memory.ReplayCache {
 	tb.Helper()
 
-	cache, err := memory.NewReplayCache(bounds, behind, &meter{})
+	cache, err := memory.NewReplayCache(bounds, &meter{})
 	require.NoError(tb, err)
 
 	return cache
@@ -33,44 +33,15 @@ func TestReplayCache_Contract(t *testing.T) {
 	portstest.ReplayCache(t, func(t *testing.T) portstest.ReplayCacheBed {
 		t.Helper()
 
-		return portstest.ReplayCacheBed{Cache: newCache(t, memory.DefaultBounds(), nil)}
+		return portstest.ReplayCacheBed{Cache: newCache(t, memory.DefaultBounds())}
 	})
-}
-
-func TestReplayCache_ContractWithOneBehind(t *testing.T) {
-	t.Parallel()
-	portstest.ReplayCache(t, func(t *testing.T) portstest.ReplayCacheBed {
-		t.Helper()
-
-		shared := newCache(t, memory.DefaultBounds(), nil)
-		small := memory.Bounds{Entries: 2, Bytes: 1 << 20}
-
-		return portstest.ReplayCacheBed{Cache: newCache(t, small, shared), Twin: newCache(t, small, shared)}
-	})
-}
-
-func TestReplayCache_AsksBehindOnce(t *testing.T) {
-	t.Parallel()
-
-	asked := &meter{}
-	behind, err := memory.NewReplayCache(memory.DefaultBounds(), nil, asked)
-	require.NoError(t, err)
-	behind.Put(t.Context(), "order_1", replay(1))
-
-	cache := newCache(t, memory.DefaultBounds(), behind)
-	for range 3 {
-		_, ok := cache.Get(t.Context(), "order_1")
-		require.True(t, ok)
-	}
-
-	require.EqualValues(t, 1, asked.hits.Load())
 }
 
 func TestReplayCache_CountsHitsAndMisses(t *testing.T) {
 	t.Parallel()
 
 	m := &meter{}
-	cache, err := memory.NewReplayCache(memory.DefaultBounds(), nil, m)
+	cache, err := memory.NewReplayCache(memory.DefaultBounds(), m)
 	require.NoError(t, err)
 
 	cache.Get(t.Context(), "order_1")
@@ -94,7 +65,7 @@ func TestReplayCache_HoldsNoMoreThanItsBounds(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 
-			cache := newCache(t, bounds, nil)
+			cache := newCache(t, bounds)
 			for i := range 5000 {
 				cache.Put(t.Context(), payment.Key(strconv.Itoa(i)), replay(i%100))
 				cache.Put(t.Context(), payment.Key(strconv.Itoa(i)), replay(i%100)) // counted once
@@ -111,7 +82,7 @@ func TestReplayCache_HoldsNoMoreThanItsBounds(t *testing.T) {
 func TestReplayCache_ForgetsTheLongestUnasked(t *testing.T) {
 	t.Parallel()
 
-	cache := newCache(t, memory.Bounds{Entries: 2, Bytes: 1 << 20}, nil)
+	cache := newCache(t, memory.Bounds{Entries: 2, Bytes: 1 << 20})
 	cache.Put(t.Context(), "a", replay(1))
 	cache.Put(t.Context(), "b", replay(2))
 	cache.Get(t.Context(), "a")
@@ -126,7 +97,7 @@ func TestReplayCache_ForgetsTheLongestUnasked(t *testing.T) {
 func TestReplayCache_LeavesOutWhatIsTooLarge(t *testing.T) {
 	t.Parallel()
 
-	cache := newCache(t, memory.Bounds{Entries: 10, Bytes: 2000}, nil)
+	cache := newCache(t, memory.Bounds{Entries: 10, Bytes: 2000})
 	cache.Put(t.Context(), "small", replay(10))
 	cache.Put(t.Context(), "large", replay(3000))
 
@@ -140,7 +111,7 @@ func TestNewReplayCache_RefusesNoBounds(t *testing.T) {
 	t.Parallel()
 
 	for _, bounds := range []memory.Bounds{{}, {Entries: 1}, {Bytes: 1}, {Entries: -1, Bytes: -1}} {
-		_, err := memory.NewReplayCache(bounds, nil, &meter{})
+		_, err := memory.NewReplayCache(bounds, &meter{})
 		require.Error(t, err)
 	}
 }
@@ -159,7 +130,7 @@ func BenchmarkReplayCache(b *testing.B) {
 	portstest.ReplayCacheBenchmarks(b, func(b *testing.B) ports.ReplayCache {
 		b.Helper()
 
-		return newCache(b, memory.DefaultBounds(), nil)
+		return newCache(b, memory.DefaultBounds())
 	})
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/exaring/otelpgx"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+	pgxuuid "github.com/vgarvardt/pgx-google-uuid/v5"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/trace"
 )
@@ -43,6 +44,16 @@ func NewPool(ctx context.Context, c PoolConfig) (*pgxpool.Pool, error) {
 	}
 	// A process that is stopped inside a transaction must not hold its locks.
 	params["idle_in_transaction_session_timeout"] = "10s"
+	// Every statement of ours looks its rows up by a key: one plan is right for
+	// all arguments, and making it takes longer than running it.
+	params["plan_cache_mode"] = "force_generic_plan"
+
+	// Without this a UUID goes as text, through database/sql's interfaces.
+	config.AfterConnect = func(_ context.Context, conn *pgx.Conn) error {
+		pgxuuid.Register(conn.TypeMap())
+
+		return nil
+	}
 
 	if c.Tracer != nil {
 		config.ConnConfig.Tracer = newTracer(c.Tracer, config.ConnConfig)

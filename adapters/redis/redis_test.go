@@ -13,7 +13,6 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
-	"github.com/marketflow/marketflow/adapters/memory"
 	"github.com/marketflow/marketflow/adapters/redis"
 	"github.com/marketflow/marketflow/internal/devserver"
 	"github.com/marketflow/marketflow/ports"
@@ -43,28 +42,6 @@ func TestReplayCache_Contract(t *testing.T) {
 				Cache: newCache(t, client, config, &meter{}),
 				Twin:  newCache(t, twin, config, &meter{}),
 			}
-		})
-	})
-}
-
-func TestReplayCache_ContractBehindMemory(t *testing.T) {
-	t.Parallel()
-	onEveryRedis(t, func(t *testing.T, url string) {
-		t.Helper()
-		portstest.ReplayCache(t, func(t *testing.T) portstest.ReplayCacheBed {
-			t.Helper()
-
-			config := redis.ReplayConfig{Secret: []byte(secret + t.Name())}
-			client := newClient(t, redis.Config{URL: url, Timeout: patient, Rest: time.Hour})
-			front := func() ports.ReplayCache {
-				cache, err := memory.NewReplayCache(memory.Bounds{Entries: 2, Bytes: 1 << 20},
-					newCache(t, client, config, &meter{}), &meter{})
-				require.NoError(t, err)
-
-				return cache
-			}
-
-			return portstest.ReplayCacheBed{Cache: front(), Twin: front()}
 		})
 	})
 }

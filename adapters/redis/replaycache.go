@@ -61,8 +61,7 @@ type CacheMeter interface {
 
 // ReplayCache is a ports.ReplayCache that all processes share. Get asks Redis;
 // Put leaves the writing to a goroutine and returns at once, so that a create
-// never waits for it. It has no memory of its own: put adapters/memory in
-// front of it.
+// never waits for it. It has no memory of its own; adapters/memory has.
 type ReplayCache struct {
 	client *Client
 	sealer *sealer

@@ -108,30 +108,33 @@ func newRedis(lc fx.Lifecycle, c config.Config, tracing trace.TracerProvider, lo
 	return client, nil
 }
 
-// newReplayCache keeps replays in this process and, where there is a Redis,
-// for all processes.
-func newReplayCache(
+func newReplayCache(metrics *telemetry.Metrics) (*memory.ReplayCache, error) {
+	return memory.NewReplayCache(memory.DefaultBounds(), metrics.MemoryCache())
+}
+
+// sharedCache is what all processes have; none where there is no Redis.
+type sharedCache struct{ ports.ReplayCache }
+
+func newSharedCache(
 	lc fx.Lifecycle, c config.Config, store *postgres.Store, client *redis.Client, metrics *telemetry.Metrics,
-) (ports.ReplayCache, error) {
-	var behind ports.ReplayCache
-
-	if client != nil {
-		secret, err := cacheSecret(c, store)
-		if err != nil {
-			return nil, err
-		}
-
-		shared, err := redis.NewReplayCache(client, redis.ReplayConfig{Secret: secret}, metrics.RedisCache())
-		if err != nil {
-			return nil, err
-		}
-
-		lc.Append(fx.StopHook(shared.Close))
-
-		behind = shared
+) (sharedCache, error) {
+	if client == nil {
+		return sharedCache{}, nil
 	}
 
-	return memory.NewReplayCache(memory.DefaultBounds(), behind, metrics.MemoryCache())
+	secret, err := cacheSecret(c, store)
+	if err != nil {
+		return sharedCache{}, err
+	}
+
+	cache, err := redis.NewReplayCache(client, redis.ReplayConfig{Secret: secret}, metrics.RedisCache())
+	if err != nil {
+		return sharedCache{}, err
+	}
+
+	lc.Append(fx.StopHook(cache.Close))
+
+	return sharedCache{cache}, nil
 }
 
 // cacheSecret seals the cache to this Stripe account and this database: an

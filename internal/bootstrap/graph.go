@@ -33,7 +33,7 @@ func graph() fx.Option {
 		fx.Provide(newAppDeps, app.NewCreatePayment, app.NewGetPayment, app.NewHandleEvent, app.NewReplayEvent,
 			app.NewRecoverClaims, app.NewApplyParked, app.NewReconcile),
 		// What stands around them.
-		fx.Provide(newLogger, newTracing, newPool, newRedis, newHandler, newServer, newProfiling, newJobs),
+		fx.Provide(newSharedCache, newLogger, newTracing, newPool, newRedis, newHandler, newServer, newProfiling, newJobs),
 	)
 }
 
@@ -50,6 +50,7 @@ type appParams struct {
 	Webhooks ports.Webhooks
 	Renderer ports.Renderer
 	Cache    ports.ReplayCache
+	Shared   sharedCache
 	Recorder ports.Recorder
 	Books    ports.Reconciliation
 	Log      *zap.Logger
@@ -59,7 +60,7 @@ type appParams struct {
 func newAppDeps(in appParams) app.Deps {
 	return app.Deps{
 		Claims: in.Claims, Payments: in.Payments, Inbox: in.Inbox, Gateway: in.Gateway, Webhooks: in.Webhooks,
-		Renderer: in.Renderer, Cache: in.Cache, Recorder: in.Recorder, Reconciliation: in.Books, Log: in.Log,
+		Renderer: in.Renderer, Cache: in.Cache, Shared: in.Shared.ReplayCache, Recorder: in.Recorder, Reconciliation: in.Books, Log: in.Log,
 		Tracer: in.Tracing.Tracer("github.com/marketflow/marketflow/app"),
 	}
 }

@@ -396,7 +396,7 @@ func everything(t *testing.T) *telemetry.Metrics {
 	m.ObservePool("requests", pool)
 	m.ObservePool("jobs", pool)
 
-	cache, err := memory.NewReplayCache(memory.DefaultBounds(), nil, m.MemoryCache())
+	cache, err := memory.NewReplayCache(memory.DefaultBounds(), m.MemoryCache())
 	require.NoError(t, err)
 	m.ObserveMemoryCache(cache)
 
