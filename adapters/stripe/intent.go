@@ -4,6 +4,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/google/uuid"
 	stripego "github.com/stripe/stripe-go/v76"
 
@@ -21,17 +23,25 @@ type intentObject struct {
 	Status       string `json:"status"`
 	ClientSecret string `json:"client_secret"`
 	Created      int64  `json:"created"`
-	// Metadata is a map because encoding/json finds struct fields in any case,
-	// and a client's own "Payment_ID" is not ours.
-	Metadata map[string]string `json:"metadata"`
+	Metadata     struct {
+		PaymentID string `json:"payment_id"` // payment.ReservedMetadata
+	} `json:"metadata"`
 	// LastPaymentError is there after a declined attempt to pay.
 	LastPaymentError *struct{} `json:"last_payment_error"`
+}
+
+// decode reads Stripe's JSON in one pass, names to the letter: a client's own
+// "Payment_ID" is not ours. What is odd and harmless is read all the same:
+// refusing it would lose an event.
+func decode(form []byte, into any) error {
+	//nolint:wrapcheck // the caller says what it was
+	return json.Unmarshal(form, into, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 }
 
 func (o *intentObject) matches(want asked) bool {
 	return o.Amount != nil && *o.Amount == want.amount &&
 		strings.EqualFold(o.Currency, want.currency) &&
-		o.Metadata[payment.ReservedMetadata] == want.paymentID
+		o.Metadata.PaymentID == want.paymentID
 }
 
 func (o *intentObject) intent() ports.Intent {
@@ -101,7 +111,7 @@ func (o *intentObject) foreign() bool { return o.tellsAmount() && o.amount().IsZ
 func (o *intentObject) paymentID() uuid.UUID {
 	const canonical = 36
 
-	text := o.Metadata[payment.ReservedMetadata]
+	text := o.Metadata.PaymentID
 	if len(text) != canonical || o.foreign() {
 		return uuid.Nil
 	}
@@ -133,3 +143,6 @@ type intentAnswer struct {
 	unseen
 	intentObject
 }
+
+// UnmarshalJSON implements json.Unmarshaler, which stripe-go decodes with.
+func (a *intentAnswer) UnmarshalJSON(form []byte) error { return decode(form, &a.intentObject) }

@@ -100,7 +100,7 @@ func (g *Gateway) Intents(ctx context.Context, from, to time.Time) iter.Seq2[por
 			}
 
 			var o intentObject
-			if err := json.Unmarshal(object, &o); err != nil {
+			if err := decode(object, &o); err != nil {
 				yield(ports.Intent{}, fmt.Errorf("decode a listed intent: %w", err))
 
 				return
@@ -188,7 +188,7 @@ func advance(query url.Values, got page, yield func(json.RawMessage, error) bool
 	}
 
 	if n := len(got.Data); n > 0 {
-		if err := json.Unmarshal(got.Data[n-1], &last); err != nil {
+		if err := decode(got.Data[n-1], &last); err != nil {
 			yield(nil, fmt.Errorf("decode a listed object: %w", err))
 
 			return false

@@ -4,7 +4,6 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"slices"
 	"strconv"
@@ -12,6 +11,8 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/marketflow/marketflow/domain/fault"
 	"github.com/marketflow/marketflow/domain/payment"
@@ -162,17 +163,17 @@ type envelope struct {
 	Type    string `json:"type"`
 	Created int64  `json:"created"`
 	Data    struct {
-		Object json.RawMessage `json:"object"`
+		Object jsontext.Value `json:"object"`
 	} `json:"data"`
 }
 
 func parseEvent(payload []byte) (ports.Event, error) {
-	if !utf8.Valid(payload) { // RFC 8259 section 8.1; encoding/json would replace what is wrong
+	if !utf8.Valid(payload) { // RFC 8259 section 8.1; decode would replace what is wrong
 		return ports.Event{}, fault.New(fault.Invalid, "the event is not UTF-8")
 	}
 
 	var e envelope
-	if err := json.Unmarshal(payload, &e); err != nil {
+	if err := decode(payload, &e); err != nil {
 		return ports.Event{}, fault.Wrap(fault.Invalid, err, "the body is not a JSON object in the form of an event")
 	}
 
@@ -232,7 +233,7 @@ func readObject(event ports.Event, object []byte) (ports.Event, error) {
 			ID any `json:"id"`
 		}
 
-		if err := json.Unmarshal(object, &other); err != nil {
+		if err := decode(object, &other); err != nil {
 			return ports.Event{}, fault.Wrap(fault.Invalid, err, "the event's data.object does not decode")
 		}
 
@@ -244,7 +245,7 @@ func readObject(event ports.Event, object []byte) (ports.Event, error) {
 	}
 
 	var o intentObject
-	if err := json.Unmarshal(object, &o); err != nil {
+	if err := decode(object, &o); err != nil {
 		return ports.Event{}, fault.Wrap(fault.Invalid, err, "the event's data.object is not a payment intent")
 	}
 
