@@ -1,6 +1,7 @@
 package http
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"mime"
@@ -79,7 +80,14 @@ func requireJSON(h http.Header) error {
 }
 
 func readBody(w http.ResponseWriter, r *http.Request, most int64) ([]byte, error) {
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, most))
+	// Room for an ordinary body; more only once it has come.
+	const usual = 8 << 10
+
+	var body bytes.Buffer
+
+	body.Grow(int(min(max(r.ContentLength, 0), usual)) + bytes.MinRead)
+
+	_, err := body.ReadFrom(http.MaxBytesReader(w, r.Body, most))
 
 	var tooLarge *http.MaxBytesError
 
@@ -90,7 +98,7 @@ func readBody(w http.ResponseWriter, r *http.Request, most int64) ([]byte, error
 		return nil, fault.Wrap(fault.Invalid, err, "The body could not be read to its end.")
 	}
 
-	return body, nil
+	return body.Bytes(), nil
 }
 
 // decodeFault says what is wrong with a body in the client's terms.

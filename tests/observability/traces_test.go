@@ -48,7 +48,7 @@ func TestTraces_CreatePayment(t *testing.T) {
 	require.Empty(t, root.GetTraceState())
 	requireAttributes(t, root, map[string]string{
 		"http.request.method": "POST", "http.route": "/payments", "http.response.status_code": "201",
-		"url.path": "/payments", "url.scheme": "http", "network.protocol.version": "1.1",
+		"url.path": "/payments", "url.scheme": "http", "server.address": "127.0.0.1",
 		"marketflow.request.id": made.header.Get("X-Request-Id"),
 	})
 
