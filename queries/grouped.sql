@@ -73,7 +73,7 @@ JOIN ready ON ready.id = stored.id
 LEFT JOIN payment_requests r ON r.payment_id = ready.payment_id;
 
 -- name: ClaimPayments :many
--- ClaimPayment for keys that nobody has used.
+-- ClaimPayment for many keys.
 --
 -- The INSERT waits only while another transaction writes one of the keys; in one
 -- order, so that two of these statements never wait for each other.
@@ -101,10 +101,10 @@ FROM (
 ) AS input
 ORDER BY input.idempotency_key, input.payment_id
 ON CONFLICT DO NOTHING
-RETURNING *;
+RETURNING payment_id, created_at;
 
 -- name: CompletePayments :many
--- CompletePayment, with a response, for pending claims whose payment is not there.
+-- CompletePayment for many claims.
 --
 -- Where another transaction writes one of the payments or intents meanwhile, the
 -- whole statement fails and nothing is done.

@@ -1,4 +1,6 @@
--- name: ClaimPayment :many
+-- name: ClaimPaymentOrFind :many
+-- ClaimPayment, whatever is there.
+--
 -- One row: the claim that was written, taken over or found, as it is now.
 -- No row: another transaction wrote the key after this statement's snapshot;
 -- ask again.
@@ -42,6 +44,21 @@ FROM (
     SELECT * FROM existing WHERE NOT EXISTS (SELECT FROM taken_over)
 ) AS payment_requests;
 
+-- name: ClaimPayment :many
+-- The common case at a third of the cost: a key that nobody has used. No row:
+-- somebody has, and ClaimPaymentOrFind tells what is there.
+INSERT INTO payment_requests (
+    idempotency_key, payment_id, fingerprint, amount, currency, metadata, stripe_key, stripe_params,
+    lease_token, leased_until, retry_at, origin_request_id, origin_trace
+)
+VALUES (
+    sqlc.narg(idempotency_key), @payment_id, @fingerprint, @amount, @currency, sqlc.narg(metadata),
+    @stripe_key, @stripe_params,
+    @lease_token, now() + @lease::interval, now() + @lease::interval, @origin_request_id, @origin_trace
+)
+ON CONFLICT DO NOTHING
+RETURNING created_at;
+
 -- name: FindClaimByKey :one
 SELECT sqlc.embed(payment_requests), EXTRACT(EPOCH FROM now() - payment_requests.created_at)::float8 AS age_seconds
 FROM payment_requests
@@ -80,7 +97,9 @@ FROM taken AS payment_requests
 JOIN due ON due.payment_id = payment_requests.payment_id
 ORDER BY due.retry_at;
 
--- name: CompletePayment :one
+-- name: CompletePaymentOrFind :one
+-- CompletePayment, whatever is there.
+--
 -- The payment's row, its first transition and the frozen response in one commit.
 -- A completion that comes second changes nothing.
 --
@@ -147,6 +166,39 @@ FROM (
     UNION ALL
     SELECT * FROM claim WHERE NOT EXISTS (SELECT FROM frozen)
 ) AS payment_requests;
+
+-- name: CompletePayment :many
+-- The common case, with a response: a pending claim whose payment is not there.
+-- No row: the claim is not pending. Where the payment or the intent is there, a
+-- unique index fails the statement. Then CompletePaymentOrFind tells what is there.
+WITH frozen AS (
+    UPDATE payment_requests r
+    SET state           = 'completed',
+        response_status = sqlc.narg(response_status),
+        response_body   = sqlc.narg(response_body),
+        lease_token     = NULL,
+        last_error      = NULL,
+        updated_at      = now()
+    WHERE r.payment_id = @payment_id
+      AND r.state = 'pending'
+    RETURNING r.*
+), created AS (
+    INSERT INTO payments (
+        id, stripe_payment_intent_id, idempotency_key, amount, currency, status, metadata, created_at, updated_at
+    )
+    SELECT
+        frozen.payment_id, @intent_id, sqlc.narg(idempotency_key), @amount, @currency, @status, sqlc.narg(metadata),
+        @created_at, clock_timestamp()
+    FROM frozen
+    RETURNING id
+), history AS (
+    INSERT INTO payment_transitions (payment_id, to_status, cause, at)
+    SELECT created.id, @status, @cause, clock_timestamp() FROM created
+)
+SELECT sqlc.embed(payment_requests),
+       EXTRACT(EPOCH FROM now() - payment_requests.created_at)::float8                              AS age_seconds,
+       EXISTS (SELECT FROM stripe_events e WHERE e.object_id = @intent_id AND e.outcome = 'parked') AS parked
+FROM frozen AS payment_requests;
 
 -- name: LockClaim :one
 -- After it, the next statement sees all that was written about the payment.

@@ -23,7 +23,7 @@ const maxLastError = 500
 // Claim implements ports.Claims.
 func (s *Store) Claim(ctx context.Context, c ports.NewClaim) (ports.Claim, error) {
 	fingerprint := c.Order.Fingerprint()
-	params := sqlc.ClaimPaymentParams{
+	params := sqlc.ClaimPaymentOrFindParams{
 		IdempotencyKey:  keyToDB(c.Key),
 		PaymentID:       c.PaymentID,
 		Fingerprint:     fingerprint[:],
@@ -42,7 +42,7 @@ func (s *Store) Claim(ctx context.Context, c ports.NewClaim) (ports.Claim, error
 		return ports.Claim{}, fmt.Errorf("claiming a payment: %w", err)
 	}
 
-	row, err := s.claims.do(ctx, params, func() (sqlc.ClaimPaymentRow, error) { return s.claimAlone(ctx, params) })
+	row, err := s.claims.do(ctx, params, func() (sqlc.ClaimPaymentOrFindRow, error) { return s.claimAlone(ctx, params) })
 	if err != nil {
 		return ports.Claim{}, err
 	}
@@ -50,14 +50,23 @@ func (s *Store) Claim(ctx context.Context, c ports.NewClaim) (ports.Claim, error
 	return claimFromDB(row.PaymentRequest, row.AgeSeconds, c.Lease.Token)
 }
 
-func (s *Store) claimAlone(ctx context.Context, params sqlc.ClaimPaymentParams) (sqlc.ClaimPaymentRow, error) {
-	return query(ctx, s, "claiming a payment", func(ctx context.Context, q *sqlc.Queries) (sqlc.ClaimPaymentRow, error) {
+func (s *Store) claimAlone(ctx context.Context, params sqlc.ClaimPaymentOrFindParams) (sqlc.ClaimPaymentOrFindRow, error) {
+	return query(ctx, s, "claiming a payment", func(ctx context.Context, q *sqlc.Queries) (sqlc.ClaimPaymentOrFindRow, error) {
+		createdAt, err := q.ClaimPayment(ctx, sqlc.ClaimPaymentParams(params))
+		if err != nil {
+			return sqlc.ClaimPaymentOrFindRow{}, err
+		}
+
+		if len(createdAt) > 0 {
+			return *newClaimRow(params, createdAt[0]), nil
+		}
+
 		// Each empty answer means that somebody else has just written the key:
 		// the next statement sees it.
 		for range tries {
-			rows, err := q.ClaimPayment(ctx, params)
+			rows, err := q.ClaimPaymentOrFind(ctx, params)
 			if err != nil {
-				return sqlc.ClaimPaymentRow{}, err
+				return sqlc.ClaimPaymentOrFindRow{}, err
 			}
 
 			if len(rows) > 0 {
@@ -65,8 +74,28 @@ func (s *Store) claimAlone(ctx context.Context, params sqlc.ClaimPaymentParams) 
 			}
 		}
 
-		return sqlc.ClaimPaymentRow{}, errors.New("the key is contended")
+		return sqlc.ClaimPaymentOrFindRow{}, errors.New("the key is contended")
 	})
+}
+
+// newClaimRow is the row of a claim that was written this moment.
+func newClaimRow(c sqlc.ClaimPaymentOrFindParams, createdAt time.Time) *sqlc.ClaimPaymentOrFindRow {
+	return &sqlc.ClaimPaymentOrFindRow{PaymentRequest: sqlc.PaymentRequest{
+		PaymentID:       c.PaymentID,
+		IdempotencyKey:  c.IdempotencyKey,
+		Fingerprint:     c.Fingerprint,
+		Amount:          c.Amount,
+		Currency:        c.Currency,
+		Metadata:        c.Metadata,
+		StripeKey:       c.StripeKey,
+		StripeParams:    c.StripeParams,
+		State:           string(ports.ClaimPending),
+		LeaseToken:      c.LeaseToken,
+		Attempts:        1,
+		OriginRequestID: c.OriginRequestID,
+		OriginTrace:     c.OriginTrace,
+		CreatedAt:       createdAt,
+	}}
 }
 
 // FindClaim implements ports.Claims.
@@ -131,16 +160,13 @@ func (s *Store) Complete(ctx context.Context, c ports.Completion) (ports.Complet
 		return ports.Completed{}, fmt.Errorf("completing a payment: %w", err)
 	}
 
-	alone := func() (sqlc.CompletePaymentRow, error) {
-		return query(ctx, s, "completing a payment", func(ctx context.Context, q *sqlc.Queries) (sqlc.CompletePaymentRow, error) {
-			return complete(ctx, q, c)
-		})
-	}
-	together := alone
+	params := completionToDB(c)
+	alone := func() (sqlc.CompletePaymentOrFindRow, error) { return s.completeAlone(ctx, params) }
 
 	// Without a response the claim stays open: that is rare, and not simple.
+	together := alone
 	if c.Response != nil {
-		together = func() (sqlc.CompletePaymentRow, error) { return s.completions.do(ctx, completionToDB(c), alone) }
+		together = func() (sqlc.CompletePaymentOrFindRow, error) { return s.completions.do(ctx, params, alone) }
 	}
 
 	row, err := together()
@@ -151,14 +177,34 @@ func (s *Store) Complete(ctx context.Context, c ports.Completion) (ports.Complet
 	return completedFromDB(row)
 }
 
-// complete is the statement alone, for use inside a transaction too.
-func complete(ctx context.Context, q *sqlc.Queries, c ports.Completion) (sqlc.CompletePaymentRow, error) {
-	params := completionToDB(c)
+func (s *Store) completeAlone(ctx context.Context, params sqlc.CompletePaymentOrFindParams) (sqlc.CompletePaymentOrFindRow, error) {
+	return query(ctx, s, "completing a payment", func(ctx context.Context, q *sqlc.Queries) (sqlc.CompletePaymentOrFindRow, error) {
+		if params.ResponseStatus != nil {
+			rows, err := q.CompletePayment(ctx, pendingToDB(params))
 
+			switch {
+			case err != nil && !isTaken(err):
+				return sqlc.CompletePaymentOrFindRow{}, err
+			case len(rows) > 0:
+				return completedRow(rows[0].PaymentRequest, rows[0].AgeSeconds, rows[0].Parked), nil
+			}
+		}
+
+		return complete(ctx, q, params)
+	})
+}
+
+// completedRow is the row of a completion that wrote its payment.
+func completedRow(claim sqlc.PaymentRequest, ageSeconds float64, parked bool) sqlc.CompletePaymentOrFindRow {
+	return sqlc.CompletePaymentOrFindRow{PaymentRequest: claim, AgeSeconds: ageSeconds, Created: true, Here: true, Parked: parked}
+}
+
+// complete is the whole statement, for use inside a transaction too.
+func complete(ctx context.Context, q *sqlc.Queries, params sqlc.CompletePaymentOrFindParams) (sqlc.CompletePaymentOrFindRow, error) {
 	// The payment is neither there nor contradicted while what somebody else has
 	// just written is not in the statement's snapshot: the next one sees it.
 	for range tries {
-		row, err := q.CompletePayment(ctx, params)
+		row, err := q.CompletePaymentOrFind(ctx, params)
 
 		switch {
 		case err != nil:
@@ -171,7 +217,7 @@ func complete(ctx context.Context, q *sqlc.Queries, c ports.Completion) (sqlc.Co
 		}
 	}
 
-	return sqlc.CompletePaymentRow{}, fmt.Errorf("payment %s is contended", params.PaymentID)
+	return sqlc.CompletePaymentOrFindRow{}, fmt.Errorf("payment %s is contended", params.PaymentID)
 }
 
 // Refuse implements ports.Claims.

@@ -72,9 +72,9 @@ func claimFromDB(row sqlc.PaymentRequest, ageSeconds float64, token uuid.UUID) (
 	return claim, nil
 }
 
-func completionToDB(c ports.Completion) sqlc.CompletePaymentParams {
+func completionToDB(c ports.Completion) sqlc.CompletePaymentOrFindParams {
 	p := c.Payment
-	params := sqlc.CompletePaymentParams{
+	params := sqlc.CompletePaymentOrFindParams{
 		PaymentID:      p.ID,
 		IntentID:       p.IntentID,
 		IdempotencyKey: keyToDB(p.Key),
@@ -94,7 +94,24 @@ func completionToDB(c ports.Completion) sqlc.CompletePaymentParams {
 	return params
 }
 
-func completedFromDB(row sqlc.CompletePaymentRow) (ports.Completed, error) {
+// pendingToDB: the same, in the order of another statement.
+func pendingToDB(c sqlc.CompletePaymentOrFindParams) sqlc.CompletePaymentParams {
+	return sqlc.CompletePaymentParams{
+		PaymentID:      c.PaymentID,
+		IntentID:       c.IntentID,
+		IdempotencyKey: c.IdempotencyKey,
+		Amount:         c.Amount,
+		Currency:       c.Currency,
+		Status:         c.Status,
+		Metadata:       c.Metadata,
+		CreatedAt:      c.CreatedAt,
+		Cause:          c.Cause,
+		ResponseStatus: c.ResponseStatus,
+		ResponseBody:   c.ResponseBody,
+	}
+}
+
+func completedFromDB(row sqlc.CompletePaymentOrFindRow) (ports.Completed, error) {
 	claim, err := claimFromDB(row.PaymentRequest, row.AgeSeconds, uuid.Nil)
 
 	return ports.Completed{Claim: claim, Created: row.Created, Parked: row.Parked}, err

@@ -66,6 +66,13 @@ func repeatable(err error) bool {
 	}
 }
 
+// isTaken: one of the rows that a statement wanted to write is there already.
+func isTaken(err error) bool {
+	var pg *pgconn.PgError
+
+	return errors.As(err, &pg) && pg.Code == pgerrcode.UniqueViolation
+}
+
 // unreachable: the database is away or overloaded.
 func unreachable(err error) bool {
 	var (

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -90,33 +91,36 @@ func eventsToDB(events []sqlc.ApplyEventParams) sqlc.ApplyEventsParams {
 	return params
 }
 
-// claimPayments is ClaimPayment for many.
+// claimPayments is ClaimPaymentOrFind for many.
 func (s *Store) claimPayments(
-	ctx context.Context, claims []sqlc.ClaimPaymentParams,
-) ([]*sqlc.ClaimPaymentRow, error) {
+	ctx context.Context, claims []sqlc.ClaimPaymentOrFindParams,
+) ([]*sqlc.ClaimPaymentOrFindRow, error) {
 	params := claimsToDB(claims)
 
-	rows, err := query(ctx, s, "claiming payments", func(ctx context.Context, q *sqlc.Queries) ([]sqlc.PaymentRequest, error) {
+	rows, err := query(ctx, s, "claiming payments", func(ctx context.Context, q *sqlc.Queries) ([]sqlc.ClaimPaymentsRow, error) {
 		return q.ClaimPayments(ctx, params)
 	})
 	if err != nil {
 		return nil, err
 	}
 
-	byID := make(map[uuid.UUID]*sqlc.ClaimPaymentRow, len(rows))
+	written := make(map[uuid.UUID]time.Time, len(rows))
 	for _, row := range rows {
-		byID[row.PaymentID] = &sqlc.ClaimPaymentRow{PaymentRequest: row} // its age is 0: it is new
+		written[row.PaymentID] = row.CreatedAt
 	}
 
-	answers := make([]*sqlc.ClaimPaymentRow, 0, len(claims))
-	for _, c := range claims {
-		answers = append(answers, byID[c.PaymentID])
+	answers := make([]*sqlc.ClaimPaymentOrFindRow, len(claims))
+
+	for i, c := range claims {
+		if createdAt, ok := written[c.PaymentID]; ok {
+			answers[i] = newClaimRow(c, createdAt)
+		}
 	}
 
 	return answers, nil
 }
 
-func claimsToDB(claims []sqlc.ClaimPaymentParams) sqlc.ClaimPaymentsParams {
+func claimsToDB(claims []sqlc.ClaimPaymentOrFindParams) sqlc.ClaimPaymentsParams {
 	var params sqlc.ClaimPaymentsParams
 
 	for _, c := range claims {
@@ -137,10 +141,10 @@ func claimsToDB(claims []sqlc.ClaimPaymentParams) sqlc.ClaimPaymentsParams {
 	return params
 }
 
-// completePayments is CompletePayment for many, each with a response.
+// completePayments is CompletePaymentOrFind for many, each with a response.
 func (s *Store) completePayments(
-	ctx context.Context, completions []sqlc.CompletePaymentParams,
-) ([]*sqlc.CompletePaymentRow, error) {
+	ctx context.Context, completions []sqlc.CompletePaymentOrFindParams,
+) ([]*sqlc.CompletePaymentOrFindRow, error) {
 	params := completionsToDB(completions)
 
 	rows, err := query(ctx, s, "completing payments",
@@ -151,18 +155,12 @@ func (s *Store) completePayments(
 		return nil, err
 	}
 
-	byID := make(map[uuid.UUID]*sqlc.CompletePaymentRow, len(rows))
+	byID := make(map[uuid.UUID]*sqlc.CompletePaymentOrFindRow, len(rows))
 	for _, row := range rows {
-		byID[row.PaymentRequest.PaymentID] = &sqlc.CompletePaymentRow{
-			PaymentRequest: row.PaymentRequest,
-			AgeSeconds:     row.AgeSeconds,
-			Created:        true,
-			Here:           true,
-			Parked:         row.Parked,
-		}
+		byID[row.PaymentRequest.PaymentID] = new(completedRow(row.PaymentRequest, row.AgeSeconds, row.Parked))
 	}
 
-	answers := make([]*sqlc.CompletePaymentRow, 0, len(completions))
+	answers := make([]*sqlc.CompletePaymentOrFindRow, 0, len(completions))
 	for _, c := range completions {
 		answers = append(answers, byID[c.PaymentID])
 	}
@@ -170,7 +168,7 @@ func (s *Store) completePayments(
 	return answers, nil
 }
 
-func completionsToDB(completions []sqlc.CompletePaymentParams) sqlc.CompletePaymentsParams {
+func completionsToDB(completions []sqlc.CompletePaymentOrFindParams) sqlc.CompletePaymentsParams {
 	var params sqlc.CompletePaymentsParams
 
 	for _, c := range completions {
@@ -191,10 +189,10 @@ func completionsToDB(completions []sqlc.CompletePaymentParams) sqlc.CompletePaym
 }
 
 // namesOfClaim: of two claims with one key, the second finds the first.
-func namesOfClaim(c sqlc.ClaimPaymentParams) []string { return []string{deref(c.IdempotencyKey)} }
+func namesOfClaim(c sqlc.ClaimPaymentOrFindParams) []string { return []string{deref(c.IdempotencyKey)} }
 
 // namesOfCompletion: what is written about one payment or one intent is written
 // one after the other.
-func namesOfCompletion(c sqlc.CompletePaymentParams) []string {
+func namesOfCompletion(c sqlc.CompletePaymentOrFindParams) []string {
 	return []string{c.PaymentID.String(), c.IntentID}
 }

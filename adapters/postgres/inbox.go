@@ -51,7 +51,7 @@ func (s *Store) CompleteAndApply(
 	ctx context.Context, c ports.Completion, e ports.Event,
 ) (ports.Completed, ports.Applied, error) {
 	var (
-		done  sqlc.CompletePaymentRow
+		done  sqlc.CompletePaymentOrFindRow
 		event sqlc.ApplyEventRow
 	)
 
@@ -60,7 +60,7 @@ func (s *Store) CompleteAndApply(
 			var err error
 
 			q := sqlc.New(tx)
-			if done, err = complete(ctx, q, c); err != nil {
+			if done, err = complete(ctx, q, completionToDB(c)); err != nil {
 				return err
 			}
 

@@ -44,9 +44,15 @@ func NewPool(ctx context.Context, c PoolConfig) (*pgxpool.Pool, error) {
 	}
 	// A process that is stopped inside a transaction must not hold its locks.
 	params["idle_in_transaction_session_timeout"] = "10s"
-	// Every statement of ours looks its rows up by a key: one plan is right for
-	// all arguments, and making it takes longer than running it.
+	// Every statement of ours looks its rows up by a key. So one plan is right for
+	// all arguments, and making it takes longer than running it. And no plan may
+	// read whole tables, as one that was made while they were empty would: it stays
+	// in use until they are next analysed.
 	params["plan_cache_mode"] = "force_generic_plan"
+	params["enable_seqscan"] = "off"
+	params["enable_hashjoin"] = "off"
+	params["enable_mergejoin"] = "off"
+	params["jit"] = "off" // a plan that has to read a table after all counts as dear
 
 	// Without this a UUID goes as text, through database/sql's interfaces.
 	config.AfterConnect = func(_ context.Context, conn *pgx.Conn) error {

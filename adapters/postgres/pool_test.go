@@ -71,7 +71,7 @@ func TestNewPool_Spans(t *testing.T) {
 		require.NotContains(t, fmt.Sprint(span.Attributes(), span.Events()), "pi_secret")
 	}
 
-	for _, name := range []string{"ClaimPayment", "BEGIN", "CompletePayment", "ApplyEvent", "COMMIT"} {
+	for _, name := range []string{"ClaimPaymentOrFind", "BEGIN", "CompletePaymentOrFind", "ApplyEvent", "COMMIT"} {
 		require.Contains(t, names, name)
 	}
 }

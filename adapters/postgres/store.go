@@ -31,8 +31,8 @@ const (
 // Store implements ports.Claims, ports.Payments, ports.Inbox and ports.Backlog.
 type Store struct {
 	pool        *pgxpool.Pool
-	claims      *group[sqlc.ClaimPaymentParams, sqlc.ClaimPaymentRow]
-	completions *group[sqlc.CompletePaymentParams, sqlc.CompletePaymentRow]
+	claims      *group[sqlc.ClaimPaymentOrFindParams, sqlc.ClaimPaymentOrFindRow]
+	completions *group[sqlc.CompletePaymentOrFindParams, sqlc.CompletePaymentOrFindRow]
 	events      *group[sqlc.ApplyEventParams, sqlc.ApplyEventRow]
 	// acquire and operation are acquireTimeout and operationTimeout.
 	acquire, operation time.Duration
@@ -48,8 +48,8 @@ var (
 // NewStore returns a store over a migrated database.
 func NewStore(pool *pgxpool.Pool) *Store {
 	s := &Store{pool: pool, acquire: acquireTimeout, operation: operationTimeout}
-	s.claims = &group[sqlc.ClaimPaymentParams, sqlc.ClaimPaymentRow]{run: s.claimPayments, names: namesOfClaim}
-	s.completions = &group[sqlc.CompletePaymentParams, sqlc.CompletePaymentRow]{
+	s.claims = &group[sqlc.ClaimPaymentOrFindParams, sqlc.ClaimPaymentOrFindRow]{run: s.claimPayments, names: namesOfClaim}
+	s.completions = &group[sqlc.CompletePaymentOrFindParams, sqlc.CompletePaymentOrFindRow]{
 		run: s.completePayments, names: namesOfCompletion,
 	}
 	s.events = &group[sqlc.ApplyEventParams, sqlc.ApplyEventRow]{run: s.applyEvents, names: namesOfEvent}

@@ -179,7 +179,7 @@ FROM (
 ) AS input
 ORDER BY input.idempotency_key, input.payment_id
 ON CONFLICT DO NOTHING
-RETURNING payment_id, idempotency_key, fingerprint, amount, currency, metadata, stripe_key, stripe_params, state, lease_token, leased_until, retry_at, attempts, last_error, response_status, response_body, origin_request_id, origin_trace, created_at, updated_at
+RETURNING payment_id, created_at
 `
 
 type ClaimPaymentsParams struct {
@@ -197,11 +197,16 @@ type ClaimPaymentsParams struct {
 	OriginTraces     []string
 }
 
-// ClaimPayment for keys that nobody has used.
+type ClaimPaymentsRow struct {
+	PaymentID uuid.UUID
+	CreatedAt time.Time
+}
+
+// ClaimPayment for many keys.
 //
 // The INSERT waits only while another transaction writes one of the keys; in one
 // order, so that two of these statements never wait for each other.
-func (q *Queries) ClaimPayments(ctx context.Context, arg ClaimPaymentsParams) ([]PaymentRequest, error) {
+func (q *Queries) ClaimPayments(ctx context.Context, arg ClaimPaymentsParams) ([]ClaimPaymentsRow, error) {
 	rows, err := q.db.Query(ctx, ClaimPayments,
 		arg.PaymentIds,
 		arg.IdempotencyKeys,
@@ -220,31 +225,10 @@ func (q *Queries) ClaimPayments(ctx context.Context, arg ClaimPaymentsParams) ([
 		return nil, err
 	}
 	defer rows.Close()
-	var items []PaymentRequest
+	var items []ClaimPaymentsRow
 	for rows.Next() {
-		var i PaymentRequest
-		if err := rows.Scan(
-			&i.PaymentID,
-			&i.IdempotencyKey,
-			&i.Fingerprint,
-			&i.Amount,
-			&i.Currency,
-			&i.Metadata,
-			&i.StripeKey,
-			&i.StripeParams,
-			&i.State,
-			&i.LeaseToken,
-			&i.LeasedUntil,
-			&i.RetryAt,
-			&i.Attempts,
-			&i.LastError,
-			&i.ResponseStatus,
-			&i.ResponseBody,
-			&i.OriginRequestID,
-			&i.OriginTrace,
-			&i.CreatedAt,
-			&i.UpdatedAt,
-		); err != nil {
+		var i ClaimPaymentsRow
+		if err := rows.Scan(&i.PaymentID, &i.CreatedAt); err != nil {
 			return nil, err
 		}
 		items = append(items, i)
@@ -333,7 +317,7 @@ type CompletePaymentsRow struct {
 	Parked         bool
 }
 
-// CompletePayment, with a response, for pending claims whose payment is not there.
+// CompletePayment for many claims.
 //
 // Where another transaction writes one of the payments or intents meanwhile, the
 // whole statement fails and nothing is done.

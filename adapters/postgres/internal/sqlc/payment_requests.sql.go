@@ -14,6 +14,70 @@ import (
 )
 
 const ClaimPayment = `-- name: ClaimPayment :many
+INSERT INTO payment_requests (
+    idempotency_key, payment_id, fingerprint, amount, currency, metadata, stripe_key, stripe_params,
+    lease_token, leased_until, retry_at, origin_request_id, origin_trace
+)
+VALUES (
+    $1, $2, $3, $4, $5, $6,
+    $7, $8,
+    $9, now() + $10::interval, now() + $10::interval, $11, $12
+)
+ON CONFLICT DO NOTHING
+RETURNING created_at
+`
+
+type ClaimPaymentParams struct {
+	IdempotencyKey  *string
+	PaymentID       uuid.UUID
+	Fingerprint     []byte
+	Amount          pgtype.Numeric
+	Currency        string
+	Metadata        []byte
+	StripeKey       string
+	StripeParams    string
+	LeaseToken      uuid.NullUUID
+	Lease           pgtype.Interval
+	OriginRequestID string
+	OriginTrace     string
+}
+
+// The common case at a third of the cost: a key that nobody has used. No row:
+// somebody has, and ClaimPaymentOrFind tells what is there.
+func (q *Queries) ClaimPayment(ctx context.Context, arg ClaimPaymentParams) ([]time.Time, error) {
+	rows, err := q.db.Query(ctx, ClaimPayment,
+		arg.IdempotencyKey,
+		arg.PaymentID,
+		arg.Fingerprint,
+		arg.Amount,
+		arg.Currency,
+		arg.Metadata,
+		arg.StripeKey,
+		arg.StripeParams,
+		arg.LeaseToken,
+		arg.Lease,
+		arg.OriginRequestID,
+		arg.OriginTrace,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []time.Time
+	for rows.Next() {
+		var created_at time.Time
+		if err := rows.Scan(&created_at); err != nil {
+			return nil, err
+		}
+		items = append(items, created_at)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const ClaimPaymentOrFind = `-- name: ClaimPaymentOrFind :many
 WITH existing AS (
     SELECT r.payment_id, r.idempotency_key, r.fingerprint, r.amount, r.currency, r.metadata, r.stripe_key, r.stripe_params, r.state, r.lease_token, r.leased_until, r.retry_at, r.attempts, r.last_error, r.response_status, r.response_body, r.origin_request_id, r.origin_trace, r.created_at, r.updated_at
     FROM payment_requests r
@@ -55,7 +119,7 @@ FROM (
 ) AS payment_requests
 `
 
-type ClaimPaymentParams struct {
+type ClaimPaymentOrFindParams struct {
 	IdempotencyKey  *string
 	PaymentID       uuid.UUID
 	Fingerprint     []byte
@@ -70,16 +134,18 @@ type ClaimPaymentParams struct {
 	OriginTrace     string
 }
 
-type ClaimPaymentRow struct {
+type ClaimPaymentOrFindRow struct {
 	PaymentRequest PaymentRequest
 	AgeSeconds     float64
 }
 
+// ClaimPayment, whatever is there.
+//
 // One row: the claim that was written, taken over or found, as it is now.
 // No row: another transaction wrote the key after this statement's snapshot;
 // ask again.
-func (q *Queries) ClaimPayment(ctx context.Context, arg ClaimPaymentParams) ([]ClaimPaymentRow, error) {
-	rows, err := q.db.Query(ctx, ClaimPayment,
+func (q *Queries) ClaimPaymentOrFind(ctx context.Context, arg ClaimPaymentOrFindParams) ([]ClaimPaymentOrFindRow, error) {
+	rows, err := q.db.Query(ctx, ClaimPaymentOrFind,
 		arg.IdempotencyKey,
 		arg.PaymentID,
 		arg.Fingerprint,
@@ -97,9 +163,9 @@ func (q *Queries) ClaimPayment(ctx context.Context, arg ClaimPaymentParams) ([]C
 		return nil, err
 	}
 	defer rows.Close()
-	var items []ClaimPaymentRow
+	var items []ClaimPaymentOrFindRow
 	for rows.Next() {
-		var i ClaimPaymentRow
+		var i ClaimPaymentOrFindRow
 		if err := rows.Scan(
 			&i.PaymentRequest.PaymentID,
 			&i.PaymentRequest.IdempotencyKey,
@@ -133,7 +199,116 @@ func (q *Queries) ClaimPayment(ctx context.Context, arg ClaimPaymentParams) ([]C
 	return items, nil
 }
 
-const CompletePayment = `-- name: CompletePayment :one
+const CompletePayment = `-- name: CompletePayment :many
+WITH frozen AS (
+    UPDATE payment_requests r
+    SET state           = 'completed',
+        response_status = $2,
+        response_body   = $3,
+        lease_token     = NULL,
+        last_error      = NULL,
+        updated_at      = now()
+    WHERE r.payment_id = $4
+      AND r.state = 'pending'
+    RETURNING r.payment_id, r.idempotency_key, r.fingerprint, r.amount, r.currency, r.metadata, r.stripe_key, r.stripe_params, r.state, r.lease_token, r.leased_until, r.retry_at, r.attempts, r.last_error, r.response_status, r.response_body, r.origin_request_id, r.origin_trace, r.created_at, r.updated_at
+), created AS (
+    INSERT INTO payments (
+        id, stripe_payment_intent_id, idempotency_key, amount, currency, status, metadata, created_at, updated_at
+    )
+    SELECT
+        frozen.payment_id, $1, $5, $6, $7, $8, $9,
+        $10, clock_timestamp()
+    FROM frozen
+    RETURNING id
+), history AS (
+    INSERT INTO payment_transitions (payment_id, to_status, cause, at)
+    SELECT created.id, $8, $11, clock_timestamp() FROM created
+)
+SELECT payment_requests.payment_id, payment_requests.idempotency_key, payment_requests.fingerprint, payment_requests.amount, payment_requests.currency, payment_requests.metadata, payment_requests.stripe_key, payment_requests.stripe_params, payment_requests.state, payment_requests.lease_token, payment_requests.leased_until, payment_requests.retry_at, payment_requests.attempts, payment_requests.last_error, payment_requests.response_status, payment_requests.response_body, payment_requests.origin_request_id, payment_requests.origin_trace, payment_requests.created_at, payment_requests.updated_at,
+       EXTRACT(EPOCH FROM now() - payment_requests.created_at)::float8                              AS age_seconds,
+       EXISTS (SELECT FROM stripe_events e WHERE e.object_id = $1 AND e.outcome = 'parked') AS parked
+FROM frozen AS payment_requests
+`
+
+type CompletePaymentParams struct {
+	IntentID       string
+	ResponseStatus *int16
+	ResponseBody   []byte
+	PaymentID      uuid.UUID
+	IdempotencyKey *string
+	Amount         pgtype.Numeric
+	Currency       string
+	Status         string
+	Metadata       []byte
+	CreatedAt      time.Time
+	Cause          string
+}
+
+type CompletePaymentRow struct {
+	PaymentRequest PaymentRequest
+	AgeSeconds     float64
+	Parked         bool
+}
+
+// The common case, with a response: a pending claim whose payment is not there.
+// No row: the claim is not pending. Where the payment or the intent is there, a
+// unique index fails the statement. Then CompletePaymentOrFind tells what is there.
+func (q *Queries) CompletePayment(ctx context.Context, arg CompletePaymentParams) ([]CompletePaymentRow, error) {
+	rows, err := q.db.Query(ctx, CompletePayment,
+		arg.IntentID,
+		arg.ResponseStatus,
+		arg.ResponseBody,
+		arg.PaymentID,
+		arg.IdempotencyKey,
+		arg.Amount,
+		arg.Currency,
+		arg.Status,
+		arg.Metadata,
+		arg.CreatedAt,
+		arg.Cause,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []CompletePaymentRow
+	for rows.Next() {
+		var i CompletePaymentRow
+		if err := rows.Scan(
+			&i.PaymentRequest.PaymentID,
+			&i.PaymentRequest.IdempotencyKey,
+			&i.PaymentRequest.Fingerprint,
+			&i.PaymentRequest.Amount,
+			&i.PaymentRequest.Currency,
+			&i.PaymentRequest.Metadata,
+			&i.PaymentRequest.StripeKey,
+			&i.PaymentRequest.StripeParams,
+			&i.PaymentRequest.State,
+			&i.PaymentRequest.LeaseToken,
+			&i.PaymentRequest.LeasedUntil,
+			&i.PaymentRequest.RetryAt,
+			&i.PaymentRequest.Attempts,
+			&i.PaymentRequest.LastError,
+			&i.PaymentRequest.ResponseStatus,
+			&i.PaymentRequest.ResponseBody,
+			&i.PaymentRequest.OriginRequestID,
+			&i.PaymentRequest.OriginTrace,
+			&i.PaymentRequest.CreatedAt,
+			&i.PaymentRequest.UpdatedAt,
+			&i.AgeSeconds,
+			&i.Parked,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const CompletePaymentOrFind = `-- name: CompletePaymentOrFind :one
 WITH claim AS MATERIALIZED (
     SELECT r.payment_id, r.idempotency_key, r.fingerprint, r.amount, r.currency, r.metadata, r.stripe_key, r.stripe_params, r.state, r.lease_token, r.leased_until, r.retry_at, r.attempts, r.last_error, r.response_status, r.response_body, r.origin_request_id, r.origin_trace, r.created_at, r.updated_at
     FROM payment_requests r
@@ -192,7 +367,7 @@ FROM (
 ) AS payment_requests
 `
 
-type CompletePaymentParams struct {
+type CompletePaymentOrFindParams struct {
 	PaymentID      uuid.UUID
 	IntentID       string
 	IdempotencyKey *string
@@ -206,7 +381,7 @@ type CompletePaymentParams struct {
 	ResponseBody   []byte
 }
 
-type CompletePaymentRow struct {
+type CompletePaymentOrFindRow struct {
 	PaymentRequest PaymentRequest
 	AgeSeconds     float64
 	Created        bool
@@ -215,6 +390,8 @@ type CompletePaymentRow struct {
 	Parked         bool
 }
 
+// CompletePayment, whatever is there.
+//
 // The payment's row, its first transition and the frozen response in one commit.
 // A completion that comes second changes nothing.
 //
@@ -225,8 +402,8 @@ type CompletePaymentRow struct {
 //
 // ON CONFLICT names no index: of two equal rows at once, one would else fail on
 // the intent's index instead of waiting at the primary key's.
-func (q *Queries) CompletePayment(ctx context.Context, arg CompletePaymentParams) (CompletePaymentRow, error) {
-	row := q.db.QueryRow(ctx, CompletePayment,
+func (q *Queries) CompletePaymentOrFind(ctx context.Context, arg CompletePaymentOrFindParams) (CompletePaymentOrFindRow, error) {
+	row := q.db.QueryRow(ctx, CompletePaymentOrFind,
 		arg.PaymentID,
 		arg.IntentID,
 		arg.IdempotencyKey,
@@ -239,7 +416,7 @@ func (q *Queries) CompletePayment(ctx context.Context, arg CompletePaymentParams
 		arg.ResponseStatus,
 		arg.ResponseBody,
 	)
-	var i CompletePaymentRow
+	var i CompletePaymentOrFindRow
 	err := row.Scan(
 		&i.PaymentRequest.PaymentID,
 		&i.PaymentRequest.IdempotencyKey,
