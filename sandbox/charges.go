@@ -80,6 +80,10 @@ func (s *Sandbox) getCharge(rq *request) *refusal {
 func (s *Sandbox) listCharges(rq *request) *refusal {
 	readCustomer(rq.params)
 
+	if rq.params.text("transfer_group") != "" {
+		rq.params.refuse(notSupported("transfer_group"))
+	}
+
 	return s.listMembers(rq, s.books.charges, objectCharge, "/v1/charges", func(p *payment, i int) viewable {
 		return p.charges[i]
 	})

@@ -429,7 +429,7 @@ func (p *params) finish() *refusal {
 
 	for _, name := range unknown {
 		if root, _, _ := strings.Cut(name, "["); slices.Contains(leftOut, root) {
-			return invalid("The sandbox does not support the parameter "+root+" yet: see what its README leaves out.", name, "")
+			return notSupported(name)
 		}
 	}
 
@@ -441,6 +441,10 @@ func (p *params) finish() *refusal {
 	return invalid("Received unknown "+noun+": "+strings.Join(unknown, ", "), unknown[0], codeParameterUnknown)
 }
 
+func notSupported(name string) *refusal {
+	return invalid("The sandbox does not support the parameter "+name+" yet: see what its README leaves out.", name, "")
+}
+
 // leftOut are parameters that Stripe knows and the sandbox does not: refusing
 // them in Stripe's words for unknown ones would be a lie.
 //
@@ -448,7 +452,8 @@ func (p *params) finish() *refusal {
 var leftOut = []string{
 	"account", "application_fee_amount", "confirmation_token", "currency_options", "excluded_payment_method_types",
 	"instructions_email", "mandate", "mandate_data", onBehalfOf, "origin", "payment_method_configuration",
-	"payment_method_data", "payout", "radar_options", "refund_application_fee", "reverse_transfer", "transfer_data",
+	"payment_method_data", "payment_method_options", "payout", "radar_options", "refund_application_fee",
+	"reverse_transfer", "transfer_data",
 }
 
 func (f *form) unread(prefix string, into *[]string) {

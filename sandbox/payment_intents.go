@@ -329,8 +329,9 @@ func readNewIntent(p *params, intent *paymentIntent) {
 	}
 
 	intent.Amount, intent.Currency = amount, currency
-	intent.CaptureMethod = orDefault(p.oneOf("capture_method", captureAutomatic, captureAutomaticAsync, captureManual),
-		captureAutomatic)
+	intent.CaptureMethod = captureAutomatic
+	readCaptureMethod(p, intent)
+
 	intent.ConfirmationMethod = orDefault(p.oneOf("confirmation_method", confirmAutomatic, confirmManual),
 		confirmAutomatic)
 	intent.Metadata = readMetadata(p, nil)
@@ -359,13 +360,7 @@ func orDefault(value, otherwise string) string {
 // automatic_payment_methods. Since API version 2023-08-16 an intent that names
 // neither has the latter.
 func readMethodTypes(p *params, intent *paymentIntent) {
-	intent.Types = p.list("payment_method_types")
-	for _, kind := range intent.Types {
-		if kind != typeOfCards {
-			p.refuse(invalid("The sandbox knows the payment method type card only, not "+kind+".",
-				"payment_method_types", ""))
-		}
-	}
+	readTypes(p, intent)
 
 	automatic := p.child("automatic_payment_methods")
 	if automatic == nil {
@@ -397,14 +392,39 @@ func readMethodTypes(p *params, intent *paymentIntent) {
 	}
 }
 
+// readTypes reads payment_method_types, which take the place of automatic ones.
+func readTypes(p *params, intent *paymentIntent) {
+	if !p.has("payment_method_types") {
+		return
+	}
+
+	intent.Types, intent.Redirects = p.list("payment_method_types"), ""
+	for _, kind := range intent.Types {
+		if kind != typeOfCards {
+			p.refuse(invalid("The sandbox knows the payment method type card only, not "+kind+".",
+				"payment_method_types", ""))
+		}
+	}
+}
+
+// readCaptureMethod reads capture_method where it was sent.
+func readCaptureMethod(p *params, intent *paymentIntent) {
+	asked := p.oneOf("capture_method", captureAutomatic, captureAutomaticAsync, captureManual)
+	intent.CaptureMethod = orDefault(asked, intent.CaptureMethod)
+}
+
 func readIntentText(p *params, text *intentText) {
 	text.Request3DS = orDefault(text.Request3DS, "automatic")
 
 	setText(p, "description", &text.Description)
-	setText(p, "receipt_email", &text.ReceiptEmail)
-	setText(p, "statement_descriptor", &text.Descriptor)
-	setText(p, "statement_descriptor_suffix", &text.DescriptorSuffix)
 	setText(p, "transfer_group", &text.TransferGroup)
+	readDescriptors(p, text)
+	readCheckout(p, text)
+}
+
+// readCheckout reads what a confirmation may say as well as create and update.
+func readCheckout(p *params, text *intentText) {
+	setText(p, "receipt_email", &text.ReceiptEmail)
 
 	if p.has("setup_future_usage") {
 		text.FutureUsage = p.oneOf("setup_future_usage", "off_session", "on_session")
@@ -501,6 +521,9 @@ func (s *Sandbox) findPayment(id string) (*payment, *refusal) {
 func (s *Sandbox) confirmPaymentIntent(rq *request) *refusal {
 	with := readConfirmation(rq.params)
 
+	// Read first onto an intent that is thrown away, as for an update.
+	readConfirmed(rq.params, &paymentIntent{})
+
 	if r := rq.finish(); r != nil {
 		return r
 	}
@@ -517,6 +540,7 @@ func (s *Sandbox) confirmPaymentIntent(rq *request) *refusal {
 	}
 
 	next := *pay.intent
+	readConfirmed(rq.params, &next)
 
 	if with.method != "" {
 		method, r := s.findMethod(with.method)
@@ -541,6 +565,13 @@ func (s *Sandbox) confirmPaymentIntent(rq *request) *refusal {
 	rq.answer(pay, pay.intent)
 
 	return nil
+}
+
+// readConfirmed reads what a confirmation changes of its intent.
+func readConfirmed(p *params, next *paymentIntent) {
+	readCaptureMethod(p, next)
+	readTypes(p, next)
+	readCheckout(p, &next.intentText)
 }
 
 func confirmState(i *paymentIntent) *refusal {

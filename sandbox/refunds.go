@@ -78,6 +78,12 @@ func (s *Sandbox) createRefund(rq *request) *refusal {
 	made := &refund{Reason: p.oneOf("reason", refundReasons...), Metadata: readMetadata(p, nil)}
 	chargeID, intentID := p.text(objectCharge), p.text(objectIntent)
 
+	readCustomer(p)
+
+	if p.text("currency") != "" { // of a refund from a customer's balance
+		p.refuse(notSupported("currency"))
+	}
+
 	amount, partial := p.integer("amount")
 	if partial && amount < 1 {
 		p.refuse(invalid("Invalid positive integer", "amount", codeParameterInvalidInteger))

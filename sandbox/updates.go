@@ -85,14 +85,8 @@ func readUpdate(p *params, next *paymentIntent) (method string) {
 		next.Currency, _ = readCurrency(p)
 	}
 
-	if p.has("payment_method_types") || p.has("automatic_payment_methods") {
-		readMethodTypes(p, next)
-	}
-
-	if asked := p.oneOf("capture_method", captureAutomatic, captureAutomaticAsync, captureManual); asked != "" {
-		next.CaptureMethod = asked
-	}
-
+	readTypes(p, next)
+	readCaptureMethod(p, next)
 	next.Metadata = readMetadata(p, next.Metadata)
 	readIntentText(p, &next.intentText)
 	readCustomer(p)
