@@ -147,8 +147,10 @@ func (e *event) entries(filter BooksFilter) []BookEntry {
 		return nil
 	}
 
-	entries := make([]BookEntry, 0, len(e.deliveries))
-	for _, d := range e.deliveries {
+	deliveries := e.sendings()
+	entries := make([]BookEntry, 0, len(deliveries))
+
+	for _, d := range deliveries {
 		entries = append(entries, BookEntry{Kind: KindDelivery, ID: e.id, Intent: e.intent, Delivery: d.report()})
 	}
 

@@ -6,8 +6,10 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"testing"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/marketflow/marketflow/sandbox"
@@ -185,4 +187,31 @@ func TestAuthenticate_PublicURLAndStrangers(t *testing.T) {
 		require.Equal(t, http.StatusOK, response.StatusCode)
 		require.Contains(t, shown, "<strong>succeeded</strong>")
 	}
+}
+
+// The books can be read while deliveries are added to them.
+func TestControl_BooksDuringResend(t *testing.T) {
+	t.Parallel()
+
+	rec, server := newRecorder(t, always(http.StatusOK)), sandbox.Start(t)
+	api := newClient(server.URL)
+	makeIntents(t, api, 5)
+	server.AddWebhook(rec.URL, "")
+
+	var resending sync.WaitGroup
+
+	for list := api.Events.List(nil); list.Next(); {
+		event := list.Event().ID
+
+		resending.Go(func() { assert.NoError(t, server.Resend(event)) })
+	}
+
+	for range 20 {
+		for entry := range server.Books(sandbox.BooksFilter{}) {
+			require.NotEmpty(t, entry.ID)
+		}
+	}
+
+	resending.Wait()
+	rec.wait(t, 5)
 }
