@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"sync"
 )
 
@@ -100,6 +101,10 @@ func readJournal(from io.Reader, each func(entry) error) (whole int64, err error
 	for {
 		line, err := reader.ReadBytes('\n')
 		if errors.Is(err, io.EOF) {
+			if whole == 0 && !strings.HasPrefix(journalHeader, string(line)) {
+				return 0, errNotAState
+			}
+
 			return whole, nil
 		}
 

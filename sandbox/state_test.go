@@ -303,3 +303,30 @@ func TestState_WebhookURLMoves(t *testing.T) {
 	require.True(t, list.Next())
 	require.False(t, list.Next())
 }
+
+// A file that is not the sandbox's is not cut off as a torn end.
+func TestState_LeavesOtherFilesAlone(t *testing.T) {
+	t.Parallel()
+
+	path := filepath.Join(t.TempDir(), "settings.json")
+	require.NoError(t, os.WriteFile(path, []byte(`{"no": "newline at its end"}`), 0o600))
+
+	_, err := sandbox.New(sandbox.Options{StateFile: path})
+	require.ErrorContains(t, err, "not a state file")
+
+	kept, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.JSONEq(t, `{"no": "newline at its end"}`, string(kept))
+}
+
+func TestState_TornHeaderIsWrittenAgain(t *testing.T) {
+	t.Parallel()
+
+	path := filepath.Join(t.TempDir(), "state")
+	require.NoError(t, os.WriteFile(path, []byte(`[{"k":"marketflow-`), 0o600))
+
+	for range 2 {
+		server := reopen(t, sandbox.Options{StateFile: path})
+		require.NoError(t, server.Close())
+	}
+}
