@@ -169,8 +169,10 @@ func (f *Fault) check() error {
 		return fmt.Errorf("%w: %s meets requests, not events", errFault, f.Action)
 	case onWebhook && (f.Method != "" || f.Path != "" || f.Key != ""):
 		return fmt.Errorf("%w: %s meets events, not requests", errFault, f.Action)
-	case f.Action == Error && f.Status < http.StatusBadRequest:
-		return fmt.Errorf("%w: error needs a status from 400 up", errFault)
+	case f.Action == Error && (f.Status < http.StatusBadRequest || f.Status > maxStatus):
+		return fmt.Errorf("%w: error needs a status from 400 to 599", errFault)
+	case f.Status != 0 && (f.Status < http.StatusOK || f.Status > maxStatus):
+		return fmt.Errorf("%w: the status must be from 200 to 599", errFault)
 	case f.Action == WebhookSignature && !slices.Contains(signatureVariants, f.Variant):
 		return fmt.Errorf("%w: unknown variant %q; known are %v", errFault, f.Variant, signatureVariants)
 	case (f.Action == Latency || f.Action == LatencyAfter) && f.P50 <= 0:
@@ -181,6 +183,9 @@ func (f *Fault) check() error {
 }
 
 var errFault = errors.New("fault rule")
+
+// maxStatus is the last status that HTTP has a class for.
+const maxStatus = 599
 
 func (f *Fault) setDefaults() {
 	f.Nth = max(f.Nth, 1)

@@ -347,3 +347,25 @@ func TestControl_FaultsOverHTTP(t *testing.T) {
 	require.Equal(t, http.StatusOK, code)
 	require.Empty(t, body)
 }
+
+// A test that stops its sandbox itself is not stuck in the cleanup.
+func TestServer_ClosesTwice(t *testing.T) {
+	t.Parallel()
+
+	server := sandbox.Start(t)
+	require.NoError(t, server.Close())
+	require.NoError(t, server.Close())
+}
+
+func TestFault_RefusesStatusesThatHTTPHasNot(t *testing.T) {
+	t.Parallel()
+
+	server := sandbox.Start(t)
+
+	for _, f := range []sandbox.Fault{
+		{Action: sandbox.Error, Status: 200}, {Action: sandbox.Error, Status: 1000}, {Action: sandbox.HTML, Status: 42},
+	} {
+		_, err := server.AddFault(f)
+		require.ErrorContains(t, err, "status")
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 )
 
@@ -17,8 +18,9 @@ type Server struct {
 	// http://127.0.0.1:12111.
 	URL string
 
-	http *http.Server
-	done chan error
+	http  *http.Server
+	done  chan error
+	close func() error // once
 }
 
 // Time-outs of the server: generous, as a debugger may sit behind the client.
@@ -47,13 +49,18 @@ func Listen(ctx context.Context, addr string, options Options) (*Server, error) 
 		done:    make(chan error, 1),
 	}
 
+	server.close = sync.OnceValue(server.stop)
+
 	go func() { server.done <- server.http.Serve(listener) }()
 
 	return server, nil
 }
 
 // Close answers the requests under way, stops listening and closes the sandbox.
-func (s *Server) Close() error {
+// It may be called again.
+func (s *Server) Close() error { return s.close() }
+
+func (s *Server) stop() error {
 	s.stopHolding()
 
 	ctx, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
