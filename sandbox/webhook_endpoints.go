@@ -3,6 +3,8 @@ package sandbox
 import (
 	"net/url"
 	"slices"
+	"strconv"
+	"strings"
 )
 
 // AddWebhook registers a receiver for events of the given types, or of all
@@ -149,6 +151,14 @@ func readEndpoint(p *params, e *webhookEndpoint) {
 		if len(e.Types) == 0 {
 			p.refuse(emptyParam("enabled_events"))
 		}
+
+		for i, kind := range e.Types {
+			if !canSubscribe(kind) {
+				p.refuse(invalid("Invalid enabled_events["+strconv.Itoa(i)+"]: must be one of *, "+
+					strings.Join(paymentEvents, ", ")+", or another of Stripe's types of events",
+					"enabled_events["+strconv.Itoa(i)+"]", ""))
+			}
+		}
 	}
 
 	e.Metadata = readMetadata(p, e.Metadata)
@@ -160,6 +170,32 @@ func readEndpoint(p *params, e *webhookEndpoint) {
 
 	if u, err := url.Parse(e.URL); err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
 		p.refuse(invalid("Invalid URL: An explicit scheme (such as https) must be provided.", "url", codeURLInvalid))
+	}
+}
+
+// paymentEvents are Stripe's types of events about payments. Those of other
+// groups never come here, whatever their names.
+//
+//nolint:gochecknoglobals // a table, never written
+var paymentEvents = []string{
+	"charge.captured", "charge.dispute.closed", "charge.dispute.created", "charge.dispute.funds_reinstated",
+	"charge.dispute.funds_withdrawn", "charge.dispute.updated", "charge.expired", "charge.failed", "charge.pending",
+	"charge.refund.updated", "charge.refunded", "charge.succeeded", "charge.updated",
+	"payment_intent.amount_capturable_updated", "payment_intent.canceled", "payment_intent.created",
+	"payment_intent.partially_funded", "payment_intent.payment_failed", "payment_intent.processing",
+	"payment_intent.requires_action", "payment_intent.succeeded", "refund.created", "refund.failed", "refund.updated",
+}
+
+// canSubscribe refuses what would never be delivered: a misspelt type, and a
+// group's wildcard, which Stripe has for lists of events alone.
+func canSubscribe(kind string) bool {
+	group, _, _ := strings.Cut(kind, ".")
+
+	switch group {
+	case objectCharge, objectIntent, objectRefund:
+		return slices.Contains(paymentEvents, kind)
+	default:
+		return kind == "*" || !strings.Contains(kind, "*")
 	}
 }
 

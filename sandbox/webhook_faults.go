@@ -103,7 +103,7 @@ func (h *webhooks) meddle(e *event) bool {
 		case WebhookTwin:
 			h.sandbox.twin(e)
 		case WebhookReorder:
-			h.flushLater(r)
+			h.flushLater(r, e)
 
 			dealtWith = true
 		default: // the others meet attempts and requests
@@ -124,16 +124,23 @@ func (h *webhooks) lose(e *event) {
 	}
 }
 
-// flushLater lets go of a reordering rule's events that wait in vain for more.
-func (h *webhooks) flushLater(r *rule) {
+// flushLater lets go of the events that a reordering rule has gathered, should
+// this one still wait for more among them.
+func (h *webhooks) flushLater(r *rule, waiting *event) {
 	delay := r.Delay
 	if delay == 0 {
 		delay = defaultReorderDelay
 	}
 
 	h.sandbox.schedule.after(delay, func() {
+		var kept []*event
+
 		h.sandbox.faults.mu.Lock()
-		kept := r.takeReversed()
+
+		if slices.Contains(r.gathered, waiting) {
+			kept = r.takeReversed()
+		}
+
 		h.sandbox.faults.mu.Unlock()
 
 		h.sendInTurn(kept)

@@ -430,3 +430,44 @@ func TestSign_MatchesTheOfficialClient(t *testing.T) {
 	require.NoError(t, webhook.ValidatePayload(body, sandbox.Sign(body, "whsec_old", now, testSecret), testSecret))
 	require.Error(t, webhook.ValidatePayload(body, sandbox.Sign(body, "whsec_old", now), testSecret))
 }
+
+// An event waits for others as long as its rule says, whatever came before it.
+func TestWebhookFault_ReorderWaitsForEachBatch(t *testing.T) {
+	t.Parallel()
+
+	rec := newRecorder(t, always(http.StatusOK))
+	server := sandbox.Start(t, sandbox.WithWebhook(rec.URL, testSecret))
+	api := newClient(server.URL)
+
+	addFault(t, server, sandbox.Fault{Action: sandbox.WebhookReorder, Window: 2, Delay: time.Hour, Count: -1})
+	makeIntents(t, api, 2)
+	rec.wait(t, 2)
+
+	server.Advance(59 * time.Minute)
+	makeIntents(t, api, 1)
+	server.Advance(2 * time.Minute)
+	makeIntents(t, api, 1)
+
+	sent := rec.wait(t, 4)
+	require.Greater(t, sent[2].event(t).Created, sent[3].event(t).Created)
+}
+
+// What would never be delivered is refused, not waited for.
+func TestWebhookEndpoints_RefuseMisspeltEvents(t *testing.T) {
+	t.Parallel()
+
+	api := newClient(sandbox.Start(t).URL)
+	subscribe := func(kind string) error {
+		_, err := api.WebhookEndpoints.New(&stripe.WebhookEndpointParams{
+			URL: new("http://127.0.0.1:1"), EnabledEvents: stripe.StringSlice([]string{"charge.dispute.closed", kind}),
+		})
+
+		return err
+	}
+
+	for _, kind := range []string{"payment_intent.cancelled", "payment_intent.*", "customer.*", "refund.succeeded"} {
+		require.ErrorContains(t, subscribe(kind), "Invalid enabled_events[1]: must be one of *, charge.captured", kind)
+	}
+
+	require.NoError(t, subscribe("customer.created")) // known to Stripe, never sent here
+}
