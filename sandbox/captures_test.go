@@ -170,3 +170,23 @@ func TestUpdate_PaymentIntent(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "8", updated.Metadata["order"])
 }
+
+// A dispute takes back what was captured, not what was authorized.
+func TestCapture_PartIsWhatADisputeTakesBack(t *testing.T) {
+	t.Parallel()
+
+	api := newClient(sandbox.Start(t).URL)
+	params := cardIntent(2000)
+	params.CaptureMethod, params.Confirm, params.PaymentMethod = new("manual"), new(true), new("pm_card_createDispute")
+
+	held, err := api.PaymentIntents.New(params)
+	require.NoError(t, err)
+
+	_, err = api.PaymentIntents.Capture(held.ID, &stripe.PaymentIntentCaptureParams{AmountToCapture: stripe.Int64(500)})
+	require.NoError(t, err)
+
+	list := api.Disputes.List(nil)
+	require.True(t, list.Next())
+	require.EqualValues(t, 500, list.Dispute().Amount)
+	require.EqualValues(t, -500, list.Dispute().BalanceTransactions[0].Amount)
+}

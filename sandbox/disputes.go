@@ -113,7 +113,7 @@ func (s *Sandbox) openDispute(rq *request, pay *payment, reason string) {
 	pay.charges[index] = &next
 
 	made := &dispute{
-		ID: newID("du_1"), Charge: next.ID, Intent: next.Intent, Amount: next.Amount, Currency: next.Currency,
+		ID: newID("du_1"), Charge: next.ID, Intent: next.Intent, Amount: next.AmountCaptured, Currency: next.Currency,
 		Created: s.clock.seconds(), Reason: reason, Status: disputeNeedsResponse, Brand: next.Method.card().brand,
 		Seq: s.books.sequence.Add(1),
 	}
