@@ -222,14 +222,14 @@ func (s *Sandbox) handle(rq *request, r *http.Request) reply {
 
 // route finds the endpoint and the object's id in the path.
 func (rq *request) route() (endpoint, *refusal) {
-	rest := strings.Trim(strings.TrimPrefix(rq.path, "/v1/"), "/")
+	rest, ok := strings.CutPrefix(rq.path, "/v1/")
 	to := route{method: rq.method}
 
-	to.resource, rest, to.hasID = strings.Cut(rest, "/")
+	to.resource, rest, to.hasID = strings.Cut(strings.Trim(rest, "/"), "/")
 	rq.objectID, to.action, _ = strings.Cut(rest, "/")
 
-	found, ok := routes[to]
-	if !ok {
+	found, known := routes[to]
+	if !ok || !known || rq.objectID == "search" { // which Stripe has and the sandbox has not
 		return endpoint{}, &refusal{
 			status: http.StatusNotFound, kind: typeInvalidRequest,
 			message: "Unrecognized request URL (" + rq.method + ": " + rq.path + "). Please see https://stripe.com/docs " +

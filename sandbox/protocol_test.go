@@ -398,3 +398,30 @@ func TestProtocol_ReturnURLIsAskedFor(t *testing.T) {
 		})
 	}
 }
+
+// A wrong base URL or a method that the sandbox has not says so.
+func TestProtocol_UnknownPaths(t *testing.T) {
+	t.Parallel()
+
+	server := sandbox.Start(t)
+
+	for _, path := range []string{
+		"/payment_intents", "/v2/payment_intents", "/v1/payment_intents/search?query=status:'succeeded'",
+		"/v1/payment_intents/pi_none/confirm/now", "/v1/customers",
+	} {
+		answer := callAPI(t, server.URL, http.MethodGet, path, "")
+		failure, _ := answer["error"].(map[string]any)
+		require.Contains(t, failure["message"], "Unrecognized request URL", path)
+	}
+}
+
+func TestProtocol_ErrorNamesItsRequest(t *testing.T) {
+	t.Parallel()
+
+	_, err := newClient(sandbox.Start(t).URL).PaymentIntents.Get("pi_none", nil)
+
+	var failure *stripe.Error
+
+	require.ErrorAs(t, err, &failure)
+	require.Contains(t, failure.RequestLogURL, "https://dashboard.stripe.com/test/logs/"+failure.RequestID+"?t=")
+}
