@@ -109,7 +109,7 @@ type reply struct {
 func (s *Sandbox) serveAPI(w http.ResponseWriter, r *http.Request) {
 	rq, refusal := s.newRequest(r)
 	if refusal != nil {
-		s.write(w, r, rq, refuse(refusal))
+		s.write(w, r, rq, rq.refuse(refusal))
 
 		return
 	}
@@ -120,7 +120,7 @@ func (s *Sandbox) serveAPI(w http.ResponseWriter, r *http.Request) {
 
 	rq.plan = s.forRequest(rq)
 
-	instead := s.meddleBefore(rq.plan, r)
+	instead := s.meddleBefore(rq, r)
 	if instead != nil {
 		s.write(w, r, rq, *instead)
 
@@ -194,12 +194,12 @@ func readBody(r *http.Request) (string, *refusal) {
 // idempotency, execution.
 func (s *Sandbox) handle(rq *request, r *http.Request) reply {
 	if refusal := authenticate(r); refusal != nil {
-		return refuse(refusal)
+		return rq.refuse(refusal)
 	}
 
 	found, refusal := rq.route()
 	if refusal != nil {
-		return refuse(refusal)
+		return rq.refuse(refusal)
 	}
 
 	rq.endpoint = found
@@ -212,7 +212,7 @@ func (s *Sandbox) handle(rq *request, r *http.Request) reply {
 
 	switch {
 	case refusal != nil:
-		return refuse(refusal)
+		return rq.refuse(refusal)
 	case earlier != nil:
 		return earlier.replay()
 	default:
@@ -258,7 +258,7 @@ func (s *Sandbox) execute(rq *request, record *idempotencyRecord) reply {
 
 	answer := reply{status: http.StatusOK, body: rq.body}
 	if refused != nil {
-		answer = refuse(refused)
+		answer = rq.refuse(refused)
 	}
 
 	return s.commit(rq, record, answer, refused == nil || refused.executed)
@@ -280,7 +280,7 @@ func (s *Sandbox) commit(rq *request, record *idempotencyRecord, answer reply, e
 	if err := s.save(rq, record, answer); err != nil {
 		s.log.Error("the sandbox's state is no longer saved", "error", err)
 
-		answer = refuse(&refusal{status: http.StatusInternalServerError, kind: typeAPI, message: err.Error()})
+		answer = rq.refuse(&refusal{status: http.StatusInternalServerError, kind: typeAPI, message: err.Error()})
 	}
 
 	if record != nil {
@@ -314,7 +314,14 @@ func (s *Sandbox) inBackground(change func(*request)) {
 	s.commit(rq, nil, reply{}, true)
 }
 
-func refuse(r *refusal) reply {
+// refuse answers an error, with where Stripe's dashboard would show its request:
+// nowhere, for one without a key.
+func (rq *request) refuse(r *refusal) reply {
+	if r.status != http.StatusUnauthorized {
+		r.logURL = "https://dashboard.stripe.com/test/logs/" + rq.id + "?t=" +
+			strconv.FormatInt(rq.sandbox.clock.seconds(), 10)
+	}
+
 	retry := r.shouldRetry
 	if retry == "" && r.status < http.StatusInternalServerError && r.status != http.StatusTooManyRequests {
 		retry = textFalse

@@ -148,4 +148,5 @@ func TestAuthenticate_OffSession(t *testing.T) {
 
 	_, err = api.PaymentIntents.New(params)
 	requireCode(t, err, stripe.ErrorCodeAuthenticationRequired)
+	require.ErrorContains(t, err, `"decline_code":"authentication_not_handled"`)
 }

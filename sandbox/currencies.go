@@ -80,19 +80,27 @@ func (c currencyRule) money(amount int64, currency string) string {
 	return c.symbol + c.digits(amount)
 }
 
+// digits writes an amount in major units: 999,999.99.
 func (c currencyRule) digits(amount int64) string {
-	digits := strconv.FormatInt(amount, 10)
-	if c.decimals == 0 {
-		return digits
-	}
+	const group = 3
 
+	digits := strconv.FormatInt(amount, 10)
 	for len(digits) <= c.decimals {
 		digits = "0" + digits
 	}
 
 	point := len(digits) - c.decimals
+	text := digits[:point]
 
-	return digits[:point] + "." + digits[point:]
+	if c.decimals > 0 {
+		text += "." + digits[point:]
+	}
+
+	for comma := point - group; comma > 0; comma -= group {
+		text = text[:comma] + "," + text[comma:]
+	}
+
+	return text
 }
 
 // readCurrency reads a required currency, in any case.
@@ -116,7 +124,7 @@ func checkAmount(amount int64, currency string, rule currencyRule, param string)
 	case amount < rule.minimum:
 		return invalid("Amount must be at least "+rule.format(rule.minimum, currency), param, codeAmountTooSmall)
 	case amount > maxAmount:
-		return invalid("Amount must be no more than "+rule.format(maxAmount, currency), param, codeAmountTooLarge)
+		return invalid("Amount must be no more than "+rule.money(maxAmount, currency), param, codeAmountTooLarge)
 	case amount%rule.step != 0:
 		return invalid("Invalid "+param+": amounts in "+strings.ToUpper(currency)+" must be a multiple of "+
 			strconv.FormatInt(rule.step, 10)+" (https://stripe.com/docs/currencies#special-cases).",

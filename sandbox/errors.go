@@ -42,6 +42,7 @@ type refusal struct {
 	message     string
 	param       string
 	charge      string
+	logURL      string // request_log_url
 
 	// intent and method are what the error says about the payment it speaks
 	// of; nil where the error speaks of none.
@@ -127,6 +128,7 @@ func (r *refusal) writeJSON(w *jsonWriter) {
 		w.doc(objectMethod, r.method)
 	}
 
+	writeIfSet(w, "request_log_url", r.logURL)
 	w.str("type", r.kind)
 	w.endObject()
 	w.endObject()

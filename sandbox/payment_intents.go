@@ -674,7 +674,7 @@ func (s *Sandbox) failAuthentication(rq *request, pay *payment, code, message st
 	next.Method = nil
 
 	if code == codeAuthenticationRequired {
-		next.LastError.Kind = typeCard
+		next.LastError.Kind, next.LastError.DeclineCode = typeCard, "authentication_not_handled"
 	}
 
 	pay.intent = &next

@@ -138,7 +138,7 @@ func TestProtocol_Validation(t *testing.T) {
 		"too large": {
 			form:    "amount=100000000&currency=usd",
 			code:    "amount_too_large",
-			message: "Amount must be no more than $999999.99 usd",
+			message: "Amount must be no more than $999,999.99",
 		},
 		"currency": {
 			form:    "amount=2000&currency=xyz",

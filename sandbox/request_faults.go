@@ -114,7 +114,9 @@ func (s *Sandbox) hung(r *http.Request) bool {
 
 // meddleBefore does what happens to a request instead of its execution. It
 // returns nil where the request goes on.
-func (s *Sandbox) meddleBefore(p plan, r *http.Request) *reply {
+func (s *Sandbox) meddleBefore(rq *request, r *http.Request) *reply {
+	p := rq.plan
+
 	switch {
 	case p.is(DropBefore):
 		s.faults.fire(p.fault)
@@ -134,7 +136,7 @@ func (s *Sandbox) meddleBefore(p plan, r *http.Request) *reply {
 		return &reply{status: http.StatusOK, fault: p.fault}
 	case p.is(Error):
 		s.faults.fire(p.fault)
-		answer := refuse(p.fault.refusal())
+		answer := rq.refuse(p.fault.refusal())
 
 		return &answer
 	default:
