@@ -71,7 +71,14 @@ func (j *journal) open(replay func(entry) error) error {
 
 	j.file = file
 
-	whole, err := readJournal(file, replay)
+	sizes := map[string]int{} // of each object's version so far
+
+	whole, err := readJournal(file, func(e entry) error {
+		j.dead += int64(sizes[e.Key])
+		sizes[e.Key] = len(e.Value)
+
+		return replay(e)
+	})
 	if err != nil {
 		return fmt.Errorf("replaying the state file %s: %w", j.path, err)
 	}

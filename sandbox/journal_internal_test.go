@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 
@@ -81,6 +82,38 @@ func TestJournal_CompactionKeepsTheLastVersions(t *testing.T) {
 	require.NotContains(t, last, "payment/3")
 	require.Equal(t, "199", last["late/199"])
 	require.Less(t, lines, 2*10+2*200+10)
+}
+
+// What earlier runs left behind counts too: a file that is opened every day does
+// not grow for ever.
+func TestJournal_CompactsOverSeveralRuns(t *testing.T) {
+	t.Parallel()
+
+	const runs = 3
+
+	path := filepath.Join(t.TempDir(), "state")
+	value := strings.Repeat("v", compactFrom/runs+1)
+
+	for range runs {
+		j, err := openJournal(path, func(entry) error { return nil })
+		require.NoError(t, err)
+
+		for range 2 {
+			var b batch
+
+			b.put("payment/1", value, len(value))
+			require.NoError(t, j.write(&b))
+		}
+
+		require.NoError(t, j.close())
+	}
+
+	info, err := os.Stat(path)
+	require.NoError(t, err)
+	require.Less(t, info.Size(), int64(compactFrom+compactFrom/2))
+
+	last, _ := versions(t, path)
+	require.Len(t, last["payment/1"], len(value)+len(`""`))
 }
 
 func TestJournal_StopsAfterAFailedWrite(t *testing.T) {
