@@ -325,6 +325,7 @@ func (run *reconciliation) adopt(ctx context.Context, intent ports.Intent) error
 			Order:     order,
 			Request:   run.deps.Gateway.Prepare(intent.PaymentID, order),
 			Lease:     ports.Lease{Token: uuid.New(), For: leaseFor},
+			CreatedAt: intent.CreatedAt,
 		})
 	}
 

@@ -94,6 +94,10 @@ type NewClaim struct {
 	Request IntentRequest
 	Origin  Origin
 	Lease   Lease
+	// CreatedAt is zero for one that is new, by the database's clock. For an
+	// intent that is there already it is the intent's: the provider's key is that
+	// old, however young the claim.
+	CreatedAt time.Time
 }
 
 // Origin is the HTTP request that asked for the payment, so that whoever

@@ -12,12 +12,13 @@ WITH existing AS (
 ), inserted AS (
     INSERT INTO payment_requests (
         payment_id, idempotency_key, fingerprint, amount, currency, metadata, stripe_key, stripe_params,
-        lease_token, leased_until, retry_at, origin_request_id, origin_trace
+        lease_token, leased_until, retry_at, origin_request_id, origin_trace, created_at
     )
     SELECT
         @payment_id, sqlc.narg(idempotency_key), @fingerprint, @amount, @currency, sqlc.narg(metadata),
         @stripe_key, @stripe_params,
-        @lease_token, now() + @lease::interval, now() + @lease::interval, @origin_request_id, @origin_trace
+        @lease_token, now() + @lease::interval, now() + @lease::interval, @origin_request_id, @origin_trace,
+        COALESCE(sqlc.narg(created_at)::timestamptz, now())
     WHERE NOT EXISTS (SELECT FROM existing)
     ON CONFLICT DO NOTHING
     RETURNING *
@@ -49,15 +50,16 @@ FROM (
 -- somebody has, and ClaimPaymentOrFind tells what is there.
 INSERT INTO payment_requests (
     idempotency_key, payment_id, fingerprint, amount, currency, metadata, stripe_key, stripe_params,
-    lease_token, leased_until, retry_at, origin_request_id, origin_trace
+    lease_token, leased_until, retry_at, origin_request_id, origin_trace, created_at
 )
 VALUES (
     sqlc.narg(idempotency_key), @payment_id, @fingerprint, @amount, @currency, sqlc.narg(metadata),
     @stripe_key, @stripe_params,
-    @lease_token, now() + @lease::interval, now() + @lease::interval, @origin_request_id, @origin_trace
+    @lease_token, now() + @lease::interval, now() + @lease::interval, @origin_request_id, @origin_trace,
+    COALESCE(sqlc.narg(created_at)::timestamptz, now())
 )
 ON CONFLICT DO NOTHING
-RETURNING created_at;
+RETURNING created_at, EXTRACT(EPOCH FROM now() - created_at)::float8 AS age_seconds;
 
 -- name: FindClaimByKey :one
 SELECT sqlc.embed(payment_requests), EXTRACT(EPOCH FROM now() - payment_requests.created_at)::float8 AS age_seconds

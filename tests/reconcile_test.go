@@ -17,13 +17,19 @@ import (
 func (w *world) reconcile(dryRun bool) app.ReconcileReport {
 	w.t.Helper()
 
+	return w.reconcileSince(time.Hour, dryRun)
+}
+
+func (w *world) reconcileSince(back time.Duration, dryRun bool) app.ReconcileReport {
+	w.t.Helper()
+
 	var report app.ReconcileReport
 
 	require.NoError(w.t, bootstrap.WithTools(w.t.Context(), w.config, "test",
 		func(ctx context.Context, tools bootstrap.Tools) error {
 			var err error
 
-			report, err = tools.Reconcile.Do(ctx, app.ReconcileOptions{Since: time.Now().Add(-time.Hour), DryRun: dryRun})
+			report, err = tools.Reconcile.Do(ctx, app.ReconcileOptions{Since: time.Now().Add(-back), DryRun: dryRun})
 
 			return err
 		}))
@@ -92,6 +98,48 @@ func TestReconcileFindsMissingPayments(t *testing.T) {
 	require.Equal(t, "succeeded", w.status(without.text("id")))
 	require.Equal(t, json.Number("200"), w.get("/payments/"+without.text("id")).field("amount"))
 	require.Equal(t, 2, w.count("SELECT count(*) FROM payment_requests WHERE state = 'completed'"))
+}
+
+// A claim that reconciliation writes for an intent is as old as the intent: where
+// it is interrupted then, nobody sends a request whose key Stripe has forgotten.
+func TestReconcileInterruptedMakesNoSecondIntent(t *testing.T) {
+	t.Parallel()
+
+	const before = 25 * time.Hour
+
+	w := newWorld(t)
+	w.stripe.Advance(-before)
+	created := w.create(order)
+	w.stripe.Advance(before)
+
+	for _, statement := range []string{
+		"DELETE FROM payments",
+		"DELETE FROM payment_requests",
+		"ALTER TABLE payments ADD CONSTRAINT interrupted CHECK (false) NOT VALID",
+	} {
+		_, err := w.db.Pool().Exec(t.Context(), statement)
+		require.NoError(t, err)
+	}
+
+	require.Equal(t, 1, w.reconcileSince(2*before, false).Left())
+	w.eventually(func() bool {
+		return w.count("SELECT count(*) FROM payment_requests WHERE state = 'pending' AND attempts > 1") == 1
+	}, "recovery has tried")
+
+	_, err := w.db.Pool().Exec(t.Context(), "ALTER TABLE payments DROP CONSTRAINT interrupted")
+	require.NoError(t, err)
+
+	// One that is a day old is tried again in minutes.
+	_, err = w.db.Pool().Exec(t.Context(), "UPDATE payment_requests SET retry_at = now()")
+	require.NoError(t, err)
+
+	w.eventually(func() bool {
+		return w.count("SELECT count(*) FROM payment_requests WHERE state = 'completed'") == 1
+	}, "the claim is finished")
+
+	require.Equal(t, 1, w.intents())
+	require.Equal(t, created.text("stripe_payment_intent_id"),
+		w.get("/payments/"+created.text("id")).text("stripe_payment_intent_id"))
 }
 
 // A row that contradicts Stripe is left for a person.

@@ -36,13 +36,21 @@ func (s *Store) Claim(ctx context.Context, c ports.NewClaim) (ports.Claim, error
 		Lease:           interval(c.Lease.For),
 		OriginRequestID: c.Origin.RequestID,
 		OriginTrace:     c.Origin.TraceParent,
+		CreatedAt:       optional(c.CreatedAt),
 	}
 
 	if err := ctx.Err(); err != nil {
 		return ports.Claim{}, fmt.Errorf("claiming a payment: %w", err)
 	}
 
-	row, err := s.claims.do(ctx, params, func() (sqlc.ClaimPaymentOrFindRow, error) { return s.claimAlone(ctx, params) })
+	alone := func() (sqlc.ClaimPaymentOrFindRow, error) { return s.claimAlone(ctx, params) }
+	together := alone
+
+	if c.CreatedAt.IsZero() {
+		together = func() (sqlc.ClaimPaymentOrFindRow, error) { return s.claims.do(ctx, params, alone) }
+	}
+
+	row, err := together()
 	if err != nil {
 		return ports.Claim{}, err
 	}
@@ -52,13 +60,16 @@ func (s *Store) Claim(ctx context.Context, c ports.NewClaim) (ports.Claim, error
 
 func (s *Store) claimAlone(ctx context.Context, params sqlc.ClaimPaymentOrFindParams) (sqlc.ClaimPaymentOrFindRow, error) {
 	return query(ctx, s, "claiming a payment", func(ctx context.Context, q *sqlc.Queries) (sqlc.ClaimPaymentOrFindRow, error) {
-		createdAt, err := q.ClaimPayment(ctx, sqlc.ClaimPaymentParams(params))
+		written, err := q.ClaimPayment(ctx, sqlc.ClaimPaymentParams(params))
 		if err != nil {
 			return sqlc.ClaimPaymentOrFindRow{}, err
 		}
 
-		if len(createdAt) > 0 {
-			return *newClaimRow(params, createdAt[0]), nil
+		if len(written) > 0 {
+			row := newClaimRow(params, written[0].CreatedAt)
+			row.AgeSeconds = written[0].AgeSeconds
+
+			return *row, nil
 		}
 
 		// Each empty answer means that somebody else has just written the key:

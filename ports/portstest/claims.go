@@ -40,6 +40,7 @@ func Claims(t *testing.T, newBed func(tb testing.TB) StoreBed) {
 		"Claim/metadata as sent":                          claimMetadata,
 		"Claim/every amount is exact":                     claimAmounts,
 		"Claim/its age is the store's":                    claimAge,
+		"Claim/its age is its intent's":                   claimOfOldIntent,
 		"FindClaim/none is NotFound":                      findClaimNotFound,
 		"TakeUnfinished/what nobody works on":             takeUnfinished,
 		"TakeUnfinished/the longest waiting first":        takeLongestWaiting,
@@ -356,6 +357,18 @@ func claimAge(t *testing.T, b StoreBed) {
 	require.Less(t, older.Age, 25*time.Hour+time.Minute)
 	require.Equal(t, claim.CreatedAt.Add(-25*time.Hour), older.CreatedAt)
 	require.Equal(t, time.UTC, older.CreatedAt.Location())
+}
+
+func claimOfOldIntent(t *testing.T, b StoreBed) {
+	t.Helper()
+
+	c := newClaim(t, "order_1")
+	c.CreatedAt = time.Now().Add(-25 * time.Hour).UTC().Truncate(time.Second)
+
+	claim := b.mustClaim(t, c)
+	require.True(t, claim.Held())
+	require.Equal(t, c.CreatedAt, claim.CreatedAt)
+	require.InDelta(t, 25*time.Hour, claim.Age, float64(time.Minute))
 }
 
 func findClaimNotFound(t *testing.T, b StoreBed) {

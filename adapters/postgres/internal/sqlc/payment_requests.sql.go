@@ -16,15 +16,16 @@ import (
 const ClaimPayment = `-- name: ClaimPayment :many
 INSERT INTO payment_requests (
     idempotency_key, payment_id, fingerprint, amount, currency, metadata, stripe_key, stripe_params,
-    lease_token, leased_until, retry_at, origin_request_id, origin_trace
+    lease_token, leased_until, retry_at, origin_request_id, origin_trace, created_at
 )
 VALUES (
     $1, $2, $3, $4, $5, $6,
     $7, $8,
-    $9, now() + $10::interval, now() + $10::interval, $11, $12
+    $9, now() + $10::interval, now() + $10::interval, $11, $12,
+    COALESCE($13::timestamptz, now())
 )
 ON CONFLICT DO NOTHING
-RETURNING created_at
+RETURNING created_at, EXTRACT(EPOCH FROM now() - created_at)::float8 AS age_seconds
 `
 
 type ClaimPaymentParams struct {
@@ -40,11 +41,17 @@ type ClaimPaymentParams struct {
 	Lease           pgtype.Interval
 	OriginRequestID string
 	OriginTrace     string
+	CreatedAt       *time.Time
+}
+
+type ClaimPaymentRow struct {
+	CreatedAt  time.Time
+	AgeSeconds float64
 }
 
 // The common case at a third of the cost: a key that nobody has used. No row:
 // somebody has, and ClaimPaymentOrFind tells what is there.
-func (q *Queries) ClaimPayment(ctx context.Context, arg ClaimPaymentParams) ([]time.Time, error) {
+func (q *Queries) ClaimPayment(ctx context.Context, arg ClaimPaymentParams) ([]ClaimPaymentRow, error) {
 	rows, err := q.db.Query(ctx, ClaimPayment,
 		arg.IdempotencyKey,
 		arg.PaymentID,
@@ -58,18 +65,19 @@ func (q *Queries) ClaimPayment(ctx context.Context, arg ClaimPaymentParams) ([]t
 		arg.Lease,
 		arg.OriginRequestID,
 		arg.OriginTrace,
+		arg.CreatedAt,
 	)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	var items []time.Time
+	var items []ClaimPaymentRow
 	for rows.Next() {
-		var created_at time.Time
-		if err := rows.Scan(&created_at); err != nil {
+		var i ClaimPaymentRow
+		if err := rows.Scan(&i.CreatedAt, &i.AgeSeconds); err != nil {
 			return nil, err
 		}
-		items = append(items, created_at)
+		items = append(items, i)
 	}
 	if err := rows.Err(); err != nil {
 		return nil, err
@@ -86,12 +94,13 @@ WITH existing AS (
 ), inserted AS (
     INSERT INTO payment_requests (
         payment_id, idempotency_key, fingerprint, amount, currency, metadata, stripe_key, stripe_params,
-        lease_token, leased_until, retry_at, origin_request_id, origin_trace
+        lease_token, leased_until, retry_at, origin_request_id, origin_trace, created_at
     )
     SELECT
         $2, $1, $3, $4, $5, $6,
         $7, $8,
-        $9, now() + $10::interval, now() + $10::interval, $11, $12
+        $9, now() + $10::interval, now() + $10::interval, $11, $12,
+        COALESCE($13::timestamptz, now())
     WHERE NOT EXISTS (SELECT FROM existing)
     ON CONFLICT DO NOTHING
     RETURNING payment_id, idempotency_key, fingerprint, amount, currency, metadata, stripe_key, stripe_params, state, lease_token, leased_until, retry_at, attempts, last_error, response_status, response_body, origin_request_id, origin_trace, created_at, updated_at
@@ -132,6 +141,7 @@ type ClaimPaymentOrFindParams struct {
 	Lease           pgtype.Interval
 	OriginRequestID string
 	OriginTrace     string
+	CreatedAt       *time.Time
 }
 
 type ClaimPaymentOrFindRow struct {
@@ -158,6 +168,7 @@ func (q *Queries) ClaimPaymentOrFind(ctx context.Context, arg ClaimPaymentOrFind
 		arg.Lease,
 		arg.OriginRequestID,
 		arg.OriginTrace,
+		arg.CreatedAt,
 	)
 	if err != nil {
 		return nil, err
