@@ -14,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
+	"github.com/riverqueue/river/rivertype"
 	"go.uber.org/zap"
 	"go.uber.org/zap/exp/zapslog"
 
@@ -153,10 +154,10 @@ func (j *Jobs) Start(ctx context.Context) error {
 
 	ctx, j.stop = context.WithCancel(context.WithoutCancel(ctx))
 
-	j.ticking.Go(func() { j.tick(ctx, recoverArgs{}, j.config.RecoveryInterval) })
+	j.ticking.Go(func() { j.tick(ctx, recoverArgs{}, j.config.RecoveryInterval, unfinished) })
 
 	if j.config.ReconcileInterval > 0 {
-		j.ticking.Go(func() { j.tick(ctx, reconcileArgs{}, j.config.ReconcileInterval) })
+		j.ticking.Go(func() { j.tick(ctx, reconcileArgs{}, j.config.ReconcileInterval, nil) })
 	}
 
 	return nil
@@ -176,15 +177,25 @@ func (j *Jobs) Stop(ctx context.Context) error {
 	return nil
 }
 
-// tick asks for a job once an interval. Every process asks, and one is inserted
-// for all of them: River's own periodic jobs depend on an elected leader, and a
-// killed leader stays elected for longer than a claim may wait.
-func (j *Jobs) tick(ctx context.Context, args river.JobArgs, every time.Duration) {
+// unfinished are the states in which a recovery job stands for another of its
+// period. A finished one does not: a process whose clock is ahead finishes the
+// jobs of a time that is yet to come for the others.
+//
+//nolint:gochecknoglobals // a constant list
+var unfinished = []rivertype.JobState{
+	rivertype.JobStateAvailable, rivertype.JobStatePending, rivertype.JobStateRunning, rivertype.JobStateScheduled,
+}
+
+// tick asks for a job once an interval. Every process asks: River's own periodic
+// jobs depend on an elected leader, and a killed leader stays elected for longer
+// than a claim may wait. None is inserted where this period has one in one of
+// states; nil is in any but those of failure.
+func (j *Jobs) tick(ctx context.Context, args river.JobArgs, every time.Duration, states []rivertype.JobState) {
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()
 
 	// River's periods are a second at least.
-	once := &river.InsertOpts{UniqueOpts: river.UniqueOpts{ByPeriod: max(every, time.Second)}}
+	once := &river.InsertOpts{UniqueOpts: river.UniqueOpts{ByPeriod: max(every, time.Second), ByState: states}}
 
 	for {
 		select {
