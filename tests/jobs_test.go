@@ -10,6 +10,7 @@ import (
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
 	"github.com/stretchr/testify/require"
 
+	"github.com/marketflow/marketflow/internal/config"
 	"github.com/marketflow/marketflow/sandbox"
 )
 
@@ -71,6 +72,23 @@ func TestRecoveryAfterAProcessAheadOfTime(t *testing.T) {
 
 		return err
 	}))
+
+	w.requireRecovery()
+}
+
+// A reconciliation that takes longer than its interval leaves recovery alone.
+func TestRecoveryWhileReconciliationTakesLong(t *testing.T) {
+	t.Parallel()
+
+	w := newWorld(t, func(c *config.Config) { c.ReconcileInterval = time.Second })
+
+	_, err := w.stripe.AddFault(sandbox.Fault{
+		Action: sandbox.HangRequest, Method: http.MethodGet, Path: "/v1/events", Count: -1,
+	})
+	require.NoError(t, err)
+	w.eventually(func() bool {
+		return w.count("SELECT count(*) FROM river_job WHERE kind = 'reconcile'") > 5
+	}, "more runs are asked for than there are workers")
 
 	w.requireRecovery()
 }

@@ -27,6 +27,9 @@ const (
 	// reconcileTimeout bounds a run of reconciliation: the next one goes on where
 	// the last that came to its end began.
 	reconcileTimeout = 15 * time.Minute
+	// stopPatience is how long running jobs may go on when the service stops: a
+	// call to the provider mostly ends in it, a reconciliation may not.
+	stopPatience = 5 * time.Second
 	// keepFinished is how long a finished job's row stays.
 	keepFinished = 5 * time.Minute
 	// MaxConns is what a Jobs needs of its own pool: River listens on one.
@@ -123,13 +126,21 @@ type reconciler struct {
 
 	reconcile *app.Reconcile
 	log       *zap.Logger
+	// running: there is a run in this process.
+	running sync.Mutex
 }
 
 // Timeout implements river.Worker.
 func (r *reconciler) Timeout(*river.Job[reconcileArgs]) time.Duration { return reconcileTimeout }
 
-// Work implements river.Worker.
+// Work implements river.Worker. A run that takes longer than the interval must
+// not gather others behind it: they would take the workers that recovery needs.
 func (r *reconciler) Work(ctx context.Context, job *river.Job[reconcileArgs]) error {
+	if !r.running.TryLock() {
+		return nil
+	}
+	defer r.running.Unlock()
+
 	report, err := r.reconcile.Scheduled(ctx, spanOptions(job.JobRow)...)
 	if err == nil {
 		r.log.Info("reconciled", zap.Int("events", report.Events), zap.Int("intents", report.Intents),
@@ -163,15 +174,23 @@ func (j *Jobs) Start(ctx context.Context) error {
 	return nil
 }
 
-// Stop lets running jobs end within ctx, then cancels them.
+// Stop lets running jobs end within a while, then cancels them: each may be
+// interrupted anywhere.
 func (j *Jobs) Stop(ctx context.Context) error {
 	j.stop()
 	j.ticking.Wait()
 
 	defer j.counting.Wait()
 
-	if err := j.client.Stop(ctx); err != nil {
-		return errors.Join(fmt.Errorf("stopping the jobs: %w", err), j.client.StopAndCancel(context.WithoutCancel(ctx)))
+	patient, cancel := context.WithTimeout(ctx, stopPatience)
+	defer cancel()
+
+	if j.client.Stop(patient) == nil {
+		return nil
+	}
+
+	if err := j.client.StopAndCancel(context.WithoutCancel(ctx)); err != nil {
+		return fmt.Errorf("stopping the jobs: %w", err)
 	}
 
 	return nil
