@@ -122,6 +122,11 @@ func (uc *Reconcile) Scheduled(ctx context.Context, about ...trace.SpanStartOpti
 		return ReconcileReport{}, err
 	}
 
+	// A process whose clock was ahead may have written it.
+	if through.After(start) {
+		through = start
+	}
+
 	since := through.Add(-overlap)
 	if through.IsZero() {
 		since = start.Add(-firstLook)
@@ -153,6 +158,15 @@ func (run *reconciliation) events(ctx context.Context) error {
 	batch := make(map[string]ports.Event, reconcileBatch)
 
 	for event, err := range run.deps.Gateway.Events(ctx, run.options.Since) {
+		// One that cannot be read must not hide those behind it, now and for ever.
+		if fault.KindOf(err) == fault.Invalid {
+			if err := run.drift(ctx, ports.DriftMissedEvent, func() error { return err }); err != nil {
+				return err
+			}
+
+			continue
+		}
+
 		if err != nil {
 			return fmt.Errorf("listing the provider's events: %w", err)
 		}

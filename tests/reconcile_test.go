@@ -1,8 +1,14 @@
 package tests
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"testing"
 	"time"
 
@@ -10,6 +16,7 @@ import (
 
 	"github.com/marketflow/marketflow/app"
 	"github.com/marketflow/marketflow/internal/bootstrap"
+	"github.com/marketflow/marketflow/internal/config"
 	"github.com/marketflow/marketflow/ports"
 )
 
@@ -132,7 +139,6 @@ func TestReconcileInterruptedMakesNoSecondIntent(t *testing.T) {
 	// One that is a day old is tried again in minutes.
 	_, err = w.db.Pool().Exec(t.Context(), "UPDATE payment_requests SET retry_at = now()")
 	require.NoError(t, err)
-
 	w.eventually(func() bool {
 		return w.count("SELECT count(*) FROM payment_requests WHERE state = 'completed'") == 1
 	}, "the claim is finished")
@@ -140,6 +146,66 @@ func TestReconcileInterruptedMakesNoSecondIntent(t *testing.T) {
 	require.Equal(t, 1, w.intents())
 	require.Equal(t, created.text("stripe_payment_intent_id"),
 		w.get("/payments/"+created.text("id")).text("stripe_payment_intent_id"))
+}
+
+// An event that nobody can read is left for a person, and those behind it are found.
+func TestReconcileReadsBehindAnOddEvent(t *testing.T) {
+	t.Parallel()
+
+	w := newWorld(t)
+	w.age()
+
+	paid := w.create(order)
+	w.confirm(paid.text("stripe_payment_intent_id"), "pm_card_visa")
+
+	base, err := url.Parse(w.stripe.URL)
+	require.NoError(t, err)
+
+	proxy := httputil.NewSingleHostReverseProxy(base)
+	proxy.ModifyResponse = func(r *http.Response) error {
+		body, err := io.ReadAll(r.Body)
+		if err == nil && r.Request.URL.Path == "/v1/events" {
+			body = bytes.Replace(body, []byte(`"data": [`),
+				[]byte(`"data": [{"id":"evt_odd","type":"payment_intent.succeeded","data":{"object":{"id":7}}},`), 1)
+			require.Contains(t, string(body), "evt_odd")
+		}
+
+		r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+		r.Header.Del("Content-Length")
+
+		return err
+	}
+
+	server := httptest.NewServer(proxy)
+	t.Cleanup(server.Close)
+
+	w.config.StripeAPIBase = server.URL
+	report := w.reconcile(false)
+	require.Equal(t, 1, report.Left(), "%+v", report)
+	require.Equal(t, 1, report.Repaired[ports.DriftMissedEvent])
+	require.Equal(t, "succeeded", w.status(paid.text("id")))
+}
+
+// A process whose clock was a day ahead has reconciled: the others do not wait
+// for that day.
+func TestReconcileAfterAClockAhead(t *testing.T) {
+	t.Parallel()
+
+	w := newWorld(t, func(c *config.Config) { c.ReconcileInterval = time.Second })
+	w.stripe.Advance(-5 * time.Minute)
+
+	created := w.create(order)
+
+	for _, statement := range []string{
+		"INSERT INTO reconciliation VALUES (TRUE, now() + interval '1 day') ON CONFLICT (singleton) DO UPDATE SET through = EXCLUDED.through",
+		"DELETE FROM payments",
+		"DELETE FROM payment_requests",
+	} {
+		_, err := w.db.Pool().Exec(t.Context(), statement)
+		require.NoError(t, err)
+	}
+
+	w.eventually(func() bool { return w.get("/payments/"+created.text("id")).status == http.StatusOK }, "the payment is back")
 }
 
 // A row that contradicts Stripe is left for a person.
