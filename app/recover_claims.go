@@ -31,6 +31,9 @@ const (
 type RecoverClaims struct {
 	deps   Deps
 	settle *settler
+	// searching: a run of this process looks through the provider's list, which
+	// may take long. Others leave their claims for later and go on.
+	searching sync.Mutex
 }
 
 // NewRecoverClaims returns the use case.
@@ -71,6 +74,11 @@ func (uc *RecoverClaims) Do(ctx context.Context, about ...trace.SpanStartOption)
 	if ready := uc.deps.Gateway.Ready() == nil; !ready || len(missing) == 0 {
 		return result, nil
 	}
+
+	if !uc.searching.TryLock() {
+		return result, nil
+	}
+	defer uc.searching.Unlock()
 
 	return inSpan(ctx, uc.deps.Tracer, "app.FindLostIntents", func(ctx context.Context) (Recovered, error) {
 		found, given, err := uc.search(ctx, missing)
