@@ -46,6 +46,13 @@ const (
 	resendFor = 23 * time.Hour
 )
 
+// patiently bounds a call to the provider, by the wall clock too: Go's own clock
+// stands still while the machine is suspended, and an attempt that was sent after
+// that could come when the provider has forgotten the key.
+func patiently(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithDeadline(ctx, time.Now().Round(0).Add(settleTimeout))
+}
+
 // inSpan runs fn in a span of its own, which carries fn's error once.
 func inSpan[T any](
 	ctx context.Context, tracer trace.Tracer, name string, fn func(context.Context) (T, error), opts ...trace.SpanStartOption,

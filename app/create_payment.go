@@ -108,7 +108,7 @@ func (uc *CreatePayment) create(ctx context.Context, cmd CreatePaymentCommand) (
 		return uc.found(ctx, claim, cmd)
 	}
 
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
+	ctx, cancel := patiently(context.WithoutCancel(ctx))
 	defer cancel()
 
 	claim, err = uc.settle.send(ctx, claim, ports.ByRequest)

@@ -120,7 +120,7 @@ func (uc *RecoverClaims) resend(
 }
 
 func (uc *RecoverClaims) resendOne(ctx context.Context, claim ports.Claim, about []trace.SpanStartOption) error {
-	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
+	ctx, cancel := patiently(ctx)
 	defer cancel()
 
 	opts := append(slices.Clone(about),

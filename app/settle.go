@@ -31,8 +31,9 @@ func newSettler(deps Deps) *settler { return &settler{deps: deps, inbox: newInbo
 // of it. The claim it returns is finished; any error leaves it pending, to be
 // tried again.
 func (s *settler) send(ctx context.Context, claim ports.Claim, by ports.Finisher) (ports.Claim, error) {
-	if claim.Age > resendFor {
-		return claim, s.release(ctx, claim, fmt.Errorf("the claim is %s old: its key may be forgotten", claim.Age))
+	// The database's clock and ours: one of them may have been set back.
+	if age := max(claim.Age, time.Since(claim.CreatedAt)); age > resendFor {
+		return claim, s.release(ctx, claim, fmt.Errorf("the claim is %s old: its key may be forgotten", age))
 	}
 
 	intent, err := s.call(ctx, claim)

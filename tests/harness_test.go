@@ -91,21 +91,23 @@ func (w *world) intents() int {
 	return n
 }
 
-func (w *world) start(c config.Config) {
+func (w *world) start(c config.Config, swaps ...bootstrap.Swap) {
 	w.t.Helper()
 
 	var err error
 
-	w.service, err = bootstrap.Start(w.t.Context(), c, "test", bootstrap.With(zap.NewNop()))
+	w.service, err = bootstrap.Start(w.t.Context(), c, "test", append(swaps, bootstrap.With(zap.NewNop()))...)
 	require.NoError(w.t, err)
 
 	transport := &http.Transport{}
 	w.url = "http://" + w.service.Addr()
 	w.client = &http.Client{Transport: transport, Timeout: 30 * time.Second}
 
+	service := w.service
+
 	w.t.Cleanup(func() {
 		transport.CloseIdleConnections()
-		require.NoError(w.t, w.service.Stop(context.Background()))
+		require.NoError(w.t, service.Stop(context.Background()))
 	})
 }
 

@@ -1,6 +1,7 @@
 package tests
 
 import (
+	"context"
 	"net/http"
 	"testing"
 	"time"
@@ -10,7 +11,10 @@ import (
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
 	"github.com/stretchr/testify/require"
 
+	"github.com/marketflow/marketflow/adapters/postgres"
+	"github.com/marketflow/marketflow/internal/bootstrap"
 	"github.com/marketflow/marketflow/internal/config"
+	"github.com/marketflow/marketflow/ports"
 	"github.com/marketflow/marketflow/sandbox"
 )
 
@@ -65,6 +69,50 @@ func (w *world) requireRecovery() {
 	require.NoError(w.t, err)
 	w.create(order).problem(http.StatusServiceUnavailable, "outcome-unknown")
 	w.requireRecovered()
+}
+
+// setBack is a database whose clock was set back by some hours.
+type setBack struct{ ports.Claims }
+
+func (s setBack) TakeUnfinished(ctx context.Context, limit int, lease ports.Lease) ([]ports.Claim, error) {
+	claims, err := s.Claims.TakeUnfinished(ctx, limit, lease)
+	for i := range claims {
+		claims[i].Age -= 4 * time.Hour
+	}
+
+	return claims, err
+}
+
+// A database whose clock was set back does not make a key young again that
+// Stripe has forgotten.
+func TestForgottenKeyAfterTheClockWasSetBack(t *testing.T) {
+	t.Parallel()
+
+	w := newWorld(t, func(c *config.Config) { c.RecoveryInterval = time.Hour })
+
+	_, err := w.stripe.AddFault(sandbox.Fault{
+		Action: sandbox.DropAfter, Method: http.MethodPost, Path: "/v1/payment_intents", Count: 3,
+	})
+	require.NoError(t, err)
+	w.create(order).problem(http.StatusServiceUnavailable, "outcome-unknown")
+	w.stripe.Advance(25 * time.Hour)
+
+	_, err = w.db.Pool().Exec(t.Context(), `UPDATE payment_requests SET created_at = now() - interval '25 hours', retry_at = now()`)
+	require.NoError(t, err)
+
+	require.NoError(t, w.service.Stop(context.Background()))
+
+	w.config.RecoveryInterval = 100 * time.Millisecond
+	w.start(w.config, bootstrap.With[ports.Claims](setBack{postgres.NewStore(w.db.Pool())}))
+	w.eventually(func() bool {
+		return w.count("SELECT count(*) FROM payment_requests WHERE attempts > 1") == 1
+	}, "recovery has taken it")
+
+	// One that is a day old is tried again in minutes.
+	_, err = w.db.Pool().Exec(t.Context(), "UPDATE payment_requests SET retry_at = now()")
+	require.NoError(t, err)
+	w.requireRecovered()
+	require.Equal(t, 1, w.intents())
 }
 
 // recovery is the job as River sees it.
