@@ -75,6 +75,13 @@ func (uc *RecoverClaims) Do(ctx context.Context, about ...trace.SpanStartOption)
 		return result, nil
 	}
 
+	return uc.find(ctx, missing, result, about)
+}
+
+// find adds to result what a search brings, unless one is under way.
+func (uc *RecoverClaims) find(
+	ctx context.Context, missing map[uuid.UUID]ports.Claim, result Recovered, about []trace.SpanStartOption,
+) (Recovered, error) {
 	if !uc.searching.TryLock() {
 		return result, nil
 	}

@@ -197,7 +197,8 @@ func TestReconcileAfterAClockAhead(t *testing.T) {
 	created := w.create(order)
 
 	for _, statement := range []string{
-		"INSERT INTO reconciliation VALUES (TRUE, now() + interval '1 day') ON CONFLICT (singleton) DO UPDATE SET through = EXCLUDED.through",
+		`INSERT INTO reconciliation VALUES (TRUE, now() + interval '1 day')
+			ON CONFLICT (singleton) DO UPDATE SET through = EXCLUDED.through`,
 		"DELETE FROM payments",
 		"DELETE FROM payment_requests",
 	} {
