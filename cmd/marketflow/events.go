@@ -19,6 +19,7 @@ func newEventsCommand() *cobra.Command {
 		Use:   "events",
 		Short: "Look at Stripe's events and apply them again",
 		Args:  cobra.NoArgs,
+		Run:   showHelp,
 	}
 	command.AddCommand(newEventsListCommand(), newEventsShowCommand(), newEventsReplayCommand())
 

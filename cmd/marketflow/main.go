@@ -60,13 +60,17 @@ twice and a payment is never lost.
 		Version:       version,
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		Args:          cobra.NoArgs,
 	}
+	root.SetOut(os.Stdout) // cobra's Print would go to stderr
 	root.AddCommand(newDevCommand(), newServeCommand(), newMigrateCommand(), newSandboxCommand(),
 		newEventsCommand(), newReconcileCommand(), newVersionCommand())
 
 	return root
 }
+
+// showHelp is what a command that only holds others does. Without it cobra takes
+// a misspelt one for a call for help, and that succeeds.
+func showHelp(cmd *cobra.Command, _ []string) { _ = cmd.Help() }
 
 func newVersionCommand() *cobra.Command {
 	return &cobra.Command{

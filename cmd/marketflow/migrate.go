@@ -17,6 +17,7 @@ func newMigrateCommand() *cobra.Command {
 		Use:   "migrate",
 		Short: "Move the schema of the database at DATABASE_URL",
 		Args:  cobra.NoArgs,
+		Run:   showHelp,
 	}
 	command.AddCommand(
 		newMigration("up", "Apply every migration that is missing",
