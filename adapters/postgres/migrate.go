@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -37,6 +39,12 @@ func NewMigrator(ctx context.Context, url string) (*Migrator, error) {
 		return nil, err
 	}
 
+	if err := pool.Ping(ctx); err != nil {
+		pool.Close()
+
+		return nil, fmt.Errorf("connecting to DATABASE_URL: %w", oneLine(err))
+	}
+
 	db := stdlib.OpenDBFromPool(pool)
 
 	// Asked for every second, for up to ten minutes.
@@ -56,6 +64,18 @@ func NewMigrator(ctx context.Context, url string) (*Migrator, error) {
 	}
 
 	return &Migrator{db: db, pool: pool, locker: locker, goose: provider, river: river}, nil
+}
+
+// oneLine takes a line for each attempt, with and without TLS, together.
+func oneLine(err error) error {
+	var attempts []string
+
+	for line := range strings.Lines(err.Error()) {
+		attempts = append(attempts, strings.TrimSpace(line))
+	}
+
+	//nolint:err113 // for a person
+	return errors.New(strings.Join(slices.Compact(attempts), " "))
 }
 
 // Close gives the connections back.
