@@ -61,7 +61,8 @@ func TestCreatePaymentRefusesBadInput(t *testing.T) {
 		"key is a number":        `{"amount":10,"currency":"USD","idempotency_key":1}`,
 		"metadata is a string":   `{"amount":10,"currency":"USD","metadata":"x"}`,
 		"metadata is nested":     `{"amount":10,"currency":"USD","metadata":{"a":{"b":"c"}}}`,
-		"metadata value is null": `{"amount":10,"currency":"USD","metadata":{"a":1}}`,
+		"metadata value is null": `{"amount":10,"currency":"USD","metadata":{"a":null}}`,
+		"metadata value is 1":    `{"amount":10,"currency":"USD","metadata":{"a":1}}`,
 		"metadata key too long":  `{"amount":10,"currency":"USD","metadata":{"` + strings.Repeat("k", 41) + `":"v"}}`,
 		"metadata value too long": `{"amount":10,"currency":"USD","metadata":{"k":"` +
 			strings.Repeat("v", 501) + `"}}`,

@@ -24,12 +24,13 @@ const (
 )
 
 // createBody is the body of POST /payments. Amount stays as it was spelled:
-// it must not pass through a float.
+// it must not pass through a float. Where null is not the same as nothing, or
+// as an empty text, there is a pointer.
 type createBody struct {
-	Amount   jsontext.Value    `json:"amount"`
-	Currency *string           `json:"currency"`
-	Key      *string           `json:"idempotency_key"`
-	Metadata map[string]string `json:"metadata"`
+	Amount   jsontext.Value     `json:"amount"`
+	Currency *string            `json:"currency"`
+	Key      *string            `json:"idempotency_key"`
+	Metadata map[string]*string `json:"metadata"`
 }
 
 // createRequest is what a client asks for, checked.
@@ -150,12 +151,36 @@ func orderOf(body createBody) (payment.Order, error) {
 		return payment.Order{}, err
 	}
 
-	metadata, err := payment.ParseMetadata(body.Metadata)
+	entries, err := metadataOf(body.Metadata)
+	if err != nil {
+		return payment.Order{}, err
+	}
+
+	metadata, err := payment.ParseMetadata(entries)
 	if err != nil {
 		return payment.Order{}, err
 	}
 
 	return payment.Order{Amount: amount, Metadata: metadata}, nil
+}
+
+// metadataOf refuses null, which would pass for an empty text.
+func metadataOf(body map[string]*string) (map[string]string, error) {
+	if body == nil {
+		return nil, nil
+	}
+
+	entries := make(map[string]string, len(body))
+
+	for key, value := range body {
+		if value == nil {
+			return nil, fault.New(fault.Invalid, "a metadata value is null; send a string or leave the entry out")
+		}
+
+		entries[key] = *value
+	}
+
+	return entries, nil
 }
 
 // amountText is the number or decimal string as the client spelled it.
