@@ -3,9 +3,11 @@
 package config
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
+	"net"
 	"net/url"
 	"os"
 	"reflect"
@@ -16,6 +18,7 @@ import (
 	"github.com/caarlos0/env/v11"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/joho/godotenv"
+	"github.com/redis/go-redis/v9"
 	"go.uber.org/zap/zapcore"
 )
 
@@ -92,7 +95,7 @@ func LoadDatabaseURL() (Secret, error) {
 	}
 
 	found := &problems{about: map[string]error{}}
-	c := Config{DatabaseURL: Secret(variables["DATABASE_URL"])}
+	c := Config{DatabaseURL: Secret(strings.TrimSpace(variables["DATABASE_URL"]))}
 	c.checkStores(found)
 
 	return c.DatabaseURL, found.join()
@@ -166,6 +169,15 @@ func (c Config) check(found *problems) {
 		}
 	}
 
+	for variable, ok := range map[string]bool{
+		"HTTP_ADDR":  isAddress(c.HTTPAddr),
+		"PPROF_ADDR": c.PprofAddr == "" || isAddress(c.PprofAddr),
+	} {
+		if !ok {
+			found.say(variable, "is no address with a port, such as 127.0.0.1:3000 or :3000")
+		}
+	}
+
 	if c.ReconcileInterval < 0 {
 		found.say("RECONCILE_INTERVAL", "must be 0 (never) or more")
 	}
@@ -182,8 +194,10 @@ func (c Config) checkStores(found *problems) {
 		found.say("DATABASE_URL", "is no PostgreSQL URL")
 	}
 
-	if c.RedisURL != "" && !isURL(c.RedisURL.Reveal(), "redis", "rediss", "unix") {
-		found.say("REDIS_URL", "is no redis:// URL; leave it empty to run without Redis")
+	if c.RedisURL != "" {
+		if _, err := redis.ParseURL(c.RedisURL.Reveal()); err != nil {
+			found.say("REDIS_URL", "is no redis:// URL; leave it empty to run without Redis")
+		}
 	}
 }
 
@@ -201,7 +215,7 @@ func (c Config) checkStripe(found *problems) {
 
 	// An empty secret would accept events that anybody can sign.
 	for _, secret := range c.StripeWebhookSecrets {
-		if strings.TrimSpace(secret.Reveal()) == "" {
+		if secret == "" {
 			found.say("STRIPE_WEBHOOK_SECRET", "holds an empty secret; separate several by one comma")
 		}
 	}
@@ -209,6 +223,19 @@ func (c Config) checkStripe(found *problems) {
 	if c.StripeAPIBase != "" && !isURL(c.StripeAPIBase, "http", "https") {
 		found.say("STRIPE_API_BASE", "is no http:// or https:// URL; leave it empty for Stripe itself")
 	}
+}
+
+// isAddress: something to listen on; whether this machine has the host is not
+// asked.
+func isAddress(text string) bool {
+	_, port, err := net.SplitHostPort(text)
+	if err != nil || port == "" {
+		return false
+	}
+
+	_, err = net.DefaultResolver.LookupPort(context.Background(), "tcp", port)
+
+	return err == nil
 }
 
 func isURL(text string, schemes ...string) bool {
