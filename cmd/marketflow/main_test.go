@@ -75,3 +75,22 @@ func TestProgram_AnswersOnStdout(t *testing.T) {
 
 	require.Equal(t, ran{stdout: version + "\n"}, program(t, nil, "version"))
 }
+
+func TestServe_ListsEveryProblemAtOnce(t *testing.T) {
+	t.Parallel()
+
+	got := program(t, []string{
+		"STRIPE_SECRET_KEY=pk_hunter2", "STRIPE_WEBHOOK_SECRET=whsec_hunter2,,whsec_b", "REDIS_URL=hunter2",
+		"OTEL_EXPORTER_OTLP_ENDPOINT=hunter2:4318", "OTEL_TRACES_SAMPLER=sometimes", "OTEL_TRACES_EXPORTER=zipkin",
+	}, "serve")
+	require.Equal(t, 1, got.code)
+	require.Empty(t, got.stdout)
+	require.NotContains(t, got.stderr, "hunter2")
+
+	for _, variable := range []string{
+		"DATABASE_URL", "STRIPE_SECRET_KEY", "STRIPE_WEBHOOK_SECRET", "REDIS_URL",
+		"OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_TRACES_SAMPLER", "OTEL_TRACES_EXPORTER",
+	} {
+		require.Contains(t, got.stderr, variable+": ")
+	}
+}

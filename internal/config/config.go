@@ -20,6 +20,8 @@ import (
 	"github.com/joho/godotenv"
 	"github.com/redis/go-redis/v9"
 	"go.uber.org/zap/zapcore"
+
+	"github.com/marketflow/marketflow/internal/telemetry"
 )
 
 // Config is the whole of it. .env.example explains each variable; the standard
@@ -75,7 +77,9 @@ func Load() (Config, error) {
 		return Config{}, err
 	}
 
-	return FromEnvironment(variables)
+	config, err := FromEnvironment(variables)
+
+	return config, errors.Join(err, telemetry.CheckEnvironment())
 }
 
 // Variables are those of the environment, and of .env for what it does not set.

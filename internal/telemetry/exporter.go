@@ -17,26 +17,42 @@ import (
 
 // grpcPort is OTLP/gRPC's; OTLP/HTTP's is 4318
 // (https://opentelemetry.io/docs/specs/otlp/).
-const grpcPort = "4317"
+const (
+	grpcPort     = "4317"
+	protocolGRPC = "grpc"
+)
+
+// chosenProtocol is how spans are sent to the endpoint; a variable that cannot
+// be read is an error that names it.
+func chosenProtocol() (string, error) {
+	target, err := url.Parse(endpoint())
+	if err != nil || target.Host == "" || (target.Scheme != "http" && target.Scheme != "https") {
+		// Not shown: it may hold a password.
+		return "", errors.New("OTEL_EXPORTER_OTLP_ENDPOINT: not an http:// or https:// URL such as http://localhost:4318")
+	}
+
+	switch name := protocol(target); name {
+	case protocolGRPC, "http/protobuf", "http/json":
+		return name, nil
+	default:
+		return "", fmt.Errorf("OTEL_EXPORTER_OTLP_PROTOCOL: %q is not one of grpc, http/protobuf, http/json", name)
+	}
+}
 
 // newExporter leaves headers, certificates, compression and time-outs to the
 // exporters, which read them from the environment. It does not connect yet.
 func newExporter(ctx context.Context) (sdktrace.SpanExporter, error) {
-	target, err := url.Parse(endpoint())
-	if err != nil || target.Host == "" || (target.Scheme != "http" && target.Scheme != "https") {
-		// Not shown: it may hold a password.
-		return nil, errors.New("OTEL_EXPORTER_OTLP_ENDPOINT: not an http:// or https:// URL such as http://localhost:4318")
+	name, err := chosenProtocol()
+	if err != nil {
+		return nil, err
 	}
 
 	var exporter sdktrace.SpanExporter
 
-	switch name := protocol(target); name {
-	case "grpc":
+	if name == protocolGRPC {
 		exporter, err = otlptracegrpc.New(ctx)
-	case "http/protobuf", "http/json":
+	} else {
 		exporter, err = otlptracehttp.New(ctx)
-	default:
-		return nil, fmt.Errorf("OTEL_EXPORTER_OTLP_PROTOCOL: %q is not one of grpc, http/protobuf, http/json", name)
 	}
 
 	if err != nil {
@@ -52,7 +68,7 @@ func protocol(target *url.URL) string {
 	}
 
 	if target.Port() == grpcPort {
-		return "grpc"
+		return protocolGRPC
 	}
 
 	return "http/protobuf"

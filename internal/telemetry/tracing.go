@@ -52,6 +52,10 @@ type Tracing struct {
 // collector is away spans are lost and counted, and nobody waits.
 // A variable that cannot be read is an error that names it.
 func NewTracing(ctx context.Context, version string, meter *ExportMeter, logger *zap.Logger) (*Tracing, error) {
+	if err := CheckEnvironment(); err != nil {
+		return nil, err
+	}
+
 	tracing := &Tracing{
 		Provider:   sdktrace.NewTracerProvider(sdktrace.WithSampler(sdktrace.NeverSample())),
 		Propagator: propagation.TraceContext{},
@@ -59,11 +63,7 @@ func NewTracing(ctx context.Context, version string, meter *ExportMeter, logger 
 		logger:     logger,
 	}
 
-	if err := errors.Join(checkExporter(), checkSampler()); err != nil {
-		return nil, err
-	}
-
-	if endpoint() == "" || disabled() {
+	if !exporting() {
 		return tracing, nil
 	}
 
@@ -79,6 +79,17 @@ func NewTracing(ctx context.Context, version string, meter *ExportMeter, logger 
 	tracing.Provider, tracing.shutdown = provider, provider.Shutdown
 
 	return tracing, nil
+}
+
+// CheckEnvironment is what NewTracing would refuse: every OTEL_* variable that
+// cannot be read, one a line.
+func CheckEnvironment() error {
+	var protocol error
+	if exporting() {
+		_, protocol = chosenProtocol()
+	}
+
+	return errors.Join(checkExporter(), protocol, checkSampler())
 }
 
 // Shutdown sends what is left and stops. It takes no longer than ctx allows,
@@ -141,6 +152,8 @@ func variable(name string) string {
 }
 
 func endpoint() string { return variable("ENDPOINT") }
+
+func exporting() bool { return endpoint() != "" && !disabled() }
 
 func disabled() bool {
 	return strings.EqualFold(os.Getenv("OTEL_SDK_DISABLED"), "true") || os.Getenv("OTEL_TRACES_EXPORTER") == "none"
