@@ -45,11 +45,16 @@ another status, and payments that are not final although Stripe's are. Exit code
 
 				printReport(cmd, report, dryRun)
 
-				if err == nil && report.Left() > 0 {
-					err = &exitError{fmt.Errorf("%d differences are left", report.Left()), exitDrift}
+				switch {
+				case err != nil:
+					return err
+				case report.Left() > 0:
+					return &exitError{fmt.Errorf("%d differences are left", report.Left()), exitDrift}
+				case len(report.Found) == 0:
+					cmd.Println("clean")
 				}
 
-				return err
+				return nil
 			})
 		},
 	}
@@ -78,10 +83,6 @@ func progressLine(cmd *cobra.Command) func(app.ReconcileReport) {
 func printReport(cmd *cobra.Command, r app.ReconcileReport, dryRun bool) {
 	out := cmd.OutOrStdout()
 	fmt.Fprintf(out, "looked at %d events, %d intents, %d unsettled payments\n", r.Events, r.Intents, r.Payments)
-
-	if len(r.Found) == 0 {
-		fmt.Fprintln(out, "clean")
-	}
 
 	for _, kind := range slices.Sorted(maps.Keys(r.Found)) {
 		if dryRun {
