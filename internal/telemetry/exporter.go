@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"os"
+	"strconv"
+	"strings"
 	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -83,7 +86,7 @@ func (m *Metrics) Exports() *ExportMeter { return m.exports }
 func newExportMeter(factory promauto.Factory) *ExportMeter {
 	spans := factory.NewCounterVec(prometheus.CounterOpts{
 		Namespace: namespace, Name: "trace_spans_total",
-		Help: "Spans by what became of them: exported, or lost because the collector did not take them.",
+		Help: "Spans by what became of them: exported, or lost because the collector did not take them, or not fast enough.",
 	}, []string{labelOutcome})
 
 	return &ExportMeter{
@@ -103,10 +106,14 @@ type countingExporter struct {
 	meter   *ExportMeter
 	logger  *zap.Logger
 	failing atomic.Bool
+	// waiting spans have ended and are neither exported nor lost yet.
+	waiting atomic.Int64
 }
 
 // ExportSpans implements sdktrace.SpanExporter.
 func (e *countingExporter) ExportSpans(ctx context.Context, spans []sdktrace.ReadOnlySpan) error {
+	defer e.waiting.Add(-int64(len(spans)))
+
 	if err := e.next.ExportSpans(ctx, spans); err != nil {
 		e.failed(err, len(spans))
 
@@ -138,4 +145,42 @@ func (e *countingExporter) failed(err error, spans int) {
 	if e.failing.CompareAndSwap(false, true) {
 		e.logger.Warn("traces cannot be exported and are lost; only the first failure is logged", zap.Error(err))
 	}
+}
+
+// queue is the batch processor, whose own queue is never full: what there is no
+// room for is counted here. The SDK drops it in silence.
+type queue struct {
+	sdktrace.SpanProcessor
+
+	exporter *countingExporter
+	most     int64
+}
+
+func newQueue(exporter *countingExporter) *queue {
+	most, err := strconv.Atoi(strings.TrimSpace(os.Getenv("OTEL_BSP_MAX_QUEUE_SIZE")))
+	if err != nil || most <= 0 {
+		most = sdktrace.DefaultMaxQueueSize
+	}
+
+	return &queue{
+		SpanProcessor: sdktrace.NewBatchSpanProcessor(exporter, sdktrace.WithMaxQueueSize(most)),
+		exporter:      exporter,
+		most:          int64(most),
+	}
+}
+
+// OnEnd implements sdktrace.SpanProcessor.
+func (q *queue) OnEnd(span sdktrace.ReadOnlySpan) {
+	if !span.SpanContext().IsSampled() {
+		return
+	}
+
+	if q.exporter.waiting.Add(1) > q.most {
+		q.exporter.waiting.Add(-1)
+		q.exporter.meter.lost.Inc()
+
+		return
+	}
+
+	q.SpanProcessor.OnEnd(span)
 }

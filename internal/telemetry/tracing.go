@@ -73,7 +73,7 @@ func NewTracing(ctx context.Context, version string, meter *ExportMeter, logger 
 	}
 
 	provider := sdktrace.NewTracerProvider(
-		sdktrace.WithBatcher(&countingExporter{next: exporter, meter: meter, logger: logger}),
+		sdktrace.WithSpanProcessor(newQueue(&countingExporter{next: exporter, meter: meter, logger: logger})),
 		sdktrace.WithResource(describe(ctx, version, logger)),
 	)
 	tracing.Provider, tracing.shutdown = provider, provider.Shutdown

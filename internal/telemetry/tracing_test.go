@@ -193,6 +193,36 @@ func TestNewTracing_CollectorAway(t *testing.T) {
 	}
 }
 
+// A collector that is only too slow takes everything in the end, but for what
+// the queue had no room for.
+func TestNewTracing_CountsWhatTheQueueHasNoRoomFor(t *testing.T) {
+	clearEnvironment(t)
+
+	held := make(chan struct{})
+	release := sync.OnceFunc(func() { close(held) })
+	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-held }))
+
+	t.Cleanup(func() { release(); server.Close() })
+	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", server.URL)
+	t.Setenv("OTEL_BSP_SCHEDULE_DELAY", "1")
+	t.Setenv("OTEL_BSP_MAX_QUEUE_SIZE", "1000")
+
+	m := telemetry.NewMetrics()
+	tracer := newTracing(t, m, zap.NewNop()).Provider.Tracer("test")
+
+	for range 3000 {
+		_, span := tracer.Start(t.Context(), "span")
+		span.End()
+	}
+
+	require.InDelta(t, 2000, values(t, m)[`marketflow_trace_spans_total{outcome="lost"}`], 0)
+	release()
+	require.Eventually(t, func() bool {
+		return values(t, m)[`marketflow_trace_spans_total{outcome="exported"}`] == 1000
+	}, 30*time.Second, 5*time.Millisecond)
+	require.Zero(t, values(t, m)[`marketflow_trace_export_failures_total{}`])
+}
+
 func TestNewTracing_TellsThatTheCollectorIsBack(t *testing.T) {
 	clearEnvironment(t)
 
