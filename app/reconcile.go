@@ -347,6 +347,10 @@ func (run *reconciliation) adopt(ctx context.Context, intent ports.Intent) error
 		return err
 	}
 
+	if link, ok := linkTo(claim.Origin.TraceParent); ok {
+		trace.SpanFromContext(ctx).AddLink(link)
+	}
+
 	if intent.ClientSecret == "" {
 		if intent, err = run.deps.Gateway.Intent(ctx, intent.ID); err != nil {
 			return fmt.Errorf("reading intent: %w", err)

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	otlp "go.opentelemetry.io/proto/otlp/trace/v1"
@@ -196,6 +197,29 @@ func TestTraces_RecoveryPointsToTheRequest(t *testing.T) {
 			"POST /webhooks/stripe", "app.RecoverClaim", "app.ApplyParkedEvent", "app.Reconcile",
 		}, span.GetName())
 	}
+}
+
+// What reconciliation finishes points to the request, too.
+func TestTraces_ReconciliationPointsToTheRequest(t *testing.T) {
+	t.Parallel()
+
+	w := newWorld(t, "RECOVERY_INTERVAL", "1h", "RECONCILE_INTERVAL", "1s")
+	w.stripe.Advance(-30 * time.Minute) // what is younger than a minute is left alone
+	w.fault(sandbox.Fault{Action: sandbox.DropAfter, Path: "/v1/payment_intents", Count: 3})
+
+	unknown := w.create(`{"amount":10,"currency":"USD"}`)
+	require.Equal(t, http.StatusServiceUnavailable, unknown.status, "%s", unknown.body)
+
+	create := received.tree(t, unknown.parent)
+	origin := create.child(t, "app.CreatePayment")
+
+	w.eventually(func() bool {
+		return len(received.find(func(s *otlp.Span) bool {
+			return s.GetName() == "app.Reconcile" && slices.ContainsFunc(s.GetLinks(), func(link *otlp.Span_Link) bool {
+				return bytes.Equal(link.GetSpanId(), origin.GetSpanId())
+			})
+		})) > 0
+	}, "no reconciliation that points to the create")
 }
 
 // W3C Trace Context goes on to Stripe.
