@@ -2,12 +2,14 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
 
 	"github.com/exaring/otelpgx"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 	pgxuuid "github.com/vgarvardt/pgx-google-uuid/v5"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
@@ -114,6 +116,12 @@ func (t tracer) TraceQueryStart(ctx context.Context, conn *pgx.Conn, data pgx.Tr
 
 // TraceQueryEnd implements pgx.QueryTracer.
 func (t tracer) TraceQueryEnd(ctx context.Context, conn *pgx.Conn, data pgx.TraceQueryEndData) {
+	// otelpgx has a name of its own for PostgreSQL's code.
+	if pg, ok := errors.AsType[*pgconn.PgError](data.Err); ok {
+		trace.SpanFromContext(ctx).SetAttributes(
+			semconv.ErrorTypeKey.String(pg.Code), semconv.DBResponseStatusCode(pg.Code))
+	}
+
 	t.statements.TraceQueryEnd(ctx, conn, data)
 }
 

@@ -122,7 +122,35 @@ func NewClient(c Config) (*Client, error) {
 		return nil, fmt.Errorf("tracing Redis: %w", err)
 	}
 
+	client.redis.AddHook(operationName{}) // inside the span
+
 	return client, nil
+}
+
+// operationName adds to each command's span what redisotel leaves out of
+// OpenTelemetry's conventions (https://opentelemetry.io/docs/specs/semconv/database/redis/).
+type operationName struct{}
+
+var _ goredis.Hook = operationName{}
+
+// DialHook implements goredis.Hook.
+func (operationName) DialHook(next goredis.DialHook) goredis.DialHook { return next }
+
+// ProcessHook implements goredis.Hook.
+func (operationName) ProcessHook(next goredis.ProcessHook) goredis.ProcessHook {
+	return func(ctx context.Context, cmd goredis.Cmder) error {
+		// Where redisotel makes no span, this one is the caller's.
+		if span := trace.SpanFromContext(ctx); span.IsRecording() && !redisotel.DefaultCommandFilter(cmd) {
+			span.SetAttributes(semconv.DBOperationName(cmd.FullName()))
+		}
+
+		return next(ctx, cmd)
+	}
+}
+
+// ProcessPipelineHook implements goredis.Hook. Nothing here is sent in one.
+func (operationName) ProcessPipelineHook(next goredis.ProcessPipelineHook) goredis.ProcessPipelineHook {
+	return next
 }
 
 func (c Config) options() (*goredis.Options, error) {

@@ -72,7 +72,9 @@ func TestTraces_CreatePayment(t *testing.T) {
 		"http.request.method": "POST", "http.response.status_code": "200", "url.full": w.stripe.URL + "/v1/payment_intents",
 	})
 
-	requireAttributes(t, root.child(t, "set"), map[string]string{"db.system.name": "redis"})
+	requireAttributes(t, root.child(t, "set"), map[string]string{
+		"db.system.name": "redis", "db.operation.name": "set",
+	})
 
 	requireNoErrors(t, root)
 }
@@ -220,6 +222,26 @@ func TestTraces_ReconciliationPointsToTheRequest(t *testing.T) {
 			})
 		})) > 0
 	}, "no reconciliation that points to the create")
+}
+
+// A statement that fails says in what way, and is the only one that has failed.
+func TestTraces_StatementThatFails(t *testing.T) {
+	t.Parallel()
+
+	w := newWorld(t)
+	made := w.created(`{"amount":10,"currency":"USD"}`)
+
+	_, err := w.db.Pool().Exec(t.Context(), `ALTER TABLE payments RENAME TO elsewhere`)
+	require.NoError(t, err)
+
+	failed := w.do(http.MethodGet, "/payments/"+made.text(t, "id"), "")
+	require.Equal(t, http.StatusInternalServerError, failed.status, "%s", failed.body)
+
+	root := received.tree(t, failed.parent)
+	requireOneErrorEach(t, root, "GET /payments/{id}", "app.GetPayment", "GetPayment")
+	requireAttributes(t, root.child(t, "GetPayment"), map[string]string{
+		"error.type": "42P01", "db.response.status_code": "42P01", // undefined_table
+	})
 }
 
 // W3C Trace Context goes on to Stripe.
