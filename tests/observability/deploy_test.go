@@ -188,6 +188,22 @@ type compose struct {
 		Command any
 		Volumes []string
 		Ports   []string
+
+		Healthcheck struct{ Test []string }
+	}
+}
+
+// In these images localhost is ::1 first, BusyBox's wget tries no second
+// address, and Prometheus listens on IPv4 alone: Grafana would wait for ever.
+func TestCompose_HealthIsAskedOverIPv4(t *testing.T) {
+	t.Parallel()
+
+	var c compose
+
+	require.NoError(t, yaml.Unmarshal(read(t, "docker-compose.yml"), &c))
+
+	for name, service := range c.Services {
+		require.NotContains(t, strings.Join(service.Healthcheck.Test, " "), "localhost", name)
 	}
 }
 
