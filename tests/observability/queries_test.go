@@ -175,9 +175,35 @@ func TestMetrics_PromtoolFindsNothingToCheck(t *testing.T) {
 	w := newWorld(t, "RECONCILE_INTERVAL", "1s", "RATE_LIMIT", "1000")
 	w.load("only")
 
+	metrics := string(w.do(http.MethodGet, "/metrics", "", "Accept", "text/plain").body)
 	check := exec.CommandContext(t.Context(), promtool, "check", "metrics")
-	check.Stdin = strings.NewReader(string(w.do(http.MethodGet, "/metrics", "", "Accept", "text/plain").body))
+	check.Stdin = strings.NewReader(metrics)
 	out, err := check.CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	require.Empty(t, string(out))
+	requireShown(t, metrics)
+}
+
+// requireShown: what is measured is on a dashboard or in a rule.
+func requireShown(t *testing.T, metrics string) {
+	t.Helper()
+
+	var queries strings.Builder
+
+	for _, p := range panels(t) {
+		for _, target := range p.Targets {
+			queries.WriteString(target.Expr + "\n")
+		}
+	}
+
+	for _, r := range rules(t) {
+		queries.WriteString(r.Expr + "\n")
+	}
+
+	names := regexp.MustCompile(`(?m)^# TYPE (marketflow_\w+)`).FindAllStringSubmatch(metrics, -1)
+	require.NotEmpty(t, names)
+
+	for _, name := range names {
+		require.Regexp(t, name[1]+`(_bucket|_sum|_count)?\b`, queries.String())
+	}
 }
