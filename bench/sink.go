@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"compress/gzip"
 	"context"
 	"encoding/hex"
@@ -10,7 +11,6 @@ import (
 	"net"
 	"net/http"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	collector "go.opentelemetry.io/proto/otlp/collector/trace/v1"
@@ -19,15 +19,22 @@ import (
 )
 
 // sink is an OTLP/HTTP collector that takes every span and keeps none, except
-// how long the provider took in each trace while somebody asks for that: what
-// the service adds to a create is the rest.
+// while somebody asks how long the provider took in each trace: what the service
+// adds to a create is the rest. Nothing is decoded while the load runs, on cores
+// that it shares.
 type sink struct {
 	server *http.Server
 	url    string
 
-	reading atomic.Bool
 	mu      sync.Mutex
-	took    map[string]time.Duration
+	keeping bool
+	kept    []export
+}
+
+// export is a body as it came.
+type export struct {
+	form   []byte
+	zipped bool
 }
 
 func startSink(ctx context.Context) (*sink, error) {
@@ -36,7 +43,7 @@ func startSink(ctx context.Context) (*sink, error) {
 		return nil, fmt.Errorf("listening for spans: %w", err)
 	}
 
-	s := &sink{url: "http://" + listener.Addr().String(), took: map[string]time.Duration{}}
+	s := &sink{url: "http://" + listener.Addr().String()}
 	s.server = &http.Server{Handler: s, ReadHeaderTimeout: time.Second}
 
 	go func() { _ = s.server.Serve(listener) }() // ends with Close
@@ -46,85 +53,80 @@ func startSink(ctx context.Context) (*sink, error) {
 
 // ServeHTTP implements http.Handler.
 func (s *sink) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	var err error
-	if s.reading.Load() {
-		err = s.read(r)
-	} else {
-		_, err = io.Copy(io.Discard, r.Body)
-	}
-
+	form, err := io.ReadAll(r.Body)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 
 		return
 	}
 
+	s.mu.Lock()
+	if s.keeping {
+		s.kept = append(s.kept, export{form: form, zipped: r.Header.Get("Content-Encoding") == "gzip"})
+	}
+	s.mu.Unlock()
+
 	w.Header().Set("Content-Type", "application/x-protobuf")
 	w.WriteHeader(http.StatusOK)
 }
 
-func (s *sink) read(r *http.Request) error {
-	body := io.Reader(r.Body)
+// providerTimes starts to keep exports; the function that it returns ends that
+// and tells how long the provider took, by trace.
+func (s *sink) providerTimes() func() (map[string]time.Duration, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 
-	if r.Header.Get("Content-Encoding") == "gzip" {
-		unzipped, err := gzip.NewReader(body)
+	s.keeping, s.kept = true, nil
+
+	return func() (map[string]time.Duration, error) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+
+		took := map[string]time.Duration{}
+
+		for _, one := range s.kept {
+			if err := one.note(took); err != nil {
+				return nil, err
+			}
+		}
+
+		s.keeping, s.kept = false, nil
+
+		return took, nil
+	}
+}
+
+// note adds up the HTTP client's spans: the calls to the provider, from the
+// first byte sent to the last one read.
+func (e export) note(took map[string]time.Duration) error {
+	if e.zipped {
+		unzipped, err := gzip.NewReader(bytes.NewReader(e.form))
 		if err != nil {
 			return fmt.Errorf("unzipping spans: %w", err)
 		}
 
-		body = unzipped
+		if e.form, err = io.ReadAll(unzipped); err != nil {
+			return fmt.Errorf("unzipping spans: %w", err)
+		}
 	}
 
-	form, err := io.ReadAll(body)
-	if err != nil {
-		return fmt.Errorf("reading spans: %w", err)
-	}
-
-	var export collector.ExportTraceServiceRequest
-	if err := proto.Unmarshal(form, &export); err != nil {
+	var request collector.ExportTraceServiceRequest
+	if err := proto.Unmarshal(e.form, &request); err != nil {
 		return fmt.Errorf("decoding spans: %w", err)
 	}
 
-	s.mu.Lock()
-	defer s.mu.Unlock()
-
-	for _, resource := range export.GetResourceSpans() {
+	for _, resource := range request.GetResourceSpans() {
 		for _, scope := range resource.GetScopeSpans() {
 			for _, span := range scope.GetSpans() {
-				s.note(span)
+				if span.GetKind() == trace.Span_SPAN_KIND_CLIENT && span.GetName() == http.MethodPost {
+					took[hex.EncodeToString(span.GetTraceId())] +=
+						time.Duration(span.GetEndTimeUnixNano() - span.GetStartTimeUnixNano())
+				}
 			}
 		}
 	}
 
 	return nil
-}
-
-// note keeps the HTTP client's spans: the calls to the provider, from the first
-// byte sent to the last one read.
-func (s *sink) note(span *trace.Span) {
-	if span.GetKind() != trace.Span_SPAN_KIND_CLIENT || span.GetName() != http.MethodPost {
-		return
-	}
-
-	took := time.Duration(span.GetEndTimeUnixNano() - span.GetStartTimeUnixNano())
-	s.took[hex.EncodeToString(span.GetTraceId())] += took
-}
-
-// providerTimes starts to note them; the function that it returns ends that and
-// tells them by trace.
-func (s *sink) providerTimes() func() map[string]time.Duration {
-	s.mu.Lock()
-	s.took = map[string]time.Duration{}
-	s.mu.Unlock()
-	s.reading.Store(true)
-
-	return func() map[string]time.Duration {
-		s.reading.Store(false)
-		s.mu.Lock()
-		defer s.mu.Unlock()
-
-		return s.took
-	}
 }
 
 func (s *sink) stop() error {

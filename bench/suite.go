@@ -526,11 +526,12 @@ func (s *suite) addedAt(ctx context.Context, rate float64, connections int, last
 
 	s.awaitSpans(ctx)
 
-	theirs, added := provider(), newHistogram()
-
-	if err != nil {
+	theirs, readErr := provider()
+	if err := firstError(err, readErr); err != nil {
 		return result{}, err
 	}
+
+	added := newHistogram()
 
 	for trace, t := range took {
 		if theirs, ok := theirs[trace]; ok {
