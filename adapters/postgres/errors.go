@@ -56,7 +56,7 @@ func repeatable(err error) bool {
 		return false // waited long enough already
 	case errors.As(err, &pg):
 		return pg.Code == pgerrcode.SerializationFailure || pg.Code == pgerrcode.DeadlockDetected ||
-			serverGoes(pg.Code)
+			serverGoes(pg.Code) || isStalePlan(err)
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		return false
 	case pgconn.SafeToRetry(err), errors.As(err, &network):
@@ -64,6 +64,14 @@ func repeatable(err error) bool {
 	default:
 		return isClosed(err)
 	}
+}
+
+// isStalePlan: a migration has changed the type of a column that a prepared
+// statement returns ("cached plan must not change result type").
+func isStalePlan(err error) bool {
+	var pg *pgconn.PgError
+
+	return errors.As(err, &pg) && pg.Code == pgerrcode.FeatureNotSupported && pg.Routine == "RevalidateCachedQuery"
 }
 
 // isTaken: one of the rows that a statement wanted to write is there already.

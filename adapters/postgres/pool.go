@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"time"
 
@@ -14,6 +15,8 @@ import (
 	pgxuuid "github.com/vgarvardt/pgx-google-uuid/v5"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/trace"
+
+	"github.com/marketflow/marketflow/adapters/postgres/internal/sqlc"
 )
 
 // PoolConfig says how to reach the database.
@@ -24,6 +27,10 @@ type PoolConfig struct {
 	MaxConns int32
 	// Tracer makes a span of each statement; nil for none.
 	Tracer trace.TracerProvider
+	// Ready has all connections opened before they are needed, with the
+	// statements of requests planned: a request that does both waits for them as
+	// long as for a dozen commits.
+	Ready bool
 }
 
 // NewPool opens a pool. It does not connect yet.
@@ -46,19 +53,21 @@ func NewPool(ctx context.Context, c PoolConfig) (*pgxpool.Pool, error) {
 	}
 	// A process that is stopped inside a transaction must not hold its locks.
 	params["idle_in_transaction_session_timeout"] = "10s"
-	// Every statement of ours looks its rows up by a key. So one plan is right for
-	// all arguments, and making it takes longer than running it. And no plan may
-	// read whole tables, as one that was made while they were empty would: it stays
-	// in use until they are next analysed.
-	params["plan_cache_mode"] = "force_generic_plan"
-	params["enable_seqscan"] = "off"
-	params["enable_hashjoin"] = "off"
-	params["enable_mergejoin"] = "off"
-	params["jit"] = "off" // a plan that has to read a table after all counts as dear
+	maps.Copy(params, PlannerSettings())
 
-	// Without this a UUID goes as text, through database/sql's interfaces.
-	config.AfterConnect = func(_ context.Context, conn *pgx.Conn) error {
+	planned := c.Ready && config.ConnConfig.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement
+	if c.Ready {
+		config.MinConns = c.MaxConns
+	}
+
+	config.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
+		// Without this a UUID goes as text, through database/sql's interfaces.
 		pgxuuid.Register(conn.TypeMap())
+
+		// What cannot be planned now fails when it is used.
+		if planned {
+			_ = plan(ctx, conn)
+		}
 
 		return nil
 	}
@@ -73,6 +82,45 @@ func NewPool(ctx context.Context, c PoolConfig) (*pgxpool.Pool, error) {
 	}
 
 	return pool, nil
+}
+
+// plan prepares the statements of requests and has PostgreSQL plan them.
+func plan(ctx context.Context, conn *pgx.Conn) error {
+	for _, text := range []string{
+		sqlc.ClaimPayment, sqlc.CompletePayment, sqlc.ApplyEvent, sqlc.GetPayment,
+		sqlc.ClaimPayments, sqlc.CompletePayments, sqlc.ApplyEvents,
+	} {
+		prepared, err := conn.Prepare(ctx, text, text) // under its own text pgx finds it again
+		if err != nil {
+			return fmt.Errorf("preparing %s: %w", statementName(text), err)
+		}
+
+		nothing := strings.TrimSuffix(strings.Repeat("NULL,", len(prepared.ParamOIDs)), ",")
+
+		// Past pgx, whose tracer would make a span of it.
+		err = conn.PgConn().Exec(ctx, "EXPLAIN EXECUTE "+prepared.Name+"("+nothing+")").Close()
+		if err != nil {
+			return fmt.Errorf("planning %s: %w", statementName(text), err)
+		}
+	}
+
+	return nil
+}
+
+// PlannerSettings are how statements are planned on every connection.
+//
+// Each of ours looks its rows up by a key. So one plan is right for all
+// arguments, and making it takes longer than running it. And no plan may read
+// whole tables, as one that was made while they were empty would: it stays in use
+// until they are next analysed.
+func PlannerSettings() map[string]string {
+	return map[string]string{
+		"plan_cache_mode":  "force_generic_plan",
+		"enable_seqscan":   "off",
+		"enable_hashjoin":  "off",
+		"enable_mergejoin": "off",
+		"jit":              "off", // a plan that has to read a table after all counts as dear
+	}
 }
 
 // tracer makes a span of each statement and of nothing else. It is no

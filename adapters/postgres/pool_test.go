@@ -3,6 +3,7 @@ package postgres_test
 import (
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
@@ -43,6 +44,37 @@ func TestNewPool_Settings(t *testing.T) {
 	}
 }
 
+// A pool that is ready has every connection open and the requests' statements
+// planned, and a migration under it is no error.
+func TestNewPool_Ready(t *testing.T) {
+	t.Parallel()
+
+	db := pgtest.New(t)
+	pool, err := postgres.NewPool(t.Context(), postgres.PoolConfig{URL: db.URL, MaxConns: 3, Ready: true})
+	require.NoError(t, err)
+	t.Cleanup(pool.Close)
+
+	require.Eventually(t, func() bool { return pool.Stat().IdleConns() == 3 }, 20*time.Second, 10*time.Millisecond)
+
+	var planned int
+
+	require.NoError(t, pool.QueryRow(t.Context(),
+		"SELECT count(*) FROM pg_prepared_statements WHERE generic_plans = 1 AND statement LIKE '-- name: %'").Scan(&planned))
+	require.Equal(t, 7, planned)
+
+	store, order := postgres.NewStore(pool), newOrder(t, "order_1")
+	mustClaim(t, store, order)
+	mustComplete(t, store, order)
+
+	_, err = pool.Exec(t.Context(), "ALTER TABLE payments ALTER COLUMN currency TYPE TEXT")
+	require.NoError(t, err)
+
+	for range 6 {
+		_, err = store.Payment(t.Context(), order.PaymentID)
+		require.NoError(t, err)
+	}
+}
+
 // Each statement is a span under the name that its SQL has in queries/. Its
 // parameters, of which one is the client's secret, are not in it.
 func TestNewPool_Spans(t *testing.T) {
@@ -71,7 +103,7 @@ func TestNewPool_Spans(t *testing.T) {
 		require.NotContains(t, fmt.Sprint(span.Attributes(), span.Events()), "pi_secret")
 	}
 
-	for _, name := range []string{"ClaimPaymentOrFind", "BEGIN", "CompletePaymentOrFind", "ApplyEvent", "COMMIT"} {
+	for _, name := range []string{"ClaimPayment", "BEGIN", "CompletePaymentOrFind", "ApplyEvent", "COMMIT"} {
 		require.Contains(t, names, name)
 	}
 }

@@ -109,6 +109,10 @@ func (s *Store) onConnection(ctx context.Context, fn func(context.Context, *pgxp
 	defer conn.Release()
 
 	err = fn(ctx, conn)
+	if isStalePlan(err) {
+		_ = conn.Conn().Close(ctx) // with its statements
+	}
+
 	if repeatable(err) && conn.Conn().IsClosed() {
 		// What ended this connection has likely ended the idle ones too, and there
 		// are more of them than tries.

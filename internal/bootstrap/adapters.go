@@ -39,7 +39,7 @@ func newPool(lc fx.Lifecycle, c config.Config, tracing trace.TracerProvider) (*p
 	}
 
 	pool, err := postgres.NewPool(ctx, postgres.PoolConfig{
-		URL: c.DatabaseURL.Reveal(), MaxConns: c.DatabaseMaxConns, Tracer: tracing,
+		URL: c.DatabaseURL.Reveal(), MaxConns: c.DatabaseMaxConns, Tracer: tracing, Ready: true,
 	})
 	if err != nil {
 		return nil, err

@@ -35,7 +35,7 @@ type Config struct {
 	DatabaseURL Secret `env:"DATABASE_URL"`
 	// DatabaseMaxConns is the most connections that requests use at once. The
 	// background jobs have five more.
-	DatabaseMaxConns int32 `env:"DATABASE_MAX_CONNS" envDefault:"16"`
+	DatabaseMaxConns int32 `env:"DATABASE_MAX_CONNS" envDefault:"8"`
 
 	// RedisURL is empty where there is no Redis.
 	RedisURL Secret `env:"REDIS_URL"`
