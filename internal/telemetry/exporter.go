@@ -8,7 +8,9 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
@@ -148,13 +150,21 @@ func (e *countingExporter) failed(err error, spans int) {
 }
 
 // queue is the batch processor, whose own queue is never full: what there is no
-// room for is counted here. The SDK drops it in silence.
+// room for is counted here. The SDK drops it in silence. And spans are passed on
+// to it some at a time: its goroutine wakes for each, which on an idle machine
+// costs more than the span.
 type queue struct {
 	sdktrace.SpanProcessor
 
 	exporter *countingExporter
 	most     int64
+
+	mu    sync.Mutex
+	ended []sdktrace.ReadOnlySpan
 }
+
+// gatherFor is how long an ended span waits for others.
+const gatherFor = 100 * time.Millisecond
 
 func newQueue(exporter *countingExporter) *queue {
 	most, err := strconv.Atoi(strings.TrimSpace(os.Getenv("OTEL_BSP_MAX_QUEUE_SIZE")))
@@ -182,5 +192,37 @@ func (q *queue) OnEnd(span sdktrace.ReadOnlySpan) {
 		return
 	}
 
-	q.SpanProcessor.OnEnd(span)
+	q.mu.Lock()
+	q.ended = append(q.ended, span)
+	first := len(q.ended) == 1
+	q.mu.Unlock()
+
+	if first {
+		time.AfterFunc(gatherFor, q.pass)
+	}
+}
+
+func (q *queue) pass() {
+	q.mu.Lock()
+	ended := q.ended
+	q.ended = make([]sdktrace.ReadOnlySpan, 0, len(ended))
+	q.mu.Unlock()
+
+	for _, span := range ended {
+		q.SpanProcessor.OnEnd(span)
+	}
+}
+
+// ForceFlush implements sdktrace.SpanProcessor.
+func (q *queue) ForceFlush(ctx context.Context) error {
+	q.pass()
+
+	return q.SpanProcessor.ForceFlush(ctx) //nolint:wrapcheck // the processor's own
+}
+
+// Shutdown implements sdktrace.SpanProcessor.
+func (q *queue) Shutdown(ctx context.Context) error {
+	q.pass()
+
+	return q.SpanProcessor.Shutdown(ctx) //nolint:wrapcheck // the processor's own
 }
