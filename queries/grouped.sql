@@ -124,7 +124,7 @@ WITH input AS MATERIALIZED (
     SELECT r.payment_id
     FROM input
     JOIN payment_requests r ON r.payment_id = input.payment_id
-    WHERE r.state = 'pending'
+    WHERE r.state || '' = 'pending' -- see payment_requests.sql
     FOR UPDATE OF r SKIP LOCKED
 ), created AS (
     INSERT INTO payments (
@@ -157,9 +157,6 @@ WITH input AS MATERIALIZED (
 )
 SELECT sqlc.embed(payment_requests),
        EXTRACT(EPOCH FROM now() - payment_requests.created_at)::float8 AS age_seconds,
-       EXISTS (
-           SELECT FROM stripe_events e
-           JOIN input ON input.intent_id = e.object_id
-           WHERE input.payment_id = payment_requests.payment_id AND e.outcome = 'parked'
-       ) AS parked
-FROM frozen AS payment_requests;
+       EXISTS (SELECT FROM stripe_events e WHERE e.object_id = input.intent_id AND e.outcome = 'parked') AS parked
+FROM frozen AS payment_requests
+JOIN input ON input.payment_id = payment_requests.payment_id;

@@ -256,7 +256,7 @@ WITH input AS MATERIALIZED (
     SELECT r.payment_id
     FROM input
     JOIN payment_requests r ON r.payment_id = input.payment_id
-    WHERE r.state = 'pending'
+    WHERE r.state || '' = 'pending' -- see payment_requests.sql
     FOR UPDATE OF r SKIP LOCKED
 ), created AS (
     INSERT INTO payments (
@@ -289,12 +289,9 @@ WITH input AS MATERIALIZED (
 )
 SELECT payment_requests.payment_id, payment_requests.idempotency_key, payment_requests.fingerprint, payment_requests.amount, payment_requests.currency, payment_requests.metadata, payment_requests.stripe_key, payment_requests.stripe_params, payment_requests.state, payment_requests.lease_token, payment_requests.leased_until, payment_requests.retry_at, payment_requests.attempts, payment_requests.last_error, payment_requests.response_status, payment_requests.response_body, payment_requests.origin_request_id, payment_requests.origin_trace, payment_requests.created_at, payment_requests.updated_at,
        EXTRACT(EPOCH FROM now() - payment_requests.created_at)::float8 AS age_seconds,
-       EXISTS (
-           SELECT FROM stripe_events e
-           JOIN input ON input.intent_id = e.object_id
-           WHERE input.payment_id = payment_requests.payment_id AND e.outcome = 'parked'
-       ) AS parked
+       EXISTS (SELECT FROM stripe_events e WHERE e.object_id = input.intent_id AND e.outcome = 'parked') AS parked
 FROM frozen AS payment_requests
+JOIN input ON input.payment_id = payment_requests.payment_id
 `
 
 type CompletePaymentsParams struct {

@@ -1,0 +1,121 @@
+package postgres_test
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/stretchr/testify/require"
+
+	"github.com/marketflow/marketflow/internal/pgtest"
+)
+
+// Payments come faster than autovacuum looks at their tables, so the plans have to
+// be right for tables of which the planner knows nothing, and for those where it
+// saw nothing pending or parked.
+func TestStatements_ArePlannedAsLookups(t *testing.T) {
+	t.Parallel()
+
+	for name, known := range map[string]string{
+		"Fresh": "SELECT",
+		"Quiet": `
+			INSERT INTO payments (id, stripe_payment_intent_id, idempotency_key, amount)
+				SELECT gen_random_uuid(), 'pi_' || n, 'key_' || n, 10 FROM generate_series(1, 2000) n;
+			INSERT INTO payment_requests (payment_id, idempotency_key, fingerprint, amount, currency, stripe_key,
+					stripe_params, state, leased_until, retry_at, response_status, response_body)
+				SELECT id, idempotency_key, sha256(''), 10, 'USD', '', '', 'completed', now(), now(), 201, '' FROM payments;
+			INSERT INTO stripe_events (id, type, object_id, payload, outcome)
+				SELECT 'evt_' || n, 'payment_intent.created', 'pi_' || n, '', 'stale' FROM generate_series(1, 2000) n;
+			INSERT INTO payment_transitions (payment_id, to_status, cause) SELECT id, 'pending', 'request' FROM payments;
+			ANALYZE`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+
+			conn, err := newPool(t, pgtest.New(t).URL, 1).Acquire(t.Context())
+			require.NoError(t, err)
+			t.Cleanup(conn.Release)
+
+			_, err = conn.Exec(t.Context(), known)
+			require.NoError(t, err)
+			requireLookups(t, conn.Conn())
+		})
+	}
+}
+
+func requireLookups(t *testing.T, conn *pgx.Conn) {
+	t.Helper()
+
+	// They read everything because they are asked for it, or a table of one row.
+	everything := []string{"ListEvents", "ListUnsettledPayments", "GetInstallation", "GetReconciledThrough"}
+	// What waits is looked for in an index of its own.
+	waiting := []string{"TakeUnfinishedClaims", "GetBacklog", "ListRipeEvents"}
+	wholeIndex := regexp.MustCompile(`Index (Only )?Scan .*\n +(->|Filter|InitPlan|CTE|SubPlan|$)`)
+
+	for name, text := range statements(t) {
+		plan := planOf(t, conn, name, text)
+
+		if !slices.Contains(everything, name) {
+			require.NotContains(t, plan, "Seq Scan", "%s:\n%s", name, plan)
+			require.NotRegexp(t, wholeIndex, withoutWaiting(plan, slices.Contains(waiting, name)),
+				"%s reads a whole index:\n%s", name, plan)
+		}
+	}
+}
+
+// withoutWaiting leaves out the indexes of what waits, where a statement is for it.
+func withoutWaiting(plan string, allowed bool) string {
+	if !allowed {
+		return plan
+	}
+
+	return regexp.MustCompile(`(?m)^.*(payment_requests_unfinished|payment_requests_needs_attention|stripe_events_parked).*$`).
+		ReplaceAllString(plan, "")
+}
+
+// statements are sqlc's, by name.
+func statements(t *testing.T) map[string]string {
+	t.Helper()
+
+	files, err := filepath.Glob("internal/sqlc/*.sql.go")
+	require.NoError(t, err)
+
+	found := map[string]string{}
+
+	for _, file := range files {
+		code, err := os.ReadFile(file)
+		require.NoError(t, err)
+
+		for _, match := range regexp.MustCompile("const (\\w+) = `([^`]+)`").FindAllStringSubmatch(string(code), -1) {
+			found[match[1]] = match[2]
+		}
+	}
+
+	require.NotEmpty(t, found)
+
+	return found
+}
+
+func planOf(t *testing.T, conn *pgx.Conn, name, text string) string {
+	t.Helper()
+
+	prepared, err := conn.Prepare(t.Context(), name, text)
+	require.NoError(t, err)
+
+	arguments := strings.Repeat(", NULL", len(prepared.ParamOIDs))
+	if arguments != "" {
+		arguments = "(" + arguments[2:] + ")"
+	}
+
+	rows, err := conn.Query(t.Context(), "EXPLAIN EXECUTE "+pgx.Identifier{name}.Sanitize()+arguments)
+	require.NoError(t, err)
+
+	lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	require.NoError(t, err)
+
+	return strings.Join(lines, "\n") + "\n"
+}
