@@ -68,10 +68,14 @@ func (l *load) closedModel(ctx context.Context, first *atomic.Uint64, lasts time
 // answered. Latency counts from when a request was due, so a stall is seen by
 // every request that it delays.
 func (l *load) openModel(ctx context.Context, first *atomic.Uint64, rate float64, lasts time.Duration) (*outcome, error) {
-	begin := time.Now()
+	var begin time.Time
+
 	from := first.Load()
+	start := sync.OnceFunc(func() { begin = time.Now() }) // once all connections are there
 
 	o, err := l.run(ctx, func() (uint64, time.Time, bool) {
+		start()
+
 		n := first.Add(1) - 1
 		due := begin.Add(time.Duration(float64(n-from) / rate * float64(time.Second)))
 

@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/marketflow/marketflow/adapters/postgres"
 )
 
 // pgbench is what the database alone can do: a script whose every statement
@@ -20,9 +22,8 @@ type pgbench struct {
 	script string
 	env    []string
 	// warmUp is what the first seconds are spent on: connecting, and planning
-	// each statement five times on each connection before the plan is kept
-	// (https://www.postgresql.org/docs/current/sql-prepare.html). The service has
-	// done both long before, so they are left out.
+	// each statement on each connection. The service has done both long before, so
+	// they are left out.
 	warmUp time.Duration
 }
 
@@ -54,7 +55,8 @@ func (s *suite) newPgbench(name string, statements []statement, body string) (*p
 	return &pgbench{script: path, env: env, warmUp: s.warmUp}, err
 }
 
-// libpqEnvironment keeps the password off the command line.
+// libpqEnvironment keeps the password off the command line, and has statements
+// planned as the service's are.
 func libpqEnvironment(databaseURL string) ([]string, error) {
 	u, err := url.Parse(databaseURL)
 	if err != nil {
@@ -63,8 +65,13 @@ func libpqEnvironment(databaseURL string) ([]string, error) {
 
 	password, _ := u.User.Password()
 
+	var options strings.Builder
+	for name, value := range postgres.PlannerSettings() {
+		fmt.Fprintf(&options, "-c %s=%s ", name, value)
+	}
+
 	return append(os.Environ(), "PGHOST="+u.Hostname(), "PGPORT="+u.Port(), "PGUSER="+u.User.Username(),
-		"PGPASSWORD="+password, "PGDATABASE="+strings.TrimPrefix(u.Path, "/"), "PGSSLMODE=disable"), nil
+		"PGPASSWORD="+password, "PGDATABASE="+strings.TrimPrefix(u.Path, "/"), "PGSSLMODE=disable", "PGOPTIONS="+options.String()), nil
 }
 
 // floorRun is what one run of pgbench saw.
