@@ -119,8 +119,7 @@ func (e export) note(took map[string]time.Duration) error {
 		for _, scope := range resource.GetScopeSpans() {
 			for _, span := range scope.GetSpans() {
 				if span.GetKind() == trace.Span_SPAN_KIND_CLIENT && span.GetName() == http.MethodPost {
-					took[hex.EncodeToString(span.GetTraceId())] +=
-						time.Duration(span.GetEndTimeUnixNano() - span.GetStartTimeUnixNano())
+					took[hex.EncodeToString(span.GetTraceId())] += time.Duration(span.GetEndTimeUnixNano() - span.GetStartTimeUnixNano())
 				}
 			}
 		}

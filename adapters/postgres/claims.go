@@ -188,7 +188,9 @@ func (s *Store) Complete(ctx context.Context, c ports.Completion) (ports.Complet
 	return completedFromDB(row)
 }
 
-func (s *Store) completeAlone(ctx context.Context, params sqlc.CompletePaymentOrFindParams) (sqlc.CompletePaymentOrFindRow, error) {
+func (s *Store) completeAlone(
+	ctx context.Context, params sqlc.CompletePaymentOrFindParams,
+) (sqlc.CompletePaymentOrFindRow, error) {
 	return query(ctx, s, "completing a payment", func(ctx context.Context, q *sqlc.Queries) (sqlc.CompletePaymentOrFindRow, error) {
 		if params.ResponseStatus != nil {
 			rows, err := q.CompletePayment(ctx, pendingToDB(params))
@@ -211,7 +213,9 @@ func completedRow(claim sqlc.PaymentRequest, ageSeconds float64, parked bool) sq
 }
 
 // complete is the whole statement, for use inside a transaction too.
-func complete(ctx context.Context, q *sqlc.Queries, params sqlc.CompletePaymentOrFindParams) (sqlc.CompletePaymentOrFindRow, error) {
+func complete(
+	ctx context.Context, q *sqlc.Queries, params sqlc.CompletePaymentOrFindParams,
+) (sqlc.CompletePaymentOrFindRow, error) {
 	// The payment is neither there nor contradicted while what somebody else has
 	// just written is not in the statement's snapshot: the next one sees it.
 	for range tries {

@@ -27,7 +27,7 @@ func TestStatements_ArePlannedAsLookups(t *testing.T) {
 				SELECT gen_random_uuid(), 'pi_' || n, 'key_' || n, 10 FROM generate_series(1, 2000) n;
 			INSERT INTO payment_requests (payment_id, idempotency_key, fingerprint, amount, currency, stripe_key,
 					stripe_params, state, leased_until, retry_at, response_status, response_body)
-				SELECT id, idempotency_key, sha256(''), 10, 'USD', '', '', 'completed', now(), now(), 201, '' FROM payments;
+				SELECT id, idempotency_key, sha256(''), 10, 'USD', '', '', 'completed', 'now', 'now', 201, '' FROM payments;
 			INSERT INTO stripe_events (id, type, object_id, payload, outcome)
 				SELECT 'evt_' || n, 'payment_intent.created', 'pi_' || n, '', 'stale' FROM generate_series(1, 2000) n;
 			INSERT INTO payment_transitions (payment_id, to_status, cause) SELECT id, 'pending', 'request' FROM payments;

@@ -114,12 +114,14 @@ func plan(ctx context.Context, conn *pgx.Conn) error {
 // whole tables, as one that was made while they were empty would: it stays in use
 // until they are next analysed.
 func PlannerSettings() map[string]string {
+	const off = "off"
+
 	return map[string]string{
 		"plan_cache_mode":  "force_generic_plan",
-		"enable_seqscan":   "off",
-		"enable_hashjoin":  "off",
-		"enable_mergejoin": "off",
-		"jit":              "off", // a plan that has to read a table after all counts as dear
+		"enable_seqscan":   off,
+		"enable_hashjoin":  off,
+		"enable_mergejoin": off,
+		"jit":              off, // a plan that has to read a table after all counts as dear
 	}
 }
 

@@ -60,7 +60,8 @@ type appParams struct {
 func newAppDeps(in appParams) app.Deps {
 	return app.Deps{
 		Claims: in.Claims, Payments: in.Payments, Inbox: in.Inbox, Gateway: in.Gateway, Webhooks: in.Webhooks,
-		Renderer: in.Renderer, Cache: in.Cache, Shared: in.Shared.ReplayCache, Recorder: in.Recorder, Reconciliation: in.Books, Log: in.Log,
+		Renderer: in.Renderer, Cache: in.Cache, Shared: in.Shared.ReplayCache, Recorder: in.Recorder,
+		Reconciliation: in.Books, Log: in.Log,
 		Tracer: in.Tracing.Tracer("github.com/marketflow/marketflow/app"),
 	}
 }
