@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"maps"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/exaring/otelpgx"
@@ -41,7 +43,6 @@ func NewPool(ctx context.Context, c PoolConfig) (*pgxpool.Pool, error) {
 	}
 
 	config.MaxConns = c.MaxConns
-	config.MinIdleConns = min(2, c.MaxConns)
 	config.MaxConnLifetime = time.Hour
 	config.MaxConnLifetimeJitter = 5 * time.Minute
 	config.MaxConnIdleTime = 10 * time.Minute
@@ -56,16 +57,27 @@ func NewPool(ctx context.Context, c PoolConfig) (*pgxpool.Pool, error) {
 	maps.Copy(params, PlannerSettings())
 
 	planned := c.Ready && config.ConnConfig.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement
+	follow := func() {}
+
 	if c.Ready {
 		config.MinConns = c.MaxConns
+		config.BeforeConnect, follow = firstAlone(config.ConnConfig.ConnectTimeout)
 	}
+
+	// One after the other, for the same reason.
+	var planning sync.Mutex
 
 	config.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
 		// Without this a UUID goes as text, through database/sql's interfaces.
 		pgxuuid.Register(conn.TypeMap())
 
+		defer follow()
+
 		// What cannot be planned now fails when it is used.
 		if planned {
+			planning.Lock()
+			defer planning.Unlock()
+
 			_ = plan(ctx, conn)
 		}
 
@@ -82,6 +94,30 @@ func NewPool(ctx context.Context, c PoolConfig) (*pgxpool.Pool, error) {
 	}
 
 	return pool, nil
+}
+
+// firstAlone lets the first connection be made before all others, because the
+// start of the service waits for it. They follow once follow is called, or after
+// a while, should the first not come about.
+func firstAlone(atMost time.Duration) (before func(context.Context, *pgx.ConnConfig) error, follow func()) {
+	var begun atomic.Bool
+
+	there := make(chan struct{})
+	follow = sync.OnceFunc(func() { close(there) })
+	time.AfterFunc(atMost, follow)
+
+	return func(ctx context.Context, _ *pgx.ConnConfig) error {
+		if begun.CompareAndSwap(false, true) {
+			return nil
+		}
+
+		select {
+		case <-there:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}, follow
 }
 
 // plan prepares the statements of requests and has PostgreSQL plan them.
