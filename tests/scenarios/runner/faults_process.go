@@ -46,13 +46,13 @@ func processFaults() []fault {
 	)
 
 	faults := []fault{
-		{name: "process: SIGKILL any time", play: killAnyTime},
-		{name: "process: SIGTERM any time", play: termAnyTime},
+		again("process: SIGKILL any time", killAnyTime),
+		again("process: SIGTERM any time", termAnyTime),
 		{name: "process: both SIGKILLed", play: killBoth},
-		{name: "process: SIGSTOP any time", play: stopAnyTime},
-		{name: whileExecuting, play: killAtStripe(sandbox.HoldBefore, whileExecuting)},
-		{name: afterExecuting, play: killAtStripe(sandbox.Hold, afterExecuting)},
-		{name: stoppedAtStripe, play: stopAtStripe(stoppedAtStripe)},
+		again("process: SIGSTOP any time", stopAnyTime),
+		again(whileExecuting, killAtStripe(sandbox.HoldBefore, whileExecuting)),
+		again(afterExecuting, killAtStripe(sandbox.Hold, afterExecuting)),
+		again(stoppedAtStripe, stopAtStripe(stoppedAtStripe)),
 	}
 
 	faults = append(faults, trapFaults("process: SIGKILL ", moments(), (*world).killHere)...)
@@ -61,6 +61,16 @@ func processFaults() []fault {
 		{"after the claim has committed", stmtClaim, after},
 		{"before the payment commits", stmtComplete, before},
 	}, (*world).stopHere)...)
+}
+
+// again plays a fault until it has fired: its process may just be down because
+// of another one.
+func again(name string, once func(context.Context, *world, *rand.Rand)) fault {
+	return fault{name: name, play: func(ctx context.Context, w *world, r *rand.Rand) {
+		for ctx.Err() == nil && w.times(name) == 0 {
+			once(ctx, w, r)
+		}
+	}}
 }
 
 // trapFaults do something to a process at each of the moments.
