@@ -41,14 +41,14 @@ func fullPlan() plan {
 	return plan{
 		rounds: 5, warmUp: 3 * time.Second, lasts: 3 * time.Second, payments: 700_000,
 		rates: []float64{50, 250, 500, 750, 1000, 1250, 1500, 1750, 2000, 2500}, sizes: []uint64{10_000, 1_000_000, 10_000_000},
-		grown: 1_500, starts: 5,
+		grown: 900, starts: 5,
 	}
 }
 
 func quickPlan() plan {
 	return plan{
 		rounds: 2, warmUp: 2 * time.Second, lasts: time.Second, payments: 60_000,
-		rates: []float64{50, 400}, grown: 1_500, starts: 2, without: []string{"creates-16", "webhooks-16", "replays-one", "mixed"},
+		rates: []float64{50, 400}, grown: 900, starts: 2, without: []string{"creates-16", "webhooks-16", "replays-one", "mixed"},
 	}
 }
 
