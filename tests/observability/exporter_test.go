@@ -25,7 +25,7 @@ func newStandIn(t *testing.T, show func(*http.Request)) string {
 
 // A collector that takes connections and never answers costs lost spans, a
 // metric and one line.
-func TestExporter_CollectorAway(t *testing.T) {
+func TestExporter_CollectorAway(t *testing.T) { //nolint:paralleltest // it sets the environment
 	release := silentCollector(t, "300")
 	defer release()
 
@@ -43,7 +43,7 @@ func TestExporter_CollectorAway(t *testing.T) {
 
 // No request waits for it: many more spans than the queue holds have ended while
 // the first export is still under way.
-func TestExporter_NobodyWaits(t *testing.T) {
+func TestExporter_NobodyWaits(t *testing.T) { //nolint:paralleltest // it sets the environment
 	release := silentCollector(t, "60000")
 	defer release()
 
