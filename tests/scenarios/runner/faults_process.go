@@ -64,7 +64,7 @@ func processFaults() []fault {
 }
 
 // again plays a fault until it has fired: its process may just be down because
-// of another one.
+// of another one, or there was nothing yet to spoil.
 func again(name string, once func(context.Context, *world, *rand.Rand)) fault {
 	return fault{name: name, play: func(ctx context.Context, w *world, r *rand.Rand) {
 		for ctx.Err() == nil && w.times(name) == 0 {
@@ -176,14 +176,9 @@ func stopAtStripe(name string) func(context.Context, *world, *rand.Rand) {
 func holdOne(ctx context.Context, w *world, r *rand.Rand, action sandbox.Action) (held bool, release func()) {
 	soon(ctx, r)
 
-	status, err := w.stripe.AddFault(sandbox.Fault{Action: action, Method: "POST", Path: creates, Nth: r.IntN(3) + 1})
-	if err != nil {
-		panic(err)
-	}
+	id, held := w.inForce(ctx, sandbox.Fault{Action: action, Method: "POST", Path: creates, Nth: r.IntN(3) + 1})
 
-	held = w.stripe.WaitFault(ctx, status.ID, 1) == nil
-
-	return held, func() { _ = w.stripe.RemoveFault(status.ID) }
+	return held, func() { _ = w.stripe.RemoveFault(id) }
 }
 
 // caller is the process that has waited for Stripe the longest.

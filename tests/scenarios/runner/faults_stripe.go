@@ -39,7 +39,7 @@ func stripeFaults() []fault {
 		faults = append(faults, fault{name: name, play: playRule(name, rule)})
 	}
 
-	return append(faults, fault{name: "stripe: answers nobody", play: playOutage})
+	return append(faults, again("stripe: answers nobody", playOutage))
 }
 
 // playRule puts a rule in force for the first send and, as the count goes on,
@@ -55,46 +55,63 @@ func playRule(name string, rule sandbox.Fault) func(context.Context, *world, *ra
 		}
 
 		soon(ctx, r)
+		w.line.addf("stripe", "%s: %d from the %d. create on", name, rule.Count, rule.Nth)
 
+		id, fired := w.inForce(ctx, rule)
+		if fired {
+			w.count(name, 1)
+		}
+
+		if rule.Action == sandbox.Hold || rule.Action == sandbox.HoldBefore {
+			wait(ctx, between(r, 50*time.Millisecond, 2500*time.Millisecond))
+
+			_ = w.stripe.ReleaseFault(id)
+		}
+
+		w.countRule(ctx, name, id)
+	}
+}
+
+// inForce puts a rule in force and returns once it has fired or ctx ends. Of the
+// rules that a call meets only the oldest acts, though all count the call: a
+// rule whose every call was another's begins anew.
+func (w *world) inForce(ctx context.Context, rule sandbox.Fault) (id string, fired bool) {
+	for {
 		status, err := w.stripe.AddFault(rule)
 		if err != nil {
 			panic(err) // the table is wrong
 		}
 
-		w.line.addf("stripe", "%s: %d from the %d. create on", name, rule.Count, rule.Nth)
-
-		if rule.Action == sandbox.Hold || rule.Action == sandbox.HoldBefore {
-			defer releaseSoon(ctx, w, r, status.ID)()
+		if w.fires(ctx, status.ID) || ctx.Err() != nil {
+			return status.ID, ctx.Err() == nil
 		}
 
-		countRule(ctx, w, name, status.ID)
+		_ = w.stripe.RemoveFault(status.ID)
 	}
 }
 
-// releaseSoon lets go of what a rule holds a while after it has begun to.
-func releaseSoon(ctx context.Context, w *world, r *rand.Rand, id string) (done func()) {
-	pause := between(r, 50*time.Millisecond, 2500*time.Millisecond)
-	finished := make(chan struct{})
+// fires tells, once a rule's last call has been counted, whether it has acted.
+func (w *world) fires(ctx context.Context, id string) bool {
+	const counted = time.Second // before it acts, a call may have to wait
 
-	go func() {
-		defer close(finished)
+	if until(ctx, "rule", func() bool {
+		now, err := w.stripe.Fault(id)
 
-		if w.stripe.WaitFault(ctx, id, 1) == nil {
-			wait(ctx, pause)
+		return err != nil || now.Fired > 0 || now.Matched >= now.Nth+now.Count-1
+	}) != nil {
+		return false
+	}
 
-			_ = w.stripe.ReleaseFault(id)
-		}
-	}()
+	ctx, cancel := context.WithTimeout(ctx, counted)
+	defer cancel()
 
-	return func() { <-finished }
+	return w.stripe.WaitFault(ctx, id, 1) == nil
 }
 
-// countRule counts how often a rule fires until ctx ends, and removes it.
-func countRule(ctx context.Context, w *world, name, id string) {
-	if w.stripe.WaitFault(ctx, id, 1) == nil {
-		w.count(name, 1)
-		<-ctx.Done()
-	}
+// countRule waits for ctx's end, counts what a rule has done by then beyond the
+// first time, and removes it.
+func (w *world) countRule(ctx context.Context, name, id string) {
+	<-ctx.Done()
 
 	if now, err := w.stripe.Fault(id); err == nil && now.Fired > 0 {
 		w.count(name, now.Fired-w.times(name))
