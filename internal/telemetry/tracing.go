@@ -44,9 +44,11 @@ type Tracing struct {
 // and OTEL_SDK_DISABLED.
 //
 // Without an endpoint nothing is sent and a span costs next to nothing: it has
-// ids, for the logs and for whoever is called, and nothing else. Unlike in the standard, the protocol is
-// grpc where the endpoint has port 4317, which is gRPC's, and http/protobuf
-// otherwise; OTEL_EXPORTER_OTLP_PROTOCOL says otherwise.
+// ids, for the logs and for whoever is called, and nothing else. Two defaults are
+// not the standard's. The protocol is grpc where the endpoint has port 4317, which
+// is gRPC's, and http/protobuf otherwise; OTEL_EXPORTER_OTLP_PROTOCOL says
+// otherwise. And where OTEL_TRACES_SAMPLER chooses nothing, a caller who samples is
+// followed and of the traces that begin here a thousand a second are recorded.
 //
 // Sending happens in the background, out of a bounded queue: while the
 // collector is away spans are lost and counted, and nobody waits.
@@ -72,10 +74,10 @@ func NewTracing(ctx context.Context, version string, meter *ExportMeter, logger 
 		return nil, err
 	}
 
-	provider := sdktrace.NewTracerProvider(
+	provider := sdktrace.NewTracerProvider(append(sampler(),
 		sdktrace.WithSpanProcessor(newQueue(&countingExporter{next: exporter, meter: meter, logger: logger})),
 		sdktrace.WithResource(describe(ctx, version, logger)),
-	)
+	)...)
 	tracing.Provider, tracing.shutdown = provider, provider.Shutdown
 
 	return tracing, nil
@@ -177,7 +179,7 @@ func checkSampler() error {
 		"parentbased_always_on", "parentbased_always_off", "parentbased_" + ratio,
 	}
 
-	sampler := strings.ToLower(strings.TrimSpace(os.Getenv("OTEL_TRACES_SAMPLER")))
+	sampler := chosenSampler()
 	if !slices.Contains(samplers, sampler) {
 		return fmt.Errorf("OTEL_TRACES_SAMPLER: %q is not one of %s", sampler, strings.Join(samplers[1:], ", "))
 	}

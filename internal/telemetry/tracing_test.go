@@ -13,6 +13,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -158,12 +159,62 @@ func TestNewTracing_SamplesAsTheVariableSays(t *testing.T) {
 	}
 }
 
+// A flood of requests is traced up to a rate, and each trace whole or not at all.
+func TestNewTracing_AThousandTracesASecond(t *testing.T) {
+	clearEnvironment(t)
+	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
+
+	synctest.Test(t, func(t *testing.T) {
+		tracing := newTracing(t, telemetry.NewMetrics(), zap.NewNop())
+		tracer := tracing.Provider.Tracer("test")
+
+		sampled := func(ctx context.Context) (n int) {
+			for range 1500 {
+				ctx, root := tracer.Start(ctx, "root")
+				_, child := tracer.Start(ctx, "child")
+
+				require.Equal(t, root.SpanContext().IsSampled(), child.SpanContext().IsSampled())
+
+				if root.SpanContext().IsSampled() {
+					n++
+				}
+			}
+
+			return n
+		}
+
+		require.Equal(t, 1000, sampled(t.Context()))
+
+		time.Sleep(100 * time.Millisecond) // the bubble's clock
+
+		require.Equal(t, 100, sampled(t.Context()))
+
+		// Whoever calls has decided already.
+		ctx := tracing.Propagator.Extract(t.Context(), propagation.MapCarrier{"traceparent": traceparent})
+		require.Equal(t, 1500, sampled(ctx))
+	})
+}
+
+func TestNewTracing_EveryTraceWhereTheVariableSaysSo(t *testing.T) {
+	clearEnvironment(t)
+	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
+	t.Setenv("OTEL_TRACES_SAMPLER", "parentbased_always_on")
+
+	tracer := newTracing(t, telemetry.NewMetrics(), zap.NewNop()).Provider.Tracer("test")
+
+	for range 3000 {
+		_, root := tracer.Start(t.Context(), "root")
+		require.True(t, root.SpanContext().IsSampled())
+	}
+}
+
 // A collector that is away, or takes everything and never answers, costs lost
 // spans and one line. Nobody waits for it.
 func TestNewTracing_CollectorAway(t *testing.T) {
 	for name, endpoint := range map[string]func(*testing.T) string{"down": closedPort, "silent": silentServer} {
 		t.Run(name, func(t *testing.T) {
 			clearEnvironment(t)
+			t.Setenv("OTEL_TRACES_SAMPLER", "always_on")
 			t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint(t))
 			t.Setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "50")
 			t.Setenv("OTEL_BSP_EXPORT_TIMEOUT", "50")
@@ -206,6 +257,7 @@ func TestNewTracing_CountsWhatTheQueueHasNoRoomFor(t *testing.T) {
 	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", server.URL)
 	t.Setenv("OTEL_BSP_SCHEDULE_DELAY", "1")
 	t.Setenv("OTEL_BSP_MAX_QUEUE_SIZE", "1000")
+	t.Setenv("OTEL_TRACES_SAMPLER", "always_on")
 
 	m := telemetry.NewMetrics()
 	tracer := newTracing(t, m, zap.NewNop()).Provider.Tracer("test")
