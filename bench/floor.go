@@ -44,6 +44,8 @@ func serveFloor(ctx context.Context, name string) error {
 		}
 
 		handler = bareRead(db, get.text)
+	case floorUnobserved:
+		return serveUnobserved(ctx)
 	case floorReplays:
 		handler = http.HandlerFunc(bareReplay)
 	default:

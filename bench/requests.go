@@ -52,14 +52,24 @@ func webhooks(run string) requests {
 	}
 }
 
-// creates are payments with a key each, in a trace of their own whose id is
-// traceOf(run, n).
+// creates are payments with a key each.
 func creates(run uint64) requests {
+	return createsWith(run, func(uint64) string { return "" })
+}
+
+// tracedCreates are payments in a trace of their own, whose id is traceOf(run, n).
+func tracedCreates(run uint64) requests {
+	return createsWith(run, func(n uint64) string {
+		return fmt.Sprintf("traceparent: 00-%s-%016x-01\r\n", traceOf(run, n), n+1)
+	})
+}
+
+func createsWith(run uint64, header func(n uint64) string) requests {
 	return func(buf []byte, n uint64) []byte {
 		body := fmt.Sprintf(`{"amount":1000.00,"currency":"USD","idempotency_key":"order_%x_%d",`+
 			`"metadata":{"order":"order_%d"}}`, run, n, n)
 
-		return post(buf, "/payments", fmt.Sprintf("traceparent: 00-%s-%016x-01\r\n", traceOf(run, n), n+1), body)
+		return post(buf, "/payments", header(n), body)
 	}
 }
 

@@ -285,6 +285,11 @@ func (r *rig) newDatabase(ctx context.Context, name string) (string, error) {
 // serve starts the service on the database at url, and tells how long it took
 // from exec to ready.
 func (r *rig) serve(ctx context.Context, url string) (*service, error) {
+	return r.serveWith(ctx, url, nil, r.binary, "serve")
+}
+
+// serveWith starts a service by another command, with further variables.
+func (r *rig) serveWith(ctx context.Context, url string, more []string, name string, args ...string) (*service, error) {
 	addr, err := freeAddr(ctx)
 	if err != nil {
 		return nil, err
@@ -309,7 +314,7 @@ func (r *rig) serve(ctx context.Context, url string) (*service, error) {
 
 	begin := time.Now()
 
-	if s.process, err = r.launch(addr, env, r.binary, "serve"); err != nil {
+	if s.process, err = r.launch(addr, append(env, more...), name, args...); err != nil {
 		return nil, err
 	}
 

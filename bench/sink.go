@@ -53,21 +53,40 @@ func startSink(ctx context.Context) (*sink, error) {
 
 // ServeHTTP implements http.Handler.
 func (s *sink) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	form, err := io.ReadAll(r.Body)
-	if err != nil {
+	if err := s.receive(r); err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 
 		return
 	}
 
-	s.mu.Lock()
-	if s.keeping {
-		s.kept = append(s.kept, export{form: form, zipped: r.Header.Get("Content-Encoding") == "gzip"})
-	}
-	s.mu.Unlock()
-
 	w.Header().Set("Content-Type", "application/x-protobuf")
 	w.WriteHeader(http.StatusOK)
+}
+
+func (s *sink) receive(r *http.Request) error {
+	s.mu.Lock()
+	keeping := s.keeping
+	s.mu.Unlock()
+
+	if !keeping {
+		if _, err := io.Copy(io.Discard, r.Body); err != nil {
+			return fmt.Errorf("receiving spans: %w", err)
+		}
+
+		return nil
+	}
+
+	form, err := io.ReadAll(r.Body)
+	if err != nil {
+		return fmt.Errorf("receiving spans: %w", err)
+	}
+
+	s.mu.Lock()
+	defer s.mu.Unlock()
+
+	s.kept = append(s.kept, export{form: form, zipped: r.Header.Get("Content-Encoding") == "gzip"})
+
+	return nil
 }
 
 // providerTimes starts to keep exports; the function that it returns ends that

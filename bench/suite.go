@@ -48,7 +48,8 @@ func fullPlan() plan {
 func quickPlan() plan {
 	return plan{
 		rounds: 2, warmUp: 2 * time.Second, lasts: time.Second, payments: 60_000,
-		rates: []float64{50, 400}, grown: 900, starts: 2, without: []string{"creates-16", "webhooks-16", "replays-one", "mixed"},
+		rates: []float64{50, 400}, grown: 900, starts: 2,
+		without: []string{"creates-16", "webhooks-16", "replays-one", "mixed", "telemetry"},
 	}
 }
 
@@ -102,6 +103,7 @@ func (s *suite) run(ctx context.Context) error {
 		{"replays-many", func(ctx context.Context) error { return s.replays(ctx, 1000) }},
 		{"reads", s.reads},
 		{"mixed", s.mixed},
+		{"telemetry", s.telemetry},
 		{"cold", s.coldStart},
 		{"growth", s.growth},
 	} {
@@ -531,7 +533,7 @@ func (s *suite) addedAt(ctx context.Context, rate float64, connections int, last
 
 	run := newRun()
 	load := &load{
-		addr: s.main.addr, connections: connections, requests: creates(run), accept: isOK,
+		addr: s.main.addr, connections: connections, requests: tracedCreates(run), accept: isOK,
 		answered: func(n uint64, _ answer, t time.Duration) {
 			mu.Lock()
 			defer mu.Unlock()

@@ -14,6 +14,11 @@ func (rep *report) judge(payments []uint64) {
 	rep.throughput("replays of 1 keys", "0.5 × net/http", 0.5)
 	rep.throughput("replays of 1000 keys", "0.5 × net/http", 0.5)
 	rep.throughput("reads", "0.8 × net/http + pgx", 0.8)
+
+	for _, workload := range []string{"webhooks", "reads", "replays"} {
+		rep.throughput(telemetryOf(workload), "0.9 × without tracing and metrics", 0.9)
+	}
+
 	rep.Targets = append(rep.Targets, target{
 		"memory", "128 MiB at the top load, 64 MiB idle", fmt.Sprintf("%.0f MiB, %.0f MiB", rep.TopMiB, rep.IdleMiB),
 		rep.TopMiB < 128 && rep.IdleMiB < 64,

@@ -177,6 +177,7 @@ type handlerParams struct {
 	Draining      *draining
 	Limiter       ports.RateLimiter
 	Metrics       *telemetry.Metrics
+	Observer      edge.Observer
 	Log           *zap.Logger
 	Tracing       trace.TracerProvider
 	Propagator    propagation.TextMapPropagator
@@ -186,7 +187,7 @@ func newHandler(in handlerParams) http.Handler {
 	deps := edge.Deps{
 		CreatePayment: in.CreatePayment, GetPayment: in.GetPayment, HandleEvent: in.HandleEvent,
 		Database: in.Store, Draining: in.Draining.Load, Limiter: in.Limiter,
-		Metrics: in.Metrics.Handler(), Observer: in.Metrics,
+		Metrics: in.Metrics.Handler(), Observer: in.Observer,
 		Log: in.Log, Tracing: in.Tracing, Propagator: in.Propagator,
 	}
 	if in.Redis != nil {

@@ -27,7 +27,7 @@ func graph() fx.Option {
 			fx.Annotate(newReplayCache, fx.As(new(ports.ReplayCache))),
 			fx.Annotate(newRateLimiter, fx.As(new(ports.RateLimiter))),
 			fx.Annotate(newRenderer, fx.As(new(ports.Renderer))),
-			fx.Annotate(telemetry.NewMetrics, fx.As(fx.Self()), fx.As(new(ports.Recorder))),
+			fx.Annotate(telemetry.NewMetrics, fx.As(fx.Self()), fx.As(new(ports.Recorder)), fx.As(new(edge.Observer))),
 		),
 		// The use cases.
 		fx.Provide(newAppDeps, app.NewCreatePayment, app.NewGetPayment, app.NewHandleEvent, app.NewReplayEvent,

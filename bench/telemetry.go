@@ -1,0 +1,139 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"sync/atomic"
+	"time"
+
+	edge "github.com/marketflow/marketflow/adapters/http"
+	"github.com/marketflow/marketflow/domain/fault"
+	"github.com/marketflow/marketflow/domain/money"
+	"github.com/marketflow/marketflow/domain/payment"
+	"github.com/marketflow/marketflow/internal/bootstrap"
+	"github.com/marketflow/marketflow/internal/config"
+	"github.com/marketflow/marketflow/ports"
+)
+
+// floorUnobserved is the service itself, with neither tracing nor metrics.
+const floorUnobserved = "unobserved"
+
+// serveUnobserved is `marketflow serve` with every part that measures swapped
+// for one that does nothing. /metrics is still there, for the runtime's own.
+func serveUnobserved(ctx context.Context) error {
+	settings, err := config.Load()
+	if err != nil {
+		return err
+	}
+
+	service, err := bootstrap.Start(ctx, settings, "unobserved",
+		bootstrap.With[ports.Recorder](unobserved{}), bootstrap.With[edge.Observer](unobserved{}))
+	if err != nil {
+		return err
+	}
+
+	return service.Wait(ctx)
+}
+
+// unobserved measures nothing.
+type unobserved struct{}
+
+func (unobserved) PaymentChanged(payment.Status, money.Amount)                        {}
+func (unobserved) Replayed(ports.ReplaySource)                                        {}
+func (unobserved) Rejected(fault.Kind)                                                {}
+func (unobserved) ClaimFinished(ports.Finisher, ports.ClaimState)                     {}
+func (unobserved) EventHandled(string, ports.EventOutcome, time.Duration)             {}
+func (unobserved) Drifted(ports.Drift, bool)                                          {}
+func (unobserved) ObserveRequest(context.Context, string, string, int, time.Duration) {}
+func (unobserved) RequestsInFlight(int)                                               {}
+
+// telemetry holds the service as it is shipped, and with every request traced,
+// against itself without tracing and metrics. What is looked for is less than what
+// a machine drifts in a few seconds, so the turns are many and short.
+func (s *suite) telemetry(ctx context.Context) error {
+	defer func(p plan) { s.plan = p }(s.plan)
+
+	s.rounds, s.lasts = 15, time.Second
+
+	bare, err := s.unobserved(ctx)
+	if err != nil {
+		return err
+	}
+
+	all, err := s.serveWith(ctx, s.main.url, []string{"OTEL_TRACES_SAMPLER=parentbased_always_on"}, s.binary, "serve")
+	if err != nil {
+		return err
+	}
+
+	run := newRun()
+
+	first := &load{addr: s.main.addr, connections: 1, requests: creates(run), accept: isOK}
+	if _, err := first.closedModel(ctx, new(atomic.Uint64), time.Minute, 1); err != nil {
+		return err
+	}
+
+	for _, w := range []burden{
+		{"webhooks", 64, webhooks("bench"), &s.next},
+		{"reads", 16, reads(s.payments), new(atomic.Uint64)},
+		{"replays", 16, replays(run, 1), new(atomic.Uint64)},
+	} {
+		if err := s.weigh(ctx, w, bare, all); err != nil {
+			return err
+		}
+	}
+
+	_, err = s.take(0)
+
+	return err
+}
+
+// burden is a load that telemetry is weighed under.
+type burden struct {
+	name        string
+	connections int
+	requests    requests
+	next        *atomic.Uint64
+}
+
+func (s *suite) weigh(ctx context.Context, w burden, bare, all *service) error {
+	measure := func(of *service) func(int) (sample, error) {
+		load := &load{addr: of.addr, connections: w.connections, requests: w.requests, accept: isOK}
+
+		return func(int) (sample, error) {
+			return s.slice(ctx, of, func(ctx context.Context) (*outcome, error) {
+				return load.closedModel(ctx, w.next, s.lasts, 0)
+			})
+		}
+	}
+
+	// Connections, plans and caches.
+	for _, of := range []*service{s.main, all, bare} {
+		if _, err := measure(of)(0); err != nil {
+			return err
+		}
+	}
+
+	r := result{Workload: telemetryOf(w.name), Model: modelClosed, Connections: w.connections, FloorName: "none"}
+	if err := s.duel(r, measure(s.main), measure(bare)); err != nil {
+		return err
+	}
+
+	r.Workload += ", every trace"
+
+	return s.duel(r, measure(all), measure(bare))
+}
+
+func telemetryOf(workload string) string { return "telemetry: " + workload }
+
+// unobserved starts the service without telemetry.
+func (s *suite) unobserved(ctx context.Context) (*service, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("finding this program: %w", err)
+	}
+
+	return s.serveWith(ctx, s.main.url, []string{
+		"OTEL_SDK_DISABLED=true", "GOGC=400", "GOMEMLIMIT=96MiB", // as cmd/marketflow sets them
+	}, self, "-floor", floorUnobserved)
+}
