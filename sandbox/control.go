@@ -48,6 +48,9 @@ func (s *Sandbox) controlRoutes() http.Handler {
 		mux.HandleFunc(pattern, s.control(serve))
 	}
 
+	mux.HandleFunc("/_sandbox/", s.control(func(r *http.Request) (any, error) {
+		return nil, fmt.Errorf("%w: %s %s", errNoObject, r.Method, r.URL.Path)
+	}))
 	mux.HandleFunc("GET /_sandbox/books", s.serveBooks)
 	mux.HandleFunc("GET "+authenticatePath+"{id}", s.serveAuthenticate)
 	mux.HandleFunc("POST "+authenticatePath+"{id}", s.serveAuthenticate)

@@ -67,6 +67,18 @@ func TestControl_HoldWaitRelease(t *testing.T) {
 	require.EqualValues(t, 1, rule["matched"])
 }
 
+func TestControl_NoSuchDoor(t *testing.T) {
+	t.Parallel()
+
+	server := sandbox.Start(t)
+
+	for method, path := range map[string]string{"GET": "/nowhere", "PUT": "/faults", "POST": "/books"} {
+		status, answer := control(t, server, method, path, "")
+		require.Equal(t, http.StatusNotFound, status, path)
+		require.Equal(t, "no such object: "+method+" /_sandbox"+path, answer["error"])
+	}
+}
+
 func TestControl_ClearLetsGoOfEverything(t *testing.T) {
 	t.Parallel()
 

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"strings"
 	"sync"
@@ -20,6 +21,7 @@ import (
 type journal struct {
 	path string
 	lock *os.File
+	log  *slog.Logger
 
 	mu      sync.Mutex
 	file    *os.File
@@ -48,13 +50,13 @@ const (
 var errNotAState = errors.New("not a state file of the sandbox")
 
 // openJournal opens or makes a state file and replays it, oldest line first.
-func openJournal(path string, replay func(entry) error) (*journal, error) {
+func openJournal(path string, log *slog.Logger, replay func(entry) error) (*journal, error) {
 	lock, err := lockFile(path + ".lock")
 	if err != nil {
 		return nil, err
 	}
 
-	j := &journal{path: path, lock: lock}
+	j := &journal{path: path, lock: lock, log: log}
 
 	if err := j.open(replay); err != nil {
 		return nil, errors.Join(err, j.close())
@@ -228,7 +230,8 @@ func (j *journal) append(line []byte) {
 
 // compact rewrites the first bytes of the journal with each object's last
 // version alone. Requests go on meanwhile: what they append is copied over at
-// the end.
+// the end. Where it fails, on a full disk say, the file is as good as before and
+// only larger; it is tried again once as much again is dead.
 func (j *journal) compact(prefix int64) {
 	err := j.rewrite(prefix)
 
@@ -236,8 +239,10 @@ func (j *journal) compact(prefix int64) {
 	defer j.mu.Unlock()
 
 	j.busy = false
+
 	if err != nil {
-		j.failed = fmt.Errorf("compacting the state file: %w", err)
+		j.dead = 0
+		j.log.Warn("the state file was not compacted", "error", err)
 	}
 }
 
@@ -254,12 +259,13 @@ func (j *journal) rewrite(prefix int64) error {
 		return fmt.Errorf("making the new file: %w", err)
 	}
 
-	if err := copyLast(fresh, old, prefix); err != nil {
-		return errors.Join(err, fresh.Close())
+	err = copyLast(fresh, old, prefix)
+	if err == nil {
+		err = j.swap(fresh, old, prefix)
 	}
 
-	if err := j.swap(fresh, old, prefix); err != nil {
-		return errors.Join(err, fresh.Close())
+	if err != nil {
+		return errors.Join(err, fresh.Close(), os.Remove(fresh.Name()))
 	}
 
 	return nil
@@ -340,10 +346,10 @@ func (j *journal) swap(fresh, old *os.File, prefix int64) error {
 		return fmt.Errorf("renaming: %w", err)
 	}
 
-	previous := j.file
+	_ = j.file.Close() // nothing is read from it any more
 	j.file, j.size, j.dead = fresh, size, 0
 
-	return previous.Close() //nolint:wrapcheck // the compaction names the file
+	return nil
 }
 
 // close waits for a compaction and closes the file.

@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"encoding/json"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -18,7 +19,7 @@ func versions(t *testing.T, path string) (last map[string]string, lines int) {
 
 	last = map[string]string{}
 
-	j, err := openJournal(path, func(e entry) error {
+	j, err := openJournal(path, slog.New(slog.DiscardHandler), func(e entry) error {
 		lines++
 
 		if string(e.Value) == "null" {
@@ -39,7 +40,7 @@ func TestJournal_CompactionKeepsTheLastVersions(t *testing.T) {
 	t.Parallel()
 
 	path := filepath.Join(t.TempDir(), "state")
-	j, err := openJournal(path, func(entry) error { return nil })
+	j, err := openJournal(path, slog.New(slog.DiscardHandler), func(entry) error { return nil })
 	require.NoError(t, err)
 
 	write := func(key string, value any) {
@@ -95,7 +96,7 @@ func TestJournal_CompactsOverSeveralRuns(t *testing.T) {
 	value := strings.Repeat("v", compactFrom/runs+1)
 
 	for range runs {
-		j, err := openJournal(path, func(entry) error { return nil })
+		j, err := openJournal(path, slog.New(slog.DiscardHandler), func(entry) error { return nil })
 		require.NoError(t, err)
 
 		for range 2 {
@@ -116,11 +117,43 @@ func TestJournal_CompactsOverSeveralRuns(t *testing.T) {
 	require.Len(t, last["payment/1"], len(value)+len(`""`))
 }
 
+// A compaction that fails loses nothing: what was and what comes is in the file.
+func TestJournal_GoesOnAfterAFailedCompaction(t *testing.T) {
+	t.Parallel()
+
+	path := filepath.Join(t.TempDir(), "state")
+	j, err := openJournal(path, slog.New(slog.DiscardHandler), func(entry) error { return nil })
+	require.NoError(t, err)
+
+	write := func(key string) {
+		var b batch
+
+		b.put(key, 1, 0)
+		require.NoError(t, j.write(&b))
+	}
+
+	write("payment/1")
+
+	// Where the new file would be stands a directory.
+	require.NoError(t, os.Mkdir(path+".new", 0o700))
+	j.compact(j.size)
+	write("payment/2")
+
+	require.NoError(t, os.Remove(path+".new"))
+	j.compact(j.size)
+	write("payment/3")
+	require.NoError(t, j.close())
+
+	last, _ := versions(t, path)
+	delete(last, "marketflow-sandbox") // the header
+	require.Equal(t, map[string]string{"payment/1": "1", "payment/2": "1", "payment/3": "1"}, last)
+}
+
 func TestJournal_StopsAfterAFailedWrite(t *testing.T) {
 	t.Parallel()
 
 	path := filepath.Join(t.TempDir(), "state")
-	j, err := openJournal(path, func(entry) error { return nil })
+	j, err := openJournal(path, slog.New(slog.DiscardHandler), func(entry) error { return nil })
 	require.NoError(t, err)
 	require.NoError(t, j.file.Close())
 

@@ -211,7 +211,7 @@ func keep[T any](into map[string]*T, id string, value json.RawMessage) error {
 func (s *Sandbox) load(path string) error {
 	st := newState()
 
-	j, err := openJournal(path, st.replay)
+	j, err := openJournal(path, s.log, st.replay)
 	if err != nil {
 		return err
 	}
