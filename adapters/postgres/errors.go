@@ -81,7 +81,8 @@ func isTaken(err error) bool {
 	return errors.As(err, &pg) && pg.Code == pgerrcode.UniqueViolation
 }
 
-// unreachable: the database is away or overloaded.
+// unreachable: the database is away, overloaded, or not the one to write to: a
+// standby, while another server takes over.
 func unreachable(err error) bool {
 	var (
 		acquired *acquireError
@@ -91,7 +92,8 @@ func unreachable(err error) bool {
 	return errors.As(err, &acquired) ||
 		errors.Is(err, context.DeadlineExceeded) ||
 		errors.As(err, &pg) && (serverGoes(pg.Code) || pgerrcode.IsInsufficientResources(pg.Code) ||
-			pg.Code == pgerrcode.QueryCanceled || pg.Code == pgerrcode.LockNotAvailable)
+			pg.Code == pgerrcode.QueryCanceled || pg.Code == pgerrcode.LockNotAvailable ||
+			pg.Code == pgerrcode.ReadOnlySQLTransaction)
 }
 
 func serverGoes(code string) bool {

@@ -333,6 +333,18 @@ func TestStore_LimitsOfTheServer(t *testing.T) {
 	}
 }
 
+// Another server has taken over: this one cannot be written to, and nothing is
+// wrong with the request.
+func TestStore_Standby(t *testing.T) {
+	t.Parallel()
+
+	store := postgres.NewStore(newPool(t, with(t, pgtest.New(t).URL, "default_transaction_read_only", "on"), 4))
+	_, err := store.Claim(t.Context(), newOrder(t, "order_1"))
+
+	require.Equal(t, fault.Unavailable, fault.KindOf(err), "%v", err)
+	require.Positive(t, fault.From(err).RetryAfter)
+}
+
 // What is no trouble of the moment is a bug of ours, and no client reads it.
 func TestStore_NoSchema(t *testing.T) {
 	t.Parallel()

@@ -179,4 +179,23 @@ func (g *group[Q, A]) settle(members []*member[Q, A]) {
 
 		close(m.done)
 	}
+
+	if noConnection(err) {
+		g.giveUp(err)
+	}
+}
+
+// giveUp answers all who wait with an error: one group after the other would wait
+// for a connection in vain, and the last for as long as all of them.
+func (g *group[Q, A]) giveUp(err error) {
+	g.mu.Lock()
+	waiting := g.waiting
+	g.waiting = nil
+	g.mu.Unlock()
+
+	for _, m := range waiting {
+		m.err = err
+
+		close(m.done)
+	}
 }

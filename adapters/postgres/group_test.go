@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
 	"github.com/marketflow/marketflow/adapters/postgres"
@@ -86,6 +87,34 @@ func TestStore_EventsShareCommits(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, e.Raw, stored.Raw)
 	}
+}
+
+// Where no connection is to be had, all who wait are told at once.
+func TestStore_EventsDoNotQueueForAConnection(t *testing.T) {
+	t.Parallel()
+
+	const count = 1000
+
+	pool := newPool(t, pgtest.New(t).URL, 1)
+	store := postgres.NewStore(pool)
+	events := make([]ports.Event, 0, count)
+
+	for range count {
+		events = append(events, eventFor(newOrder(t, payment.Key(uuid.NewString())), payment.Succeeded))
+	}
+
+	conn, err := pool.Acquire(t.Context())
+	require.NoError(t, err)
+
+	defer conn.Release()
+
+	_, errs := atOnce(t.Context(), store, events)
+	for _, err := range errs {
+		require.Equal(t, fault.Unavailable, fault.KindOf(err), "%v", err)
+	}
+
+	// Not once for each of the sixteen groups that they would make.
+	require.LessOrEqual(t, pool.Stat().CanceledAcquireCount(), int64(8))
 }
 
 // Among good events: one that PostgreSQL refuses, one of no known payment, one

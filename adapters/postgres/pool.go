@@ -46,7 +46,10 @@ func NewPool(ctx context.Context, c PoolConfig) (*pgxpool.Pool, error) {
 	config.MaxConnLifetime = time.Hour
 	config.MaxConnLifetimeJitter = 5 * time.Minute
 	config.MaxConnIdleTime = 10 * time.Minute
-	config.ConnConfig.ConnectTimeout = 2 * time.Second
+
+	if config.ConnConfig.ConnectTimeout == 0 { // connect_timeout, where the URL has it
+		config.ConnConfig.ConnectTimeout = 2 * time.Second
+	}
 
 	params := config.ConnConfig.RuntimeParams
 	if params["application_name"] == "" {

@@ -44,6 +44,19 @@ func TestNewPool_Settings(t *testing.T) {
 	}
 }
 
+// Connecting takes two seconds at most, or what the URL says.
+func TestNewPool_ConnectTimeout(t *testing.T) {
+	t.Parallel()
+
+	target := pgtest.New(t).URL
+
+	for want, url := range map[time.Duration]string{
+		2 * time.Second: target, 7 * time.Second: with(t, target, "connect_timeout", "7"),
+	} {
+		require.Equal(t, want, newPool(t, url, 1).Config().ConnConfig.ConnectTimeout)
+	}
+}
+
 // A pool that is ready has every connection open and the requests' statements
 // planned, and a migration under it is no error.
 func TestNewPool_Ready(t *testing.T) {
