@@ -109,6 +109,18 @@ func (uc *Reconcile) run(
 	}, about...)
 }
 
+// UntilDue is how long the next scheduled run may wait where there is one every so
+// often: not at all where the last that came to its end is that long ago, whichever
+// process did it.
+func (uc *Reconcile) UntilDue(ctx context.Context, every time.Duration) time.Duration {
+	through, err := uc.deps.Reconciliation.ReconciledThrough(ctx)
+	if err != nil || through.IsZero() {
+		return every
+	}
+
+	return min(max(every-time.Since(through), 0), every)
+}
+
 // Scheduled looks at everything since the last scheduled run, and a while more.
 // about says what the job is in its trace's terms.
 func (uc *Reconcile) Scheduled(ctx context.Context, about ...trace.SpanStartOption) (ReconcileReport, error) {

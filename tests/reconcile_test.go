@@ -186,6 +186,23 @@ func TestReconcileReadsBehindAnOddEvent(t *testing.T) {
 	require.Equal(t, "succeeded", w.status(paid.text("id")))
 }
 
+// Processes that are restarted more often than they reconcile do reconcile.
+func TestReconcileAtStartWhereItIsOverdue(t *testing.T) {
+	t.Parallel()
+
+	w := newWorld(t)
+	w.age()
+
+	paid := w.create(order)
+	w.confirm(paid.text("stripe_payment_intent_id"), "pm_card_visa")
+
+	_, err := w.db.Pool().Exec(t.Context(), `INSERT INTO reconciliation VALUES (TRUE, now() - interval '2 hours')`)
+	require.NoError(t, err)
+
+	w.start(w.config)
+	w.eventually(func() bool { return w.status(paid.text("id")) == "succeeded" }, "the event is found")
+}
+
 // A process whose clock was a day ahead has reconciled: the others do not wait
 // for that day.
 func TestReconcileAfterAClockAhead(t *testing.T) {

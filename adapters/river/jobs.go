@@ -63,8 +63,10 @@ type Jobs struct {
 	pool   *pgxpool.Pool
 	meter  Meter
 	config Config
-	log    *zap.Logger
-	stop   context.CancelFunc
+	// reconcile knows when it is due.
+	reconcile *app.Reconcile
+	log       *zap.Logger
+	stop      context.CancelFunc
 	// ticking are the goroutines that ask for jobs, and counting the one that
 	// measures them.
 	ticking, counting sync.WaitGroup
@@ -97,7 +99,9 @@ func New(config Config, deps Deps) (*Jobs, error) {
 		return nil, fmt.Errorf("making the jobs' client: %w", err)
 	}
 
-	return &Jobs{client: client, pool: deps.Pool, meter: deps.Meter, config: config, log: deps.Log}, nil
+	return &Jobs{
+		client: client, pool: deps.Pool, meter: deps.Meter, config: config, reconcile: deps.Reconcile, log: deps.Log,
+	}, nil
 }
 
 // quiet lets River's warnings and errors through: it tells of every start and
@@ -165,10 +169,13 @@ func (j *Jobs) Start(ctx context.Context) error {
 
 	ctx, j.stop = context.WithCancel(context.WithoutCancel(ctx))
 
-	j.ticking.Go(func() { j.tick(ctx, recoverArgs{}, j.config.RecoveryInterval, unfinished) })
+	j.ticking.Go(func() {
+		every := j.config.RecoveryInterval
+		j.tick(ctx, recoverArgs{}, every, every, unfinished)
+	})
 
-	if j.config.ReconcileInterval > 0 {
-		j.ticking.Go(func() { j.tick(ctx, reconcileArgs{}, j.config.ReconcileInterval, nil) })
+	if every := j.config.ReconcileInterval; every > 0 {
+		j.ticking.Go(func() { j.tick(ctx, reconcileArgs{}, j.reconcile.UntilDue(ctx, every), every, nil) })
 	}
 
 	return nil
@@ -205,13 +212,13 @@ var unfinished = []rivertype.JobState{
 	rivertype.JobStateAvailable, rivertype.JobStatePending, rivertype.JobStateRunning, rivertype.JobStateScheduled,
 }
 
-// tick asks for a job once an interval. Every process asks: River's own periodic
+// tick asks for a job after a while and then once an interval. Every process asks: River's own periodic
 // jobs depend on an elected leader, and a killed leader stays elected for longer
 // than a claim may wait. None is inserted where this period has one in one of
 // states; nil is in any but those of failure.
-func (j *Jobs) tick(ctx context.Context, args river.JobArgs, every time.Duration, states []rivertype.JobState) {
-	ticker := time.NewTicker(every)
-	defer ticker.Stop()
+func (j *Jobs) tick(ctx context.Context, args river.JobArgs, first, every time.Duration, states []rivertype.JobState) {
+	timer := time.NewTimer(first)
+	defer timer.Stop()
 
 	// River's periods are a second at least.
 	once := &river.InsertOpts{UniqueOpts: river.UniqueOpts{ByPeriod: max(every, time.Second), ByState: states}}
@@ -220,7 +227,9 @@ func (j *Jobs) tick(ctx context.Context, args river.JobArgs, every time.Duration
 		select {
 		case <-ctx.Done():
 			return
-		case <-ticker.C:
+		case <-timer.C:
+			timer.Reset(every)
+
 			if _, err := j.client.Insert(ctx, args, once); err != nil && ctx.Err() == nil {
 				j.log.Warn("job not inserted", zap.String("job", args.Kind()), zap.Error(err))
 			}
