@@ -146,7 +146,7 @@ func (uc *CreatePayment) found(ctx context.Context, claim ports.Claim, cmd Creat
 
 		return uc.replay(replayOf(claim), cmd, ports.ReplayFromDatabase)
 	case claim.State == ports.ClaimNeedsAttention:
-		return CreatePaymentAnswer{}, errUnknown(errors.New("the claim needs attention"), time.Minute)
+		return CreatePaymentAnswer{}, errUnknown(cmd.Key, errors.New("the claim needs attention"), time.Minute)
 	default:
 		return CreatePaymentAnswer{}, fault.New(fault.InFlight,
 			"A request with this idempotency key is still being worked on. Send the same request again shortly.").
@@ -182,7 +182,7 @@ func (uc *CreatePayment) whileUnavailable(
 	}
 
 	return CreatePaymentAnswer{}, fault.Wrap(fault.Unavailable, cause,
-		"The payment provider cannot be reached. Send the same request again, with the same idempotency key.").
+		"The payment provider cannot be reached. Send the same request again.").
 		After(providerRetryAfter)
 }
 

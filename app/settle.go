@@ -95,7 +95,7 @@ func (s *settler) complete(
 	case errors.Is(err, ports.ErrContradiction):
 		return claim, s.contradiction(ctx, claim, err)
 	case err != nil:
-		return claim, errUnknown(err, providerRetryAfter)
+		return claim, errUnknown(claim.Key, err, providerRetryAfter)
 	}
 
 	s.completed(ctx, completion, done, by)
@@ -165,7 +165,7 @@ func (s *settler) refuse(
 	case errors.Is(err, ports.ErrContradiction):
 		return claim, s.contradiction(ctx, claim, err)
 	case err != nil:
-		return claim, errUnknown(err, providerRetryAfter)
+		return claim, errUnknown(claim.Key, err, providerRetryAfter)
 	}
 
 	s.deps.Recorder.ClaimFinished(by, finished.State)
@@ -204,7 +204,7 @@ func (s *settler) release(ctx context.Context, claim ports.Claim, cause error) e
 		cause = errors.Join(cause, err)
 	}
 
-	return errUnknown(cause, providerRetryAfter)
+	return errUnknown(claim.Key, cause, providerRetryAfter)
 }
 
 // contradiction hands a claim to a person.
@@ -217,7 +217,7 @@ func (s *settler) contradiction(ctx context.Context, claim ports.Claim, cause er
 		cause = errors.Join(cause, err)
 	}
 
-	return errUnknown(cause, time.Minute)
+	return errUnknown(claim.Key, cause, time.Minute)
 }
 
 // retryIn grows with a claim's age, so that one which has waited for a minute
@@ -233,8 +233,11 @@ func retryIn(age time.Duration) time.Duration {
 	return pause/2 + rand.N(pause) //nolint:gosec // jitter
 }
 
-func errUnknown(cause error, retryAfter time.Duration) error {
-	return fault.Wrap(fault.Unknown, cause,
-		"The outcome is not known yet. Send the same request again, with the same idempotency key.").
-		After(retryAfter)
+func errUnknown(key payment.Key, cause error, retryAfter time.Duration) error {
+	detail := "The outcome is not known yet. Send the same request again, with the same idempotency key."
+	if key == "" {
+		detail = "The outcome is not known yet. The request had no idempotency key: sending it again may create a second payment."
+	}
+
+	return fault.Wrap(fault.Unknown, cause, detail).After(retryAfter)
 }

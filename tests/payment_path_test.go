@@ -3,6 +3,7 @@ package tests
 import (
 	"encoding/json"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -246,7 +247,13 @@ func TestGetPaymentByID(t *testing.T) {
 		`"idempotency_key":null,"amount":1.500,"currency":"KWD","status":"pending","metadata":null`)
 
 	w.get("/payments/"+uuid.NewString()).problem(http.StatusNotFound, "not-found")
-	w.get("/payments/nonsense").problem(http.StatusBadRequest, "invalid-request")
+
+	for _, other := range []string{
+		"nonsense", "urn:uuid:" + created.text("id"), "{" + created.text("id") + "}",
+		strings.ReplaceAll(created.text("id"), "-", ""),
+	} {
+		w.get("/payments/"+other).problem(http.StatusBadRequest, "invalid-request")
+	}
 }
 
 func TestHealthCheck(t *testing.T) {

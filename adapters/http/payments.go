@@ -45,8 +45,11 @@ func (s *server) createPayment(w http.ResponseWriter, r *http.Request) {
 func (s *server) getPayment(w http.ResponseWriter, r *http.Request) {
 	ctx := r.Context()
 
-	id, err := uuid.Parse(mux.Vars(r)["id"])
-	if err != nil {
+	text := mux.Vars(r)["id"]
+
+	// Parse takes other spellings, too; a payment has one address.
+	id, err := uuid.Parse(text)
+	if err != nil || len(text) != len(uuid.Nil.String()) {
 		s.fail(ctx, w, fault.Wrap(fault.Invalid, err, "The payment id in the path is not a UUID."))
 
 		return
