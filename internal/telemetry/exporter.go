@@ -25,6 +25,7 @@ import (
 const (
 	grpcPort     = "4317"
 	protocolGRPC = "grpc"
+	protocolHTTP = "http/protobuf"
 )
 
 // chosenProtocol is how spans are sent to the endpoint; a variable that cannot
@@ -37,10 +38,10 @@ func chosenProtocol() (string, error) {
 	}
 
 	switch name := protocol(target); name {
-	case protocolGRPC, "http/protobuf", "http/json":
+	case protocolGRPC, protocolHTTP:
 		return name, nil
 	default:
-		return "", fmt.Errorf("OTEL_EXPORTER_OTLP_PROTOCOL: %q is not one of grpc, http/protobuf, http/json", name)
+		return "", fmt.Errorf("OTEL_EXPORTER_OTLP_PROTOCOL: %q is not supported; use %s or %s", name, protocolGRPC, protocolHTTP)
 	}
 }
 
@@ -76,7 +77,7 @@ func protocol(target *url.URL) string {
 		return protocolGRPC
 	}
 
-	return "http/protobuf"
+	return protocolHTTP
 }
 
 // ExportMeter measures the export of traces.
