@@ -35,12 +35,7 @@ func (s *suite) compare(ctx context.Context, base string) error {
 
 	var created, read atomic.Uint64
 
-	for _, w := range []struct {
-		name        string
-		connections int
-		requests    requests
-		next        *atomic.Uint64
-	}{
+	for _, w := range []burden{
 		{"webhooks, 1", 1, webhooks("bench"), &s.next},
 		{"webhooks, 16", 16, webhooks("bench"), &s.next},
 		{"webhooks, 64", 64, webhooks("bench"), &s.next},
@@ -54,16 +49,8 @@ func (s *suite) compare(ctx context.Context, base string) error {
 			continue
 		}
 
-		measure := func(of *service) (sample, error) {
-			load := &load{addr: of.addr, connections: w.connections, requests: w.requests, accept: isOK}
-
-			return s.slice(ctx, of, func(ctx context.Context) (*outcome, error) {
-				return load.closedModel(ctx, w.next, s.lasts, 0)
-			})
-		}
-
 		err := s.duel(result{Workload: w.name, Model: modelClosed, Connections: w.connections, FloorName: "base"},
-			func(int) (sample, error) { return measure(s.main) }, func(int) (sample, error) { return measure(before) })
+			s.under(ctx, w, s.main), s.under(ctx, w, before))
 		if err != nil {
 			return err
 		}
@@ -72,6 +59,25 @@ func (s *suite) compare(ctx context.Context, base string) error {
 	fmt.Print(s.rep.comparison())
 
 	return nil
+}
+
+// burden is a load that two services take turns with.
+type burden struct {
+	name        string
+	connections int
+	requests    requests
+	next        *atomic.Uint64
+}
+
+// under measures a service with a load.
+func (s *suite) under(ctx context.Context, w burden, of *service) func(round int) (sample, error) {
+	load := &load{addr: of.addr, connections: w.connections, requests: w.requests, accept: isOK}
+
+	return func(int) (sample, error) {
+		return s.slice(ctx, of, func(ctx context.Context) (*outcome, error) {
+			return load.closedModel(ctx, w.next, s.lasts, 0)
+		})
+	}
 }
 
 // comparison is each workload before and after.

@@ -88,40 +88,22 @@ func (s *suite) telemetry(ctx context.Context) error {
 	return err
 }
 
-// burden is a load that telemetry is weighed under.
-type burden struct {
-	name        string
-	connections int
-	requests    requests
-	next        *atomic.Uint64
-}
-
 func (s *suite) weigh(ctx context.Context, w burden, bare, all *service) error {
-	measure := func(of *service) func(int) (sample, error) {
-		load := &load{addr: of.addr, connections: w.connections, requests: w.requests, accept: isOK}
-
-		return func(int) (sample, error) {
-			return s.slice(ctx, of, func(ctx context.Context) (*outcome, error) {
-				return load.closedModel(ctx, w.next, s.lasts, 0)
-			})
-		}
-	}
-
 	// Connections, plans and caches.
 	for _, of := range []*service{s.main, all, bare} {
-		if _, err := measure(of)(0); err != nil {
+		if _, err := s.under(ctx, w, of)(0); err != nil {
 			return err
 		}
 	}
 
 	r := result{Workload: telemetryOf(w.name), Model: modelClosed, Connections: w.connections, FloorName: "none"}
-	if err := s.duel(r, measure(s.main), measure(bare)); err != nil {
+	if err := s.duel(r, s.under(ctx, w, s.main), s.under(ctx, w, bare)); err != nil {
 		return err
 	}
 
 	r.Workload += ", every trace"
 
-	return s.duel(r, measure(all), measure(bare))
+	return s.duel(r, s.under(ctx, w, all), s.under(ctx, w, bare))
 }
 
 func telemetryOf(workload string) string { return "telemetry: " + workload }
