@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 	otlp "go.opentelemetry.io/proto/otlp/trace/v1"
 
@@ -106,7 +107,7 @@ func TestTraces_GetPayment(t *testing.T) {
 	requireNoErrors(t, root)
 
 	// A client's mistake is no error of the service's.
-	root = received.tree(t, w.do(http.MethodGet, "/payments/"+made.parent.trace, "").parent)
+	root = received.tree(t, w.do(http.MethodGet, "/payments/"+uuid.NewString(), "").parent)
 	requireAttributes(t, root, map[string]string{"http.response.status_code": "404"})
 	requireNoErrors(t, root)
 }
