@@ -50,7 +50,7 @@ func (s *server) getPayment(w http.ResponseWriter, r *http.Request) {
 	// Parse takes other spellings, too; a payment has one address.
 	id, err := uuid.Parse(text)
 	if err != nil || len(text) != len(uuid.Nil.String()) {
-		s.fail(ctx, w, fault.Wrap(fault.Invalid, err, "The payment id in the path is not a UUID."))
+		s.fail(ctx, w, fault.New(fault.Invalid, "The payment id in the path is not a UUID."))
 
 		return
 	}

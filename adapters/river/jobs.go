@@ -212,10 +212,10 @@ var unfinished = []rivertype.JobState{
 	rivertype.JobStateAvailable, rivertype.JobStatePending, rivertype.JobStateRunning, rivertype.JobStateScheduled,
 }
 
-// tick asks for a job after a while and then once an interval. Every process asks: River's own periodic
-// jobs depend on an elected leader, and a killed leader stays elected for longer
-// than a claim may wait. None is inserted where this period has one in one of
-// states; nil is in any but those of failure.
+// tick asks for a job after a while and then once an interval. Every process
+// asks: River's own periodic jobs depend on an elected leader, and a killed leader
+// stays elected for longer than a claim may wait. None is inserted where this
+// period has one in one of states; nil is in any but those of failure.
 func (j *Jobs) tick(ctx context.Context, args river.JobArgs, first, every time.Duration, states []rivertype.JobState) {
 	timer := time.NewTimer(first)
 	defer timer.Stop()
