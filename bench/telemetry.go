@@ -19,8 +19,9 @@ import (
 // floorUnobserved is the service itself, with neither tracing nor metrics.
 const floorUnobserved = "unobserved"
 
-// serveUnobserved is `marketflow serve` with every part that measures swapped
-// for one that does nothing. /metrics is still there, for the runtime's own.
+// serveUnobserved is `marketflow serve` with the recorder and the observer swapped
+// for ones that do nothing. What stays is a counter of the caches' hits, those of
+// calls to Stripe, which are not weighed, and /metrics itself.
 func serveUnobserved(ctx context.Context) error {
 	settings, err := config.Load()
 	if err != nil {
