@@ -14,8 +14,8 @@ import (
 )
 
 const (
-	webhookSecret = "whsec_marketflow_bench"
-	secretKey     = "sk_test_marketflow"
+	webhookSecret = "whsec_BenchBenchBenchBenchBenchBenchBench"
+	secretKey     = "sk_test_51BenchBenchBenchBench"
 )
 
 // eventForm is a payment_intent.succeeded as the sandbox sends it, with places

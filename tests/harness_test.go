@@ -30,8 +30,8 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const (
-	secretKey     = "sk_test_tests"
-	webhookSecret = "whsec_tests_tests_tests"
+	secretKey     = "sk_test_51TestsTestsTestsTests"
+	webhookSecret = "whsec_TestsTestsTestsTestsTestsTestsTests"
 )
 
 // world is one service with everything around it, of one test's own.

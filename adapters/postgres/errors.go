@@ -26,6 +26,8 @@ func (e *acquireError) Unwrap() error { return e.error }
 
 // translate turns an error of the driver into one of the house, once, here.
 func translate(doing string, err error) error {
+	err = presentable(err)
+
 	switch {
 	case err == nil:
 		return nil

@@ -5,8 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -39,10 +37,10 @@ func NewMigrator(ctx context.Context, url string) (*Migrator, error) {
 		return nil, err
 	}
 
-	if err := pool.Ping(ctx); err != nil {
+	if err := Connect(ctx, pool); err != nil {
 		pool.Close()
 
-		return nil, fmt.Errorf("connecting to DATABASE_URL: %w", oneLine(err))
+		return nil, err
 	}
 
 	db := stdlib.OpenDBFromPool(pool)
@@ -64,18 +62,6 @@ func NewMigrator(ctx context.Context, url string) (*Migrator, error) {
 	}
 
 	return &Migrator{db: db, pool: pool, locker: locker, goose: provider, river: river}, nil
-}
-
-// oneLine takes a line for each attempt, with and without TLS, together.
-func oneLine(err error) error {
-	var attempts []string
-
-	for line := range strings.Lines(err.Error()) {
-		attempts = append(attempts, strings.TrimSpace(line))
-	}
-
-	//nolint:err113 // for a person
-	return errors.New(strings.Join(slices.Compact(attempts), " "))
 }
 
 // Close gives the connections back.
@@ -144,7 +130,7 @@ func (m *Migrator) Check(ctx context.Context) error {
 func (m *Migrator) alone(ctx context.Context, migrate func(context.Context) error) (err error) {
 	conn, err := m.db.Conn(ctx)
 	if err != nil {
-		return fmt.Errorf("connecting to migrate: %w", err)
+		return fmt.Errorf("connecting to migrate: %w", presentable(err))
 	}
 	defer func() { err = errors.Join(err, conn.Close()) }()
 

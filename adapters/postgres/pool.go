@@ -39,7 +39,7 @@ type PoolConfig struct {
 func NewPool(ctx context.Context, c PoolConfig) (*pgxpool.Pool, error) {
 	config, err := pgxpool.ParseConfig(c.URL)
 	if err != nil {
-		return nil, fmt.Errorf("reading DATABASE_URL: %w", err)
+		return nil, presentable(err)
 	}
 
 	config.MaxConns = c.MaxConns
@@ -93,7 +93,7 @@ func NewPool(ctx context.Context, c PoolConfig) (*pgxpool.Pool, error) {
 
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
-		return nil, fmt.Errorf("opening the pool: %w", err)
+		return nil, fmt.Errorf("opening the pool: %w", presentable(err))
 	}
 
 	return pool, nil

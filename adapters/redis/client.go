@@ -46,6 +46,9 @@ const failuresToRest = 3
 // errGone: the caller left before Redis answered, which says nothing of Redis.
 var errGone = errors.New("the caller has gone")
 
+// errURL: the errors of net/url and of go-redis show parts of the URL.
+var errURL = errors.New("REDIS_URL is not a URL such as redis://localhost:6379/0")
+
 // Config says how to reach Redis. It prints without its password.
 type Config struct {
 	// URL is REDIS_URL: redis://[user:password@]host[:port][/db] or rediss://…
@@ -156,7 +159,7 @@ func (operationName) ProcessPipelineHook(next goredis.ProcessPipelineHook) gored
 func (c Config) options() (*goredis.Options, error) {
 	options, err := goredis.ParseURL(c.URL)
 	if err != nil {
-		return nil, fmt.Errorf("reading REDIS_URL: %w", withoutURL(err))
+		return nil, errURL
 	}
 
 	options.DialTimeout = orDefault(options.DialTimeout, DefaultDialTimeout)
@@ -184,15 +187,6 @@ func (c Config) options() (*goredis.Options, error) {
 	options.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 
 	return options, nil
-}
-
-// withoutURL takes the URL, and with it the password, out of url.Parse's error.
-func withoutURL(err error) error {
-	if parse, ok := errors.AsType[*url.Error](err); ok {
-		return parse.Err
-	}
-
-	return err
 }
 
 // Ping asks Redis whether it is there, breaker or not, within the timeout of

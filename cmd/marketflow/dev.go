@@ -23,8 +23,8 @@ import (
 )
 
 const (
-	devSecretKey     = "sk_test_marketflow"        //nolint:gosec // the sandbox's
-	devWebhookSecret = "whsec_marketflow_dev_only" //nolint:gosec // the sandbox's
+	devSecretKey     = config.DevSecretKey
+	devWebhookSecret = "whsec_marketflow_dev_only_marketflow_dev_only" //nolint:gosec // the sandbox's
 	devStopTimeout   = 20 * time.Second
 	defaultAddr      = ":3000"
 )
@@ -113,7 +113,7 @@ func runDev(ctx context.Context, out io.Writer, dataDir, sandboxAddr string) (er
 
 // serveDev migrates and runs the service; ready is called once it listens.
 func serveDev(ctx context.Context, variables map[string]string, ready func()) error {
-	settings, err := config.FromEnvironment(variables)
+	settings, err := config.ForDev(variables)
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,11 @@ import (
 	"github.com/marketflow/marketflow/sandbox"
 )
 
+const (
+	secretKey     = "sk_test_51ProgramProgramProgram"
+	webhookSecret = "whsec_ProgramProgramProgramProgramProgram"
+)
+
 // asProgram makes the test binary the program.
 const asProgram = "MARKETFLOW_TEST_PROGRAM"
 
@@ -103,7 +108,7 @@ func TestReconcile_SaysCleanOfWhatItSaw(t *testing.T) {
 	t.Parallel()
 
 	environment := []string{
-		"DATABASE_URL=" + pgtest.New(t).URL, "STRIPE_SECRET_KEY=sk_test_x", "STRIPE_WEBHOOK_SECRET=whsec_x",
+		"DATABASE_URL=" + pgtest.New(t).URL, "STRIPE_SECRET_KEY=" + secretKey, "STRIPE_WEBHOOK_SECRET=" + webhookSecret,
 	}
 
 	clean := program(t, append(environment, "STRIPE_API_BASE="+sandbox.Start(t).URL), "reconcile")

@@ -46,10 +46,10 @@ func newPool(lc fx.Lifecycle, c config.Config, tracing trace.TracerProvider) (*p
 	}
 
 	// The first connection takes longer than a request may wait for one.
-	if err := pool.Ping(ctx); err != nil {
+	if err := postgres.Connect(ctx, pool); err != nil {
 		pool.Close()
 
-		return nil, fmt.Errorf("connecting to the database: %w", err)
+		return nil, err
 	}
 
 	lc.Append(fx.StopHook(pool.Close))

@@ -46,6 +46,10 @@ func Start(ctx context.Context, c config.Config, version Version, swaps ...Swap)
 		return nil, plain(err)
 	}
 
+	for _, warning := range c.Warnings {
+		s.log.Warn(warning)
+	}
+
 	if err := s.graph.Start(ctx); err != nil {
 		return nil, plain(err)
 	}

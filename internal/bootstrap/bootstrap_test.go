@@ -28,8 +28,8 @@ func settings(t *testing.T, databaseURL string) config.Config {
 	c, err := config.FromEnvironment(map[string]string{
 		"HTTP_ADDR":             "127.0.0.1:0",
 		"DATABASE_URL":          databaseURL,
-		"STRIPE_SECRET_KEY":     "sk_test_x",
-		"STRIPE_WEBHOOK_SECRET": "whsec_x",
+		"STRIPE_SECRET_KEY":     "sk_test_51BootstrapBootstrap",
+		"STRIPE_WEBHOOK_SECRET": "whsec_BootstrapBootstrapBootstrapBootstrap",
 		"STRIPE_API_BASE":       "http://127.0.0.1:1",
 	})
 	require.NoError(t, err)

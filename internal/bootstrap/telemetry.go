@@ -21,6 +21,8 @@ func newLogger(c config.Config, out logOutput) *zap.Logger {
 func newTracing(
 	lc fx.Lifecycle, version Version, metrics *telemetry.Metrics, log *zap.Logger,
 ) (trace.TracerProvider, propagation.TextMapPropagator, error) {
+	telemetry.LogComplaints(log)
+
 	tracing, err := telemetry.NewTracing(context.Background(), string(version), metrics.Exports(), log)
 	if err != nil {
 		return nil, nil, err

@@ -3,22 +3,14 @@
 package config
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"maps"
-	"net"
-	"net/url"
 	"os"
-	"reflect"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/caarlos0/env/v11"
-	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/joho/godotenv"
-	"github.com/redis/go-redis/v9"
 	"go.uber.org/zap/zapcore"
 
 	"github.com/marketflow/marketflow/internal/telemetry"
@@ -67,6 +59,9 @@ type Config struct {
 	PprofAddr string `env:"PPROF_ADDR"`
 
 	LogLevel zapcore.Level `env:"LOG_LEVEL" envDefault:"info"`
+
+	// Warnings are what is allowed and seldom right, one line each.
+	Warnings []string
 }
 
 // Load reads the environment, and .env for what it does not set. The error
@@ -84,8 +79,17 @@ func Load() (Config, error) {
 
 // Variables are those of the environment, and of .env for what it does not set.
 func Variables() (map[string]string, error) {
-	if err := godotenv.Load(); err != nil && !errors.Is(err, os.ErrNotExist) {
+	text, err := os.ReadFile(".env")
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("reading .env: %w", err)
+	}
+
+	if line := unreadableLine(string(text)); line > 0 {
+		return nil, fmt.Errorf(".env: line %d is not NAME=value", line) //nolint:err113 // for a person
+	}
+
+	if err := godotenv.Load(); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, errors.New(".env: cannot be read; write NAME=value, one a line") //nolint:err113 // for a person
 	}
 
 	return env.ToMap(os.Environ()), nil
@@ -98,9 +102,12 @@ func LoadDatabaseURL() (Secret, error) {
 		return "", err
 	}
 
-	found := &problems{about: map[string]error{}}
-	c := Config{DatabaseURL: Secret(strings.TrimSpace(variables["DATABASE_URL"]))}
+	const name = "DATABASE_URL"
+
+	found := newProblems()
+	c := Config{DatabaseURL: Secret(tidy(variables, []string{name}, found)[name])}
 	c.checkStores(found)
+	lookAlikes(variables, found)
 
 	return c.DatabaseURL, found.join()
 }
@@ -108,142 +115,50 @@ func LoadDatabaseURL() (Secret, error) {
 // FromEnvironment reads variables. The error lists every problem at once, and
 // never a secret.
 func FromEnvironment(variables map[string]string) (Config, error) {
-	found := &problems{about: map[string]error{}}
+	return fromEnvironment(variables, false)
+}
 
-	config, err := env.ParseAsWithOptions[Config](env.Options{Environment: variables})
+// ForDev is FromEnvironment for `marketflow dev`, which alone may use the key and
+// the secrets that everybody knows.
+func ForDev(variables map[string]string) (Config, error) { return fromEnvironment(variables, true) }
+
+func fromEnvironment(variables map[string]string, dev bool) (Config, error) {
+	found := newProblems()
+
+	config, err := env.ParseAsWithOptions[Config](env.Options{Environment: tidy(variables, names(), found)})
 
 	var each env.AggregateError
 	if err != nil && !errors.As(err, &each) {
-		return Config{}, fmt.Errorf("reading the environment: %w", err)
+		return Config{}, errors.New("the environment cannot be read") //nolint:err113 // its text may hold a value
 	}
 
 	for _, one := range each.Errors {
 		found.unreadable(one)
 	}
 
-	config.check(found)
+	config.check(found, dev)
+	config.Warnings = append(config.warnings(), lookAlikes(variables, found)...)
 
 	return config, found.join()
 }
 
-// problems keeps the first problem with each variable.
-type problems struct{ about map[string]error }
+// unreadableLine is the line from which on text is no list of NAME=value, and 0
+// where all of it is. Godotenv's own errors show what follows, with all secrets.
+func unreadableLine(text string) int {
+	lines := strings.SplitAfter(text, "\n")
 
-func (p *problems) say(variable, what string) {
-	if p.about[variable] == nil {
-		p.about[variable] = fmt.Errorf("%s: %s", variable, what) //nolint:err113 // for a person
-	}
-}
-
-// unreadable: the value may be shown, because every secret is readable.
-func (p *problems) unreadable(err error) {
-	var parse env.ParseError
-	if !errors.As(err, &parse) {
-		p.say("environment", err.Error())
-
-		return
-	}
-
-	field, _ := reflect.TypeFor[Config]().FieldByName(parse.Name)
-	p.say(field.Tag.Get("env"), parse.Err.Error())
-}
-
-func (p *problems) join() error {
-	list := make([]error, 0, len(p.about))
-	for _, variable := range slices.Sorted(maps.Keys(p.about)) {
-		list = append(list, p.about[variable])
-	}
-
-	return errors.Join(list...)
-}
-
-func (c Config) check(found *problems) {
-	c.checkStores(found)
-	c.checkStripe(found)
-
-	for variable, ok := range map[string]bool{
-		"DATABASE_MAX_CONNS":   c.DatabaseMaxConns > 0,
-		"STRIPE_TIMEOUT":       c.StripeTimeout > 0,
-		"STRIPE_MAX_IN_FLIGHT": c.StripeMaxInFlight > 0,
-		"RECOVERY_INTERVAL":    c.RecoveryInterval > 0,
-		"SHUTDOWN_TIMEOUT":     c.ShutdownTimeout > 0,
-	} {
-		if !ok {
-			found.say(variable, "must be greater than 0")
+	last := len(lines) + 1
+	for last > 1 {
+		if _, err := godotenv.Unmarshal(strings.Join(lines[:last-1], "") + "\n"); err == nil {
+			break
 		}
+
+		last--
 	}
 
-	for variable, ok := range map[string]bool{
-		"HTTP_ADDR":  isAddress(c.HTTPAddr),
-		"PPROF_ADDR": c.PprofAddr == "" || isAddress(c.PprofAddr),
-	} {
-		if !ok {
-			found.say(variable, "is no address with a port, such as 127.0.0.1:3000 or :3000")
-		}
+	if last > len(lines) {
+		return 0
 	}
 
-	if c.ReconcileInterval < 0 {
-		found.say("RECONCILE_INTERVAL", "must be 0 (never) or more")
-	}
-
-	if c.RateLimit < 0 {
-		found.say("RATE_LIMIT", "must be 0 (off) or more requests per second")
-	}
-}
-
-func (c Config) checkStores(found *problems) {
-	if c.DatabaseURL == "" {
-		found.say("DATABASE_URL", "is not set; for example postgres://user:password@localhost:5432/marketflow")
-	} else if _, err := pgxpool.ParseConfig(c.DatabaseURL.Reveal()); err != nil {
-		found.say("DATABASE_URL", "is no PostgreSQL URL")
-	}
-
-	if c.RedisURL != "" {
-		if _, err := redis.ParseURL(c.RedisURL.Reveal()); err != nil {
-			found.say("REDIS_URL", "is no redis:// URL; leave it empty to run without Redis")
-		}
-	}
-}
-
-func (c Config) checkStripe(found *problems) {
-	switch key := c.StripeSecretKey.Reveal(); {
-	case key == "":
-		found.say("STRIPE_SECRET_KEY", "is not set; see https://dashboard.stripe.com/apikeys")
-	case !strings.HasPrefix(key, "sk_") && !strings.HasPrefix(key, "rk_"):
-		found.say("STRIPE_SECRET_KEY", "must begin with sk_ or rk_")
-	}
-
-	if len(c.StripeWebhookSecrets) == 0 {
-		found.say("STRIPE_WEBHOOK_SECRET", "is not set; see https://dashboard.stripe.com/webhooks")
-	}
-
-	// An empty secret would accept events that anybody can sign.
-	for _, secret := range c.StripeWebhookSecrets {
-		if secret == "" {
-			found.say("STRIPE_WEBHOOK_SECRET", "holds an empty secret; separate several by one comma")
-		}
-	}
-
-	if c.StripeAPIBase != "" && !isURL(c.StripeAPIBase, "http", "https") {
-		found.say("STRIPE_API_BASE", "is no http:// or https:// URL; leave it empty for Stripe itself")
-	}
-}
-
-// isAddress: something to listen on; whether this machine has the host is not
-// asked.
-func isAddress(text string) bool {
-	_, port, err := net.SplitHostPort(text)
-	if err != nil || port == "" {
-		return false
-	}
-
-	_, err = net.DefaultResolver.LookupPort(context.Background(), "tcp", port)
-
-	return err == nil
-}
-
-func isURL(text string, schemes ...string) bool {
-	u, err := url.Parse(text)
-
-	return err == nil && slices.Contains(schemes, u.Scheme) && (u.Host != "" || u.Path != "")
+	return last
 }

@@ -28,34 +28,17 @@ const (
 	protocolHTTP = "http/protobuf"
 )
 
-// chosenProtocol is how spans are sent to the endpoint; a variable that cannot
-// be read is an error that names it.
-func chosenProtocol() (string, error) {
-	target, err := url.Parse(endpoint())
-	if err != nil || target.Host == "" || (target.Scheme != "http" && target.Scheme != "https") {
-		// Not shown: it may hold a password.
-		return "", errors.New("OTEL_EXPORTER_OTLP_ENDPOINT: not an http:// or https:// URL such as http://localhost:4318")
-	}
-
-	switch name := protocol(target); name {
-	case protocolGRPC, protocolHTTP:
-		return name, nil
-	default:
-		return "", fmt.Errorf("OTEL_EXPORTER_OTLP_PROTOCOL: %q is not supported; use %s or %s", name, protocolGRPC, protocolHTTP)
-	}
-}
-
 // newExporter leaves headers, certificates, compression and time-outs to the
 // exporters, which read them from the environment. It does not connect yet.
 func newExporter(ctx context.Context) (sdktrace.SpanExporter, error) {
-	name, err := chosenProtocol()
+	target, err := url.Parse(endpoint())
 	if err != nil {
-		return nil, err
+		return nil, errors.New("the endpoint of traces is no URL") // CheckEnvironment has said so
 	}
 
 	var exporter sdktrace.SpanExporter
 
-	if name == protocolGRPC {
+	if protocol(target) == protocolGRPC {
 		exporter, err = otlptracegrpc.New(ctx)
 	} else {
 		exporter, err = otlptracehttp.New(ctx)

@@ -2,15 +2,11 @@ package telemetry
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"os"
-	"slices"
-	"strconv"
 	"strings"
 	"time"
 
-	"github.com/go-logr/logr/funcr"
+	"github.com/go-logr/logr"
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/sdk/resource"
@@ -83,17 +79,6 @@ func NewTracing(ctx context.Context, version string, meter *ExportMeter, logger 
 	return tracing, nil
 }
 
-// CheckEnvironment is what NewTracing would refuse: every OTEL_* variable that
-// cannot be read, one a line.
-func CheckEnvironment() error {
-	var protocol error
-	if exporting() {
-		_, protocol = chosenProtocol()
-	}
-
-	return errors.Join(checkExporter(), protocol, checkSampler())
-}
-
 // Shutdown sends what is left and stops. It takes no longer than ctx allows,
 // and five seconds at most: a collector that is away must not hold up a stop.
 func (t *Tracing) Shutdown(ctx context.Context) error {
@@ -109,19 +94,49 @@ func (t *Tracing) Shutdown(ctx context.Context) error {
 	return nil
 }
 
-// Install makes this tracing the process's, for libraries that know no other,
-// and has OpenTelemetry's own complaints logged. Once, at start.
+// Install makes this tracing the process's, for libraries that know no other.
+// Once, at start.
 func (t *Tracing) Install() {
 	otel.SetTracerProvider(t.Provider)
 	otel.SetTextMapPropagator(t.Propagator)
-	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) {
-		t.logger.Warn("OpenTelemetry", zap.Error(err))
-	}))
-	// Verbosity 1 is OpenTelemetry's warnings.
-	otel.SetLogger(funcr.New(func(_, args string) {
-		t.logger.Warn("OpenTelemetry", zap.String("detail", args))
-	}, funcr.Options{Verbosity: 1}))
 }
+
+// LogComplaints has what OpenTelemetry itself complains of logged, for the whole
+// process. Until then it prints to stderr, so this comes before NewTracing.
+func LogComplaints(logger *zap.Logger) {
+	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) {
+		logger.Warn("OpenTelemetry", zap.Error(err))
+	}))
+	otel.SetLogger(logr.New(complaints{logger}))
+}
+
+// complaints logs OpenTelemetry's messages alone: what comes with them are values
+// of variables, and errors that hold those, with the tokens in them.
+type complaints struct{ logger *zap.Logger }
+
+var _ logr.LogSink = complaints{}
+
+// Init implements logr.LogSink.
+func (complaints) Init(logr.RuntimeInfo) {}
+
+// Enabled implements logr.LogSink. Level 1 is OpenTelemetry's warnings.
+func (complaints) Enabled(level int) bool { return level <= 1 }
+
+// Info implements logr.LogSink.
+func (c complaints) Info(_ int, msg string, _ ...any) {
+	c.logger.Warn("OpenTelemetry", zap.String("detail", msg))
+}
+
+// Error implements logr.LogSink.
+func (c complaints) Error(_ error, msg string, _ ...any) {
+	c.logger.Warn("OpenTelemetry", zap.String("detail", msg))
+}
+
+// WithValues implements logr.LogSink.
+func (c complaints) WithValues(...any) logr.LogSink { return c }
+
+// WithName implements logr.LogSink.
+func (c complaints) WithName(string) logr.LogSink { return c }
 
 // describe says who makes the spans. The command's arguments are left out: a
 // secret may be among them.
@@ -146,11 +161,11 @@ func describe(ctx context.Context, version string, logger *zap.Logger) *resource
 
 // variable is the traces' own form of an OTLP variable, else the general one.
 func variable(name string) string {
-	if value := strings.TrimSpace(os.Getenv("OTEL_EXPORTER_OTLP_TRACES_" + name)); value != "" {
+	if value := trimmed(otlpTraces + name); value != "" {
 		return value
 	}
 
-	return strings.TrimSpace(os.Getenv("OTEL_EXPORTER_OTLP_" + name))
+	return trimmed(otlp + name)
 }
 
 func endpoint() string { return variable("ENDPOINT") }
@@ -158,41 +173,5 @@ func endpoint() string { return variable("ENDPOINT") }
 func exporting() bool { return endpoint() != "" && !disabled() }
 
 func disabled() bool {
-	return strings.EqualFold(os.Getenv("OTEL_SDK_DISABLED"), "true") || os.Getenv("OTEL_TRACES_EXPORTER") == "none"
-}
-
-func checkExporter() error {
-	switch exporter := os.Getenv("OTEL_TRACES_EXPORTER"); exporter {
-	case "", "otlp", "none":
-		return nil
-	default:
-		return fmt.Errorf("OTEL_TRACES_EXPORTER: %q is not supported; use otlp or none", exporter)
-	}
-}
-
-// checkSampler: the SDK would go on with its default and say so in passing.
-func checkSampler() error {
-	const ratio = "traceidratio"
-
-	samplers := []string{
-		"", "always_on", "always_off", ratio,
-		"parentbased_always_on", "parentbased_always_off", "parentbased_" + ratio,
-	}
-
-	sampler := chosenSampler()
-	if !slices.Contains(samplers, sampler) {
-		return fmt.Errorf("OTEL_TRACES_SAMPLER: %q is not one of %s", sampler, strings.Join(samplers[1:], ", "))
-	}
-
-	arg := strings.TrimSpace(os.Getenv("OTEL_TRACES_SAMPLER_ARG"))
-	if arg == "" || !strings.HasSuffix(sampler, ratio) {
-		return nil
-	}
-
-	share, err := strconv.ParseFloat(arg, 64)
-	if inRange := share >= 0 && share <= 1; err != nil || !inRange { // NaN is not
-		return fmt.Errorf("OTEL_TRACES_SAMPLER_ARG: %q is not a number from 0 to 1", arg)
-	}
-
-	return nil
+	return strings.EqualFold(trimmed("OTEL_SDK_DISABLED"), "true") || trimmed("OTEL_TRACES_EXPORTER") == "none"
 }

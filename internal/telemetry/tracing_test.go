@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
 	coltrace "go.opentelemetry.io/proto/otlp/collector/trace/v1"
@@ -318,6 +320,33 @@ func TestNewTracing_RefusesWhatItCannotRead(t *testing.T) {
 		"OTEL_TRACES_SAMPLER_ARG: over one": {
 			"OTEL_TRACES_SAMPLER": "parentbased_traceidratio", "OTEL_TRACES_SAMPLER_ARG": "1.5",
 		},
+		"OTEL_EXPORTER_OTLP_ENDPOINT: no host":  {endpoint: "http://:4318"},
+		"OTEL_EXPORTER_OTLP_ENDPOINT: password": {endpoint: "http://user:hunter2@collector:4318"},
+		"OTEL_EXPORTER_OTLP_ENDPOINT: query":    {endpoint: "http://collector:4318?token=hunter2"},
+		"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": {
+			endpoint: "http://collector:4318", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "collector hunter2",
+		},
+		"OTEL_EXPORTER_OTLP_HEADERS: as in HTTP":        {"OTEL_EXPORTER_OTLP_HEADERS": "Authorization: Bearer hunter2"},
+		"OTEL_EXPORTER_OTLP_HEADERS: the second":        {"OTEL_EXPORTER_OTLP_HEADERS": "good=1,Authorization: Basic hunter2"},
+		"OTEL_EXPORTER_OTLP_HEADERS: colon and base64":  {"OTEL_EXPORTER_OTLP_HEADERS": "Authorization: Basic hunter2=="},
+		"OTEL_EXPORTER_OTLP_HEADERS: the token alone":   {"OTEL_EXPORTER_OTLP_HEADERS": "hunter2"},
+		"OTEL_EXPORTER_OTLP_HEADERS: base64 alone":      {"OTEL_EXPORTER_OTLP_HEADERS": "aHVudGVyMg==,hunter2="},
+		"OTEL_EXPORTER_OTLP_HEADERS: no name":           {"OTEL_EXPORTER_OTLP_HEADERS": "=hunter2"},
+		"OTEL_EXPORTER_OTLP_HEADERS: escape":            {"OTEL_EXPORTER_OTLP_HEADERS": "api-key=hunter2%"},
+		"OTEL_EXPORTER_OTLP_HEADERS: line break":        {"OTEL_EXPORTER_OTLP_HEADERS": "api-key=hunter2%0A"},
+		"OTEL_EXPORTER_OTLP_HEADERS: JSON":              {"OTEL_EXPORTER_OTLP_HEADERS": `{"Authorization":"Bearer hunter2="}`},
+		"OTEL_EXPORTER_OTLP_HEADERS: quotes":            {"OTEL_EXPORTER_OTLP_HEADERS": `"api-key=hunter2"`},
+		"OTEL_EXPORTER_OTLP_HEADERS: quoted value":      {"OTEL_EXPORTER_OTLP_HEADERS": `api-key="hunter2"`},
+		"OTEL_EXPORTER_OTLP_HEADERS: trailing comma":    {"OTEL_EXPORTER_OTLP_HEADERS": "api-key=hunter2,"},
+		"OTEL_EXPORTER_OTLP_TRACES_HEADERS":             {"OTEL_EXPORTER_OTLP_TRACES_HEADERS": "Authorization Bearer hunter2"},
+		"OTEL_RESOURCE_ATTRIBUTES: no value":            {"OTEL_RESOURCE_ATTRIBUTES": "team=x,hunter2"},
+		"OTEL_RESOURCE_ATTRIBUTES: escape":              {"OTEL_RESOURCE_ATTRIBUTES": "token=%hunter2"},
+		"OTEL_EXPORTER_OTLP_CLIENT_KEY: the key itself": {"OTEL_EXPORTER_OTLP_CLIENT_KEY": "-----BEGIN PRIVATE KEY----- hunter2"},
+		"OTEL_EXPORTER_OTLP_COMPRESSION":                {"OTEL_EXPORTER_OTLP_COMPRESSION": "hunter2"},
+		"OTEL_EXPORTER_OTLP_TIMEOUT: with unit":         {"OTEL_EXPORTER_OTLP_TIMEOUT": "10s hunter2"},
+		"OTEL_EXPORTER_OTLP_TIMEOUT: zero":              {"OTEL_EXPORTER_OTLP_TIMEOUT": "0"},
+		"OTEL_BSP_SCHEDULE_DELAY: over a day":           {"OTEL_BSP_SCHEDULE_DELAY": "86400001"},
+		"OTEL_BSP_MAX_QUEUE_SIZE: negative":             {"OTEL_BSP_MAX_QUEUE_SIZE": "-1"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			clearEnvironment(t)
@@ -328,10 +357,50 @@ func TestNewTracing_RefusesWhatItCannotRead(t *testing.T) {
 
 			_, err := telemetry.NewTracing(t.Context(), "v1.2.3", telemetry.NewMetrics().Exports(), zap.NewNop())
 			variable, _, _ := strings.Cut(name, ":")
-			require.ErrorContains(t, err, variable)
-			require.NotContains(t, err.Error(), "hunter2")
+			require.ErrorContains(t, err, variable+": must")
+			require.NotContains(t, err.Error(), "unter2")
+			require.NotContains(t, err.Error(), "\n", "one line")
 		})
 	}
+}
+
+func TestCheckEnvironment_AcceptsWhatTheStandardAllows(t *testing.T) {
+	for variable, values := range map[string][]string{
+		"OTEL_EXPORTER_OTLP_HEADERS": {
+			"", "Authorization=Bearer hunter2", "Authorization=Bearer%20hunter2", "authorization=Basic aHVudGVyMg==",
+			" api-key = hunter2 , x-team=payments ", "api-key=a=b;c",
+		},
+		"OTEL_RESOURCE_ATTRIBUTES":          {"service.namespace=shop,deployment.environment.name=a%20b", "k="},
+		"OTEL_EXPORTER_OTLP_ENDPOINT":       {"http://collector:4318", "https://collector/otlp/", "http://[::1]:4317"},
+		"OTEL_EXPORTER_OTLP_COMPRESSION":    {"gzip", "none"},
+		"OTEL_EXPORTER_OTLP_TIMEOUT":        {"10000"},
+		"OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT":   {"-1", "128"},
+		"OTEL_EXPORTER_OTLP_CERTIFICATE":    {"tracing_test.go"},
+		"OTEL_EXPORTER_OTLP_TRACES_HEADERS": {"api-key=hunter2"},
+	} {
+		for _, value := range values {
+			t.Run(variable+"="+value, func(t *testing.T) {
+				clearEnvironment(t)
+				t.Setenv(variable, value)
+				require.NoError(t, telemetry.CheckEnvironment())
+			})
+		}
+	}
+}
+
+// Should OpenTelemetry find a fault that the check has missed, its complaint is a
+// line of the log, without the value.
+func TestLogComplaints_ShowsNoValue(t *testing.T) { //nolint:paralleltest // it sets what is global
+	clearEnvironment(t)
+	t.Setenv("OTEL_EXPORTER_OTLP_HEADERS", "Authorization: Bearer hunter2")
+
+	core, logs := observer.New(zap.DebugLevel)
+	telemetry.LogComplaints(zap.New(core))
+
+	_, err := otlptracehttp.New(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, 1, logs.Len())
+	require.NotContains(t, fmt.Sprint(logs.All()[0]), "hunter2")
 }
 
 // Libraries that know only the process's tracing get ours, and what
@@ -340,6 +409,8 @@ func TestTracing_Install(t *testing.T) { //nolint:paralleltest // it sets what i
 	clearEnvironment(t)
 
 	core, logs := observer.New(zap.InfoLevel)
+	telemetry.LogComplaints(zap.New(core))
+
 	tracing := newTracing(t, telemetry.NewMetrics(), zap.New(core))
 	tracing.Install()
 

@@ -26,9 +26,9 @@ import (
 )
 
 const (
-	secretKey        = "sk_test_observability51H"
-	webhookSecret    = "whsec_observabilityNew"
-	oldWebhookSecret = "whsec_observabilityOld"
+	secretKey        = "sk_test_51ObservabilityObservability"
+	webhookSecret    = "whsec_ObservabilityNewObservabilityNew1"
+	oldWebhookSecret = "whsec_ObservabilityOldObservabilityOld1"
 )
 
 // received gets the spans of every service of this process: tracing is

@@ -18,8 +18,8 @@ import (
 )
 
 const (
-	secretKey     = "sk_test_scenarios"
-	webhookSecret = "whsec_scenarios_scenarios_1"
+	secretKey     = "sk_test_51ScenariosScenarios"
+	webhookSecret = "whsec_ScenariosScenariosScenariosScenarios"
 )
 
 // world is what one scenario has to itself.

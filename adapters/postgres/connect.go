@@ -1,0 +1,116 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/jackc/pgerrcode"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// Connect makes sure that pool has a connection. Its error is fit to be shown.
+func Connect(ctx context.Context, pool *pgxpool.Pool) error { return presentable(pool.Ping(ctx)) }
+
+// errURL: pgx's own error shows the URL, less what it takes for the password.
+var errURL = errors.New("DATABASE_URL is not a PostgreSQL URL such as postgres://user:password@localhost:5432/marketflow")
+
+// presentable takes out of an error whatever of DATABASE_URL it shows, except
+// host, port and database: after a slip such as `user= password=X` or an @ that is
+// not escaped, a part of the password stands where user or option should, and both
+// pgx and PostgreSQL repeat those. It goes on to match what it matched.
+func presentable(err error) error {
+	if _, ok := errors.AsType[*pgconn.ParseConfigError](err); ok {
+		return errURL
+	}
+
+	failed, ok := errors.AsType[*pgconn.ConnectError](err)
+	if !ok {
+		return err
+	}
+
+	return &connectError{
+		text: "connecting to PostgreSQL at " + target(failed.Config) + ": " + strings.Join(reasons(failed.Unwrap(), nil), "; "),
+		err:  err,
+	}
+}
+
+// connectError is err in other words.
+type connectError struct {
+	text string
+	err  error
+}
+
+func (e *connectError) Error() string { return e.text }
+
+func (e *connectError) Unwrap() error { return e.err }
+
+// target is every host and port that was tried, and the database.
+func target(c *pgconn.Config) string {
+	hosts := []string{net.JoinHostPort(c.Host, strconv.Itoa(int(c.Port)))}
+
+	for _, other := range c.Fallbacks {
+		hosts = append(hosts, net.JoinHostPort(other.Host, strconv.Itoa(int(other.Port))))
+	}
+
+	slices.Sort(hosts)
+
+	return strings.Join(slices.Compact(hosts), ", ") + ", database " + strconv.Quote(c.Database)
+}
+
+// reasons are what the attempts failed for, each once: the innermost errors, as
+// those around them repeat what was asked for.
+func reasons(err error, list []string) []string {
+	if pg, ok := err.(*pgconn.PgError); ok { //nolint:errorlint // this is the walk along the chain
+		return appendOnce(list, serverReason(pg.Code))
+	}
+
+	switch wrapper := err.(type) { //nolint:errorlint // as above
+	case interface{ Unwrap() []error }:
+		for _, one := range wrapper.Unwrap() {
+			list = reasons(one, list)
+		}
+
+		return list
+	case interface{ Unwrap() error }:
+		if inner := wrapper.Unwrap(); inner != nil {
+			return reasons(inner, list)
+		}
+	}
+
+	return appendOnce(list, err.Error())
+}
+
+func appendOnce(list []string, one string) []string {
+	if slices.Contains(list, one) {
+		return list
+	}
+
+	return append(list, one)
+}
+
+// serverReason says what PostgreSQL refused, without the names in its message.
+func serverReason(code string) string {
+	says := "PostgreSQL refused the connection"
+
+	switch code {
+	case pgerrcode.InvalidPassword:
+		says = "wrong user or password"
+	case pgerrcode.InvalidAuthorizationSpecification:
+		says = "this user may not connect from here (see pg_hba.conf), or does not exist"
+	case pgerrcode.InvalidCatalogName:
+		says = "this database does not exist"
+	case pgerrcode.TooManyConnections:
+		says = "too many connections"
+	case pgerrcode.CannotConnectNow:
+		says = "PostgreSQL is starting or stopping"
+	case pgerrcode.UndefinedObject, pgerrcode.InvalidParameterValue, pgerrcode.CantChangeRuntimeParam:
+		says = "PostgreSQL does not know a parameter of DATABASE_URL, or its value"
+	}
+
+	return says + " (SQLSTATE " + code + ")"
+}

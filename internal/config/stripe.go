@@ -1,0 +1,201 @@
+package config
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+)
+
+const (
+	// DevSecretKey is the key that `marketflow dev` uses at its sandbox. Everybody
+	// knows it, so nothing else takes it.
+	DevSecretKey = "sk_test_marketflow" //nolint:gosec // the sandbox's
+	// publicPassword is that of docker-compose.yml's database.
+	publicPassword = "marketflow"
+
+	liveMode = "_live_"
+	// minSecretKey: Stripe's oldest keys have 32 characters.
+	minSecretKey = 20
+	// minWebhookSecret is what Stripe's secrets have after whsec_.
+	minWebhookSecret = 32
+	maxSecret        = 512
+)
+
+// kinds are the beginnings of what Stripe hands out, and people mix up.
+var kinds = []struct{ prefix, is string }{
+	{"sk_org_", "the API key of an organization"},
+	{"sk_", "a secret API key"},
+	{"rk_", "a restricted API key"},
+	{"pk_", "a publishable API key, which is for browsers"},
+	{"whsec_", "a webhook's signing secret"},
+	{"we_", "the id of a webhook endpoint"},
+	{"acct_", "the id of an account"},
+	{"evt_", "the id of an event"},
+	{"pi_", "the id of a PaymentIntent"},
+	{"ca_", "the id of a Connect application"},
+}
+
+func kindOf(value string) string {
+	for _, kind := range kinds {
+		if strings.HasPrefix(value, kind.prefix) {
+			return kind.is
+		}
+	}
+
+	return ""
+}
+
+// Words that stand where a secret should. In Stripe's secrets one word of letters
+// and digits follows the prefix, so whole words cannot be part of a real one.
+var (
+	stopgapWord = regexp.MustCompile(`(?i)(^|[^a-z0-9])(your|change|changeme|replace|replaceme|placeholder|` +
+		`example|dummy|todo|fixme|insert|enter|paste|here|redacted|secret|key|x{3,})([^a-z0-9]|$)`)
+	stopgapStart = regexp.MustCompile(`(?i)^(your|change|replace|placeholder|example|dummy|insert|paste|x{4,})`)
+	// stopgapPassword is a whole one: a password may well hold such a word.
+	stopgapPassword = regexp.MustCompile(`(?i)^(change[_-]?(me|this|it)|replace[_-]?(me|this)|` +
+		`(your|my|the)[_-]?((db|database|redis|secret)[_-]?)?pass(word)?([_-]?here)?|password[_-]?here|` +
+		`placeholder|todo|fixme|redacted|x{3,}|\*+|\.{3,}|…)$`)
+	secretBody = regexp.MustCompile(`^[0-9A-Za-z_]*$`)
+	// signingBody: other programs that sign as Stripe does have base64 there.
+	signingBody = regexp.MustCompile(`^[0-9A-Za-z_+/=-]*$`)
+	lettersOnly = regexp.MustCompile(`[^0-9A-Za-z]+`)
+)
+
+// isStopgap: body is what follows a secret's prefix, or all of a value without one.
+func isStopgap(body string) bool {
+	bare := lettersOnly.ReplaceAllString(body, "")
+
+	return body != "" && (stopgapWord.MatchString(body) || stopgapStart.MatchString(body) ||
+		bare == "" || strings.Trim(bare, bare[:1]) == "") // ..., ***, 0000
+}
+
+func (c Config) checkStripe(found *problems, dev bool) {
+	if wrong := wrongSecretKey(c.StripeSecretKey.Reveal(), dev); wrong != "" {
+		found.say("STRIPE_SECRET_KEY", "%s", wrong)
+	}
+
+	if len(c.StripeWebhookSecrets) == 0 {
+		found.say("STRIPE_WEBHOOK_SECRET", "is not set; see https://dashboard.stripe.com/webhooks")
+	}
+
+	for i, secret := range c.StripeWebhookSecrets {
+		if wrong := wrongWebhookSecret(secret.Reveal(), dev); wrong != "" {
+			which := ""
+			if len(c.StripeWebhookSecrets) > 1 {
+				which = fmt.Sprintf("secret %d of %d ", i+1, len(c.StripeWebhookSecrets))
+			}
+
+			found.say("STRIPE_WEBHOOK_SECRET", "%s%s", which, wrong)
+		}
+	}
+
+	c.checkAPIBase(found)
+}
+
+func wrongSecretKey(key string, dev bool) string {
+	const must = "it must begin with sk_test_, sk_live_, rk_test_ or rk_live_ (https://dashboard.stripe.com/apikeys)"
+
+	mode, body := splitKey(key)
+
+	switch {
+	case key == "":
+		return "is not set; see https://dashboard.stripe.com/apikeys"
+	case key == DevSecretKey && dev:
+		return ""
+	case key == DevSecretKey:
+		return "is the key of `marketflow dev`, which everybody knows; only dev takes it"
+	case isQuoted(key):
+		return "is in quotes; write it without them"
+	case mode == "" && kindOf(key) != "" && kindOf(key) != "a secret API key" && kindOf(key) != "a restricted API key":
+		return "is " + kindOf(key) + "; " + must
+	case isStopgap(body):
+		return "is a placeholder; set the real key, see https://dashboard.stripe.com/apikeys"
+	case mode == "":
+		return "is no secret key of Stripe; " + must
+	default:
+		return wrongForm(key, secretBody.MatchString(body), len(key) < minSecretKey)
+	}
+}
+
+// splitKey: mode is _test_ or _live_, and empty for what is no secret key.
+func splitKey(key string) (mode, body string) {
+	for _, kind := range []string{"sk", "rk"} {
+		for _, mode := range []string{"_test_", liveMode} {
+			if body, ok := strings.CutPrefix(key, kind+mode); ok {
+				return mode, body
+			}
+		}
+	}
+
+	return "", key
+}
+
+func wrongForm(secret string, wellFormed, short bool) string {
+	switch {
+	case !wellFormed:
+		return "holds a space or another character that such a secret never has"
+	case short:
+		return "is too short; a part of it is missing"
+	case len(secret) > maxSecret:
+		return "is too long"
+	default:
+		return ""
+	}
+}
+
+func wrongWebhookSecret(secret string, dev bool) string {
+	const must = "it must begin with whsec_ (https://dashboard.stripe.com/webhooks)"
+
+	body, ok := strings.CutPrefix(secret, "whsec_")
+
+	switch {
+	case secret == "": // It would accept events that anybody can sign.
+		return "is empty; separate several by one comma"
+	case isQuoted(secret):
+		return "is in quotes; write it without them"
+	case !ok && kindOf(secret) != "":
+		return "is " + kindOf(secret) + "; " + must
+	case !dev && strings.HasPrefix(strings.ToLower(body), "marketflow"):
+		return "is a secret of MarketFlow's own, which everybody knows"
+	case isStopgap(body):
+		return "is a placeholder; set the real secret, see https://dashboard.stripe.com/webhooks"
+	case !ok:
+		return "is no signing secret of Stripe; " + must
+	default:
+		return wrongForm(secret, signingBody.MatchString(body), len(body) < minWebhookSecret)
+	}
+}
+
+// live: the key moves real money.
+func (c Config) live() bool {
+	mode, _ := splitKey(c.StripeSecretKey.Reveal())
+
+	return mode == liveMode
+}
+
+func (c Config) checkAPIBase(found *problems) {
+	if c.StripeAPIBase == "" {
+		return
+	}
+
+	const example = "http://localhost:12111; leave it empty for Stripe itself"
+
+	u, wrong := parseURL(c.StripeAPIBase, example, "http", "https")
+
+	switch {
+	case wrong != "":
+	case u.User != nil:
+		wrong = "must hold no user and password; the key is in STRIPE_SECRET_KEY"
+	case u.RawQuery != "" || u.ForceQuery:
+		wrong = "must hold no query"
+	case u.Scheme == "https":
+	case strings.HasSuffix("."+u.Hostname(), ".stripe.com"):
+		wrong = "must begin with https:// for Stripe; leave it empty"
+	case c.live() && !isLoopback(u.Hostname()):
+		wrong = "must begin with https://: a live key never goes over plain http to another machine"
+	}
+
+	if wrong != "" {
+		found.say("STRIPE_API_BASE", "%s", wrong)
+	}
+}

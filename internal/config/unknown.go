@@ -1,0 +1,108 @@
+package config
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"unicode"
+
+	"github.com/marketflow/marketflow/internal/telemetry"
+)
+
+// ours begin with what nothing else is likely to begin with.
+var ours = []string{"STRIPE_", "RATE_LIMIT", "RECONCILE_", "RECOVERY_", "PPROF_", "MARKETFLOW_"}
+
+// elsewhere are the names that others have for what we need.
+var elsewhere = map[string]string{
+	"DATABASE_DSN": "DATABASE_URL", "DB_URL": "DATABASE_URL", "DB_DSN": "DATABASE_URL",
+	"POSTGRES_URL": "DATABASE_URL", "POSTGRES_DSN": "DATABASE_URL", "PG_URL": "DATABASE_URL",
+	"STRIPE_API_KEY": "STRIPE_SECRET_KEY", "STRIPE_KEY": "STRIPE_SECRET_KEY", "STRIPE_SECRET": "STRIPE_SECRET_KEY",
+	"STRIPE_SIGNING_SECRET": "STRIPE_WEBHOOK_SECRET", "STRIPE_ENDPOINT_SECRET": "STRIPE_WEBHOOK_SECRET",
+	"STRIPE_WEBHOOK_SIGNING_SECRET": "STRIPE_WEBHOOK_SECRET", "STRIPE_WEBHOOK_KEY": "STRIPE_WEBHOOK_SECRET",
+}
+
+// lookAlikes takes the variables that are set and that nobody reads. Where one
+// seems to be meant for one that must be set and is not, that one's problem names
+// it; of the others it warns.
+func lookAlikes(variables map[string]string, found *problems) (warnings []string) {
+	known := append(names(), telemetry.Variables()...)
+
+	for _, name := range slices.Sorted(maps.Keys(variables)) {
+		if variables[name] == "" || slices.Contains(known, name) {
+			continue
+		}
+
+		meant := nearest(name, known)
+
+		switch other := elsewhere[name]; {
+		case found.about[meant] != nil && variables[meant] == "":
+			found.about[meant] = fmt.Errorf("%w; %s is set, was that meant?", found.about[meant], name)
+		case found.about[other] != nil && variables[other] == "":
+			found.about[other] = fmt.Errorf("%w; %s is set, was that meant?", found.about[other], name)
+		case meant != "":
+			warnings = append(warnings, name+": nobody reads this variable; was "+meant+" meant?")
+		case slices.ContainsFunc(ours, func(prefix string) bool { return strings.HasPrefix(name, prefix) }):
+			warnings = append(warnings, name+": nobody reads this variable")
+		}
+	}
+
+	return warnings
+}
+
+// nearest is the variable that name was meant for, if any is near.
+func nearest(name string, known []string) string {
+	const slips = 2
+
+	best, least := "", slips+1
+
+	for _, one := range known {
+		d := distance(letters(name), letters(one))
+		// DATABASE_URL_FILE, MARKETFLOW_DATABASE_URL, HTTP_ADDRESS.
+		if strings.HasPrefix(letters(name), letters(one)) || letters(name) == "MARKETFLOW"+letters(one) {
+			d = min(d, slips)
+		}
+
+		if d < least {
+			best, least = one, d
+		}
+	}
+
+	return best
+}
+
+// letters leaves out what is most easily got wrong.
+func letters(name string) string {
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsLetter(r) && !unicode.IsDigit(r) {
+			return -1
+		}
+
+		return unicode.ToUpper(r)
+	}, name)
+}
+
+// distance is Levenshtein's: how many letters are missing, too many or wrong.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+
+	for i := range len(a) {
+		before := row[0]
+		row[0] = i + 1
+
+		for j := range len(b) {
+			cost := before
+			if a[i] != b[j] {
+				cost++
+			}
+
+			before = row[j+1]
+			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
+		}
+	}
+
+	return row[len(b)]
+}
