@@ -38,10 +38,16 @@ type ran struct {
 func program(t *testing.T, environment []string, args ...string) ran {
 	t.Helper()
 
+	return programIn(t, t.TempDir(), environment, args...) // no .env
+}
+
+func programIn(t *testing.T, dir string, environment []string, args ...string) ran {
+	t.Helper()
+
 	var stdout, stderr strings.Builder
 
 	command := exec.CommandContext(t.Context(), os.Args[0], args...)
-	command.Dir = t.TempDir() // no .env
+	command.Dir = dir
 
 	command.Env = append([]string{asProgram + "=1"}, environment...)
 	command.Stdout, command.Stderr = &stdout, &stderr
