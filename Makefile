@@ -7,7 +7,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo deve
 LDFLAGS := -s -w -X main.version=$(VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-race bench bench-quick scenarios mutants sandbox-clients observe \
+.PHONY: help run test test-race bench bench-quick scenarios mutants sandbox-clients clients observe \
 	lint fmt generate verify migrate build compose-up deps clean
 
 # For `make scenarios`: how many, and what they are drawn from (0 draws a seed).
@@ -34,6 +34,9 @@ mutants: deps ## the checker is checked: every safeguard taken out once must be 
 
 sandbox-clients: ## the sandbox against the official Node client
 	./sandbox/clients/node/run.sh
+
+clients: deps ## lint the API's contract, and hold the service against a Go and a TypeScript client made of it
+	./tests/clients/run.sh
 
 bench: deps ## what the service adds to what PostgreSQL and Stripe cost anyway (minutes)
 	$(GO) test -run '^$$' -bench CreateIntent ./sandbox
