@@ -12,6 +12,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"go.yaml.in/yaml/v3"
+
+	"github.com/marketflow/marketflow/internal/config"
 )
 
 // root is the repository's.
@@ -190,6 +192,93 @@ type compose struct {
 		Ports   []string
 
 		Healthcheck struct{ Test []string }
+	}
+}
+
+// serviceEnvironment is what Compose gives the service, with set in the shell.
+func serviceEnvironment(t *testing.T, set map[string]string) map[string]string {
+	t.Helper()
+
+	var c struct {
+		Services map[string]struct{ Environment map[string]string }
+	}
+
+	require.NoError(t, yaml.Unmarshal(read(t, "docker-compose.yml"), &c))
+
+	// ${NAME-default} and ${NAME:-default}, which also replaces an empty value
+	// (https://docs.docker.com/reference/compose-file/interpolation/).
+	variable := regexp.MustCompile(`\$\{(\w+)(:?-)([^}]*)\}`)
+	environment := map[string]string{}
+
+	for name, value := range c.Services["marketflow"].Environment {
+		environment[name] = variable.ReplaceAllStringFunc(value, func(found string) string {
+			parts := variable.FindStringSubmatch(found)
+			if given, ok := set[parts[1]]; ok && (given != "" || parts[2] == "-") {
+				return given
+			}
+
+			return parts[3]
+		})
+	}
+
+	return environment
+}
+
+// Neither a signing secret nor a password that everybody can read here protects
+// real money.
+func TestCompose_TakesNoPublicSecretWithALiveKey(t *testing.T) {
+	t.Parallel()
+
+	const (
+		live    = "sk_live_51ComposeComposeCompose"
+		signing = "whsec_ComposeComposeComposeComposeComp"
+	)
+
+	for name, test := range map[string]struct {
+		set     map[string]string
+		refuses []string
+	}{
+		"nothing set": {nil, []string{"STRIPE_SECRET_KEY: is not set", "STRIPE_WEBHOOK_SECRET: is not set"}},
+		"the sandbox": {map[string]string{"STRIPE_SECRET_KEY": secretKey, "STRIPE_WEBHOOK_SECRET": signing}, nil},
+		"live, without more": {
+			map[string]string{"STRIPE_SECRET_KEY": live},
+			[]string{"STRIPE_WEBHOOK_SECRET: is not set", "STRIPE_API_BASE: must begin with https://", "DATABASE_URL: has the password of"},
+		},
+		"live, with the database's public password": {
+			map[string]string{"STRIPE_SECRET_KEY": live, "STRIPE_WEBHOOK_SECRET": signing, "STRIPE_API_BASE": ""},
+			[]string{"DATABASE_URL: has the password of"},
+		},
+		"live": {
+			map[string]string{
+				"STRIPE_SECRET_KEY": live, "STRIPE_WEBHOOK_SECRET": signing, "STRIPE_API_BASE": "", "POSTGRES_PASSWORD": "zt8Kw2",
+			}, nil,
+		},
+	} {
+		_, err := config.FromEnvironment(serviceEnvironment(t, test.set))
+		if test.refuses == nil {
+			require.NoError(t, err, name)
+
+			continue
+		}
+
+		for _, line := range test.refuses {
+			require.ErrorContains(t, err, line, name)
+		}
+	}
+}
+
+// What is tested is what runs.
+func TestCompose_PinsImages(t *testing.T) {
+	t.Parallel()
+
+	var c compose
+
+	require.NoError(t, yaml.Unmarshal(read(t, "docker-compose.yml"), &c))
+
+	for name, service := range c.Services {
+		if service.Image != "" {
+			require.Regexp(t, `:v?\d+\.\d+`, service.Image, name)
+		}
 	}
 }
 
