@@ -51,7 +51,8 @@ func (e *connectError) Unwrap() error { return e.err }
 
 // target is every host and port that was tried, and the database.
 func target(c *pgconn.Config) string {
-	hosts := []string{net.JoinHostPort(c.Host, strconv.Itoa(int(c.Port)))}
+	hosts := make([]string, 0, 1+len(c.Fallbacks))
+	hosts = append(hosts, net.JoinHostPort(c.Host, strconv.Itoa(int(c.Port))))
 
 	for _, other := range c.Fallbacks {
 		hosts = append(hosts, net.JoinHostPort(other.Host, strconv.Itoa(int(other.Port))))

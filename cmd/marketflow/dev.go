@@ -136,7 +136,7 @@ func serveDev(ctx context.Context, variables map[string]string, ready func()) er
 func ownURL(httpAddr string) (string, error) {
 	host, port, err := net.SplitHostPort(valueOr(httpAddr, defaultAddr))
 	if err != nil || port == "" || port == "0" {
-		return "", fmt.Errorf("HTTP_ADDR: %q is no address with a port, such as %s", httpAddr, defaultAddr)
+		return "", errors.New("HTTP_ADDR: must be host:port, such as 127.0.0.1:3000")
 	}
 
 	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {

@@ -42,12 +42,18 @@ func TestProgram_SlipsShowNoSecret(t *testing.T) {
 		"STRIPE_WEBHOOK_SECRET": {
 			hidden, "sk_live_51" + hidden, "we_1" + hidden, "acct_" + hidden, webhookSecret + "," + hidden, "'whsec_" + hidden + "'",
 		},
-		"STRIPE_API_BASE": {"https://u:" + hidden + "@h", "https://h?key=" + hidden, "https://h:" + hidden, hidden, "http://%zz" + hidden},
-		"REDIS_URL":       {"redis://:12/" + hidden + "@r", "redis://r/" + hidden, "redis://:p%zz" + hidden + "@r", "redis://:a#" + hidden + "@r", hidden},
-		"RATE_LIMIT":      {hidden}, "LOG_LEVEL": {hidden}, "STRIPE_TIMEOUT": {hidden}, "HTTP_ADDR": {hidden}, "PPROF_ADDR": {hidden},
-		"OTEL_EXPORTER_OTLP_HEADERS": {
-			"Authorization: Bearer " + hidden, "x-api-key:" + hidden, "good=1,Authorization: Basic " + hidden, hidden + "=", "k=%" + hidden,
+		"STRIPE_API_BASE": {
+			"https://u:" + hidden + "@h", "https://h?key=" + hidden, "https://h:" + hidden, hidden, "http://%zz" + hidden,
 		},
+		"REDIS_URL": {
+			"redis://:12/" + hidden + "@r", "redis://r/" + hidden, "redis://:p%zz" + hidden + "@r", "redis://:a#" + hidden + "@r", hidden,
+		},
+		"RATE_LIMIT": {hidden}, "LOG_LEVEL": {hidden}, "STRIPE_TIMEOUT": {hidden}, "HTTP_ADDR": {hidden}, "PPROF_ADDR": {hidden},
+		"OTEL_EXPORTER_OTLP_HEADERS": {
+			"Authorization: Bearer " + hidden, "x-api-key:" + hidden, "good=1,Authorization: Basic " + hidden,
+			hidden + "=", "k=%" + hidden,
+		},
+		"HTTPS_PROXY":                       {"http://u:" + hidden + "@proxy:port", "http://u:%zz" + hidden + "@proxy"},
 		"OTEL_EXPORTER_OTLP_TRACES_HEADERS": {"Authorization: Bearer " + hidden},
 		"OTEL_RESOURCE_ATTRIBUTES":          {hidden},
 		"OTEL_EXPORTER_OTLP_ENDPOINT":       {"http://u:" + hidden + "@h:4318", "http://h:" + hidden, "h?" + hidden},
@@ -125,7 +131,9 @@ func TestProgram_EnvFileShowsNoSecret(t *testing.T) {
 func TestProgram_NamesAVariableThatWasMeant(t *testing.T) {
 	t.Parallel()
 
-	got := program(t, []string{"STRIPE_SECRET_KEY=" + secretKey, "DATABSE_URL=x", "STRIPE_WEBHOOK_SECRETS=" + webhookSecret}, "serve")
+	got := program(t, []string{
+		"STRIPE_SECRET_KEY=" + secretKey, "DATABSE_URL=x", "STRIPE_WEBHOOK_SECRETS=" + webhookSecret,
+	}, "serve")
 	require.Equal(t, 1, got.code)
 	require.Contains(t, got.stderr, "; DATABSE_URL is set, was that meant?\n")
 	require.Contains(t, got.stderr, "; STRIPE_WEBHOOK_SECRETS is set, was that meant?\n")

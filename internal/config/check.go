@@ -25,7 +25,7 @@ type problems struct{ about map[string]error }
 
 func newProblems() *problems { return &problems{about: map[string]error{}} }
 
-func (p *problems) say(variable, format string, args ...any) {
+func (p *problems) sayf(variable, format string, args ...any) {
 	if p.about[variable] == nil {
 		p.about[variable] = errors.New(variable + ": " + fmt.Sprintf(format, args...))
 	}
@@ -73,11 +73,11 @@ func tidy(variables map[string]string, names []string, found *problems) map[stri
 
 		switch {
 		case isQuoted(value):
-			found.say(name, "is in quotes; write it without them (Docker's --env-file keeps quotes as part of the value)")
+			found.sayf(name, "is in quotes; write it without them (Docker's --env-file keeps quotes as part of the value)")
 		case unfilled.MatchString(value):
-			found.say(name, "is a placeholder that was not filled in; set the real value")
+			found.sayf(name, "is a placeholder that was not filled in; set the real value")
 		case strings.ContainsFunc(value, func(r rune) bool { return !unicode.IsPrint(r) }):
-			found.say(name, "holds a line break or an invisible character; write it again by hand")
+			found.sayf(name, "holds a line break or an invisible character; write it again by hand")
 		}
 	}
 
@@ -92,7 +92,7 @@ func isQuoted(value string) bool {
 func (p *problems) unreadable(err error) {
 	parse, ok := errors.AsType[env.ParseError](err)
 	if !ok {
-		p.say("environment", "cannot be read")
+		p.sayf("environment", "cannot be read")
 
 		return
 	}
@@ -101,11 +101,11 @@ func (p *problems) unreadable(err error) {
 
 	switch variable := field.Tag.Get("env"); field.Type {
 	case reflect.TypeFor[time.Duration]():
-		p.say(variable, "must be a duration with its unit, such as 500ms, 8s or 5m")
+		p.sayf(variable, "must be a duration with its unit, such as 500ms, 8s or 5m")
 	case reflect.TypeFor[zapcore.Level]():
-		p.say(variable, levels)
+		p.sayf(variable, levels)
 	default:
-		p.say(variable, "must be a whole number")
+		p.sayf(variable, "must be a whole number")
 	}
 }
 
@@ -129,14 +129,14 @@ func (c Config) check(found *problems, dev bool) {
 	between(found, "RATE_LIMIT", c.RateLimit, 0, 1_000_000)
 
 	if c.LogLevel < zapcore.DebugLevel || c.LogLevel > zapcore.ErrorLevel {
-		found.say("LOG_LEVEL", levels)
+		found.sayf("LOG_LEVEL", levels)
 	}
 }
 
 // between: or names another value that is fine.
 func between[T time.Duration | int | int32](found *problems, variable string, value, least, most T, or ...string) {
 	if value < least || value > most {
-		found.say(variable, "must be %sfrom %v to %v", strings.Join(or, ""), plain(least), plain(most))
+		found.sayf(variable, "must be %sfrom %v to %v", strings.Join(or, ""), plain(least), plain(most))
 	}
 }
 
@@ -158,16 +158,35 @@ func plain(value any) string {
 func (c Config) checkAddresses(found *problems) {
 	for variable, addr := range map[string]string{"HTTP_ADDR": c.HTTPAddr, "PPROF_ADDR": c.PprofAddr} {
 		if addr != "" && !isAddress(addr) {
-			found.say(variable, "must be host:port, such as 127.0.0.1:3000, or :3000 for every address of this machine")
+			found.sayf(variable, "must be host:port, such as 127.0.0.1:3000, or :3000 for every address of this machine")
 		}
 	}
 
 	if c.PprofAddr == c.HTTPAddr && !strings.HasSuffix(c.HTTPAddr, ":0") {
-		found.say("PPROF_ADDR", "must not be the address of HTTP_ADDR")
+		found.sayf("PPROF_ADDR", "must not be the address of HTTP_ADDR")
 	}
 }
 
 var hostname = regexp.MustCompile(`^[A-Za-z0-9._:%-]*$`)
+
+// checkProxies: net/http reads these whenever it calls, and its error shows them,
+// password included.
+func checkProxies(variables map[string]string, found *problems) {
+	for _, name := range []string{"HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy"} {
+		proxy := variables[name]
+		if proxy == "" {
+			continue
+		}
+
+		if !strings.Contains(proxy, "://") {
+			proxy = "http://" + proxy
+		}
+
+		if _, wrong := parseURL(proxy, "http://proxy:3128", "http", "https", "socks5", "socks5h"); wrong != "" {
+			found.sayf(name, "%s", wrong)
+		}
+	}
+}
 
 // isAddress: something to listen on; whether this machine has the host is not
 // asked.
@@ -201,6 +220,8 @@ func parseURL(text, example string, schemes ...string) (u *url.URL, wrong string
 		return nil, "names no host; it must be a URL such as " + example
 	case u.Fragment != "":
 		return nil, "holds a #, which ends a URL; write it as %23"
+	case strings.Contains(u.Path, "@"): // a password with a slash in it
+		return nil, "holds an @ after its host; in a password write / as %2F"
 	}
 
 	if port := u.Port(); port != "" {

@@ -16,6 +16,13 @@ import (
 	"github.com/marketflow/marketflow/internal/telemetry"
 )
 
+// The variables without which nothing starts.
+const (
+	nameDatabase      = "DATABASE_URL"
+	nameSecretKey     = "STRIPE_SECRET_KEY"
+	nameWebhookSecret = "STRIPE_WEBHOOK_SECRET" //nolint:gosec // a name
+)
+
 // Config is the whole of it. .env.example explains each variable; the standard
 // OTEL_* variables are read by OpenTelemetry itself.
 type Config struct {
@@ -102,10 +109,8 @@ func LoadDatabaseURL() (Secret, error) {
 		return "", err
 	}
 
-	const name = "DATABASE_URL"
-
 	found := newProblems()
-	c := Config{DatabaseURL: Secret(tidy(variables, []string{name}, found)[name])}
+	c := Config{DatabaseURL: Secret(tidy(variables, []string{nameDatabase}, found)[nameDatabase])}
 	c.checkStores(found)
 	lookAlikes(variables, found)
 
@@ -137,6 +142,8 @@ func fromEnvironment(variables map[string]string, dev bool) (Config, error) {
 	}
 
 	config.check(found, dev)
+	checkProxies(variables, found)
+
 	config.Warnings = append(config.warnings(), lookAlikes(variables, found)...)
 
 	return config, found.join()

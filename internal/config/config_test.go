@@ -20,6 +20,7 @@ const (
 	testKey       = "sk_test_51Hunter2Hunter2Hunter2Hunter2"
 	liveKey       = "sk_live_51Hunter2Hunter2Hunter2Hunter2"
 	webhookSecret = "whsec_Hunter2Hunter2Hunter2Hunter2Hunt"
+	inQuotes      = "is in quotes; write it without them (Docker's --env-file keeps quotes as part of the value)"
 	nextSecret    = "whsec_Next0Next0Next0Next0Next0Next0Ne"
 )
 
@@ -138,9 +139,9 @@ func TestFromEnvironment_SecretKey(t *testing.T) {
 		"sk_test_{{ stripe.key }}":           unfilled,
 		"sk_live_<key>":                      unfilled,
 
-		`"` + testKey + `"`: "is in quotes; write it without them (Docker's --env-file keeps quotes as part of the value)",
-		"'" + testKey + "'": "is in quotes; write it without them (Docker's --env-file keeps quotes as part of the value)",
-		"“" + testKey + "”": "is in quotes; write it without them (Docker's --env-file keeps quotes as part of the value)",
+		`"` + testKey + `"`: inQuotes,
+		"'" + testKey + "'": inQuotes,
+		"“" + testKey + "”": inQuotes,
 
 		"sk_test_51Hunter2 Hunter2Hunter2":       form,
 		"sk_test_51Hunter2,sk_live_51Hunter2":    form,
@@ -200,7 +201,7 @@ func TestFromEnvironment_WebhookSecret(t *testing.T) {
 		"whsec_${SECRET}":                                "is a placeholder that was not filled in; set the real value",
 		"whsec_marketflow_dev_only":                      "is a secret of MarketFlow's own, which everybody knows",
 		"whsec_marketflow_compose":                       "is a secret of MarketFlow's own, which everybody knows",
-		`"` + webhookSecret + `"`:                        "is in quotes; write it without them (Docker's --env-file keeps quotes as part of the value)",
+		`"` + webhookSecret + `"`:                        inQuotes,
 		webhookSecret + `,"` + nextSecret + `"`:          "secret 2 of 2 is in quotes; write it without them",
 		webhookSecret + " " + nextSecret:                 "holds a space or another character that such a secret never has",
 		webhookSecret + ";" + nextSecret:                 "holds a space or another character that such a secret never has",
@@ -246,6 +247,7 @@ func TestFromEnvironment_APIBase(t *testing.T) {
 		"http://localhost:0":             "has a port that is not from 1 to 65535",
 		"http://localhost:99999":         "has a port that is not from 1 to 65535",
 		"https://u:hunter2@proxy":        "must hold no user and password; the key is in STRIPE_SECRET_KEY",
+		"https://u:12/hunter2@proxy":     "holds an @ after its host; in a password write / as %2F",
 		"https://proxy?key=hunter2":      "must hold no query",
 		"https://proxy#hunter2":          "holds a #, which ends a URL; write it as %23",
 		"http://api.stripe.com":          "must begin with https:// for Stripe; leave it empty",
@@ -276,7 +278,9 @@ func TestFromEnvironment_LiveKeys(t *testing.T) {
 		require.NoError(t, live(base, database), base)
 	}
 
-	for _, base := range []string{"http://sandbox:12111", "http://10.0.0.1", "http://localhost.example.com", "http://127.0.0.1.nip.io"} {
+	for _, base := range []string{
+		"http://sandbox:12111", "http://10.0.0.1", "http://localhost.example.com", "http://127.0.0.1.nip.io",
+	} {
 		require.EqualError(t, live(base, database),
 			"STRIPE_API_BASE: must begin with https://: a live key never goes over plain http to another machine", base)
 	}
@@ -306,6 +310,29 @@ func TestFromEnvironment_Addresses(t *testing.T) {
 	requireRefused(t, "PPROF_ADDR", ":3000", "must not be the address of HTTP_ADDR")
 }
 
+func TestFromEnvironment_Proxies(t *testing.T) {
+	t.Parallel()
+
+	for _, proxy := range []string{
+		"", "http://proxy:3128", "proxy:3128", "proxy", "http://u:p@proxy:3128/", "socks5://127.0.0.1:1080",
+	} {
+		requireAccepted(t, "HTTPS_PROXY", proxy)
+		requireAccepted(t, "http_proxy", proxy)
+	}
+
+	for proxy, line := range map[string]string{
+		"http://u:hunter2@proxy:port": "must be a URL such as http://proxy:3128",
+		"http://u:100%hunter2@proxy":  "must be a URL such as http://proxy:3128",
+		"http://u:12/hunter2@proxy":   "holds an @ after its host; in a password write / as %2F",
+		"http://u:hunter2@":           "names no host; it must be a URL such as http://proxy:3128",
+		"u:12#hunter2@proxy":          "holds a #, which ends a URL; write it as %23",
+	} {
+		for _, name := range []string{"HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy"} {
+			requireRefused(t, name, proxy, line)
+		}
+	}
+}
+
 func TestFromEnvironment_Ranges(t *testing.T) {
 	t.Parallel()
 
@@ -318,36 +345,60 @@ func TestFromEnvironment_Ranges(t *testing.T) {
 		unreadableSay string
 	}{
 		"SHUTDOWN_TIMEOUT": {
-			"must be from 100ms to 1h", []string{"100ms", "20s", "1h"}, []string{"0", "-20s", "1ns", "99ms", "1h1s", "48h"},
-			[]string{"20", "soon", "20 s", "1d"}, duration,
+			"must be from 100ms to 1h",
+			[]string{"100ms", "20s", "1h"},
+			[]string{"0", "-20s", "1ns", "99ms", "1h1s", "48h"},
+			[]string{"20", "soon", "20 s", "1d"},
+			duration,
 		},
 		"STRIPE_TIMEOUT": {
-			"must be from 100ms to 2m", []string{"100ms", "8s", "2m"}, []string{"0s", "-1s", "8ns", "3m", "25h"},
-			[]string{"8", "8sec"}, duration,
+			"must be from 100ms to 2m",
+			[]string{"100ms", "8s", "2m"},
+			[]string{"0s", "-1s", "8ns", "3m", "25h"},
+			[]string{"8", "8sec"},
+			duration,
 		},
 		"RECOVERY_INTERVAL": {
-			"must be from 100ms to 1h", []string{"100ms", "1s", "1h"}, []string{"0", "-1s", "1ns", "2h", "9999h"},
-			[]string{"1"}, duration,
+			"must be from 100ms to 1h",
+			[]string{"100ms", "1s", "1h"},
+			[]string{"0", "-1s", "1ns", "2h", "9999h"},
+			[]string{"1"},
+			duration,
 		},
 		"RECONCILE_INTERVAL": {
-			"must be 0 (never) or from 1s to 24h", []string{"0", "0s", "1s", "24h"}, []string{"-5m", "1ns", "999ms", "25h"},
-			[]string{"never"}, duration,
+			"must be 0 (never) or from 1s to 24h",
+			[]string{"0", "0s", "1s", "24h"},
+			[]string{"-5m", "1ns", "999ms", "25h"},
+			[]string{"never"},
+			duration,
 		},
 		"DATABASE_MAX_CONNS": {
-			"must be from 1 to 1000", []string{"1", "1000"}, []string{"0", "-8", "1001"},
-			[]string{"8.5", "many", "99999999999999999999"}, "must be a whole number",
+			"must be from 1 to 1000",
+			[]string{"1", "1000"},
+			[]string{"0", "-8", "1001"},
+			[]string{"8.5", "many", "99999999999999999999"},
+			"must be a whole number",
 		},
 		"STRIPE_MAX_IN_FLIGHT": {
-			"must be from 1 to 100000", []string{"1", "512"}, []string{"0", "-1", "100001"},
-			[]string{"0x10"}, "must be a whole number",
+			"must be from 1 to 100000",
+			[]string{"1", "512"},
+			[]string{"0", "-1", "100001"},
+			[]string{"0x10"},
+			"must be a whole number",
 		},
 		"RATE_LIMIT": {
-			"must be from 0 to 1000000", []string{"0", "50"}, []string{"-1", "1000001"},
-			[]string{"50/s", liveKey}, "must be a whole number",
+			"must be from 0 to 1000000",
+			[]string{"0", "50"},
+			[]string{"-1", "1000001"},
+			[]string{"50/s", liveKey},
+			"must be a whole number",
 		},
 		"LOG_LEVEL": {
-			"must be debug, info, warn or error", []string{"debug", "info", "warn", "error"}, []string{"fatal", "panic"},
-			[]string{"loud", liveKey}, "must be debug, info, warn or error",
+			"must be debug, info, warn or error",
+			[]string{"debug", "info", "warn", "error"},
+			[]string{"fatal", "panic"},
+			[]string{"loud", liveKey},
+			"must be debug, info, warn or error",
 		},
 	} {
 		for _, value := range of.good {

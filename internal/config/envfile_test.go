@@ -11,7 +11,7 @@ import (
 )
 
 // A slip in .env is told by its line: godotenv shows all that follows it.
-func TestVariables_EnvFile(t *testing.T) { //nolint:paralleltest // it changes the directory and the environment
+func TestVariables_EnvFile(t *testing.T) {
 	t.Chdir(t.TempDir())
 
 	const good = "# a comment\n\nMF_TEST_A=1\nexport MF_TEST_B='two\nlines'\n"

@@ -16,21 +16,21 @@ import (
 )
 
 const (
-	databaseExample = "postgres://user:password@localhost:5432/marketflow"
+	databaseExample = "postgres://user:password@localhost:5432/marketflow" //nolint:gosec // an example
 	redisExample    = "redis://localhost:6379/0; leave it empty to run without Redis"
 	escape          = "; in a password write @ as %40, : as %3A, / as %2F, ? as %3F, # as %23 and % as %25"
 )
 
 func (c Config) checkStores(found *problems) {
 	if c.DatabaseURL == "" {
-		found.say("DATABASE_URL", "is not set; for example %s", databaseExample)
+		found.sayf(nameDatabase, "is not set; for example %s", databaseExample)
 	} else if wrong := c.wrongDatabase(); wrong != "" {
-		found.say("DATABASE_URL", "%s", wrong)
+		found.sayf(nameDatabase, "%s", wrong)
 	}
 
 	if c.RedisURL != "" {
 		if wrong := c.wrongRedis(); wrong != "" {
-			found.say("REDIS_URL", "%s", wrong)
+			found.sayf("REDIS_URL", "%s", wrong)
 		}
 	}
 }
@@ -73,10 +73,8 @@ func (c Config) wrongDatabase() string {
 
 	conn := parsed.ConnConfig
 
-	for _, value := range []string{conn.User, conn.Password, conn.Host, conn.Database} {
-		if swallowed.MatchString(value) {
-			return "has a keyword without a value; an empty value is written ''"
-		}
+	if slices.ContainsFunc([]string{conn.User, conn.Password, conn.Host, conn.Database}, swallowed.MatchString) {
+		return "has a keyword without a value; an empty value is written ''"
 	}
 
 	for name := range conn.RuntimeParams {

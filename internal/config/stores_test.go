@@ -61,7 +61,7 @@ func TestFromEnvironment_DatabaseURL(t *testing.T) {
 		"host=db password=xxx":                      "holds a placeholder for the password; set the real one",
 		"postgres://app:<password>@db/x":            "is a placeholder that was not filled in; set the real value",
 		"postgres://app:${DB_PASSWORD}@db/x":        "is a placeholder that was not filled in; set the real value",
-		`"postgres://app:hunter2@db/x"`:             "is in quotes; write it without them (Docker's --env-file keeps quotes as part of the value)",
+		`"postgres://app:hunter2@db/x"`:             inQuotes,
 	} {
 		requireRefused(t, "DATABASE_URL", url, line)
 	}
@@ -134,15 +134,18 @@ func TestFromEnvironment_Warnings(t *testing.T) {
 	}{
 		"REDIS_URL": {
 			"REDIS_URL: the connection to r goes without TLS; rediss:// has it",
-			[]string{"", "rediss://r", "redis://localhost", "unix:///r"}, []string{"redis://:hunter2@r:6379"},
+			[]string{"", "rediss://r", "redis://localhost", "unix:///r"},
+			[]string{"redis://:hunter2@r:6379"},
 		},
 		"STRIPE_API_BASE": {
 			"STRIPE_API_BASE: the key goes to sandbox over plain http",
-			[]string{"", "https://sandbox", "http://localhost:1"}, []string{"http://sandbox:12111"},
+			[]string{"", "https://sandbox", "http://localhost:1"},
+			[]string{"http://sandbox:12111"},
 		},
 		"PPROF_ADDR": {
 			"PPROF_ADDR: profiles tell much about the process and can be asked for by whoever reaches it; listen on 127.0.0.1",
-			[]string{"", "127.0.0.1:6060", "[::1]:6060", "localhost:6060"}, []string{":6060"},
+			[]string{"", "127.0.0.1:6060", "[::1]:6060", "localhost:6060"},
+			[]string{":6060"},
 		},
 	} {
 		for _, value := range of.quiet {
@@ -195,7 +198,7 @@ func TestFromEnvironment_WarnsOfVariablesThatNobodyReads(t *testing.T) {
 		"HTTP_ADDRESS":                  "HTTP_ADDRESS: nobody reads this variable; was HTTP_ADDR meant?",
 		"LOGLEVEL":                      "LOGLEVEL: nobody reads this variable; was LOG_LEVEL meant?",
 		"STRIPE_TIMEOUTS":               "STRIPE_TIMEOUTS: nobody reads this variable; was STRIPE_TIMEOUT meant?",
-		"OTEL_EXPORTER_OTLP_ENDPONT":    "OTEL_EXPORTER_OTLP_ENDPONT: nobody reads this variable; was OTEL_EXPORTER_OTLP_ENDPOINT meant?",
+		"OTEL_SERVICE_NAMES":            "OTEL_SERVICE_NAMES: nobody reads this variable; was OTEL_SERVICE_NAME meant?",
 		"STRIPE_PUBLISHABLE_KEY":        "STRIPE_PUBLISHABLE_KEY: nobody reads this variable",
 		"RECONCILE_EVERY":               "RECONCILE_EVERY: nobody reads this variable",
 		"PATH":                          "",

@@ -21,22 +21,25 @@ const (
 	maxSecret        = 512
 )
 
-// kinds are the beginnings of what Stripe hands out, and people mix up.
-var kinds = []struct{ prefix, is string }{
-	{"sk_org_", "the API key of an organization"},
-	{"sk_", "a secret API key"},
-	{"rk_", "a restricted API key"},
-	{"pk_", "a publishable API key, which is for browsers"},
-	{"whsec_", "a webhook's signing secret"},
-	{"we_", "the id of a webhook endpoint"},
-	{"acct_", "the id of an account"},
-	{"evt_", "the id of an event"},
-	{"pi_", "the id of a PaymentIntent"},
-	{"ca_", "the id of a Connect application"},
-}
+const (
+	kindSecret     = "a secret API key" //nolint:gosec // a name
+	kindRestricted = "a restricted API key"
+)
 
+// kindOf tells what of Stripe's a value is; people mix them up.
 func kindOf(value string) string {
-	for _, kind := range kinds {
+	for _, kind := range []struct{ prefix, is string }{
+		{"sk_org_", "the API key of an organization"},
+		{"sk_", kindSecret},
+		{"rk_", kindRestricted},
+		{"pk_", "a publishable API key, which is for browsers"},
+		{"whsec_", "a webhook's signing secret"},
+		{"we_", "the id of a webhook endpoint"},
+		{"acct_", "the id of an account"},
+		{"evt_", "the id of an event"},
+		{"pi_", "the id of a PaymentIntent"},
+		{"ca_", "the id of a Connect application"},
+	} {
 		if strings.HasPrefix(value, kind.prefix) {
 			return kind.is
 		}
@@ -71,11 +74,11 @@ func isStopgap(body string) bool {
 
 func (c Config) checkStripe(found *problems, dev bool) {
 	if wrong := wrongSecretKey(c.StripeSecretKey.Reveal(), dev); wrong != "" {
-		found.say("STRIPE_SECRET_KEY", "%s", wrong)
+		found.sayf(nameSecretKey, "%s", wrong)
 	}
 
 	if len(c.StripeWebhookSecrets) == 0 {
-		found.say("STRIPE_WEBHOOK_SECRET", "is not set; see https://dashboard.stripe.com/webhooks")
+		found.sayf(nameWebhookSecret, "is not set; see https://dashboard.stripe.com/webhooks")
 	}
 
 	for i, secret := range c.StripeWebhookSecrets {
@@ -85,7 +88,7 @@ func (c Config) checkStripe(found *problems, dev bool) {
 				which = fmt.Sprintf("secret %d of %d ", i+1, len(c.StripeWebhookSecrets))
 			}
 
-			found.say("STRIPE_WEBHOOK_SECRET", "%s%s", which, wrong)
+			found.sayf(nameWebhookSecret, "%s%s", which, wrong)
 		}
 	}
 
@@ -96,6 +99,7 @@ func wrongSecretKey(key string, dev bool) string {
 	const must = "it must begin with sk_test_, sk_live_, rk_test_ or rk_live_ (https://dashboard.stripe.com/apikeys)"
 
 	mode, body := splitKey(key)
+	kind := kindOf(key)
 
 	switch {
 	case key == "":
@@ -106,8 +110,8 @@ func wrongSecretKey(key string, dev bool) string {
 		return "is the key of `marketflow dev`, which everybody knows; only dev takes it"
 	case isQuoted(key):
 		return "is in quotes; write it without them"
-	case mode == "" && kindOf(key) != "" && kindOf(key) != "a secret API key" && kindOf(key) != "a restricted API key":
-		return "is " + kindOf(key) + "; " + must
+	case kind != "" && kind != kindSecret && kind != kindRestricted:
+		return "is " + kind + "; " + must
 	case isStopgap(body):
 		return "is a placeholder; set the real key, see https://dashboard.stripe.com/apikeys"
 	case mode == "":
@@ -196,6 +200,6 @@ func (c Config) checkAPIBase(found *problems) {
 	}
 
 	if wrong != "" {
-		found.say("STRIPE_API_BASE", "%s", wrong)
+		found.sayf("STRIPE_API_BASE", "%s", wrong)
 	}
 }

@@ -10,16 +10,26 @@ import (
 	"github.com/marketflow/marketflow/internal/telemetry"
 )
 
-// ours begin with what nothing else is likely to begin with.
-var ours = []string{"STRIPE_", "RATE_LIMIT", "RECONCILE_", "RECOVERY_", "PPROF_", "MARKETFLOW_"}
+// isOurs: it begins with what nothing else is likely to begin with. MARKETFLOW_ is
+// not such a beginning: Kubernetes sets MARKETFLOW_SERVICE_HOST and more for a
+// service of that name.
+func isOurs(name string) bool {
+	return slices.ContainsFunc([]string{"STRIPE_", "RATE_LIMIT", "RECONCILE_", "RECOVERY_", "PPROF_"},
+		func(prefix string) bool { return strings.HasPrefix(name, prefix) })
+}
 
-// elsewhere are the names that others have for what we need.
-var elsewhere = map[string]string{
-	"DATABASE_DSN": "DATABASE_URL", "DB_URL": "DATABASE_URL", "DB_DSN": "DATABASE_URL",
-	"POSTGRES_URL": "DATABASE_URL", "POSTGRES_DSN": "DATABASE_URL", "PG_URL": "DATABASE_URL",
-	"STRIPE_API_KEY": "STRIPE_SECRET_KEY", "STRIPE_KEY": "STRIPE_SECRET_KEY", "STRIPE_SECRET": "STRIPE_SECRET_KEY",
-	"STRIPE_SIGNING_SECRET": "STRIPE_WEBHOOK_SECRET", "STRIPE_ENDPOINT_SECRET": "STRIPE_WEBHOOK_SECRET",
-	"STRIPE_WEBHOOK_SIGNING_SECRET": "STRIPE_WEBHOOK_SECRET", "STRIPE_WEBHOOK_KEY": "STRIPE_WEBHOOK_SECRET",
+// elsewhere is the variable of ours that others have this name for.
+func elsewhere(name string) string {
+	switch name {
+	case "DATABASE_DSN", "DB_URL", "DB_DSN", "POSTGRES_URL", "POSTGRES_DSN", "PG_URL":
+		return nameDatabase
+	case "STRIPE_API_KEY", "STRIPE_KEY", "STRIPE_SECRET":
+		return nameSecretKey
+	case "STRIPE_SIGNING_SECRET", "STRIPE_ENDPOINT_SECRET", "STRIPE_WEBHOOK_SIGNING_SECRET", "STRIPE_WEBHOOK_KEY":
+		return nameWebhookSecret
+	default:
+		return ""
+	}
 }
 
 // lookAlikes takes the variables that are set and that nobody reads. Where one
@@ -35,14 +45,14 @@ func lookAlikes(variables map[string]string, found *problems) (warnings []string
 
 		meant := nearest(name, known)
 
-		switch other := elsewhere[name]; {
+		switch other := elsewhere(name); {
 		case found.about[meant] != nil && variables[meant] == "":
 			found.about[meant] = fmt.Errorf("%w; %s is set, was that meant?", found.about[meant], name)
 		case found.about[other] != nil && variables[other] == "":
 			found.about[other] = fmt.Errorf("%w; %s is set, was that meant?", found.about[other], name)
 		case meant != "":
 			warnings = append(warnings, name+": nobody reads this variable; was "+meant+" meant?")
-		case slices.ContainsFunc(ours, func(prefix string) bool { return strings.HasPrefix(name, prefix) }):
+		case isOurs(name):
 			warnings = append(warnings, name+": nobody reads this variable")
 		}
 	}

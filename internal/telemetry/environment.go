@@ -17,25 +17,31 @@ const (
 	otlpTraces = "OTEL_EXPORTER_OTLP_TRACES_"
 )
 
-// otlpSuffixes are what follows otlp and otlpTraces.
-var otlpSuffixes = []string{
-	"ENDPOINT", "PROTOCOL", "HEADERS", "TIMEOUT", "COMPRESSION", "INSECURE",
-	"CERTIFICATE", "CLIENT_CERTIFICATE", "CLIENT_KEY",
-}
-
-// numbers are the variables that hold a whole number; times are in milliseconds.
-var numbers = []struct {
+// number is a variable that holds a whole number.
+type number struct {
 	name        string
 	least, most int
-}{
-	{otlp + "TIMEOUT", 1, day}, {otlpTraces + "TIMEOUT", 1, day},
-	{"OTEL_BSP_SCHEDULE_DELAY", 1, day}, {"OTEL_BSP_EXPORT_TIMEOUT", 1, day},
-	{"OTEL_BSP_MAX_QUEUE_SIZE", 1, many}, {"OTEL_BSP_MAX_EXPORT_BATCH_SIZE", 1, many},
-	// -1 is no limit.
-	{"OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", -1, many}, {"OTEL_ATTRIBUTE_COUNT_LIMIT", -1, many},
-	{"OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", -1, many}, {"OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", -1, many},
-	{"OTEL_SPAN_EVENT_COUNT_LIMIT", -1, many}, {"OTEL_SPAN_LINK_COUNT_LIMIT", -1, many},
-	{"OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT", -1, many}, {"OTEL_LINK_ATTRIBUTE_COUNT_LIMIT", -1, many},
+}
+
+// numbers: times are in milliseconds.
+func numbers() []number {
+	return []number{
+		{otlp + "TIMEOUT", 1, day},
+		{otlpTraces + "TIMEOUT", 1, day},
+		{"OTEL_BSP_SCHEDULE_DELAY", 1, day},
+		{"OTEL_BSP_EXPORT_TIMEOUT", 1, day},
+		{"OTEL_BSP_MAX_QUEUE_SIZE", 1, many},
+		{"OTEL_BSP_MAX_EXPORT_BATCH_SIZE", 1, many},
+		// -1 is no limit.
+		{"OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", -1, many},
+		{"OTEL_ATTRIBUTE_COUNT_LIMIT", -1, many},
+		{"OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", -1, many},
+		{"OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", -1, many},
+		{"OTEL_SPAN_EVENT_COUNT_LIMIT", -1, many},
+		{"OTEL_SPAN_LINK_COUNT_LIMIT", -1, many},
+		{"OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT", -1, many},
+		{"OTEL_LINK_ATTRIBUTE_COUNT_LIMIT", -1, many},
+	}
 }
 
 const (
@@ -45,16 +51,18 @@ const (
 
 // Variables are the names of those that are read.
 func Variables() []string {
-	list := []string{
-		"OTEL_SDK_DISABLED", "OTEL_SERVICE_NAME", "OTEL_RESOURCE_ATTRIBUTES", "OTEL_TRACES_EXPORTER",
-		"OTEL_TRACES_SAMPLER", "OTEL_TRACES_SAMPLER_ARG",
+	list := make([]string, 0, 64)
+	list = append(list, "OTEL_SDK_DISABLED", "OTEL_SERVICE_NAME", "OTEL_RESOURCE_ATTRIBUTES", "OTEL_TRACES_EXPORTER",
+		"OTEL_TRACES_SAMPLER", "OTEL_TRACES_SAMPLER_ARG")
+
+	for _, n := range numbers() {
+		list = append(list, n.name)
 	}
 
-	for _, number := range numbers {
-		list = append(list, number.name)
-	}
-
-	for _, suffix := range otlpSuffixes {
+	for _, suffix := range []string{
+		"ENDPOINT", "PROTOCOL", "HEADERS", "TIMEOUT", "COMPRESSION", "INSECURE",
+		"CERTIFICATE", "CLIENT_CERTIFICATE", "CLIENT_KEY",
+	} {
 		list = append(list, otlp+suffix, otlpTraces+suffix)
 	}
 
@@ -87,8 +95,8 @@ func CheckEnvironment() error {
 		}
 	}
 
-	for _, number := range numbers {
-		list = append(list, checkNumber(number.name, number.least, number.most))
+	for _, n := range numbers() {
+		list = append(list, checkNumber(n))
 	}
 
 	return errors.Join(list...)
@@ -105,21 +113,21 @@ func checkEndpoint(name string) error {
 	switch {
 	case err != nil, u.Hostname() == "", u.Scheme != "http" && u.Scheme != "https":
 		return fmt.Errorf("%s: must be a URL such as http://localhost:4318", name)
-	case u.User != nil, u.RawQuery != "", u.Fragment != "":
+	case u.User != nil, u.RawQuery != "", u.Fragment != "", strings.Contains(u.Path, "@"):
 		return fmt.Errorf("%s: must hold no user, password or query; credentials belong into OTEL_EXPORTER_OTLP_HEADERS", name)
 	default:
 		return nil
 	}
 }
 
-func checkNumber(name string, least, most int) error {
-	text := trimmed(name)
+func checkNumber(of number) error {
+	text := trimmed(of.name)
 	if text == "" {
 		return nil
 	}
 
-	if n, err := strconv.Atoi(text); err != nil || n < least || n > most {
-		return fmt.Errorf("%s: must be a whole number from %d to %d", name, least, most)
+	if n, err := strconv.Atoi(text); err != nil || n < of.least || n > of.most {
+		return fmt.Errorf("%s: must be a whole number from %d to %d", of.name, of.least, of.most)
 	}
 
 	return nil
@@ -177,7 +185,7 @@ func checkFile(name string) error {
 		return nil
 	}
 
-	file, err := os.Open(path)
+	file, err := os.Open(path) //nolint:gosec // the operator names it
 	if err != nil {
 		return fmt.Errorf("%s: must be the path of a file that can be read", name)
 	}

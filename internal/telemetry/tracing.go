@@ -133,10 +133,10 @@ func (c complaints) Error(_ error, msg string, _ ...any) {
 }
 
 // WithValues implements logr.LogSink.
-func (c complaints) WithValues(...any) logr.LogSink { return c }
+func (c complaints) WithValues(...any) logr.LogSink { return c } //nolint:ireturn // as logr wants it
 
 // WithName implements logr.LogSink.
-func (c complaints) WithName(string) logr.LogSink { return c }
+func (c complaints) WithName(string) logr.LogSink { return c } //nolint:ireturn // as logr wants it
 
 // describe says who makes the spans. The command's arguments are left out: a
 // secret may be among them.

@@ -322,6 +322,7 @@ func TestNewTracing_RefusesWhatItCannotRead(t *testing.T) {
 		},
 		"OTEL_EXPORTER_OTLP_ENDPOINT: no host":  {endpoint: "http://:4318"},
 		"OTEL_EXPORTER_OTLP_ENDPOINT: password": {endpoint: "http://user:hunter2@collector:4318"},
+		"OTEL_EXPORTER_OTLP_ENDPOINT: slash":    {endpoint: "http://user:12/hunter2@collector:4318"},
 		"OTEL_EXPORTER_OTLP_ENDPOINT: query":    {endpoint: "http://collector:4318?token=hunter2"},
 		"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": {
 			endpoint: "http://collector:4318", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "collector hunter2",
@@ -390,7 +391,7 @@ func TestCheckEnvironment_AcceptsWhatTheStandardAllows(t *testing.T) {
 
 // Should OpenTelemetry find a fault that the check has missed, its complaint is a
 // line of the log, without the value.
-func TestLogComplaints_ShowsNoValue(t *testing.T) { //nolint:paralleltest // it sets what is global
+func TestLogComplaints_ShowsNoValue(t *testing.T) {
 	clearEnvironment(t)
 	t.Setenv("OTEL_EXPORTER_OTLP_HEADERS", "Authorization: Bearer hunter2")
 

@@ -242,7 +242,9 @@ func TestCompose_TakesNoPublicSecretWithALiveKey(t *testing.T) {
 		"the sandbox": {map[string]string{"STRIPE_SECRET_KEY": secretKey, "STRIPE_WEBHOOK_SECRET": signing}, nil},
 		"live, without more": {
 			map[string]string{"STRIPE_SECRET_KEY": live},
-			[]string{"STRIPE_WEBHOOK_SECRET: is not set", "STRIPE_API_BASE: must begin with https://", "DATABASE_URL: has the password of"},
+			[]string{
+				"STRIPE_WEBHOOK_SECRET: is not set", "STRIPE_API_BASE: must begin with https://", "DATABASE_URL: has the password of",
+			},
 		},
 		"live, with the database's public password": {
 			map[string]string{"STRIPE_SECRET_KEY": live, "STRIPE_WEBHOOK_SECRET": signing, "STRIPE_API_BASE": ""},
