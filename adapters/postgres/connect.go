@@ -34,7 +34,8 @@ func presentable(err error) error {
 	}
 
 	return &connectError{
-		text: "connecting to PostgreSQL at " + target(failed.Config) + ": " + strings.Join(reasons(failed.Unwrap(), nil), "; "),
+		text: "connecting to PostgreSQL at " + target(failed.Config) + " (DATABASE_URL): " +
+			strings.Join(reasons(failed.Unwrap(), nil), "; "),
 		err:  err,
 	}
 }

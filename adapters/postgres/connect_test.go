@@ -57,7 +57,7 @@ func TestConnect_ErrorKeepsItsKind(t *testing.T) {
 	t.Cleanup(pool.Close)
 
 	err = postgres.Connect(t.Context(), pool)
-	require.EqualError(t, err, `connecting to PostgreSQL at 127.0.0.1:1, database "x": connection refused`)
+	require.EqualError(t, err, `connecting to PostgreSQL at 127.0.0.1:1, database "x" (DATABASE_URL): connection refused`)
 
 	var refused *pgconn.ConnectError
 
