@@ -13,8 +13,8 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// Connect makes sure that pool has a connection. Its error is fit to be shown.
-func Connect(ctx context.Context, pool *pgxpool.Pool) error { return presentable(pool.Ping(ctx)) }
+// Ping connects to the database. The error says what an operator can change.
+func Ping(ctx context.Context, pool *pgxpool.Pool) error { return presentable(pool.Ping(ctx)) }
 
 // errURL: pgx's own error shows the URL, less what it takes for the password.
 var errURL = errors.New("DATABASE_URL is not a PostgreSQL URL such as postgres://user:password@localhost:5432/marketflow")
@@ -36,7 +36,7 @@ func presentable(err error) error {
 	return &connectError{
 		text: "connecting to PostgreSQL at " + target(failed.Config) + " (DATABASE_URL): " +
 			strings.Join(reasons(failed.Unwrap(), nil), "; "),
-		err:  err,
+		err: err,
 	}
 }
 

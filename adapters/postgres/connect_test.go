@@ -16,7 +16,7 @@ import (
 
 // Whatever a slip in DATABASE_URL puts a part of the password into, neither pgx's
 // repetition of it nor PostgreSQL's is shown; host, port and database are.
-func TestConnect_ShowsNoSecret(t *testing.T) {
+func TestPing_ShowsNoSecret(t *testing.T) {
 	t.Parallel()
 
 	target, err := url.Parse(pgtest.New(t).URL)
@@ -37,7 +37,7 @@ func TestConnect_ShowsNoSecret(t *testing.T) {
 		require.NoError(t, err)
 		t.Cleanup(pool.Close)
 
-		err = postgres.Connect(t.Context(), pool)
+		err = postgres.Ping(t.Context(), pool)
 		require.ErrorContains(t, err, "connecting to PostgreSQL at ", settings)
 		require.ErrorContains(t, err, says, settings)
 		require.NotContains(t, err.Error(), "SECRET", settings)
@@ -49,14 +49,14 @@ func TestConnect_ShowsNoSecret(t *testing.T) {
 }
 
 // An error in other words is still the error that it was.
-func TestConnect_ErrorKeepsItsKind(t *testing.T) {
+func TestPing_ErrorKeepsItsKind(t *testing.T) {
 	t.Parallel()
 
 	pool, err := postgres.NewPool(t.Context(), postgres.PoolConfig{URL: "postgres://SECRETpart@127.0.0.1:1/x", MaxConns: 1})
 	require.NoError(t, err)
 	t.Cleanup(pool.Close)
 
-	err = postgres.Connect(t.Context(), pool)
+	err = postgres.Ping(t.Context(), pool)
 	require.EqualError(t, err, `connecting to PostgreSQL at 127.0.0.1:1, database "x" (DATABASE_URL): connection refused`)
 
 	var refused *pgconn.ConnectError

@@ -37,7 +37,7 @@ func NewMigrator(ctx context.Context, url string) (*Migrator, error) {
 		return nil, err
 	}
 
-	if err := Connect(ctx, pool); err != nil {
+	if err := Ping(ctx, pool); err != nil {
 		pool.Close()
 
 		return nil, err

@@ -46,7 +46,7 @@ func newPool(lc fx.Lifecycle, c config.Config, tracing trace.TracerProvider) (*p
 	}
 
 	// The first connection takes longer than a request may wait for one.
-	if err := postgres.Connect(ctx, pool); err != nil {
+	if err := postgres.Ping(ctx, pool); err != nil {
 		pool.Close()
 
 		return nil, err
