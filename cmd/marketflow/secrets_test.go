@@ -59,10 +59,10 @@ func TestProgram_SlipsShowNoSecret(t *testing.T) {
 		"OTEL_EXPORTER_OTLP_ENDPOINT":       {"http://u:" + hidden + "@h:4318", "http://h:" + hidden, "h?" + hidden},
 		"OTEL_EXPORTER_OTLP_CLIENT_KEY":     {"-----BEGIN PRIVATE KEY-----" + hidden},
 	} {
+		requireHidden(t, variable, values[0], program(t, append(sane, variable+"="+values[0]), "reconcile"))
+
 		for _, value := range values {
-			for _, command := range [][]string{{"serve"}, {"events", "list"}, {"reconcile"}} {
-				requireHidden(t, variable, value, program(t, append(sane, variable+"="+value), command...))
-			}
+			requireHidden(t, variable, value, program(t, append(sane, variable+"="+value), "serve"))
 		}
 	}
 }
@@ -103,7 +103,7 @@ func TestProgram_SlipsInTheDatabaseURLShowNoPassword(t *testing.T) {
 		`"postgres://app:` + hidden + "@" + host + `/x"`,
 		hidden,
 	} {
-		for _, command := range [][]string{{"serve"}, {"migrate", "up"}, {"reconcile"}} {
+		for _, command := range [][]string{{"serve"}, {"migrate", "up"}} {
 			got := program(t, []string{
 				"HTTP_ADDR=127.0.0.1:0", "STRIPE_SECRET_KEY=" + secretKey, "STRIPE_WEBHOOK_SECRET=" + webhookSecret,
 				"DATABASE_URL=" + slip, "HOME=" + t.TempDir(),

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/marketflow/marketflow/adapters/postgres"
 	"github.com/marketflow/marketflow/domain/payment"
@@ -113,6 +114,33 @@ func TestStart_RefusesADatabaseThatIsBehind(t *testing.T) {
 	require.ErrorIs(t, err, postgres.ErrBehind)
 	require.ErrorContains(t, err, "marketflow migrate up")
 	require.NotContains(t, err.Error(), "fx", "the graph's own words are of no use to an operator")
+}
+
+// What is allowed and seldom right is a line of the log, before the service listens.
+func TestStart_Warns(t *testing.T) {
+	t.Parallel()
+
+	c, err := config.FromEnvironment(map[string]string{
+		"HTTP_ADDR": "127.0.0.1:0", "PPROF_ADDR": ":0", "RATELIMIT": "50", "DATABASE_URL": pgtest.New(t).URL,
+		"STRIPE_SECRET_KEY":     "sk_test_51BootstrapBootstrap",
+		"STRIPE_WEBHOOK_SECRET": "whsec_BootstrapBootstrapBootstrapBootstrap",
+		"STRIPE_API_BASE":       "http://127.0.0.1:1",
+	})
+	require.NoError(t, err)
+
+	core, logs := observer.New(zap.InfoLevel)
+
+	service, err := bootstrap.Start(t.Context(), c, "test", bootstrap.With(zap.New(core)))
+	require.NoError(t, err)
+	require.NoError(t, service.Stop(t.Context()))
+
+	require.Len(t, c.Warnings, 2)
+	require.Equal(t, "RATELIMIT: nobody reads this variable; was RATE_LIMIT meant?", c.Warnings[1])
+
+	for i, line := range c.Warnings {
+		require.Equal(t, line, logs.All()[i].Message)
+		require.Equal(t, zap.WarnLevel, logs.All()[i].Level)
+	}
 }
 
 func TestStart_SaysThatAPortIsTaken(t *testing.T) {
