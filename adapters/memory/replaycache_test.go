@@ -116,16 +116,6 @@ func TestNewReplayCache_RefusesNoBounds(t *testing.T) {
 	}
 }
 
-func TestAllowAll_Allows(t *testing.T) {
-	t.Parallel()
-
-	for range 1000 {
-		allowed, retryAfter := memory.AllowAll{}.Allow(t.Context(), "client")
-		require.True(t, allowed)
-		require.Zero(t, retryAfter)
-	}
-}
-
 func BenchmarkReplayCache(b *testing.B) {
 	portstest.ReplayCacheBenchmarks(b, func(b *testing.B) ports.ReplayCache {
 		b.Helper()

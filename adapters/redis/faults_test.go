@@ -391,6 +391,41 @@ func TestRedis_ComesBack(t *testing.T) {
 	require.Equal(t, zap.InfoLevel, entries[1].Level)
 }
 
+// While Redis is away each process counts by itself, where it is given a limiter.
+func TestRateLimiter_LimitsWithoutRedis(t *testing.T) {
+	t.Parallel()
+
+	server := miniredis.RunT(t)
+	b := onURL(t, redis.Config{URL: "redis://" + server.Addr(), Timeout: patient, Rest: time.Hour})
+	without := &alternating{}
+	m := &meter{}
+	limiter, err := redis.NewRateLimiter(b.client,
+		redis.LimiterConfig{Rate: 100, Secret: []byte(secret), Without: without}, m)
+	require.NoError(t, err)
+
+	allowed, _ := limiter.Allow(t.Context(), "client")
+	require.True(t, allowed)
+	require.Zero(t, without.asked)
+	server.Close()
+
+	for i := range 4 {
+		allowed, retryAfter := limiter.Allow(t.Context(), "client")
+		require.Equal(t, i%2 == 0, allowed)
+		require.Equal(t, time.Second, retryAfter)
+	}
+
+	require.EqualValues(t, 4, m.errors.Load())
+}
+
+// alternating allows every other request.
+type alternating struct{ asked int }
+
+func (a *alternating) Allow(context.Context, string) (allowed bool, retryAfter time.Duration) {
+	a.asked++
+
+	return a.asked%2 == 1, time.Second
+}
+
 func TestRateLimiter_WrongValues(t *testing.T) {
 	t.Parallel()
 

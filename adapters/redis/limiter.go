@@ -29,6 +29,8 @@ type LimiterConfig struct {
 	// Secret keeps clients' addresses out of Redis: at least MinSecret bytes.
 	// Processes must have the same one to count together.
 	Secret []byte
+	// Without decides while Redis cannot; nil allows everything meanwhile.
+	Without ports.RateLimiter
 }
 
 // String implements fmt.Stringer without the secret.
@@ -44,7 +46,7 @@ func (c LimiterConfig) MarshalText() ([]byte, error) { return []byte(c.String())
 type LimiterMeter interface {
 	Allowed()
 	Limited()
-	// Error: Redis could not tell, so the request was allowed.
+	// Error: Redis could not tell, so the process decided by itself.
 	Error()
 }
 
@@ -56,6 +58,7 @@ type RateLimiter struct {
 	limiter *redis_rate.Limiter
 	limit   redis_rate.Limit
 	names   namer
+	without ports.RateLimiter
 	meter   LimiterMeter
 }
 
@@ -77,6 +80,7 @@ func NewRateLimiter(client *Client, config LimiterConfig, meter LimiterMeter) (*
 		limiter: redis_rate.NewLimiter(client.redis),
 		limit:   redis_rate.PerSecond(config.Rate),
 		names:   names,
+		without: config.Without,
 		meter:   meter,
 	}, nil
 }
@@ -85,7 +89,7 @@ func NewRateLimiter(client *Client, config LimiterConfig, meter LimiterMeter) (*
 func (l *RateLimiter) Allow(ctx context.Context, client string) (allowed bool, retryAfter time.Duration) {
 	var result *redis_rate.Result
 
-	// Hanging up is no way to send a request that does not count.
+	// A request whose client disconnects still counts.
 	counted := context.WithoutCancel(ctx)
 
 	err := l.client.do(counted, func(ctx context.Context) (err error) {
@@ -100,6 +104,10 @@ func (l *RateLimiter) Allow(ctx context.Context, client string) (allowed bool, r
 	switch {
 	case err != nil:
 		l.meter.Error()
+
+		if l.without != nil {
+			return l.without.Allow(ctx, client)
+		}
 
 		return true, 0
 	case result.Allowed > 0:

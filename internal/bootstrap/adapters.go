@@ -154,13 +154,24 @@ func cacheSecret(c config.Config, store *postgres.Store) ([]byte, error) {
 }
 
 func newRateLimiter(c config.Config, client *redis.Client, metrics *telemetry.Metrics) (ports.RateLimiter, error) {
-	if c.RateLimit == 0 || client == nil {
+	if c.RateLimit == 0 {
 		return memory.AllowAll{}, nil
+	}
+
+	if client == nil {
+		return memory.NewRateLimiter(c.RateLimit, c.RateLimit, metrics.RateLimit())
+	}
+
+	alone, err := memory.NewRateLimiter(c.RateLimit, c.RateLimit, nil)
+	if err != nil {
+		return nil, err
 	}
 
 	secret := sha256.Sum256([]byte("marketflow rate limit " + c.StripeSecretKey.Reveal()))
 
-	return redis.NewRateLimiter(client, redis.LimiterConfig{Rate: c.RateLimit, Secret: secret[:]}, metrics.RateLimit())
+	return redis.NewRateLimiter(client, redis.LimiterConfig{
+		Rate: c.RateLimit, Secret: secret[:], Without: alone,
+	}, metrics.RateLimit())
 }
 
 // draining is true from the moment that the service is asked to stop.

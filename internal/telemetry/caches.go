@@ -62,14 +62,14 @@ func (c *SharedCacheMeter) Dropped() { c.dropped.Inc() }
 // LimiterMeter measures a rate limiter.
 type LimiterMeter struct{ allowed, limited, failed prometheus.Counter }
 
-// RateLimit is what adapters/redis measures its rate limiter with.
+// RateLimit is what the API's rate limiter is measured with.
 func (m *Metrics) RateLimit() *LimiterMeter { return m.limiter }
 
 func newLimiterMeter(factory promauto.Factory) *LimiterMeter {
 	decisions := factory.NewCounterVec(prometheus.CounterOpts{
 		Namespace: namespace, Name: "rate_limit_decisions_total",
 		Help: "Requests by what the rate limiter said: allowed, limited, or error, " +
-			"where it could not tell and the request was allowed.",
+			"where Redis could not tell and the process decided by itself.",
 	}, []string{labelOutcome})
 
 	return &LimiterMeter{
@@ -85,7 +85,7 @@ func (l *LimiterMeter) Allowed() { l.allowed.Inc() }
 // Limited counts one that may not.
 func (l *LimiterMeter) Limited() { l.limited.Inc() }
 
-// Error counts one that was allowed because nobody could tell.
+// Error counts one that Redis could not tell about.
 func (l *LimiterMeter) Error() { l.failed.Inc() }
 
 // ObserveMemoryCache tells how full the cache in this process is, whenever
