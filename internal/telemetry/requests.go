@@ -45,7 +45,7 @@ func newRequestMetrics(factory promauto.Factory) requestMetrics {
 		},
 		{route: "/payments/{id}", method: http.MethodGet}: {http.StatusOK},
 		{route: "/webhooks/stripe", method: http.MethodPost}: {
-			http.StatusOK, http.StatusUnauthorized, http.StatusServiceUnavailable,
+			http.StatusOK, http.StatusUnauthorized, http.StatusTooManyRequests, http.StatusServiceUnavailable,
 		},
 	} {
 		for _, status := range statuses {

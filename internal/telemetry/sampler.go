@@ -9,9 +9,9 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// tracesPerSecond that begin here are recorded where OTEL_TRACES_SAMPLER says
-// nothing, and as many at once. A busy marketplace has fewer; a flood must not
-// spend its cores on spans that no collector keeps up with.
+// tracesPerSecond are recorded where OTEL_TRACES_SAMPLER says nothing, and as many
+// at once. A busy marketplace has fewer; a flood must not spend its cores on spans
+// that no collector keeps up with.
 const tracesPerSecond = 1000
 
 // sampler is the provider's option where the environment does not choose one.
@@ -20,9 +20,13 @@ func sampler() []sdktrace.TracerProviderOption {
 		return nil // the SDK reads it
 	}
 
-	return []sdktrace.TracerProviderOption{sdktrace.WithSampler(
-		sdktrace.ParentBased(rateLimited{rate.NewLimiter(tracesPerSecond, tracesPerSecond)}),
-	)}
+	// A caller's sampled flag does not lift the limit: anybody can set it
+	// (https://www.w3.org/TR/trace-context/#denial-of-service). Its absence is followed.
+	limited := rateLimited{rate.NewLimiter(tracesPerSecond, tracesPerSecond)}
+
+	return []sdktrace.TracerProviderOption{
+		sdktrace.WithSampler(sdktrace.ParentBased(limited, sdktrace.WithRemoteParentSampled(limited))),
+	}
 }
 
 func chosenSampler() string {

@@ -43,8 +43,8 @@ type Tracing struct {
 // ids, for the logs and for whoever is called, and nothing else. Two defaults are
 // not the standard's. The protocol is grpc where the endpoint has port 4317, which
 // is gRPC's, and http/protobuf otherwise; OTEL_EXPORTER_OTLP_PROTOCOL says
-// otherwise. And where OTEL_TRACES_SAMPLER chooses nothing, a caller who samples is
-// followed and of the traces that begin here a thousand a second are recorded.
+// otherwise. And where OTEL_TRACES_SAMPLER chooses nothing, a caller who does not
+// sample is followed and of all other traces a thousand a second are recorded.
 //
 // Sending happens in the background, out of a bounded queue: while the
 // collector is away spans are lost and counted, and nobody waits.
@@ -73,6 +73,7 @@ func NewTracing(ctx context.Context, version string, meter *ExportMeter, logger 
 	provider := sdktrace.NewTracerProvider(append(sampler(),
 		sdktrace.WithSpanProcessor(newQueue(&countingExporter{next: exporter, meter: meter, logger: logger})),
 		sdktrace.WithResource(describe(ctx, version, logger)),
+		sdktrace.WithRawSpanLimits(limits()),
 	)...)
 	tracing.Provider, tracing.shutdown = provider, provider.Shutdown
 
@@ -157,6 +158,19 @@ func describe(ctx context.Context, version string, logger *zap.Logger) *resource
 	}
 
 	return described
+}
+
+// longestAttribute is in characters. Some values are the client's.
+const longestAttribute = 256
+
+// limits are OpenTelemetry's, and longestAttribute where the environment sets none.
+func limits() sdktrace.SpanLimits {
+	limits := sdktrace.NewSpanLimits()
+	if trimmed("OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT") == "" && trimmed("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT") == "" {
+		limits.AttributeValueLengthLimit = longestAttribute
+	}
+
+	return limits
 }
 
 // variable is the traces' own form of an OTLP variable, else the general one.

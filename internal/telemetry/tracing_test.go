@@ -19,6 +19,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
@@ -191,10 +192,55 @@ func TestNewTracing_AThousandTracesASecond(t *testing.T) {
 
 		require.Equal(t, 100, sampled(t.Context()))
 
-		// Whoever calls has decided already.
+		// A caller who samples does not lift the rate, and one who does not is followed.
 		ctx := tracing.Propagator.Extract(t.Context(), propagation.MapCarrier{"traceparent": traceparent})
-		require.Equal(t, 1500, sampled(ctx))
+		require.Zero(t, sampled(ctx))
+
+		time.Sleep(time.Second)
+
+		require.Equal(t, 1000, sampled(ctx))
+
+		time.Sleep(time.Second)
+
+		unsampled := strings.TrimSuffix(traceparent, "1") + "0"
+		ctx = tracing.Propagator.Extract(t.Context(), propagation.MapCarrier{"traceparent": unsampled})
+		require.Zero(t, sampled(ctx))
 	})
+}
+
+// What a client makes long is cut, unless the environment says otherwise.
+func TestNewTracing_AttributesAreCut(t *testing.T) {
+	for _, c := range []struct {
+		variable, value string
+		want            int
+	}{
+		{"", "", 256},
+		{"OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", "10", 10},
+		{"OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "300", 300},
+		{"OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", "-1", 1000},
+	} {
+		t.Run(c.variable+c.value, func(t *testing.T) {
+			clearEnvironment(t)
+
+			received := &collector{}
+			server := httptest.NewServer(received)
+			t.Cleanup(server.Close)
+
+			t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", server.URL)
+
+			if c.variable != "" {
+				t.Setenv(c.variable, c.value)
+			}
+
+			tracing := newTracing(t, telemetry.NewMetrics(), zap.NewNop())
+			_, span := tracing.Provider.Tracer("test").Start(t.Context(), "span")
+			span.SetAttributes(attribute.String("url.path", strings.Repeat("é", 1000)))
+			span.End()
+			require.NoError(t, tracing.Shutdown(t.Context()))
+
+			require.Equal(t, strings.Repeat("é", c.want), received.attribute("url.path"))
+		})
+	}
 }
 
 func TestNewTracing_EveryTraceWhereTheVariableSaysSo(t *testing.T) {
@@ -582,6 +628,20 @@ func (c *collector) spans() []string {
 	}
 
 	return names
+}
+
+// attribute is the first span's.
+func (c *collector) attribute(name string) string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+
+	for _, pair := range c.requests[0].GetResourceSpans()[0].GetScopeSpans()[0].GetSpans()[0].GetAttributes() {
+		if pair.GetKey() == name {
+			return text(pair.GetValue())
+		}
+	}
+
+	return ""
 }
 
 func (c *collector) resource() map[string]string {
