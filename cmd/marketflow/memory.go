@@ -3,6 +3,8 @@ package main
 import (
 	"os"
 	"runtime/debug"
+
+	"github.com/KimMachineGun/automemlimit/memlimit"
 )
 
 const (
@@ -20,6 +22,18 @@ const (
 func tuneMemory() {
 	if os.Getenv("GOGC") == "" && os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetGCPercent(gcPercent)
-		debug.SetMemoryLimit(softLimit)
+		debug.SetMemoryLimit(memoryLimit(memlimit.FromCgroup))
 	}
+}
+
+// memoryLimit is softLimit, or nine tenths of what the container may use where that
+// is less: the rest is for what Go does not count. cgroup is an error where there is
+// no limit.
+func memoryLimit(cgroup func() (uint64, error)) int64 {
+	limit, err := cgroup()
+	if err != nil {
+		return softLimit
+	}
+
+	return int64(min(limit/10*9, softLimit))
 }
