@@ -24,16 +24,28 @@ type HandleEvent struct {
 // NewHandleEvent returns the use case.
 func NewHandleEvent(deps Deps) *HandleEvent { return &HandleEvent{deps: deps, inbox: newInbox(deps)} }
 
-// Do verifies, stores and applies an event. Once it returns without an error
-// the event is durable. Its faults are Unauthenticated, Invalid, and
-// Unavailable: nothing was stored, so the provider sends it again.
-func (uc *HandleEvent) Do(ctx context.Context, payload []byte, signature string) (ports.Applied, error) {
-	return inSpan(ctx, uc.deps.Tracer, "app.HandleEvent", func(ctx context.Context) (ports.Applied, error) {
-		if err := uc.deps.Webhooks.Verify(payload, signature); err != nil {
-			return ports.Applied{}, err
-		}
+// Check tells from the signature alone whether an event could come with it. Its
+// fault is Unauthenticated.
+func (uc *HandleEvent) Check(signature string) error { return uc.deps.Webhooks.Check(signature) }
 
-		event, err := uc.deps.Webhooks.Parse(payload)
+// SignedEvent is a payload whose signature was verified: only Verify makes one.
+type SignedEvent struct{ payload []byte }
+
+// Verify checks who signed payload. Its fault is Unauthenticated.
+func (uc *HandleEvent) Verify(payload []byte, signature string) (SignedEvent, error) {
+	if err := uc.deps.Webhooks.Verify(payload, signature); err != nil {
+		return SignedEvent{}, err
+	}
+
+	return SignedEvent{payload}, nil
+}
+
+// Do stores and applies an event. Once it returns without an error the event is
+// durable. Its faults are Invalid, and Unavailable: nothing was stored, so the
+// provider sends it again.
+func (uc *HandleEvent) Do(ctx context.Context, signed SignedEvent) (ports.Applied, error) {
+	return inSpan(ctx, uc.deps.Tracer, "app.HandleEvent", func(ctx context.Context) (ports.Applied, error) {
+		event, err := uc.deps.Webhooks.Parse(signed.payload)
 		if err != nil {
 			return ports.Applied{}, err
 		}

@@ -89,8 +89,14 @@ type Intent struct {
 
 // Webhooks reads the provider's signed events.
 type Webhooks interface {
-	// Verify checks that payload was signed with one of our secrets within the
-	// tolerance, in the past or the future. If not: fault.Unauthenticated.
+	// Check tells from the signature alone whether a payload could have been
+	// signed with it: its form is right and its time within the tolerance, in the
+	// past or the future. If not: fault.Unauthenticated. It is cheap and needs no
+	// payload, so that what cannot be the provider's is refused before it is read.
+	Check(signature string) error
+
+	// Verify checks that payload was signed with one of our secrets, and what
+	// Check does. If not: fault.Unauthenticated.
 	Verify(payload []byte, signature string) error
 
 	// Parse reads an event, signed or stored. A payload that is no event is

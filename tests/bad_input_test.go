@@ -211,7 +211,7 @@ func TestRequestIDs(t *testing.T) {
 	require.Equal(t, "req-42", own.header.Get("X-Request-Id"))
 	own.problem(http.StatusBadRequest, "invalid-request")
 
-	for _, strange := range []string{strings.Repeat("x", 200), "a b", `"quoted"`} {
+	for _, strange := range []string{strings.Repeat("x", 200), "a b", `"quoted"`, "a/b", "a:b"} {
 		made := w.create(`{}`, "X-Request-Id", strange)
 		require.NotEqual(t, strange, made.header.Get("X-Request-Id"))
 		require.NotEmpty(t, made.header.Get("X-Request-Id"))

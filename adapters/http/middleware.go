@@ -4,14 +4,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
+	"io"
 	"net/http"
 	"runtime/debug"
+	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/gorilla/mux"
+	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/zap"
+	"golang.org/x/time/rate"
 
 	"github.com/marketflow/marketflow/domain/fault"
 	"github.com/marketflow/marketflow/internal/telemetry/logctx"
@@ -21,6 +25,8 @@ const (
 	requestIDHeader = "X-Request-Id"
 	// unmatched is the route of what has none.
 	unmatched = "unmatched"
+	// longestError is what a line keeps of an error, in bytes.
+	longestError = 1 << 10
 )
 
 // exchange is what the middleware learns of a request while it is handled. It
@@ -30,15 +36,37 @@ type exchange struct {
 
 	requestID string
 	route     string
+	begun     time.Time
 	status    int
 	written   int64
 	err       error
+	// span is the request's own; a webhook's begins once it is signed, which is
+	// to say that its signature was verified.
+	span   trace.Span
+	signed bool
+	// body is what was read of the request, unread what may still be to come.
+	body   *arrival
+	unread io.Reader
 }
 
-// WriteHeader implements http.ResponseWriter.
+func newExchange(w http.ResponseWriter, r *http.Request, begun time.Time) *exchange {
+	ex := &exchange{ResponseWriter: w, requestID: requestIDOf(r), route: unmatched, begun: begun}
+	if r.ContentLength != 0 {
+		ex.unread = r.Body
+	}
+
+	return ex
+}
+
+// WriteHeader implements http.ResponseWriter. An answer does not wait for a body
+// that nobody reads, as net/http would: the connection ends with it.
 func (ex *exchange) WriteHeader(status int) {
 	if ex.status == 0 {
 		ex.status = status
+	}
+
+	if ex.unread != nil {
+		ex.Header().Set("Connection", "close")
 	}
 
 	ex.ResponseWriter.WriteHeader(status)
@@ -47,7 +75,7 @@ func (ex *exchange) WriteHeader(status int) {
 // Write implements http.ResponseWriter.
 func (ex *exchange) Write(body []byte) (int, error) {
 	if ex.status == 0 {
-		ex.status = http.StatusOK
+		ex.WriteHeader(http.StatusOK)
 	}
 
 	n, err := ex.ResponseWriter.Write(body)
@@ -58,6 +86,20 @@ func (ex *exchange) Write(body []byte) (int, error) {
 
 // Unwrap is for http.ResponseController.
 func (ex *exchange) Unwrap() http.ResponseWriter { return ex.ResponseWriter }
+
+// hangUp sends an answer that did not wait for the body, and for a moment throws
+// away what still comes, so that the reset of the connection does not overtake the
+// answer (RFC 9112 section 9.6).
+func (ex *exchange) hangUp() {
+	if ex.unread == nil {
+		return
+	}
+
+	control := http.NewResponseController(ex.ResponseWriter)
+	_ = control.SetReadDeadline(time.Now().Add(lingerTime))
+	_ = control.Flush()
+	_, _ = io.CopyN(io.Discard, ex.unread, maxEventBody)
+}
 
 type exchangeKey struct{}
 
@@ -78,13 +120,13 @@ func noteFailure(ctx context.Context, err error) { exchangeOf(ctx).err = err }
 // measurement.
 func (s *server) observe(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		begun := time.Now()
-		ex := &exchange{
-			ResponseWriter: w, requestID: acceptRequestID(r.Header.Get(requestIDHeader)), route: unmatched,
-		}
+		ex := newExchange(w, r, time.Now())
+		defer func() { ex.body.release() }()
 
 		ctx, span := s.startSpan(r)
-		defer func() { endSpan(span, r, ex) }()
+		ex.span = span
+
+		defer func() { endSpan(ex.span, r, ex) }()
 
 		ctx = logctx.WithRequestID(context.WithValue(ctx, exchangeKey{}, ex), ex.requestID)
 		w.Header().Set(requestIDHeader, ex.requestID)
@@ -94,10 +136,51 @@ func (s *server) observe(next http.Handler) http.Handler {
 
 		next.ServeHTTP(ex, r.WithContext(ctx))
 
-		took := time.Since(begun)
+		ctx = trace.ContextWithSpan(ctx, ex.span)
+		took := time.Since(ex.begun)
 		s.Observer.ObserveRequest(ctx, ex.route, methodLabel(r.Method), ex.status, took)
 		s.logAccess(ctx, r, ex, took)
+		ex.hangUp()
 	})
+}
+
+// strangersLines bounds the log lines that anybody can cause. The metrics count
+// every request.
+type strangersLines struct {
+	limit   *rate.Limiter
+	leftOut atomic.Int64
+}
+
+// linesPerSecond are written of what strangers send, and as many more at once.
+const linesPerSecond = 10
+
+func newStrangersLines() *strangersLines {
+	return &strangersLines{limit: rate.NewLimiter(linesPerSecond, 2*linesPerSecond)}
+}
+
+// next tells whether to write a line, and how many were left out before it.
+func (l *strangersLines) next() (leftOut int64, write bool) {
+	if !l.limit.Allow() {
+		l.leftOut.Add(1)
+
+		return 0, false
+	}
+
+	return l.leftOut.Swap(0), true
+}
+
+// byStranger: answered before anything was known of who asks, or had been read.
+func byStranger(r *http.Request, ex *exchange) bool {
+	if fromOutside(r) {
+		return !ex.signed
+	}
+
+	switch ex.status {
+	case http.StatusUnauthorized, http.StatusForbidden, http.StatusMethodNotAllowed, http.StatusTooManyRequests:
+		return true
+	default:
+		return ex.unread != nil || ex.route == unmatched
+	}
 }
 
 func (s *server) logAccess(ctx context.Context, r *http.Request, ex *exchange, took time.Duration) {
@@ -115,6 +198,15 @@ func (s *server) logAccess(ctx context.Context, r *http.Request, ex *exchange, t
 		return
 	}
 
+	var leftOut int64
+
+	if byStranger(r, ex) {
+		var write bool
+		if leftOut, write = s.strangers.next(); !write {
+			return
+		}
+	}
+
 	fields := []zap.Field{
 		logctx.Field(ctx),
 		zap.String("method", methodLabel(r.Method)), zap.String("route", ex.route), zap.Int("status", ex.status),
@@ -122,6 +214,10 @@ func (s *server) logAccess(ctx context.Context, r *http.Request, ex *exchange, t
 	}
 	if ex.err != nil {
 		fields = append(fields, reason(ex.err))
+	}
+
+	if leftOut > 0 {
+		fields = append(fields, zap.Int64("left_out", leftOut))
 	}
 
 	entry.Write(fields...)
@@ -134,24 +230,29 @@ func reason(err error) zap.Field {
 	case fault.Invalid, fault.UnsupportedMedia:
 		return zap.String("error", string(kind))
 	default:
-		return zap.Error(err)
+		return zap.String("error", fault.Shorten(err.Error(), longestError))
 	}
 }
 
-// acceptRequestID takes a caller's id if it is a sane token, else makes one.
-func acceptRequestID(id string) string {
+// requestIDOf takes a caller's id if it is a sane token, else makes one. A stranger
+// has no say in it.
+func requestIDOf(r *http.Request) string {
+	if ids := r.Header.Values(requestIDHeader); len(ids) == 1 && isRequestID(ids[0]) && !fromOutside(r) {
+		return ids[0]
+	}
+
+	return uuid.NewString()
+}
+
+// isRequestID: 1 to 128 letters, digits, dots, hyphens and underscores.
+func isRequestID(id string) bool {
 	const most = 128
-	if id == "" || len(id) > most {
-		return uuid.NewString()
+
+	other := func(c rune) bool {
+		return (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '.' && c != '-' && c != '_'
 	}
 
-	for i := range len(id) {
-		if c := id[i]; c <= ' ' || c > '~' || c == '"' || c == '\\' {
-			return uuid.NewString()
-		}
-	}
-
-	return id
+	return id != "" && len(id) <= most && !strings.ContainsFunc(id, other)
 }
 
 // recover turns a panic into a 500 and a log line; the process goes on.
@@ -186,32 +287,6 @@ func nameRoute(next http.Handler) http.Handler {
 
 		next.ServeHTTP(w, r)
 	})
-}
-
-// limited counts a request against its client's rate.
-func (s *server) limited(next http.HandlerFunc) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		allowed, wait := s.Limiter.Allow(r.Context(), clientOf(r))
-		if !allowed {
-			s.fail(r.Context(), w, fault.New(fault.RateLimited,
-				"Too many requests from this address. Slow down.").After(max(wait, time.Millisecond)))
-
-			return
-		}
-
-		next(w, r)
-	})
-}
-
-// clientOf is the peer's address. Forwarded headers are not believed: anybody
-// can send them.
-func clientOf(r *http.Request) string {
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		return r.RemoteAddr
-	}
-
-	return host
 }
 
 // methodLabel keeps the label's values few, whatever a client sends.

@@ -14,7 +14,20 @@ import (
 func (s *server) createPayment(w http.ResponseWriter, r *http.Request) {
 	ctx := r.Context()
 
-	request, err := decodeCreate(w, r)
+	if err := requireJSON(r.Header); err != nil {
+		s.fail(ctx, w, err)
+
+		return
+	}
+
+	form, err := s.readBody(w, r, maxCreateBody)
+	if err != nil {
+		s.fail(ctx, w, err)
+
+		return
+	}
+
+	request, err := decodeCreate(form, r.Header)
 	if err != nil {
 		s.fail(ctx, w, err)
 

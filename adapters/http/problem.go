@@ -24,6 +24,8 @@ var statuses = map[fault.Kind]struct {
 	fault.Unauthenticated:  {http.StatusUnauthorized, "Invalid signature"},
 	fault.NotFound:         {http.StatusNotFound, "Not found"},
 	fault.MethodNotAllowed: {http.StatusMethodNotAllowed, "Method not allowed"},
+	fault.CrossOrigin:      {http.StatusForbidden, "Cross-origin request"},
+	fault.TooSlow:          {http.StatusRequestTimeout, "Request timeout"},
 	fault.InFlight:         {http.StatusConflict, "Idempotency key in use"},
 	fault.TooLarge:         {http.StatusRequestEntityTooLarge, "Body too large"},
 	fault.UnsupportedMedia: {http.StatusUnsupportedMediaType, "Unsupported media type"},

@@ -43,8 +43,12 @@ type Deps struct {
 	// Redis is nil where there is none.
 	Redis Pinger
 	// Draining tells that the service is about to stop; it may be nil.
-	Draining   func() bool
-	Limiter    ports.RateLimiter
+	Draining func() bool
+	// Limiter shares the API among its clients.
+	Limiter ports.RateLimiter
+	// Unsigned counts webhooks without a valid signature, by address.
+	Unsigned ports.RateLimiter
+	// Metrics is nil where they are served elsewhere.
 	Metrics    http.Handler
 	Observer   Observer
 	Log        *zap.Logger
@@ -55,6 +59,9 @@ type Deps struct {
 type server struct {
 	responder
 	Deps
+
+	bodies    *bodies
+	strangers *strangersLines
 }
 
 // NewHandler returns the whole edge.
@@ -62,6 +69,8 @@ func NewHandler(deps Deps) http.Handler {
 	s := &server{
 		Deps:      deps,
 		responder: responder{tracer: deps.Tracing.Tracer("github.com/marketflow/marketflow/adapters/http")},
+		bodies:    newBodies(maxBodies),
+		strangers: newStrangersLines(),
 	}
 
 	router := mux.NewRouter().SkipClean(true)
@@ -69,18 +78,24 @@ func NewHandler(deps Deps) http.Handler {
 
 	// mux tries them in this order.
 	s.route(router, http.MethodPost, "/payments", s.limited(s.createPayment))
-	s.route(router, http.MethodPost, "/webhooks/stripe", http.HandlerFunc(s.stripeWebhook))
+	s.route(router, http.MethodPost, "/webhooks/stripe", s.signed(s.stripeWebhook))
 	s.route(router, http.MethodGet, "/payments/{id}", s.limited(s.getPayment))
 	s.route(router, http.MethodGet, "/health", http.HandlerFunc(s.health))
 	s.route(router, http.MethodGet, "/livez", http.HandlerFunc(s.livez))
 	s.route(router, http.MethodGet, "/readyz", http.HandlerFunc(s.readyz))
-	s.route(router, http.MethodGet, "/metrics", deps.Metrics)
 	s.route(router, http.MethodGet, "/openapi.yaml", http.HandlerFunc(openAPI))
 
-	router.Use(nameRoute)
+	if deps.Metrics != nil {
+		s.route(router, http.MethodGet, "/metrics", deps.Metrics)
+	}
 
-	// From the outside in: the span, the request's id and log line; panics.
-	return s.observe(s.recover(router))
+	// From the outside in: the span, the request's id and log line; panics; the
+	// path as it was spelled; then, where there is such a route, its name and other
+	// people's web pages. What stands around a handler above comes next, and the
+	// body is read last, within the bounds of body.go.
+	router.Use(nameRoute, s.sameOrigin)
+
+	return s.observe(s.recover(s.plainPath(router)))
 }
 
 // route serves a path's method and answers 405 with Allow for the others

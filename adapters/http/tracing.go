@@ -16,13 +16,14 @@ import (
 
 // startSpan begins the request's span, below the caller's where it names one
 // (https://www.w3.org/TR/trace-context/). A probe gets one that is not sampled,
-// so that what it asks of Redis is no trace of its own.
+// so that what it asks of Redis is no trace of its own; and so does a webhook,
+// until startSigned.
 //
 // It stands in for otelhttp, which works all attributes out for spans that
 // nobody records, and once more for metrics that Observer takes: a third of a
 // replay's time.
 func (s *server) startSpan(r *http.Request) (context.Context, trace.Span) {
-	if !worthTracing(r) {
+	if !worthTracing(r) || fromOutside(r) {
 		id := uuid.New()
 		ctx := trace.ContextWithSpanContext(r.Context(), trace.NewSpanContext(trace.SpanContextConfig{
 			TraceID: trace.TraceID(id), SpanID: trace.SpanID(id[8:]),
@@ -34,6 +35,18 @@ func (s *server) startSpan(r *http.Request) (context.Context, trace.Span) {
 	ctx := s.Propagator.Extract(r.Context(), propagation.HeaderCarrier(r.Header))
 
 	return s.tracer.Start(ctx, methodLabel(r.Method), trace.WithSpanKind(trace.SpanKindServer)) //nolint:spancheck // endSpan ends it
+}
+
+// startSigned begins the span of a webhook whose signature was verified. It is a trace
+// of its own, whatever trace the sender names, and strangers, who get no span, cannot
+// use up what the sampler allows.
+func (s *server) startSigned(ctx context.Context) context.Context {
+	ex := exchangeOf(ctx)
+	ex.signed = true
+	ctx, ex.span = s.tracer.Start(ctx, http.MethodPost, //nolint:spancheck // observe ends it
+		trace.WithSpanKind(trace.SpanKindServer), trace.WithNewRoot(), trace.WithTimestamp(ex.begun))
+
+	return ctx
 }
 
 // endSpan says in the span what was asked and answered, as OpenTelemetry's

@@ -65,22 +65,20 @@ func NewWebhooks(secrets []string, now func() time.Time) (*Webhooks, error) {
 	return w, nil
 }
 
+// Check implements ports.Webhooks.
+func (w *Webhooks) Check(signature string) error {
+	_, err := w.header(signature)
+
+	return err
+}
+
 // Verify implements ports.Webhooks. The scheme is described at
 // https://docs.stripe.com/webhooks#verify-manually. stripe-go's own check takes
 // timestamps from any distant future and one secret only.
 func (w *Webhooks) Verify(payload []byte, signature string) error {
-	header, err := parseHeader(signature)
+	header, err := w.header(signature)
 	if err != nil {
 		return err
-	}
-
-	now := w.now().Unix()
-
-	switch {
-	case header.time < now-tolerance:
-		return unauthenticated("the signature is more than 300 seconds old")
-	case header.time > now+tolerance:
-		return unauthenticated("the signature is from the future: its timestamp is more than 300 seconds ahead")
 	}
 
 	for _, s := range w.secrets {
@@ -90,6 +88,25 @@ func (w *Webhooks) Verify(payload []byte, signature string) error {
 	}
 
 	return unauthenticated("no signature matches the body and any secret of this endpoint")
+}
+
+// header reads a Stripe-Signature that is well-formed and of our time.
+func (w *Webhooks) header(text string) (signatureHeader, error) {
+	header, err := parseHeader(text)
+	if err != nil {
+		return header, err
+	}
+
+	now := w.now().Unix()
+
+	switch {
+	case header.time < now-tolerance:
+		return header, unauthenticated("the signature is more than 300 seconds old")
+	case header.time > now+tolerance:
+		return header, unauthenticated("the signature is from the future: its timestamp is more than 300 seconds ahead")
+	default:
+		return header, nil
+	}
 }
 
 // signatureHeader is a Stripe-Signature: t=…,v1=…[,v1=…].

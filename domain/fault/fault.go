@@ -28,6 +28,10 @@ const (
 	InFlight Kind = "idempotency-key-in-use"
 	// KeyReused: the idempotency key already belongs to another payload.
 	KeyReused Kind = "idempotency-key-reused"
+	// CrossOrigin: a browser sent this on behalf of a web page of another origin.
+	CrossOrigin Kind = "cross-origin"
+	// TooSlow: the body did not arrive in time.
+	TooSlow Kind = "request-timeout"
 	// TooLarge: the body is over the limit.
 	TooLarge Kind = "body-too-large"
 	// UnsupportedMedia: the body is not declared as JSON.

@@ -194,10 +194,22 @@ type handlerParams struct {
 	Propagator    propagation.TextMapPropagator
 }
 
-func newHandler(in handlerParams) http.Handler {
+// Webhooks without a valid signature that an address may send in a second, and at
+// once. Honest ones are never counted.
+const (
+	unsignedPerSecond = 10
+	unsignedAtOnce    = 50
+)
+
+func newHandler(in handlerParams) (http.Handler, error) {
+	unsigned, err := memory.NewRateLimiter(unsignedPerSecond, unsignedAtOnce, nil)
+	if err != nil {
+		return nil, err
+	}
+
 	deps := edge.Deps{
 		CreatePayment: in.CreatePayment, GetPayment: in.GetPayment, HandleEvent: in.HandleEvent,
-		Database: in.Store, Draining: in.Draining.Load, Limiter: in.Limiter,
+		Database: in.Store, Draining: in.Draining.Load, Limiter: in.Limiter, Unsigned: unsigned,
 		Metrics: in.Metrics.Handler(), Observer: in.Observer,
 		Log: in.Log, Tracing: in.Tracing, Propagator: in.Propagator,
 	}
@@ -205,7 +217,7 @@ func newHandler(in handlerParams) http.Handler {
 		deps.Redis = in.Redis
 	}
 
-	return edge.NewHandler(deps)
+	return edge.NewHandler(deps), nil
 }
 
 // newJobs gives the background work a pool of its own.

@@ -47,6 +47,8 @@ func Webhooks(t *testing.T, bed func(tb testing.TB) WebhooksBed) {
 	t.Helper()
 
 	for name, test := range map[string]func(t *testing.T, b WebhooksBed){
+		"Check/asks for no payload":              checkAccepts,
+		"Check/refuses what Verify would":        checkRefuses,
 		"Verify/signed with any secret":          verifyAccepts,
 		"Verify/within the tolerance, both ways": verifyTolerance,
 		"Verify/anything tampered with":          verifyTampered,
@@ -60,6 +62,34 @@ func Webhooks(t *testing.T, bed func(tb testing.TB) WebhooksBed) {
 			t.Parallel()
 			test(t, bed(t))
 		})
+	}
+}
+
+// Whatever Verify takes, Check takes; and it cannot know who has signed.
+func checkAccepts(t *testing.T, b WebhooksBed) {
+	t.Helper()
+
+	payload := b.Payload(succeeded())
+
+	for _, off := range []time.Duration{0, b.Tolerance, -b.Tolerance} {
+		require.NoError(t, b.Webhooks.Check(b.Sign(payload, b.Now.Add(off), b.Secrets[0])), off)
+		require.NoError(t, b.Webhooks.Check(b.Sign(nil, b.Now.Add(off), "another", "and another")), off)
+	}
+}
+
+func checkRefuses(t *testing.T, b WebhooksBed) {
+	t.Helper()
+
+	payload := b.Payload(succeeded())
+
+	for _, off := range []time.Duration{b.Tolerance + time.Second, 24 * time.Hour, 24 * 365 * 100 * time.Hour} {
+		for _, at := range []time.Time{b.Now.Add(off), b.Now.Add(-off)} {
+			requireUnauthenticated(t, b.Webhooks.Check(b.Sign(payload, at, b.Secrets[0])))
+		}
+	}
+
+	for _, signature := range []string{"", " ", ",", "=", "nonsense", "\x00", "t=,v1=", string(payload)} {
+		requireUnauthenticated(t, b.Webhooks.Check(signature))
 	}
 }
 

@@ -85,8 +85,8 @@ func mutants() []mutant {
 			name: "webhook-answered-first", why: "an event is durable before it is answered 200",
 			changes: []change{{
 				"adapters/http/webhooks.go",
-				"if _, err := s.HandleEvent.Do(ctx, payload, r.Header.Get(\"Stripe-Signature\")); err != nil {",
-				`go func() { _, _ = s.HandleEvent.Do(context.WithoutCancel(ctx), payload, r.Header.Get("Stripe-Signature")) }()
+				"if _, err := s.HandleEvent.Do(ctx, event); err != nil {",
+				`go func() { _, _ = s.HandleEvent.Do(context.WithoutCancel(ctx), event) }()
 
 	if err := ctx.Err(); err != nil {`,
 			}, {"adapters/http/webhooks.go", `import "net/http"`, "import (\n\t\"context\"\n\t\"net/http\"\n)"}},

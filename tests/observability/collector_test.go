@@ -128,6 +128,24 @@ func (c *collector) tree(t *testing.T, parent traceparent) *node {
 	return root
 }
 
+// rootOf waits for the trace that a request began by itself.
+func (c *collector) rootOf(t *testing.T, a answer) traceparent {
+	t.Helper()
+
+	var roots []*otlp.Span
+
+	require.Eventually(t, func() bool {
+		roots = c.find(func(s *otlp.Span) bool {
+			return len(s.GetParentSpanId()) == 0 &&
+				(&node{Span: s}).attributes()["marketflow.request.id"] == a.header.Get("X-Request-Id")
+		})
+
+		return len(roots) > 0
+	}, 20*time.Second, 10*time.Millisecond, "no trace of request %s", a.header.Get("X-Request-Id"))
+
+	return traceparent{trace: hex.EncodeToString(roots[0].GetTraceId())}
+}
+
 // grouped are the statements that do the same for several requests at once.
 var grouped = strings.NewReplacer(
 	"ApplyEvents\n", "ApplyEvent\n", "ClaimPayments\n", "ClaimPayment\n", "CompletePayments\n", "CompletePayment\n")

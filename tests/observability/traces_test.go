@@ -118,8 +118,10 @@ func TestTraces_Webhook(t *testing.T) {
 	w := newWorld(t)
 	made, create := w.createdInTrace()
 
-	root := received.tree(t, w.webhook(succeeded(made.text(t, "stripe_payment_intent_id")), webhookSecret).parent)
+	event := w.webhook(succeeded(made.text(t, "stripe_payment_intent_id")), webhookSecret)
+	root := received.tree(t, received.rootOf(t, event))
 	require.Equal(t, webhookTree, root.shape())
+	require.NotEqual(t, event.parent.trace, hex.EncodeToString(root.GetTraceId()), "the sender has no say in it")
 	requireAttributes(t, root, map[string]string{
 		"http.request.method": "POST", "http.route": "/webhooks/stripe", "http.response.status_code": "200",
 	})

@@ -1,0 +1,240 @@
+package http
+
+import (
+	"container/list"
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/marketflow/marketflow/domain/fault"
+)
+
+// Bounds on a body, in bytes. The largest metadata that we accept take half of
+// the first; Stripe's events are some kilobytes.
+const (
+	maxCreateBody = 256 << 10
+	maxEventBody  = 1 << 20
+	// usualBody is the most that is set aside before it has come: the
+	// Content-Length is only a claim.
+	usualBody = 8 << 10
+	// maxBodies is the most that the bodies of all requests take at once.
+	maxBodies = 32 << 20
+)
+
+const (
+	// bodyTime is how long a body may take to arrive.
+	bodyTime = 5 * time.Second
+	// lingerTime is how long a body that nobody reads may still arrive, once its
+	// request is answered.
+	lingerTime = 500 * time.Millisecond
+)
+
+var errGaveWay = errors.New("the body had to give way to others")
+
+// readBody reads a body of at most so many bytes. Its memory counts until the
+// request is answered.
+func (s *server) readBody(w http.ResponseWriter, r *http.Request, most int) ([]byte, error) {
+	if r.ContentLength > int64(most) {
+		return nil, tooLarge(most)
+	}
+
+	// A writer that knows no deadlines is a test's.
+	control := http.NewResponseController(w)
+	_ = control.SetReadDeadline(time.Now().Add(bodyTime))
+
+	ex := exchangeOf(r.Context())
+	ex.body = s.bodies.begin(func() { _ = control.SetReadDeadline(time.Now()) })
+
+	first := usualBody
+	if r.ContentLength >= 0 {
+		first = int(min(r.ContentLength+1, usualBody))
+	}
+
+	content, err := ex.body.read(r.Body, first, most)
+
+	switch {
+	case err == nil:
+		// net/http goes on reading, to notice that the client disconnects.
+		_ = control.SetReadDeadline(time.Time{})
+		ex.unread = nil
+
+		return content, nil
+	case errors.Is(err, errGaveWay):
+		return nil, fault.Wrap(fault.Unavailable, err, "Too much is being received at once; nothing was done.").After(time.Second)
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return nil, fault.Wrap(fault.TooSlow, err, "The body did not arrive within "+bodyTime.String()+"; nothing was done.")
+	case fault.KindOf(err) == fault.TooLarge:
+		return nil, err
+	default:
+		return nil, fault.Wrap(fault.Invalid, err, "The body could not be read to its end.")
+	}
+}
+
+func tooLarge(most int) error { return fault.Newf(fault.TooLarge, "The body is over %d bytes.", most) }
+
+// bodies shares out the memory for request bodies. When it is used up, a body
+// gives way: of the large ones, or else of all, that of which nothing has come for
+// the longest. An honest body comes within milliseconds, so that is one whose
+// sender holds it back, and an ordinary event is not in question at all.
+type bodies struct {
+	mu   sync.Mutex
+	free int
+	// Those that are still arriving; the one that waits the longest first.
+	usual, large *list.List // of *arrival
+}
+
+func newBodies(most int) *bodies { return &bodies{free: most, usual: list.New(), large: list.New()} }
+
+// arrival is one body and what it takes. A nil one takes nothing.
+type arrival struct {
+	bodies *bodies
+	stop   func()
+
+	// Under the lock of bodies. place, in one of its lists, is nil once the body is
+	// there or was given up.
+	place *list.Element
+	takes int
+}
+
+// begin: a body is to be read. stop ends a read that waits, from any goroutine.
+func (b *bodies) begin(stop func()) *arrival {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+
+	a := &arrival{bodies: b, stop: stop}
+	a.place = b.usual.PushBack(a)
+
+	return a
+}
+
+// read reads to the end. first is what it begins with; the memory then grows with
+// what has come.
+func (a *arrival) read(from io.Reader, first, most int) ([]byte, error) {
+	var content []byte
+
+	for {
+		if len(content) == cap(content) {
+			size := min(max(first, 2*cap(content)), most+1)
+			if !a.grow(size - cap(content)) {
+				return nil, errGaveWay
+			}
+
+			content = append(make([]byte, 0, size), content...)
+		}
+
+		n, err := from.Read(content[len(content):cap(content)])
+		content = content[:len(content)+n]
+
+		if n > 0 {
+			a.progressed()
+		}
+
+		switch {
+		case len(content) > most:
+			return nil, tooLarge(most)
+		case err != nil && !a.arrived():
+			return nil, errGaveWay
+		case errors.Is(err, io.EOF):
+			return content, nil
+		case err != nil:
+			return nil, err //nolint:wrapcheck // readBody says what was being done
+		}
+	}
+}
+
+// progressed: something of it has come.
+func (a *arrival) progressed() {
+	a.bodies.mu.Lock()
+	defer a.bodies.mu.Unlock()
+
+	if a.place != nil {
+		a.list().MoveToBack(a.place)
+	}
+}
+
+// grow takes n bytes more, if need be of other bodies. It tells whether they are there.
+func (a *arrival) grow(n int) bool {
+	b := a.bodies
+
+	b.mu.Lock()
+	defer b.mu.Unlock()
+
+	for a.place != nil && b.free < n {
+		b.first().giveUp()
+	}
+
+	if a.place == nil {
+		return false
+	}
+
+	a.leave()
+	a.takes += n
+	b.free -= n
+	a.place = a.list().PushBack(a)
+
+	return true
+}
+
+// first is who gives way first. There is one: whoever asks is arriving.
+func (b *bodies) first() *arrival {
+	place := b.large.Front()
+	if place == nil {
+		place = b.usual.Front()
+	}
+
+	return place.Value.(*arrival) //nolint:forcetypeassert // the lists hold no others
+}
+
+// arrived ends the reading. It tells whether the body still has its memory.
+func (a *arrival) arrived() bool {
+	a.bodies.mu.Lock()
+	defer a.bodies.mu.Unlock()
+
+	return a.leave()
+}
+
+// release gives the memory back, once the request is answered.
+func (a *arrival) release() {
+	if a == nil {
+		return
+	}
+
+	a.bodies.mu.Lock()
+	defer a.bodies.mu.Unlock()
+
+	a.leave()
+	a.bodies.free += a.takes
+	a.takes = 0
+}
+
+// What follows is called under the lock.
+
+func (a *arrival) giveUp() {
+	a.leave()
+	a.bodies.free += a.takes
+	a.takes = 0
+	a.stop()
+}
+
+// leave takes it out of its list, if it is still in one.
+func (a *arrival) leave() bool {
+	if a.place == nil {
+		return false
+	}
+
+	a.list().Remove(a.place)
+	a.place = nil
+
+	return true
+}
+
+func (a *arrival) list() *list.List {
+	if a.takes > usualBody {
+		return a.bodies.large
+	}
+
+	return a.bodies.usual
+}
