@@ -106,7 +106,7 @@ func clientOf(r *http.Request) string {
 	}
 
 	addr, err := netip.ParseAddr(host)
-	if err != nil {
+	if err != nil || addr.Is4() {
 		return host
 	}
 

@@ -180,6 +180,7 @@ type draining struct{ atomic.Bool }
 type handlerParams struct {
 	fx.In
 
+	Config        config.Config
 	CreatePayment *app.CreatePayment
 	GetPayment    *app.GetPayment
 	HandleEvent   *app.HandleEvent
@@ -209,12 +210,15 @@ func newHandler(in handlerParams) (http.Handler, error) {
 
 	deps := edge.Deps{
 		CreatePayment: in.CreatePayment, GetPayment: in.GetPayment, HandleEvent: in.HandleEvent,
-		Database: in.Store, Draining: in.Draining.Load, Limiter: in.Limiter, Unsigned: unsigned,
-		Metrics: in.Metrics.Handler(), Observer: in.Observer,
+		Database: in.Store, Draining: in.Draining.Load, Limiter: in.Limiter, Unsigned: unsigned, Observer: in.Observer,
 		Log: in.Log, Tracing: in.Tracing, Propagator: in.Propagator,
 	}
 	if in.Redis != nil {
 		deps.Redis = in.Redis
+	}
+
+	if in.Config.MetricsAddr == "" {
+		deps.Metrics = in.Metrics.Handler()
 	}
 
 	return edge.NewHandler(deps), nil

@@ -22,10 +22,11 @@ import (
 
 // Service is the running service.
 type Service struct {
-	graph  *fx.App
-	server *server
-	log    *zap.Logger
-	grace  time.Duration
+	graph   *fx.App
+	server  *server
+	metrics *scraping
+	log     *zap.Logger
+	grace   time.Duration
 }
 
 // Swap replaces a part of the graph, for tests.
@@ -41,7 +42,7 @@ func Start(ctx context.Context, c config.Config, version Version, swaps ...Swap)
 
 	// The server is asked for last: hooks run in that order, and back at the end.
 	s.graph = build(c, version, os.Stdout, swaps,
-		fx.Invoke(observe, func(*river.Jobs, *profiling) {}), fx.Populate(&s.log, &s.server))
+		fx.Invoke(observe, func(*river.Jobs, *profiling) {}), fx.Populate(&s.log, &s.metrics, &s.server))
 	if err := s.graph.Err(); err != nil {
 		return nil, plain(err)
 	}
@@ -82,6 +83,15 @@ func plain(err error) error { return dig.RootCause(err) } //nolint:wrapcheck // 
 
 // Addr is where the service listens.
 func (s *Service) Addr() string { return s.server.listener.Addr().String() }
+
+// MetricsAddr is where /metrics is served: Addr, unless the configuration says otherwise.
+func (s *Service) MetricsAddr() string {
+	if s.metrics.listener == nil {
+		return s.Addr()
+	}
+
+	return s.metrics.listener.Addr().String()
+}
 
 // Wait runs until ctx is done or the server fails, then stops the service.
 func (s *Service) Wait(ctx context.Context) error {

@@ -50,11 +50,12 @@ func TestStart_TheWholeGraph(t *testing.T) {
 	t.Cleanup(redis.Stop)
 
 	for name, change := range map[string]func(*config.Config){
-		"without Redis":      func(*config.Config) {},
-		"with Redis":         func(c *config.Config) { c.RedisURL = config.Secret(redis.URL()) },
-		"with rate limiting": func(c *config.Config) { c.RedisURL = config.Secret(redis.URL()); c.RateLimit = 10 },
-		"with profiling":     func(c *config.Config) { c.PprofAddr = "127.0.0.1:0" },
-		"never reconciling":  func(c *config.Config) { c.ReconcileInterval = 0 },
+		"without Redis":       func(*config.Config) {},
+		"with Redis":          func(c *config.Config) { c.RedisURL = config.Secret(redis.URL()) },
+		"with rate limiting":  func(c *config.Config) { c.RedisURL = config.Secret(redis.URL()); c.RateLimit = 10 },
+		"rate limiting alone": func(c *config.Config) { c.RateLimit = 10 },
+		"with profiling":      func(c *config.Config) { c.PprofAddr = "127.0.0.1:0" },
+		"never reconciling":   func(c *config.Config) { c.ReconcileInterval = 0 },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -155,6 +156,37 @@ func TestStart_SaysThatAPortIsTaken(t *testing.T) {
 
 	_, err = bootstrap.Start(t.Context(), c, "test", silent())
 	require.ErrorContains(t, err, "HTTP_ADDR")
+	require.ErrorContains(t, err, "address already in use")
+}
+
+// Metrics that have an address of their own are on no other, and are there until
+// the end.
+func TestStart_MetricsElsewhere(t *testing.T) {
+	t.Parallel()
+
+	c := settings(t, pgtest.New(t).URL)
+	c.MetricsAddr = "127.0.0.1:0"
+
+	service, err := bootstrap.Start(t.Context(), c, "test", silent())
+	require.NoError(t, err)
+
+	require.NotEqual(t, service.Addr(), service.MetricsAddr())
+	require.Equal(t, http.StatusOK, get(t, "http://"+service.MetricsAddr()+"/metrics"))
+	require.Equal(t, http.StatusNotFound, get(t, "http://"+service.Addr()+"/metrics"))
+	require.Equal(t, http.StatusNotFound, get(t, "http://"+service.MetricsAddr()+"/health"))
+	require.Equal(t, http.StatusOK, get(t, "http://"+service.Addr()+"/health"))
+	require.NoError(t, service.Stop(t.Context()))
+
+	_, err = new(net.Dialer).DialContext(t.Context(), "tcp", service.MetricsAddr())
+	require.Error(t, err)
+
+	taken, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = taken.Close() })
+
+	c.MetricsAddr = taken.Addr().String()
+	_, err = bootstrap.Start(t.Context(), c, "test", silent())
+	require.ErrorContains(t, err, "METRICS_ADDR")
 	require.ErrorContains(t, err, "address already in use")
 }
 

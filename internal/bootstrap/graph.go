@@ -33,7 +33,8 @@ func graph() fx.Option {
 		fx.Provide(newAppDeps, app.NewCreatePayment, app.NewGetPayment, app.NewHandleEvent, app.NewReplayEvent,
 			app.NewRecoverClaims, app.NewApplyParked, app.NewReconcile),
 		// What stands around them.
-		fx.Provide(newSharedCache, newLogger, newTracing, newPool, newRedis, newHandler, newServer, newProfiling, newJobs),
+		fx.Provide(newSharedCache, newLogger, newTracing, newPool, newRedis, newHandler, newScraping, newServer, newProfiling,
+			newJobs),
 	)
 }
 

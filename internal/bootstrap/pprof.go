@@ -2,9 +2,6 @@ package bootstrap
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"net"
 	"net/http"
 	"net/http/pprof"
 	"runtime"
@@ -23,7 +20,7 @@ const (
 )
 
 // profiling serves net/http/pprof on an address of its own, if there is one.
-type profiling struct{ http *http.Server }
+type profiling struct{ aside }
 
 func newProfiling(lc fx.Lifecycle, c config.Config, log *zap.Logger) *profiling {
 	mux := http.NewServeMux()
@@ -33,7 +30,7 @@ func newProfiling(lc fx.Lifecycle, c config.Config, log *zap.Logger) *profiling 
 	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
 
-	p := &profiling{http: &http.Server{Handler: mux, ReadHeaderTimeout: readHeaderTimeout}}
+	p := &profiling{newAside(mux)}
 
 	if c.PprofAddr == "" {
 		return p
@@ -43,23 +40,8 @@ func newProfiling(lc fx.Lifecycle, c config.Config, log *zap.Logger) *profiling 
 	runtime.SetMutexProfileFraction(mutexProfileFraction)
 
 	lc.Append(fx.StartStopHook(
-		func(ctx context.Context) error { return p.listen(ctx, c.PprofAddr, log) },
+		func(ctx context.Context) error { return p.listen(ctx, "PPROF_ADDR", c.PprofAddr, log) },
 		p.http.Close))
 
 	return p
-}
-
-func (p *profiling) listen(ctx context.Context, addr string, log *zap.Logger) error {
-	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
-	if err != nil {
-		return fmt.Errorf("listening on PPROF_ADDR: %w", err)
-	}
-
-	go func() {
-		if err := p.http.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-			log.Warn("profiling has ended", zap.Error(err))
-		}
-	}()
-
-	return nil
 }

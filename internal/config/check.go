@@ -156,14 +156,20 @@ func plain(value any) string {
 }
 
 func (c Config) checkAddresses(found *problems) {
-	for variable, addr := range map[string]string{"HTTP_ADDR": c.HTTPAddr, "PPROF_ADDR": c.PprofAddr} {
-		if addr != "" && !isAddress(addr) {
-			found.sayf(variable, "must be host:port, such as 127.0.0.1:3000, or :3000 for every address of this machine")
+	aside := map[string]string{"METRICS_ADDR": c.MetricsAddr, "PPROF_ADDR": c.PprofAddr}
+
+	for variable, addr := range aside {
+		if addr == c.HTTPAddr && !strings.HasSuffix(addr, ":0") {
+			found.sayf(variable, "must not be the address of HTTP_ADDR")
 		}
 	}
 
-	if c.PprofAddr == c.HTTPAddr && !strings.HasSuffix(c.HTTPAddr, ":0") {
-		found.sayf("PPROF_ADDR", "must not be the address of HTTP_ADDR")
+	aside["HTTP_ADDR"] = c.HTTPAddr
+
+	for variable, addr := range aside {
+		if addr != "" && !isAddress(addr) {
+			found.sayf(variable, "must be host:port, such as 127.0.0.1:3000, or :3000 for every address of this machine")
+		}
 	}
 }
 

@@ -50,7 +50,8 @@ type Config struct {
 	// are shed with 503.
 	StripeMaxInFlight int `env:"STRIPE_MAX_IN_FLIGHT" envDefault:"512"`
 
-	// RateLimit is in requests per second and client; 0 is off.
+	// RateLimit is in requests per second and client; 0 is off. Without Redis each
+	// process counts by itself.
 	RateLimit int `env:"RATE_LIMIT" envDefault:"0"`
 
 	// RecoveryInterval is how often unfinished claims and parked events are
@@ -60,6 +61,9 @@ type Config struct {
 	// ReconcileInterval is how often our books are held against Stripe's; 0 is
 	// never.
 	ReconcileInterval time.Duration `env:"RECONCILE_INTERVAL" envDefault:"5m"`
+
+	// MetricsAddr serves /metrics instead of HTTPAddr; empty leaves it there.
+	MetricsAddr string `env:"METRICS_ADDR"`
 
 	// PprofAddr serves net/http/pprof; empty is off. It tells much about the
 	// process: keep it private.

@@ -81,18 +81,18 @@ func TestFromEnvironment_ListsEveryProblemAtOnce(t *testing.T) {
 	_, err := config.FromEnvironment(map[string]string{
 		"REDIS_URL": "http://x", "STRIPE_SECRET_KEY": "pk_test_x", "STRIPE_API_BASE": "stripe.com",
 		"RATE_LIMIT": "-1", "LOG_LEVEL": "loud", "DATABASE_MAX_CONNS": "0", "STRIPE_TIMEOUT": "8",
-		"HTTP_ADDR": "3000", "PPROF_ADDR": "localhost:66000",
+		"HTTP_ADDR": "3000", "PPROF_ADDR": "localhost:66000", "METRICS_ADDR": "9464",
 	})
 	require.Error(t, err)
 
 	for _, variable := range []string{
 		"DATABASE_URL", "REDIS_URL", "STRIPE_SECRET_KEY", "STRIPE_WEBHOOK_SECRET", "STRIPE_API_BASE",
-		"RATE_LIMIT", "LOG_LEVEL", "DATABASE_MAX_CONNS", "STRIPE_TIMEOUT", "HTTP_ADDR", "PPROF_ADDR",
+		"RATE_LIMIT", "LOG_LEVEL", "DATABASE_MAX_CONNS", "STRIPE_TIMEOUT", "HTTP_ADDR", "PPROF_ADDR", "METRICS_ADDR",
 	} {
 		require.ErrorContains(t, err, variable+": ")
 	}
 
-	require.Equal(t, 10, strings.Count(err.Error(), "\n"), "one line each:\n%s", err)
+	require.Equal(t, 11, strings.Count(err.Error(), "\n"), "one line each:\n%s", err)
 }
 
 func TestFromEnvironment_SecretKey(t *testing.T) {
@@ -295,19 +295,21 @@ func TestFromEnvironment_Addresses(t *testing.T) {
 	for _, addr := range []string{":3000", "127.0.0.1:0", "[::1]:3000", "shop.internal:http", " :3000\n"} {
 		requireAccepted(t, "HTTP_ADDR", addr)
 		requireAccepted(t, "PPROF_ADDR", strings.Replace(addr, "3000", "6060", 1))
+		requireAccepted(t, "METRICS_ADDR", strings.Replace(addr, "3000", "9464", 1))
 	}
 
 	for _, addr := range []string{
 		"3000", "localhost", ":", ":-1", ":65536", ":nothing", "::1:3000", "http://localhost:3000", "localhost:3000/",
 		"shop hunter2:3000", "u:p@localhost:3000",
 	} {
-		for _, variable := range []string{"HTTP_ADDR", "PPROF_ADDR"} {
+		for _, variable := range []string{"HTTP_ADDR", "PPROF_ADDR", "METRICS_ADDR"} {
 			requireRefused(t, variable, addr,
 				"must be host:port, such as 127.0.0.1:3000, or :3000 for every address of this machine")
 		}
 	}
 
 	requireRefused(t, "PPROF_ADDR", ":3000", "must not be the address of HTTP_ADDR")
+	requireRefused(t, "METRICS_ADDR", ":3000", "must not be the address of HTTP_ADDR")
 }
 
 func TestFromEnvironment_Proxies(t *testing.T) {
@@ -456,7 +458,7 @@ func TestFromEnvironment_ShowsNoValue(t *testing.T) {
 	for _, variable := range []string{
 		"HTTP_ADDR", "SHUTDOWN_TIMEOUT", "DATABASE_URL", "DATABASE_MAX_CONNS", "REDIS_URL", "STRIPE_SECRET_KEY",
 		"STRIPE_WEBHOOK_SECRET", "STRIPE_API_BASE", "STRIPE_TIMEOUT", "STRIPE_MAX_IN_FLIGHT", "RATE_LIMIT",
-		"RECOVERY_INTERVAL", "RECONCILE_INTERVAL", "PPROF_ADDR", "LOG_LEVEL",
+		"RECOVERY_INTERVAL", "RECONCILE_INTERVAL", "PPROF_ADDR", "METRICS_ADDR", "LOG_LEVEL",
 	} {
 		for _, form := range []string{
 			"%s", "x:%s", "%s:x", "http://%s:%[1]s", "x://%s", "%%zz%s", "redis://:%s", "redis://r/%s", "redis://r?%s=1",
