@@ -11,13 +11,18 @@ type Backlog interface {
 	Backlog(ctx context.Context) (BacklogStats, error)
 }
 
+// BacklogMost is the most of a kind that is counted: it stands for that many or
+// more, so that counting costs the same however much there is.
+const BacklogMost = 10_000
+
 // BacklogStats is what is not settled yet. Ages are zero where there is nothing.
 type BacklogStats struct {
-	// Claims counts the claims that are pending or need attention.
+	// Claims counts the claims that are pending or need attention, each up to
+	// BacklogMost.
 	Claims map[ClaimState]int64
-	// OldestUnfinished is the age of the oldest of those claims.
+	// OldestUnfinished is the age of the oldest of those claims that were counted.
 	OldestUnfinished time.Duration
-	// Parked counts the parked events.
+	// Parked counts the parked events, up to BacklogMost.
 	Parked int64
 	// OldestParked is the time since the oldest parked event was received.
 	OldestParked time.Duration

@@ -33,11 +33,13 @@ type Inbox interface {
 	// is stored already is left as it is.
 	Park(ctx context.Context, e Event, reason ParkReason) error
 
-	// Ripe returns up to limit parked events whose payment has appeared,
-	// oldest first.
-	Ripe(ctx context.Context, limit int) ([]StoredEvent, error)
+	// Ripe looks at up to limit parked events, the newest first, that came before a
+	// position (zero: from the newest on), and returns the ids of those whose
+	// payment has appeared, oldest first, and the position to go on from: zero
+	// where there are no more. Its cost does not depend on how many are parked.
+	Ripe(ctx context.Context, before ParkedPosition, limit int) (ids []string, next ParkedPosition, err error)
 
-	// RipeFor returns the parked events of one intent.
+	// RipeFor returns the parked events of one intent whose payment has appeared.
 	RipeFor(ctx context.Context, intentID string) ([]StoredEvent, error)
 
 	// Event returns a stored event. None: fault.NotFound.
@@ -124,6 +126,13 @@ type StoredEvent struct {
 	CreatedAt   time.Time
 	ReceivedAt  time.Time
 	ProcessedAt time.Time
+}
+
+// ParkedPosition is a place among the parked events, which are in the order in
+// which they were received.
+type ParkedPosition struct {
+	ReceivedAt time.Time
+	ID         string
 }
 
 // EventFilter narrows a list of events; its zero value does not.

@@ -1,18 +1,54 @@
 -- name: GetBacklog :one
--- What is not settled. Each part is read from a partial index that is empty when all is well.
-SELECT c.pending, c.needs_attention, c.oldest_seconds, e.parked, e.oldest_parked_seconds
+-- What is not settled. Each part is read from a partial index that is empty when
+-- all is well; when it is not, no more is counted than a person wants to know. The
+-- oldest pending claim is that of those which are counted.
+SELECT pending.claims                                                                             AS pending,
+       attention.claims                                                                           AS needs_attention,
+       COALESCE(EXTRACT(EPOCH FROM now() - LEAST(pending.oldest, attention.oldest)), 0)::float8   AS oldest_seconds,
+       parked.events                                                                              AS parked,
+       COALESCE(EXTRACT(EPOCH FROM now() - parked.oldest), 0)::float8                             AS oldest_parked_seconds
 FROM (
-    SELECT count(*) FILTER (WHERE state = 'pending')                                     AS pending,
-           count(*) FILTER (WHERE state = 'needs_attention')                             AS needs_attention,
-           COALESCE(EXTRACT(EPOCH FROM now() - min(created_at)), 0)::float8              AS oldest_seconds
+    SELECT count(*) AS claims, min(counted.created_at) AS oldest
     FROM (
-        SELECT state, created_at FROM payment_requests WHERE state = 'pending'
-        UNION ALL
-        SELECT state, created_at FROM payment_requests WHERE state = 'needs_attention'
-    ) AS unfinished
-) AS c, (
-    SELECT count(*)                                                            AS parked,
-           COALESCE(EXTRACT(EPOCH FROM now() - min(received_at)), 0)::float8   AS oldest_parked_seconds
-    FROM stripe_events
-    WHERE outcome = 'parked'
-) AS e;
+        SELECT r.created_at FROM payment_requests r WHERE r.state = 'pending' ORDER BY r.retry_at LIMIT @most
+    ) AS counted
+) AS pending, (
+    SELECT count(*) AS claims, min(counted.created_at) AS oldest
+    FROM (
+        SELECT r.created_at FROM payment_requests r WHERE r.state = 'needs_attention' ORDER BY r.created_at LIMIT @most
+    ) AS counted
+) AS attention, (
+    SELECT count(*) AS events, min(counted.received_at) AS oldest
+    FROM (
+        SELECT e.received_at FROM stripe_events e WHERE e.parked_reason IS NOT NULL ORDER BY e.received_at LIMIT @most
+    ) AS counted
+) AS parked;
+
+-- name: ListParkedEvents :many
+-- The next parked events, newest first, and which of them could be applied now.
+-- However many there are, it reads no more than it returns. (A parked event is one
+-- with a reason: so written, it is found by its time.)
+WITH slice AS MATERIALIZED (
+    SELECT e.id, e.object_id, e.parked_reason, e.received_at
+    FROM stripe_events e
+    WHERE e.parked_reason IS NOT NULL
+      AND (e.received_at, e.id) < (@before_received_at::timestamptz, @before_id::text)
+    ORDER BY e.received_at DESC, e.id DESC
+    LIMIT @max_rows
+)
+SELECT slice.id, slice.received_at,
+       (slice.parked_reason = 'unknown_payment' AND p.id IS NOT NULL)::boolean AS ready
+FROM slice
+LEFT JOIN payments p ON p.stripe_payment_intent_id = slice.object_id
+ORDER BY slice.received_at DESC, slice.id DESC;
+
+-- name: ListReadyEventsOf :many
+-- The parked events of an intent whose payment is there, but for contradictions.
+SELECT e.id, e.type, e.object_id, e.payload, e.outcome, e.parked_reason, e.created_at, e.received_at, e.processed_at
+FROM stripe_events e
+WHERE e.outcome = 'parked'
+  AND e.parked_reason IS DISTINCT FROM 'contradiction'
+  AND e.object_id = @object_id
+  AND EXISTS (SELECT FROM payments p WHERE p.stripe_payment_intent_id = @object_id)
+ORDER BY e.received_at
+LIMIT @max_rows;

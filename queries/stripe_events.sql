@@ -93,17 +93,6 @@ INSERT INTO stripe_events (id, type, object_id, payload, outcome, parked_reason,
 VALUES (@id, @type, @object_id, @payload, 'parked', @parked_reason::text, sqlc.narg(created_at))
 ON CONFLICT (id) DO NOTHING;
 
--- name: ListRipeEvents :many
--- Parked events whose payment has appeared since.
-SELECT e.*
-FROM stripe_events e
-JOIN payments p ON p.stripe_payment_intent_id = e.object_id
-WHERE e.outcome = 'parked'
-  AND e.parked_reason = 'unknown_payment'
-  AND (sqlc.narg(object_id)::text IS NULL OR e.object_id = sqlc.narg(object_id))
-ORDER BY e.received_at
-LIMIT @max_rows;
-
 -- name: GetEvent :one
 SELECT * FROM stripe_events WHERE id = @id;
 

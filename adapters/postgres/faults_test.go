@@ -62,7 +62,7 @@ func operations(t *testing.T, store *postgres.Store) map[string]func(context.Con
 			return err
 		},
 		"Park":              func(ctx context.Context) error { return store.Park(ctx, event, ports.ParkedUnknown) },
-		"Ripe":              func(ctx context.Context) error { _, err := store.Ripe(ctx, 1); return err },
+		"Ripe":              func(ctx context.Context) error { _, _, err := store.Ripe(ctx, ports.ParkedPosition{}, 1); return err },
 		"RipeFor":           func(ctx context.Context) error { _, err := store.RipeFor(ctx, "pi_1"); return err },
 		"Event":             func(ctx context.Context) error { _, err := store.Event(ctx, "evt_1"); return err },
 		"Events":            func(ctx context.Context) error { _, err := store.Events(ctx, ports.EventFilter{}, 1); return err },

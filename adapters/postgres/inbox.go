@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -16,6 +18,11 @@ import (
 // maxParkedPerIntent bounds how many parked events of one intent are read at
 // once. Stripe sends a handful.
 const maxParkedPerIntent = 100
+
+// endOfTime is after every event.
+//
+//nolint:gochecknoglobals // a constant
+var endOfTime = time.Date(9999, time.December, 31, 0, 0, 0, 0, time.UTC)
 
 // Apply implements ports.Inbox.
 func (s *Store) Apply(ctx context.Context, e ports.Event) (ports.Applied, error) {
@@ -96,18 +103,45 @@ func (s *Store) Park(ctx context.Context, e ports.Event, reason ports.ParkReason
 }
 
 // Ripe implements ports.Inbox.
-func (s *Store) Ripe(ctx context.Context, limit int) ([]ports.StoredEvent, error) {
-	return s.ripe(ctx, sqlc.ListRipeEventsParams{MaxRows: int32(limit)}) //nolint:gosec // a small constant
+func (s *Store) Ripe(
+	ctx context.Context, before ports.ParkedPosition, limit int,
+) ([]string, ports.ParkedPosition, error) {
+	if before == (ports.ParkedPosition{}) {
+		before.ReceivedAt = endOfTime
+	}
+
+	rows, err := query(ctx, s, "looking at parked events",
+		func(ctx context.Context, q *sqlc.Queries) ([]sqlc.ListParkedEventsRow, error) {
+			return q.ListParkedEvents(ctx, sqlc.ListParkedEventsParams{
+				BeforeReceivedAt: before.ReceivedAt, BeforeID: before.ID,
+				MaxRows: int32(limit), //nolint:gosec // a small constant
+			})
+		})
+
+	var (
+		ids  []string
+		next ports.ParkedPosition
+	)
+
+	for _, row := range rows {
+		if row.Ready {
+			ids = append(ids, row.ID)
+		}
+	}
+
+	slices.Reverse(ids)
+
+	if n := len(rows); n == limit {
+		next = ports.ParkedPosition{ReceivedAt: rows[n-1].ReceivedAt, ID: rows[n-1].ID}
+	}
+
+	return ids, next, err
 }
 
 // RipeFor implements ports.Inbox.
 func (s *Store) RipeFor(ctx context.Context, intentID string) ([]ports.StoredEvent, error) {
-	return s.ripe(ctx, sqlc.ListRipeEventsParams{ObjectID: &intentID, MaxRows: maxParkedPerIntent})
-}
-
-func (s *Store) ripe(ctx context.Context, params sqlc.ListRipeEventsParams) ([]ports.StoredEvent, error) {
 	rows, err := query(ctx, s, "listing parked events", func(ctx context.Context, q *sqlc.Queries) ([]sqlc.StripeEvent, error) {
-		return q.ListRipeEvents(ctx, params)
+		return q.ListReadyEventsOf(ctx, sqlc.ListReadyEventsOfParams{ObjectID: intentID, MaxRows: maxParkedPerIntent})
 	})
 
 	return eventsFromDB(rows), err

@@ -2,6 +2,7 @@ package telemetry
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"time"
 
@@ -34,6 +35,7 @@ type backlogCollector struct {
 }
 
 func newBacklogCollector(backlog ports.Backlog) *backlogCollector {
+	mostCounted := fmt.Sprintf("%d stands for that many or more.", ports.BacklogMost)
 	desc := func(name, help string, labels ...string) *prometheus.Desc {
 		return prometheus.NewDesc(prometheus.BuildFQName(namespace, "", name), help, labels, nil)
 	}
@@ -41,10 +43,10 @@ func newBacklogCollector(backlog ports.Backlog) *backlogCollector {
 	return &backlogCollector{
 		stats: &answer[ports.BacklogStats]{ask: backlog.Backlog},
 		claims: desc("claims",
-			"Claims without a frozen answer: pending, or needs_attention where a person has to look.", "state"),
+			"Claims without a frozen answer: pending, or needs_attention where a person has to look. "+mostCounted, "state"),
 		oldestClaim: desc("oldest_unfinished_claim_age_seconds",
 			"Age of the oldest claim without a frozen answer, in seconds; 0 where there is none."),
-		parked: desc("parked_events", "Events that wait for their payment or for a person."),
+		parked: desc("parked_events", "Events that wait for their payment or for a person. "+mostCounted),
 		oldestParked: desc("oldest_parked_event_age_seconds",
 			"Time since the oldest parked event arrived, in seconds; 0 where there is none."),
 		success: desc("backlog_collection_success",

@@ -48,7 +48,8 @@ func Inbox(t *testing.T, newBed func(tb testing.TB) StoreBed) {
 		"CompleteAndApply/against everybody else":    completeAndApplyByMany,
 		"Park/stored and not applied":                parkStores,
 		"Park/a stored one is left as it is":         parkStored,
-		"Ripe/oldest first, up to the limit":         ripeOldestFirst,
+		"Ripe/oldest first":                          ripeOldestFirst,
+		"Ripe/slice by slice":                        ripeBySlices,
 		"Ripe/no contradictions":                     ripeWithoutContradictions,
 		"Event/as it came":                           eventAsItCame,
 		"Event/none is NotFound":                     eventNotFound,
@@ -701,10 +702,52 @@ func ripeOldestFirst(t *testing.T, b StoreBed) {
 	}
 
 	require.Equal(t, want, eventIDs(b.ripe(t)))
+}
 
-	some, err := b.Ripe(t.Context(), 2)
-	require.NoError(t, err)
-	require.Equal(t, want[:2], eventIDs(some))
+// Many events were received at one moment, so a slice may end between them. Each
+// is looked at once, also where most are not ready.
+func ripeBySlices(t *testing.T, b StoreBed) {
+	t.Helper()
+
+	const events, slice = 20, 3
+
+	var want []string
+
+	for n := range events {
+		completion := completionOf(b.mustClaim(t, newClaim(t, "")))
+		e := eventOf(t, completion.Payment, payment.Succeeded)
+		e.Intent.PaymentID = uuid.Nil
+		b.mustApply(t, e)
+
+		if n%5 == 0 {
+			b.mustComplete(t, completion)
+
+			want = append(want, e.ID)
+		}
+	}
+
+	var (
+		got   []string
+		calls int
+		at    ports.ParkedPosition
+	)
+
+	for {
+		ids, next, err := b.Ripe(t.Context(), at, slice)
+		require.NoError(t, err)
+		require.LessOrEqual(t, len(ids), slice)
+
+		got, at = append(got, ids...), next
+
+		if calls++; at == (ports.ParkedPosition{}) {
+			break
+		}
+
+		require.LessOrEqual(t, calls, events)
+	}
+
+	require.ElementsMatch(t, want, got)
+	require.Equal(t, events/slice+1, calls, "each call looks at a slice, whatever is ready in it")
 }
 
 // A contradiction is a person's: trying it again would do nothing for ever.
@@ -830,8 +873,13 @@ func (b StoreBed) event(tb testing.TB, id string) ports.StoredEvent {
 func (b StoreBed) ripe(tb testing.TB) []ports.StoredEvent {
 	tb.Helper()
 
-	events, err := b.Ripe(tb.Context(), 100)
+	ids, _, err := b.Ripe(tb.Context(), ports.ParkedPosition{}, 100)
 	require.NoError(tb, err)
+
+	events := make([]ports.StoredEvent, 0, len(ids))
+	for _, id := range ids {
+		events = append(events, b.event(tb, id))
+	}
 
 	return events
 }

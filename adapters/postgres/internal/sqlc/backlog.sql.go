@@ -7,25 +7,31 @@ package sqlc
 
 import (
 	"context"
+	"time"
 )
 
 const GetBacklog = `-- name: GetBacklog :one
-SELECT c.pending, c.needs_attention, c.oldest_seconds, e.parked, e.oldest_parked_seconds
+SELECT pending.claims                                                                             AS pending,
+       attention.claims                                                                           AS needs_attention,
+       COALESCE(EXTRACT(EPOCH FROM now() - LEAST(pending.oldest, attention.oldest)), 0)::float8   AS oldest_seconds,
+       parked.events                                                                              AS parked,
+       COALESCE(EXTRACT(EPOCH FROM now() - parked.oldest), 0)::float8                             AS oldest_parked_seconds
 FROM (
-    SELECT count(*) FILTER (WHERE state = 'pending')                                     AS pending,
-           count(*) FILTER (WHERE state = 'needs_attention')                             AS needs_attention,
-           COALESCE(EXTRACT(EPOCH FROM now() - min(created_at)), 0)::float8              AS oldest_seconds
+    SELECT count(*) AS claims, min(counted.created_at) AS oldest
     FROM (
-        SELECT state, created_at FROM payment_requests WHERE state = 'pending'
-        UNION ALL
-        SELECT state, created_at FROM payment_requests WHERE state = 'needs_attention'
-    ) AS unfinished
-) AS c, (
-    SELECT count(*)                                                            AS parked,
-           COALESCE(EXTRACT(EPOCH FROM now() - min(received_at)), 0)::float8   AS oldest_parked_seconds
-    FROM stripe_events
-    WHERE outcome = 'parked'
-) AS e
+        SELECT r.created_at FROM payment_requests r WHERE r.state = 'pending' ORDER BY r.retry_at LIMIT $1
+    ) AS counted
+) AS pending, (
+    SELECT count(*) AS claims, min(counted.created_at) AS oldest
+    FROM (
+        SELECT r.created_at FROM payment_requests r WHERE r.state = 'needs_attention' ORDER BY r.created_at LIMIT $1
+    ) AS counted
+) AS attention, (
+    SELECT count(*) AS events, min(counted.received_at) AS oldest
+    FROM (
+        SELECT e.received_at FROM stripe_events e WHERE e.parked_reason IS NOT NULL ORDER BY e.received_at LIMIT $1
+    ) AS counted
+) AS parked
 `
 
 type GetBacklogRow struct {
@@ -36,9 +42,11 @@ type GetBacklogRow struct {
 	OldestParkedSeconds float64
 }
 
-// What is not settled. Each part is read from a partial index that is empty when all is well.
-func (q *Queries) GetBacklog(ctx context.Context) (GetBacklogRow, error) {
-	row := q.db.QueryRow(ctx, GetBacklog)
+// What is not settled. Each part is read from a partial index that is empty when
+// all is well; when it is not, no more is counted than a person wants to know. The
+// oldest pending claim is that of those which are counted.
+func (q *Queries) GetBacklog(ctx context.Context, most int32) (GetBacklogRow, error) {
+	row := q.db.QueryRow(ctx, GetBacklog, most)
 	var i GetBacklogRow
 	err := row.Scan(
 		&i.Pending,
@@ -48,4 +56,102 @@ func (q *Queries) GetBacklog(ctx context.Context) (GetBacklogRow, error) {
 		&i.OldestParkedSeconds,
 	)
 	return i, err
+}
+
+const ListParkedEvents = `-- name: ListParkedEvents :many
+WITH slice AS MATERIALIZED (
+    SELECT e.id, e.object_id, e.parked_reason, e.received_at
+    FROM stripe_events e
+    WHERE e.parked_reason IS NOT NULL
+      AND (e.received_at, e.id) < ($1::timestamptz, $2::text)
+    ORDER BY e.received_at DESC, e.id DESC
+    LIMIT $3
+)
+SELECT slice.id, slice.received_at,
+       (slice.parked_reason = 'unknown_payment' AND p.id IS NOT NULL)::boolean AS ready
+FROM slice
+LEFT JOIN payments p ON p.stripe_payment_intent_id = slice.object_id
+ORDER BY slice.received_at DESC, slice.id DESC
+`
+
+type ListParkedEventsParams struct {
+	BeforeReceivedAt time.Time
+	BeforeID         string
+	MaxRows          int32
+}
+
+type ListParkedEventsRow struct {
+	ID         string
+	ReceivedAt time.Time
+	Ready      bool
+}
+
+// The next parked events, newest first, and which of them could be applied now.
+// However many there are, it reads no more than it returns. (A parked event is one
+// with a reason: so written, it is found by its time.)
+func (q *Queries) ListParkedEvents(ctx context.Context, arg ListParkedEventsParams) ([]ListParkedEventsRow, error) {
+	rows, err := q.db.Query(ctx, ListParkedEvents, arg.BeforeReceivedAt, arg.BeforeID, arg.MaxRows)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ListParkedEventsRow
+	for rows.Next() {
+		var i ListParkedEventsRow
+		if err := rows.Scan(&i.ID, &i.ReceivedAt, &i.Ready); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const ListReadyEventsOf = `-- name: ListReadyEventsOf :many
+SELECT e.id, e.type, e.object_id, e.payload, e.outcome, e.parked_reason, e.created_at, e.received_at, e.processed_at
+FROM stripe_events e
+WHERE e.outcome = 'parked'
+  AND e.parked_reason IS DISTINCT FROM 'contradiction'
+  AND e.object_id = $1
+  AND EXISTS (SELECT FROM payments p WHERE p.stripe_payment_intent_id = $1)
+ORDER BY e.received_at
+LIMIT $2
+`
+
+type ListReadyEventsOfParams struct {
+	ObjectID string
+	MaxRows  int32
+}
+
+// The parked events of an intent whose payment is there, but for contradictions.
+func (q *Queries) ListReadyEventsOf(ctx context.Context, arg ListReadyEventsOfParams) ([]StripeEvent, error) {
+	rows, err := q.db.Query(ctx, ListReadyEventsOf, arg.ObjectID, arg.MaxRows)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []StripeEvent
+	for rows.Next() {
+		var i StripeEvent
+		if err := rows.Scan(
+			&i.ID,
+			&i.Type,
+			&i.ObjectID,
+			&i.Payload,
+			&i.Outcome,
+			&i.ParkedReason,
+			&i.CreatedAt,
+			&i.ReceivedAt,
+			&i.ProcessedAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }

@@ -220,53 +220,6 @@ func (q *Queries) ListEvents(ctx context.Context, arg ListEventsParams) ([]Strip
 	return items, nil
 }
 
-const ListRipeEvents = `-- name: ListRipeEvents :many
-SELECT e.id, e.type, e.object_id, e.payload, e.outcome, e.parked_reason, e.created_at, e.received_at, e.processed_at
-FROM stripe_events e
-JOIN payments p ON p.stripe_payment_intent_id = e.object_id
-WHERE e.outcome = 'parked'
-  AND e.parked_reason = 'unknown_payment'
-  AND ($1::text IS NULL OR e.object_id = $1)
-ORDER BY e.received_at
-LIMIT $2
-`
-
-type ListRipeEventsParams struct {
-	ObjectID *string
-	MaxRows  int32
-}
-
-// Parked events whose payment has appeared since.
-func (q *Queries) ListRipeEvents(ctx context.Context, arg ListRipeEventsParams) ([]StripeEvent, error) {
-	rows, err := q.db.Query(ctx, ListRipeEvents, arg.ObjectID, arg.MaxRows)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []StripeEvent
-	for rows.Next() {
-		var i StripeEvent
-		if err := rows.Scan(
-			&i.ID,
-			&i.Type,
-			&i.ObjectID,
-			&i.Payload,
-			&i.Outcome,
-			&i.ParkedReason,
-			&i.CreatedAt,
-			&i.ReceivedAt,
-			&i.ProcessedAt,
-		); err != nil {
-			return nil, err
-		}
-		items = append(items, i)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
-}
-
 const ParkEvent = `-- name: ParkEvent :exec
 INSERT INTO stripe_events (id, type, object_id, payload, outcome, parked_reason, created_at)
 VALUES ($1, $2, $3, $4, 'parked', $5::text, $6)
