@@ -28,8 +28,9 @@ type Deps struct {
 	Cache    ports.ReplayCache
 	Shared   ports.ReplayCache
 	Recorder ports.Recorder
-	// Reconciliation is needed by Reconcile alone.
+	// Reconciliation and Backlog are needed by Reconcile alone.
 	Reconciliation ports.Reconciliation
+	Backlog        ports.Backlog
 	Log            *zap.Logger
 	Tracer         trace.Tracer
 }

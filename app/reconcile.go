@@ -12,38 +12,39 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/marketflow/marketflow/domain/fault"
-	"github.com/marketflow/marketflow/domain/payment"
 	"github.com/marketflow/marketflow/internal/telemetry/logctx"
 	"github.com/marketflow/marketflow/ports"
 )
 
 const (
-	// reconcileBatch is how many of the provider's things are compared at once:
-	// a page of its lists.
-	reconcileBatch = 100
 	// settling is how old a thing has to be before its absence here is drift:
 	// younger ones are still on their way.
 	settling = time.Minute
 	// overlap is how much of what was looked at before is looked at again.
 	overlap = 15 * time.Minute
-	// firstLook is how far back the first scheduled run looks.
+	// firstLook is how far back a scheduled run looks where there was none before.
 	firstLook = 24 * time.Hour
-	// scheduledPayments is how many payments that are not final a scheduled run
-	// asks the provider for, one by one. The events tell of their changes
-	// already, so that this second net may go round slowly.
-	scheduledPayments = 300
+	// unsureLook is how far back it looks where the cursor says nothing: as far as
+	// Stripe lists events (https://docs.stripe.com/api/events).
+	unsureLook = 30 * 24 * time.Hour
+	// runLease is how long the lease of a run outlives its process.
+	runLease = 15 * time.Second
+	// leasePoll is how often it is asked for while another run has it.
+	leasePoll = time.Second
 )
 
+// ErrReconciling says that another run is under way, or has just been.
+var ErrReconciling = errors.New("another reconciliation is under way")
+
+var errLeaseLost = errors.New("another process has taken the lease of this reconciliation")
+
 // Reconcile holds our books against the provider's and repairs what differs,
-// through the same doors as everything else.
+// through the same doors as everything else. Of those that repair, one runs at a
+// time, whichever process it is in.
 type Reconcile struct {
 	deps   Deps
 	inbox  *inbox
 	settle *settler
-
-	// resume is where the next scheduled run goes on with unsettled payments.
-	resume payment.Payment
-	mu     sync.Mutex
 }
 
 // NewReconcile returns the use case.
@@ -56,22 +57,36 @@ type ReconcileOptions struct {
 	// Since is how far back events and intents are looked at. Payments that are
 	// not final are looked at whatever their age.
 	Since time.Time
-	// DryRun finds and does not repair.
+	// Back, where Since is zero, is the same as a duration before the database's
+	// now.
+	Back time.Duration
+	// DryRun finds and does not repair. It moves no cursor and waits for nobody.
 	DryRun bool
+	// Waiting is told where another run has to end first; it may be nil.
+	Waiting func()
 	// Progress is told now and then; it may be nil.
 	Progress func(ReconcileReport)
 
-	// after and most narrow the payments that are asked for.
-	after payment.Payment
-	most  int
+	// scheduled runs go on where the last one stopped, and are bounded.
+	scheduled bool
 }
 
 // ReconcileReport is what a run saw and did.
 type ReconcileReport struct {
+	// Events and intents were looked at from Since until Until, which a run that
+	// was interrupted has not come far with. They are the provider's times.
+	Since, Until time.Time
+	// Cursor is up to when everything has been looked at, by this run and those
+	// before it; zero if nothing has.
+	Cursor time.Time
 	// Events, Intents and Payments were looked at.
 	Events, Intents, Payments int
-	// Found and Repaired count the drift of each kind.
+	// Found and Repaired count the drift of each kind. What was stored for a
+	// person is not repaired.
 	Found, Repaired map[ports.Drift]int
+	// NeedsAttention and Parked wait for a person, each counted up to
+	// ports.BacklogMost. They are there once a run has come to its end.
+	NeedsAttention, Parked int64
 }
 
 // Left is the drift that remains.
@@ -84,74 +99,168 @@ func (r ReconcileReport) Left() int {
 	return left
 }
 
+// Clean tells whether nothing is left for a person, by this run or from before.
+func (r ReconcileReport) Clean() bool { return r.Left() == 0 && r.NeedsAttention == 0 && r.Parked == 0 }
+
 // Do looks at everything since options.Since: events that never arrived,
 // intents of ours without a payment or with another status or amount, and
-// payments that are not final although the provider's are.
+// payments that are not final although the provider's are. It waits while another
+// run is under way. The report tells what was done also where there is an error.
 func (uc *Reconcile) Do(ctx context.Context, options ReconcileOptions) (ReconcileReport, error) {
-	run, err := uc.run(ctx, options)
-
-	return run.report, err
-}
-
-func (uc *Reconcile) run(
-	ctx context.Context, options ReconcileOptions, about ...trace.SpanStartOption,
-) (*reconciliation, error) {
-	run := &reconciliation{
-		Reconcile: uc,
-		options:   options,
-		until:     time.Now().Add(-settling),
-		last:      options.after,
-		report:    ReconcileReport{Found: map[ports.Drift]int{}, Repaired: map[ports.Drift]int{}},
+	report, err := uc.byHand(ctx, options)
+	if err != nil {
+		return report, err
 	}
 
-	return inSpan(ctx, uc.deps.Tracer, "app.Reconcile", func(ctx context.Context) (*reconciliation, error) {
-		return run, errors.Join(run.events(ctx), run.intents(ctx), run.payments(ctx))
-	}, about...)
+	backlog, err := uc.deps.Backlog.Backlog(ctx)
+	report.NeedsAttention, report.Parked = backlog.Claims[ports.ClaimNeedsAttention], backlog.Parked
+
+	return report, err
+}
+
+func (uc *Reconcile) byHand(ctx context.Context, options ReconcileOptions) (ReconcileReport, error) {
+	if options.DryRun {
+		return uc.run(ctx, options)
+	}
+
+	token := uuid.New()
+
+	for told := false; ; told = true {
+		switch held, err := uc.hold(ctx, token); {
+		case err != nil:
+			return ReconcileReport{}, err
+		case held:
+			return uc.alone(ctx, token, options)
+		case !told && options.Waiting != nil:
+			options.Waiting()
+		}
+
+		if err := sleep(ctx, leasePoll); err != nil {
+			return ReconcileReport{}, err
+		}
+	}
 }
 
 // UntilDue is how long the next scheduled run may wait where there is one every so
 // often: not at all where the last that came to its end is that long ago, whichever
 // process did it.
 func (uc *Reconcile) UntilDue(ctx context.Context, every time.Duration) time.Duration {
-	through, err := uc.deps.Reconciliation.ReconciledThrough(ctx)
-	if err != nil || through.IsZero() {
-		return every
-	}
+	through, now, err := uc.deps.Reconciliation.ReconciledThrough(ctx)
 
-	return min(max(every-time.Since(through), 0), every)
+	switch {
+	case err != nil || through.IsZero():
+		return every
+	case through.After(now): // it says nothing, and a run puts it right
+		return 0
+	default:
+		return min(max(every-now.Add(-settling).Sub(through), 0), every)
+	}
 }
 
-// Scheduled looks at everything since the last scheduled run, and a while more.
-// about says what the job is in its trace's terms.
+// Scheduled looks at everything since the cursor, and a while more, and at some
+// of the payments that are not final, where the last run stopped. Where another
+// run has the lease it waits no longer than a process that has died keeps it:
+// ErrReconciling. about says what the job is in its trace's terms.
 func (uc *Reconcile) Scheduled(ctx context.Context, about ...trace.SpanStartOption) (ReconcileReport, error) {
-	uc.mu.Lock()
-	defer uc.mu.Unlock()
+	token, began := uuid.New(), time.Now()
 
-	start := time.Now()
-
-	through, err := uc.deps.Reconciliation.ReconciledThrough(ctx)
+	before, _, err := uc.deps.Reconciliation.ReconciledThrough(ctx)
 	if err != nil {
 		return ReconcileReport{}, err
 	}
 
-	// A process whose clock was ahead may have written it.
-	if through.After(start) {
-		through = start
+	for {
+		held, err := uc.hold(ctx, token)
+		if err != nil {
+			return ReconcileReport{}, err
+		}
+
+		if held {
+			break
+		}
+
+		if time.Since(began) > runLease+leasePoll {
+			return ReconcileReport{}, ErrReconciling
+		}
+
+		if err := sleep(ctx, leasePoll); err != nil {
+			return ReconcileReport{}, err
+		}
 	}
 
-	since := through.Add(-overlap)
-	if through.IsZero() {
-		since = start.Add(-firstLook)
+	// The run that had the lease may have done what this one is for.
+	after, _, err := uc.deps.Reconciliation.ReconciledThrough(ctx)
+	if err != nil || !after.Equal(before) {
+		uc.release(ctx, token)
+
+		return ReconcileReport{}, errors.Join(err, ErrReconciling)
 	}
 
-	run, err := uc.run(ctx, ReconcileOptions{Since: since, after: uc.resume, most: scheduledPayments}, about...)
-	if err != nil {
+	return uc.alone(ctx, token, ReconcileOptions{scheduled: true}, about...)
+}
+
+func (uc *Reconcile) hold(ctx context.Context, token uuid.UUID) (bool, error) {
+	return uc.deps.Reconciliation.HoldReconciliation(ctx, ports.Lease{Token: token, For: runLease})
+}
+
+// release gives the lease back. Where that fails it runs out by itself.
+func (uc *Reconcile) release(ctx context.Context, token uuid.UUID) {
+	if err := uc.deps.Reconciliation.ReleaseReconciliation(context.WithoutCancel(ctx), token); err != nil {
+		uc.deps.Log.Warn("lease of reconciliation not given back", logctx.Field(ctx), zap.Error(err))
+	}
+}
+
+// alone runs while it keeps the lease that token has, and gives it back.
+func (uc *Reconcile) alone(
+	ctx context.Context, token uuid.UUID, options ReconcileOptions, about ...trace.SpanStartOption,
+) (ReconcileReport, error) {
+	const beat = runLease / 3
+
+	running, stop := context.WithCancelCause(ctx)
+
+	var keeping sync.WaitGroup
+
+	keeping.Go(func() {
+		for sleep(running, beat) == nil {
+			if held, err := uc.hold(running, token); err == nil && !held {
+				stop(errLeaseLost)
+			}
+		}
+	})
+
+	defer func() {
+		stop(nil)
+		keeping.Wait()
+		uc.release(ctx, token)
+	}()
+
+	report, err := uc.run(running, options, about...)
+	if lost := context.Cause(running); errors.Is(lost, errLeaseLost) {
+		err = errors.Join(lost, err)
+	}
+
+	return report, err
+}
+
+func (uc *Reconcile) run(
+	ctx context.Context, options ReconcileOptions, about ...trace.SpanStartOption,
+) (ReconcileReport, error) {
+	run := &reconciliation{
+		Reconcile: uc,
+		options:   options,
+		report:    ReconcileReport{Found: map[ports.Drift]int{}, Repaired: map[ports.Drift]int{}},
+	}
+
+	return inSpan(ctx, uc.deps.Tracer, "app.Reconcile", func(ctx context.Context) (ReconcileReport, error) {
+		err := run.begin(ctx)
+		if err == nil {
+			err = errors.Join(run.lists(ctx), run.sweep(ctx))
+		}
+
+		run.report.Cursor = run.cursor
+
 		return run.report, err
-	}
-
-	uc.resume = run.last
-
-	return run.report, uc.deps.Reconciliation.SetReconciledThrough(ctx, start)
+	}, about...)
 }
 
 // reconciliation is one run.
@@ -159,266 +268,108 @@ type reconciliation struct {
 	*Reconcile
 
 	options ReconcileOptions
-	until   time.Time
-	// last is the last unsettled payment that was asked for; zero at the end.
-	last   payment.Payment
-	report ReconcileReport
+	// now is the database's clock when the run began. What is created after until
+	// is too young.
+	now, until time.Time
+	// cursor is as it was last seen. It moves where the run has looked from it on,
+	// or from before it, without a gap.
+	cursor time.Time
+	moves  bool
+	// stored are missed events that were stored and not applied.
+	stored []string
+	// unanswered is what the provider did not tell of single payments.
+	unanswered error
+	report     ReconcileReport
 }
 
-// events applies those that the provider has and the inbox has not.
-func (run *reconciliation) events(ctx context.Context) error {
-	batch := make(map[string]ports.Event, reconcileBatch)
-
-	for event, err := range run.deps.Gateway.Events(ctx, run.options.Since) {
-		// One that cannot be read must not hide those behind it, now and for ever.
-		if fault.KindOf(err) == fault.Invalid {
-			if err := run.drift(ctx, ports.DriftMissedEvent, func() error { return err }); err != nil {
-				return err
-			}
-
-			continue
-		}
-
-		if err != nil {
-			return fmt.Errorf("listing the provider's events: %w", err)
-		}
-
-		if event.CreatedAt.After(run.until) {
-			continue
-		}
-
-		run.report.Events++
-
-		if batch[event.ID] = event; len(batch) < reconcileBatch {
-			continue
-		}
-
-		if err := run.applyMissed(ctx, batch); err != nil {
-			return err
-		}
-
-		clear(batch)
-	}
-
-	return run.applyMissed(ctx, batch)
-}
-
-func (run *reconciliation) applyMissed(ctx context.Context, batch map[string]ports.Event) error {
-	defer run.progress()
-
-	ids := make([]string, 0, len(batch))
-	for id := range batch {
-		ids = append(ids, id)
-	}
-
-	unknown, err := run.deps.Reconciliation.UnknownEvents(ctx, ids)
+// begin decides from when on to look.
+func (run *reconciliation) begin(ctx context.Context) error {
+	through, now, err := run.deps.Reconciliation.ReconciledThrough(ctx)
 	if err != nil {
 		return err
 	}
 
-	for _, id := range unknown {
-		event := batch[id]
+	run.now, run.until, run.cursor = now, now.Add(-settling).Truncate(time.Second), through
 
-		// Another system on the same account may have intents of its own.
-		if event.Intent.PaymentID == uuid.Nil && event.Change == "" {
-			continue
-		}
-
-		// Once it is in the inbox it is missed no longer: one that is parked there
-		// has an alert of its own.
-		err := run.drift(ctx, ports.DriftMissedEvent, func() error {
-			_, err := run.inbox.apply(ctx, event)
-
-			return err
-		}, zap.String("event_id", id), zap.String("event_type", event.Type))
-		if err != nil {
+	if through.After(now) {
+		if err := run.healCursor(ctx); err != nil {
 			return err
 		}
 	}
 
-	return nil
-}
-
-// intents compares those of ours with their payments.
-func (run *reconciliation) intents(ctx context.Context) error {
-	batch := make([]ports.Intent, 0, reconcileBatch)
-
-	for intent, err := range run.deps.Gateway.Intents(ctx, run.options.Since, run.until) {
-		if err != nil {
-			return fmt.Errorf("listing the provider's intents: %w", err)
-		}
-
-		if intent.PaymentID == uuid.Nil {
-			continue // not ours
-		}
-
-		run.report.Intents++
-
-		if batch = append(batch, intent); len(batch) < reconcileBatch {
-			continue
-		}
-
-		if err := run.compare(ctx, batch); err != nil {
-			return err
-		}
-
-		batch = batch[:0]
+	from := run.cursor
+	if from.IsZero() {
+		from = now.Add(-firstLook)
 	}
 
-	return run.compare(ctx, batch)
-}
-
-func (run *reconciliation) compare(ctx context.Context, batch []ports.Intent) error {
-	defer run.progress()
-
-	ids := make([]string, 0, len(batch))
-	for _, intent := range batch {
-		ids = append(ids, intent.ID)
-	}
-
-	known, err := run.deps.Reconciliation.PaymentsByIntent(ctx, ids)
-	if err != nil {
-		return err
-	}
-
-	for _, intent := range batch {
-		p, ok := known[intent.ID]
-		if ok {
-			err = run.compareOne(ctx, p, intent)
-		} else {
-			err = run.drift(ctx, ports.DriftMissingRow, func() error { return run.adopt(ctx, intent) },
-				zap.String("intent_id", intent.ID), zap.Stringer("payment_id", intent.PaymentID))
-		}
-
-		if err != nil {
-			return err
-		}
-	}
-
-	return nil
-}
-
-func (run *reconciliation) compareOne(ctx context.Context, p payment.Payment, intent ports.Intent) error {
-	fields := []zap.Field{
-		zap.Stringer("payment_id", p.ID), zap.String("intent_id", intent.ID),
-		zap.String("status", string(p.Status)), zap.String("provider_status", string(intent.Status)),
-	}
+	since := run.options.Since
 
 	switch {
-	case p.Amount != intent.Amount || intent.PaymentID != uuid.Nil && intent.PaymentID != p.ID:
-		return run.drift(ctx, ports.DriftContradiction, func() error {
-			return fmt.Errorf("payment %s and intent %s differ: %w", p.ID, intent.ID, ports.ErrContradiction)
-		}, fields...)
-	case agree(p.Status, intent.Status):
+	case run.options.scheduled:
+		since = from.Add(-overlap)
+	case since.IsZero():
+		since = now.Add(-run.options.Back)
+	}
+
+	run.moves = !run.options.DryRun && !since.After(from)
+	run.report.Since = since.Truncate(time.Second).UTC() // the provider's times are in seconds
+	run.report.Until = run.report.Since
+
+	if run.report.Since.After(run.until) {
+		return fmt.Errorf("nothing to look at since %s: what is younger than %s is still on its way",
+			run.report.Since.Format(time.RFC3339), settling)
+	}
+
+	return nil
+}
+
+// healCursor puts a cursor right that a wrong clock has written. One that is far
+// ahead does not tell when it was written, and so not what was looked at: that is
+// looked at again.
+func (run *reconciliation) healCursor(ctx context.Context) error {
+	wrong := run.cursor
+
+	run.cursor = run.now
+	if wrong.Sub(run.now) > overlap {
+		run.cursor = run.now.Add(-unsureLook)
+	}
+
+	if run.options.DryRun {
 		return nil
-	case !p.Status.CanBecome(intent.Status):
-		// The payment may have moved on after the intent was listed.
-		fresh, err := run.deps.Gateway.Intent(ctx, intent.ID)
-		if err != nil || agree(p.Status, fresh.Status) {
-			return err
-		}
-
-		return run.drift(ctx, ports.DriftContradiction, func() error {
-			return fmt.Errorf("payment %s is %s, its intent %s: %w", p.ID, p.Status, intent.Status, ports.ErrContradiction)
-		}, fields...)
-	default:
-		return run.drift(ctx, ports.DriftStatus, func() error { return run.advance(ctx, p, intent) }, fields...)
 	}
-}
 
-// agree: a failed intent that is on its way again is pending at the provider.
-func agree(ours, theirs payment.Status) bool {
-	return ours == theirs || ours == payment.Failed && theirs == payment.Pending
-}
+	run.deps.Log.Warn("the cursor of reconciliation was in the future", logctx.Field(ctx),
+		zap.Time("cursor", wrong), zap.Time("set_to", run.cursor))
 
-func (run *reconciliation) advance(ctx context.Context, p payment.Payment, intent ports.Intent) error {
-	moved, err := run.deps.Reconciliation.Advance(ctx, p.ID, intent.Status, string(ports.ByReconciliation))
-	if err == nil && moved {
-		run.deps.Recorder.PaymentChanged(intent.Status, p.Amount)
-	}
+	_, err := run.deps.Reconciliation.MoveReconciledThrough(ctx, wrong, run.cursor)
 
 	return err
 }
 
-// adopt writes the payment of an intent that has none. Its claim is there,
-// unless the database was restored from an older copy.
-func (run *reconciliation) adopt(ctx context.Context, intent ports.Intent) error {
-	claim, err := run.deps.Claims.ClaimByPayment(ctx, intent.PaymentID)
-	if fault.KindOf(err) == fault.NotFound {
-		order := payment.Order{Amount: intent.Amount}
-		claim, err = run.deps.Claims.Claim(ctx, ports.NewClaim{
-			PaymentID: intent.PaymentID,
-			Order:     order,
-			Request:   run.deps.Gateway.Prepare(intent.PaymentID, order),
-			Lease:     ports.Lease{Token: uuid.New(), For: leaseFor},
-			CreatedAt: intent.CreatedAt,
-		})
-	}
-
-	if err != nil {
-		return err
-	}
-
-	if link, ok := linkTo(claim.Origin.TraceParent); ok {
-		trace.SpanFromContext(ctx).AddLink(link)
-	}
-
-	if intent.ClientSecret == "" {
-		if intent, err = run.deps.Gateway.Intent(ctx, intent.ID); err != nil {
-			return fmt.Errorf("reading intent: %w", err)
-		}
-	}
-
-	_, err = run.settle.complete(ctx, claim, intent, ports.ByReconciliation)
-
-	return err
-}
-
-// payments asks for each one that is not final and older than what was listed.
-func (run *reconciliation) payments(ctx context.Context) error {
-	for {
-		page, err := run.deps.Reconciliation.Unsettled(ctx, run.options.Since, run.last, reconcileBatch)
+// moveCursor: everything from the run's begin to a time has been looked at, and is
+// right or stands here for a person.
+func (run *reconciliation) moveCursor(ctx context.Context, to time.Time) error {
+	for run.moves && run.cursor.Before(to) {
+		moved, err := run.deps.Reconciliation.MoveReconciledThrough(ctx, run.cursor, to)
 		if err != nil {
 			return err
 		}
 
-		if len(page) == 0 {
-			run.last = payment.Payment{}
+		if moved {
+			run.cursor = to
 
 			return nil
 		}
 
-		for _, p := range page {
-			if err := run.ask(ctx, p); err != nil {
-				return err
-			}
-
-			run.last = p
+		// Somebody else has moved it: a process of an older release knows no lease.
+		if run.cursor, _, err = run.deps.Reconciliation.ReconciledThrough(ctx); err != nil {
+			return err
 		}
 
-		run.progress()
-
-		if run.options.most > 0 && run.report.Payments >= run.options.most {
-			return nil
-		}
+		run.moves = !run.report.Since.After(run.cursor)
 	}
-}
 
-func (run *reconciliation) ask(ctx context.Context, p payment.Payment) error {
-	run.report.Payments++
-
-	intent, err := run.deps.Gateway.Intent(ctx, p.IntentID)
-
-	switch {
-	case fault.KindOf(err) == fault.NotFound:
-		return run.drift(ctx, ports.DriftContradiction, func() error {
-			return fmt.Errorf("payment %s has an intent that the provider does not know: %w", p.ID, ports.ErrContradiction)
-		}, zap.Stringer("payment_id", p.ID), zap.String("intent_id", p.IntentID))
-	case err != nil:
-		return fmt.Errorf("reading intent %s: %w", p.IntentID, err)
-	default:
-		return run.compareOne(ctx, p, intent)
-	}
+	return nil
 }
 
 // drift counts a difference and repairs it. What cannot be repaired is left
@@ -435,6 +386,10 @@ func (run *reconciliation) drift(ctx context.Context, kind ports.Drift, repair f
 	}
 
 	err := repair()
+	if errors.Is(err, errStored) {
+		return nil // it is counted once it is known what became of it
+	}
+
 	run.deps.Recorder.Drifted(kind, err == nil)
 
 	switch {
@@ -448,6 +403,10 @@ func (run *reconciliation) drift(ctx context.Context, kind ports.Drift, repair f
 	default:
 		run.deps.Log.Error("drift left", append(fields, zap.Error(err))...)
 
+		// What contradicts us, and what nobody can read, is the same at the next run.
+		// Anything else may succeed then.
+		run.moves = run.moves && (errors.Is(err, ports.ErrContradiction) || fault.KindOf(err) == fault.Invalid)
+
 		return nil
 	}
 }
@@ -455,5 +414,35 @@ func (run *reconciliation) drift(ctx context.Context, kind ports.Drift, repair f
 func (run *reconciliation) progress() {
 	if run.options.Progress != nil {
 		run.options.Progress(run.report)
+	}
+}
+
+// again repeats a read that the provider did not answer, a few times: a run of
+// many calls meets a limit or a broken connection now and then.
+func again[T any](ctx context.Context, read func() (T, error)) (T, error) {
+	const tries, step = 5, 10 * time.Second
+
+	for try := 1; ; try++ {
+		got, err := read()
+
+		switch {
+		case err == nil, try == tries, errors.Is(err, errTooMany), fault.KindOf(err) == fault.NotFound:
+			return got, err
+		case sleep(ctx, retryIn(time.Duration(try)*step)) != nil:
+			return got, err
+		}
+	}
+}
+
+// sleep returns ctx's error if that ends first.
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx) //nolint:wrapcheck // it says enough
 	}
 }

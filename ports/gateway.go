@@ -60,8 +60,9 @@ type PaymentGateway interface {
 	// included, to the second), newest first. It sees an intent as soon as it exists.
 	Intents(ctx context.Context, from, to time.Time) iter.Seq2[Intent, error]
 
-	// Events reads every event created since, newest first.
-	Events(ctx context.Context, since time.Time) iter.Seq2[Event, error]
+	// Events reads every event created between from and to (both included, to the
+	// second), newest first.
+	Events(ctx context.Context, from, to time.Time) iter.Seq2[Event, error]
 }
 
 // IntentRequest is a request to the provider, kept as it was first sent.

@@ -1,10 +1,35 @@
 -- name: GetReconciledThrough :one
-SELECT through FROM reconciliation;
+-- One row, also where there was no reconciliation yet: the database's clock is in it.
+SELECT now()::timestamptz AS now,
+       COALESCE((SELECT r.through FROM reconciliation r), '0001-01-01 00:00:00+00')::timestamptz AS through;
 
--- name: SetReconciledThrough :exec
--- It never moves back: of two runs the one that came further counts.
+-- name: StartReconciledThrough :execrows
+-- The first cursor there is.
 INSERT INTO reconciliation (through) VALUES (@through)
-ON CONFLICT (singleton) DO UPDATE SET through = GREATEST(reconciliation.through, EXCLUDED.through);
+ON CONFLICT (singleton) DO NOTHING;
+
+-- name: MoveReconciledThrough :execrows
+UPDATE reconciliation SET through = @through
+WHERE through = @from_through;
+
+-- name: HoldReconciliation :execrows
+-- Takes the lease where nobody has it any more, and extends one's own.
+INSERT INTO reconciliation_lease AS l (token, until) VALUES (@token, now() + @lease::interval)
+ON CONFLICT (singleton) DO UPDATE SET token = EXCLUDED.token, until = EXCLUDED.until
+WHERE l.token = EXCLUDED.token OR l.until <= now();
+
+-- name: ReleaseReconciliation :exec
+DELETE FROM reconciliation_lease WHERE token = @token;
+
+-- name: GetSweep :one
+SELECT created_at, payment_id FROM reconciliation_sweeps WHERE band = @band;
+
+-- name: SetSweep :exec
+INSERT INTO reconciliation_sweeps (band, created_at, payment_id) VALUES (@band, @created_at, @payment_id)
+ON CONFLICT (band) DO UPDATE SET created_at = EXCLUDED.created_at, payment_id = EXCLUDED.payment_id;
+
+-- name: EndSweep :exec
+DELETE FROM reconciliation_sweeps WHERE band = @band;
 
 -- name: ListUnknownEvents :many
 -- Which of the given events are not in the inbox.
@@ -17,14 +42,26 @@ SELECT id, stripe_payment_intent_id, idempotency_key, amount, currency, status, 
 FROM payments
 WHERE stripe_payment_intent_id = ANY (@intent_ids::text[]);
 
--- name: ListUnsettledPayments :many
--- Payments that are not final, created before a time, in a stable order to page through.
+-- name: ListOpenPayments :many
+-- The open ones among the next payments of a band of creation times, newest
+-- first, and always the last one that was looked at, open or not: the next page
+-- begins behind it.
+--
+-- It goes through all payments by their creation time, a bounded number at once.
+-- An index of the open ones alone would have to be written twice for every payment.
+WITH slice AS MATERIALIZED (
+    SELECT id, stripe_payment_intent_id, idempotency_key, amount, currency, status, metadata, created_at, updated_at
+    FROM payments
+    WHERE (created_at, id) < (@before_created_at::timestamptz, @before_id::uuid)
+      AND created_at >= @from_created_at::timestamptz
+    ORDER BY created_at DESC, id DESC
+    LIMIT @max_looked_at
+)
 SELECT id, stripe_payment_intent_id, idempotency_key, amount, currency, status, metadata, created_at, updated_at
-FROM payments
+FROM slice
 WHERE status IN ('pending', 'failed')
-  AND created_at < @before::timestamptz
-  AND (created_at, id) > (@after_created_at::timestamptz, @after_id::uuid)
-ORDER BY created_at, id
+   OR id = (SELECT s.id FROM slice s ORDER BY s.created_at, s.id LIMIT 1)
+ORDER BY created_at DESC, id DESC
 LIMIT @max_rows;
 
 -- name: AdvancePayment :one

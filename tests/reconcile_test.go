@@ -13,10 +13,10 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
 
 	"github.com/marketflow/marketflow/app"
 	"github.com/marketflow/marketflow/internal/bootstrap"
-	"github.com/marketflow/marketflow/internal/config"
 	"github.com/marketflow/marketflow/ports"
 )
 
@@ -30,18 +30,36 @@ func (w *world) reconcile(dryRun bool) app.ReconcileReport {
 func (w *world) reconcileSince(back time.Duration, dryRun bool) app.ReconcileReport {
 	w.t.Helper()
 
-	var report app.ReconcileReport
-
-	require.NoError(w.t, bootstrap.WithTools(w.t.Context(), w.config, "test",
-		func(ctx context.Context, tools bootstrap.Tools) error {
-			var err error
-
-			report, err = tools.Reconcile.Do(ctx, app.ReconcileOptions{Since: time.Now().Add(-back), DryRun: dryRun})
-
-			return err
-		}))
+	report, err := w.reconcileAs(func(ctx context.Context, r *app.Reconcile) (app.ReconcileReport, error) {
+		return r.Do(ctx, app.ReconcileOptions{Back: back, DryRun: dryRun})
+	})
+	require.NoError(w.t, err)
 
 	return report
+}
+
+// reconcileAs runs one in a process of its own, as far as it can tell.
+func (w *world) reconcileAs(
+	do func(context.Context, *app.Reconcile) (app.ReconcileReport, error),
+) (report app.ReconcileReport, err error) {
+	w.t.Helper()
+
+	err = bootstrap.WithTools(w.t.Context(), w.config, "test", func(ctx context.Context, tools bootstrap.Tools) error {
+		var err error
+
+		report, err = do(ctx, tools.Reconcile)
+
+		return err
+	}, bootstrap.With(zap.NewNop()))
+
+	return report, err
+}
+
+// reconcileScheduled runs what a service runs every RECONCILE_INTERVAL.
+func (w *world) reconcileScheduled() (app.ReconcileReport, error) {
+	w.t.Helper()
+
+	return w.reconcileAs(func(ctx context.Context, r *app.Reconcile) (app.ReconcileReport, error) { return r.Scheduled(ctx) })
 }
 
 // age makes what the sandbox does from now on an hour old as far as Stripe's
@@ -203,29 +221,6 @@ func TestReconcileAtStartWhereItIsOverdue(t *testing.T) {
 	w.eventually(func() bool { return w.status(paid.text("id")) == "succeeded" }, "the event is found")
 }
 
-// A process whose clock was a day ahead has reconciled: the others do not wait
-// for that day.
-func TestReconcileAfterAClockAhead(t *testing.T) {
-	t.Parallel()
-
-	w := newWorld(t, func(c *config.Config) { c.ReconcileInterval = time.Second })
-	w.stripe.Advance(-5 * time.Minute)
-
-	created := w.create(order)
-
-	for _, statement := range []string{
-		`INSERT INTO reconciliation VALUES (TRUE, now() + interval '1 day')
-			ON CONFLICT (singleton) DO UPDATE SET through = EXCLUDED.through`,
-		"DELETE FROM payments",
-		"DELETE FROM payment_requests",
-	} {
-		_, err := w.db.Pool().Exec(t.Context(), statement)
-		require.NoError(t, err)
-	}
-
-	w.eventually(func() bool { return w.get("/payments/"+created.text("id")).status == http.StatusOK }, "the payment is back")
-}
-
 // A row that contradicts Stripe is left for a person.
 func TestReconcileLeavesContradictions(t *testing.T) {
 	t.Parallel()
@@ -259,4 +254,27 @@ func TestReconcileAsksForOldPayments(t *testing.T) {
 	require.Equal(t, 1, report.Payments)
 	require.Equal(t, map[ports.Drift]int{ports.DriftStatus: 1}, report.Repaired)
 	require.Equal(t, "succeeded", w.status(created.text("id")))
+}
+
+// What is only stored for a person is not repaired, and waits for one from then on.
+func TestReconcileDoesNotCallParkedRepaired(t *testing.T) {
+	t.Parallel()
+
+	w := newWorld(t)
+	w.age()
+
+	created := w.create(order)
+	w.confirm(created.text("stripe_payment_intent_id"), "pm_card_visa")
+	w.exec("UPDATE payments SET amount = amount + 1")
+
+	report := w.reconcile(false)
+	require.Equal(t, 1, report.Found[ports.DriftMissedEvent])
+	require.Zero(t, report.Repaired[ports.DriftMissedEvent])
+	require.EqualValues(t, 1, report.Parked)
+	require.False(t, report.Clean())
+
+	report = w.reconcileSince(5*time.Minute, false) // when nothing happened
+	require.Zero(t, report.Left(), "%+v", report)
+	require.EqualValues(t, 1, report.Parked)
+	require.False(t, report.Clean(), "it waits still")
 }

@@ -66,14 +66,26 @@ func operations(t *testing.T, store *postgres.Store) map[string]func(context.Con
 		"RipeFor":           func(ctx context.Context) error { _, err := store.RipeFor(ctx, "pi_1"); return err },
 		"Event":             func(ctx context.Context) error { _, err := store.Event(ctx, "evt_1"); return err },
 		"Events":            func(ctx context.Context) error { _, err := store.Events(ctx, ports.EventFilter{}, 1); return err },
-		"ReconciledThrough": func(ctx context.Context) error { _, err := store.ReconciledThrough(ctx); return err },
-		"SetReconciledThrough": func(ctx context.Context) error {
-			return store.SetReconciledThrough(ctx, time.Now())
+		"ReconciledThrough": func(ctx context.Context) error { _, _, err := store.ReconciledThrough(ctx); return err },
+		"MoveReconciledThrough": func(ctx context.Context) error {
+			_, err := store.MoveReconciledThrough(ctx, time.Time{}, time.Now())
+
+			return err
+		},
+		"HoldReconciliation": func(ctx context.Context) error {
+			_, err := store.HoldReconciliation(ctx, ports.Lease{Token: uuid.New(), For: time.Minute})
+
+			return err
+		},
+		"ReleaseReconciliation": func(ctx context.Context) error { return store.ReleaseReconciliation(ctx, uuid.New()) },
+		"Sweep":                 func(ctx context.Context) error { _, err := store.Sweep(ctx, 0); return err },
+		"SetSweep": func(ctx context.Context) error {
+			return store.SetSweep(ctx, 0, ports.PaymentPosition{CreatedAt: time.Now()})
 		},
 		"UnknownEvents":    func(ctx context.Context) error { _, err := store.UnknownEvents(ctx, []string{"evt_1"}); return err },
 		"PaymentsByIntent": func(ctx context.Context) error { _, err := store.PaymentsByIntent(ctx, []string{"pi_1"}); return err },
-		"Unsettled": func(ctx context.Context) error {
-			_, err := store.Unsettled(ctx, time.Now(), payment.Payment{}, 1)
+		"OpenPayments": func(ctx context.Context) error {
+			_, _, err := store.OpenPayments(ctx, time.Time{}, ports.PaymentPosition{CreatedAt: time.Now()}, 1)
 
 			return err
 		},

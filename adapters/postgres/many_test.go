@@ -39,6 +39,8 @@ func TestStore_BackgroundWorkIsBounded(t *testing.T) {
 	require.Less(t, pagesOf(t, pool, "ListParkedEvents", "now() - interval '2 days', 'evt_5', 500"), 8*slice, "one in the middle")
 	require.Less(t, pagesOf(t, pool, "ListReadyEventsOf", "'pi_none_5', 100"), 50, "those of one intent")
 	require.Less(t, pagesOf(t, pool, "GetBacklog", "10000"), 2*ports.BacklogMost, "what Prometheus is told")
+	require.Less(t, pagesOf(t, pool, "ListOpenPayments", "100, now(), gen_random_uuid(), '2000-01-01', 5000"), 2*5000,
+		"none of a hundred thousand is open")
 	requireFindsTheOldest(t, postgres.NewStore(pool), pool, slice)
 }
 

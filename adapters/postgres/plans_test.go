@@ -51,7 +51,10 @@ func requireLookups(t *testing.T, conn *pgx.Conn) {
 	t.Helper()
 
 	// They read everything because they are asked for it, or a table of one row.
-	everything := []string{"ListEvents", "ListUnsettledPayments", "GetInstallation", "GetReconciledThrough"}
+	everything := []string{
+		"ListEvents", "GetInstallation", "GetReconciledThrough", "StartReconciledThrough", "MoveReconciledThrough",
+		"HoldReconciliation", "ReleaseReconciliation",
+	}
 	// What waits is looked for in an index of its own.
 	waiting := []string{"TakeUnfinishedClaims", "GetBacklog", "ListParkedEvents"}
 	wholeIndex := regexp.MustCompile(`Index (Only )?Scan .*\n +(->|Filter|InitPlan|CTE|SubPlan|$)`)

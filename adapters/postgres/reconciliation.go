@@ -16,25 +16,48 @@ import (
 
 var _ ports.Reconciliation = (*Store)(nil)
 
+// openSlice is how many payments one statement looks at for open ones.
+const openSlice = 5_000
+
 // ReconciledThrough implements ports.Reconciliation.
-func (s *Store) ReconciledThrough(ctx context.Context) (time.Time, error) {
-	through, err := query(ctx, s, "reading how far reconciliation came",
-		func(ctx context.Context, q *sqlc.Queries) (time.Time, error) { return q.GetReconciledThrough(ctx) })
-	if errors.Is(err, pgx.ErrNoRows) {
-		return time.Time{}, nil
-	}
-
-	return through.UTC(), err
-}
-
-// SetReconciledThrough implements ports.Reconciliation.
-func (s *Store) SetReconciledThrough(ctx context.Context, through time.Time) error {
-	_, err := query(ctx, s, "writing how far reconciliation came",
-		func(ctx context.Context, q *sqlc.Queries) (struct{}, error) {
-			return struct{}{}, q.SetReconciledThrough(ctx, through)
+func (s *Store) ReconciledThrough(ctx context.Context) (through, now time.Time, err error) {
+	row, err := query(ctx, s, "reading how far reconciliation came",
+		func(ctx context.Context, q *sqlc.Queries) (sqlc.GetReconciledThroughRow, error) {
+			return q.GetReconciledThrough(ctx)
 		})
 
-	return err
+	return row.Through.UTC(), row.Now.UTC(), err
+}
+
+// MoveReconciledThrough implements ports.Reconciliation.
+func (s *Store) MoveReconciledThrough(ctx context.Context, from, to time.Time) (bool, error) {
+	moved, err := query(ctx, s, "writing how far reconciliation came",
+		func(ctx context.Context, q *sqlc.Queries) (int64, error) {
+			if from.IsZero() {
+				return q.StartReconciledThrough(ctx, to)
+			}
+
+			return q.MoveReconciledThrough(ctx, sqlc.MoveReconciledThroughParams{FromThrough: from, Through: to})
+		})
+
+	return moved > 0, err
+}
+
+// HoldReconciliation implements ports.Reconciliation.
+func (s *Store) HoldReconciliation(ctx context.Context, lease ports.Lease) (bool, error) {
+	held, err := query(ctx, s, "taking the lease of reconciliation",
+		func(ctx context.Context, q *sqlc.Queries) (int64, error) {
+			return q.HoldReconciliation(ctx, sqlc.HoldReconciliationParams{Token: lease.Token, Lease: interval(lease.For)})
+		})
+
+	return held > 0, err
+}
+
+// ReleaseReconciliation implements ports.Reconciliation.
+func (s *Store) ReleaseReconciliation(ctx context.Context, token uuid.UUID) error {
+	return s.exec(ctx, "giving the lease of reconciliation back", func(ctx context.Context, q *sqlc.Queries) error {
+		return q.ReleaseReconciliation(ctx, token)
+	})
 }
 
 // UnknownEvents implements ports.Reconciliation.
@@ -67,34 +90,67 @@ func (s *Store) PaymentsByIntent(ctx context.Context, intentIDs []string) (map[s
 	return byIntent, nil
 }
 
-// Unsettled implements ports.Reconciliation.
-func (s *Store) Unsettled(
-	ctx context.Context, before time.Time, after payment.Payment, limit int,
-) ([]payment.Payment, error) {
-	rows, err := query(ctx, s, "listing unsettled payments", func(ctx context.Context, q *sqlc.Queries) ([]sqlc.Payment, error) {
-		return q.ListUnsettledPayments(ctx, sqlc.ListUnsettledPaymentsParams{
-			Before:         before,
-			AfterCreatedAt: after.CreatedAt,
-			AfterID:        after.ID,
-			MaxRows:        int32(limit), //nolint:gosec // a small constant
+// OpenPayments implements ports.Reconciliation.
+func (s *Store) OpenPayments(
+	ctx context.Context, from time.Time, before ports.PaymentPosition, limit int,
+) ([]payment.Payment, ports.PaymentPosition, error) {
+	rows, err := query(ctx, s, "listing open payments",
+		func(ctx context.Context, q *sqlc.Queries) ([]sqlc.ListOpenPaymentsRow, error) {
+			return q.ListOpenPayments(ctx, sqlc.ListOpenPaymentsParams{
+				FromCreatedAt:   from,
+				BeforeCreatedAt: before.CreatedAt,
+				BeforeID:        before.ID,
+				MaxLookedAt:     openSlice,
+				MaxRows:         int32(limit), //nolint:gosec // a small constant
+			})
 		})
-	})
 	if err != nil {
-		return nil, err
+		return nil, ports.PaymentPosition{}, err
 	}
 
-	payments := make([]payment.Payment, 0, len(rows))
+	var next ports.PaymentPosition
+
+	open := make([]payment.Payment, 0, len(rows))
 
 	for _, row := range rows {
-		p, err := paymentFromDB(row)
+		p, err := paymentFromDB(sqlc.Payment(row))
 		if err != nil {
-			return nil, err
+			return nil, ports.PaymentPosition{}, err
 		}
 
-		payments = append(payments, p)
+		if !p.Status.Final() { // the last one that was looked at is here whatever it is
+			open = append(open, p)
+		}
+
+		next = ports.PaymentPosition{CreatedAt: p.CreatedAt, ID: p.ID}
 	}
 
-	return payments, nil
+	return open, next, nil
+}
+
+// Sweep implements ports.Reconciliation.
+func (s *Store) Sweep(ctx context.Context, band int) (ports.PaymentPosition, error) {
+	row, err := query(ctx, s, "reading where a sweep goes on", func(ctx context.Context, q *sqlc.Queries) (sqlc.GetSweepRow, error) {
+		return q.GetSweep(ctx, int16(band)) //nolint:gosec // a small constant
+	})
+	if errors.Is(err, pgx.ErrNoRows) {
+		return ports.PaymentPosition{}, nil
+	}
+
+	return ports.PaymentPosition{CreatedAt: row.CreatedAt.UTC(), ID: row.PaymentID}, err
+}
+
+// SetSweep implements ports.Reconciliation.
+func (s *Store) SetSweep(ctx context.Context, band int, at ports.PaymentPosition) error {
+	return s.exec(ctx, "writing where a sweep goes on", func(ctx context.Context, q *sqlc.Queries) error {
+		if at == (ports.PaymentPosition{}) {
+			return q.EndSweep(ctx, int16(band)) //nolint:gosec // a small constant
+		}
+
+		return q.SetSweep(ctx, sqlc.SetSweepParams{
+			Band: int16(band), CreatedAt: at.CreatedAt, PaymentID: at.ID, //nolint:gosec // a small constant
+		})
+	})
 }
 
 // Advance implements ports.Reconciliation.
@@ -113,4 +169,13 @@ func (s *Store) Advance(ctx context.Context, id uuid.UUID, to payment.Status, ca
 	}
 
 	return true, nil
+}
+
+// exec is query for what answers nothing.
+func (s *Store) exec(ctx context.Context, doing string, do func(context.Context, *sqlc.Queries) error) error {
+	_, err := query(ctx, s, doing, func(ctx context.Context, q *sqlc.Queries) (struct{}, error) {
+		return struct{}{}, do(ctx, q)
+	})
+
+	return err
 }

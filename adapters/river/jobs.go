@@ -25,7 +25,7 @@ const (
 	// jobTimeout bounds one run.
 	jobTimeout = time.Minute
 	// reconcileTimeout bounds a run of reconciliation: the next one goes on where
-	// the last that came to its end began.
+	// it stopped.
 	reconcileTimeout = 15 * time.Minute
 	// stopPatience is how long running jobs may go on when the service stops: a
 	// call to the provider mostly ends in it, a reconciliation may not.
@@ -146,6 +146,10 @@ func (r *reconciler) Work(ctx context.Context, job *river.Job[reconcileArgs]) er
 	defer r.running.Unlock()
 
 	report, err := r.reconcile.Scheduled(ctx, spanOptions(job.JobRow)...)
+	if errors.Is(err, app.ErrReconciling) {
+		return nil // it is being done, in another process or by hand
+	}
+
 	if err == nil {
 		r.log.Info("reconciled", zap.Int("events", report.Events), zap.Int("intents", report.Intents),
 			zap.Int("payments", report.Payments), zap.Int("drift_left", report.Left()))

@@ -497,7 +497,7 @@ func TestOverload_ReadsAreShedToo(t *testing.T) {
 		_, err := bed.gateway.Intent(t.Context(), "pi_1")
 		require.ErrorIs(t, err, ports.ErrUnavailable)
 
-		for _, err := range bed.gateway.Events(t.Context(), time.Now()) {
+		for _, err := range bed.gateway.Events(t.Context(), time.Now(), time.Now()) {
 			require.ErrorIs(t, err, ports.ErrUnavailable)
 		}
 	})

@@ -117,9 +117,10 @@ func (g *Gateway) Intents(ctx context.Context, from, to time.Time) iter.Seq2[por
 // payment; the others only confirm what is there. An event that does not parse
 // is yielded as its error, and the reading goes on: one odd event must not hide
 // those behind it.
-func (g *Gateway) Events(ctx context.Context, since time.Time) iter.Seq2[ports.Event, error] {
+func (g *Gateway) Events(ctx context.Context, from, to time.Time) iter.Seq2[ports.Event, error] {
 	query := url.Values{
-		"created[gte]": {unix(since)},
+		"created[gte]": {unix(from)},
+		"created[lte]": {unix(to)},
 		"types[]":      {eventSucceeded, eventFailed, eventCanceled},
 	}
 

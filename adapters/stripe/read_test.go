@@ -205,7 +205,7 @@ func TestEvents_OneOddEventHidesNoOther(t *testing.T) {
 		errs   []error
 	)
 
-	for event, err := range bed.gateway.Events(t.Context(), time.Unix(0, 0)) {
+	for event, err := range bed.gateway.Events(t.Context(), time.Unix(0, 0), time.Now()) {
 		if err != nil {
 			errs = append(errs, err)
 

@@ -54,6 +54,7 @@ type appParams struct {
 	Shared   sharedCache
 	Recorder ports.Recorder
 	Books    ports.Reconciliation
+	Backlog  ports.Backlog
 	Log      *zap.Logger
 	Tracing  trace.TracerProvider
 }
@@ -62,7 +63,7 @@ func newAppDeps(in appParams) app.Deps {
 	return app.Deps{
 		Claims: in.Claims, Payments: in.Payments, Inbox: in.Inbox, Gateway: in.Gateway, Webhooks: in.Webhooks,
 		Renderer: in.Renderer, Cache: in.Cache, Shared: in.Shared.ReplayCache, Recorder: in.Recorder,
-		Reconciliation: in.Books, Log: in.Log,
+		Reconciliation: in.Books, Backlog: in.Backlog, Log: in.Log,
 		Tracer: in.Tracing.Tracer("github.com/marketflow/marketflow/app"),
 	}
 }

@@ -67,7 +67,8 @@ type JobQueue interface {
 // Reconciled is asked for the time up to which our books were held against the
 // provider's; zero if never.
 type Reconciled interface {
-	ReconciledThrough(ctx context.Context) (time.Time, error)
+	// ReconciledThrough returns it, and the database's clock.
+	ReconciledThrough(ctx context.Context) (through, now time.Time, err error)
 }
 
 // ObserveBackground tells, whenever Prometheus asks, how far behind the
@@ -75,14 +76,19 @@ type Reconciled interface {
 // answer, that is absent.
 func (m *Metrics) ObserveBackground(queue JobQueue, books Reconciled) {
 	m.registry.MustRegister(&backgroundCollector{
-		queue:      &answer[waiting]{ask: ask(queue)},
-		reconciled: &answer[time.Time]{ask: books.ReconciledThrough},
+		queue: &answer[waiting]{ask: ask(queue)},
+		reconciled: &answer[time.Time]{ask: func(ctx context.Context) (time.Time, error) {
+			through, _, err := books.ReconciledThrough(ctx)
+
+			return through, err
+		}},
 		jobs: prometheus.NewDesc(prometheus.BuildFQName(namespace, "", "jobs_waiting"),
 			"Background jobs that should be running and are not.", nil, nil),
 		oldest: prometheus.NewDesc(prometheus.BuildFQName(namespace, "", "oldest_waiting_job_age_seconds"),
 			"For how long the oldest such job has waited, in seconds; 0 where there is none.", nil, nil),
 		through: prometheus.NewDesc(prometheus.BuildFQName(namespace, "", "reconciled_through_timestamp_seconds"),
-			"When the last reconciliation that came to its end began, in seconds since 1970; 0 if there was none.", nil, nil),
+			"Time up to which Stripe's events and intents have been held against our books, in seconds since 1970; "+
+				"0 if there was no reconciliation.", nil, nil),
 	})
 }
 

@@ -354,7 +354,9 @@ func (b background) Waiting(context.Context) (int64, time.Duration, error) {
 	return b.jobs, b.oldest, b.err
 }
 
-func (b background) ReconciledThrough(context.Context) (time.Time, error) { return b.through, b.err }
+func (b background) ReconciledThrough(context.Context) (through, now time.Time, err error) {
+	return b.through, time.Now(), b.err
+}
 
 func TestPools_AreObserved(t *testing.T) {
 	t.Parallel()

@@ -51,7 +51,7 @@ func Gateway(t *testing.T, bed func(tb testing.TB) GatewayBed) {
 		"Intents/stops when asked to":                       intentsStops,
 		"Intents/a context that has ended":                  intentsWithEndedContext,
 		"Events/sees what happened":                         eventsSeesChanges,
-		"Events/none since":                                 eventsSince,
+		"Events/between, to the second":                     eventsWithinBounds,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -309,7 +309,7 @@ func eventsSeesChanges(t *testing.T, b GatewayBed) {
 		var event ports.Event
 
 		require.Eventually(t, func() bool {
-			for e, err := range b.Gateway.Events(t.Context(), intent.CreatedAt) {
+			for e, err := range b.Gateway.Events(t.Context(), intent.CreatedAt, time.Now().Add(time.Hour)) {
 				require.NoError(t, err)
 
 				if e.ObjectID == intent.ID && e.Change == change {
@@ -334,13 +334,24 @@ func eventsSeesChanges(t *testing.T, b GatewayBed) {
 	}
 }
 
-func eventsSince(t *testing.T, b GatewayBed) {
+func eventsWithinBounds(t *testing.T, b GatewayBed) {
 	t.Helper()
 
 	intent := createIntent(t, b, uuid.New(), gatewayOrder(t, 500))
 	b.Pay(t, intent.ID)
 
-	require.Empty(t, collect(t, b.Gateway.Events(t.Context(), time.Now().Add(time.Hour))))
+	var events []ports.Event
+
+	require.Eventually(t, func() bool {
+		events = collect(t, b.Gateway.Events(t.Context(), intent.CreatedAt, time.Now().Add(time.Hour)))
+
+		return len(events) == 1
+	}, 10*time.Second, 10*time.Millisecond)
+
+	at := events[0].CreatedAt
+	require.Equal(t, events, collect(t, b.Gateway.Events(t.Context(), at, at)))
+	require.Empty(t, collect(t, b.Gateway.Events(t.Context(), at.Add(-time.Hour), at.Add(-time.Second))))
+	require.Empty(t, collect(t, b.Gateway.Events(t.Context(), at.Add(time.Second), at.Add(time.Hour))))
 }
 
 // requireUnknown: neither done, nor refused, nor certainly not sent.

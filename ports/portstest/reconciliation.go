@@ -19,57 +19,173 @@ func Reconciliation(t *testing.T, newBed func(tb testing.TB) StoreBed) {
 	t.Helper()
 
 	runStore(t, newBed, map[string]func(*testing.T, StoreBed){
-		"ReconciledThrough/never moves back": reconciledThrough,
-		"ReconciledThrough/the furthest run": reconciledThroughByMany,
-		"UnknownEvents/what is not stored":   unknownEvents,
-		"PaymentsByIntent/those that exist":  paymentsByIntent,
-		"Unsettled/page by page":             unsettledByPage,
-		"Unsettled/created before":           unsettledBefore,
-		"Advance/by the state machine":       advanceByTheTable,
-		"Advance/no such payment":            advanceNothing,
-		"Advance/against the event":          advanceAgainstEvent,
+		"ReconciledThrough/by the database's clock": reconciledNow,
+		"MoveReconciledThrough/compare and set":     moveReconciled,
+		"MoveReconciledThrough/by many":             moveReconciledByMany,
+		"HoldReconciliation/one at a time":          holdReconciliation,
+		"HoldReconciliation/by many":                holdReconciliationByMany,
+		"HoldReconciliation/runs out":               holdReconciliationRunsOut,
+		"Sweep/each band has its place":             sweepPlaces,
+		"UnknownEvents/what is not stored":          unknownEvents,
+		"PaymentsByIntent/those that exist":         paymentsByIntent,
+		"OpenPayments/page by page, newest first":   openByPage,
+		"OpenPayments/within bounds":                openWithinBounds,
+		"OpenPayments/behind many that are final":   openBehindMany,
+		"Advance/by the state machine":              advanceByTheTable,
+		"Advance/no such payment":                   advanceNothing,
+		"Advance/against the event":                 advanceAgainstEvent,
 	})
 }
 
-func reconciledThrough(t *testing.T, b StoreBed) {
+func reconciledNow(t *testing.T, b StoreBed) {
 	t.Helper()
 
-	got, err := b.ReconciledThrough(t.Context())
+	through, now, err := b.ReconciledThrough(t.Context())
 	require.NoError(t, err)
-	require.True(t, got.IsZero())
+	require.True(t, through.IsZero())
+	require.WithinDuration(t, time.Now(), now, time.Minute)
+
+	_, later, err := b.Twin.ReconciledThrough(t.Context())
+	require.NoError(t, err)
+	require.False(t, later.Before(now))
+}
+
+func moveReconciled(t *testing.T, b StoreBed) {
+	t.Helper()
 
 	noon := time.Date(2024, time.January, 15, 12, 0, 0, 0, time.UTC)
 
-	for _, step := range []struct{ set, want time.Time }{
-		{noon, noon},
-		{noon.Add(-time.Hour), noon},
-		{noon, noon},
-		{noon.Add(time.Microsecond), noon.Add(time.Microsecond)},
+	for _, step := range []struct {
+		from, to time.Time
+		moved    bool
+		want     time.Time
+	}{
+		{noon, noon.Add(time.Hour), false, time.Time{}}, // there is none yet
+		{time.Time{}, noon, true, noon},
+		{time.Time{}, noon.Add(time.Hour), false, noon},
+		{noon.Add(time.Microsecond), noon.Add(time.Hour), false, noon},
+		{noon, noon.Add(time.Microsecond), true, noon.Add(time.Microsecond)},
+		{noon.Add(time.Microsecond), noon.Add(-time.Hour), true, noon.Add(-time.Hour)}, // one that a wrong clock wrote
 	} {
-		require.NoError(t, b.SetReconciledThrough(t.Context(), step.set))
+		moved, err := b.MoveReconciledThrough(t.Context(), step.from, step.to)
+		require.NoError(t, err)
+		require.Equal(t, step.moved, moved, "%+v", step)
 
 		for _, store := range []Store{b.Store, b.Twin} {
-			got, err = store.ReconciledThrough(t.Context())
+			through, _, err := store.ReconciledThrough(t.Context())
 			require.NoError(t, err)
-			require.Equal(t, step.want, got)
+			require.Equal(t, step.want, through)
 		}
 	}
 }
 
-func reconciledThroughByMany(t *testing.T, b StoreBed) {
+func moveReconciledByMany(t *testing.T, b StoreBed) {
 	t.Helper()
 
 	const runs = 16
 
 	noon := time.Date(2024, time.January, 15, 12, 0, 0, 0, time.UTC)
 
-	allAtOnce(t, runs, func(i int) (struct{}, error) {
-		return struct{}{}, b.either(i).SetReconciledThrough(t.Context(), noon.Add(time.Duration(i)*time.Minute))
-	})
+	for _, from := range []time.Time{{}, noon} {
+		moved := allAtOnce(t, runs, func(i int) (bool, error) {
+			return b.either(i).MoveReconciledThrough(t.Context(), from, noon.Add(time.Duration(i)*time.Minute))
+		})
 
-	got, err := b.ReconciledThrough(t.Context())
+		if from.IsZero() {
+			require.Equal(t, 1, count(moved, func(moved bool) bool { return moved }), "the first cursor")
+
+			through, _, err := b.ReconciledThrough(t.Context())
+			require.NoError(t, err)
+
+			_, err = b.MoveReconciledThrough(t.Context(), through, noon)
+			require.NoError(t, err)
+
+			continue
+		}
+
+		// Whoever sets it to what it is lets another one through.
+		require.Contains(t, []int{1, 2}, count(moved, func(moved bool) bool { return moved }))
+	}
+}
+
+func holdReconciliation(t *testing.T, b StoreBed) {
+	t.Helper()
+
+	mine, theirs := newLease(), newLease()
+
+	for _, step := range []struct {
+		store Store
+		lease ports.Lease
+		held  bool
+	}{{b.Store, mine, true}, {b.Twin, theirs, false}, {b.Twin, mine, true}, {b.Store, theirs, false}} {
+		held, err := step.store.HoldReconciliation(t.Context(), step.lease)
+		require.NoError(t, err)
+		require.Equal(t, step.held, held)
+	}
+
+	require.NoError(t, b.ReleaseReconciliation(t.Context(), theirs.Token), "it is not theirs")
+
+	held, err := b.Twin.HoldReconciliation(t.Context(), theirs)
 	require.NoError(t, err)
-	require.Equal(t, noon.Add((runs-1)*time.Minute), got)
+	require.False(t, held)
+
+	require.NoError(t, b.ReleaseReconciliation(t.Context(), mine.Token))
+	require.NoError(t, b.ReleaseReconciliation(t.Context(), mine.Token), "again")
+
+	held, err = b.Twin.HoldReconciliation(t.Context(), theirs)
+	require.NoError(t, err)
+	require.True(t, held)
+}
+
+func holdReconciliationByMany(t *testing.T, b StoreBed) {
+	t.Helper()
+
+	held := allAtOnce(t, 16, func(i int) (bool, error) { return b.either(i).HoldReconciliation(t.Context(), newLease()) })
+	require.Equal(t, 1, count(held, func(held bool) bool { return held }))
+}
+
+// A process that has died holds nobody up for ever.
+func holdReconciliationRunsOut(t *testing.T, b StoreBed) {
+	t.Helper()
+
+	dead := ports.Lease{Token: uuid.New(), For: 50 * time.Millisecond}
+
+	held, err := b.HoldReconciliation(t.Context(), dead)
+	require.NoError(t, err)
+	require.True(t, held)
+
+	require.Eventually(t, func() bool {
+		held, err := b.Twin.HoldReconciliation(t.Context(), newLease())
+		require.NoError(t, err)
+
+		return held
+	}, 10*time.Second, 10*time.Millisecond)
+
+	held, err = b.HoldReconciliation(t.Context(), dead)
+	require.NoError(t, err)
+	require.False(t, held, "it has gone to somebody else")
+}
+
+func sweepPlaces(t *testing.T, b StoreBed) {
+	t.Helper()
+
+	noon := time.Date(2024, time.January, 15, 12, 0, 0, 123_456_000, time.UTC)
+	first, second := ports.PaymentPosition{CreatedAt: noon, ID: uuid.New()}, ports.PaymentPosition{CreatedAt: noon, ID: uuid.New()}
+
+	for _, step := range []struct {
+		band int
+		at   ports.PaymentPosition
+	}{{0, first}, {4, second}, {0, second}, {0, ports.PaymentPosition{}}, {0, ports.PaymentPosition{}}} {
+		require.NoError(t, b.SetSweep(t.Context(), step.band, step.at))
+
+		at, err := b.Twin.Sweep(t.Context(), step.band)
+		require.NoError(t, err)
+		require.Equal(t, step.at, at)
+	}
+
+	at, err := b.Sweep(t.Context(), 4)
+	require.NoError(t, err)
+	require.Equal(t, second, at, "the other band's")
 }
 
 func unknownEvents(t *testing.T, b StoreBed) {
@@ -108,57 +224,83 @@ func paymentsByIntent(t *testing.T, b StoreBed) {
 	}
 }
 
+// openPages reads page by page, and wants each page to go on behind the last one.
+func (b StoreBed) openPages(tb testing.TB, from, before time.Time, limit int) []payment.Payment {
+	tb.Helper()
+
+	var all []payment.Payment
+
+	at := ports.PaymentPosition{CreatedAt: before}
+
+	for {
+		open, next, err := b.OpenPayments(tb.Context(), from, at, limit)
+		require.NoError(tb, err)
+		require.LessOrEqual(tb, len(open), limit)
+
+		if next == (ports.PaymentPosition{}) {
+			require.Empty(tb, open)
+
+			return all
+		}
+
+		require.False(tb, next.CreatedAt.After(at.CreatedAt), "newest first")
+
+		all, at = append(all, open...), next
+	}
+}
+
 // Several payments are created at one moment, so a page may end between them.
-func unsettledByPage(t *testing.T, b StoreBed) {
+func openByPage(t *testing.T, b StoreBed) {
 	t.Helper()
 
 	const payments, page = 20, 3
 
 	noon := time.Date(2024, time.January, 15, 12, 0, 0, 0, time.UTC)
-	want := make([]uuid.UUID, 0, payments)
+	want := make([]payment.Payment, 0, payments)
 
 	for i := range payments {
 		p := b.mustPayAt(t, noon.Add(time.Duration(i/4)*time.Second), payment.Statuses()[i%4])
 		if !p.Status.Final() {
-			want = append(want, p.ID)
+			want = append(want, p)
 		}
 	}
 
-	var (
-		got  []uuid.UUID
-		last payment.Payment
-	)
-
-	for {
-		some, err := b.Unsettled(t.Context(), noon.Add(time.Hour), last, page)
-		require.NoError(t, err)
-		require.LessOrEqual(t, len(some), page)
-
-		if len(some) == 0 {
-			break
-		}
-
-		for _, p := range some {
-			require.False(t, p.CreatedAt.Before(last.CreatedAt), "oldest first")
-			require.Equal(t, b.paymentNow(t, p.ID), p)
-
-			got, last = append(got, p.ID), p
-		}
-	}
-
+	got := b.openPages(t, time.Time{}, noon.Add(time.Hour), page)
 	require.ElementsMatch(t, want, got, "each once")
+
+	for i, p := range got[1:] {
+		require.False(t, p.CreatedAt.After(got[i].CreatedAt), "newest first")
+	}
 }
 
-func unsettledBefore(t *testing.T, b StoreBed) {
+func openWithinBounds(t *testing.T, b StoreBed) {
 	t.Helper()
 
 	noon := time.Date(2024, time.January, 15, 12, 0, 0, 0, time.UTC)
-	old := b.mustPayAt(t, noon.Add(-time.Microsecond), payment.Failed)
-	b.mustPayAt(t, noon, payment.Pending)
+	b.mustPayAt(t, noon.Add(-time.Hour-time.Microsecond), payment.Pending)
 
-	some, err := b.Unsettled(t.Context(), noon, payment.Payment{}, 10)
-	require.NoError(t, err)
-	require.Equal(t, []payment.Payment{old}, some)
+	want := []payment.Payment{
+		b.mustPayAt(t, noon.Add(-time.Microsecond), payment.Failed),
+		b.mustPayAt(t, noon.Add(-time.Hour), payment.Pending),
+	}
+
+	b.mustPayAt(t, noon, payment.Pending)
+	require.Equal(t, want, b.openPages(t, noon.Add(-time.Hour), noon, 10))
+	require.Empty(t, b.openPages(t, noon.Add(-time.Minute), noon.Add(-time.Minute), 10))
+}
+
+// The oldest one is found although what is before it is all final.
+func openBehindMany(t *testing.T, b StoreBed) {
+	t.Helper()
+
+	noon := time.Date(2024, time.January, 15, 12, 0, 0, 0, time.UTC)
+	want := b.mustPayAt(t, noon.Add(-time.Hour), payment.Failed)
+
+	for n := range 5 {
+		b.mustPayAt(t, noon.Add(-time.Duration(n+1)*time.Minute), payment.Succeeded)
+	}
+
+	require.Equal(t, []payment.Payment{want}, b.openPages(t, time.Time{}, noon, 1))
 }
 
 func advanceByTheTable(t *testing.T, b StoreBed) {

@@ -66,6 +66,18 @@ type Reconciliation struct {
 	Through   time.Time
 }
 
+type ReconciliationLease struct {
+	Singleton bool
+	Token     uuid.UUID
+	Until     time.Time
+}
+
+type ReconciliationSweep struct {
+	Band      int16
+	CreatedAt time.Time
+	PaymentID uuid.UUID
+}
+
 type StripeEvent struct {
 	ID           string
 	Type         string

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgtype"
 )
 
 const AdvancePayment = `-- name: AdvancePayment :one
@@ -53,15 +54,146 @@ func (q *Queries) AdvancePayment(ctx context.Context, arg AdvancePaymentParams) 
 	return from_status, err
 }
 
-const GetReconciledThrough = `-- name: GetReconciledThrough :one
-SELECT through FROM reconciliation
+const EndSweep = `-- name: EndSweep :exec
+DELETE FROM reconciliation_sweeps WHERE band = $1
 `
 
-func (q *Queries) GetReconciledThrough(ctx context.Context) (time.Time, error) {
+func (q *Queries) EndSweep(ctx context.Context, band int16) error {
+	_, err := q.db.Exec(ctx, EndSweep, band)
+	return err
+}
+
+const GetReconciledThrough = `-- name: GetReconciledThrough :one
+SELECT now()::timestamptz AS now,
+       COALESCE((SELECT r.through FROM reconciliation r), '0001-01-01 00:00:00+00')::timestamptz AS through
+`
+
+type GetReconciledThroughRow struct {
+	Now     time.Time
+	Through time.Time
+}
+
+// One row, also where there was no reconciliation yet: the database's clock is in it.
+func (q *Queries) GetReconciledThrough(ctx context.Context) (GetReconciledThroughRow, error) {
 	row := q.db.QueryRow(ctx, GetReconciledThrough)
-	var through time.Time
-	err := row.Scan(&through)
-	return through, err
+	var i GetReconciledThroughRow
+	err := row.Scan(&i.Now, &i.Through)
+	return i, err
+}
+
+const GetSweep = `-- name: GetSweep :one
+SELECT created_at, payment_id FROM reconciliation_sweeps WHERE band = $1
+`
+
+type GetSweepRow struct {
+	CreatedAt time.Time
+	PaymentID uuid.UUID
+}
+
+func (q *Queries) GetSweep(ctx context.Context, band int16) (GetSweepRow, error) {
+	row := q.db.QueryRow(ctx, GetSweep, band)
+	var i GetSweepRow
+	err := row.Scan(&i.CreatedAt, &i.PaymentID)
+	return i, err
+}
+
+const HoldReconciliation = `-- name: HoldReconciliation :execrows
+INSERT INTO reconciliation_lease AS l (token, until) VALUES ($1, now() + $2::interval)
+ON CONFLICT (singleton) DO UPDATE SET token = EXCLUDED.token, until = EXCLUDED.until
+WHERE l.token = EXCLUDED.token OR l.until <= now()
+`
+
+type HoldReconciliationParams struct {
+	Token uuid.UUID
+	Lease pgtype.Interval
+}
+
+// Takes the lease where nobody has it any more, and extends one's own.
+func (q *Queries) HoldReconciliation(ctx context.Context, arg HoldReconciliationParams) (int64, error) {
+	result, err := q.db.Exec(ctx, HoldReconciliation, arg.Token, arg.Lease)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
+const ListOpenPayments = `-- name: ListOpenPayments :many
+WITH slice AS MATERIALIZED (
+    SELECT id, stripe_payment_intent_id, idempotency_key, amount, currency, status, metadata, created_at, updated_at
+    FROM payments
+    WHERE (created_at, id) < ($2::timestamptz, $3::uuid)
+      AND created_at >= $4::timestamptz
+    ORDER BY created_at DESC, id DESC
+    LIMIT $5
+)
+SELECT id, stripe_payment_intent_id, idempotency_key, amount, currency, status, metadata, created_at, updated_at
+FROM slice
+WHERE status IN ('pending', 'failed')
+   OR id = (SELECT s.id FROM slice s ORDER BY s.created_at, s.id LIMIT 1)
+ORDER BY created_at DESC, id DESC
+LIMIT $1
+`
+
+type ListOpenPaymentsParams struct {
+	MaxRows         int32
+	BeforeCreatedAt time.Time
+	BeforeID        uuid.UUID
+	FromCreatedAt   time.Time
+	MaxLookedAt     int32
+}
+
+type ListOpenPaymentsRow struct {
+	ID                    uuid.UUID
+	StripePaymentIntentID string
+	IdempotencyKey        *string
+	Amount                pgtype.Numeric
+	Currency              string
+	Status                string
+	Metadata              []byte
+	CreatedAt             time.Time
+	UpdatedAt             time.Time
+}
+
+// The open ones among the next payments of a band of creation times, newest
+// first, and always the last one that was looked at, open or not: the next page
+// begins behind it.
+//
+// It goes through all payments by their creation time, a bounded number at once.
+// An index of the open ones alone would have to be written twice for every payment.
+func (q *Queries) ListOpenPayments(ctx context.Context, arg ListOpenPaymentsParams) ([]ListOpenPaymentsRow, error) {
+	rows, err := q.db.Query(ctx, ListOpenPayments,
+		arg.MaxRows,
+		arg.BeforeCreatedAt,
+		arg.BeforeID,
+		arg.FromCreatedAt,
+		arg.MaxLookedAt,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ListOpenPaymentsRow
+	for rows.Next() {
+		var i ListOpenPaymentsRow
+		if err := rows.Scan(
+			&i.ID,
+			&i.StripePaymentIntentID,
+			&i.IdempotencyKey,
+			&i.Amount,
+			&i.Currency,
+			&i.Status,
+			&i.Metadata,
+			&i.CreatedAt,
+			&i.UpdatedAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const ListPaymentsByIntent = `-- name: ListPaymentsByIntent :many
@@ -127,66 +259,59 @@ func (q *Queries) ListUnknownEvents(ctx context.Context, ids []string) ([]string
 	return items, nil
 }
 
-const ListUnsettledPayments = `-- name: ListUnsettledPayments :many
-SELECT id, stripe_payment_intent_id, idempotency_key, amount, currency, status, metadata, created_at, updated_at
-FROM payments
-WHERE status IN ('pending', 'failed')
-  AND created_at < $1::timestamptz
-  AND (created_at, id) > ($2::timestamptz, $3::uuid)
-ORDER BY created_at, id
-LIMIT $4
+const MoveReconciledThrough = `-- name: MoveReconciledThrough :execrows
+UPDATE reconciliation SET through = $1
+WHERE through = $2
 `
 
-type ListUnsettledPaymentsParams struct {
-	Before         time.Time
-	AfterCreatedAt time.Time
-	AfterID        uuid.UUID
-	MaxRows        int32
+type MoveReconciledThroughParams struct {
+	Through     time.Time
+	FromThrough time.Time
 }
 
-// Payments that are not final, created before a time, in a stable order to page through.
-func (q *Queries) ListUnsettledPayments(ctx context.Context, arg ListUnsettledPaymentsParams) ([]Payment, error) {
-	rows, err := q.db.Query(ctx, ListUnsettledPayments,
-		arg.Before,
-		arg.AfterCreatedAt,
-		arg.AfterID,
-		arg.MaxRows,
-	)
+func (q *Queries) MoveReconciledThrough(ctx context.Context, arg MoveReconciledThroughParams) (int64, error) {
+	result, err := q.db.Exec(ctx, MoveReconciledThrough, arg.Through, arg.FromThrough)
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
-	defer rows.Close()
-	var items []Payment
-	for rows.Next() {
-		var i Payment
-		if err := rows.Scan(
-			&i.ID,
-			&i.StripePaymentIntentID,
-			&i.IdempotencyKey,
-			&i.Amount,
-			&i.Currency,
-			&i.Status,
-			&i.Metadata,
-			&i.CreatedAt,
-			&i.UpdatedAt,
-		); err != nil {
-			return nil, err
-		}
-		items = append(items, i)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
+	return result.RowsAffected(), nil
 }
 
-const SetReconciledThrough = `-- name: SetReconciledThrough :exec
-INSERT INTO reconciliation (through) VALUES ($1)
-ON CONFLICT (singleton) DO UPDATE SET through = GREATEST(reconciliation.through, EXCLUDED.through)
+const ReleaseReconciliation = `-- name: ReleaseReconciliation :exec
+DELETE FROM reconciliation_lease WHERE token = $1
 `
 
-// It never moves back: of two runs the one that came further counts.
-func (q *Queries) SetReconciledThrough(ctx context.Context, through time.Time) error {
-	_, err := q.db.Exec(ctx, SetReconciledThrough, through)
+func (q *Queries) ReleaseReconciliation(ctx context.Context, token uuid.UUID) error {
+	_, err := q.db.Exec(ctx, ReleaseReconciliation, token)
 	return err
+}
+
+const SetSweep = `-- name: SetSweep :exec
+INSERT INTO reconciliation_sweeps (band, created_at, payment_id) VALUES ($1, $2, $3)
+ON CONFLICT (band) DO UPDATE SET created_at = EXCLUDED.created_at, payment_id = EXCLUDED.payment_id
+`
+
+type SetSweepParams struct {
+	Band      int16
+	CreatedAt time.Time
+	PaymentID uuid.UUID
+}
+
+func (q *Queries) SetSweep(ctx context.Context, arg SetSweepParams) error {
+	_, err := q.db.Exec(ctx, SetSweep, arg.Band, arg.CreatedAt, arg.PaymentID)
+	return err
+}
+
+const StartReconciledThrough = `-- name: StartReconciledThrough :execrows
+INSERT INTO reconciliation (through) VALUES ($1)
+ON CONFLICT (singleton) DO NOTHING
+`
+
+// The first cursor there is.
+func (q *Queries) StartReconciledThrough(ctx context.Context, through time.Time) (int64, error) {
+	result, err := q.db.Exec(ctx, StartReconciledThrough, through)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
 }

@@ -1,0 +1,377 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+	"go.opentelemetry.io/otel/trace"
+	"go.uber.org/zap"
+
+	"github.com/marketflow/marketflow/domain/fault"
+	"github.com/marketflow/marketflow/domain/payment"
+	"github.com/marketflow/marketflow/ports"
+)
+
+const (
+	// reconcileBatch is how many of the provider's things are compared at once.
+	reconcileBatch = 100
+	// windowMost is how many events, or intents, one window of time may have. It is
+	// what a run loses that is stopped.
+	windowMost = 10 * reconcileBatch
+	// firstWindow and leastWindow are how long windows are at first, and at least:
+	// the provider's times are in seconds. From one to the next they grow or shrink
+	// by windowStep.
+	firstWindow, leastWindow = time.Hour, time.Second
+	windowStep               = 4
+)
+
+var (
+	errTooMany = errors.New("more than one window may have")
+	// errStored: an event was stored for a person, or until its payment appears.
+	errStored = errors.New("stored, not applied")
+)
+
+// lists holds the provider's events and intents against ours, in windows of time
+// from the oldest on: its lists begin with the newest, so that the middle of one
+// is no place to go on from. The cursor follows after each window.
+func (run *reconciliation) lists(ctx context.Context) error {
+	w := window{run: run}
+
+	for from, width := run.report.Since, firstWindow; !from.After(run.until); {
+		to := from.Add(width - time.Second)
+		if to.After(run.until) {
+			to = run.until
+		}
+
+		most := windowMost
+		if width == leastWindow {
+			most = math.MaxInt
+		}
+
+		seen, err := w.look(ctx, from, to, most)
+
+		switch {
+		case errors.Is(err, errTooMany):
+			width = max(to.Sub(from)/windowStep, leastWindow).Truncate(time.Second)
+
+			continue
+		case err != nil:
+			return err
+		}
+
+		if w.whole() {
+			run.report.Until = to
+
+			if err := run.moveCursor(ctx, to); err != nil {
+				return err
+			}
+		}
+
+		run.progress()
+
+		if from = to.Add(time.Second); seen < windowMost/(2*windowStep) {
+			width *= windowStep
+		}
+	}
+
+	return errors.Join(w.noEvents, w.noIntents)
+}
+
+// window looks at one span of time after the other.
+type window struct {
+	run *reconciliation
+	// noEvents and noIntents are why a list cannot be read. The other one is read
+	// nevertheless: a key may lack the permission for one of them.
+	noEvents, noIntents error
+}
+
+// whole: everything was looked at so far.
+func (w *window) whole() bool { return w.noEvents == nil && w.noIntents == nil }
+
+// look compares everything between from and to, both included, and returns how
+// many there were of the more numerous kind. Where there are more than most,
+// nothing was done: errTooMany.
+func (w *window) look(ctx context.Context, from, to time.Time, most int) (int, error) {
+	run := w.run
+
+	var (
+		events  listed[ports.Event]
+		intents listed[ports.Intent]
+	)
+
+	if w.noEvents == nil {
+		events, w.noEvents = list(ctx, "events", most, run.deps.Gateway.Events(ctx, from, to))
+	}
+
+	if w.noIntents == nil {
+		intents, w.noIntents = list(ctx, "intents", most, run.deps.Gateway.Intents(ctx, from, to))
+	}
+
+	switch {
+	case ctx.Err() != nil:
+		return 0, context.Cause(ctx) //nolint:wrapcheck // it says enough
+	case errors.Is(w.noEvents, errTooMany) || errors.Is(w.noIntents, errTooMany):
+		w.forgive()
+
+		return 0, errTooMany
+	case w.noEvents != nil && w.noIntents != nil:
+		return 0, errors.Join(w.noEvents, w.noIntents)
+	}
+
+	if err := run.events(ctx, events); err != nil {
+		return 0, err
+	}
+
+	seen := max(len(events.things), len(intents.things))
+
+	if err := run.intents(ctx, intents); err != nil {
+		return 0, err
+	}
+
+	return seen, run.recount(ctx)
+}
+
+// forgive forgets that a list was too long.
+func (w *window) forgive() {
+	for _, err := range []*error{&w.noEvents, &w.noIntents} {
+		if errors.Is(*err, errTooMany) {
+			*err = nil
+		}
+	}
+}
+
+// listed is what a list had, oldest first, and the errors about single things in it.
+type listed[T any] struct {
+	things []T
+	odd    []error
+}
+
+func list[T any](ctx context.Context, what string, most int, all iter.Seq2[T, error]) (listed[T], error) {
+	return again(ctx, func() (listed[T], error) {
+		var found listed[T]
+
+		for thing, err := range all {
+			// One that cannot be read must not hide those behind it, now and for ever.
+			switch {
+			case fault.KindOf(err) == fault.Invalid:
+				found.odd = append(found.odd, err)
+			case err != nil:
+				return listed[T]{}, fmt.Errorf("listing the provider's %s: %w", what, err)
+			default:
+				found.things = append(found.things, thing)
+			}
+
+			if len(found.things) > most {
+				return listed[T]{}, errTooMany
+			}
+		}
+
+		slices.Reverse(found.things)
+
+		return found, nil
+	})
+}
+
+// events applies those that the provider has and the inbox has not.
+func (run *reconciliation) events(ctx context.Context, found listed[ports.Event]) error {
+	for _, odd := range found.odd {
+		if err := run.drift(ctx, ports.DriftMissedEvent, func() error { return odd }); err != nil {
+			return err
+		}
+	}
+
+	for batch := range slices.Chunk(found.things, reconcileBatch) {
+		run.report.Events += len(batch)
+
+		if err := run.applyMissed(ctx, batch); err != nil {
+			return err
+		}
+
+		run.progress()
+	}
+
+	return nil
+}
+
+func (run *reconciliation) applyMissed(ctx context.Context, batch []ports.Event) error {
+	ids := make([]string, 0, len(batch))
+	for _, event := range batch {
+		ids = append(ids, event.ID)
+	}
+
+	unknown, err := run.deps.Reconciliation.UnknownEvents(ctx, ids)
+	if err != nil {
+		return err
+	}
+
+	for _, event := range batch {
+		// Another system on the same account may have intents of its own.
+		if !slices.Contains(unknown, event.ID) || event.Intent.PaymentID == uuid.Nil && event.Change == "" {
+			continue
+		}
+
+		err := run.drift(ctx, ports.DriftMissedEvent, func() error {
+			applied, err := run.inbox.apply(ctx, event)
+			if err == nil && applied.Outcome == ports.EventParked {
+				run.stored = append(run.stored, event.ID)
+				err = errStored
+			}
+
+			return err
+		}, zap.String("event_id", event.ID), zap.String("event_type", event.Type))
+		if err != nil {
+			return err
+		}
+	}
+
+	return nil
+}
+
+// recount tells which of the stored events were applied after all, because their
+// payment has been written back.
+func (run *reconciliation) recount(ctx context.Context) error {
+	for _, id := range run.stored {
+		event, err := run.deps.Inbox.Event(ctx, id)
+		if err != nil {
+			return fmt.Errorf("event %s: %w", id, err)
+		}
+
+		repaired := event.Outcome != ports.EventParked
+		if repaired {
+			run.report.Repaired[ports.DriftMissedEvent]++
+		}
+
+		run.deps.Recorder.Drifted(ports.DriftMissedEvent, repaired)
+	}
+
+	run.stored = nil
+
+	return nil
+}
+
+// intents compares those of ours with their payments.
+func (run *reconciliation) intents(ctx context.Context, found listed[ports.Intent]) error {
+	ours := slices.DeleteFunc(found.things, func(intent ports.Intent) bool { return intent.PaymentID == uuid.Nil })
+
+	for batch := range slices.Chunk(ours, reconcileBatch) {
+		run.report.Intents += len(batch)
+
+		if err := run.compare(ctx, batch); err != nil {
+			return err
+		}
+
+		run.progress()
+	}
+
+	return nil
+}
+
+func (run *reconciliation) compare(ctx context.Context, batch []ports.Intent) error {
+	ids := make([]string, 0, len(batch))
+	for _, intent := range batch {
+		ids = append(ids, intent.ID)
+	}
+
+	known, err := run.deps.Reconciliation.PaymentsByIntent(ctx, ids)
+	if err != nil {
+		return err
+	}
+
+	for _, intent := range batch {
+		p, ok := known[intent.ID]
+		if ok {
+			err = run.compareOne(ctx, p, intent)
+		} else {
+			err = run.drift(ctx, ports.DriftMissingRow, func() error { return run.adopt(ctx, intent) },
+				zap.String("intent_id", intent.ID), zap.Stringer("payment_id", intent.PaymentID))
+		}
+
+		if err != nil {
+			return err
+		}
+	}
+
+	return nil
+}
+
+func (run *reconciliation) compareOne(ctx context.Context, p payment.Payment, intent ports.Intent) error {
+	fields := []zap.Field{
+		zap.Stringer("payment_id", p.ID), zap.String("intent_id", intent.ID),
+		zap.String("status", string(p.Status)), zap.String("provider_status", string(intent.Status)),
+	}
+
+	switch {
+	case p.Amount != intent.Amount || intent.PaymentID != uuid.Nil && intent.PaymentID != p.ID:
+		return run.drift(ctx, ports.DriftContradiction, func() error {
+			return fmt.Errorf("payment %s and intent %s differ: %w", p.ID, intent.ID, ports.ErrContradiction)
+		}, fields...)
+	case agree(p.Status, intent.Status):
+		return nil
+	case !p.Status.CanBecome(intent.Status):
+		// The payment may have moved on after the intent was listed.
+		fresh, err := run.deps.Gateway.Intent(ctx, intent.ID)
+		if err != nil || agree(p.Status, fresh.Status) {
+			return err
+		}
+
+		return run.drift(ctx, ports.DriftContradiction, func() error {
+			return fmt.Errorf("payment %s is %s, its intent %s: %w", p.ID, p.Status, intent.Status, ports.ErrContradiction)
+		}, fields...)
+	default:
+		return run.drift(ctx, ports.DriftStatus, func() error { return run.advance(ctx, p, intent) }, fields...)
+	}
+}
+
+// agree: a failed intent that is on its way again is pending at the provider.
+func agree(ours, theirs payment.Status) bool {
+	return ours == theirs || ours == payment.Failed && theirs == payment.Pending
+}
+
+func (run *reconciliation) advance(ctx context.Context, p payment.Payment, intent ports.Intent) error {
+	moved, err := run.deps.Reconciliation.Advance(ctx, p.ID, intent.Status, string(ports.ByReconciliation))
+	if err == nil && moved {
+		run.deps.Recorder.PaymentChanged(intent.Status, p.Amount)
+	}
+
+	return err
+}
+
+// adopt writes the payment of an intent that has none. Its claim is there,
+// unless the database was restored from an older copy.
+func (run *reconciliation) adopt(ctx context.Context, intent ports.Intent) error {
+	claim, err := run.deps.Claims.ClaimByPayment(ctx, intent.PaymentID)
+	if fault.KindOf(err) == fault.NotFound {
+		order := payment.Order{Amount: intent.Amount}
+		claim, err = run.deps.Claims.Claim(ctx, ports.NewClaim{
+			PaymentID: intent.PaymentID,
+			Order:     order,
+			Request:   run.deps.Gateway.Prepare(intent.PaymentID, order),
+			Lease:     ports.Lease{Token: uuid.New(), For: leaseFor},
+			CreatedAt: intent.CreatedAt,
+		})
+	}
+
+	if err != nil {
+		return err
+	}
+
+	if link, ok := linkTo(claim.Origin.TraceParent); ok {
+		trace.SpanFromContext(ctx).AddLink(link)
+	}
+
+	if intent.ClientSecret == "" {
+		if intent, err = run.deps.Gateway.Intent(ctx, intent.ID); err != nil {
+			return fmt.Errorf("reading intent: %w", err)
+		}
+	}
+
+	_, err = run.settle.complete(ctx, claim, intent, ports.ByReconciliation)
+
+	return err
+}
