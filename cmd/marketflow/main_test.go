@@ -7,9 +7,6 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
-
-	"github.com/marketflow/marketflow/internal/pgtest"
-	"github.com/marketflow/marketflow/sandbox"
 )
 
 const (
@@ -107,22 +104,4 @@ func TestServe_ListsEveryProblemAtOnce(t *testing.T) {
 	} {
 		require.Contains(t, got.stderr, variable+": ")
 	}
-}
-
-// "clean" is the answer of a run that has looked at everything.
-func TestReconcile_SaysCleanOfWhatItSaw(t *testing.T) {
-	t.Parallel()
-
-	environment := []string{
-		"DATABASE_URL=" + pgtest.New(t).URL, "STRIPE_SECRET_KEY=" + secretKey, "STRIPE_WEBHOOK_SECRET=" + webhookSecret,
-	}
-
-	clean := program(t, append(environment, "STRIPE_API_BASE="+sandbox.Start(t).URL), "reconcile")
-	require.Zero(t, clean.code, clean.stderr)
-	require.Contains(t, clean.stdout, "clean")
-
-	away := program(t, append(environment, "STRIPE_API_BASE=http://127.0.0.1:1"), "reconcile")
-	require.Equal(t, 1, away.code)
-	require.NotContains(t, away.stdout, "clean")
-	require.Contains(t, away.stderr, "marketflow: ")
 }

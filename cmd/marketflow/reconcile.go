@@ -2,66 +2,150 @@ package main
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/marketflow/marketflow/app"
 	"github.com/marketflow/marketflow/internal/bootstrap"
+	"github.com/marketflow/marketflow/ports"
 )
 
 const (
-	// exitDrift is the exit code when drift is left.
+	// exitDrift is the exit code when something waits for a person.
 	exitDrift = 2
 	// progressEvery is how often a long run says how far it is.
 	progressEvery = 2 * time.Second
+	// leastSince and mostSince bound how far back a run may look: what is younger
+	// than a minute is still on its way.
+	leastSince, mostSince = 2 * time.Minute, 10 * 365 * 24 * time.Hour
 )
 
 func newReconcileCommand() *cobra.Command {
 	var (
-		since  time.Duration
-		dryRun bool
+		since, output string
+		dryRun        bool
 	)
 
 	command := &cobra.Command{
 		Use:   "reconcile",
 		Short: "Hold our books against Stripe's and repair what differs",
 		Long: `Looks for events that never arrived, intents of ours without a payment or with
-another status, and payments that are not final although Stripe's are. Exit code
-0: clean; 2: drift is left.`,
+another status, and payments that are not final although Stripe's are. What is
+younger than a minute is left alone: it is still on its way.
+
+Exit code 0: nothing is left. 2: something waits for a person, be it from this run
+or from before: a difference, an operation that needs attention, a parked event.
+1: not everything was looked at. What was done until then is kept.
+
+While another run is under way, such as that of a running service, it waits.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if since <= 0 {
-				return fmt.Errorf("--since must be more than 0, not %s", since)
+			options, err := reconcileOptions(since)
+			if err != nil {
+				return err
 			}
 
+			if output != "text" && output != "json" {
+				return fmt.Errorf("--output must be text or json, not %q", output)
+			}
+
+			options.DryRun = dryRun
+			options.Progress = progressLine(cmd)
+			options.Waiting = func() { cmd.PrintErrln("another reconciliation is under way: waiting for its end") }
+
 			return withTools(cmd, func(ctx context.Context, tools bootstrap.Tools) error {
-				report, err := tools.Reconcile.Do(ctx, app.ReconcileOptions{
-					Since: time.Now().Add(-since), DryRun: dryRun, Progress: progressLine(cmd),
-				})
+				report, err := tools.Reconcile.Do(ctx, options)
 
-				printReport(cmd, report, dryRun)
-
-				switch {
-				case err != nil:
-					return err
-				case report.Left() > 0:
-					return &exitError{fmt.Errorf("%d differences are left", report.Left()), exitDrift}
-				case len(report.Found) == 0:
-					cmd.Println("clean")
-				}
-
-				return nil
+				return errors.Join(printReport(cmd, report, err, dryRun, output), reconcileError(report, err))
 			})
 		},
 	}
-	command.Flags().DurationVar(&since, "since", 24*time.Hour, "how far back to look at events and intents")
+	command.Flags().StringVar(&since, "since", "24h",
+		"how far back to look at events and intents: a duration, or a time such as 2024-01-15T12:00:00Z")
 	command.Flags().BoolVar(&dryRun, "dry-run", false, "find, and repair nothing")
+	command.Flags().StringVarP(&output, "output", "o", "text", "text or json")
 
 	return command
+}
+
+func reconcileOptions(since string) (app.ReconcileOptions, error) {
+	if at, err := time.Parse(time.RFC3339, since); err == nil && time.Since(at) <= mostSince {
+		return app.ReconcileOptions{Since: at}, nil
+	}
+
+	back, err := time.ParseDuration(since)
+	if err != nil || back < leastSince || back > mostSince {
+		return app.ReconcileOptions{}, fmt.Errorf(
+			"--since must be a duration from 2m to 87600h, or a time such as 2024-01-15T12:00:00Z of the last ten years, not %q", since)
+	}
+
+	return app.ReconcileOptions{Back: back}, nil
+}
+
+// reconcileError is nil where nothing is left for a person.
+func reconcileError(report app.ReconcileReport, err error) error {
+	switch {
+	case err == nil && report.Clean():
+		return nil
+	case err == nil:
+		var left []string
+		if n := report.Left(); n > 0 {
+			left = append(left, counted(int64(n), "difference is left", "differences are left"))
+		}
+
+		for _, w := range waiting(report) {
+			left = append(left, w.what)
+		}
+
+		return &exitError{errors.New(strings.Join(left, "; ")), exitDrift}
+	case report.Until.IsZero():
+		return err
+	case errors.Is(err, context.Canceled):
+		err = errors.New("interrupted")
+	}
+
+	return fmt.Errorf("%w\nwhat was done is kept; to go on: marketflow reconcile --since %s",
+		err, report.Until.Format(time.RFC3339))
+}
+
+// wait is what waits for a person, and the command to look further.
+type wait struct{ what, look string }
+
+// waiting lists it, whenever it came.
+func waiting(r app.ReconcileReport) []wait {
+	var waits []wait
+
+	if n := r.NeedsAttention; n > 0 {
+		waits = append(waits, wait{
+			what: counted(n, "operation needs attention", "operations need attention"),
+			look: "marketflow operations list --needs-attention",
+		})
+	}
+
+	if n := r.Parked; n > 0 {
+		waits = append(waits, wait{counted(n, "event is parked", "events are parked"), "marketflow inbox list --parked"})
+	}
+
+	return waits
+}
+
+func counted(n int64, one, many string) string {
+	switch {
+	case n == 1:
+		return "1 " + one
+	case n >= ports.BacklogMost:
+		return fmt.Sprintf("%d or more %s", n, many)
+	default:
+		return fmt.Sprintf("%d %s", n, many)
+	}
 }
 
 // progressLine prints to stderr now and then.
@@ -75,14 +159,59 @@ func progressLine(cmd *cobra.Command) func(app.ReconcileReport) {
 
 		next = time.Now().Add(progressEvery)
 
-		cmd.PrintErrf("%d events, %d intents, %d payments looked at, %d differences left\n",
-			r.Events, r.Intents, r.Payments, r.Left())
+		cmd.PrintErrf("%d events, %d intents, %d open payments looked at, until %s; %d differences left\n",
+			r.Events, r.Intents, r.Payments, r.Until.Format(time.RFC3339), r.Left())
 	}
 }
 
-func printReport(cmd *cobra.Command, r app.ReconcileReport, dryRun bool) {
-	out := cmd.OutOrStdout()
-	fmt.Fprintf(out, "looked at %d events, %d intents, %d unsettled payments\n", r.Events, r.Intents, r.Payments)
+// reconciled is the report as JSON. What waits for a person is null where the run
+// did not come to its end.
+type reconciled struct {
+	Since          time.Time             `json:"since"`
+	Until          time.Time             `json:"until"`
+	Cursor         *time.Time            `json:"cursor"`
+	DryRun         bool                  `json:"dry_run"`
+	Events         int                   `json:"events"`
+	Intents        int                   `json:"intents"`
+	OpenPayments   int                   `json:"open_payments"`
+	Differences    map[string]difference `json:"differences"`
+	Left           int                   `json:"left"`
+	NeedsAttention *int64                `json:"needs_attention"`
+	Parked         *int64                `json:"parked"`
+	Clean          bool                  `json:"clean"`
+}
+
+type difference struct {
+	Found    int `json:"found"`
+	Repaired int `json:"repaired"`
+}
+
+func printReport(cmd *cobra.Command, r app.ReconcileReport, failed error, dryRun bool, output string) error {
+	switch {
+	case failed != nil && r.Until.IsZero(): // it has not begun
+		return nil
+	case output == "json":
+		encoder := json.NewEncoder(cmd.OutOrStdout())
+		encoder.SetIndent("", "  ")
+
+		if err := encoder.Encode(reportValue(r, failed, dryRun)); err != nil {
+			return fmt.Errorf("printing the report: %w", err)
+		}
+	default:
+		reportText(cmd.OutOrStdout(), r, failed, dryRun)
+	}
+
+	return nil
+}
+
+func reportText(out io.Writer, r app.ReconcileReport, failed error, dryRun bool) {
+	fmt.Fprintf(out, "looked at %d events and %d intents from %s until %s, and at %d open payments\n",
+		r.Events, r.Intents, r.Since.Format(time.RFC3339), r.Until.Format(time.RFC3339), r.Payments)
+
+	if !dryRun && !r.Cursor.IsZero() && r.Since.After(r.Cursor) {
+		fmt.Fprintf(out, "before that everything until %[1]s was looked at; for the rest: marketflow reconcile --since %[1]s\n",
+			r.Cursor.Format(time.RFC3339))
+	}
 
 	for _, kind := range slices.Sorted(maps.Keys(r.Found)) {
 		if dryRun {
@@ -91,4 +220,33 @@ func printReport(cmd *cobra.Command, r app.ReconcileReport, dryRun bool) {
 			fmt.Fprintf(out, "%s: %d found, %d repaired\n", kind, r.Found[kind], r.Repaired[kind])
 		}
 	}
+
+	for _, w := range waiting(r) {
+		fmt.Fprintf(out, "%s: %s\n", w.what, w.look)
+	}
+
+	if failed == nil && r.Clean() {
+		fmt.Fprintln(out, "clean")
+	}
+}
+
+func reportValue(r app.ReconcileReport, failed error, dryRun bool) reconciled {
+	value := reconciled{
+		Since: r.Since, Until: r.Until, DryRun: dryRun, Events: r.Events, Intents: r.Intents, OpenPayments: r.Payments,
+		Differences: map[string]difference{}, Left: r.Left(), Clean: failed == nil && r.Clean(),
+	}
+
+	for kind, found := range r.Found {
+		value.Differences[string(kind)] = difference{Found: found, Repaired: r.Repaired[kind]}
+	}
+
+	if !r.Cursor.IsZero() {
+		value.Cursor = &r.Cursor
+	}
+
+	if failed == nil {
+		value.NeedsAttention, value.Parked = &r.NeedsAttention, &r.Parked
+	}
+
+	return value
 }
