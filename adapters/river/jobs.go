@@ -151,7 +151,8 @@ func (r *reconciler) Work(ctx context.Context, job *river.Job[reconcileArgs]) er
 	}
 
 	if err == nil {
-		r.log.Info("reconciled", zap.Int("events", report.Events), zap.Int("intents", report.Intents),
+		r.log.Info("reconciled", zap.Time("since", report.Since), zap.Time("until", report.Until),
+			zap.Int("events", report.Events), zap.Int("intents", report.Intents),
 			zap.Int("payments", report.Payments), zap.Int("drift_left", report.Left()))
 	}
 

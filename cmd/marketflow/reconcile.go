@@ -106,10 +106,12 @@ func reconcileError(report app.ReconcileReport, err error) error {
 		}
 
 		return &exitError{errors.New(strings.Join(left, "; ")), exitDrift}
-	case report.Until.IsZero():
-		return err
 	case errors.Is(err, context.Canceled):
 		err = errors.New("interrupted")
+	}
+
+	if report.Until.IsZero() { // it has not begun
+		return err
 	}
 
 	return fmt.Errorf("%w\nwhat was done is kept; to go on: marketflow reconcile --since %s",

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -204,6 +205,34 @@ func TestReconcile_Interrupted(t *testing.T) {
 	require.Contains(t, stderr.String(), "interrupted")
 	require.Contains(t, stderr.String(), "to go on: marketflow reconcile --since 20")
 	require.Zero(t, b.count("SELECT count(*) FROM reconciliation_lease"))
+}
+
+// So it does one that waits for another run.
+func TestReconcile_InterruptedWhileItWaits(t *testing.T) {
+	t.Parallel()
+
+	b := newBed(t)
+	b.exec("INSERT INTO reconciliation_lease (token, until) VALUES (gen_random_uuid(), now() + interval '1 hour')")
+
+	command := exec.CommandContext(t.Context(), os.Args[0], "reconcile")
+	command.Dir = t.TempDir()
+
+	command.Env = append([]string{asProgram + "=1"}, b.environment...)
+
+	stderr, err := command.StderrPipe()
+	require.NoError(t, err)
+	require.NoError(t, command.Start())
+
+	lines := bufio.NewScanner(stderr)
+	for lines.Scan() && !strings.Contains(lines.Text(), "waiting for its end") {
+		continue
+	}
+
+	require.NoError(t, command.Process.Signal(syscall.SIGINT))
+	require.True(t, lines.Scan())
+	require.Equal(t, "marketflow: interrupted", lines.Text())
+	require.Error(t, command.Wait())
+	require.Equal(t, 1, command.ProcessState.ExitCode())
 }
 
 func (b bed) count(query string) int {
