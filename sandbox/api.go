@@ -14,7 +14,7 @@ const maxBody = 1 << 20
 // endpoint is one operation of the API: what runs it and, for expand[], which
 // kind of object it answers, or lists.
 type endpoint struct {
-	run    func(*Sandbox, *request) *refusal
+	run    func(*account, *request) *refusal
 	kind   string
 	isList bool
 }
@@ -37,42 +37,47 @@ func routeTable() map[route]endpoint {
 	const post, get, del = http.MethodPost, http.MethodGet, http.MethodDelete
 
 	return map[route]endpoint{
-		{post, "payment_intents", false, ""}:       {run: (*Sandbox).createPaymentIntent, kind: objectIntent},
-		{get, "payment_intents", false, ""}:        {run: (*Sandbox).listPaymentIntents, kind: objectIntent, isList: true},
-		{get, "payment_intents", true, ""}:         {run: (*Sandbox).getPaymentIntent, kind: objectIntent},
-		{post, "payment_intents", true, ""}:        {run: (*Sandbox).updatePaymentIntent, kind: objectIntent},
-		{post, "payment_intents", true, "confirm"}: {run: (*Sandbox).confirmPaymentIntent, kind: objectIntent},
-		{post, "payment_intents", true, "capture"}: {run: (*Sandbox).capturePaymentIntent, kind: objectIntent},
-		{post, "payment_intents", true, "cancel"}:  {run: (*Sandbox).cancelPaymentIntent, kind: objectIntent},
+		{post, "payment_intents", false, ""}:       {run: (*account).createPaymentIntent, kind: objectIntent},
+		{get, "payment_intents", false, ""}:        {run: (*account).listPaymentIntents, kind: objectIntent, isList: true},
+		{get, "payment_intents", true, ""}:         {run: (*account).getPaymentIntent, kind: objectIntent},
+		{post, "payment_intents", true, ""}:        {run: (*account).updatePaymentIntent, kind: objectIntent},
+		{post, "payment_intents", true, "confirm"}: {run: (*account).confirmPaymentIntent, kind: objectIntent},
+		{post, "payment_intents", true, "capture"}: {run: (*account).capturePaymentIntent, kind: objectIntent},
+		{post, "payment_intents", true, "cancel"}:  {run: (*account).cancelPaymentIntent, kind: objectIntent},
 
-		{get, "charges", false, ""}:  {run: (*Sandbox).listCharges, kind: objectCharge, isList: true},
-		{get, "charges", true, ""}:   {run: (*Sandbox).getCharge, kind: objectCharge},
-		{post, "refunds", false, ""}: {run: (*Sandbox).createRefund, kind: objectRefund},
-		{get, "refunds", false, ""}:  {run: (*Sandbox).listRefunds, kind: objectRefund, isList: true},
-		{get, "refunds", true, ""}:   {run: (*Sandbox).getRefund, kind: objectRefund},
-		{post, "refunds", true, ""}:  {run: (*Sandbox).updateRefund, kind: objectRefund},
+		{get, "charges", false, ""}:  {run: (*account).listCharges, kind: objectCharge, isList: true},
+		{get, "charges", true, ""}:   {run: (*account).getCharge, kind: objectCharge},
+		{post, "refunds", false, ""}: {run: (*account).createRefund, kind: objectRefund},
+		{get, "refunds", false, ""}:  {run: (*account).listRefunds, kind: objectRefund, isList: true},
+		{get, "refunds", true, ""}:   {run: (*account).getRefund, kind: objectRefund},
+		{post, "refunds", true, ""}:  {run: (*account).updateRefund, kind: objectRefund},
 
-		{post, "refunds", true, "cancel"}: {run: (*Sandbox).cancelRefund, kind: objectRefund},
+		{post, "refunds", true, "cancel"}: {run: (*account).cancelRefund, kind: objectRefund},
 
-		{get, "disputes", false, ""}:       {run: (*Sandbox).listDisputes, kind: objectDispute, isList: true},
-		{get, "disputes", true, ""}:        {run: (*Sandbox).getDispute, kind: objectDispute},
-		{post, "disputes", true, ""}:       {run: (*Sandbox).updateDispute, kind: objectDispute},
-		{post, "disputes", true, "close"}:  {run: (*Sandbox).closeDispute, kind: objectDispute},
-		{get, "payment_methods", true, ""}: {run: (*Sandbox).getPaymentMethod, kind: objectMethod},
+		{get, "disputes", false, ""}:       {run: (*account).listDisputes, kind: objectDispute, isList: true},
+		{get, "disputes", true, ""}:        {run: (*account).getDispute, kind: objectDispute},
+		{post, "disputes", true, ""}:       {run: (*account).updateDispute, kind: objectDispute},
+		{post, "disputes", true, "close"}:  {run: (*account).closeDispute, kind: objectDispute},
+		{get, "payment_methods", true, ""}: {run: (*account).getPaymentMethod, kind: objectMethod},
 
 		{get, "balance_transactions", false, ""}: {
-			run: (*Sandbox).listTransactions, kind: objectTransaction, isList: true,
+			run: (*account).listTransactions, kind: objectTransaction, isList: true,
 		},
-		{get, "balance_transactions", true, ""}: {run: (*Sandbox).getTransaction, kind: objectTransaction},
+		{get, "balance_transactions", true, ""}: {run: (*account).getTransaction, kind: objectTransaction},
 
-		{get, "events", false, ""}: {run: (*Sandbox).listEvents, isList: true},
-		{get, "events", true, ""}:  {run: (*Sandbox).getEvent},
+		{get, "account", false, ""}:  {run: (*account).getOwnAccount},
+		{get, "accounts", false, ""}: {run: (*account).listAccounts, isList: true},
+		{get, "accounts", true, ""}:  {run: (*account).getAccount},
+		{get, "balance", false, ""}:  {run: (*account).getBalance},
 
-		{post, "webhook_endpoints", false, ""}: {run: (*Sandbox).createWebhookEndpoint},
-		{get, "webhook_endpoints", false, ""}:  {run: (*Sandbox).listWebhookEndpoints, isList: true},
-		{get, "webhook_endpoints", true, ""}:   {run: (*Sandbox).getWebhookEndpoint},
-		{post, "webhook_endpoints", true, ""}:  {run: (*Sandbox).updateWebhookEndpoint},
-		{del, "webhook_endpoints", true, ""}:   {run: (*Sandbox).deleteWebhookEndpoint},
+		{get, "events", false, ""}: {run: (*account).listEvents, isList: true},
+		{get, "events", true, ""}:  {run: (*account).getEvent},
+
+		{post, "webhook_endpoints", false, ""}: {run: (*account).createWebhookEndpoint},
+		{get, "webhook_endpoints", false, ""}:  {run: (*account).listWebhookEndpoints, isList: true},
+		{get, "webhook_endpoints", true, ""}:   {run: (*account).getWebhookEndpoint},
+		{post, "webhook_endpoints", true, ""}:  {run: (*account).updateWebhookEndpoint},
+		{del, "webhook_endpoints", true, ""}:   {run: (*account).deleteWebhookEndpoint},
 	}
 }
 
@@ -95,6 +100,12 @@ type request struct {
 	events  []*event
 	body    document // what the endpoint answers
 	sandbox *Sandbox
+
+	// account is whose books the request reads and writes; access is what its
+	// key may do there. Without them, denied says why.
+	account *account
+	access  access
+	denied  *refusal
 }
 
 // reply is what goes back to the client.
@@ -127,7 +138,7 @@ func (s *Sandbox) serveAPI(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 
-	answer := s.handle(rq, r)
+	answer := rq.handle()
 	s.meddleAfter(rq.plan, r, &answer)
 	s.write(w, r, rq, answer)
 }
@@ -139,6 +150,7 @@ func (s *Sandbox) newRequest(r *http.Request) (*request, *refusal) {
 		idempotencyKey: r.Header.Get("Idempotency-Key"), baseURL: s.baseURL(r),
 		params: newParams(&form{}),
 	}
+	rq.account, rq.access, rq.denied = s.authenticate(r)
 
 	text := r.URL.RawQuery
 
@@ -192,9 +204,9 @@ func readBody(r *http.Request) (string, *refusal) {
 
 // handle takes a request through Stripe's layers: authentication, routing,
 // idempotency, execution.
-func (s *Sandbox) handle(rq *request, r *http.Request) reply {
-	if refusal := authenticate(r); refusal != nil {
-		return rq.refuse(refusal)
+func (rq *request) handle() reply {
+	if rq.denied != nil {
+		return rq.refuse(rq.denied)
 	}
 
 	found, refusal := rq.route()
@@ -204,11 +216,15 @@ func (s *Sandbox) handle(rq *request, r *http.Request) reply {
 
 	rq.endpoint = found
 
-	if rq.method != http.MethodPost || rq.idempotencyKey == "" {
-		return s.execute(rq, nil)
+	if refusal := rq.permitted(); refusal != nil {
+		return rq.refuse(refusal)
 	}
 
-	claimed, earlier, refusal := s.keys.claim(rq)
+	if rq.method != http.MethodPost || rq.idempotencyKey == "" {
+		return rq.account.execute(rq, nil)
+	}
+
+	claimed, earlier, refusal := rq.account.keys.claim(rq)
 
 	switch {
 	case refusal != nil:
@@ -216,7 +232,7 @@ func (s *Sandbox) handle(rq *request, r *http.Request) reply {
 	case earlier != nil:
 		return earlier.replay()
 	default:
-		return s.execute(rq, claimed)
+		return rq.account.execute(rq, claimed)
 	}
 }
 
@@ -242,7 +258,7 @@ func (rq *request) route() (endpoint, *refusal) {
 
 // execute runs an endpoint, commits what it changed and lets go of its locks.
 // The key's record is nil where the request has none.
-func (s *Sandbox) execute(rq *request, record *idempotencyRecord) reply {
+func (s *account) execute(rq *request, record *idempotencyRecord) reply {
 	s.holdBefore(rq.plan)
 
 	defer s.dispatch(rq)
@@ -266,7 +282,7 @@ func (s *Sandbox) execute(rq *request, record *idempotencyRecord) reply {
 
 // commit enters a request's events into the books and keeps its answer under
 // its key; the key of a request that did not execute is free again.
-func (s *Sandbox) commit(rq *request, record *idempotencyRecord, answer reply, executed bool) reply {
+func (s *account) commit(rq *request, record *idempotencyRecord, answer reply, executed bool) reply {
 	for _, e := range rq.events {
 		s.enter(e)
 	}
@@ -291,21 +307,21 @@ func (s *Sandbox) commit(rq *request, record *idempotencyRecord, answer reply, e
 }
 
 // enter puts an event into the books, with whom it is to be delivered to.
-func (s *Sandbox) enter(e *event) {
+func (s *account) enter(e *event) {
 	s.webhooks.expect(e)
 	s.books.events.add(e.id, e.created, e)
 }
 
 // dispatch sends a request's events on their way, with no lock held.
-func (s *Sandbox) dispatch(rq *request) {
+func (s *account) dispatch(rq *request) {
 	for _, e := range rq.events {
 		s.webhooks.send(e)
 	}
 }
 
 // inBackground changes something that no API request asked for.
-func (s *Sandbox) inBackground(change func(*request)) {
-	rq := &request{sandbox: s}
+func (s *account) inBackground(change func(*request)) {
+	rq := &request{sandbox: s.Sandbox, account: s}
 
 	defer s.dispatch(rq)
 	defer rq.unlock()
@@ -318,7 +334,12 @@ func (s *Sandbox) inBackground(change func(*request)) {
 // nowhere, for one without a key.
 func (rq *request) refuse(r *refusal) reply {
 	if r.status != http.StatusUnauthorized {
-		r.logURL = "https://dashboard.stripe.com/test/logs/" + rq.id + "?t=" +
+		mode := "test/"
+		if rq.account != nil && rq.account.live {
+			mode = ""
+		}
+
+		r.logURL = "https://dashboard.stripe.com/" + mode + "logs/" + rq.id + "?t=" +
 			strconv.FormatInt(rq.sandbox.clock.seconds(), 10)
 	}
 
@@ -385,8 +406,8 @@ func datedKind(object viewable) bool {
 // Stripe sends no previous_attributes.
 func (rq *request) emit(kind string, object document, previous rawDocument) {
 	e := &event{
-		id: newID("evt_3"), seq: rq.sandbox.books.sequence.Add(1), kind: kind, created: rq.sandbox.clock.seconds(),
-		object: object, previous: previous, requestID: rq.id, idempotencyKey: rq.idempotencyKey,
+		account: rq.account, id: newID("evt_3"), seq: rq.account.books.sequence.Add(1), kind: kind,
+		created: rq.sandbox.clock.seconds(), object: object, previous: previous, requestID: rq.id, idempotencyKey: rq.idempotencyKey,
 	}
 
 	if rq.pay != nil {

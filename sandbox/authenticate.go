@@ -27,14 +27,14 @@ button{font:inherit;padding:.6rem 1.2rem;margin-right:.5rem}</style>
 // Authenticate answers an intent's 3-D Secure challenge as the customer would
 // on its page. It returns an error where the intent does not ask for one.
 func (s *Sandbox) Authenticate(intentID string, approve bool) error {
-	pay, ok := s.books.payments.get(intentID)
-	if !ok {
+	account, pay := s.paymentAnywhere(intentID)
+	if pay == nil {
 		return fmt.Errorf("%w: payment intent %s", errNoObject, intentID)
 	}
 
 	var err error
 
-	s.inBackground(func(rq *request) {
+	account.inBackground(func(rq *request) {
 		rq.change(pay)
 
 		if pay.intent.Status != statusRequiresAction {
@@ -43,14 +43,14 @@ func (s *Sandbox) Authenticate(intentID string, approve bool) error {
 			return
 		}
 
-		s.authenticated(rq, pay, approve)
+		account.authenticated(rq, pay, approve)
 	})
 
 	return err
 }
 
 // authenticated goes on with a locked intent once its customer has decided.
-func (s *Sandbox) authenticated(rq *request, pay *payment, approved bool) {
+func (s *account) authenticated(rq *request, pay *payment, approved bool) {
 	if !approved {
 		s.failAuthentication(rq, pay, codeAuthenticationFailure, "The provided PaymentMethod has failed authentication. "+
 			"You can provide payment_method_data or a new PaymentMethod to attempt to fulfill this PaymentIntent again.")
@@ -79,8 +79,8 @@ func (s *Sandbox) authenticated(rq *request, pay *payment, approved bool) {
 
 // serveAuthenticate is the page at an intent's next_action URL.
 func (s *Sandbox) serveAuthenticate(w http.ResponseWriter, r *http.Request) {
-	pay, ok := s.books.payments.get(r.PathValue("id"))
-	if !ok {
+	_, pay := s.paymentAnywhere(r.PathValue("id"))
+	if pay == nil {
 		http.NotFound(w, r)
 
 		return

@@ -33,7 +33,8 @@ const (
 	// disputeFee is what a dispute costs, in minor units.
 	disputeFee = 1500
 	// settlement is when a charge's money becomes available.
-	settlement = 2 * 24 * time.Hour
+	settlement = 2 * hoursOfDay * time.Hour
+	hoursOfDay = 24
 )
 
 // fee is what Stripe keeps of a charge.
@@ -43,7 +44,7 @@ func fee(amount int64) int64 {
 
 // newTransaction books a movement; source is the object that caused it. The
 // balance is kept in each charge's own currency: nothing is converted.
-func (s *Sandbox) newTransaction(pay *payment, kind string, amount, fee int64, source string) *balanceTransaction {
+func (s *account) newTransaction(pay *payment, kind string, amount, fee int64, source string) *balanceTransaction {
 	made := &balanceTransaction{
 		ID: newID("txn_3"), Kind: kind, Category: kind, Amount: amount, Fee: fee, Currency: pay.intent.Currency,
 		Created: s.clock.seconds(), Source: source, Seq: s.books.sequence.Add(1),
@@ -118,7 +119,7 @@ func (t *balanceTransaction) status(now int64) string {
 }
 
 // getTransaction is GET /v1/balance_transactions/:id.
-func (s *Sandbox) getTransaction(rq *request) *refusal {
+func (s *account) getTransaction(rq *request) *refusal {
 	if r := rq.finish(); r != nil {
 		return r
 	}
@@ -136,7 +137,7 @@ func (s *Sandbox) getTransaction(rq *request) *refusal {
 }
 
 // listTransactions is GET /v1/balance_transactions.
-func (s *Sandbox) listTransactions(rq *request) *refusal {
+func (s *account) listTransactions(rq *request) *refusal {
 	kind, source, currency := rq.params.text("type"), rq.params.text("source"), rq.params.text("currency")
 
 	return list(rq, listing[member]{

@@ -21,6 +21,9 @@ type BookEntry struct {
 	Kind string `json:"kind"`
 	// ID is the object's; a delivery has its event's.
 	ID string `json:"id"`
+	// Account is whose it is, and Live tells whether it is of live mode.
+	Account string `json:"account"`
+	Live    bool   `json:"livemode,omitempty"`
 	// Intent is the PaymentIntent that the entry belongs to.
 	Intent string `json:"intent,omitempty"`
 	// IdempotencyKey is the one that the intent was created under.
@@ -69,11 +72,34 @@ func (f BooksFilter) wants(kind string) bool {
 // Books yields the books as they are now: each payment is consistent in itself.
 func (s *Sandbox) Books(filter BooksFilter) iter.Seq[BookEntry] {
 	return func(yield func(BookEntry) bool) {
-		for _, item := range s.books.payments.all() {
-			for _, entry := range item.object.entries(filter) {
+		for _, account := range s.accounts {
+			for entry := range account.entries(filter) {
 				if !yield(entry) {
 					return
 				}
+			}
+		}
+	}
+}
+
+// entries are an account's lines in the books.
+func (s *account) entries(filter BooksFilter) iter.Seq[BookEntry] {
+	return func(yield func(BookEntry) bool) {
+		yieldAll := func(entries []BookEntry) bool {
+			for _, entry := range entries {
+				entry.Account, entry.Live = s.id, s.live
+
+				if !yield(entry) {
+					return false
+				}
+			}
+
+			return true
+		}
+
+		for _, item := range s.books.payments.all() {
+			if !yieldAll(item.object.entries(filter)) {
+				return
 			}
 		}
 
@@ -82,10 +108,8 @@ func (s *Sandbox) Books(filter BooksFilter) iter.Seq[BookEntry] {
 		}
 
 		for _, item := range s.books.events.all() {
-			for _, entry := range item.object.entries(filter) {
-				if !yield(entry) {
-					return
-				}
+			if !yieldAll(item.object.entries(filter)) {
+				return
 			}
 		}
 	}

@@ -1,7 +1,7 @@
 package sandbox
 
 // capturePaymentIntent is POST /v1/payment_intents/:id/capture.
-func (s *Sandbox) capturePaymentIntent(rq *request) *refusal {
+func (s *account) capturePaymentIntent(rq *request) *refusal {
 	p := rq.params
 	amount, partial := p.integer("amount_to_capture")
 	readMetadata(p, nil)
@@ -71,7 +71,7 @@ func captureState(i *paymentIntent) *refusal {
 
 // capture takes an amount of a locked intent's authorization and lets go of the
 // rest.
-func (s *Sandbox) capture(rq *request, pay *payment, amount int64) {
+func (s *account) capture(rq *request, pay *payment, amount int64) {
 	index := len(pay.charges) - 1
 	taken := *pay.charges[index]
 	s.collect(pay, &taken, amount)
@@ -93,7 +93,7 @@ func (s *Sandbox) capture(rq *request, pay *payment, amount int64) {
 }
 
 // lapseLater cancels an authorization that nobody captures in time.
-func (s *Sandbox) lapseLater(pay *payment, made *charge) {
+func (s *account) lapseLater(pay *payment, made *charge) {
 	s.schedule.at(unixTime(made.CaptureBefore), func() {
 		s.inBackground(func(rq *request) {
 			rq.change(pay)

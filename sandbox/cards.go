@@ -119,6 +119,7 @@ func cardTable() map[string]*testCard {
 type paymentMethod struct {
 	ID      string
 	Created int64
+	Live    bool
 	// Card is the card's name in testCards.
 	Card string
 }
@@ -161,7 +162,7 @@ func (m *paymentMethod) writeJSON(w *jsonWriter) {
 
 	w.num("created", m.Created)
 	w.null("customer")
-	w.boolean("livemode", false)
+	w.boolean("livemode", m.Live)
 	w.emptyObject("metadata")
 	w.str("type", "card")
 	w.endObject()
@@ -201,9 +202,9 @@ func writeBillingDetails(w *jsonWriter) {
 
 // findMethod resolves what a client calls a payment method: a test card's name
 // or the id of an earlier use.
-func (s *Sandbox) findMethod(name string) (*paymentMethod, *refusal) {
+func (s *account) findMethod(name string) (*paymentMethod, *refusal) {
 	if testCards[name] != nil {
-		return &paymentMethod{ID: newID("pm_1"), Created: s.clock.seconds(), Card: name}, nil
+		return &paymentMethod{ID: newID("pm_1"), Created: s.clock.seconds(), Live: s.live, Card: name}, nil
 	}
 
 	if method, ok := s.books.methods.get(name); ok {

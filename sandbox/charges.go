@@ -12,6 +12,7 @@ type charge struct {
 	AmountRefunded int64
 	Currency       string
 	Created        int64
+	Live           bool
 	Captured       bool
 	Paid           bool
 	Refunded       bool
@@ -29,10 +30,10 @@ type charge struct {
 const authorizationSeconds = 7 * 24 * 60 * 60
 
 // newCharge books an attempt to pay; no is the issuer's refusal, if any.
-func (s *Sandbox) newCharge(pay *payment, no *decline) *charge {
+func (s *account) newCharge(pay *payment, no *decline) *charge {
 	i := pay.intent
 	made := &charge{
-		ID: newID("ch_3"), Intent: i.ID, Amount: i.Amount, Currency: i.Currency, Created: s.clock.seconds(),
+		ID: newID("ch_3"), Intent: i.ID, Amount: i.Amount, Currency: i.Currency, Created: s.clock.seconds(), Live: s.live,
 		Paid: no == nil, Failure: no, Method: i.Method, Metadata: i.Metadata, intentText: i.intentText,
 		Authenticated: i.Authenticated, Seq: s.books.sequence.Add(1),
 	}
@@ -53,13 +54,13 @@ func (s *Sandbox) newCharge(pay *payment, no *decline) *charge {
 
 // collect books the money of a charge that is being made or captured: c is not
 // in the books yet.
-func (s *Sandbox) collect(pay *payment, c *charge, amount int64) {
+func (s *account) collect(pay *payment, c *charge, amount int64) {
 	c.Captured, c.AmountCaptured, c.CaptureBefore = true, amount, 0
 	c.Transaction = s.newTransaction(pay, transactionCharge, amount, fee(amount), c.ID).ID
 }
 
 // getCharge is GET /v1/charges/:id.
-func (s *Sandbox) getCharge(rq *request) *refusal {
+func (s *account) getCharge(rq *request) *refusal {
 	if r := rq.finish(); r != nil {
 		return r
 	}
@@ -77,7 +78,7 @@ func (s *Sandbox) getCharge(rq *request) *refusal {
 }
 
 // listCharges is GET /v1/charges.
-func (s *Sandbox) listCharges(rq *request) *refusal {
+func (s *account) listCharges(rq *request) *refusal {
 	readCustomer(rq.params)
 
 	if rq.params.text("transfer_group") != "" {
@@ -122,7 +123,7 @@ func (c *charge) write(w *jsonWriter, v view) {
 	c.writeFailure(w)
 	w.emptyObject("fraud_details")
 	w.null("invoice")
-	w.boolean("livemode", false)
+	w.boolean("livemode", c.Live)
 	c.Metadata.write(w)
 	w.null(onBehalfOf)
 	c.writeOutcome(w)

@@ -31,7 +31,7 @@ func (s *Sandbox) Now() time.Time { return s.clock.now() }
 // still signed with the real time.
 func (s *Sandbox) Advance(d time.Duration) {
 	offset := s.clock.offset.Add(int64(d))
-	s.saveOne(keyClock, time.Duration(offset), 0)
+	s.saveShared(keyClock, time.Duration(offset), 0)
 	s.schedule.nudge()
 }
 

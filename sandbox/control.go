@@ -209,15 +209,15 @@ func (s *Sandbox) controlResend(r *http.Request) (any, error) {
 // Resend delivers an event again to everyone who is subscribed to its type, or
 // returns an error where there is no such event.
 func (s *Sandbox) Resend(eventID string) error {
-	e, ok := s.books.events.get(eventID)
-	if !ok {
+	e := s.eventAnywhere(eventID)
+	if e == nil {
 		return fmt.Errorf("%w: event %s", errNoObject, eventID)
 	}
 
 	e.lost.Store(false)
-	s.webhooks.expect(e) // who has subscribed since gets it too
-	s.saveOne(keyEvent+e.id, e.stored(), renderedSize)
-	s.webhooks.sendNow(e)
+	e.account.webhooks.expect(e) // who has subscribed since gets it too
+	e.account.saveOne(keyEvent+e.id, e.stored(), renderedSize)
+	e.account.webhooks.sendNow(e)
 
 	return nil
 }

@@ -22,6 +22,7 @@ type dispute struct {
 	Amount       int64
 	Currency     string
 	Created      int64
+	Live         bool
 	Reason       string
 	Status       string
 	Evidence     []pair
@@ -80,7 +81,7 @@ func (d *dispute) write(w *jsonWriter, v view) {
 	w.num("submission_count", d.Submissions)
 	w.endObject()
 	w.boolean("is_charge_refundable", false)
-	w.boolean("livemode", false)
+	w.boolean("livemode", d.Live)
 	d.Metadata.write(w)
 	v.ref(w, objectIntent, d.Intent)
 	w.object("payment_method_details")
@@ -106,7 +107,7 @@ func (d *dispute) networkReason() string {
 
 // openDispute is the cardholder's complaint about a charge that went through:
 // the money and a fee leave the balance at once.
-func (s *Sandbox) openDispute(rq *request, pay *payment, reason string) {
+func (s *account) openDispute(rq *request, pay *payment, reason string) {
 	index := len(pay.charges) - 1
 	next := *pay.charges[index]
 	next.Disputed = true
@@ -115,7 +116,7 @@ func (s *Sandbox) openDispute(rq *request, pay *payment, reason string) {
 	made := &dispute{
 		ID: newID("du_1"), Charge: next.ID, Intent: next.Intent, Amount: next.AmountCaptured, Currency: next.Currency,
 		Created: s.clock.seconds(), Reason: reason, Status: disputeNeedsResponse, Brand: next.Method.card().brand,
-		Seq: s.books.sequence.Add(1),
+		Seq: s.books.sequence.Add(1), Live: s.live,
 	}
 	made.Transactions = []*balanceTransaction{
 		s.newTransaction(pay, transactionAdjustment, -made.Amount, disputeFee, made.ID),
@@ -128,7 +129,7 @@ func (s *Sandbox) openDispute(rq *request, pay *payment, reason string) {
 }
 
 // getDispute is GET /v1/disputes/:id.
-func (s *Sandbox) getDispute(rq *request) *refusal {
+func (s *account) getDispute(rq *request) *refusal {
 	if r := rq.finish(); r != nil {
 		return r
 	}
@@ -146,7 +147,7 @@ func (s *Sandbox) getDispute(rq *request) *refusal {
 }
 
 // listDisputes is GET /v1/disputes.
-func (s *Sandbox) listDisputes(rq *request) *refusal {
+func (s *account) listDisputes(rq *request) *refusal {
 	return s.listMembers(rq, s.books.disputes, objectDispute, "/v1/disputes", func(p *payment, i int) viewable {
 		return p.disputes[i]
 	})
@@ -154,7 +155,7 @@ func (s *Sandbox) listDisputes(rq *request) *refusal {
 
 // updateDispute is POST /v1/disputes/:id. In test mode the evidence's
 // uncategorized_text decides the dispute: winning_evidence or losing_evidence.
-func (s *Sandbox) updateDispute(rq *request) *refusal {
+func (s *account) updateDispute(rq *request) *refusal {
 	evidence := readEvidence(rq.params.child("evidence"))
 	submit, sent := rq.params.boolean("submit")
 	readMetadata(rq.params, nil)
@@ -185,7 +186,7 @@ func (s *Sandbox) updateDispute(rq *request) *refusal {
 }
 
 // closeDispute is POST /v1/disputes/:id/close: the merchant gives in.
-func (s *Sandbox) closeDispute(rq *request) *refusal {
+func (s *account) closeDispute(rq *request) *refusal {
 	if r := rq.finish(); r != nil {
 		return r
 	}
@@ -205,7 +206,7 @@ func (s *Sandbox) closeDispute(rq *request) *refusal {
 }
 
 // openDisputeAt finds and locks a dispute, which must be open if asked.
-func (s *Sandbox) openDisputeAt(rq *request, mustBeOpen bool) (member, *refusal) {
+func (s *account) openDisputeAt(rq *request, mustBeOpen bool) (member, *refusal) {
 	at, ok := s.books.disputes.get(rq.objectID)
 	if !ok {
 		return member{}, missing(objectDispute, rq.objectID, "id")
@@ -221,7 +222,7 @@ func (s *Sandbox) openDisputeAt(rq *request, mustBeOpen bool) (member, *refusal)
 }
 
 // changeDispute books a new version and tells of it.
-func (s *Sandbox) changeDispute(rq *request, at member, next *dispute) {
+func (s *account) changeDispute(rq *request, at member, next *dispute) {
 	before := at.payment.disputes[at.index]
 	closed := next.Status != before.Status && (next.Status == disputeWon || next.Status == disputeLost)
 	reinstated := closed && next.Status == disputeWon

@@ -12,6 +12,7 @@ const apiVersion = "2023-10-16"
 
 // event is one Event: what happened to an object, with the object as it was.
 type event struct {
+	account *account // where it happened
 	id      string
 	seq     int64
 	kind    string
@@ -58,7 +59,7 @@ func (e *event) writeJSON(w *jsonWriter) {
 	}
 
 	w.endObject()
-	w.boolean("livemode", false)
+	w.boolean("livemode", e.account.live)
 	w.num("pending_webhooks", e.pending.Load())
 	w.object("request")
 	w.strOrNull("id", e.requestID)
@@ -69,7 +70,7 @@ func (e *event) writeJSON(w *jsonWriter) {
 }
 
 // getEvent is GET /v1/events/:id.
-func (s *Sandbox) getEvent(rq *request) *refusal {
+func (s *account) getEvent(rq *request) *refusal {
 	if r := rq.finish(); r != nil {
 		return r
 	}
@@ -86,7 +87,7 @@ func (s *Sandbox) getEvent(rq *request) *refusal {
 
 // listEvents is GET /v1/events. A type may end in .* (Stripe: "a * as a
 // wildcard").
-func (s *Sandbox) listEvents(rq *request) *refusal {
+func (s *account) listEvents(rq *request) *refusal {
 	p := rq.params
 	kinds := p.list("types")
 

@@ -307,7 +307,7 @@ func (s *Sandbox) dissolve(r *rule) {
 	r.release = make(chan struct{})
 
 	for _, e := range r.gathered {
-		s.webhooks.sendNow(e)
+		e.account.webhooks.sendNow(e)
 	}
 
 	r.gathered = nil

@@ -177,7 +177,7 @@ func readWindow(p *params) window {
 }
 
 // listPaymentIntents is GET /v1/payment_intents.
-func (s *Sandbox) listPaymentIntents(rq *request) *refusal {
+func (s *account) listPaymentIntents(rq *request) *refusal {
 	readCustomer(rq.params)
 
 	return list(rq, listing[*payment]{
@@ -193,7 +193,7 @@ func (s *Sandbox) listPaymentIntents(rq *request) *refusal {
 }
 
 // listMembers lists charges, refunds or disputes, of all payments or of one.
-func (s *Sandbox) listMembers(
+func (s *account) listMembers(
 	rq *request, shelf *shelf[member], kind, url string, pick func(*payment, int) viewable,
 ) *refusal {
 	p := rq.params
@@ -256,7 +256,7 @@ func (m member) chargeID(pick func(*payment, int) viewable) string {
 	}
 }
 
-func showMember(s *Sandbox, pick func(*payment, int) viewable) func(*jsonWriter, member, expansion) {
+func showMember(s *account, pick func(*payment, int) viewable) func(*jsonWriter, member, expansion) {
 	return func(w *jsonWriter, m member, expand expansion) {
 		m.payment.mu.Lock()
 		defer m.payment.mu.Unlock()

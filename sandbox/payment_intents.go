@@ -43,6 +43,7 @@ type paymentIntent struct {
 	AmountReceived     int64
 	Currency           string
 	Status             string
+	Live               bool
 	Created            int64
 	CanceledAt         int64
 	CancellationReason string
@@ -119,7 +120,7 @@ func (i *paymentIntent) write(w *jsonWriter, v view) {
 	w.null("invoice")
 	i.writeLastError(w)
 	v.ref(w, "latest_charge", i.LatestCharge)
-	w.boolean("livemode", false)
+	w.boolean("livemode", i.Live)
 	i.Metadata.write(w)
 	i.writeNextAction(w)
 	w.null(onBehalfOf)
@@ -239,7 +240,7 @@ type intentParams struct {
 }
 
 // createPaymentIntent is POST /v1/payment_intents.
-func (s *Sandbox) createPaymentIntent(rq *request) *refusal {
+func (s *account) createPaymentIntent(rq *request) *refusal {
 	p := rq.params
 	intent := &paymentIntent{Status: statusRequiresPaymentMethod}
 
@@ -285,11 +286,11 @@ func (s *Sandbox) createPaymentIntent(rq *request) *refusal {
 }
 
 // open enters a new intent into the books, locked until the request is done.
-func (s *Sandbox) open(rq *request, intent *paymentIntent) *payment {
+func (s *account) open(rq *request, intent *paymentIntent) *payment {
 	intent.ID = newID("pi_3")
 	intent.Secret = newClientSecret(intent.ID)
 	intent.Created, intent.Seq = s.clock.seconds(), s.books.sequence.Add(1)
-	intent.Key = rq.idempotencyKey
+	intent.Key, intent.Live = rq.idempotencyKey, s.live
 
 	pay := &payment{intent: intent}
 	rq.change(pay)
@@ -301,7 +302,7 @@ func (s *Sandbox) open(rq *request, intent *paymentIntent) *payment {
 }
 
 // keepMethod enters a payment method into the books when it is new.
-func (s *Sandbox) keepMethod(pay *payment, method *paymentMethod) {
+func (s *account) keepMethod(pay *payment, method *paymentMethod) {
 	if method == nil {
 		return
 	}
@@ -484,7 +485,7 @@ func refuseWithoutConfirm(p *params) {
 }
 
 // getPaymentIntent is GET /v1/payment_intents/:id.
-func (s *Sandbox) getPaymentIntent(rq *request) *refusal {
+func (s *account) getPaymentIntent(rq *request) *refusal {
 	secret := rq.params.text("client_secret")
 
 	if r := rq.finish(); r != nil {
@@ -508,7 +509,7 @@ func (s *Sandbox) getPaymentIntent(rq *request) *refusal {
 	return nil
 }
 
-func (s *Sandbox) findPayment(id string) (*payment, *refusal) {
+func (s *account) findPayment(id string) (*payment, *refusal) {
 	pay, ok := s.books.payments.get(id)
 	if !ok {
 		return nil, missing(objectIntent, id, "intent")
@@ -518,7 +519,7 @@ func (s *Sandbox) findPayment(id string) (*payment, *refusal) {
 }
 
 // confirmPaymentIntent is POST /v1/payment_intents/:id/confirm.
-func (s *Sandbox) confirmPaymentIntent(rq *request) *refusal {
+func (s *account) confirmPaymentIntent(rq *request) *refusal {
 	with := readConfirmation(rq.params)
 
 	// Read first onto an intent that is thrown away, as for an update.
@@ -621,7 +622,7 @@ func checkConfirmable(i *paymentIntent, with intentParams) *refusal {
 }
 
 // confirm tries to pay a locked intent with its payment method.
-func (s *Sandbox) confirm(rq *request, pay *payment, with intentParams) *refusal {
+func (s *account) confirm(rq *request, pay *payment, with intentParams) *refusal {
 	i := pay.intent
 	card := i.Method.card()
 	challenged := !i.Authenticated && (card.authenticate || i.Request3DS != "automatic")
@@ -651,7 +652,7 @@ func (s *Sandbox) confirm(rq *request, pay *payment, with intentParams) *refusal
 }
 
 // requireAction sends the customer to the 3-D Secure page.
-func (s *Sandbox) requireAction(rq *request, pay *payment, returnURL string) {
+func (s *account) requireAction(rq *request, pay *payment, returnURL string) {
 	next := *pay.intent
 	next.Status = statusRequiresAction
 	next.LastError = nil
@@ -665,7 +666,7 @@ func (s *Sandbox) requireAction(rq *request, pay *payment, returnURL string) {
 }
 
 // failAuthentication puts an intent back to where another card may be tried.
-func (s *Sandbox) failAuthentication(rq *request, pay *payment, code, message string) *refusal {
+func (s *account) failAuthentication(rq *request, pay *payment, code, message string) *refusal {
 	next := *pay.intent
 	next.Status, next.Action = statusRequiresPaymentMethod, nil
 	next.LastError = &paymentError{
@@ -684,7 +685,7 @@ func (s *Sandbox) failAuthentication(rq *request, pay *payment, code, message st
 }
 
 // declinePayment books the failed charge of a card that was declined.
-func (s *Sandbox) declinePayment(rq *request, pay *payment, no *decline) *refusal {
+func (s *account) declinePayment(rq *request, pay *payment, no *decline) *refusal {
 	failed := s.newCharge(pay, no)
 
 	next := *pay.intent
@@ -714,7 +715,7 @@ func cardRefusal(i *paymentIntent) *refusal {
 }
 
 // pay books the charge that goes through.
-func (s *Sandbox) pay(rq *request, pay *payment) {
+func (s *account) pay(rq *request, pay *payment) {
 	made := s.newCharge(pay, nil)
 
 	next := *pay.intent
@@ -740,14 +741,14 @@ func (s *Sandbox) pay(rq *request, pay *payment) {
 }
 
 // disputeIfAsked opens the dispute that a captured charge's card stands for.
-func (s *Sandbox) disputeIfAsked(rq *request, pay *payment) {
+func (s *account) disputeIfAsked(rq *request, pay *payment) {
 	if reason := pay.intent.Method.card().dispute; reason != "" {
 		s.openDispute(rq, pay, reason)
 	}
 }
 
 // cancelPaymentIntent is POST /v1/payment_intents/:id/cancel.
-func (s *Sandbox) cancelPaymentIntent(rq *request) *refusal {
+func (s *account) cancelPaymentIntent(rq *request) *refusal {
 	reason := rq.params.oneOf("cancellation_reason", "duplicate", "fraudulent", "requested_by_customer", "abandoned")
 
 	if r := rq.finish(); r != nil {
@@ -778,7 +779,7 @@ func (s *Sandbox) cancelPaymentIntent(rq *request) *refusal {
 }
 
 // cancel ends a locked intent and lets go of what it holds on the card.
-func (s *Sandbox) cancel(rq *request, pay *payment, reason string) {
+func (s *account) cancel(rq *request, pay *payment, reason string) {
 	next := *pay.intent
 	next.Status, next.Action, next.AmountCapturable = statusCanceled, nil, 0
 	next.CanceledAt, next.CancellationReason = s.clock.seconds(), reason

@@ -1,7 +1,7 @@
 package sandbox
 
 // getPaymentMethod is GET /v1/payment_methods/:id: one use of a test card.
-func (s *Sandbox) getPaymentMethod(rq *request) *refusal {
+func (s *account) getPaymentMethod(rq *request) *refusal {
 	if r := rq.finish(); r != nil {
 		return r
 	}

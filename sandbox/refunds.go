@@ -73,7 +73,7 @@ func (r *refund) writeDestination(w *jsonWriter) {
 func (r *refund) counts() bool { return r.Status != refundFailed && r.Status != refundCanceled }
 
 // createRefund is POST /v1/refunds.
-func (s *Sandbox) createRefund(rq *request) *refusal {
+func (s *account) createRefund(rq *request) *refusal {
 	p := rq.params
 	made := &refund{Reason: p.oneOf("reason", refundReasons...), Metadata: readMetadata(p, nil)}
 	chargeID, intentID := p.text(objectCharge), p.text(objectIntent)
@@ -121,7 +121,7 @@ func (s *Sandbox) createRefund(rq *request) *refusal {
 }
 
 // findRefundable finds and locks the payment whose charge is to be refunded.
-func (s *Sandbox) findRefundable(rq *request, chargeID, intentID string) (*payment, int, *refusal) {
+func (s *account) findRefundable(rq *request, chargeID, intentID string) (*payment, int, *refusal) {
 	if chargeID != "" {
 		at, ok := s.books.charges.get(chargeID)
 		if !ok {
@@ -183,7 +183,7 @@ func checkRefund(c *charge, amount, left int64) *refusal {
 }
 
 // refund books a refund of a locked payment's charge and plans its end.
-func (s *Sandbox) refund(rq *request, pay *payment, index int, made *refund) {
+func (s *account) refund(rq *request, pay *payment, index int, made *refund) {
 	c := pay.charges[index]
 	card := c.Method.card()
 
@@ -205,7 +205,7 @@ func (s *Sandbox) refund(rq *request, pay *payment, index int, made *refund) {
 }
 
 // fileRefund enters a refund into the books, except for its money.
-func (s *Sandbox) fileRefund(pay *payment, c *charge, made *refund) {
+func (s *account) fileRefund(pay *payment, c *charge, made *refund) {
 	made.ID, made.Created, made.Seq = newID("re_3"), s.clock.seconds(), s.books.sequence.Add(1)
 	made.Charge, made.Intent, made.Currency = c.ID, c.Intent, c.Currency
 	pay.refunds = append(pay.refunds, made)
@@ -213,7 +213,7 @@ func (s *Sandbox) fileRefund(pay *payment, c *charge, made *refund) {
 }
 
 // settleLater ends a refund that its card does not let end at once.
-func (s *Sandbox) settleLater(pay *payment, made *refund) {
+func (s *account) settleLater(pay *payment, made *refund) {
 	s.schedule.at(unixTime(made.Created).Add(s.options.SettleDelay), func() {
 		s.inBackground(func(rq *request) {
 			rq.change(pay)
@@ -225,7 +225,7 @@ func (s *Sandbox) settleLater(pay *payment, made *refund) {
 }
 
 // settle brings a refund to the end that its card stands for.
-func (s *Sandbox) settle(rq *request, pay *payment, index int) {
+func (s *account) settle(rq *request, pay *payment, index int) {
 	before := pay.refunds[index]
 	c := pay.find(before.Charge)
 
@@ -253,7 +253,7 @@ func settling(r *refund, card *testCard) bool {
 
 // announceRefund tells of a refund's change and, where it gives the money back
 // to the charge, books that.
-func (s *Sandbox) announceRefund(rq *request, pay *payment, before, after *refund) {
+func (s *account) announceRefund(rq *request, pay *payment, before, after *refund) {
 	rq.emit("charge.refund.updated", after, changes(before, after))
 	rq.emit("refund.updated", after, changes(before, after))
 
@@ -278,7 +278,7 @@ func (s *Sandbox) announceRefund(rq *request, pay *payment, before, after *refun
 // release books the part of an authorization that is let go: by a partial
 // capture, a cancellation or its lapse. Stripe shows it as a refund that moved
 // no money.
-func (s *Sandbox) release(pay *payment, c *charge, amount int64) *charge {
+func (s *account) release(pay *payment, c *charge, amount int64) *charge {
 	s.fileRefund(pay, c, &refund{Amount: amount, Status: refundSucceeded})
 
 	next := *c
@@ -289,7 +289,7 @@ func (s *Sandbox) release(pay *payment, c *charge, amount int64) *charge {
 }
 
 // getRefund is GET /v1/refunds/:id.
-func (s *Sandbox) getRefund(rq *request) *refusal {
+func (s *account) getRefund(rq *request) *refusal {
 	if r := rq.finish(); r != nil {
 		return r
 	}
@@ -307,7 +307,7 @@ func (s *Sandbox) getRefund(rq *request) *refusal {
 }
 
 // updateRefund is POST /v1/refunds/:id: only metadata can be changed.
-func (s *Sandbox) updateRefund(rq *request) *refusal {
+func (s *account) updateRefund(rq *request) *refusal {
 	readMetadata(rq.params, nil)
 
 	if r := rq.finish(); r != nil {
@@ -339,7 +339,7 @@ func (s *Sandbox) updateRefund(rq *request) *refusal {
 
 // cancelRefund is POST /v1/refunds/:id/cancel: only a refund that waits for the
 // customer can be canceled.
-func (s *Sandbox) cancelRefund(rq *request) *refusal {
+func (s *account) cancelRefund(rq *request) *refusal {
 	if r := rq.finish(); r != nil {
 		return r
 	}
@@ -369,7 +369,7 @@ func (s *Sandbox) cancelRefund(rq *request) *refusal {
 }
 
 // listRefunds is GET /v1/refunds.
-func (s *Sandbox) listRefunds(rq *request) *refusal {
+func (s *account) listRefunds(rq *request) *refusal {
 	return s.listMembers(rq, s.books.refunds, objectRefund, "/v1/refunds", func(p *payment, i int) viewable {
 		return p.refunds[i]
 	})

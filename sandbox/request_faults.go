@@ -31,7 +31,7 @@ func (s *Sandbox) forRequest(rq *request) plan {
 	defer s.faults.mu.Unlock()
 
 	for _, r := range s.faults.rules {
-		if !r.meets(s, rq) || !r.due() {
+		if !r.meets(rq) || !r.due() {
 			continue
 		}
 
@@ -47,13 +47,13 @@ func (s *Sandbox) forRequest(rq *request) plan {
 }
 
 // meets tells whether a rule applies to a request.
-func (r *rule) meets(s *Sandbox, rq *request) bool {
+func (r *rule) meets(rq *request) bool {
 	if slices.Contains(webhookActions, r.Action) || (r.Method != "" && r.Method != rq.method) ||
 		!matches(r.Path, rq.path) || (r.Key != "" && r.Key != rq.idempotencyKey) {
 		return false
 	}
 
-	return len(r.Metadata) == 0 || rq.sentMetadata().matches(r.Metadata) || s.namedMetadata(rq).matches(r.Metadata)
+	return len(r.Metadata) == 0 || rq.sentMetadata().matches(r.Metadata) || rq.namedMetadata().matches(r.Metadata)
 }
 
 // sentMetadata is the metadata in a request's parameters.
@@ -72,12 +72,12 @@ func (rq *request) sentMetadata() metadata {
 }
 
 // namedMetadata is the metadata of the payment that the request's path names.
-func (s *Sandbox) namedMetadata(rq *request) metadata {
-	if _, refused := rq.route(); refused != nil || rq.objectID == "" {
+func (rq *request) namedMetadata() metadata {
+	if _, refused := rq.route(); refused != nil || rq.objectID == "" || rq.account == nil {
 		return nil
 	}
 
-	pay, ok := s.books.payments.get(rq.objectID)
+	pay, ok := rq.account.books.payments.get(rq.objectID)
 	if !ok {
 		return nil
 	}

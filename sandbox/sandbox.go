@@ -46,6 +46,14 @@ type Options struct {
 	// StateFile is where the sandbox keeps its state, so that it survives a
 	// restart and a SIGKILL. Empty: in memory alone. Fault rules are not kept.
 	StateFile string
+	// Accounts are Stripe accounts with books of their own. The first is opened
+	// by every test key that none of them lists (default: DefaultAccount, and
+	// every test key opens it). Live keys open nothing unless they are listed.
+	Accounts []Account
+	// Restricted limits restricted keys (rk_…) to permissions such as
+	// "payment_intents:write", which includes reading, "charges:read" or
+	// "*:read". One that is not named here may do everything.
+	Restricted map[string][]string
 	// SettleDelay is how long a refund that does not end at once takes to, on
 	// the sandbox's clock (default 3 s).
 	SettleDelay time.Duration
@@ -105,9 +113,8 @@ type Sandbox struct {
 	log      *slog.Logger
 	clock    *clock
 	schedule *schedule
-	books    *books
-	keys     *idempotency
-	webhooks *webhooks
+	accounts []*account          // in the order of the options, test mode before live
+	opens    map[string]*account // by secret key, those that the options list
 	faults   *faults
 	closing  chan struct{} // closed when Close begins
 	journal  *journal      // nil without a state file
@@ -120,28 +127,36 @@ type Sandbox struct {
 func New(options Options) (*Sandbox, error) {
 	options = options.withDefaults()
 	s := &Sandbox{
-		options: options, log: options.Logger, books: newBooks(), clock: &clock{real: options.Now},
-		closing: make(chan struct{}),
+		options: options, log: options.Logger, clock: &clock{real: options.Now},
+		opens: map[string]*account{}, closing: make(chan struct{}),
 	}
+
+	if err := s.openAccounts(); err != nil {
+		return nil, err
+	}
+
 	s.schedule = newSchedule(s.clock)
 	s.faults = newFaults()
-	s.keys = newIdempotency(s.clock)
-	s.webhooks = newWebhooks(s)
 	s.doors = s.controlRoutes()
 
 	if options.StateFile != "" {
 		if err := s.load(options.StateFile); err != nil {
-			s.webhooks.close()
-			s.schedule.close()
+			s.stop()
 
 			return nil, err
 		}
 	}
 
-	s.webhookSecret = s.configureWebhook()
+	s.webhookSecret = s.home().configureWebhook(options.WebhookSecret)
 
-	for _, item := range s.books.events.all() {
-		s.webhooks.resume(item.object)
+	if live := s.account(s.home().id, true); live.hasKey() {
+		live.configureWebhook(s.webhookSecret)
+	}
+
+	for _, a := range s.accounts {
+		for _, item := range a.books.events.all() {
+			a.webhooks.resume(item.object)
+		}
 	}
 
 	s.pruneLater()
@@ -153,14 +168,22 @@ func New(options Options) (*Sandbox, error) {
 // waits for those under way. It may be called once.
 func (s *Sandbox) Close() error {
 	s.stopHolding()
-	s.webhooks.close()
-	s.schedule.close()
+	s.stop()
 
 	if s.journal == nil {
 		return nil
 	}
 
 	return s.journal.close()
+}
+
+// stop ends deliveries and jobs and waits for those under way.
+func (s *Sandbox) stop() {
+	for _, a := range s.accounts {
+		a.webhooks.close()
+	}
+
+	s.schedule.close()
 }
 
 // WebhookSecret is what signs the events for Options.WebhookURL: the secret that
@@ -194,8 +217,10 @@ func (s *Sandbox) baseURL(r *http.Request) string {
 // pruneLater forgets old idempotency keys once an hour of the sandbox's clock.
 func (s *Sandbox) pruneLater() {
 	s.schedule.after(time.Hour, func() {
-		for _, key := range s.keys.prune() {
-			s.saveOne(keyUsed+key, nil, renderedSize)
+		for _, a := range s.accounts {
+			for _, key := range a.keys.prune() {
+				a.saveOne(keyUsed+key, nil, renderedSize)
+			}
 		}
 
 		s.pruneLater()

@@ -67,7 +67,7 @@ type storedKey struct {
 
 // save writes what a request changed, and the record of its key if it has one,
 // as one line of the state file. The caller still holds the payment's lock.
-func (s *Sandbox) save(rq *request, record *idempotencyRecord, answer reply) error {
+func (s *account) save(rq *request, record *idempotencyRecord, answer reply) error {
 	if s.journal == nil {
 		return nil
 	}
@@ -75,18 +75,18 @@ func (s *Sandbox) save(rq *request, record *idempotencyRecord, answer reply) err
 	var b batch
 
 	if rq.changed {
-		rq.pay.stored = b.put(keyPayment+rq.pay.intent.ID, storedPayment{
+		rq.pay.stored = b.put(s.scope()+keyPayment+rq.pay.intent.ID, storedPayment{
 			Intent: rq.pay.intent, Charges: rq.pay.charges, Refunds: rq.pay.refunds, Disputes: rq.pay.disputes,
 			Transactions: rq.pay.transactions, Methods: rq.pay.methods,
 		}, rq.pay.stored)
 	}
 
 	for _, e := range rq.events {
-		b.put(keyEvent+e.id, e.stored(), 0)
+		b.put(s.scope()+keyEvent+e.id, e.stored(), 0)
 	}
 
 	if record != nil {
-		b.put(keyUsed+record.key, storedKey{
+		b.put(s.scope()+keyUsed+record.key, storedKey{
 			Endpoint: record.endpoint, Fingerprint: record.fingerprint[:], RequestID: record.requestID,
 			Created: record.created, Status: answer.status, Body: string(render(answer.body)),
 		}, 0)
@@ -95,9 +95,14 @@ func (s *Sandbox) save(rq *request, record *idempotencyRecord, answer reply) err
 	return s.journal.write(&b)
 }
 
-// saveOne writes one object, which replaces a version of about the given size;
-// nil deletes it.
-func (s *Sandbox) saveOne(key string, value any, replaces int) {
+// saveOne writes one object of the account, which replaces a version of about
+// the given size; nil deletes it.
+func (s *account) saveOne(key string, value any, replaces int) {
+	s.saveShared(s.scope()+key, value, replaces)
+}
+
+// saveShared writes what belongs to no single account.
+func (s *Sandbox) saveShared(key string, value any, replaces int) {
 	if s.journal == nil {
 		return
 	}
@@ -112,7 +117,7 @@ func (s *Sandbox) saveOne(key string, value any, replaces int) {
 }
 
 // saveDelivery writes what became of a delivery.
-func (s *Sandbox) saveDelivery(d *delivery) {
+func (s *account) saveDelivery(d *delivery) {
 	const usualSize = 200
 
 	stored, replaces := d.stored(), 0
@@ -150,18 +155,23 @@ func (d *delivery) stored() storedDelivery {
 	}
 }
 
-// state is what replaying a state file gathers: each object's last version.
+// state is what replaying a state file gathers.
 type state struct {
+	accounts map[string]*accountState // by scope
+	offset   time.Duration
+}
+
+// accountState is each object's last version.
+type accountState struct {
 	payments   map[string]*storedPayment
 	events     map[string]*storedEvent
 	deliveries map[string]*storedDelivery
 	keys       map[string]*storedKey
 	endpoints  map[string]*webhookEndpoint
-	offset     time.Duration
 }
 
-func newState() *state {
-	return &state{
+func newAccountState() *accountState {
+	return &accountState{
 		payments: map[string]*storedPayment{}, events: map[string]*storedEvent{},
 		deliveries: map[string]*storedDelivery{}, keys: map[string]*storedKey{},
 		endpoints: map[string]*webhookEndpoint{},
@@ -171,23 +181,39 @@ func newState() *state {
 // replay takes one entry of the state file.
 func (st *state) replay(e entry) error {
 	kind, id, _ := strings.Cut(e.Key, "/")
+	scope, kind := splitScope(kind)
+
+	if kind+"/" == keyClock {
+		return json.Unmarshal(e.Value, &st.offset) //nolint:wrapcheck // the journal says where
+	}
+
+	of := st.accounts[scope]
+	if of == nil {
+		of = newAccountState()
+		st.accounts[scope] = of
+	}
 
 	switch kind + "/" {
 	case keyPayment:
-		return keep(st.payments, id, e.Value)
+		return keep(of.payments, id, e.Value)
 	case keyEvent:
-		return keep(st.events, id, e.Value)
+		return keep(of.events, id, e.Value)
 	case keyDelivery:
-		return keep(st.deliveries, id, e.Value)
+		return keep(of.deliveries, id, e.Value)
 	case keyUsed:
-		return keep(st.keys, id, e.Value)
+		return keep(of.keys, id, e.Value)
 	case keyEndpoint:
-		return keep(st.endpoints, id, e.Value)
-	case keyClock:
-		return json.Unmarshal(e.Value, &st.offset) //nolint:wrapcheck // the journal says where
+		return keep(of.endpoints, id, e.Value)
 	default:
 		return nil // the header, or a later version's
 	}
+}
+
+// splitScope takes an account's scope off the kind of an entry.
+func splitScope(kind string) (scope, rest string) {
+	end := strings.LastIndexByte(kind, ':') + 1
+
+	return kind[:end], kind[end:]
 }
 
 func keep[T any](into map[string]*T, id string, value json.RawMessage) error {
@@ -207,9 +233,10 @@ func keep[T any](into map[string]*T, id string, value json.RawMessage) error {
 	return nil
 }
 
-// load opens the state file and puts the sandbox back to where it was.
+// load opens the state file and puts the sandbox back to where it was. What it
+// holds of accounts that are not there now stays in it.
 func (s *Sandbox) load(path string) error {
-	st := newState()
+	st := &state{accounts: map[string]*accountState{}}
 
 	j, err := openJournal(path, s.log, st.replay)
 	if err != nil {
@@ -219,18 +246,38 @@ func (s *Sandbox) load(path string) error {
 	s.journal = j
 	s.clock.offset.Store(int64(st.offset))
 
+	receivers := map[string]*receiver{}
+
+	for _, a := range s.accounts {
+		if of := st.accounts[a.scope()]; of != nil {
+			a.loadEndpoints(of, receivers)
+		}
+	}
+
+	for _, a := range s.accounts {
+		if of := st.accounts[a.scope()]; of != nil {
+			a.loadPayments(of)
+			a.loadEvents(of, receivers)
+
+			for key, stored := range of.keys {
+				a.keys.restore(key, stored)
+			}
+		}
+	}
+
+	return nil
+}
+
+// loadEndpoints registers an account's endpoints and adds them to the receivers
+// of all accounts, as some get events of others.
+func (s *account) loadEndpoints(st *accountState, receivers map[string]*receiver) {
 	for _, endpoint := range sortedBy(st.endpoints, func(e *webhookEndpoint) int64 { return e.Created }) {
 		s.webhooks.register(endpoint)
 	}
 
-	s.loadPayments(st)
-	s.loadEvents(st)
-
-	for key, stored := range st.keys {
-		s.keys.restore(key, stored)
+	for _, r := range s.webhooks.list() {
+		receivers[r.id] = r
 	}
-
-	return nil
 }
 
 // sortedBy returns a map's values in the order of a number in them.
@@ -254,7 +301,7 @@ type located struct {
 	at      member
 }
 
-func (s *Sandbox) loadPayments(st *state) {
+func (s *account) loadPayments(st *accountState) {
 	objects := make([]located, 0, len(st.payments))
 
 	for _, stored := range sortedBy(st.payments, func(p *storedPayment) int64 { return p.Intent.Seq }) {
@@ -282,7 +329,7 @@ func (s *Sandbox) loadPayments(st *state) {
 	}
 }
 
-func (s *Sandbox) located(pay *payment) []located {
+func (s *account) located(pay *payment) []located {
 	objects := make([]located, 0, len(pay.charges)+len(pay.refunds)+len(pay.disputes)+len(pay.transactions))
 
 	add := func(shelf *shelf[member], seq int64, id string, created int64, index int) {
@@ -309,7 +356,7 @@ func (s *Sandbox) located(pay *payment) []located {
 }
 
 // resume plans again what had been planned for a payment.
-func (s *Sandbox) resume(pay *payment) {
+func (s *account) resume(pay *payment) {
 	for _, r := range pay.refunds {
 		if c, ok := pay.find(r.Charge).(*charge); ok && settling(r, c.Method.card()) {
 			s.settleLater(pay, r)
@@ -321,12 +368,7 @@ func (s *Sandbox) resume(pay *payment) {
 	}
 }
 
-func (s *Sandbox) loadEvents(st *state) {
-	receivers := map[string]*receiver{}
-	for _, r := range s.webhooks.list() {
-		receivers[r.id] = r
-	}
-
+func (s *account) loadEvents(st *accountState, receivers map[string]*receiver) {
 	ids := make([]string, 0, len(st.events))
 	for id := range st.events {
 		ids = append(ids, id)
@@ -336,7 +378,7 @@ func (s *Sandbox) loadEvents(st *state) {
 
 	for _, id := range ids {
 		stored := st.events[id]
-		e := stored.event(id)
+		e := stored.event(s, id)
 
 		for _, to := range stored.To {
 			if r := receivers[to]; r != nil {
@@ -349,9 +391,9 @@ func (s *Sandbox) loadEvents(st *state) {
 	}
 }
 
-func (stored *storedEvent) event(id string) *event {
+func (stored *storedEvent) event(s *account, id string) *event {
 	e := &event{
-		id: id, seq: stored.Seq, kind: stored.Kind, created: stored.Created, object: rawDocument(stored.Object),
+		account: s, id: id, seq: stored.Seq, kind: stored.Kind, created: stored.Created, object: rawDocument(stored.Object),
 		requestID: stored.RequestID, idempotencyKey: stored.Key, intent: stored.Intent, metadata: stored.Metadata,
 	}
 
@@ -390,7 +432,7 @@ func (h *webhooks) resume(e *event) {
 		case d.attempts == 0:
 			h.push(d)
 		case !d.nextAt.IsZero():
-			h.sandbox.schedule.at(d.nextAt, func() { h.push(d) })
+			h.account.schedule.at(d.nextAt, func() { h.push(d) })
 		}
 	}
 }

@@ -10,7 +10,7 @@ var updatable = []string{statusRequiresPaymentMethod, statusRequiresConfirmation
 
 // updatePaymentIntent is POST /v1/payment_intents/:id. Stripe sends no event
 // for it.
-func (s *Sandbox) updatePaymentIntent(rq *request) *refusal {
+func (s *account) updatePaymentIntent(rq *request) *refusal {
 	// Everything is read onto a copy that is thrown away first, so that a
 	// request that does not parse is refused before the intent is looked for.
 	readUpdate(rq.params, &paymentIntent{Currency: "usd", Amount: maxAmount})
@@ -47,7 +47,7 @@ func (s *Sandbox) updatePaymentIntent(rq *request) *refusal {
 }
 
 // update writes a request's parameters to the next version of an intent.
-func (s *Sandbox) update(rq *request, pay *payment, next *paymentIntent) *refusal {
+func (s *account) update(rq *request, pay *payment, next *paymentIntent) *refusal {
 	name := readUpdate(rq.params, next)
 
 	if r := rq.params.finish(); r != nil { // merged, the metadata may be too much

@@ -7,16 +7,20 @@ import (
 	"strings"
 )
 
-// AddWebhook registers a receiver for events of the given types, or of all
+// AddWebhook registers a receiver for the first account's events of the given types, or of all
 // types when none is given, and returns its signing secret: the one passed, or
 // where that is empty a new one, or that of a receiver with the same URL, which
 // is replaced.
 func (s *Sandbox) AddWebhook(url, secret string, types ...string) string {
+	return s.home().addWebhook(url, secret, types)
+}
+
+func (s *account) addWebhook(url, secret string, types []string) string {
 	if len(types) == 0 {
 		types = []string{"*"}
 	}
 
-	made := &webhookEndpoint{ID: newID("we_1"), Created: s.clock.seconds(), URL: url, Secret: secret, Types: types}
+	made := &webhookEndpoint{ID: newID("we_1"), Created: s.clock.seconds(), URL: url, Secret: secret, Types: types, Live: s.live}
 
 	for _, r := range s.webhooks.list() {
 		if old, _ := r.now(); old.URL == url {
@@ -34,10 +38,10 @@ func (s *Sandbox) AddWebhook(url, secret string, types ...string) string {
 // configureWebhook registers the receiver that the options name, in the place of
 // the one that they named when the state file was written, and returns its
 // secret.
-func (s *Sandbox) configureWebhook() string {
+func (s *account) configureWebhook(secret string) string {
 	made := &webhookEndpoint{
-		ID: newID("we_1"), Created: s.clock.seconds(), URL: s.options.WebhookURL, Secret: s.options.WebhookSecret,
-		Types: []string{"*"}, Configured: true,
+		ID: newID("we_1"), Created: s.clock.seconds(), URL: s.options.WebhookURL, Secret: secret,
+		Types: []string{"*"}, Configured: true, Live: s.live,
 	}
 
 	for _, r := range s.webhooks.list() {
@@ -64,7 +68,7 @@ func (s *Sandbox) configureWebhook() string {
 }
 
 // keepEndpoint enters an endpoint's new version into the books.
-func (s *Sandbox) keepEndpoint(e *webhookEndpoint) {
+func (s *account) keepEndpoint(e *webhookEndpoint) {
 	s.webhooks.register(e)
 	s.saveOne(keyEndpoint+e.ID, e, 0)
 }
@@ -73,6 +77,7 @@ func (s *Sandbox) keepEndpoint(e *webhookEndpoint) {
 type webhookEndpoint struct {
 	ID          string
 	Created     int64
+	Live        bool
 	URL         string
 	Secret      string
 	Types       []string
@@ -99,7 +104,7 @@ func (e *webhookEndpoint) write(w *jsonWriter, withSecret bool) {
 	w.num("created", e.Created)
 	w.strOrNull("description", e.Description)
 	w.strings("enabled_events", e.Types)
-	w.boolean("livemode", false)
+	w.boolean("livemode", e.Live)
 	e.Metadata.write(w)
 
 	if withSecret {
@@ -117,9 +122,9 @@ type newEndpoint struct{ *webhookEndpoint }
 func (e newEndpoint) writeJSON(w *jsonWriter) { e.write(w, true) }
 
 // createWebhookEndpoint is POST /v1/webhook_endpoints.
-func (s *Sandbox) createWebhookEndpoint(rq *request) *refusal {
+func (s *account) createWebhookEndpoint(rq *request) *refusal {
 	p := rq.params
-	made := &webhookEndpoint{ID: newID("we_1"), Secret: NewWebhookSecret(), Created: s.clock.seconds()}
+	made := &webhookEndpoint{ID: newID("we_1"), Secret: NewWebhookSecret(), Created: s.clock.seconds(), Live: s.live}
 	made.URL = p.required("url")
 
 	if !p.has("enabled_events") {
@@ -200,7 +205,7 @@ func canSubscribe(kind string) bool {
 }
 
 // getWebhookEndpoint is GET /v1/webhook_endpoints/:id.
-func (s *Sandbox) getWebhookEndpoint(rq *request) *refusal {
+func (s *account) getWebhookEndpoint(rq *request) *refusal {
 	if r := rq.finish(); r != nil {
 		return r
 	}
@@ -217,7 +222,7 @@ func (s *Sandbox) getWebhookEndpoint(rq *request) *refusal {
 	return nil
 }
 
-func (s *Sandbox) findReceiver(id string) (*receiver, *refusal) {
+func (s *account) findReceiver(id string) (*receiver, *refusal) {
 	receivers := s.webhooks.list()
 
 	index := slices.IndexFunc(receivers, func(r *receiver) bool { return r.id == id })
@@ -229,7 +234,7 @@ func (s *Sandbox) findReceiver(id string) (*receiver, *refusal) {
 }
 
 // updateWebhookEndpoint is POST /v1/webhook_endpoints/:id.
-func (s *Sandbox) updateWebhookEndpoint(rq *request) *refusal {
+func (s *account) updateWebhookEndpoint(rq *request) *refusal {
 	readEndpoint(rq.params, &webhookEndpoint{URL: rq.params.text("url")})
 
 	if disabled, _ := rq.params.boolean("disabled"); disabled {
@@ -262,7 +267,7 @@ func (s *Sandbox) updateWebhookEndpoint(rq *request) *refusal {
 }
 
 // deleteWebhookEndpoint is DELETE /v1/webhook_endpoints/:id.
-func (s *Sandbox) deleteWebhookEndpoint(rq *request) *refusal {
+func (s *account) deleteWebhookEndpoint(rq *request) *refusal {
 	if r := rq.finish(); r != nil {
 		return r
 	}
@@ -288,7 +293,7 @@ func (s *Sandbox) deleteWebhookEndpoint(rq *request) *refusal {
 }
 
 // listWebhookEndpoints is GET /v1/webhook_endpoints.
-func (s *Sandbox) listWebhookEndpoints(rq *request) *refusal {
+func (s *account) listWebhookEndpoints(rq *request) *refusal {
 	receivers := s.webhooks.list()
 	items := make([]shelved[*webhookEndpoint], 0, len(receivers))
 

@@ -83,7 +83,7 @@ func (f *faults) forAttempt(e *event) string {
 // meddle does to a new event's deliveries what the rules say. It tells whether
 // the event was dealt with.
 func (h *webhooks) meddle(e *event) bool {
-	acting, reordered := h.sandbox.faults.forEvent(e)
+	acting, reordered := h.account.faults.forEvent(e)
 	dealtWith := false
 
 	for _, r := range acting {
@@ -93,15 +93,15 @@ func (h *webhooks) meddle(e *event) bool {
 
 			dealtWith = true
 		case WebhookDelay:
-			h.sandbox.schedule.after(r.Delay, func() { h.sendNow(e) })
+			h.account.schedule.after(r.Delay, func() { h.sendNow(e) })
 
 			dealtWith = true
 		case WebhookDuplicate:
 			for n := range r.Copies {
-				h.sandbox.schedule.after(time.Duration(n+1)*r.Delay, func() { h.sendNow(e) })
+				h.account.schedule.after(time.Duration(n+1)*r.Delay, func() { h.sendNow(e) })
 			}
 		case WebhookTwin:
-			h.sandbox.twin(e)
+			h.account.twin(e)
 		case WebhookReorder:
 			h.flushLater(r, e)
 
@@ -120,7 +120,7 @@ func (h *webhooks) lose(e *event) {
 	e.lost.Store(true)
 
 	for _, d := range e.sendings() {
-		h.sandbox.saveDelivery(d)
+		h.account.saveDelivery(d)
 	}
 }
 
@@ -132,16 +132,16 @@ func (h *webhooks) flushLater(r *rule, waiting *event) {
 		delay = defaultReorderDelay
 	}
 
-	h.sandbox.schedule.after(delay, func() {
+	h.account.schedule.after(delay, func() {
 		var kept []*event
 
-		h.sandbox.faults.mu.Lock()
+		h.account.faults.mu.Lock()
 
 		if slices.Contains(r.gathered, waiting) {
 			kept = r.takeReversed()
 		}
 
-		h.sandbox.faults.mu.Unlock()
+		h.account.faults.mu.Unlock()
 
 		h.sendInTurn(kept)
 	})
@@ -164,9 +164,10 @@ func (h *webhooks) sendInTurn(events []*event) {
 
 // twin makes and sends a second event of one change: Stripe says that two event
 // ids may describe the same.
-func (s *Sandbox) twin(e *event) {
+func (s *account) twin(e *event) {
 	second := &event{
-		id: newID("evt_3"), seq: s.books.sequence.Add(1), kind: e.kind, created: e.created, object: e.object, previous: e.previous,
+		account: s, id: newID("evt_3"), seq: s.books.sequence.Add(1), kind: e.kind, created: e.created, object: e.object,
+		previous:  e.previous,
 		requestID: e.requestID, idempotencyKey: e.idempotencyKey, intent: e.intent, metadata: e.metadata,
 	}
 
@@ -181,7 +182,12 @@ func forge(variant string, e *event, body []byte, secret string, now time.Time) 
 	case SignatureMissing:
 		return body, ""
 	case SignatureTampered:
-		return bytes.Replace(body, []byte(`"livemode": false`), []byte(`"livemode": true`), 1), Sign(body, secret, now)
+		mode, other := []byte(`"livemode": false`), []byte(`"livemode": true`)
+		if e.account.live {
+			mode, other = other, mode
+		}
+
+		return bytes.Replace(body, mode, other, 1), Sign(body, secret, now)
 	case SignatureWrongSecret:
 		return body, Sign(body, NewWebhookSecret(), now)
 	case SignatureOld:
@@ -212,7 +218,7 @@ func thinEvent(e *event) []byte {
 	w.str("id", e.id)
 	w.str("object", "v2.core.event")
 	w.str("type", "v1."+e.kind)
-	w.boolean("livemode", false)
+	w.boolean("livemode", e.account.live)
 	w.str("created", time.Unix(e.created, 0).UTC().Format(time.RFC3339))
 	w.endObject()
 

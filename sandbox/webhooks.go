@@ -19,7 +19,7 @@ import (
 // webhooks delivers events: concurrently, in no order, and again until the
 // receiver says 2xx. Nothing here holds a lock while a request is under way.
 type webhooks struct {
-	sandbox *Sandbox
+	account *account
 	client  *http.Client
 	ctx     context.Context //nolint:containedctx // lives as long as the sandbox; Close cancels it
 	cancel  context.CancelFunc
@@ -68,11 +68,11 @@ type delivery struct {
 	nextAt      time.Time
 }
 
-func newWebhooks(s *Sandbox) *webhooks {
+func newWebhooks(s *account) *webhooks {
 	ctx, cancel := context.WithCancel(context.Background())
 
 	return &webhooks{
-		sandbox: s, ctx: ctx, cancel: cancel,
+		account: s, ctx: ctx, cancel: cancel,
 		client: &http.Client{
 			Timeout: s.options.WebhookTimeout,
 			Transport: &http.Transport{
@@ -171,7 +171,7 @@ func (h *webhooks) push(d *delivery) {
 
 	r.queue = append(r.queue, d)
 
-	if r.active < h.sandbox.options.WebhookConcurrency && h.goUnlessClosed(func() { h.work(r) }) {
+	if r.active < h.account.options.WebhookConcurrency && h.goUnlessClosed(func() { h.work(r) }) {
 		r.active++
 	}
 }
@@ -224,11 +224,11 @@ func (h *webhooks) attempt(d *delivery) {
 		return
 	}
 
-	retry, again := d.record(h.sandbox, status, err)
-	h.sandbox.saveDelivery(d)
+	retry, again := d.record(h.account.Sandbox, status, err)
+	h.account.saveDelivery(d)
 
 	if again {
-		h.sandbox.schedule.at(retry, func() { h.push(d) })
+		h.account.schedule.at(retry, func() { h.push(d) })
 	}
 }
 
@@ -270,7 +270,7 @@ func (d *delivery) record(s *Sandbox, status int, err error) (retry time.Time, a
 // post sends one attempt.
 func (h *webhooks) post(d *delivery, to *webhookEndpoint) (status int, err error) {
 	body := append(render(d.event), '\n')
-	body, signature := forge(h.sandbox.faults.forAttempt(d.event), d.event, body, to.Secret, h.sandbox.options.Now())
+	body, signature := forge(h.account.faults.forAttempt(d.event), d.event, body, to.Secret, h.account.options.Now())
 
 	request, err := http.NewRequestWithContext(h.ctx, http.MethodPost, to.URL, bytes.NewReader(body))
 	if err != nil {
