@@ -14,6 +14,8 @@ type balanceTransaction struct {
 	Currency string
 	Created  int64
 	Source   string
+	// Immediate is true for a charge whose money is available at once.
+	Immediate bool `json:",omitempty"`
 }
 
 // Types of balance transactions.
@@ -103,7 +105,7 @@ func (t *balanceTransaction) write(w *jsonWriter, v view) {
 
 // available is when the money can be paid out: at once, but for what was earned.
 func (t *balanceTransaction) available() int64 {
-	if t.Kind != transactionCharge {
+	if t.Kind != transactionCharge || t.Immediate {
 		return t.Created
 	}
 
@@ -111,7 +113,7 @@ func (t *balanceTransaction) available() int64 {
 }
 
 func (t *balanceTransaction) status(now int64) string {
-	if t.Kind == transactionCharge && now < t.available() {
+	if now < t.available() {
 		return "pending"
 	}
 

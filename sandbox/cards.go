@@ -1,20 +1,132 @@
 package sandbox
 
+import (
+	"net/http"
+	"strings"
+)
+
 // testCard is one of Stripe's test payment methods ("Testing") and what a
 // payment with it does.
 type testCard struct {
 	brand   string
+	second  string // the network that a co-branded card has beside its brand
 	last4   string
 	country string
-	// decline is set on a card whose issuer says no.
+	funding string
+	// decline is set on a card whose issuer, or Radar, says no.
 	decline *decline
-	// authenticate is true where the issuer asks for 3-D Secure.
-	authenticate bool
-	// dispute is the reason of the dispute that a payment opens, or empty.
-	dispute string
+	// attaches is true where a customer can have the card although it is
+	// declined.
+	attaches bool
+	// authentication tells when the issuer asks for 3-D Secure.
+	authentication authentication
+	// risk is Radar's opinion, empty for a normal one.
+	risk string
+	// cvc, line1 and zip are the results of the checks; empty: passed or, for
+	// an address, not made.
+	cvc, line1, zip string
+	// available is true where the money needs no time to be available.
+	available bool
+	// disputes are what a payment opens, and warned is true where its issuer
+	// reports fraud (an early fraud warning).
+	disputes []disputeKind
+	warned   bool
 	// refund is the status that a refund begins with, and settles the one
 	// that it ends in; both empty for a refund that succeeds at once.
 	refund, settles string
+}
+
+// authentication is what a card's issuer does about 3-D Secure (Stripe,
+// "Testing", 3D Secure).
+type authentication int
+
+const (
+	// authenticationNone acknowledges the attempt and asks for nothing.
+	authenticationNone authentication = iota
+	// authenticationOptional asks only where the merchant wants it.
+	authenticationOptional
+	// authenticationBroken fails where the merchant wants it; the payment goes on.
+	authenticationBroken
+	// authenticationUnsupported cannot be asked.
+	authenticationUnsupported
+	// authenticationNever is that of a card that is declined before it.
+	authenticationNever
+	// authenticationOnSession asks whenever the customer is there.
+	authenticationOnSession
+	// authenticationUnlessSetUp asks also where the customer is not there, unless
+	// the card was set up for that.
+	authenticationUnlessSetUp
+	// authenticationAlways asks for every payment.
+	authenticationAlways
+)
+
+// challenges tells whether the customer must prove who they are.
+func (m *paymentMethod) challenges(offSession, wanted bool) bool {
+	switch m.card().authentication {
+	case authenticationAlways:
+		return true
+	case authenticationUnlessSetUp:
+		return !offSession || !m.SetUp
+	case authenticationOnSession:
+		return !offSession
+	case authenticationOptional:
+		return wanted
+	default:
+		return false
+	}
+}
+
+// Results of 3-D Secure, as a charge's three_d_secure.result has them.
+const (
+	secureAuthenticated   = "authenticated"
+	secureAcknowledged    = "attempt_acknowledged"
+	secureNotSupported    = "not_supported"
+	secureProcessingError = "processing_error"
+)
+
+// unasked is the result of 3-D Secure that the merchant wanted and that asked
+// the customer nothing.
+func (c *testCard) unasked() string {
+	switch c.authentication {
+	case authenticationBroken:
+		return secureProcessingError
+	case authenticationUnsupported:
+		return secureNotSupported
+	default:
+		return secureAcknowledged
+	}
+}
+
+// Radar's opinions and the results of checks.
+const (
+	riskNormal       = "normal"
+	riskElevated     = "elevated"
+	riskHighest      = "highest"
+	checkPass        = "pass"
+	checkFail        = "fail"
+	checkUnavailable = "unavailable"
+)
+
+// riskScore is Radar's number for its opinion: from 65 it is elevated, from 75
+// the highest.
+func (c *testCard) riskScore() int64 {
+	switch c.risk {
+	case riskElevated:
+		return 70
+	case riskHighest:
+		return 90
+	default:
+		return 20
+	}
+}
+
+// networks are what the card can be charged through.
+func (c *testCard) networks() []string {
+	if c.second != "" {
+		return []string{c.second, c.brand}
+	}
+
+	return []string{c.brand}
 }
 
 // decline is an issuer's no.
@@ -22,6 +134,8 @@ type decline struct {
 	Code        string
 	DeclineCode string
 	Message     string
+	// Blocked is true where Radar says no and the issuer is not asked.
+	Blocked bool `json:",omitempty"`
 }
 
 // Refund statuses.
@@ -33,86 +147,15 @@ const (
 	refundRequiresAction = "requires_action"
 )
 
-const genericDecline = "Your card was declined."
-
-// testCards are the payment methods by the names that Stripe gives them.
-//
-//nolint:gochecknoglobals // a table, never written
-var testCards = cardTable()
-
-//nolint:goconst // a table of Stripe's names
-func cardTable() map[string]*testCard {
-	visa := func(last4 string) testCard { return testCard{brand: "visa", last4: last4, country: "US"} }
-	declining := func(last4, code, declineCode, message string) *testCard {
-		card := visa(last4)
-		card.decline = &decline{Code: code, DeclineCode: declineCode, Message: message}
-
-		return &card
-	}
-	disputed := func(last4, reason string) *testCard {
-		card := visa(last4)
-		card.dispute = reason
-
-		return &card
-	}
-	refunding := func(last4, first, then string) *testCard {
-		card := visa(last4)
-		card.refund, card.settles = first, then
-
-		return &card
-	}
-
-	table := map[string]*testCard{
-		"pm_card_visa":       {brand: "visa", last4: "4242", country: "US"},
-		"pm_card_visa_debit": {brand: "visa", last4: "5556", country: "US"},
-		"pm_card_mastercard": {brand: "mastercard", last4: "4444", country: "US"},
-		"pm_card_amex":       {brand: "amex", last4: "8431", country: "US"},
-		"pm_card_discover":   {brand: "discover", last4: "9424", country: "US"},
-		"pm_card_jcb":        {brand: "jcb", last4: "0505", country: "JP"},
-
-		"pm_card_chargeDeclined": declining("0002", "card_declined", "generic_decline", genericDecline),
-		"pm_card_chargeDeclinedInsufficientFunds": declining("9995", "card_declined", "insufficient_funds",
-			"Your card has insufficient funds."),
-		"pm_card_chargeDeclinedLostCard":   declining("9987", "card_declined", "lost_card", genericDecline),
-		"pm_card_chargeDeclinedStolenCard": declining("9979", "card_declined", "stolen_card", genericDecline),
-		"pm_card_chargeDeclinedExpiredCard": declining("0069", "expired_card", "expired_card",
-			"Your card has expired."),
-		"pm_card_chargeDeclinedIncorrectCvc": declining("0127", "incorrect_cvc", "incorrect_cvc",
-			"Your card's security code is incorrect."),
-		"pm_card_chargeDeclinedProcessingError": declining("0119", "processing_error", "processing_error",
-			"An error occurred while processing your card. Try again in a little bit."),
-
-		"pm_card_authenticationRequired": {brand: "visa", last4: "3184", country: "IE", authenticate: true},
-
-		"pm_card_createDispute":                   disputed("0259", "fraudulent"),
-		"pm_card_createDisputeProductNotReceived": disputed("2685", "product_not_received"),
-
-		"pm_card_pendingRefund": refunding("7726", refundPending, refundSucceeded),
-		"pm_card_refundFail":    refunding("5126", refundSucceeded, refundFailed),
-		// Of the sandbox's own making: Stripe has no card whose refund waits
-		// for the customer, and without one nobody can try a refund's cancel.
-		"pm_card_refundRequiresAction": refunding("7734", refundRequiresAction, ""),
-	}
-
-	for alias, name := range map[string]string{
-		"pm_card_us":                                   "pm_card_visa",
-		"pm_card_threeDSecure2Required":                "pm_card_authenticationRequired",
-		"pm_card_threeDSecureRequired":                 "pm_card_authenticationRequired",
-		"pm_card_authenticationRequiredOnSetup":        "pm_card_authenticationRequired",
-		"pm_card_visa_chargeDeclined":                  "pm_card_chargeDeclined",
-		"pm_card_visa_chargeDeclinedInsufficientFunds": "pm_card_chargeDeclinedInsufficientFunds",
-		"pm_card_visa_chargeDeclinedLostCard":          "pm_card_chargeDeclinedLostCard",
-		"pm_card_visa_chargeDeclinedStolenCard":        "pm_card_chargeDeclinedStolenCard",
-		"pm_card_visa_chargeDeclinedExpiredCard":       "pm_card_chargeDeclinedExpiredCard",
-		"pm_card_visa_chargeDeclinedIncorrectCvc":      "pm_card_chargeDeclinedIncorrectCvc",
-		"pm_card_visa_chargeDeclinedProcessingError":   "pm_card_chargeDeclinedProcessingError",
-		"pm_card_chargeDeclinedExpired":                "pm_card_chargeDeclinedExpiredCard",
-	} {
-		table[alias] = table[name]
-	}
-
-	return table
-}
+// Reasons of declines, and messages that more than one card has.
+const (
+	codeCardDeclined    = "card_declined"
+	codeIncorrectCVC    = "incorrect_cvc"
+	codeProcessingError = "processing_error"
+	declineGeneric      = "generic_decline"
+	declineFunds        = "insufficient_funds"
+	noFunds             = "Your card has insufficient funds."
+)
 
 // paymentMethod is one use of a test card: Stripe, too, makes a new object of
 // each use of pm_card_….
@@ -122,6 +165,9 @@ type paymentMethod struct {
 	Live    bool
 	// Card is the card's name in testCards.
 	Card string
+	// SetUp is true for a card that its customer has authenticated for payments
+	// at which they are not present.
+	SetUp bool `json:",omitempty"`
 }
 
 // card returns the test card behind the method.
@@ -147,15 +193,15 @@ func (m *paymentMethod) writeJSON(w *jsonWriter) {
 	w.num("exp_month", cardExpMonth)
 	w.num("exp_year", cardExpYear)
 	w.str("fingerprint", card.fingerprint())
-	w.str("funding", "credit")
+	w.str("funding", card.funding)
 	w.null("generated_from")
 	w.str("last4", card.last4)
 	w.object("networks")
-	w.strings("available", []string{card.brand})
+	w.strings("available", card.networks())
 	w.null("preferred")
 	w.endObject()
 	w.object("three_d_secure_usage")
-	w.boolean("supported", true)
+	w.boolean("supported", card.authentication != authenticationUnsupported)
 	w.endObject()
 	w.null("wallet")
 	w.endObject()
@@ -173,15 +219,9 @@ func (c *testCard) fingerprint() string { return "sandbox" + c.brand + c.last4 }
 
 func writeChecks(w *jsonWriter, card *testCard) {
 	w.object("checks")
-	w.null("address_line1_check")
-	w.null("address_postal_code_check")
-
-	if card.decline != nil && card.decline.Code == "incorrect_cvc" {
-		w.str("cvc_check", "fail")
-	} else {
-		w.str("cvc_check", "pass")
-	}
-
+	w.strOrNull("address_line1_check", card.line1)
+	w.strOrNull("address_postal_code_check", card.zip)
+	w.str("cvc_check", orDefault(card.cvc, checkPass))
 	w.endObject()
 }
 
@@ -215,4 +255,56 @@ func (s *account) findMethod(name string) (*paymentMethod, *refusal) {
 	r.status = 400
 
 	return nil, r
+}
+
+// readMethod reads the payment method of an intent: payment_method, or
+// payment_method_data with a token, which makes one of it.
+func readMethod(p *params) (name string) {
+	data := p.child("payment_method_data")
+	name = p.text(objectMethod)
+
+	switch {
+	case data == nil && strings.HasPrefix(name, "tok_"):
+		p.refuse(badReference(missing("PaymentMethod", name, objectMethod)))
+	case data != nil && name != "":
+		p.refuse(invalid("You may only specify one of these parameters: payment_method, payment_method_data.",
+			objectMethod, codeParametersExclusive))
+	case data != nil:
+		return readCard(data)
+	}
+
+	return name
+}
+
+// readCard reads the token of a new card. Numbers are refused as at Stripe: they
+// have no business on a server.
+func readCard(p *params) (token string) {
+	if kind := p.required("type"); kind != "" && kind != typeOfCards {
+		p.refuse(invalid("The sandbox knows the payment method type card only, not "+kind+".", p.path("type"), ""))
+	}
+
+	card := p.child("card")
+	if card.has("number") {
+		markRead(card.form)
+		p.refuse(&refusal{
+			status: http.StatusPaymentRequired, kind: typeInvalidRequest,
+			message: "Sending credit card numbers directly to the Stripe API is generally unsafe. We suggest you use test " +
+				"tokens that map to the test card you are using, see https://stripe.com/docs/testing.",
+		})
+
+		return ""
+	}
+
+	if card == nil {
+		p.refuse(invalid("Missing required param: "+p.path("card")+".", p.path("card"), codeParameterMissing))
+
+		return ""
+	}
+
+	token = card.required("token")
+	if token != "" && (!strings.HasPrefix(token, "tok_") || testCards[token] == nil) {
+		p.refuse(badReference(missing("token", token, card.path("token"))))
+	}
+
+	return token
 }

@@ -21,6 +21,8 @@ type charge struct {
 	Failure        *decline
 	Method         *paymentMethod
 	Authenticated  bool
+	// Secure is the result of a 3-D Secure that asked the customer nothing.
+	Secure string `json:",omitempty"`
 	// CaptureBefore is when an authorization that nobody captured lapses.
 	CaptureBefore int64
 	Metadata      metadata
@@ -36,6 +38,10 @@ func (s *account) newCharge(pay *payment, no *decline) *charge {
 		ID: newID("ch_3"), Intent: i.ID, Amount: i.Amount, Currency: i.Currency, Created: s.clock.seconds(), Live: s.live,
 		Paid: no == nil, Failure: no, Method: i.Method, Metadata: i.Metadata, intentText: i.intentText,
 		Authenticated: i.Authenticated, Seq: s.books.sequence.Add(1),
+	}
+
+	if !made.Authenticated && i.wantsSecure() {
+		made.Secure = i.Method.card().unasked()
 	}
 
 	switch {
@@ -56,7 +62,10 @@ func (s *account) newCharge(pay *payment, no *decline) *charge {
 // in the books yet.
 func (s *account) collect(pay *payment, c *charge, amount int64) {
 	c.Captured, c.AmountCaptured, c.CaptureBefore = true, amount, 0
-	c.Transaction = s.newTransaction(pay, transactionCharge, amount, fee(amount), c.ID).ID
+
+	booked := s.newTransaction(pay, transactionCharge, amount, fee(amount), c.ID)
+	booked.Immediate = c.Method.card().available
+	c.Transaction = booked.ID
 }
 
 // getCharge is GET /v1/charges/:id.
@@ -170,24 +179,27 @@ func (c *charge) writeFailure(w *jsonWriter) {
 }
 
 func (c *charge) writeOutcome(w *jsonWriter) {
-	w.object("outcome")
+	status, reason, message, kind := "approved_by_network", "", "Payment complete.", "authorized"
 
-	if c.Failure == nil {
-		w.str("network_status", "approved_by_network")
-		w.null("reason")
-		w.str("risk_level", "normal")
-		w.num("risk_score", 20)
-		w.str("seller_message", "Payment complete.")
-		w.str("type", "authorized")
-	} else {
-		w.str("network_status", "declined_by_network")
-		w.str("reason", c.Failure.DeclineCode)
-		w.str("risk_level", "normal")
-		w.num("risk_score", 20)
-		w.str("seller_message", "The bank returned the decline code `"+c.Failure.DeclineCode+"`.")
-		w.str("type", "issuer_declined")
+	switch {
+	case c.Failure == nil:
+	case c.Failure.Blocked:
+		status, reason, kind = "not_sent_to_network", "highest_risk_level", "blocked"
+		message = "Stripe blocked this payment as too risky."
+	default:
+		status, reason, kind = "declined_by_network", c.Failure.DeclineCode, "issuer_declined"
+		message = "The bank returned the decline code `" + reason + "`."
 	}
 
+	card := c.Method.card()
+
+	w.object("outcome")
+	w.str("network_status", status)
+	w.strOrNull("reason", reason)
+	w.str("risk_level", orDefault(card.risk, riskNormal))
+	w.num("risk_score", card.riskScore())
+	w.str("seller_message", message)
+	w.str("type", kind)
 	w.endObject()
 }
 
@@ -209,7 +221,7 @@ func (c *charge) writeMethodDetails(w *jsonWriter) {
 	w.num("exp_year", cardExpYear)
 	writeFeature(w, "extended_authorization", "disabled")
 	w.str("fingerprint", card.fingerprint())
-	w.str("funding", "credit")
+	w.str("funding", card.funding)
 	writeFeature(w, "incremental_authorization", "unavailable")
 	w.null("installments")
 	w.str("last4", card.last4)
@@ -237,17 +249,26 @@ func writeFeature(w *jsonWriter, name, status string) {
 }
 
 func (c *charge) writeThreeDSecure(w *jsonWriter) {
-	if !c.Authenticated {
+	result, flow, indicator := c.Secure, "", ""
+	if c.Authenticated {
+		result, flow, indicator = secureAuthenticated, "challenge", "05"
+	}
+
+	if result == "" {
 		w.null("three_d_secure")
 
 		return
 	}
 
+	if result == secureAcknowledged {
+		indicator = "06"
+	}
+
 	w.object("three_d_secure")
-	w.str("authentication_flow", "challenge")
-	w.str("electronic_commerce_indicator", "05")
+	w.strOrNull("authentication_flow", flow)
+	w.strOrNull("electronic_commerce_indicator", indicator)
 	w.null("exemption_indicator")
-	w.str("result", "authenticated")
+	w.str("result", result)
 	w.null("result_reason")
 	w.null("transaction_id")
 	w.str("version", "2.2.0")

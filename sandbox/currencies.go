@@ -13,14 +13,19 @@ type currencyRule struct {
 	decimals int
 	// step is what the amount must be a multiple of.
 	step int64
+	// maximum is the largest charge, in minor units.
+	maximum int64
 	// minimum is the smallest charge, in minor units. Stripe's depends on the
 	// settlement currency; this is the published one, or one unit.
 	minimum int64
 	symbol  string
 }
 
-// maxAmount is the largest charge, in minor units of any currency.
-const maxAmount = 99_999_999
+// Stripe's largest charges: eight digits of minor units, twelve for rupiah.
+const (
+	maxAmount = 99_999_999
+	maxRupiah = 999_999_999_999
+)
 
 // currencies maps Stripe's presentment currencies to their rules.
 //
@@ -36,17 +41,21 @@ func currencyTable() map[string]currencyRule {
 		}
 	}
 
-	add(currencyRule{decimals: 2, step: 1, minimum: 1}, `aed afn all amd ang aoa ars aud awg azn bam bbd bdt bgn
+	rule := func(decimals int, step int64) currencyRule {
+		return currencyRule{decimals: decimals, step: step, minimum: step, maximum: maxAmount}
+	}
+
+	add(rule(2, 1), `aed afn all amd ang aoa ars aud awg azn bam bbd bdt bgn
 		bmd bnd bob brl bsd bwp byn bzd cad cdf chf cny cop crc cve czk dkk dop dzd egp etb eur fjd fkp gbp gel gip
 		gmd gtq gyd hkd hnl htg huf idr ils inr jmd kes kgs khr kyd kzt lak lbp lkr lrd lsl mad mdl mkd mmk mnt mop
 		mur mvr mwk mxn myr mzn nad ngn nio nok npr nzd pab pen pgk php pkr pln qar ron rsd rub sar sbd scr sek sgd
 		shp sle sos srd std szl thb tjs top try ttd twd tzs uah usd uyu uzs wst xcd yer zar zmw`)
-	add(currencyRule{decimals: 0, step: 1, minimum: 1},
+	add(rule(0, 1),
 		`bif clp djf gnf jpy kmf krw mga pyg rwf vnd vuv xaf xof xpf`)
 	// Sent as if they had two decimals, which must be zero.
-	add(currencyRule{decimals: 2, step: 100, minimum: 100}, `isk ugx`)
+	add(rule(2, 100), `isk ugx`)
 	// The last of three decimals must be zero.
-	add(currencyRule{decimals: 3, step: 10, minimum: 10}, `bhd jod kwd omr tnd`)
+	add(rule(3, 10), `bhd jod kwd omr tnd`)
 
 	for code, smallest := range map[string]struct {
 		minimum int64
@@ -62,6 +71,10 @@ func currencyTable() map[string]currencyRule {
 		rule.minimum, rule.symbol = smallest.minimum, smallest.symbol
 		table[code] = rule
 	}
+
+	rupiah := table["idr"]
+	rupiah.maximum = maxRupiah
+	table["idr"] = rupiah
 
 	return table
 }
@@ -123,8 +136,8 @@ func checkAmount(amount int64, currency string, rule currencyRule, param string)
 		return invalid("This value must be greater than or equal to 1.", param, codeParameterInvalidInteger)
 	case amount < rule.minimum:
 		return invalid("Amount must be at least "+rule.format(rule.minimum, currency), param, codeAmountTooSmall)
-	case amount > maxAmount:
-		return invalid("Amount must be no more than "+rule.money(maxAmount, currency), param, codeAmountTooLarge)
+	case amount > rule.maximum:
+		return invalid("Amount must be no more than "+rule.money(rule.maximum, currency), param, codeAmountTooLarge)
 	case amount%rule.step != 0:
 		return invalid("Invalid "+param+": amounts in "+strings.ToUpper(currency)+" must be a multiple of "+
 			strconv.FormatInt(rule.step, 10)+" (https://stripe.com/docs/currencies#special-cases).",

@@ -3,6 +3,7 @@ package sandbox
 import (
 	"slices"
 	"strconv"
+	"strings"
 )
 
 // Dispute statuses.
@@ -11,7 +12,18 @@ const (
 	disputeUnderReview   = "under_review"
 	disputeWon           = "won"
 	disputeLost          = "lost"
+	inquiryNeedsResponse = "warning_needs_response"
+	inquiryUnderReview   = "warning_under_review"
+	inquiryClosed        = "warning_closed"
 )
+
+// disputeKind is what a cardholder may complain of.
+type disputeKind struct {
+	reason  string
+	network string // the network's code for it
+	// inquiry is true where the issuer asks first and takes no money.
+	inquiry bool
+}
 
 // dispute is one version of a Dispute.
 type dispute struct {
@@ -30,6 +42,7 @@ type dispute struct {
 	Metadata     metadata
 	Transactions []*balanceTransaction
 	Brand        string
+	NetworkCode  string `json:",omitempty"`
 }
 
 // evidenceFields are the texts that a merchant may send (Stripe, "Dispute
@@ -80,7 +93,7 @@ func (d *dispute) write(w *jsonWriter, v view) {
 	w.boolean("past_due", v.now > d.Created+evidenceSeconds)
 	w.num("submission_count", d.Submissions)
 	w.endObject()
-	w.boolean("is_charge_refundable", false)
+	w.boolean("is_charge_refundable", d.isInquiry())
 	w.boolean("livemode", d.Live)
 	d.Metadata.write(w)
 	v.ref(w, objectIntent, d.Intent)
@@ -96,8 +109,13 @@ func (d *dispute) write(w *jsonWriter, v view) {
 	w.endObject()
 }
 
-// networkReason is Visa's code for the reason.
+// networkReason is the network's code for the reason; disputes of older state
+// files have none.
 func (d *dispute) networkReason() string {
+	if d.NetworkCode != "" {
+		return d.NetworkCode
+	}
+
 	if d.Reason == "fraudulent" {
 		return "10.4"
 	}
@@ -105,27 +123,65 @@ func (d *dispute) networkReason() string {
 	return "13.1"
 }
 
-// openDispute is the cardholder's complaint about a charge that went through:
-// the money and a fee leave the balance at once.
-func (s *account) openDispute(rq *request, pay *payment, reason string) {
+// openDispute is the cardholder's complaint about an amount of a charge that
+// went through: the money and a fee leave the balance at once, but for an
+// inquiry.
+func (s *account) openDispute(rq *request, pay *payment, amount int64, kind disputeKind) {
 	index := len(pay.charges) - 1
 	next := *pay.charges[index]
-	next.Disputed = true
+	next.Disputed = next.Disputed || !kind.inquiry
 	pay.charges[index] = &next
 
 	made := &dispute{
-		ID: newID("du_1"), Charge: next.ID, Intent: next.Intent, Amount: next.AmountCaptured, Currency: next.Currency,
-		Created: s.clock.seconds(), Reason: reason, Status: disputeNeedsResponse, Brand: next.Method.card().brand,
-		Seq: s.books.sequence.Add(1), Live: s.live,
+		ID: newID("du_1"), Charge: next.ID, Intent: next.Intent, Amount: amount, Currency: next.Currency,
+		Created: s.clock.seconds(), Reason: kind.reason, NetworkCode: kind.network, Status: disputeNeedsResponse,
+		Brand: next.Method.card().brand, Seq: s.books.sequence.Add(1), Live: s.live,
 	}
-	made.Transactions = []*balanceTransaction{
-		s.newTransaction(pay, transactionAdjustment, -made.Amount, disputeFee, made.ID),
+
+	if kind.inquiry {
+		made.Status = inquiryNeedsResponse
+	} else {
+		made.Transactions = []*balanceTransaction{
+			s.newTransaction(pay, transactionAdjustment, -made.Amount, disputeFee, made.ID),
+		}
 	}
+
 	pay.disputes = append(pay.disputes, made)
 	s.books.disputes.add(made.ID, made.Created, member{payment: pay, index: len(pay.disputes) - 1})
 
 	rq.emit("charge.dispute.created", made, nil)
-	rq.emit("charge.dispute.funds_withdrawn", made, nil)
+
+	if !kind.inquiry {
+		rq.emit("charge.dispute.funds_withdrawn", made, nil)
+	}
+}
+
+// isInquiry tells whether the issuer only asks.
+func (d *dispute) isInquiry() bool { return strings.HasPrefix(d.Status, "warning_") }
+
+// isClosed tells whether nothing more can be done about the dispute.
+func (d *dispute) isClosed() bool {
+	return d.Status == disputeWon || d.Status == disputeLost || d.Status == inquiryClosed
+}
+
+// newWarning is the Early Fraud Warning that an issuer gives of a charge. It is
+// in its event alone.
+func (s *account) newWarning(pay *payment) document {
+	c := pay.charges[len(pay.charges)-1]
+
+	w := jsonWriter{buf: make([]byte, 0, renderedSize)}
+	w.beginObject()
+	w.str("id", newID("issfr_1"))
+	w.str("object", "radar.early_fraud_warning")
+	w.boolean("actionable", true)
+	w.str("charge", c.ID)
+	w.num("created", s.clock.seconds())
+	w.str("fraud_type", "misc")
+	w.boolean("livemode", s.live)
+	w.str("payment_intent", c.Intent)
+	w.endObject()
+
+	return rawDocument(w.buf)
 }
 
 // getDispute is GET /v1/disputes/:id.
@@ -175,7 +231,7 @@ func (s *account) updateDispute(rq *request) *refusal {
 
 	if len(evidence) > 0 && (submit || !sent) {
 		next.Submissions++
-		next.Status = verdict(next.Evidence)
+		next.Status = next.verdict()
 	}
 
 	s.changeDispute(rq, at, &next)
@@ -198,6 +254,11 @@ func (s *account) closeDispute(rq *request) *refusal {
 
 	next := *at.payment.disputes[at.index]
 	next.Status = disputeLost
+
+	if at.payment.disputes[at.index].isInquiry() {
+		next.Status = inquiryClosed
+	}
+
 	s.changeDispute(rq, at, &next)
 
 	rq.answer(at.payment, &next)
@@ -214,7 +275,7 @@ func (s *account) openDisputeAt(rq *request, mustBeOpen bool) (member, *refusal)
 
 	rq.change(at.payment)
 
-	if status := at.payment.disputes[at.index].Status; mustBeOpen && (status == disputeWon || status == disputeLost) {
+	if mustBeOpen && at.payment.disputes[at.index].isClosed() {
 		return member{}, refused("This dispute is already closed.", "")
 	}
 
@@ -224,7 +285,7 @@ func (s *account) openDisputeAt(rq *request, mustBeOpen bool) (member, *refusal)
 // changeDispute books a new version and tells of it.
 func (s *account) changeDispute(rq *request, at member, next *dispute) {
 	before := at.payment.disputes[at.index]
-	closed := next.Status != before.Status && (next.Status == disputeWon || next.Status == disputeLost)
+	closed := next.isClosed() && !before.isClosed()
 	reinstated := closed && next.Status == disputeWon
 
 	if reinstated {
@@ -265,8 +326,13 @@ func mergeEvidence(before, added []pair) []pair {
 	return merged
 }
 
-func verdict(evidence []pair) string {
-	text, _ := metadata(evidence).get("uncategorized_text")
+// verdict is what the evidence that was sent in makes of the dispute.
+func (d *dispute) verdict() string {
+	if d.isInquiry() {
+		return inquiryUnderReview
+	}
+
+	text, _ := metadata(d.Evidence).get("uncategorized_text")
 
 	switch text {
 	case "winning_evidence":

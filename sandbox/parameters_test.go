@@ -128,7 +128,7 @@ func TestConfirm_TakesTextsAndOptions(t *testing.T) {
 	require.NoError(t, err)
 
 	intent, err = api.PaymentIntents.Confirm(intent.ID, &stripe.PaymentIntentConfirmParams{
-		PaymentMethod: new("pm_card_visa"), CaptureMethod: new("manual"), ReceiptEmail: new("jenny@example.com"),
+		PaymentMethod: new("pm_card_threeDSecureOptional"), CaptureMethod: new("manual"), ReceiptEmail: new("jenny@example.com"),
 		SetupFutureUsage: new("off_session"), ReturnURL: new("https://shop.example/return"),
 		Shipping: &stripe.ShippingDetailsParams{
 			Name: new("Jenny"), Address: &stripe.AddressParams{City: new("Berlin")},

@@ -26,6 +26,7 @@ const (
 	confirmManual         = "manual"
 	redirectsAlways       = "always"
 	redirectsNever        = "never"
+	secureAutomatic       = "automatic"
 )
 
 // typeOfCards is the only type of payment method here.
@@ -415,7 +416,7 @@ func readCaptureMethod(p *params, intent *paymentIntent) {
 }
 
 func readIntentText(p *params, text *intentText) {
-	text.Request3DS = orDefault(text.Request3DS, "automatic")
+	text.Request3DS = orDefault(text.Request3DS, secureAutomatic)
 
 	setText(p, "description", &text.Description)
 	setText(p, "transfer_group", &text.TransferGroup)
@@ -432,7 +433,7 @@ func readCheckout(p *params, text *intentText) {
 	}
 
 	if card := p.child("payment_method_options").child("card"); card != nil {
-		if asked := card.oneOf("request_three_d_secure", "any", "automatic", "challenge"); asked != "" {
+		if asked := card.oneOf("request_three_d_secure", "any", secureAutomatic, "challenge"); asked != "" {
 			text.Request3DS = asked
 		}
 	}
@@ -451,7 +452,7 @@ func setText(p *params, name string, into *string) {
 
 // readConfirmation reads what tells how an intent is confirmed.
 func readConfirmation(p *params) intentParams {
-	with := intentParams{method: p.text(objectMethod), returnURL: p.text("return_url")}
+	with := intentParams{method: readMethod(p), returnURL: p.text("return_url")}
 
 	// off_session is true, false, one_off or recurring.
 	switch off := p.oneOf("off_session", textTrue, textFalse, "one_off", "recurring"); off {
@@ -625,7 +626,7 @@ func checkConfirmable(i *paymentIntent, with intentParams) *refusal {
 func (s *account) confirm(rq *request, pay *payment, with intentParams) *refusal {
 	i := pay.intent
 	card := i.Method.card()
-	challenged := !i.Authenticated && (card.authenticate || i.Request3DS != "automatic")
+	challenged := !i.Authenticated && i.Method.challenges(with.offSession, i.wantsSecure())
 
 	switch {
 	case challenged && with.offSession:
@@ -650,6 +651,9 @@ func (s *account) confirm(rq *request, pay *payment, with intentParams) *refusal
 		return nil
 	}
 }
+
+// wantsSecure tells whether the merchant asked for 3-D Secure.
+func (i *paymentIntent) wantsSecure() bool { return i.Request3DS != secureAutomatic }
 
 // requireAction sends the customer to the 3-D Secure page.
 func (s *account) requireAction(rq *request, pay *payment, returnURL string) {
@@ -742,8 +746,18 @@ func (s *account) pay(rq *request, pay *payment) {
 
 // disputeIfAsked opens the dispute that a captured charge's card stands for.
 func (s *account) disputeIfAsked(rq *request, pay *payment) {
-	if reason := pay.intent.Method.card().dispute; reason != "" {
-		s.openDispute(rq, pay, reason)
+	card := pay.intent.Method.card()
+
+	left := pay.charges[len(pay.charges)-1].AmountCaptured
+
+	for n, kind := range card.disputes {
+		part := left / int64(len(card.disputes)-n) // each a part of the charge
+		left -= part
+		s.openDispute(rq, pay, part, kind)
+	}
+
+	if card.warned {
+		rq.emit("radar.early_fraud_warning.created", s.newWarning(pay), nil)
 	}
 }
 

@@ -308,6 +308,8 @@ func TestProtocol_Amounts(t *testing.T) {
 		"amount=10000&currency=isk":    "10000",
 		"amount=1010&currency=kwd":     "1010",
 		"amount=17500&currency=huf":    "17500",
+		// Stripe takes twelve digits of rupiah.
+		"amount=999999999999&currency=idr": "999999999999",
 	} {
 		values, err := url.ParseQuery(form)
 		require.NoError(t, err)

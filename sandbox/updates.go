@@ -91,5 +91,5 @@ func readUpdate(p *params, next *paymentIntent) (method string) {
 	readIntentText(p, &next.intentText)
 	readCustomer(p)
 
-	return p.text(objectMethod)
+	return readMethod(p)
 }
