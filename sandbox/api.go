@@ -261,6 +261,10 @@ func (rq *request) route() (endpoint, *refusal) {
 func (s *account) execute(rq *request, record *idempotencyRecord) reply {
 	s.holdBefore(rq.plan)
 
+	if instead := s.meddleInstead(rq); instead != nil {
+		return s.commit(rq, record, rq.refuse(instead), true)
+	}
+
 	defer s.dispatch(rq)
 	defer rq.unlock()
 

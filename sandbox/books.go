@@ -47,9 +47,20 @@ type Delivery struct {
 	Lost       bool   `json:"lost,omitempty"`
 	LastStatus int    `json:"last_status,omitempty"`
 	LastError  string `json:"last_error,omitempty"`
+	// Endpoint is the receiver's id, and Log each attempt, oldest first.
+	Endpoint string    `json:"endpoint"`
+	Log      []Attempt `json:"log,omitempty"`
 	// NextAttempt is when a failed delivery is tried again, on the sandbox's
 	// clock; zero when none is planned.
 	NextAttempt time.Time `json:"next_attempt,omitzero"`
+}
+
+// Attempt is one sending of an event.
+type Attempt struct {
+	At time.Time `json:"at"` // on the sandbox's clock
+	// Status is the receiver's answer; 0 where there was none, and Error why.
+	Status int    `json:"status"`
+	Error  string `json:"error,omitempty"`
 }
 
 // BooksFilter chooses entries; its zero value chooses all.
@@ -187,10 +198,17 @@ func (d *delivery) report() *Delivery {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 
-	return &Delivery{
-		Event: d.event.id, Type: d.event.kind, URL: to.URL, Attempts: d.attempts, Delivered: !d.deliveredAt.IsZero(),
-		Lost: d.event.lost.Load(), LastStatus: d.lastStatus, LastError: d.lastError, NextAttempt: d.nextAt,
+	made := &Delivery{
+		Event: d.event.id, Type: d.event.kind, URL: to.URL, Attempts: len(d.attempts), Delivered: !d.deliveredAt.IsZero(),
+		Lost: d.event.lost.Load(), NextAttempt: d.nextAt, Endpoint: d.to.id, Log: slices.Clone(d.attempts),
 	}
+
+	if len(d.attempts) > 0 {
+		last := d.attempts[len(d.attempts)-1]
+		made.LastStatus, made.LastError = last.Status, last.Error
+	}
+
+	return made
 }
 
 func compact(d document) json.RawMessage {

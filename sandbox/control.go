@@ -44,6 +44,7 @@ func (s *Sandbox) controlRoutes() http.Handler {
 		"GET /_sandbox/clock":                func(*http.Request) (any, error) { return s.clockState(), nil },
 		"POST /_sandbox/clock":               s.controlClock,
 		"POST /_sandbox/events/{id}/resend":  s.controlResend,
+		"GET /_sandbox/deliveries":           s.controlDeliveries,
 	} {
 		mux.HandleFunc(pattern, s.control(serve))
 	}
@@ -202,8 +203,55 @@ func (s *Sandbox) controlClock(r *http.Request) (any, error) {
 	return s.clockState(), nil
 }
 
+// controlResend sends to one endpoint where the body names one.
 func (s *Sandbox) controlResend(r *http.Request) (any, error) {
+	var wire struct {
+		Endpoint string `json:"endpoint"`
+	}
+
+	if err := decode(r, &wire); err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+
+	if wire.Endpoint != "" {
+		return struct{}{}, s.ResendTo(r.PathValue("id"), wire.Endpoint)
+	}
+
 	return struct{}{}, s.Resend(r.PathValue("id"))
+}
+
+func (s *Sandbox) controlDeliveries(r *http.Request) (any, error) {
+	query := r.URL.Query()
+
+	for name := range query {
+		if name != "event" && name != "endpoint" {
+			return nil, fmt.Errorf("%w: unknown parameter %s", errBadControl, name)
+		}
+	}
+
+	return s.Deliveries(query.Get("event"), query.Get("endpoint")), nil
+}
+
+// Deliveries are those of one event, to one endpoint, or of and to all where
+// they are empty, oldest event first.
+func (s *Sandbox) Deliveries(event, endpoint string) []Delivery {
+	found := []Delivery{}
+
+	for _, a := range s.accounts {
+		for _, item := range a.books.events.all() {
+			if event != "" && item.id != event {
+				continue
+			}
+
+			for _, d := range item.object.sendings() {
+				if endpoint == "" || d.to.id == endpoint {
+					found = append(found, *d.report())
+				}
+			}
+		}
+	}
+
+	return found
 }
 
 // Resend delivers an event again to everyone who is subscribed to its type, or
@@ -220,6 +268,29 @@ func (s *Sandbox) Resend(eventID string) error {
 	e.account.webhooks.sendNow(e)
 
 	return nil
+}
+
+// ResendTo delivers an event again to one endpoint, subscribed to its type or
+// not, or returns an error where there is no such event or endpoint.
+func (s *Sandbox) ResendTo(eventID, endpointID string) error {
+	e := s.eventAnywhere(eventID)
+	if e == nil {
+		return fmt.Errorf("%w: event %s", errNoObject, eventID)
+	}
+
+	for r := range e.account.receivers() {
+		if r.id == endpointID {
+			e.lost.Store(false)
+
+			d := e.deliverTo(r)
+			e.account.saveOne(keyEvent+e.id, e.stored(), renderedSize)
+			e.account.webhooks.push(d)
+
+			return nil
+		}
+	}
+
+	return fmt.Errorf("%w: webhook endpoint %s", errNoObject, endpointID)
 }
 
 // serveBooks streams the books, one JSON object in each line.

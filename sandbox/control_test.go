@@ -33,6 +33,24 @@ func control(t *testing.T, server *sandbox.Server, method, path, body string) (s
 	return response.StatusCode, decoded
 }
 
+// controlList reads a door that answers an array.
+func controlList(t *testing.T, server *sandbox.Server, path string) []any {
+	t.Helper()
+
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server.URL+"/_sandbox"+path, nil)
+	require.NoError(t, err)
+
+	response, err := http.DefaultClient.Do(request)
+	require.NoError(t, err)
+
+	var list []any
+
+	require.NoError(t, json.NewDecoder(response.Body).Decode(&list))
+	require.NoError(t, response.Body.Close())
+
+	return list
+}
+
 // A crash test's walk: hold the answer, wait until it is held, look at the
 // books, let go.
 func TestControl_HoldWaitRelease(t *testing.T) {

@@ -37,6 +37,16 @@ type event struct {
 	lost atomic.Bool
 }
 
+// refundEventsSince is the first API version in which refunds of charges have
+// events of their own, refund.created and so on. Before, only charge.refunded and
+// charge.refund.updated told of them (Stripe, changelog of 2024-10-28.acacia).
+const refundEventsSince = "2024-10-28"
+
+// isNewer tells whether the sandbox's API version has no such event.
+func (e *event) isNewer() bool {
+	return strings.HasPrefix(e.kind, "refund.") && !e.account.options.RefundEvents
+}
+
 // sendings returns the deliveries so far.
 func (e *event) sendings() []*delivery {
 	e.mu.Lock()
@@ -45,11 +55,20 @@ func (e *event) sendings() []*delivery {
 	return slices.Clip(e.deliveries)
 }
 
-func (e *event) writeJSON(w *jsonWriter) {
+func (e *event) writeJSON(w *jsonWriter) { e.write(w, apiVersion, false) }
+
+// write labels the event with an API version and, for a platform that hears of
+// its connected accounts, names the account.
+func (e *event) write(w *jsonWriter, version string, connected bool) {
 	w.beginObject()
 	w.str("id", e.id)
 	w.str("object", "event")
-	w.str("api_version", apiVersion)
+
+	if connected {
+		w.str("account", e.account.id)
+	}
+
+	w.str("api_version", version)
 	w.num("created", e.created)
 	w.object("data")
 	w.doc("object", e.object)
@@ -105,7 +124,7 @@ func (s *account) listEvents(rq *request) *refusal {
 	return list(rq, listing[*event]{
 		kind: "event", url: "/v1/events", items: s.books.events.all(), position: s.books.events.position,
 		keep: func(e *event) bool {
-			return (kinds == nil || e.isOneOf(kinds)) && (!filtered || delivered == (e.pending.Load() == 0))
+			return !e.isNewer() && (kinds == nil || e.isOneOf(kinds)) && (!filtered || delivered == (e.pending.Load() == 0))
 		},
 		show: func(w *jsonWriter, e *event, _ expansion) { e.writeJSON(w) },
 	})

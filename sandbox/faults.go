@@ -46,6 +46,12 @@ const (
 	HTMLBefore Action = "html_before"
 	// Saved500 executes, and answers and saves a 500 under the key.
 	Saved500 Action = "saved_500"
+	// RollForward answers and saves a 500 under the key, and executes only after
+	// Delay of the sandbox's clock: "we may roll the work forward later".
+	RollForward Action = "roll_forward"
+	// Reject answers like Error, executes nothing, and keeps the answer under
+	// the key: a rejection that is repeated until the key is pruned.
+	Reject Action = "reject"
 	// Error refuses before execution with Status (409, 424, 429, 401, 500, …)
 	// and, where set, Type, Code and Message. Nothing is saved.
 	Error Action = "error"
@@ -106,15 +112,15 @@ type Fault struct {
 	Count int
 
 	P50, P99    time.Duration // of Latency and LatencyAfter; P99 defaults to P50
-	Delay       time.Duration // of webhook faults
+	Delay       time.Duration // of webhook faults and RollForward
 	Copies      int           // of WebhookDuplicate
 	Window      int           // of WebhookReorder
 	Variant     string        // of WebhookSignature
-	Status      int           // of Error and HTML
-	Type        string        // of Error
-	Code        string        // of Error
-	Message     string        // of Error
-	ShouldRetry string        // of Error: the Stripe-Should-Retry header
+	Status      int           // of Error, Reject and HTML
+	Type        string        // of Error and Reject
+	Code        string        // of Error and Reject
+	Message     string        // of Error and Reject
+	ShouldRetry string        // of Error and Reject: the Stripe-Should-Retry header
 }
 
 // FaultStatus is a rule and what has become of it.
@@ -142,7 +148,7 @@ var (
 	}
 	requestActions = []Action{
 		Latency, LatencyAfter, DropBefore, DropAfter, HangRequest, HoldBefore, Hold, ResetBody, Truncate, EmptyObject,
-		HTML, HTMLBefore, Saved500, Error,
+		HTML, HTMLBefore, Saved500, RollForward, Reject, Error,
 	}
 	signatureVariants = []string{
 		SignatureMissing, SignatureTampered, SignatureWrongSecret, SignatureOld, SignatureFuture, SignatureTwoV1,
@@ -169,8 +175,8 @@ func (f *Fault) check() error {
 		return fmt.Errorf("%w: %s meets requests, not events", errFault, f.Action)
 	case onWebhook && (f.Method != "" || f.Path != "" || f.Key != ""):
 		return fmt.Errorf("%w: %s meets events, not requests", errFault, f.Action)
-	case f.Action == Error && (f.Status < http.StatusBadRequest || f.Status > maxStatus):
-		return fmt.Errorf("%w: error needs a status from 400 to 599", errFault)
+	case (f.Action == Error || f.Action == Reject) && (f.Status < http.StatusBadRequest || f.Status > maxStatus):
+		return fmt.Errorf("%w: %s needs a status from 400 to 599", errFault, f.Action)
 	case f.Status != 0 && (f.Status < http.StatusOK || f.Status > maxStatus):
 		return fmt.Errorf("%w: the status must be from 200 to 599", errFault)
 	case f.Action == WebhookSignature && !slices.Contains(signatureVariants, f.Variant):

@@ -1,6 +1,7 @@
 package sandbox_test
 
 import (
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -177,4 +178,113 @@ func TestIdempotency_KeyLength(t *testing.T) {
 	response, body := mustPost(t, target, strings.Repeat("k", 256), intentForm())
 	require.Equal(t, http.StatusBadRequest, response.StatusCode)
 	require.Contains(t, body, "255")
+}
+
+// Stripe, "Idempotent requests": what began to execute is kept, 500s included;
+// what was turned away before is not.
+func TestIdempotency_WhatIsKept(t *testing.T) {
+	t.Parallel()
+
+	const path = "/v1/payment_intents"
+
+	confirming := url.Values{
+		"amount": {"2000"}, "currency": {"usd"}, "payment_method_types[]": {"card"}, "confirm": {"true"},
+	}
+	with := func(name, value string) url.Values {
+		form := url.Values{}
+		maps.Copy(form, confirming)
+		form.Set(name, value)
+
+		return form
+	}
+
+	for name, test := range map[string]struct {
+		form   url.Values
+		fault  sandbox.Fault
+		status int
+		kept   bool
+	}{
+		"a decline":                {form: with("payment_method", "pm_card_chargeDeclined"), status: 402, kept: true},
+		"a blocked payment":        {form: with("payment_method", "pm_card_radarBlock"), status: 402, kept: true},
+		"an unknown method":        {form: with("payment_method", "pm_nobody"), status: 400, kept: true},
+		"a missing method":         {form: confirming, status: 400},
+		"an unknown parameter":     {form: with("colour", "red"), status: 400},
+		"too small":                {form: with("amount", "1"), status: 400},
+		"too large":                {form: with("amount", "100000000"), status: 400},
+		"no such currency":         {form: with("currency", "abc"), status: 400},
+		"a saved 500":              {form: intentForm(), fault: sandbox.Fault{Action: sandbox.Saved500}, status: 500, kept: true},
+		"a 500 that rolls on":      {form: intentForm(), fault: sandbox.Fault{Action: sandbox.RollForward}, status: 500, kept: true},
+		"a kept rejection":         {form: intentForm(), fault: sandbox.Fault{Action: sandbox.Reject, Status: 400}, status: 400, kept: true},
+		"a kept 403":               {form: intentForm(), fault: sandbox.Fault{Action: sandbox.Reject, Status: 403}, status: 403, kept: true},
+		"a rejection":              {form: intentForm(), fault: sandbox.Fault{Action: sandbox.Error, Status: 400}, status: 400},
+		"a rate limit":             {form: intentForm(), fault: sandbox.Fault{Action: sandbox.Error, Status: 429}, status: 429},
+		"a dead key":               {form: intentForm(), fault: sandbox.Fault{Action: sandbox.Error, Status: 401}, status: 401},
+		"a conflict":               {form: intentForm(), fault: sandbox.Fault{Action: sandbox.Error, Status: 409}, status: 409},
+		"a 503 of a load balancer": {form: intentForm(), fault: sandbox.Fault{Action: sandbox.Error, Status: 503}, status: 503},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+
+			server := sandbox.Start(t)
+
+			if test.fault.Action != "" {
+				addFault(t, server, test.fault)
+			}
+
+			first, body := mustPost(t, server.URL+path, "k", test.form)
+			require.Equal(t, test.status, first.StatusCode, body)
+			require.Empty(t, first.Header.Get("Idempotent-Replayed"))
+
+			second, again := mustPost(t, server.URL+path, "k", test.form)
+			if test.kept {
+				require.Equal(t, test.status, second.StatusCode)
+				require.Equal(t, "true", second.Header.Get("Idempotent-Replayed"))
+				require.Equal(t, body, again)
+			} else {
+				require.Empty(t, second.Header.Get("Idempotent-Replayed"))
+			}
+
+			// A kept rejection repeats for a day; what was not kept lets the key be
+			// used for something else.
+			other, text := mustPost(t, server.URL+path, "k", intentForm())
+
+			switch {
+			case !test.kept:
+				require.Equal(t, http.StatusOK, other.StatusCode, text)
+			case test.fault.Action == "":
+				require.Contains(t, text, "idempotency_error")
+			default:
+				require.Equal(t, test.status, other.StatusCode, text)
+			}
+		})
+	}
+}
+
+// Stripe, "Low-level error handling": a 500's work may be done later, and its
+// webhooks sent then.
+func TestFault_RollForwardDoesTheWorkLater(t *testing.T) {
+	t.Parallel()
+
+	rec := newRecorder(t, always(http.StatusOK))
+	server := sandbox.Start(t, sandbox.WithWebhook(rec.URL, testSecret))
+	id := addFault(t, server, sandbox.Fault{Action: sandbox.RollForward, Path: "/v1/payment_intents", Delay: time.Hour})
+	target := server.URL + "/v1/payment_intents"
+
+	first, body := mustPost(t, target, "k", intentForm())
+	require.Equal(t, http.StatusInternalServerError, first.StatusCode)
+	require.Equal(t, "api_error", errorOf(t, body)["type"])
+	require.Zero(t, countIntents(server))
+	requireFired(t, server, id, 1)
+
+	server.Advance(2 * time.Hour)
+
+	event := rec.wait(t, 1)[0].event(t)
+	require.Equal(t, first.Header.Get("Request-Id"), event.Request.ID, "it is the first request's work")
+	require.Equal(t, "k", event.Request.IdempotencyKey)
+	require.Equal(t, 1, countIntents(server))
+
+	again, replayed := mustPost(t, target, "k", intentForm())
+	require.Equal(t, http.StatusInternalServerError, again.StatusCode, "the key goes on to say 500")
+	require.Equal(t, body, replayed)
+	require.Equal(t, 1, countIntents(server))
 }

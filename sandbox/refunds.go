@@ -197,7 +197,7 @@ func (s *account) refund(rq *request, pay *payment, index int, made *refund) {
 	pay.charges[index] = &next
 
 	rq.emit("charge.refunded", &next, changes(c, &next))
-	rq.emit("refund.created", made, nil)
+	s.tellOfRefund(rq, "refund.created", made, nil)
 
 	if card.settles != "" {
 		s.settleLater(pay, made)
@@ -255,10 +255,10 @@ func settling(r *refund, card *testCard) bool {
 // to the charge, books that.
 func (s *account) announceRefund(rq *request, pay *payment, before, after *refund) {
 	rq.emit("charge.refund.updated", after, changes(before, after))
-	rq.emit("refund.updated", after, changes(before, after))
+	s.tellOfRefund(rq, "refund.updated", after, changes(before, after))
 
-	if after.Status == refundFailed {
-		rq.emit("refund.failed", after, changes(before, after))
+	if after.Status == refundFailed && before.Status != refundFailed {
+		s.tellOfRefund(rq, "refund.failed", after, changes(before, after))
 	}
 
 	if after.counts() || !before.counts() {
@@ -273,6 +273,14 @@ func (s *account) announceRefund(rq *request, pay *payment, before, after *refun
 	pay.charges[index] = &next
 
 	rq.emit("charge.updated", &next, changes(old, &next))
+}
+
+// tellOfRefund emits an event that newer API versions alone have, where somebody
+// is there to hear it.
+func (s *account) tellOfRefund(rq *request, kind string, r *refund, previous rawDocument) {
+	if s.options.RefundEvents || s.hasReceiver(func(e *webhookEndpoint) bool { return e.APIVersion >= refundEventsSince }) {
+		rq.emit(kind, r, previous)
+	}
 }
 
 // release books the part of an authorization that is let go: by a partial

@@ -1,6 +1,9 @@
 package sandbox_test
 
 import (
+	"net/http"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -140,7 +143,7 @@ func TestRefund_PendingSettlesOnTheClock(t *testing.T) {
 
 	server.Advance(49 * time.Hour)
 
-	updated := box.next(t, "refund.updated")
+	updated := box.next(t, "charge.refund.updated")
 	require.Equal(t, "succeeded", updated.GetObjectValue("status"))
 	require.Equal(t, "pending", updated.GetPreviousValue("status"))
 	require.Empty(t, updated.Request.ID)
@@ -161,7 +164,8 @@ func TestRefund_FailureGivesTheMoneyBackToTheCharge(t *testing.T) {
 	require.Equal(t, stripe.RefundStatusSucceeded, refund.Status)
 
 	server.Advance(2 * time.Hour)
-	box.next(t, "refund.failed")
+	settled := box.next(t, "charge.refund.updated")
+	require.Equal(t, "failed", settled.GetObjectValue("status"))
 
 	failed, err := api.Refunds.Get(refund.ID, nil)
 	require.NoError(t, err)
@@ -239,4 +243,77 @@ func TestRefund_MetadataUpdate(t *testing.T) {
 
 	event := box.next(t, "charge.refund.updated")
 	require.Equal(t, map[string]any{"metadata": map[string]any{"a": "1", "c": nil}}, event.Data.PreviousAttributes)
+}
+
+// Until 2024-10-28 a refund of a charge had no events of its own.
+func TestRefund_EventsAreThoseOfTheVersion(t *testing.T) {
+	t.Parallel()
+
+	const after = "charge.refunded"
+
+	old := []string{"charge.refund.updated", after}
+	newer := []string{"charge.refund.updated", after, "refund.created", "refund.failed", "refund.updated"}
+
+	for name, test := range map[string]struct {
+		options sandbox.Options
+		version string
+		want    []string
+	}{
+		"as on 2023-10-16":              {want: old},
+		"an endpoint of its day":        {version: "2024-10-27", want: old},
+		"an endpoint of a newer day":    {version: "2024-10-28.acacia", want: newer},
+		"an endpoint of the newest day": {version: "2026-03-25.dahlia", want: newer},
+		"switched on":                   {options: sandbox.Options{RefundEvents: true}, want: newer},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+
+			test.options.SettleDelay = time.Hour
+			rec := newRecorder(t, always(http.StatusOK))
+			server := sandbox.Start(t, sandbox.WithOptions(test.options))
+			c := caller{t, server.URL, testKey, ""}
+
+			require.Equal(t, http.StatusOK, c.call("POST", "/v1/webhook_endpoints",
+				versionParam("url="+rec.URL+"&enabled_events[]=*", test.version)).status)
+
+			api := newClient(server.URL)
+			intent := paid(t, api, 2000, "pm_card_refundFail")
+			_, err := api.Refunds.New(&stripe.RefundParams{PaymentIntent: new(intent.ID)})
+			require.NoError(t, err)
+			server.Advance(2 * time.Hour)
+
+			// The charge's own event is the last of a failed refund's.
+			heard := func() []string {
+				var kinds []string
+				for _, d := range rec.all() {
+					kinds = append(kinds, string(d.event(t).Type))
+				}
+
+				return kinds
+			}
+			require.Eventually(t, func() bool {
+				return slices.Contains(heard(), "charge.updated") && len(heard()) == len(test.want)+4
+			}, patience, glance, "%v", heard())
+
+			about := slices.DeleteFunc(heard(), func(kind string) bool { return !strings.Contains(kind, "refund") })
+			slices.Sort(about)
+			require.Equal(t, test.want, about)
+
+			// The Events API speaks the account's version.
+			listed := c.call("GET", "/v1/events?types[]=refund.created&types[]=refund.failed", "").body["data"]
+			if test.options.RefundEvents {
+				require.Len(t, listed, 2)
+			} else {
+				require.Empty(t, listed)
+			}
+		})
+	}
+}
+
+func versionParam(form, version string) string {
+	if version == "" {
+		return form
+	}
+
+	return form + "&api_version=" + version
 }

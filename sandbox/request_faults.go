@@ -144,6 +144,34 @@ func (s *Sandbox) meddleBefore(rq *request, r *http.Request) *reply {
 	}
 }
 
+// meddleInstead is the answer that is kept under the key in the place of the
+// execution's; nil where the request goes on.
+func (s *account) meddleInstead(rq *request) *refusal {
+	fault := rq.plan.fault
+
+	switch {
+	case rq.plan.is(Reject):
+		s.faults.fire(fault)
+
+		return fault.refusal()
+	case rq.plan.is(RollForward):
+		s.faults.fire(fault)
+		s.rollForward(rq, fault.Delay)
+
+		return saved500()
+	default:
+		return nil
+	}
+}
+
+// rollForward executes a request after its answer has gone out.
+func (s *account) rollForward(rq *request, delay time.Duration) {
+	late := *rq
+	late.plan = plan{}
+
+	s.schedule.after(delay, func() { s.execute(&late, nil) })
+}
+
 // meddleAfter does what happens to the answer of an executed request.
 func (s *Sandbox) meddleAfter(p plan, r *http.Request, answer *reply) {
 	s.wait(p, LatencyAfter)

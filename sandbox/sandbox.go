@@ -54,6 +54,10 @@ type Options struct {
 	// "payment_intents:write", which includes reading, "charges:read" or
 	// "*:read". One that is not named here may do everything.
 	Restricted map[string][]string
+	// RefundEvents also tells of refunds of charges by refund.created,
+	// refund.updated and refund.failed, as Stripe does since 2024-10-28. Endpoints
+	// of such a version get them anyway.
+	RefundEvents bool
 	// SettleDelay is how long a refund that does not end at once takes to, on
 	// the sandbox's clock (default 3 s).
 	SettleDelay time.Duration

@@ -46,13 +46,30 @@ type storedEvent struct {
 
 // storedDelivery is what became of a delivery, in the state file.
 type storedDelivery struct {
-	Attempts    int       `json:"attempts"`
-	LastStatus  int       `json:"last_status"`
-	LastError   string    `json:"last_error,omitempty"`
-	LastAt      time.Time `json:"last_at,omitzero"`
+	Log         []Attempt `json:"log,omitempty"`
 	DeliveredAt time.Time `json:"delivered_at,omitzero"`
 	NextAt      time.Time `json:"next_at,omitzero"`
 	Lost        bool      `json:"lost,omitempty"`
+
+	// Files from before there was a log have these instead of it.
+	Attempts   int       `json:"attempts,omitempty"`
+	LastStatus int       `json:"last_status,omitempty"`
+	LastError  string    `json:"last_error,omitempty"`
+	LastAt     time.Time `json:"last_at,omitzero"`
+}
+
+// attempts are a delivery's, of an older file but their number and the last.
+func (stored *storedDelivery) attempts() []Attempt {
+	if stored.Log != nil || stored.Attempts == 0 {
+		return stored.Log
+	}
+
+	log := make([]Attempt, stored.Attempts)
+	for i := range log {
+		log[i] = Attempt{At: stored.LastAt, Status: stored.LastStatus, Error: stored.LastError}
+	}
+
+	return log
 }
 
 // storedKey is a finished idempotency record in the state file.
@@ -118,11 +135,11 @@ func (s *Sandbox) saveShared(key string, value any, replaces int) {
 
 // saveDelivery writes what became of a delivery.
 func (s *account) saveDelivery(d *delivery) {
-	const usualSize = 200
+	const usualSize, usualAttempt = 100, 70
 
 	stored, replaces := d.stored(), 0
-	if stored.Attempts > 1 {
-		replaces = usualSize
+	if made := len(stored.Log); made > 1 {
+		replaces = usualSize + made*usualAttempt
 	}
 
 	s.saveOne(keyDelivery+d.event.id+"/"+d.to.id, stored, replaces)
@@ -150,8 +167,7 @@ func (d *delivery) stored() storedDelivery {
 	defer d.mu.Unlock()
 
 	return storedDelivery{
-		Attempts: d.attempts, LastStatus: d.lastStatus, LastError: d.lastError, LastAt: d.lastAt,
-		DeliveredAt: d.deliveredAt, NextAt: d.nextAt, Lost: d.event.lost.Load(),
+		Log: d.attempts, DeliveredAt: d.deliveredAt, NextAt: d.nextAt, Lost: d.event.lost.Load(),
 	}
 }
 
@@ -408,8 +424,7 @@ func restoreDelivery(e *event, r *receiver, stored *storedDelivery) *delivery {
 	d := &delivery{event: e, to: r}
 
 	if stored != nil {
-		d.attempts, d.lastStatus, d.lastError = stored.Attempts, stored.LastStatus, stored.LastError
-		d.lastAt, d.deliveredAt, d.nextAt = stored.LastAt, stored.DeliveredAt, stored.NextAt
+		d.attempts, d.deliveredAt, d.nextAt = stored.attempts(), stored.DeliveredAt, stored.NextAt
 		e.lost.Store(stored.Lost)
 	}
 
@@ -429,7 +444,7 @@ func (h *webhooks) resume(e *event) {
 	for _, d := range e.deliveries {
 		switch {
 		case !d.deliveredAt.IsZero():
-		case d.attempts == 0:
+		case len(d.attempts) == 0:
 			h.push(d)
 		case !d.nextAt.IsZero():
 			h.account.schedule.at(d.nextAt, func() { h.push(d) })

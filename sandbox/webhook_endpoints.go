@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // AddWebhook registers a receiver for the first account's events of the given types, or of all
@@ -83,13 +84,28 @@ type webhookEndpoint struct {
 	Types       []string
 	Description string
 	Metadata    metadata
+	// APIVersion is what its events are labelled with; empty: the account's.
+	APIVersion string
+	// Connect is true for one that gets the events of connected accounts
+	// instead of its own account's.
+	Connect  bool
+	Disabled bool
 	// Configured is true for the one that Options.WebhookURL names.
 	Configured bool
 }
 
-// wants tells whether the endpoint subscribed to a type of event.
-func (e *webhookEndpoint) wants(kind string) bool {
-	return slices.Contains(e.Types, "*") || slices.Contains(e.Types, kind)
+// wants tells whether the endpoint subscribed to an event.
+func (e *webhookEndpoint) wants(what *event) bool {
+	return !e.Disabled && (slices.Contains(e.Types, "*") || slices.Contains(e.Types, what.kind)) &&
+		(!what.isNewer() || e.APIVersion >= refundEventsSince)
+}
+
+// render is an event as the endpoint gets it.
+func (e *webhookEndpoint) render(what *event) []byte {
+	w := jsonWriter{buf: make([]byte, 0, renderedSize)}
+	what.write(&w, orDefault(e.APIVersion, apiVersion), e.Connect)
+
+	return append(w.buf, '\n')
 }
 
 // writeJSON writes the endpoint without its secret, which Stripe shows once.
@@ -99,7 +115,7 @@ func (e *webhookEndpoint) write(w *jsonWriter, withSecret bool) {
 	w.beginObject()
 	w.str("id", e.ID)
 	w.str("object", "webhook_endpoint")
-	w.null("api_version")
+	w.strOrNull("api_version", e.APIVersion)
 	w.null("application")
 	w.num("created", e.Created)
 	w.strOrNull("description", e.Description)
@@ -111,7 +127,12 @@ func (e *webhookEndpoint) write(w *jsonWriter, withSecret bool) {
 		w.str("secret", e.Secret)
 	}
 
-	w.str("status", "enabled")
+	if e.Disabled {
+		w.str("status", "disabled")
+	} else {
+		w.str("status", "enabled")
+	}
+
 	w.str("url", e.URL)
 	w.endObject()
 }
@@ -132,11 +153,13 @@ func (s *account) createWebhookEndpoint(rq *request) *refusal {
 	}
 
 	readEndpoint(p, made)
-	p.oneOf("api_version", apiVersion)
-
-	if connect, _ := p.boolean("connect"); connect {
-		p.refuse(invalid("The sandbox has no connected accounts.", "connect", ""))
+	made.APIVersion = p.text("api_version")
+	if made.APIVersion != "" && !isVersion(made.APIVersion) {
+		p.refuse(invalid("Invalid API version: "+made.APIVersion+". A version is a date such as 2023-10-16, or since 2024 "+
+			"a date and a name such as 2024-10-28.acacia.", "api_version", ""))
 	}
+
+	made.Connect, _ = p.boolean("connect")
 
 	if r := rq.finish(); r != nil {
 		return r
@@ -147,6 +170,16 @@ func (s *account) createWebhookEndpoint(rq *request) *refusal {
 	rq.body = newEndpoint{made}
 
 	return nil
+}
+
+// isVersion tells whether a text is formed like one of Stripe's API versions:
+// a date, since 2024-09-30 with the name of its release.
+func isVersion(text string) bool {
+	date, name, named := strings.Cut(text, ".")
+	_, err := time.Parse(time.DateOnly, date)
+	isLetter := func(c rune) bool { return c >= 'a' && c <= 'z' }
+
+	return err == nil && (!named || (name != "" && strings.TrimFunc(name, isLetter) == ""))
 }
 
 // readEndpoint reads what create and update have in common.
@@ -237,9 +270,7 @@ func (s *account) findReceiver(id string) (*receiver, *refusal) {
 func (s *account) updateWebhookEndpoint(rq *request) *refusal {
 	readEndpoint(rq.params, &webhookEndpoint{URL: rq.params.text("url")})
 
-	if disabled, _ := rq.params.boolean("disabled"); disabled {
-		rq.params.refuse(invalid("The sandbox does not disable webhook endpoints: delete it instead.", "disabled", ""))
-	}
+	disabled, toggled := rq.params.boolean("disabled")
 
 	if r := rq.finish(); r != nil {
 		return r
@@ -254,6 +285,10 @@ func (s *account) updateWebhookEndpoint(rq *request) *refusal {
 	next := *before
 	next.URL = orDefault(rq.params.text("url"), before.URL)
 	readEndpoint(rq.params, &next)
+
+	if toggled {
+		next.Disabled = disabled
+	}
 
 	if r := rq.params.finish(); r != nil { // merged, the metadata may be too much
 		return r

@@ -177,7 +177,9 @@ func (s *account) twin(e *event) {
 }
 
 // forge is a delivery's body and signature, spoilt as the variant says.
-func forge(variant string, e *event, body []byte, secret string, now time.Time) (spoilt []byte, signature string) {
+func forge(variant string, e *event, to *webhookEndpoint, now time.Time) (body []byte, signature string) {
+	body, secret := to.render(e), to.Secret
+
 	switch variant {
 	case SignatureMissing:
 		return body, ""
@@ -203,7 +205,7 @@ func forge(variant string, e *event, body []byte, secret string, now time.Time) 
 
 		return thin, Sign(thin, secret, now)
 	case SignatureAPIVersion:
-		other := bytes.Replace(body, []byte(`"`+apiVersion+`"`), []byte(`"2020-08-27"`), 1)
+		other := bytes.Replace(body, []byte(`"`+orDefault(to.APIVersion, apiVersion)+`"`), []byte(`"2020-08-27"`), 1)
 
 		return other, Sign(other, secret, now)
 	default:

@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"iter"
 	"net/http"
 	"slices"
 	"strconv"
@@ -60,10 +61,7 @@ type delivery struct {
 	to    *receiver
 
 	mu          sync.Mutex
-	attempts    int
-	lastStatus  int
-	lastError   string
-	lastAt      time.Time
+	attempts    []Attempt
 	deliveredAt time.Time
 	nextAt      time.Time
 }
@@ -135,17 +133,71 @@ func (h *webhooks) list() []*receiver {
 
 // expect writes down who is to get an event: those who subscribed to its type.
 func (h *webhooks) expect(e *event) {
+	for r := range h.account.receivers() {
+		if settings, _ := r.now(); settings.wants(e) {
+			e.deliverTo(r)
+		}
+	}
+}
+
+// deliverTo returns the event's delivery to a receiver, made where there is none.
+func (e *event) deliverTo(r *receiver) *delivery {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 
-	for _, r := range h.list() {
-		isThere := slices.ContainsFunc(e.deliveries, func(d *delivery) bool { return d.to == r })
-
-		if settings, _ := r.now(); settings.wants(e.kind) && !isThere {
-			e.deliveries = append(e.deliveries, &delivery{event: e, to: r})
-			e.pending.Add(1)
+	for _, d := range e.deliveries {
+		if d.to == r {
+			return d
 		}
 	}
+
+	made := &delivery{event: e, to: r}
+	e.deliveries = append(e.deliveries, made)
+	e.pending.Add(1)
+
+	return made
+}
+
+// receivers are the endpoints that an account's events may go to: its own and,
+// where it is connected to a platform, those of the platform that ask for it. An
+// endpoint of the platform's live mode hears of test mode as well (Stripe,
+// "Connect webhooks").
+func (s *account) receivers() iter.Seq[*receiver] {
+	return func(yield func(*receiver) bool) {
+		for _, r := range s.webhooks.list() {
+			if settings, _ := r.now(); !settings.Connect && !yield(r) {
+				return
+			}
+		}
+
+		if s.platform == nil {
+			return
+		}
+
+		of := []*account{s.platform}
+		if !s.live {
+			of = append(of, s.account(s.platform.id, true))
+		}
+
+		for _, platform := range of {
+			for _, r := range platform.webhooks.list() {
+				if settings, _ := r.now(); settings.Connect && !yield(r) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// hasReceiver tells whether one of the endpoints is as asked.
+func (s *account) hasReceiver(is func(*webhookEndpoint) bool) bool {
+	for r := range s.receivers() {
+		if settings, _ := r.now(); !settings.Disabled && is(settings) {
+			return true
+		}
+	}
+
+	return false
 }
 
 // send starts a new event's deliveries, as far as no fault prevents it.
@@ -215,7 +267,7 @@ func (r *receiver) next() *delivery {
 // attempt posts once and plans the next attempt where that failed.
 func (h *webhooks) attempt(d *delivery) {
 	settings, registered := d.to.now()
-	if h.ctx.Err() != nil || !registered {
+	if h.ctx.Err() != nil || !registered || settings.Disabled {
 		return
 	}
 
@@ -238,8 +290,13 @@ func (d *delivery) record(s *Sandbox, status int, err error) (retry time.Time, a
 	defer d.mu.Unlock()
 
 	now := s.clock.now()
-	d.attempts++
-	d.lastStatus, d.lastError, d.lastAt, d.nextAt = status, "", now, time.Time{}
+	made := Attempt{At: now, Status: status}
+
+	if err != nil {
+		made.Error = err.Error()
+	}
+
+	d.attempts, d.nextAt = append(d.attempts, made), time.Time{}
 
 	if err == nil && status >= http.StatusOK && status < http.StatusMultipleChoices {
 		if d.deliveredAt.IsZero() {
@@ -250,14 +307,10 @@ func (d *delivery) record(s *Sandbox, status int, err error) (retry time.Time, a
 		return time.Time{}, false
 	}
 
-	if err != nil {
-		d.lastError = err.Error()
-	}
-
 	s.log.Info("webhook not accepted", "event", d.event.id, "type", d.event.kind, "endpoint", d.to.id, "status", status,
-		"attempt", d.attempts, "error", d.lastError)
+		"attempt", len(d.attempts), "error", made.Error)
 
-	retry = now.Add(s.options.backoff(d.attempts))
+	retry = now.Add(s.options.backoff(len(d.attempts)))
 	if retry.Unix()-d.event.created > int64(s.options.WebhookGiveUp/time.Second) || !d.deliveredAt.IsZero() {
 		return time.Time{}, false
 	}
@@ -269,8 +322,7 @@ func (d *delivery) record(s *Sandbox, status int, err error) (retry time.Time, a
 
 // post sends one attempt.
 func (h *webhooks) post(d *delivery, to *webhookEndpoint) (status int, err error) {
-	body := append(render(d.event), '\n')
-	body, signature := forge(h.account.faults.forAttempt(d.event), d.event, body, to.Secret, h.account.options.Now())
+	body, signature := forge(h.account.faults.forAttempt(d.event), d.event, to, h.account.options.Now())
 
 	request, err := http.NewRequestWithContext(h.ctx, http.MethodPost, to.URL, bytes.NewReader(body))
 	if err != nil {
