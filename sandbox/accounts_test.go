@@ -48,6 +48,10 @@ func (c caller) call(method, path, form string, headers ...string) answered {
 
 	for i := 0; i < len(headers); i += 2 {
 		request.Header.Set(headers[i], headers[i+1])
+
+		if headers[i] == "Host" {
+			request.Host = headers[i+1]
+		}
 	}
 
 	response, err := http.DefaultClient.Do(request)

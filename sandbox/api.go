@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -246,15 +247,40 @@ func (rq *request) route() (endpoint, *refusal) {
 
 	found, known := routes[to]
 	if !ok || !known || rq.objectID == "search" { // which Stripe has and the sandbox has not
-		return endpoint{}, &refusal{
-			status: http.StatusNotFound, kind: typeInvalidRequest,
-			message: "Unrecognized request URL (" + rq.method + ": " + rq.path + "). Please see https://stripe.com/docs " +
-				"or we can help at https://support.stripe.com/.",
-		}
+		return endpoint{}, rq.notCovered(to.resource)
 	}
 
 	return found, nil
 }
+
+// notCovered is the refusal for an endpoint that the sandbox has not: by name
+// where Stripe may have it, in Stripe's words otherwise.
+func (rq *request) notCovered(resource string) *refusal {
+	r := &refusal{status: http.StatusNotFound, kind: typeInvalidRequest}
+
+	if slices.Contains(stripeResources, resource) && strings.HasPrefix(rq.path, "/v1/") {
+		r.message = "The sandbox does not cover " + rq.method + " " + rq.path + ", which Stripe may have. Its README tells " +
+			"what it covers."
+	} else {
+		r.message = "Unrecognized request URL (" + rq.method + ": " + rq.path + "). Please see https://stripe.com/docs or " +
+			"we can help at https://support.stripe.com/."
+	}
+
+	return r
+}
+
+// stripeResources are the first words of the paths of Stripe's API.
+//
+//nolint:gochecknoglobals // a table, never written
+var stripeResources = strings.Fields(`account account_links account_sessions accounts apple_pay application_fees apps balance
+	balance_settings balance_transactions billing billing_portal charges checkout climate confirmation_tokens
+	country_specs coupons credit_notes customer_sessions customers disputes entitlements ephemeral_keys events
+	exchange_rates external_accounts file_links files financial_connections forwarding identity invoice_payments
+	invoice_rendering_templates invoiceitems invoices issuing link_account_sessions linked_accounts mandates
+	payment_attempt_records payment_intents payment_links payment_method_configurations payment_method_domains
+	payment_methods payment_records payouts plans prices products promotion_codes quotes radar refunds reporting reviews
+	setup_attempts setup_intents shipping_rates sigma sources subscription_items subscription_schedules subscriptions tax
+	tax_codes tax_ids tax_rates terminal test_helpers tokens topups transfers treasury webhook_endpoints`)
 
 // execute runs an endpoint, commits what it changed and lets go of its locks.
 // The key's record is nil where the request has none.

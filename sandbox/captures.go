@@ -1,5 +1,7 @@
 package sandbox
 
+import "fmt"
+
 // capturePaymentIntent is POST /v1/payment_intents/:id/capture.
 func (s *account) capturePaymentIntent(rq *request) *refusal {
 	p := rq.params
@@ -95,17 +97,36 @@ func (s *account) capture(rq *request, pay *payment, amount int64) {
 // lapseLater cancels an authorization that nobody captures in time.
 func (s *account) lapseLater(pay *payment, made *charge) {
 	s.schedule.at(unixTime(made.CaptureBefore), func() {
-		s.inBackground(func(rq *request) {
-			rq.change(pay)
-
-			if pay.intent.Status != statusRequiresCapture {
-				return
-			}
-
-			rq.emit("charge.expired", pay.charges[len(pay.charges)-1], nil)
-			s.cancel(rq, pay, "automatic")
-		})
+		_ = s.lapse(pay) // it was captured or canceled meanwhile
 	})
+}
+
+func (s *account) lapse(pay *payment) (err error) {
+	s.inBackground(func(rq *request) {
+		rq.change(pay)
+
+		if pay.intent.Status != statusRequiresCapture {
+			err = fmt.Errorf("%w: %s has the status %s, not requires_capture", errBadControl, pay.intent.ID, pay.intent.Status)
+
+			return
+		}
+
+		rq.emit("charge.expired", pay.charges[len(pay.charges)-1], nil)
+		s.cancel(rq, pay, "automatic")
+	})
+
+	return err
+}
+
+// Lapse ends an intent's authorization as its seventh day would. It returns an
+// error where nothing is authorized.
+func (s *Sandbox) Lapse(intentID string) error {
+	account, pay := s.paymentAnywhere(intentID)
+	if pay == nil {
+		return fmt.Errorf("%w: payment intent %s", errNoObject, intentID)
+	}
+
+	return account.lapse(pay)
 }
 
 func readDescriptors(p *params, text *intentText) {

@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"container/heap"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,14 +26,57 @@ func unixTime(seconds int64) time.Time { return time.Unix(seconds, 0) }
 // Now is the time on the sandbox's clock.
 func (s *Sandbox) Now() time.Time { return s.clock.now() }
 
+// The years that the clock may be moved to. Outside of them its times could not
+// be written down: JSON's years have four digits, a Duration spans 292 years.
+const (
+	firstYear = 2000
+	lastYear  = 2199
+)
+
+var errClock = fmt.Errorf("the clock stays between the years %d and %d", firstYear, lastYear)
+
+// move adds to the offset where the clock's year allows it.
+func (c *clock) move(d time.Duration) (offset time.Duration, err error) {
+	for {
+		before := c.offset.Load()
+		after := before + int64(d)
+
+		if (d > 0) != (after > before) && d != 0 {
+			return 0, errClock // it has overflowed
+		}
+
+		if year := c.real().Add(time.Duration(after)).UTC().Year(); year < firstYear || year > lastYear {
+			return 0, errClock
+		}
+
+		if c.offset.CompareAndSwap(before, after) {
+			return time.Duration(after), nil
+		}
+	}
+}
+
 // Advance moves the sandbox's clock, back if d is negative. What falls due is
 // done at once: retries and delayed webhooks, refunds that settle,
 // authorizations that lapse, idempotency keys that are pruned. Webhooks are
-// still signed with the real time.
+// still signed with the real time. A clock that would leave the years from 2000
+// to 2199 stays where it is; MoveClock tells.
 func (s *Sandbox) Advance(d time.Duration) {
-	offset := s.clock.offset.Add(int64(d))
-	s.saveShared(keyClock, time.Duration(offset), 0)
+	if err := s.MoveClock(d); err != nil {
+		s.log.Error("the clock was not moved", "error", err)
+	}
+}
+
+// MoveClock is Advance that returns an error where the clock stays.
+func (s *Sandbox) MoveClock(d time.Duration) error {
+	offset, err := s.clock.move(d)
+	if err != nil {
+		return err
+	}
+
+	s.saveShared(keyClock, offset, 0)
 	s.schedule.nudge()
+
+	return nil
 }
 
 // schedule runs jobs when the sandbox's clock reaches their time, be it because

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"slices"
@@ -45,6 +46,10 @@ func (s *Sandbox) controlRoutes() http.Handler {
 		"POST /_sandbox/clock":               s.controlClock,
 		"POST /_sandbox/events/{id}/resend":  s.controlResend,
 		"GET /_sandbox/deliveries":           s.controlDeliveries,
+
+		"POST /_sandbox/payment_intents/{id}/lapse": func(r *http.Request) (any, error) {
+			return struct{}{}, s.Lapse(r.PathValue("id"))
+		},
 	} {
 		mux.HandleFunc(pattern, s.control(serve))
 	}
@@ -56,8 +61,75 @@ func (s *Sandbox) controlRoutes() http.Handler {
 	mux.HandleFunc("GET "+authenticatePath+"{id}", s.serveAuthenticate)
 	mux.HandleFunc("POST "+authenticatePath+"{id}", s.serveAuthenticate)
 
-	return mux
+	return s.guard(mux)
 }
+
+// guard keeps web pages of others away from the control API, which needs no key:
+// those of another origin, those that reach the sandbox under a name of their
+// own (DNS rebinding), and forms, which need no permission to be posted.
+func (s *Sandbox) guard(doors http.Handler) http.Handler {
+	protection := http.NewCrossOriginProtection()
+	refuse := func(status int, why string) http.Handler {
+		return s.control(func(*http.Request) (any, error) { return nil, &controlError{status, why} })
+	}
+
+	protection.SetDenyHandler(refuse(http.StatusForbidden, "a web page of another origin may not do this"))
+
+	return protection.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		isPage := strings.HasPrefix(r.URL.Path, authenticatePath)
+		media, _, _ := strings.Cut(r.Header.Get("Content-Type"), ";")
+
+		switch {
+		case !fromPage(r):
+		case !isPage && !s.isOwnHost(r.Host):
+			refuse(http.StatusForbidden, "the sandbox is not called "+strconv.Quote(r.Host)).ServeHTTP(w, r)
+
+			return
+		case !isPage && r.Method == http.MethodPost && !strings.EqualFold(strings.TrimSpace(media), "application/json"):
+			refuse(http.StatusUnsupportedMediaType, "from a web page, the Content-Type must be application/json").
+				ServeHTTP(w, r)
+
+			return
+		}
+
+		doors.ServeHTTP(w, r)
+	}))
+}
+
+// fromPage tells whether a browser says that a page has sent the request, and not
+// its user by typing the address.
+func fromPage(r *http.Request) bool {
+	site := r.Header.Get("Sec-Fetch-Site")
+
+	return r.Header.Get("Origin") != "" || (site != "" && site != "none")
+}
+
+// isOwnHost tells whether a Host header is an address, localhost, or what
+// Options.PublicURL says.
+func (s *Sandbox) isOwnHost(host string) bool {
+	public, err := url.Parse(s.options.PublicURL)
+
+	return isLoopback(host) || net.ParseIP(hostname(host)) != nil || (err == nil && public.Host != "" && public.Host == host)
+}
+
+// hostname is a host without its port and brackets.
+func hostname(host string) string { return (&url.URL{Host: host}).Hostname() }
+
+// isLoopback tells whether a host, with a port or without, is this machine.
+func isLoopback(host string) bool {
+	name := strings.ToLower(hostname(host))
+	ip := net.ParseIP(name)
+
+	return name == "localhost" || strings.HasSuffix(name, ".localhost") || (ip != nil && ip.IsLoopback())
+}
+
+// controlError is an error with a status of its own.
+type controlError struct {
+	status int
+	why    string
+}
+
+func (e *controlError) Error() string { return e.why }
 
 // control answers JSON, or an error as {"error": "…"}.
 func (s *Sandbox) control(serve func(*http.Request) (any, error)) http.HandlerFunc {
@@ -65,8 +137,12 @@ func (s *Sandbox) control(serve func(*http.Request) (any, error)) http.HandlerFu
 		answer, err := serve(r)
 		status := http.StatusOK
 
+		var own *controlError
+
 		switch {
 		case err == nil:
+		case errors.As(err, &own):
+			status = own.status
 		case errors.Is(err, ErrNoFault), errors.Is(err, errNoObject):
 			status = http.StatusNotFound
 		case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
@@ -198,7 +274,9 @@ func (s *Sandbox) controlClock(r *http.Request) (any, error) {
 		return nil, fmt.Errorf("%w: advance: %w", errBadControl, err)
 	}
 
-	s.Advance(d)
+	if err := s.MoveClock(d); err != nil {
+		return nil, fmt.Errorf("%w: advance: %w", errBadControl, err)
+	}
 
 	return s.clockState(), nil
 }

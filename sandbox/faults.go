@@ -166,6 +166,10 @@ func (f *Fault) check() error {
 		return fmt.Errorf("event pattern %q: %w", f.Event, err)
 	}
 
+	if err := f.checkLimits(); err != nil {
+		return err
+	}
+
 	onWebhook, onRequest := slices.Contains(webhookActions, f.Action), slices.Contains(requestActions, f.Action)
 
 	switch {
@@ -186,6 +190,39 @@ func (f *Fault) check() error {
 	default:
 		return nil
 	}
+}
+
+// Limits of what a rule may ask for: beyond them sums of durations overflow, or
+// the sandbox is busy with one event for ever.
+const (
+	maxLatency = time.Hour
+	maxDelay   = 366 * 24 * time.Hour
+	maxCopies  = 1000
+	maxCalls   = 1_000_000_000
+)
+
+func (f *Fault) checkLimits() error {
+	between := func(name string, value, least, most time.Duration) error {
+		if value < least || value > most {
+			return fmt.Errorf("%w: %s must be from %s to %s", errFault, name, least, most)
+		}
+
+		return nil
+	}
+
+	counted := func(name string, value, least, most int) error {
+		if value < least || value > most {
+			return fmt.Errorf("%w: %s must be from %d to %d", errFault, name, least, most)
+		}
+
+		return nil
+	}
+
+	return errors.Join(
+		between("p50", f.P50, 0, maxLatency), between("p99", f.P99, 0, maxLatency), between("delay", f.Delay, 0, maxDelay),
+		counted("copies", f.Copies, 0, maxCopies), counted("window", f.Window, 0, maxCopies),
+		counted("nth", f.Nth, 0, maxCalls), counted("count", f.Count, -1, maxCalls),
+	)
 }
 
 var errFault = errors.New("fault rule")

@@ -5,11 +5,13 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 	"github.com/stripe/stripe-go/v76"
+	"github.com/stripe/stripe-mock/embedded"
 
 	"github.com/marketflow/marketflow/sandbox"
 )
@@ -331,8 +333,8 @@ func TestProtocol_Requests(t *testing.T) {
 		message                         string
 	}{
 		"unknown route": {"GET", "/v1/unicorns", "", "", 404, "Unrecognized request URL (GET: /v1/unicorns)."},
-		"wrong method":  {"DELETE", "/v1/payment_intents", "", "", 404, "Unrecognized request URL (DELETE: /v1/payment_intents)."},
-		"root":          {"GET", "/", "", "", 404, "Unrecognized request URL"},
+		"wrong method":  {"DELETE", "/v1/payment_intents", "", "", 404, "does not cover DELETE /v1/payment_intents"},
+		"root":          {"POST", "/", "", "", 404, "Unrecognized request URL"},
 		"JSON body":     {"POST", "/v1/payment_intents", "application/json", `{"amount":1}`, 400, "check that your POST content type"},
 		"no such":       {"GET", "/v1/payment_intents/pi_1", "", "", 404, "No such payment_intent: 'pi_1'"},
 		"huge": {
@@ -405,16 +407,65 @@ func TestProtocol_ReturnURLIsAskedFor(t *testing.T) {
 func TestProtocol_UnknownPaths(t *testing.T) {
 	t.Parallel()
 
-	server := sandbox.Start(t)
+	c := caller{t, sandbox.Start(t).URL, testKey, ""}
 
-	for _, path := range []string{
-		"/payment_intents", "/v2/payment_intents", "/v1/payment_intents/search?query=status:'succeeded'",
-		"/v1/payment_intents/pi_none/confirm/now", "/v1/customers",
+	for path, says := range map[string]string{
+		"/payment_intents":    "Unrecognized request URL (GET: /payment_intents)",
+		"/v2/payment_intents": "Unrecognized request URL (GET: /v2/payment_intents)",
+		"/v1/horses":          "Unrecognized request URL (GET: /v1/horses)",
+		"/v1/":                "Unrecognized request URL (GET: /v1/)",
+		"/v1/payment_intents/search?query=status:'succeeded'": "does not cover GET /v1/payment_intents/search",
+		"/v1/payment_intents/pi_none/confirm/now":             "does not cover GET /v1/payment_intents/pi_none/confirm/now",
+		"/v1/subscriptions":                                   "does not cover GET /v1/subscriptions",
+		"/v1/tax/calculations/x":                              "does not cover GET /v1/tax/calculations/x",
 	} {
-		answer := callAPI(t, server.URL, http.MethodGet, path, "")
-		failure, _ := answer["error"].(map[string]any)
-		require.Contains(t, failure["message"], "Unrecognized request URL", path)
+		got := c.call("GET", path, "")
+		require.Equal(t, http.StatusNotFound, got.status, path)
+		require.Contains(t, got.text("message"), says)
+		require.Equal(t, "invalid_request_error", got.text("type"))
 	}
+
+	require.Contains(t, c.call("POST", "/v1/payment_intents/pi_1/increment_authorization", "amount=1").text("message"),
+		"does not cover POST /v1/payment_intents/pi_1/increment_authorization")
+}
+
+// Every resource of Stripe's is covered or named by the README's list of those
+// that are not, and refused by its name.
+func TestProtocol_ReadmeNamesWhatIsNotCovered(t *testing.T) {
+	t.Parallel()
+
+	var document struct {
+		Paths map[string]map[string]any `json:"paths"`
+	}
+
+	require.NoError(t, json.Unmarshal(embedded.OpenAPISpec, &document))
+
+	c := caller{t, sandbox.Start(t).URL, testKey, ""}
+	covered := map[string]bool{}
+
+	for path, methods := range document.Paths {
+		resource, _, _ := strings.Cut(strings.TrimPrefix(path, "/v1/"), "/")
+
+		for method := range methods {
+			got := c.call(strings.ToUpper(method), path, "")
+			message := got.text("message")
+
+			require.NotContains(t, message, "Unrecognized request URL", path)
+
+			covered[resource] = covered[resource] || !strings.Contains(message, "The sandbox does not cover")
+		}
+	}
+
+	missing := []string{}
+
+	for resource, is := range covered {
+		if !is {
+			missing = append(missing, resource)
+		}
+	}
+
+	slices.Sort(missing)
+	require.Equal(t, missing, readmeList(t, "not covered"))
 }
 
 func TestProtocol_ErrorNamesItsRequest(t *testing.T) {

@@ -7,6 +7,7 @@
 package sandbox
 
 import (
+	"io"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -54,6 +55,9 @@ type Options struct {
 	// "payment_intents:write", which includes reading, "charges:read" or
 	// "*:read". One that is not named here may do everything.
 	Restricted map[string][]string
+	// AllowRemoteWebhooks lets clients register webhook endpoints that are not on
+	// this machine. WebhookURL and AddWebhook may name any.
+	AllowRemoteWebhooks bool
 	// RefundEvents also tells of refunds of charges by refund.created,
 	// refund.updated and refund.failed, as Stripe does since 2024-10-28. Endpoints
 	// of such a version get them anyway.
@@ -194,14 +198,41 @@ func (s *Sandbox) stop() {
 // was given, or made up, or found in the state file.
 func (s *Sandbox) WebhookSecret() string { return s.webhookSecret }
 
-// ServeHTTP answers Stripe's API and the control API.
+// ServeHTTP answers Stripe's API, the control API and, at /, a page that shows
+// what is in the sandbox.
 func (s *Sandbox) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.ContentLength != 0 { // a client that sends slowly holds a connection no longer than this
+		control := http.NewResponseController(w)
+		_ = control.SetReadDeadline(time.Now().Add(readBodyTimeout)) // or it has none
+		r.Body = &timedBody{ReadCloser: r.Body, control: control}
+	}
+
 	switch {
 	case strings.HasPrefix(r.URL.Path, "/_sandbox/"):
 		s.doors.ServeHTTP(w, r)
+	case r.URL.Path == "/" && (r.Method == http.MethodGet || r.Method == http.MethodHead):
+		s.guard(http.HandlerFunc(s.serveFrontPage)).ServeHTTP(w, r)
 	default:
 		s.serveAPI(w, r)
 	}
+}
+
+// timedBody ends the body's time-out when it has been read: what follows is the
+// wait for an answer, which faults may make long.
+type timedBody struct {
+	io.ReadCloser
+
+	control *http.ResponseController
+}
+
+// Read implements io.Reader.
+func (b *timedBody) Read(into []byte) (int, error) {
+	n, err := b.ReadCloser.Read(into)
+	if err != nil {
+		_ = b.control.SetReadDeadline(time.Time{})
+	}
+
+	return n, err //nolint:wrapcheck // a reader's errors pass as they are
 }
 
 // baseURL is where the client that sent a request reaches the sandbox.

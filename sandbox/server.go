@@ -26,6 +26,9 @@ type Server struct {
 // Time-outs of the server: generous, as a debugger may sit behind the client.
 const (
 	readHeaderTimeout = 10 * time.Second
+	readBodyTimeout   = 30 * time.Second
+	idleTimeout       = 2 * time.Minute
+	maxHeaderBytes    = 64 << 10
 	shutdownTimeout   = 2 * time.Second
 )
 
@@ -45,8 +48,13 @@ func Listen(ctx context.Context, addr string, options Options) (*Server, error) 
 	server := &Server{
 		Sandbox: s,
 		URL:     "http://" + listener.Addr().String(),
-		http:    &http.Server{Handler: s, ReadHeaderTimeout: readHeaderTimeout},
-		done:    make(chan error, 1),
+		// There is no WriteTimeout: faults hold answers as long as they are told
+		// to. Bodies have a time-out of their own, in ServeHTTP: with a ReadTimeout
+		// a held request would be cut off as well.
+		http: &http.Server{
+			Handler: s, ReadHeaderTimeout: readHeaderTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
+		},
+		done: make(chan error, 1),
 	}
 
 	server.close = sync.OnceValue(server.stop)

@@ -152,7 +152,7 @@ func (s *account) createWebhookEndpoint(rq *request) *refusal {
 		p.required("enabled_events")
 	}
 
-	readEndpoint(p, made)
+	s.readEndpoint(p, made)
 	made.APIVersion = p.text("api_version")
 	if made.APIVersion != "" && !isVersion(made.APIVersion) {
 		p.refuse(invalid("Invalid API version: "+made.APIVersion+". A version is a date such as 2023-10-16, or since 2024 "+
@@ -183,7 +183,7 @@ func isVersion(text string) bool {
 }
 
 // readEndpoint reads what create and update have in common.
-func readEndpoint(p *params, e *webhookEndpoint) {
+func (s *account) readEndpoint(p *params, e *webhookEndpoint) {
 	if p.has("enabled_events") {
 		e.Types = p.list("enabled_events")
 		if len(e.Types) == 0 {
@@ -202,12 +202,18 @@ func readEndpoint(p *params, e *webhookEndpoint) {
 	e.Metadata = readMetadata(p, e.Metadata)
 	setText(p, "description", &e.Description)
 
-	if e.URL == "" {
+	if !p.has("url") {
 		return
 	}
 
-	if u, err := url.Parse(e.URL); err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
+	u, err := url.Parse(e.URL)
+
+	switch {
+	case err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https"):
 		p.refuse(invalid("Invalid URL: An explicit scheme (such as https) must be provided.", "url", codeURLInvalid))
+	case !s.options.AllowRemoteWebhooks && !isLoopback(u.Host):
+		p.refuse(invalid("Invalid URL: the sandbox delivers to this machine alone (localhost, 127.0.0.1, [::1]) unless it "+
+			"is started with --allow-remote-webhooks.", "url", codeURLInvalid))
 	}
 }
 
@@ -268,7 +274,7 @@ func (s *account) findReceiver(id string) (*receiver, *refusal) {
 
 // updateWebhookEndpoint is POST /v1/webhook_endpoints/:id.
 func (s *account) updateWebhookEndpoint(rq *request) *refusal {
-	readEndpoint(rq.params, &webhookEndpoint{URL: rq.params.text("url")})
+	s.readEndpoint(rq.params, &webhookEndpoint{URL: rq.params.text("url")})
 
 	disabled, toggled := rq.params.boolean("disabled")
 
@@ -284,7 +290,7 @@ func (s *account) updateWebhookEndpoint(rq *request) *refusal {
 	before, _ := found.now()
 	next := *before
 	next.URL = orDefault(rq.params.text("url"), before.URL)
-	readEndpoint(rq.params, &next)
+	s.readEndpoint(rq.params, &next)
 
 	if toggled {
 		next.Disabled = disabled
