@@ -209,7 +209,7 @@ func (s *account) listAccounts(rq *request) *refusal {
 	}
 
 	return list(rq, listing[*account]{
-		kind: "account", url: "/v1/accounts", items: items,
+		kind: objectAccount, url: "/v1/" + resourceAccounts, items: items,
 		position: func(id string) (int, bool) {
 			index := slices.IndexFunc(items, func(item shelved[*account]) bool { return item.id == id })
 
@@ -227,7 +227,7 @@ const accountsCreated = 1697414400
 func (s *account) writeJSON(w *jsonWriter) {
 	w.beginObject()
 	w.str("id", s.id)
-	w.str("object", "account")
+	w.str("object", objectAccount)
 	s.writeBusiness(w)
 	w.object("capabilities")
 	w.str("card_payments", "active")
@@ -239,7 +239,7 @@ func (s *account) writeJSON(w *jsonWriter) {
 	w.endObject()
 	w.str("country", "US")
 	w.num("created", accountsCreated)
-	w.str("default_currency", "usd")
+	w.str("default_currency", defaultCurrency)
 	w.boolean("details_submitted", true)
 	w.str("email", "sandbox@example.com")
 	w.object("external_accounts")

@@ -254,10 +254,12 @@ func TestAccounts_RefusesWhatCannotBe(t *testing.T) {
 	t.Parallel()
 
 	for name, options := range map[string]sandbox.Options{
-		"no id":              {Accounts: []sandbox.Account{{ID: "shop"}}},
-		"twice":              {Accounts: []sandbox.Account{{ID: "acct_1"}, {ID: "acct_1"}}},
-		"publishable key":    {Accounts: []sandbox.Account{{ID: "acct_1", Keys: []string{"pk_test_1"}}}},
-		"key of two":         {Accounts: []sandbox.Account{{ID: "acct_1", Keys: []string{otherKey}}, {ID: "acct_2", Keys: []string{otherKey}}}},
+		"no id":           {Accounts: []sandbox.Account{{ID: "shop"}}},
+		"twice":           {Accounts: []sandbox.Account{{ID: "acct_1"}, {ID: "acct_1"}}},
+		"publishable key": {Accounts: []sandbox.Account{{ID: "acct_1", Keys: []string{"pk_test_1"}}}},
+		"key of two": {Accounts: []sandbox.Account{
+			{ID: "acct_1", Keys: []string{otherKey}}, {ID: "acct_2", Keys: []string{otherKey}},
+		}},
 		"unknown platform":   {Accounts: []sandbox.Account{{ID: "acct_1", Platform: "acct_2"}}},
 		"its own platform":   {Accounts: []sandbox.Account{{ID: "acct_1", Platform: "acct_1"}}},
 		"secret key limited": {Restricted: map[string][]string{"sk_test_1": {"*:read"}}},

@@ -95,8 +95,9 @@ func noAccess(key, account string) *refusal {
 // Permissions of restricted keys are a resource of the API, or * for all, and
 // one of these; writing includes reading.
 const (
-	permissionRead  = ":read"
-	permissionWrite = ":write"
+	resourceAccounts = "accounts"
+	permissionRead   = ":read"
+	permissionWrite  = ":write"
 )
 
 // checkRestricted refuses permissions that could never be asked for.
@@ -125,8 +126,8 @@ func checkRestricted(restricted map[string][]string) error {
 
 // permissionOf is the resource that a permission names.
 func permissionOf(resource string) string {
-	if resource == "account" {
-		return "accounts"
+	if resource == objectAccount {
+		return resourceAccounts
 	}
 
 	return resource

@@ -139,7 +139,7 @@ func returnURL(i *paymentIntent, approved bool) string {
 
 	status := statusSucceeded
 	if !approved {
-		status = "failed"
+		status = statusFailed
 	}
 
 	query := target.Query()

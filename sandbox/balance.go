@@ -32,7 +32,7 @@ func (s *account) getBalance(rq *request) *refusal {
 // balances adds the transactions up by currency; the account's own comes first
 // even where it is empty.
 func (s *account) balances() []balance {
-	now, balances := s.clock.seconds(), []balance{{currency: "usd"}}
+	now, balances := s.clock.seconds(), []balance{{currency: defaultCurrency}}
 
 	for _, item := range s.books.transactions.all() {
 		m := item.object

@@ -15,7 +15,7 @@ type balanceTransaction struct {
 	Created  int64
 	Source   string
 	// Immediate is true for a charge whose money is available at once.
-	Immediate bool `json:",omitempty"`
+	Immediate bool `json:"immediate,omitempty"`
 }
 
 // Types of balance transactions.

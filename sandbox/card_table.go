@@ -10,10 +10,10 @@ var testCards = cardTable()
 
 const (
 	genericDecline = "Your card was declined."
-	blockedDecline = "fraudulent"
+	fundingCredit  = "credit"
+	fundingDebit   = "debit"
 )
 
-//nolint:goconst // a table of Stripe's names
 func cardTable() map[string]*testCard {
 	table := map[string]*testCard{}
 
@@ -45,17 +45,19 @@ func cardTable() map[string]*testCard {
 	return named
 }
 
+const brandVisa = "visa"
+
 func visa(last4 string) *testCard {
-	return &testCard{brand: "visa", last4: last4, country: "US", funding: "credit"}
+	return &testCard{brand: brandVisa, last4: last4, country: "US", funding: fundingCredit}
 }
 
 //nolint:goconst // a table of Stripe's names
 func addBrands(table map[string]*testCard) {
 	for name, card := range map[string]*testCard{
-		"visa":               {brand: "visa", last4: "4242", country: "US"},
-		"visa_debit":         {brand: "visa", last4: "5556", country: "US", funding: "debit"},
+		"visa":               {brand: brandVisa, last4: "4242", country: "US"},
+		"visa_debit":         {brand: brandVisa, last4: "5556", country: "US", funding: fundingDebit},
 		"mastercard":         {brand: "mastercard", last4: "4444", country: "US"},
-		"mastercard_debit":   {brand: "mastercard", last4: "8210", country: "US", funding: "debit"},
+		"mastercard_debit":   {brand: "mastercard", last4: "8210", country: "US", funding: fundingDebit},
 		"mastercard_prepaid": {brand: "mastercard", last4: "5100", country: "US", funding: "prepaid"},
 		"amex":               {brand: "amex", last4: "0005", country: "US"},
 		"discover":           {brand: "discover", last4: "1117", country: "US"},
@@ -63,25 +65,25 @@ func addBrands(table map[string]*testCard) {
 		"jcb":                {brand: "jcb", last4: "0505", country: "JP"},
 		"unionpay":           {brand: "unionpay", last4: "0005", country: "CN"},
 
-		"visa_cartesBancaires":       {brand: "visa", last4: "1001", country: "FR", second: "cartes_bancaires"},
+		"visa_cartesBancaires":       {brand: brandVisa, last4: "1001", country: "FR", second: "cartes_bancaires"},
 		"mastercard_cartesBancaires": {brand: "mastercard", last4: "1001", country: "FR", second: "cartes_bancaires"},
 		"visa_debit_eftposAuCoBranded": {
-			brand: "visa", last4: "0001", country: "AU", funding: "debit", second: "eftpos_au",
+			brand: brandVisa, last4: "0001", country: "AU", funding: fundingDebit, second: "eftpos_au",
 		},
 		"mastercard_debit_eftposAuCoBranded": {
-			brand: "mastercard", last4: "0080", country: "AU", funding: "debit", second: "eftpos_au",
+			brand: "mastercard", last4: "0080", country: "AU", funding: fundingDebit, second: "eftpos_au",
 		},
 
-		"debit_visaFsaProductCode":                  {brand: "visa", last4: "0072", country: "US", funding: "debit"},
-		"debit_visaHsaProductCode":                  {brand: "visa", last4: "0072", country: "US", funding: "debit"},
-		"mastercard_debit_mastercardFsaProductCode": {brand: "mastercard", last4: "8897", country: "US", funding: "debit"},
+		"debit_visaFsaProductCode":                  {brand: brandVisa, last4: "0072", country: "US", funding: fundingDebit},
+		"debit_visaHsaProductCode":                  {brand: brandVisa, last4: "0072", country: "US", funding: fundingDebit},
+		"mastercard_debit_mastercardFsaProductCode": {brand: "mastercard", last4: "8897", country: "US", funding: fundingDebit},
 
-		"domesticPricing":            {brand: "visa", last4: "0093", country: "US"},
-		"bypassPending":              {brand: "visa", last4: "0077", country: "US", available: true},
-		"bypassPendingInternational": {brand: "visa", last4: "0278", country: "IE", available: true},
+		"domesticPricing":            {brand: brandVisa, last4: "0093", country: "US"},
+		"bypassPending":              {brand: brandVisa, last4: "0077", country: "US", available: true},
+		"bypassPendingInternational": {brand: brandVisa, last4: "0278", country: "IE", available: true},
 	} {
 		if card.funding == "" {
-			card.funding = "credit"
+			card.funding = fundingCredit
 		}
 
 		table[name] = card
@@ -102,14 +104,13 @@ func addCountries(table map[string]*testCard) {
 		table[country] = card
 	}
 
-	table["ae_mastercard"] = &testCard{brand: "mastercard", last4: "0022", country: "AE", funding: "credit"}
-	table["gb_debit"] = &testCard{brand: "visa", last4: "0005", country: "GB", funding: "debit"}
-	table["gb_mastercard"] = &testCard{brand: "mastercard", last4: "4449", country: "GB", funding: "credit"}
-	table["th_credit"] = &testCard{brand: "visa", last4: "0003", country: "TH", funding: "credit"}
-	table["th_debit"] = &testCard{brand: "visa", last4: "0008", country: "TH", funding: "debit"}
+	table["ae_mastercard"] = &testCard{brand: "mastercard", last4: "0022", country: "AE", funding: fundingCredit}
+	table["gb_debit"] = &testCard{brand: brandVisa, last4: "0005", country: "GB", funding: fundingDebit}
+	table["gb_mastercard"] = &testCard{brand: "mastercard", last4: "4449", country: "GB", funding: fundingCredit}
+	table["th_credit"] = &testCard{brand: brandVisa, last4: "0003", country: "TH", funding: fundingCredit}
+	table["th_debit"] = &testCard{brand: brandVisa, last4: "0008", country: "TH", funding: fundingDebit}
 }
 
-//nolint:goconst // a table of Stripe's names
 func addDeclines(table map[string]*testCard) {
 	add := func(last4 string, no decline, names ...string) *testCard {
 		card := visa(last4)
@@ -159,7 +160,7 @@ func addRadar(table map[string]*testCard) {
 
 		if risk == riskHighest {
 			card.decline = &decline{
-				Code: codeCardDeclined, DeclineCode: blockedDecline, Message: genericDecline, Blocked: true,
+				Code: codeCardDeclined, DeclineCode: reasonFraudulent, Message: genericDecline, Blocked: true,
 			}
 			card.attaches = true
 		}
@@ -228,18 +229,19 @@ func addDisputes(table map[string]*testCard) {
 		table[name] = card
 	}
 
-	fraud := disputeKind{reason: "fraudulent", network: "10.4"}
+	fraud := disputeKind{reason: reasonFraudulent, network: networkFraud}
+	missing := disputeKind{reason: "product_not_received", network: networkMissing}
 
 	add("createDispute", "0259", fraud)
-	add("createDisputeProductNotReceived", "2685", disputeKind{reason: "product_not_received", network: "13.1"})
+	add("createDisputeProductNotReceived", "2685", missing)
 	add("createDisputeInquiry", "1976", disputeKind{reason: "general", network: "33", inquiry: true})
-	add("createMultipleDisputes", "0079", fraud, disputeKind{reason: "product_not_received", network: "13.1"})
+	add("createMultipleDisputes", "0079", fraud, missing)
 	add("createCe3EligibleDispute", "0038", fraud)
 	add("createComplianceDispute", "0779", disputeKind{reason: "noncompliant", network: "98"})
 	add("createAutoRepresentmentEligibleDispute", "0043", fraud)
 
 	table["createMastercardComplianceDispute"] = &testCard{
-		brand: "mastercard", last4: "0002", country: "US", funding: "credit",
+		brand: "mastercard", last4: "0002", country: "US", funding: fundingCredit,
 		disputes: []disputeKind{{reason: "noncompliant", network: "98"}},
 	}
 

@@ -41,10 +41,9 @@ type testCard struct {
 type authentication int
 
 const (
-	// authenticationNone acknowledges the attempt and asks for nothing.
-	authenticationNone authentication = iota
-	// authenticationOptional asks only where the merchant wants it.
-	authenticationOptional
+	// authenticationOptional asks only where the merchant wants it. Zero, the
+	// usual card's, acknowledges the attempt and asks for nothing.
+	authenticationOptional authentication = iota + 1
 	// authenticationBroken fails where the merchant wants it; the payment goes on.
 	authenticationBroken
 	// authenticationUnsupported cannot be asked.
@@ -135,14 +134,14 @@ type decline struct {
 	DeclineCode string
 	Message     string
 	// Blocked is true where Radar says no and the issuer is not asked.
-	Blocked bool `json:",omitempty"`
+	Blocked bool `json:"blocked,omitempty"`
 }
 
 // Refund statuses.
 const (
 	refundPending        = "pending"
 	refundSucceeded      = "succeeded"
-	refundFailed         = "failed"
+	refundFailed         = statusFailed
 	refundCanceled       = "canceled"
 	refundRequiresAction = "requires_action"
 )
@@ -167,7 +166,7 @@ type paymentMethod struct {
 	Card string
 	// SetUp is true for a card that its customer has authenticated for payments
 	// at which they are not present.
-	SetUp bool `json:",omitempty"`
+	SetUp bool `json:"set_up,omitempty"`
 }
 
 // card returns the test card behind the method.

@@ -249,29 +249,51 @@ func TestCards_OfStripesPage(t *testing.T) {
 		bypassPending bypassPendingInternational`: fine,
 		`us ar br ca cl co cr ec mx pa py pe uy ae ae_mastercard at be bg by hr cy cz dk ee fi fr de gi gr hu ie it lv li
 		lt lu mt nl no pl pt ro si sk es se ch gb gb_debit gb_mastercard au cn hk in jp my nz sg tw th_credit th_debit`: fine,
-		"visa_chargeDeclined chargeDeclined chargeCustomerFail":                              declined("card_declined", "generic_decline"),
-		"visa_chargeDeclinedInsufficientFunds chargeDeclinedInsufficientFunds":               declined("card_declined", "insufficient_funds"),
+		"visa_chargeDeclined chargeDeclined chargeCustomerFail": declined("card_declined", "generic_decline"),
+
+		"visa_chargeDeclinedInsufficientFunds chargeDeclinedInsufficientFunds": declined("card_declined", "insufficient_funds"),
+
 		"visa_chargeDeclinedLostCard chargeDeclinedLostCard visa_chargeCustomerFailLostCard": declined("card_declined", "lost_card"),
-		"visa_chargeDeclinedStolenCard chargeDeclinedStolenCard":                             declined("card_declined", "stolen_card"),
-		"visa_chargeCustomerFailStolenCard":                                                  declined("card_declined", "stolen_card"),
-		"visa_chargeDeclinedVelocityLimitExceeded":                                           declined("card_declined", "card_velocity_exceeded"),
-		"chargeDeclinedExpiredCard":                                                          declined("expired_card", "expired_card"),
-		"chargeDeclinedIncorrectCvc":                                                         declined("incorrect_cvc", "incorrect_cvc"),
-		"chargeDeclinedProcessingError":                                                      declined("processing_error", "processing_error"),
-		"radarBlock riskLevelHighest visa_chargeDeclinedFraudulent":                          blocked,
-		"riskLevelElevated highFraudDisputeScore highEfwScore radarDynamicRiskThreshold":     elevated,
-		"cvcCheckFailElevatedRisk avsZipFailElevatedRisk":                                    elevated,
-		"cvcCheckFail avsZipFail avsLine1Fail avsFail avsUnchecked freeTrialAbuseBlock":      fine,
-		"authenticationRequired authenticationRequiredOnSetup threeDSecure2Required":         asks,
-		"authenticationRequiredSetupForOffSession threeDSecureRequiredChargeDeclined":        asks,
-		"authenticationRequiredChargeDeclinedInsufficientFunds threeDSecureRequired":         asks,
-		"threeDSecureRequiredProcessingError":                                                declined("card_declined", "generic_decline"),
-		"threeDSecureOptional threeDSecureOptionalProcessingError adaptive3dsChallenge":      fine,
-		"amex_threeDSecureNotSupported":                                                      fine,
-		"createDispute createDisputeProductNotReceived createDisputeInquiry":                 fine,
-		"createIssuerFraudRecord createMultipleDisputes createCe3EligibleDispute":            fine,
-		"createComplianceDispute createMastercardComplianceDispute":                          fine,
-		"createAutoRepresentmentEligibleDispute pendingRefund refundFail":                    fine,
+
+		"visa_chargeDeclinedStolenCard chargeDeclinedStolenCard": declined("card_declined", "stolen_card"),
+
+		"visa_chargeCustomerFailStolenCard": declined("card_declined", "stolen_card"),
+
+		"visa_chargeDeclinedVelocityLimitExceeded": declined("card_declined", "card_velocity_exceeded"),
+
+		"chargeDeclinedExpiredCard": declined("expired_card", "expired_card"),
+
+		"chargeDeclinedIncorrectCvc": declined("incorrect_cvc", "incorrect_cvc"),
+
+		"chargeDeclinedProcessingError": declined("processing_error", "processing_error"),
+
+		"radarBlock riskLevelHighest visa_chargeDeclinedFraudulent": blocked,
+
+		"riskLevelElevated highFraudDisputeScore highEfwScore radarDynamicRiskThreshold": elevated,
+
+		"cvcCheckFailElevatedRisk avsZipFailElevatedRisk": elevated,
+
+		"cvcCheckFail avsZipFail avsLine1Fail avsFail avsUnchecked freeTrialAbuseBlock": fine,
+
+		"authenticationRequired authenticationRequiredOnSetup threeDSecure2Required": asks,
+
+		"authenticationRequiredSetupForOffSession threeDSecureRequiredChargeDeclined": asks,
+
+		"authenticationRequiredChargeDeclinedInsufficientFunds threeDSecureRequired": asks,
+
+		"threeDSecureRequiredProcessingError": declined("card_declined", "generic_decline"),
+
+		"threeDSecureOptional threeDSecureOptionalProcessingError adaptive3dsChallenge": fine,
+
+		"amex_threeDSecureNotSupported": fine,
+
+		"createDispute createDisputeProductNotReceived createDisputeInquiry": fine,
+
+		"createIssuerFraudRecord createMultipleDisputes createCe3EligibleDispute": fine,
+
+		"createComplianceDispute createMastercardComplianceDispute": fine,
+
+		"createAutoRepresentmentEligibleDispute pendingRefund refundFail": fine,
 	} {
 		for name := range strings.FieldsSeq(names) {
 			got, _ := payWith(t, c, "payment_method=pm_card_"+name)
@@ -349,17 +371,30 @@ func TestCards_Authentication(t *testing.T) {
 		code           string
 		then           string // after the customer approved
 	}{
-		"authenticationRequired":                                {status: "requires_action", then: "succeeded", secure: "authenticated"},
-		"threeDSecureRequiredChargeDeclined":                    {status: "requires_action", then: "requires_payment_method", secure: "authenticated"},
-		"authenticationRequiredChargeDeclinedInsufficientFunds": {status: "requires_action", then: "requires_payment_method", secure: "authenticated"},
-		"threeDSecureOptional&wanted":                           {status: "requires_action", then: "succeeded", secure: "authenticated"},
-		"threeDSecureOptionalProcessingError&wanted":            {status: "succeeded", secure: "processing_error"},
-		"visa&wanted":                                  {status: "succeeded", secure: "attempt_acknowledged"},
-		"amex_threeDSecureNotSupported&wanted":         {status: "succeeded", secure: "not_supported"},
-		"visa":                                         {status: "succeeded"},
-		"authenticationRequired&off":                   {status: "requires_payment_method", code: "authentication_required"},
-		"authenticationRequiredOnSetup&off":            {status: "requires_payment_method", code: "authentication_required"},
+		"authenticationRequired": {status: "requires_action", then: "succeeded", secure: "authenticated"},
+
+		"threeDSecureRequiredChargeDeclined": {status: "requires_action", then: "requires_payment_method", secure: "authenticated"},
+
+		"authenticationRequiredChargeDeclinedInsufficientFunds": {
+			status: "requires_action", then: "requires_payment_method", secure: "authenticated",
+		},
+
+		"threeDSecureOptional&wanted": {status: "requires_action", then: "succeeded", secure: "authenticated"},
+
+		"threeDSecureOptionalProcessingError&wanted": {status: "succeeded", secure: "processing_error"},
+
+		"visa&wanted": {status: "succeeded", secure: "attempt_acknowledged"},
+
+		"amex_threeDSecureNotSupported&wanted": {status: "succeeded", secure: "not_supported"},
+
+		"visa": {status: "succeeded"},
+
+		"authenticationRequired&off": {status: "requires_payment_method", code: "authentication_required"},
+
+		"authenticationRequiredOnSetup&off": {status: "requires_payment_method", code: "authentication_required"},
+
 		"authenticationRequiredSetupForOffSession&off": {status: "succeeded"},
+
 		"authenticationRequiredChargeDeclinedInsufficientFunds&off": {status: "requires_payment_method", code: "card_declined"},
 	} {
 		card, how, _ := strings.Cut(name, "&")

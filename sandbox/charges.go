@@ -22,7 +22,7 @@ type charge struct {
 	Method         *paymentMethod
 	Authenticated  bool
 	// Secure is the result of a 3-D Secure that asked the customer nothing.
-	Secure string `json:",omitempty"`
+	Secure string `json:"secure,omitempty"`
 	// CaptureBefore is when an authorization that nobody captured lapses.
 	CaptureBefore int64
 	Metadata      metadata
@@ -101,7 +101,7 @@ func (s *account) listCharges(rq *request) *refusal {
 
 func (c *charge) status() string {
 	if c.Failure != nil {
-		return "failed"
+		return statusFailed
 	}
 
 	return statusSucceeded

@@ -107,8 +107,12 @@ func TestControl_KeepsWebPagesOut(t *testing.T) {
 		"another site, with JSON": {"Origin", "https://evil.example", "Content-Type", "application/json"},
 	} {
 		for _, call := range [][2]string{
-			{"POST", hang}, {"POST", "/_sandbox/clock"}, {"POST", "/_sandbox/faults"}, {"POST", "/_sandbox/faults/x/release"},
-			{"POST", "/_sandbox/events/evt_x/resend"}, {"POST", "/_sandbox/payment_intents/pi_x/lapse"},
+			{"POST", hang},
+			{"POST", "/_sandbox/clock"},
+			{"POST", "/_sandbox/faults"},
+			{"POST", "/_sandbox/faults/x/release"},
+			{"POST", "/_sandbox/events/evt_x/resend"},
+			{"POST", "/_sandbox/payment_intents/pi_x/lapse"},
 		} {
 			status, why := send(t, own, call[0], call[1], body, headers...)
 			require.Contains(t, []int{http.StatusForbidden, http.StatusUnsupportedMediaType}, status, "%s: %s", name, call[1])
@@ -127,7 +131,9 @@ func TestControl_KeepsWebPagesOut(t *testing.T) {
 
 	// Programs say nothing of where they are, and its own page may.
 	for _, headers := range [][]string{
-		{}, {"Content-Type", "text/plain"}, {"Host", "sandbox:12111"},
+		{},
+		{"Content-Type", "text/plain"},
+		{"Host", "sandbox:12111"},
 		{"Origin", own, "Sec-Fetch-Site", "same-origin", "Content-Type", "application/json; charset=utf-8"},
 	} {
 		status, why := send(t, own, "POST", hang, `{"on":false}`, headers...)
@@ -140,7 +146,8 @@ func TestAuthenticatePage_IsItsOwnForm(t *testing.T) {
 	t.Parallel()
 
 	server := sandbox.Start(t)
-	_, got := payWith(t, caller{t, server.URL, testKey, ""}, "payment_method=pm_card_authenticationRequired&return_url=https://shop.example/")
+	_, got := payWith(t, caller{t, server.URL, testKey, ""},
+		"payment_method=pm_card_authenticationRequired&return_url=https://shop.example/")
 	action, _ := got.body["next_action"].(map[string]any)["redirect_to_url"].(map[string]any)
 	page, _ := action["url"].(string)
 

@@ -21,6 +21,9 @@ type currencyRule struct {
 	symbol  string
 }
 
+// defaultCurrency is the account's own.
+const defaultCurrency = "usd"
+
 // Stripe's largest charges: eight digits of minor units, twelve for rupiah.
 const (
 	maxAmount = 99_999_999
@@ -61,7 +64,7 @@ func currencyTable() map[string]currencyRule {
 		minimum int64
 		symbol  string
 	}{
-		"usd": {50, "$"}, "eur": {50, "€"}, "gbp": {30, "£"}, "jpy": {50, "¥"}, "aed": {200, ""}, "aud": {50, "$"},
+		defaultCurrency: {50, "$"}, "eur": {50, "€"}, "gbp": {30, "£"}, "jpy": {50, "¥"}, "aed": {200, ""}, "aud": {50, "$"},
 		"bgn": {100, ""}, "brl": {50, "R$"}, "cad": {50, "$"}, "chf": {50, ""}, "czk": {1500, ""}, "dkk": {250, ""},
 		"hkd": {400, "$"}, "huf": {17500, ""}, "inr": {50, "₹"}, "mxn": {1000, "$"}, "myr": {200, ""},
 		"nok": {300, ""}, "nzd": {50, "$"}, "pln": {200, ""}, "ron": {200, ""}, "sek": {300, ""}, "sgd": {50, "$"},

@@ -25,6 +25,12 @@ type disputeKind struct {
 	inquiry bool
 }
 
+// Visa's codes for the two reasons that most disputes have.
+const (
+	networkFraud   = "10.4"
+	networkMissing = "13.1"
+)
+
 // dispute is one version of a Dispute.
 type dispute struct {
 	ID           string
@@ -42,7 +48,7 @@ type dispute struct {
 	Metadata     metadata
 	Transactions []*balanceTransaction
 	Brand        string
-	NetworkCode  string `json:",omitempty"`
+	NetworkCode  string `json:"network_code,omitempty"`
 }
 
 // evidenceFields are the texts that a merchant may send (Stripe, "Dispute
@@ -116,11 +122,11 @@ func (d *dispute) networkReason() string {
 		return d.NetworkCode
 	}
 
-	if d.Reason == "fraudulent" {
-		return "10.4"
+	if d.Reason == reasonFraudulent {
+		return networkFraud
 	}
 
-	return "13.1"
+	return networkMissing
 }
 
 // openDispute is the cardholder's complaint about an amount of a charge that
@@ -166,7 +172,7 @@ func (d *dispute) isClosed() bool {
 
 // newWarning is the Early Fraud Warning that an issuer gives of a charge. It is
 // in its event alone.
-func (s *account) newWarning(pay *payment) document {
+func (s *account) newWarning(pay *payment) rawDocument {
 	c := pay.charges[len(pay.charges)-1]
 
 	w := jsonWriter{buf: make([]byte, 0, renderedSize)}

@@ -13,6 +13,7 @@ const (
 	objectDispute     = "dispute"
 	objectMethod      = "payment_method"
 	objectTransaction = "balance_transaction"
+	objectAccount     = "account"
 	onBehalfOf        = "on_behalf_of"
 )
 

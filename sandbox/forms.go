@@ -450,7 +450,7 @@ func notSupported(name string) *refusal {
 //
 //nolint:gochecknoglobals // a table, never written
 var leftOut = []string{
-	"account", "application_fee_amount", "confirmation_token", "currency_options", "excluded_payment_method_types",
+	objectAccount, "application_fee_amount", "confirmation_token", "currency_options", "excluded_payment_method_types",
 	"instructions_email", "mandate", "mandate_data", onBehalfOf, "origin", "payment_method_configuration",
 	"payment_method_data", "payment_method_options", "payout", "radar_options", "refund_application_fee",
 	"reverse_transfer", "transfer_data",

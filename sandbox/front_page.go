@@ -28,16 +28,20 @@ code{font-size:.9em}h2{margin:2rem 0 .5rem;font-size:1.2rem}.quiet{color:#666}</
 <p>{{.Payments}} payments, {{.Charges}} charges, {{.Refunds}} refunds, {{.Disputes}} disputes, {{.Events}} events.
 Balance:{{range .Balances}} {{.}};{{end}}</p>
 {{if .Latest}}<table><tr><th>Payment<th>Amount<th>Status<th>Created<th>Metadata</tr>
-{{range .Latest}}<tr><td><code>{{.ID}}</code><td>{{.Amount}}<td>{{.Status}}<td>{{.Created}}<td>{{range .Metadata}}{{.Key}}={{.Value}} {{end}}</tr>
+{{range .Latest}}<tr><td><code>{{.ID}}</code><td>{{.Amount}}<td>{{.Status}}<td>{{.Created}}
+<td>{{range .Metadata}}{{.Key}}={{.Value}} {{end}}</tr>
 {{end}}</table>{{else}}<p class="quiet">No payments yet.</p>{{end}}
 {{if .Happened}}<table><tr><th>Event<th>Type<th>Created<th>Deliveries</tr>
 {{range .Happened}}<tr><td><code>{{.ID}}</code><td>{{.Type}}<td>{{.Created}}<td>{{range .Deliveries}}{{.}} {{end}}</tr>
 {{end}}</table>{{end}}
 {{if .Endpoints}}<table><tr><th>Webhook endpoint<th>URL<th>Events<th>Version<th>Status</tr>
-{{range .Endpoints}}<tr><td><code>{{.ID}}</code><td>{{.URL}}<td>{{range .Types}}{{.}} {{end}}{{if .Connect}}(connected accounts){{end}}<td>{{or .APIVersion "the account's"}}<td>{{if .Disabled}}disabled{{else}}enabled{{end}}</tr>
+{{range .Endpoints}}<tr><td><code>{{.ID}}</code><td>{{.URL}}
+<td>{{range .Types}}{{.}} {{end}}{{if .Connect}}(connected accounts){{end}}
+<td>{{or .APIVersion "the account's"}}<td>{{if .Disabled}}disabled{{else}}enabled{{end}}</tr>
 {{end}}</table>{{end}}{{end}}
 {{if .Faults}}<h2>Fault rules</h2><table><tr><th>Rule<th>Action<th>Matched<th>Fired<th>Held</tr>
-{{range .Faults}}<tr><td><code>{{.ID}}</code><td>{{.Action}} {{.Method}} {{.Path}} {{.Event}}<td>{{.Matched}}<td>{{.Fired}}<td>{{.Held}}</tr>
+{{range .Faults}}<tr><td><code>{{.ID}}</code>
+<td>{{.Action}} {{.Method}} {{.Path}} {{.Event}}<td>{{.Matched}}<td>{{.Fired}}<td>{{.Held}}</tr>
 {{end}}</table>{{end}}
 </html>
 `))
@@ -161,7 +165,7 @@ func (e *event) view() eventView {
 		case report.Delivered:
 			state = "delivered"
 		case report.Attempts > 0:
-			state = "failed"
+			state = statusFailed
 		}
 
 		view.Deliveries = append(view.Deliveries, state+" at "+report.URL)

@@ -177,7 +177,8 @@ func TestJSON_CompactIsTheSameDocument(t *testing.T) {
 	require.NotContains(t, string(compact(stored)), "\n")
 
 	// An event shows a stored snapshot as it shows a live one.
-	live, restored := &event{account: &account{}, id: "evt_1", object: intent}, &event{account: &account{}, id: "evt_1", object: stored}
+	live := &event{account: &account{}, id: "evt_1", object: intent}
+	restored := &event{account: &account{}, id: "evt_1", object: stored}
 	require.Equal(t, string(render(live)), string(render(restored)))
 }
 

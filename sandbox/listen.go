@@ -10,7 +10,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"slices"
 	"time"
 )
 
@@ -49,8 +48,9 @@ const forwardTimeout = 30 * time.Second
 // forwards what comes until the context ends, and removes the endpoint. What To
 // does not accept the sandbox sends again.
 func (c Client) Forward(ctx context.Context, f Forwarding) (err error) {
-	if to, err := url.Parse(f.To); f.To != "" && (err != nil || to.Host == "" || !slices.Contains([]string{"http", "https"}, to.Scheme)) {
-		return fmt.Errorf("%w: to is no http URL", errForward)
+	to, err := url.Parse(f.To)
+	if f.To != "" && (err != nil || to.Host == "" || (to.Scheme != "http" && to.Scheme != "https")) {
+		return fmt.Errorf("%w: the URL to forward to must begin with http:// or https://", errForward)
 	}
 
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")

@@ -181,7 +181,7 @@ func (s *account) listPaymentIntents(rq *request) *refusal {
 	readCustomer(rq.params)
 
 	return list(rq, listing[*payment]{
-		kind: objectIntent, url: "/v1/payment_intents",
+		kind: objectIntent, url: intentsURL,
 		items: s.books.payments.all(), position: s.books.payments.position,
 		show: func(w *jsonWriter, p *payment, expand expansion) {
 			p.mu.Lock()

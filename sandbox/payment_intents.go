@@ -15,6 +15,7 @@ const (
 	statusRequiresCapture       = "requires_capture"
 	statusSucceeded             = "succeeded"
 	statusCanceled              = "canceled"
+	statusFailed                = "failed"
 )
 
 // Values of capture_method, confirmation_method and allow_redirects.
@@ -28,6 +29,9 @@ const (
 	redirectsNever        = "never"
 	secureAutomatic       = "automatic"
 )
+
+// intentsURL is where payment intents are made and listed.
+const intentsURL = "/v1/payment_intents"
 
 // typeOfCards is the only type of payment method here.
 const typeOfCards = "card"
@@ -763,7 +767,7 @@ func (s *account) disputeIfAsked(rq *request, pay *payment) {
 
 // cancelPaymentIntent is POST /v1/payment_intents/:id/cancel.
 func (s *account) cancelPaymentIntent(rq *request) *refusal {
-	reason := rq.params.oneOf("cancellation_reason", "duplicate", "fraudulent", "requested_by_customer", "abandoned")
+	reason := rq.params.oneOf("cancellation_reason", "duplicate", reasonFraudulent, "requested_by_customer", "abandoned")
 
 	if r := rq.finish(); r != nil {
 		return r

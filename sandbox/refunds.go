@@ -21,10 +21,13 @@ type refund struct {
 	FailureReason      string
 }
 
+// reasonFraudulent is a reason of refunds, cancellations, declines and disputes.
+const reasonFraudulent = "fraudulent"
+
 // refundReasons are the reasons that a client may give.
 //
 //nolint:gochecknoglobals // a table, never written
-var refundReasons = []string{"duplicate", "fraudulent", "requested_by_customer"}
+var refundReasons = []string{"duplicate", reasonFraudulent, "requested_by_customer"}
 
 func (r *refund) writeJSON(w *jsonWriter) { r.write(w, view{}) }
 

@@ -164,6 +164,7 @@ func TestRefund_FailureGivesTheMoneyBackToTheCharge(t *testing.T) {
 	require.Equal(t, stripe.RefundStatusSucceeded, refund.Status)
 
 	server.Advance(2 * time.Hour)
+
 	settled := box.next(t, "charge.refund.updated")
 	require.Equal(t, "failed", settled.GetObjectValue("status"))
 
@@ -284,8 +285,10 @@ func TestRefund_EventsAreThoseOfTheVersion(t *testing.T) {
 
 			// The charge's own event is the last of a failed refund's.
 			heard := func() []string {
-				var kinds []string
-				for _, d := range rec.all() {
+				sent := rec.all()
+				kinds := make([]string, 0, len(sent))
+
+				for _, d := range sent {
 					kinds = append(kinds, string(d.event(t).Type))
 				}
 

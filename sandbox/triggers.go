@@ -35,13 +35,16 @@ type step struct {
 	keep map[string]string
 }
 
+// keptIntent is what recipes call the payment.
+const keptIntent = "intent"
+
 const cardForm = "amount=2000&currency=usd&payment_method_types[]=card&description=(created by trigger)"
 
 // paying are the steps to a payment with a card.
 func paying(card, more string) []step {
 	return []step{{
-		path: "/v1/payment_intents", form: cardForm + "&confirm=true&payment_method=" + card + more,
-		keep: map[string]string{"intent": "id", "charge": "latest_charge"},
+		path: intentsURL, form: cardForm + "&confirm=true&payment_method=" + card + more,
+		keep: map[string]string{keptIntent: "id", "charge": "latest_charge"},
 	}}
 }
 
@@ -53,7 +56,6 @@ func then(steps []step, more ...step) []step { return slices.Concat(steps, more)
 //nolint:gochecknoglobals // a table, never written
 var recipes = recipeTable()
 
-//nolint:goconst // a table of Stripe's names
 func recipeTable() map[string][]step {
 	const card, manual = "pm_card_visa", "&capture_method=manual"
 
@@ -63,8 +65,8 @@ func recipeTable() map[string][]step {
 		})
 	}
 	declined := []step{{
-		path: "/v1/payment_intents", form: cardForm + "&confirm=true&payment_method=pm_card_chargeDeclined",
-		status: http.StatusPaymentRequired, keep: map[string]string{"intent": "error.payment_intent.id"},
+		path: intentsURL, form: cardForm + "&confirm=true&payment_method=pm_card_chargeDeclined",
+		status: http.StatusPaymentRequired, keep: map[string]string{keptIntent: "error.payment_intent.id"},
 	}}
 	dispute := paying("pm_card_createDispute", "")
 	closing := func(evidence string) []step {
@@ -75,18 +77,18 @@ func recipeTable() map[string][]step {
 
 	return map[string][]step{
 		"payment_intent.created": {{
-			path: "/v1/payment_intents", form: cardForm, keep: map[string]string{"intent": "id"},
+			path: intentsURL, form: cardForm, keep: map[string]string{keptIntent: "id"},
 		}},
 		"payment_intent.requires_action":           paying("pm_card_authenticationRequired", ""),
 		"payment_intent.succeeded":                 paying(card, ""),
 		"payment_intent.payment_failed":            declined,
 		"payment_intent.amount_capturable_updated": paying(card, manual),
 		"payment_intent.canceled": then(paying(card, manual), step{
-			path: "/v1/payment_intents/{intent}/cancel", form: "cancellation_reason=abandoned",
+			path: intentsURL + "/{intent}/cancel", form: "cancellation_reason=abandoned",
 		}),
 		"charge.succeeded":      paying(card, ""),
 		"charge.failed":         declined,
-		"charge.captured":       then(paying(card, manual), step{path: "/v1/payment_intents/{intent}/capture"}),
+		"charge.captured":       then(paying(card, manual), step{path: intentsURL + "/{intent}/capture"}),
 		"charge.expired":        then(paying(card, manual), step{path: "/_sandbox/payment_intents/{intent}/lapse"}),
 		"charge.refunded":       refund(card),
 		"charge.refund.updated": then(refund(card), step{path: "/v1/refunds/{refund}", form: "metadata[triggered]=true"}),
@@ -126,7 +128,7 @@ func (c Client) Trigger(ctx context.Context, event string) (intentID string, err
 		}
 	}
 
-	return kept["intent"], nil
+	return kept[keptIntent], nil
 }
 
 func (c Client) take(ctx context.Context, s step, kept map[string]string) error {

@@ -126,6 +126,7 @@ func TestForward_WhatIsNotAcceptedComesAgain(t *testing.T) {
 	}()
 
 	<-ready
+
 	_, err := client.Trigger(t.Context(), "payment_intent.created")
 	require.NoError(t, err)
 
@@ -164,6 +165,7 @@ func TestFrontPage_ShowsWhatIsThere(t *testing.T) {
 	require.Contains(t, page(), "No payments yet")
 
 	intent := c.call("POST", "/v1/payment_intents", createForm+"&metadata[order]=<script>alert(1)</script>")
+
 	addFault(t, server, sandbox.Fault{Action: sandbox.Hold, Path: "/v1/refunds"})
 	rec.wait(t, 3)
 

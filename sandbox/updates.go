@@ -13,7 +13,7 @@ var updatable = []string{statusRequiresPaymentMethod, statusRequiresConfirmation
 func (s *account) updatePaymentIntent(rq *request) *refusal {
 	// Everything is read onto a copy that is thrown away first, so that a
 	// request that does not parse is refused before the intent is looked for.
-	readUpdate(rq.params, &paymentIntent{Currency: "usd", Amount: maxAmount})
+	readUpdate(rq.params, &paymentIntent{Currency: defaultCurrency, Amount: maxAmount})
 
 	if r := rq.finish(); r != nil {
 		return r

@@ -153,6 +153,7 @@ func (s *account) createWebhookEndpoint(rq *request) *refusal {
 	}
 
 	s.readEndpoint(p, made)
+
 	made.APIVersion = p.text("api_version")
 	if made.APIVersion != "" && !isVersion(made.APIVersion) {
 		p.refuse(invalid("Invalid API version: "+made.APIVersion+". A version is a date such as 2023-10-16, or since 2024 "+

@@ -17,7 +17,7 @@ import (
 const (
 	sandboxURL = "http://127.0.0.1:12111"
 	// sandboxKey opens any sandbox that does not list its keys.
-	sandboxKey = "sk_test_sandbox" //nolint:gosec // no secret
+	sandboxKey = "sk_test_sandbox"
 )
 
 var errSandboxFlag = errors.New("flag")

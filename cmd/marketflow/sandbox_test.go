@@ -29,6 +29,7 @@ func startProgram(t *testing.T, environment []string, args ...string) *started {
 
 	command := exec.CommandContext(t.Context(), os.Args[0], args...)
 	command.Dir = t.TempDir()
+
 	command.Env = append([]string{asProgram + "=1"}, environment...)
 
 	var stderr strings.Builder
