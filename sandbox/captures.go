@@ -76,7 +76,8 @@ func captureState(i *paymentIntent) *refusal {
 func (s *account) capture(rq *request, pay *payment, amount int64) {
 	index := len(pay.charges) - 1
 	taken := *pay.charges[index]
-	s.collect(pay, &taken, amount)
+	taken.Captured, taken.AmountCaptured, taken.CaptureBefore = true, amount, 0
+	s.book(pay, &taken)
 
 	settled := &taken
 	if rest := taken.Amount - amount; rest > 0 {
@@ -112,7 +113,7 @@ func (s *account) lapse(pay *payment) (err error) {
 		}
 
 		rq.emit("charge.expired", pay.charges[len(pay.charges)-1], nil)
-		s.cancel(rq, pay, "automatic")
+		s.cancel(rq, pay, reasonAutomatic)
 	})
 
 	return err

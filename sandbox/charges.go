@@ -1,5 +1,7 @@
 package sandbox
 
+import "slices"
+
 // charge is one version of a Charge.
 type charge struct {
 	intentText
@@ -28,8 +30,22 @@ type charge struct {
 	Metadata      metadata
 }
 
-// Days that an uncaptured card authorization lasts, in seconds.
-const authorizationSeconds = 7 * 24 * 60 * 60
+// How long an uncaptured card authorization lasts, in seconds: seven days, for
+// what a merchant charges to a Visa alone five, less a margin (Stripe, "Place a
+// hold on a payment method").
+const (
+	authorizationSeconds         = 7 * 24 * 60 * 60
+	merchantAuthorizationSeconds = (4*24 + 18) * 60 * 60
+)
+
+// authorizedFor is how long the intent's card holds the money.
+func (i *paymentIntent) authorizedFor() int64 {
+	if i.OffSession && i.Method.card().brand == brandVisa {
+		return merchantAuthorizationSeconds
+	}
+
+	return authorizationSeconds
+}
 
 // newCharge books an attempt to pay; no is the issuer's refusal, if any.
 func (s *account) newCharge(pay *payment, no *decline) *charge {
@@ -47,9 +63,12 @@ func (s *account) newCharge(pay *payment, no *decline) *charge {
 	switch {
 	case no != nil:
 	case i.CaptureMethod == captureManual:
-		made.CaptureBefore = made.Created + authorizationSeconds
+		made.CaptureBefore = made.Created + i.authorizedFor()
+	case i.CaptureMethod == captureAutomaticAsync:
+		made.Captured, made.AmountCaptured = true, made.Amount
 	default:
-		s.collect(pay, made, made.Amount)
+		made.Captured, made.AmountCaptured = true, made.Amount
+		s.book(pay, made)
 	}
 
 	pay.charges = append(pay.charges, made)
@@ -58,14 +77,38 @@ func (s *account) newCharge(pay *payment, no *decline) *charge {
 	return made
 }
 
-// collect books the money of a charge that is being made or captured: c is not
-// in the books yet.
-func (s *account) collect(pay *payment, c *charge, amount int64) {
-	c.Captured, c.AmountCaptured, c.CaptureBefore = true, amount, 0
-
-	booked := s.newTransaction(pay, transactionCharge, amount, fee(amount), c.ID)
+// book enters the money of a captured charge that is not in the books yet.
+func (s *account) book(pay *payment, c *charge) {
+	booked := s.newTransaction(pay, transactionCharge, c.AmountCaptured, fee(c.AmountCaptured), c.ID)
 	booked.Immediate = c.Method.card().available
 	c.Transaction = booked.ID
+}
+
+// isBooking tells whether the money of an asynchronous capture is still to be
+// entered (Stripe, "Asynchronous capture").
+func (c *charge) isBooking() bool { return c.Captured && c.Transaction == "" }
+
+// bookLater enters the money of an asynchronous capture and tells of it.
+func (s *account) bookLater(pay *payment, made *charge) {
+	s.schedule.at(unixTime(made.Created).Add(s.options.SettleDelay), func() {
+		s.inBackground(func(rq *request) {
+			rq.change(pay)
+
+			index := slices.IndexFunc(pay.charges, func(c *charge) bool { return c.ID == made.ID })
+			before := pay.charges[index]
+
+			if !before.isBooking() {
+				return
+			}
+
+			next := *before
+			s.book(pay, &next)
+			pay.charges[index] = &next
+
+			rq.emit("charge.updated", &next, changes(before, &next))
+			s.disputeIfAsked(rq, pay)
+		})
+	})
 }
 
 // getCharge is GET /v1/charges/:id.

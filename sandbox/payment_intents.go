@@ -63,9 +63,13 @@ type paymentIntent struct {
 	LastError    *paymentError
 	Metadata     metadata
 	Action       *nextAction
+	// OffSession is true where the last confirmation was the merchant's alone.
+	OffSession bool `json:"off_session,omitempty"`
 	// Authenticated is true between a passed 3-D Secure and the second
 	// confirmation of an intent that is confirmed by hand.
 	Authenticated bool
+	// Failures counts the confirmations that failed.
+	Failures int `json:"failures,omitempty"`
 	// Key is the Idempotency-Key that created it: for the books, not the API.
 	Key string
 }
@@ -630,6 +634,8 @@ func checkConfirmable(i *paymentIntent, with intentParams) *refusal {
 func (s *account) confirm(rq *request, pay *payment, with intentParams) *refusal {
 	i := pay.intent
 	card := i.Method.card()
+	i = i.withSession(with.offSession)
+	pay.intent = i
 	challenged := !i.Authenticated && i.Method.challenges(with.offSession, i.wantsSecure())
 
 	switch {
@@ -654,6 +660,19 @@ func (s *account) confirm(rq *request, pay *payment, with intentParams) *refusal
 
 		return nil
 	}
+}
+
+// withSession is the intent's next version, confirmed with its customer present
+// or not.
+func (i *paymentIntent) withSession(off bool) *paymentIntent {
+	if i.OffSession == off {
+		return i
+	}
+
+	next := *i
+	next.OffSession = off
+
+	return &next
 }
 
 // wantsSecure tells whether the merchant asked for 3-D Secure.
@@ -687,10 +706,28 @@ func (s *account) failAuthentication(rq *request, pay *payment, code, message st
 	}
 
 	pay.intent = &next
+
+	s.countFailure(rq, pay)
+
+	return cardRefusal(pay.intent)
+}
+
+// countFailure tells of an intent's failed confirmation and cancels one that has
+// failed too often ("How PaymentIntents work": confirmed too many times).
+func (s *account) countFailure(rq *request, pay *payment) {
+	next := *pay.intent
+	next.Failures++
+	pay.intent = &next
+
 	rq.emit("payment_intent.payment_failed", &next, nil)
 
-	return cardRefusal(&next)
+	if next.Failures >= s.options.ConfirmLimit {
+		s.cancel(rq, pay, reasonAutomatic)
+	}
 }
+
+// reasonAutomatic is the cancellation reason that Stripe writes by itself.
+const reasonAutomatic = "automatic"
 
 // declinePayment books the failed charge of a card that was declined.
 func (s *account) declinePayment(rq *request, pay *payment, no *decline) *refusal {
@@ -707,9 +744,9 @@ func (s *account) declinePayment(rq *request, pay *payment, no *decline) *refusa
 	pay.intent = &next
 
 	rq.emit("charge.failed", failed, nil)
-	rq.emit("payment_intent.payment_failed", &next, nil)
+	s.countFailure(rq, pay)
 
-	return cardRefusal(&next)
+	return cardRefusal(pay.intent)
 }
 
 // cardRefusal is the 402 that speaks of the intent's last error.
@@ -745,6 +782,13 @@ func (s *account) pay(rq *request, pay *payment) {
 	pay.intent = &next
 	rq.emit("payment_intent.succeeded", &next, nil)
 	rq.emit("charge.succeeded", made, nil)
+
+	if made.Transaction == "" {
+		s.bookLater(pay, made)
+
+		return
+	}
+
 	s.disputeIfAsked(rq, pay)
 }
 

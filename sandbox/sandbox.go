@@ -19,6 +19,7 @@ const (
 	defaultWebhookConcurrency = 32
 	defaultWebhookTimeout     = 10 * time.Second
 	defaultSettleDelay        = 3 * time.Second
+	defaultConfirmLimit       = 20
 	defaultRetryBase          = time.Second
 	defaultRetryMax           = time.Hour
 	defaultGiveUp             = 3 * 24 * time.Hour
@@ -62,9 +63,13 @@ type Options struct {
 	// refund.updated and refund.failed, as Stripe does since 2024-10-28. Endpoints
 	// of such a version get them anyway.
 	RefundEvents bool
-	// SettleDelay is how long a refund that does not end at once takes to, on
-	// the sandbox's clock (default 3 s).
+	// SettleDelay is how long a refund that does not end at once takes to, and an
+	// asynchronous capture's balance transaction to be there, on the sandbox's
+	// clock (default 3 s).
 	SettleDelay time.Duration
+	// ConfirmLimit is how many confirmations of one intent may fail before it is
+	// canceled (default 20; Stripe has a limit and does not publish it).
+	ConfirmLimit int
 	// PublicURL is where customers' browsers reach the sandbox, for the 3-D
 	// Secure page (default: the address the API request came to).
 	PublicURL string
@@ -91,6 +96,10 @@ func (o Options) withDefaults() Options {
 
 	if o.WebhookConcurrency <= 0 {
 		o.WebhookConcurrency = defaultWebhookConcurrency
+	}
+
+	if o.ConfirmLimit <= 0 {
+		o.ConfirmLimit = defaultConfirmLimit
 	}
 
 	if o.Now == nil {

@@ -379,6 +379,12 @@ func (s *account) resume(pay *payment) {
 		}
 	}
 
+	for _, c := range pay.charges {
+		if c.isBooking() {
+			s.bookLater(pay, c)
+		}
+	}
+
 	if pay.intent.Status == statusRequiresCapture {
 		s.lapseLater(pay, pay.charges[len(pay.charges)-1])
 	}
