@@ -42,6 +42,8 @@ func cardTable() map[string]*testCard {
 		named["pm_card_"+name], named["tok_"+name] = card, card
 	}
 
+	addBankDebits(named)
+
 	return named
 }
 

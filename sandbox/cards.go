@@ -34,6 +34,8 @@ type testCard struct {
 	// refund is the status that a refund begins with, and settles the one
 	// that it ends in; both empty for a refund that succeeds at once.
 	refund, settles string
+	// bank is set where it is no card at all.
+	bank *bankDebit
 }
 
 // authentication is what a card's issuer does about 3-D Secure (Stripe,
@@ -183,9 +185,28 @@ func (m *paymentMethod) writeJSON(w *jsonWriter) {
 	w.str("id", m.ID)
 	w.str("object", "payment_method")
 	writeBillingDetails(w)
-	w.object("card")
 
+	if m.card().bank == nil {
+		m.writeCard(w)
+	}
+
+	w.num("created", m.Created)
+	w.null("customer")
+	w.boolean("livemode", m.Live)
+	w.emptyObject("metadata")
+	w.str("type", m.card().methodType())
+
+	if bank := m.card().bank; bank != nil {
+		bank.write(w)
+	}
+
+	w.endObject()
+}
+
+func (m *paymentMethod) writeCard(w *jsonWriter) {
 	card := m.card()
+
+	w.object("card")
 	w.str("brand", card.brand)
 	writeChecks(w, card)
 	w.str("country", card.country)
@@ -203,13 +224,6 @@ func (m *paymentMethod) writeJSON(w *jsonWriter) {
 	w.boolean("supported", card.authentication != authenticationUnsupported)
 	w.endObject()
 	w.null("wallet")
-	w.endObject()
-
-	w.num("created", m.Created)
-	w.null("customer")
-	w.boolean("livemode", m.Live)
-	w.emptyObject("metadata")
-	w.str("type", "card")
 	w.endObject()
 }
 

@@ -23,6 +23,8 @@ type charge struct {
 	Failure        *decline
 	Method         *paymentMethod
 	Authenticated  bool
+	// Pending is true while a bank processes the charge.
+	Pending bool `json:"pending,omitempty"`
 	// Secure is the result of a 3-D Secure that asked the customer nothing.
 	Secure string `json:"secure,omitempty"`
 	// CaptureBefore is when an authorization that nobody captured lapses.
@@ -62,6 +64,8 @@ func (s *account) newCharge(pay *payment, no *decline) *charge {
 
 	switch {
 	case no != nil:
+	case i.Method.card().bank != nil:
+		made.Captured, made.AmountCaptured, made.Paid, made.Pending = true, made.Amount, false, true
 	case i.CaptureMethod == captureManual:
 		made.CaptureBefore = made.Created + i.authorizedFor()
 	case i.CaptureMethod == captureAutomaticAsync:
@@ -86,7 +90,7 @@ func (s *account) book(pay *payment, c *charge) {
 
 // isBooking tells whether the money of an asynchronous capture is still to be
 // entered (Stripe, "Asynchronous capture").
-func (c *charge) isBooking() bool { return c.Captured && c.Transaction == "" }
+func (c *charge) isBooking() bool { return c.Captured && c.Paid && c.Transaction == "" }
 
 // bookLater enters the money of an asynchronous capture and tells of it.
 func (s *account) bookLater(pay *payment, made *charge) {
@@ -145,6 +149,10 @@ func (s *account) listCharges(rq *request) *refusal {
 func (c *charge) status() string {
 	if c.Failure != nil {
 		return statusFailed
+	}
+
+	if c.Pending {
+		return refundPending
 	}
 
 	return statusSucceeded
@@ -248,6 +256,11 @@ func (c *charge) writeOutcome(w *jsonWriter) {
 
 func (c *charge) writeMethodDetails(w *jsonWriter) {
 	card := c.Method.card()
+	if card.bank != nil {
+		card.bank.writeDetails(w)
+
+		return
+	}
 
 	w.object("payment_method_details")
 	w.object("card")

@@ -13,6 +13,7 @@ const (
 	statusRequiresConfirmation  = "requires_confirmation"
 	statusRequiresAction        = "requires_action"
 	statusRequiresCapture       = "requires_capture"
+	statusProcessing            = "processing"
 	statusSucceeded             = "succeeded"
 	statusCanceled              = "canceled"
 	statusFailed                = "failed"
@@ -33,7 +34,7 @@ const (
 // intentsURL is where payment intents are made and listed.
 const intentsURL = "/v1/payment_intents"
 
-// typeOfCards is the only type of payment method here.
+// typeOfCards is the usual type of payment methods.
 const typeOfCards = "card"
 
 // paymentIntent is one version of a PaymentIntent.
@@ -228,6 +229,12 @@ func (i *paymentIntent) writeNextAction(w *jsonWriter) {
 func (i *paymentIntent) writeMethodOptions(w *jsonWriter) {
 	w.object("payment_method_options")
 
+	if slices.Contains(i.Types, typeOfBank) {
+		w.object(typeOfBank)
+		w.str("verification_method", "automatic")
+		w.endObject()
+	}
+
 	if slices.Contains(i.Types, typeOfCards) {
 		w.object("card")
 		w.null("installments")
@@ -410,8 +417,8 @@ func readTypes(p *params, intent *paymentIntent) {
 
 	intent.Types, intent.Redirects = p.list("payment_method_types"), ""
 	for _, kind := range intent.Types {
-		if kind != typeOfCards {
-			p.refuse(invalid("The sandbox knows the payment method type card only, not "+kind+".",
+		if kind != typeOfCards && kind != typeOfBank {
+			p.refuse(invalid("The sandbox knows the payment method types card and us_bank_account only, not "+kind+".",
 				"payment_method_types", ""))
 		}
 	}
@@ -470,6 +477,8 @@ func readConfirmation(p *params) intentParams {
 	}
 
 	with.errorOn3DS, _ = p.boolean("error_on_requires_action")
+
+	readMandate(p)
 
 	// Either page works: the sandbox has but one.
 	p.boolean("use_stripe_sdk")
@@ -619,6 +628,10 @@ func checkConfirmable(i *paymentIntent, with intentParams) *refusal {
 		return r
 	}
 
+	if r := i.checkType(); r != nil {
+		return r
+	}
+
 	if i.Redirects == redirectsAlways && with.returnURL == "" {
 		return invalid("This PaymentIntent is configured to accept payment methods enabled in your Dashboard. Because "+
 			"some of these payment methods might redirect your customer off of your page, you must provide a "+
@@ -655,6 +668,10 @@ func (s *account) confirm(rq *request, pay *payment, with intentParams) *refusal
 		return nil
 	case card.decline != nil:
 		return s.declinePayment(rq, pay, card.decline)
+	case card.bank != nil:
+		s.process(rq, pay)
+
+		return nil
 	default:
 		s.pay(rq, pay)
 
@@ -826,11 +843,12 @@ func (s *account) cancelPaymentIntent(rq *request) *refusal {
 
 	cancelable := []string{
 		statusRequiresPaymentMethod, statusRequiresCapture, statusRequiresConfirmation, statusRequiresAction,
+		statusProcessing, // of bank debits, and there is nothing else that processes
 	}
 	if !slices.Contains(cancelable, pay.intent.Status) {
 		return unexpected(pay.intent, "You cannot cancel this PaymentIntent because it has a status of "+
 			pay.intent.Status+". Only a PaymentIntent with one of the following statuses may be canceled: "+
-			strings.Join(cancelable, ", ")+", processing.")
+			strings.Join(cancelable, ", ")+".")
 	}
 
 	s.cancel(rq, pay, reason)
@@ -845,6 +863,10 @@ func (s *account) cancel(rq *request, pay *payment, reason string) {
 	next := *pay.intent
 	next.Status, next.Action, next.AmountCapturable = statusCanceled, nil, 0
 	next.CanceledAt, next.CancellationReason = s.clock.seconds(), reason
+
+	if pay.intent.Status == statusProcessing {
+		s.stopDebit(rq, pay)
+	}
 
 	if pay.intent.Status == statusRequiresCapture {
 		index := len(pay.charges) - 1

@@ -14,6 +14,8 @@ type refund struct {
 	Status   string
 	Reason   string
 	Metadata metadata
+	// Bank is true for one that goes to a bank account.
+	Bank bool `json:"bank,omitempty"`
 	// Transaction takes the money from the balance; FailureTransaction brings
 	// it back. An authorization that is let go moves none: both are empty.
 	Transaction        string
@@ -59,6 +61,15 @@ func (r *refund) write(w *jsonWriter, v view) {
 
 func (r *refund) writeDestination(w *jsonWriter) {
 	w.object("destination_details")
+
+	if r.Bank {
+		w.emptyObject("us_bank_transfer")
+		w.str("type", "us_bank_transfer")
+		w.endObject()
+
+		return
+	}
+
 	w.object("card")
 
 	if r.Status == refundSucceeded {
@@ -148,7 +159,7 @@ func (s *account) findRefundable(rq *request, chargeID, intentID string) (*payme
 	rq.change(pay)
 
 	for index, c := range pay.charges {
-		if c.Captured {
+		if c.Captured && c.Paid {
 			return pay, index, nil
 		}
 	}
@@ -190,7 +201,7 @@ func (s *account) refund(rq *request, pay *payment, index int, made *refund) {
 	c := pay.charges[index]
 	card := c.Method.card()
 
-	made.Status = orDefault(card.refund, refundSucceeded)
+	made.Status, made.Bank = orDefault(card.refund, refundSucceeded), card.bank != nil
 	s.fileRefund(pay, c, made)
 	made.Transaction = s.newTransaction(pay, transactionRefund, -made.Amount, 0, made.ID).ID
 

@@ -19,6 +19,7 @@ const (
 	defaultWebhookConcurrency = 32
 	defaultWebhookTimeout     = 10 * time.Second
 	defaultSettleDelay        = 3 * time.Second
+	defaultProcessingTime     = 4 * 24 * time.Hour
 	defaultConfirmLimit       = 20
 	defaultRetryBase          = time.Second
 	defaultRetryMax           = time.Hour
@@ -67,6 +68,9 @@ type Options struct {
 	// asynchronous capture's balance transaction to be there, on the sandbox's
 	// clock (default 3 s).
 	SettleDelay time.Duration
+	// ProcessingTime is how long a bank debit is processed, on the sandbox's clock
+	// (default four days).
+	ProcessingTime time.Duration
 	// ConfirmLimit is how many confirmations of one intent may fail before it is
 	// canceled (default 20; Stripe has a limit and does not publish it).
 	ConfirmLimit int
@@ -90,6 +94,7 @@ func (o Options) withDefaults() Options {
 
 	orDuration(&o.WebhookTimeout, defaultWebhookTimeout)
 	orDuration(&o.SettleDelay, defaultSettleDelay)
+	orDuration(&o.ProcessingTime, defaultProcessingTime)
 	orDuration(&o.RetryBase, defaultRetryBase)
 	orDuration(&o.RetryMax, defaultRetryMax)
 	orDuration(&o.WebhookGiveUp, defaultGiveUp)

@@ -312,6 +312,9 @@ func everyObject(t *testing.T) []map[string]any {
 		call("POST", "/v1/refunds", "reason=duplicate&payment_intent="+create(card+name))
 	}
 
+	call("POST", "/v1/payment_intents", "amount=2000&currency=usd&payment_method_types[]=us_bank_account&confirm=true"+
+		"&payment_method=pm_usBankAccount_success")
+
 	lapsing := create("capture_method=manual&" + card + "pm_card_amex")
 	disputed := create(card + "pm_card_createDispute")
 	_ = lapsing

@@ -383,6 +383,10 @@ func (s *account) resume(pay *payment) {
 		if c.isBooking() {
 			s.bookLater(pay, c)
 		}
+
+		if c.Pending {
+			s.concludeLater(pay, c)
+		}
 	}
 
 	if pay.intent.Status == statusRequiresCapture {

@@ -68,6 +68,10 @@ func recipeTable() map[string][]step {
 		path: intentsURL, form: cardForm + "&confirm=true&payment_method=pm_card_chargeDeclined",
 		status: http.StatusPaymentRequired, keep: map[string]string{keptIntent: "error.payment_intent.id"},
 	}}
+	debit := []step{{
+		path: intentsURL, form: strings.Replace(cardForm, "types[]=card", "types[]="+typeOfBank, 1) +
+			"&confirm=true&payment_method=pm_usBankAccount_success", keep: map[string]string{keptIntent: "id"},
+	}}
 	dispute := paying("pm_card_createDispute", "")
 	closing := func(evidence string) []step {
 		return then(dispute, step{
@@ -86,16 +90,18 @@ func recipeTable() map[string][]step {
 		"payment_intent.canceled": then(paying(card, manual), step{
 			path: intentsURL + "/{intent}/cancel", form: "cancellation_reason=abandoned",
 		}),
-		"charge.succeeded":      paying(card, ""),
-		"charge.failed":         declined,
-		"charge.captured":       then(paying(card, manual), step{path: intentsURL + "/{intent}/capture"}),
-		"charge.expired":        then(paying(card, manual), step{path: "/_sandbox/payment_intents/{intent}/lapse"}),
-		"charge.refunded":       refund(card),
-		"charge.refund.updated": then(refund(card), step{path: "/v1/refunds/{refund}", form: "metadata[triggered]=true"}),
-		"charge.updated":        then(refund("pm_card_refundRequiresAction"), step{path: "/v1/refunds/{refund}/cancel"}),
-		"refund.created":        refund(card),
-		"refund.updated":        then(refund(card), step{path: "/v1/refunds/{refund}", form: "metadata[triggered]=true"}),
-		"refund.failed":         refund("pm_card_refundFail"),
+		"payment_intent.processing": debit,
+		"charge.pending":            debit,
+		"charge.succeeded":          paying(card, ""),
+		"charge.failed":             declined,
+		"charge.captured":           then(paying(card, manual), step{path: intentsURL + "/{intent}/capture"}),
+		"charge.expired":            then(paying(card, manual), step{path: "/_sandbox/payment_intents/{intent}/lapse"}),
+		"charge.refunded":           refund(card),
+		"charge.refund.updated":     then(refund(card), step{path: "/v1/refunds/{refund}", form: "metadata[triggered]=true"}),
+		"charge.updated":            then(refund("pm_card_refundRequiresAction"), step{path: "/v1/refunds/{refund}/cancel"}),
+		"refund.created":            refund(card),
+		"refund.updated":            then(refund(card), step{path: "/v1/refunds/{refund}", form: "metadata[triggered]=true"}),
+		"refund.failed":             refund("pm_card_refundFail"),
 
 		"charge.dispute.created":          dispute,
 		"charge.dispute.funds_withdrawn":  dispute,
