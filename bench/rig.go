@@ -299,6 +299,7 @@ func (r *rig) serveWith(ctx context.Context, url string, more []string, name str
 	env := []string{
 		"HTTP_ADDR=" + addr, "DATABASE_URL=" + url, "REDIS_URL=" + r.redisURL,
 		"STRIPE_API_BASE=http://" + r.sandbox.addr, "STRIPE_SECRET_KEY=" + secretKey, "STRIPE_WEBHOOK_SECRET=" + webhookSecret,
+		"DRAIN_DELAY=0",
 		// Spans go when 512 are there, or after a quarter of a second instead of five,
 		// so that the ends of short slices are not waited for.
 		"OTEL_EXPORTER_OTLP_ENDPOINT=" + r.sink.url, "OTEL_BSP_SCHEDULE_DELAY=250",

@@ -62,6 +62,7 @@ func newWorld(t *testing.T, change ...func(*config.Config)) *world {
 
 	c, err := config.FromEnvironment(map[string]string{
 		"HTTP_ADDR":             "127.0.0.1:0",
+		"DRAIN_DELAY":           "0",
 		"DATABASE_URL":          w.db.URL,
 		"DATABASE_MAX_CONNS":    "4",
 		"REDIS_URL":             w.redis.URL(),

@@ -107,6 +107,7 @@ func runDev(ctx context.Context, out io.Writer, dataDir, sandboxAddr string) (er
 	variables["STRIPE_API_BASE"] = stripe.URL
 	variables["STRIPE_SECRET_KEY"] = devSecretKey
 	variables["STRIPE_WEBHOOK_SECRET"] = devWebhookSecret
+	variables["DRAIN_DELAY"] = "0" // no load balancer has to notice Ctrl-C
 
 	return serveDev(ctx, variables, func() { printWelcome(out, base, stripe.URL, variables) })
 }

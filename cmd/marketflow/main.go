@@ -25,7 +25,7 @@ type exitError struct {
 }
 
 func run(args []string) int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(context.Background(), stopSignals()...)
 	defer stop()
 
 	// A second signal ends the process at once.
@@ -46,6 +46,17 @@ func run(args []string) int {
 	}
 
 	return 1
+}
+
+// stopSignals ask the program to end in order. A terminal that closes sends SIGHUP,
+// which nohup has a program ignore.
+func stopSignals() []os.Signal {
+	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) {
+		signals = append(signals, syscall.SIGHUP)
+	}
+
+	return signals
 }
 
 func newRootCommand() *cobra.Command {

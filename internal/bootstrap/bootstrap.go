@@ -100,6 +100,7 @@ func (s *Service) Wait(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
 	case failed = <-s.server.failed:
+		s.server.delay = 0 // nobody can ask any more
 	}
 
 	return errors.Join(failed, s.Stop(context.WithoutCancel(ctx)))

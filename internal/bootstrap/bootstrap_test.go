@@ -28,6 +28,7 @@ func settings(t *testing.T, databaseURL string) config.Config {
 
 	c, err := config.FromEnvironment(map[string]string{
 		"HTTP_ADDR":             "127.0.0.1:0",
+		"DRAIN_DELAY":           "0",
 		"DATABASE_URL":          databaseURL,
 		"STRIPE_SECRET_KEY":     "sk_test_51BootstrapBootstrap",
 		"STRIPE_WEBHOOK_SECRET": "whsec_BootstrapBootstrapBootstrapBootstrap",

@@ -28,6 +28,8 @@ const (
 type server struct {
 	http     *http.Server
 	listener net.Listener
+	// delay is how long requests are still taken once the service is stopping.
+	delay time.Duration
 	// failed gets the error of a server that ended by itself.
 	failed chan error
 }
@@ -37,7 +39,7 @@ type server struct {
 func newServer(lc fx.Lifecycle, c config.Config, handler http.Handler, drain *draining, log *zap.Logger) *server {
 	s := &server{
 		http: &http.Server{
-			Handler:           handler,
+			Handler:           hangUpWhen(drain.Load, handler),
 			ReadHeaderTimeout: readHeaderTimeout,
 			ReadTimeout:       readTimeout,
 			WriteTimeout:      writeTimeout,
@@ -45,6 +47,8 @@ func newServer(lc fx.Lifecycle, c config.Config, handler http.Handler, drain *dr
 			MaxHeaderBytes:    maxHeaderBytes,
 			ErrorLog:          zap.NewStdLog(log),
 		},
+		// What is in flight has the other half.
+		delay:  min(c.DrainDelay, c.ShutdownTimeout/2),
 		failed: make(chan error, 1),
 	}
 
@@ -76,8 +80,26 @@ func (s *server) listen(ctx context.Context, addr string) error {
 	return nil
 }
 
-// drain lets requests in flight end.
+// hangUpWhen ends kept-alive connections one by one, each after an answer, so
+// that few are cut when the listener goes.
+func hangUpWhen(draining func() bool, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if draining() {
+			w.Header().Set("Connection", "close")
+		}
+
+		next.ServeHTTP(w, r)
+	})
+}
+
+// drain lets requests in flight end. Before that, for a while, new ones are still
+// taken: whoever sends them hears of the end from /readyz, and needs time for it.
 func (s *server) drain(ctx context.Context) error {
+	select {
+	case <-time.After(s.delay):
+	case <-ctx.Done():
+	}
+
 	if err := s.http.Shutdown(ctx); err != nil {
 		return errors.Join(fmt.Errorf("draining requests: %w", err), s.http.Close())
 	}

@@ -117,6 +117,7 @@ func (c Config) check(found *problems, dev bool) {
 	c.checkAddresses(found)
 
 	between(found, "SHUTDOWN_TIMEOUT", c.ShutdownTimeout, 100*time.Millisecond, time.Hour)
+	between(found, "DRAIN_DELAY", c.DrainDelay, 0, time.Hour)
 	between(found, "STRIPE_TIMEOUT", c.StripeTimeout, 100*time.Millisecond, 2*time.Minute)
 	between(found, "RECOVERY_INTERVAL", c.RecoveryInterval, 100*time.Millisecond, time.Hour)
 

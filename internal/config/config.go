@@ -28,8 +28,12 @@ const (
 type Config struct {
 	// HTTPAddr is where the service listens.
 	HTTPAddr string `env:"HTTP_ADDR" envDefault:":3000"`
-	// ShutdownTimeout is how long requests in flight may take to end.
+	// ShutdownTimeout is how long stopping may take, DrainDelay included.
 	ShutdownTimeout time.Duration `env:"SHUTDOWN_TIMEOUT" envDefault:"20s"`
+	// DrainDelay is how long requests are still taken when the service is asked to
+	// stop, while /readyz answers 503: a load balancer takes that long to notice.
+	// Half of ShutdownTimeout at most.
+	DrainDelay time.Duration `env:"DRAIN_DELAY" envDefault:"3s"`
 
 	DatabaseURL Secret `env:"DATABASE_URL"`
 	// DatabaseMaxConns is the most connections that requests use at once. The

@@ -353,6 +353,13 @@ func TestFromEnvironment_Ranges(t *testing.T) {
 			[]string{"20", "soon", "20 s", "1d"},
 			duration,
 		},
+		"DRAIN_DELAY": {
+			"must be from 0s to 1h",
+			[]string{"0", "1500ms", "1h"},
+			[]string{"-1s", "2h"},
+			[]string{"3", "soon"},
+			duration,
+		},
 		"STRIPE_TIMEOUT": {
 			"must be from 100ms to 2m",
 			[]string{"100ms", "8s", "2m"},
@@ -456,7 +463,7 @@ func TestFromEnvironment_ShowsNoValue(t *testing.T) {
 	t.Parallel()
 
 	for _, variable := range []string{
-		"HTTP_ADDR", "SHUTDOWN_TIMEOUT", "DATABASE_URL", "DATABASE_MAX_CONNS", "REDIS_URL", "STRIPE_SECRET_KEY",
+		"HTTP_ADDR", "SHUTDOWN_TIMEOUT", "DRAIN_DELAY", "DATABASE_URL", "DATABASE_MAX_CONNS", "REDIS_URL", "STRIPE_SECRET_KEY",
 		"STRIPE_WEBHOOK_SECRET", "STRIPE_API_BASE", "STRIPE_TIMEOUT", "STRIPE_MAX_IN_FLIGHT", "RATE_LIMIT",
 		"RECOVERY_INTERVAL", "RECONCILE_INTERVAL", "PPROF_ADDR", "METRICS_ADDR", "LOG_LEVEL",
 	} {
