@@ -2,8 +2,11 @@ package http
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"time"
+
+	"github.com/marketflow/marketflow/ports"
 )
 
 // pingTimeout is the most that a probe waits for a dependency.
@@ -16,7 +19,7 @@ type healthBody struct {
 }
 
 // health is GET /health. Without Redis the service is degraded and does its
-// work; without PostgreSQL it is unhealthy.
+// work; without a PostgreSQL that can be written it is unhealthy.
 func (s *server) health(w http.ResponseWriter, r *http.Request) {
 	redis := make(chan string, 1)
 
@@ -38,6 +41,7 @@ func (s *server) health(w http.ResponseWriter, r *http.Request) {
 const (
 	connected    = "connected"
 	disconnected = "disconnected"
+	readOnly     = "read-only"
 	disabled     = "disabled"
 )
 
@@ -49,11 +53,14 @@ func ping(ctx context.Context, p Pinger) string {
 	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
 	defer cancel()
 
-	if err := p.Ping(ctx); err != nil {
+	switch err := p.Ping(ctx); {
+	case err == nil:
+		return connected
+	case errors.Is(err, ports.ErrReadOnly):
+		return readOnly
+	default:
 		return disconnected
 	}
-
-	return connected
 }
 
 // livez is GET /livez: the process answers.
@@ -69,8 +76,8 @@ func (s *server) readyz(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 
-	if ping(r.Context(), s.Database) != connected {
-		s.respond(r.Context(), w, http.StatusServiceUnavailable, statusBody{Status: "database disconnected"})
+	if database := ping(r.Context(), s.Database); database != connected {
+		s.respond(r.Context(), w, http.StatusServiceUnavailable, statusBody{Status: "database " + database})
 
 		return
 	}

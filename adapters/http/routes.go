@@ -21,6 +21,8 @@ import (
 
 // Pinger is a dependency whose health is shown.
 type Pinger interface {
+	// Ping is nil where the dependency can be used. ports.ErrReadOnly: it answers
+	// and takes no writes.
 	Ping(ctx context.Context) error
 }
 

@@ -58,7 +58,7 @@ func repeatable(err error) bool {
 		return false // waited long enough already
 	case errors.As(err, &pg):
 		return pg.Code == pgerrcode.SerializationFailure || pg.Code == pgerrcode.DeadlockDetected ||
-			serverGoes(pg.Code) || isStalePlan(err)
+			serverGoes(pg.Code) || isStalePlan(err) || isReadOnly(err)
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		return false
 	case pgconn.SafeToRetry(err), errors.As(err, &network):
@@ -94,8 +94,16 @@ func unreachable(err error) bool {
 	return errors.As(err, &acquired) ||
 		errors.Is(err, context.DeadlineExceeded) ||
 		errors.As(err, &pg) && (serverGoes(pg.Code) || pgerrcode.IsInsufficientResources(pg.Code) ||
-			pg.Code == pgerrcode.QueryCanceled || pg.Code == pgerrcode.LockNotAvailable ||
-			pg.Code == pgerrcode.ReadOnlySQLTransaction)
+			pg.Code == pgerrcode.QueryCanceled || pg.Code == pgerrcode.LockNotAvailable) ||
+		isReadOnly(err)
+}
+
+// isReadOnly: the server is a standby or was made a reader. Nothing was written.
+func isReadOnly(err error) bool {
+	var pg *pgconn.PgError
+
+	return errors.Is(err, pgconn.ErrReadOnlyConnection) ||
+		errors.As(err, &pg) && pg.Code == pgerrcode.ReadOnlySQLTransaction
 }
 
 func serverGoes(code string) bool {

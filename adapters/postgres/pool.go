@@ -11,8 +11,10 @@ import (
 	"time"
 
 	"github.com/exaring/otelpgx"
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/pgxpool"
 	pgxuuid "github.com/vgarvardt/pgx-google-uuid/v5"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
@@ -21,9 +23,22 @@ import (
 	"github.com/marketflow/marketflow/adapters/postgres/internal/sqlc"
 )
 
+// Lifetimes of connections. One that is kept for ever stays with a server that
+// has stopped being the primary, and with the addresses that DNS gave then.
+const (
+	connLifetime = 5 * time.Minute
+	connJitter   = time.Minute // so that a pool is not renewed all at once
+	connIdle     = 2 * time.Minute
+)
+
+// abandonedAfter: a process that is stopped inside a transaction must not hold its
+// locks for longer.
+const abandonedAfter = "10s"
+
 // PoolConfig says how to reach the database.
 type PoolConfig struct {
-	// URL is postgres://…, or a keyword/value string, as libpq reads them.
+	// URL is postgres://…, or a keyword/value string, as libpq reads them. Of
+	// several hosts the first is taken that can be written.
 	URL string
 	// MaxConns is the most connections that are open at once.
 	MaxConns int32
@@ -33,9 +48,16 @@ type PoolConfig struct {
 	// statements of requests planned: a request that does both waits for them as
 	// long as for a dozen commits.
 	Ready bool
+	// Once is for statements that are said once: none stays prepared, whatever
+	// the URL asks for.
+	Once bool
 }
 
 // NewPool opens a pool. It does not connect yet.
+//
+// All its connections are to a server that can be written. A connection that
+// answers otherwise is closed, and the idle ones with it: a primary that was
+// demoted may live on as a reader and keep them open.
 func NewPool(ctx context.Context, c PoolConfig) (*pgxpool.Pool, error) {
 	config, err := pgxpool.ParseConfig(c.URL)
 	if err != nil {
@@ -43,41 +65,50 @@ func NewPool(ctx context.Context, c PoolConfig) (*pgxpool.Pool, error) {
 	}
 
 	config.MaxConns = c.MaxConns
-	config.MaxConnLifetime = time.Hour
-	config.MaxConnLifetimeJitter = 5 * time.Minute
-	config.MaxConnIdleTime = 10 * time.Minute
+	config.MaxConnLifetime = connLifetime
+	config.MaxConnLifetimeJitter = connJitter
+	config.MaxConnIdleTime = connIdle
 
-	if config.ConnConfig.ConnectTimeout == 0 { // connect_timeout, where the URL has it
-		config.ConnConfig.ConnectTimeout = 2 * time.Second
+	conn := config.ConnConfig
+	if conn.ConnectTimeout == 0 { // connect_timeout, where the URL has it
+		conn.ConnectTimeout = 2 * time.Second
 	}
 
-	params := config.ConnConfig.RuntimeParams
-	if params["application_name"] == "" {
-		params["application_name"] = "marketflow"
+	if conn.RuntimeParams["application_name"] == "" {
+		conn.RuntimeParams["application_name"] = "marketflow"
 	}
-	// A process that is stopped inside a transaction must not hold its locks.
-	params["idle_in_transaction_session_timeout"] = "10s"
-	maps.Copy(params, PlannerSettings())
 
-	planned := c.Ready && config.ConnConfig.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement
+	if c.Once && conn.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement {
+		conn.DefaultQueryExecMode = pgx.QueryExecModeExec
+	}
+
+	prepares := conn.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement
+	if prepares {
+		conn.RuntimeParams["idle_in_transaction_session_timeout"] = abandonedAfter
+		maps.Copy(conn.RuntimeParams, PlannerSettings())
+	}
+
 	follow := func() {}
 
 	if c.Ready {
 		config.MinConns = c.MaxConns
-		config.BeforeConnect, follow = firstAlone(config.ConnConfig.ConnectTimeout)
+		config.BeforeConnect, follow = firstAlone(conn.ConnectTimeout)
 	}
 
 	// One after the other, for the same reason.
 	var planning sync.Mutex
 
 	config.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
-		// Without this a UUID goes as text, through database/sql's interfaces.
-		pgxuuid.Register(conn.TypeMap())
+		registerTypes(conn.TypeMap())
 
 		defer follow()
 
+		if !prepares {
+			return limitAbandoned(ctx, conn)
+		}
+
 		// What cannot be planned now fails when it is used.
-		if planned {
+		if c.Ready {
 			planning.Lock()
 			defer planning.Unlock()
 
@@ -88,7 +119,30 @@ func NewPool(ctx context.Context, c PoolConfig) (*pgxpool.Pool, error) {
 	}
 
 	if c.Tracer != nil {
-		config.ConnConfig.Tracer = newTracer(c.Tracer, config.ConnConfig)
+		conn.Tracer = newTracer(c.Tracer, conn)
+	}
+
+	return open(ctx, config)
+}
+
+// open makes the pool keep to servers that can be written.
+func open(ctx context.Context, config *pgxpool.Config) (*pgxpool.Pool, error) {
+	var made atomic.Pointer[pgxpool.Pool]
+
+	conn := config.ConnConfig
+	conn.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
+	closes := conn.OnPgError
+
+	conn.OnPgError = func(c *pgconn.PgConn, err *pgconn.PgError) (keep bool) {
+		if !isReadOnly(err) {
+			return closes(c, err)
+		}
+
+		if pool := made.Load(); pool != nil {
+			pool.Reset()
+		}
+
+		return false
 	}
 
 	pool, err := pgxpool.NewWithConfig(ctx, config)
@@ -96,7 +150,33 @@ func NewPool(ctx context.Context, c PoolConfig) (*pgxpool.Pool, error) {
 		return nil, fmt.Errorf("opening the pool: %w", presentable(err))
 	}
 
+	made.Store(pool)
+
 	return pool, nil
+}
+
+// registerTypes tells how our types go to PostgreSQL.
+func registerTypes(types *pgtype.Map) {
+	// Without this a UUID goes as text, through database/sql's interfaces.
+	pgxuuid.Register(types)
+
+	// Where pgx does not ask PostgreSQL for a parameter's type, it goes by Go's.
+	types.RegisterDefaultPgType(uuid.UUID{}, "uuid")
+	types.RegisterDefaultPgType([]uuid.UUID{}, "_uuid")
+}
+
+// limitAbandoned sets what a connection of prepared statements has from its start.
+// A pooler between us and PostgreSQL refuses start-up parameters that it does not
+// know, and whoever chooses a mode without prepared statements has one mostly. The
+// planner's settings are for statements that stay prepared.
+func limitAbandoned(ctx context.Context, conn *pgx.Conn) error {
+	// Past pgx, whose tracer would make a span of it.
+	err := conn.PgConn().Exec(ctx, "SET idle_in_transaction_session_timeout = '"+abandonedAfter+"'").Close()
+	if err != nil {
+		return fmt.Errorf("limiting abandoned transactions: %w", err)
+	}
+
+	return nil
 }
 
 // firstAlone lets the first connection be made before all others, because the

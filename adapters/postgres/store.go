@@ -36,6 +36,7 @@ type Store struct {
 	events      *group[sqlc.ApplyEventParams, sqlc.ApplyEventRow]
 	// acquire and operation are acquireTimeout and operationTimeout.
 	acquire, operation time.Duration
+	health             health
 }
 
 var (
@@ -55,15 +56,6 @@ func NewStore(pool *pgxpool.Pool) *Store {
 	s.events = &group[sqlc.ApplyEventParams, sqlc.ApplyEventRow]{run: s.applyEvents, names: namesOfEvent}
 
 	return s
-}
-
-// Ping tells whether the database answers within the context.
-func (s *Store) Ping(ctx context.Context) error {
-	if err := s.pool.Ping(ctx); err != nil {
-		return fmt.Errorf("pinging PostgreSQL: %w", err)
-	}
-
-	return nil
 }
 
 // run does one operation on a connection of its own. A client that hangs up
