@@ -1,6 +1,5 @@
 -- name: GetPayment :one
-SELECT id, stripe_payment_intent_id, idempotency_key, amount, currency, status, metadata, created_at, updated_at
-FROM payments
+SELECT * FROM payments
 WHERE id = @id;
 
 -- name: ListTransitions :many

@@ -38,8 +38,7 @@ FROM unnest(@ids::text[]) AS given (id)
 WHERE NOT EXISTS (SELECT FROM stripe_events e WHERE e.id = given.id);
 
 -- name: ListPaymentsByIntent :many
-SELECT id, stripe_payment_intent_id, idempotency_key, amount, currency, status, metadata, created_at, updated_at
-FROM payments
+SELECT * FROM payments
 WHERE stripe_payment_intent_id = ANY (@intent_ids::text[]);
 
 -- name: ListOpenPayments :many
@@ -50,15 +49,14 @@ WHERE stripe_payment_intent_id = ANY (@intent_ids::text[]);
 -- It goes through all payments by their creation time, a bounded number at once.
 -- An index of the open ones alone would have to be written twice for every payment.
 WITH slice AS MATERIALIZED (
-    SELECT id, stripe_payment_intent_id, idempotency_key, amount, currency, status, metadata, created_at, updated_at
-    FROM payments
+    SELECT * FROM payments
     WHERE (created_at, id) < (@before_created_at::timestamptz, @before_id::uuid)
       AND created_at >= @from_created_at::timestamptz
     ORDER BY created_at DESC, id DESC
     LIMIT @max_looked_at
 )
-SELECT id, stripe_payment_intent_id, idempotency_key, amount, currency, status, metadata, created_at, updated_at
-FROM slice
+SELECT sqlc.embed(payments)
+FROM slice AS payments
 WHERE status IN ('pending', 'failed')
    OR id = (SELECT s.id FROM slice s ORDER BY s.created_at, s.id LIMIT 1)
 ORDER BY created_at DESC, id DESC

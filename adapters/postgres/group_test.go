@@ -367,14 +367,17 @@ func TestStore_AlwaysGrouped(t *testing.T) {
 	grouped := func(tb testing.TB) portstest.StoreBed {
 		tb.Helper()
 
-		bed := newBed(tb)
-		for _, store := range []any{bed.Store, bed.Twin} {
-			postgres.AlwaysGrouped(store.(*postgres.Store)) //nolint:forcetypeassert // newBed made it
-		}
-
-		return bed
+		return alwaysGrouped(newBed(tb))
 	}
 
 	portstest.Claims(t, grouped)
 	portstest.Inbox(t, grouped)
+}
+
+func alwaysGrouped(bed portstest.StoreBed) portstest.StoreBed {
+	for _, store := range []any{bed.Store, bed.Twin} {
+		postgres.AlwaysGrouped(store.(*postgres.Store)) //nolint:forcetypeassert // bedAt made it
+	}
+
+	return bed
 }

@@ -113,7 +113,7 @@ func (s *Store) OpenPayments(
 	open := make([]payment.Payment, 0, len(rows))
 
 	for _, row := range rows {
-		p, err := paymentFromDB(sqlc.Payment(row))
+		p, err := paymentFromDB(row.Payment)
 		if err != nil {
 			return nil, ports.PaymentPosition{}, err
 		}

@@ -5,6 +5,7 @@
 package sqlc
 
 import (
+	"encoding/json"
 	"time"
 
 	"github.com/google/uuid"
@@ -24,7 +25,7 @@ type Payment struct {
 	Amount                pgtype.Numeric
 	Currency              string
 	Status                string
-	Metadata              []byte
+	Metadata              json.RawMessage
 	CreatedAt             time.Time
 	UpdatedAt             time.Time
 }
@@ -35,7 +36,7 @@ type PaymentRequest struct {
 	Fingerprint     []byte
 	Amount          pgtype.Numeric
 	Currency        string
-	Metadata        []byte
+	Metadata        json.RawMessage
 	StripeKey       string
 	StripeParams    string
 	State           string

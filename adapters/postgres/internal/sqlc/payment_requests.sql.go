@@ -7,6 +7,7 @@ package sqlc
 
 import (
 	"context"
+	"encoding/json"
 	"time"
 
 	"github.com/google/uuid"
@@ -34,7 +35,7 @@ type ClaimPaymentParams struct {
 	Fingerprint     []byte
 	Amount          pgtype.Numeric
 	Currency        string
-	Metadata        []byte
+	Metadata        json.RawMessage
 	StripeKey       string
 	StripeParams    string
 	LeaseToken      uuid.NullUUID
@@ -135,7 +136,7 @@ type ClaimPaymentOrFindParams struct {
 	Fingerprint     []byte
 	Amount          pgtype.Numeric
 	Currency        string
-	Metadata        []byte
+	Metadata        json.RawMessage
 	StripeKey       string
 	StripeParams    string
 	LeaseToken      uuid.NullUUID
@@ -255,7 +256,7 @@ type CompletePaymentParams struct {
 	Amount         pgtype.Numeric
 	Currency       string
 	Status         string
-	Metadata       []byte
+	Metadata       json.RawMessage
 	CreatedAt      time.Time
 	Cause          string
 }
@@ -390,7 +391,7 @@ type CompletePaymentOrFindParams struct {
 	Amount         pgtype.Numeric
 	Currency       string
 	Status         string
-	Metadata       []byte
+	Metadata       json.RawMessage
 	CreatedAt      time.Time
 	Cause          string
 	ResponseStatus *int16

@@ -13,8 +13,7 @@ import (
 )
 
 const GetPayment = `-- name: GetPayment :one
-SELECT id, stripe_payment_intent_id, idempotency_key, amount, currency, status, metadata, created_at, updated_at
-FROM payments
+SELECT id, stripe_payment_intent_id, idempotency_key, amount, currency, status, metadata, created_at, updated_at FROM payments
 WHERE id = $1
 `
 

@@ -119,15 +119,14 @@ func (q *Queries) HoldReconciliation(ctx context.Context, arg HoldReconciliation
 
 const ListOpenPayments = `-- name: ListOpenPayments :many
 WITH slice AS MATERIALIZED (
-    SELECT id, stripe_payment_intent_id, idempotency_key, amount, currency, status, metadata, created_at, updated_at
-    FROM payments
+    SELECT id, stripe_payment_intent_id, idempotency_key, amount, currency, status, metadata, created_at, updated_at FROM payments
     WHERE (created_at, id) < ($2::timestamptz, $3::uuid)
       AND created_at >= $4::timestamptz
     ORDER BY created_at DESC, id DESC
     LIMIT $5
 )
-SELECT id, stripe_payment_intent_id, idempotency_key, amount, currency, status, metadata, created_at, updated_at
-FROM slice
+SELECT payments.id, payments.stripe_payment_intent_id, payments.idempotency_key, payments.amount, payments.currency, payments.status, payments.metadata, payments.created_at, payments.updated_at
+FROM slice AS payments
 WHERE status IN ('pending', 'failed')
    OR id = (SELECT s.id FROM slice s ORDER BY s.created_at, s.id LIMIT 1)
 ORDER BY created_at DESC, id DESC
@@ -143,15 +142,7 @@ type ListOpenPaymentsParams struct {
 }
 
 type ListOpenPaymentsRow struct {
-	ID                    uuid.UUID
-	StripePaymentIntentID string
-	IdempotencyKey        *string
-	Amount                pgtype.Numeric
-	Currency              string
-	Status                string
-	Metadata              []byte
-	CreatedAt             time.Time
-	UpdatedAt             time.Time
+	Payment Payment
 }
 
 // The open ones among the next payments of a band of creation times, newest
@@ -176,15 +167,15 @@ func (q *Queries) ListOpenPayments(ctx context.Context, arg ListOpenPaymentsPara
 	for rows.Next() {
 		var i ListOpenPaymentsRow
 		if err := rows.Scan(
-			&i.ID,
-			&i.StripePaymentIntentID,
-			&i.IdempotencyKey,
-			&i.Amount,
-			&i.Currency,
-			&i.Status,
-			&i.Metadata,
-			&i.CreatedAt,
-			&i.UpdatedAt,
+			&i.Payment.ID,
+			&i.Payment.StripePaymentIntentID,
+			&i.Payment.IdempotencyKey,
+			&i.Payment.Amount,
+			&i.Payment.Currency,
+			&i.Payment.Status,
+			&i.Payment.Metadata,
+			&i.Payment.CreatedAt,
+			&i.Payment.UpdatedAt,
 		); err != nil {
 			return nil, err
 		}
@@ -197,8 +188,7 @@ func (q *Queries) ListOpenPayments(ctx context.Context, arg ListOpenPaymentsPara
 }
 
 const ListPaymentsByIntent = `-- name: ListPaymentsByIntent :many
-SELECT id, stripe_payment_intent_id, idempotency_key, amount, currency, status, metadata, created_at, updated_at
-FROM payments
+SELECT id, stripe_payment_intent_id, idempotency_key, amount, currency, status, metadata, created_at, updated_at FROM payments
 WHERE stripe_payment_intent_id = ANY ($1::text[])
 `
 
