@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"slices"
 	"strconv"
@@ -14,7 +15,30 @@ import (
 )
 
 // Ping connects to the database. The error says what an operator can change.
-func Ping(ctx context.Context, pool *pgxpool.Pool) error { return presentable(pool.Ping(ctx)) }
+func Ping(ctx context.Context, pool *pgxpool.Pool) error {
+	err := pool.Ping(ctx)
+	if err == nil {
+		return nil
+	}
+
+	return fmt.Errorf("%w%s", presentable(err), advice(err))
+}
+
+// advice is what to change, where PostgreSQL's or the driver's words do not tell.
+func advice(err error) string {
+	pg, ok := errors.AsType[*pgconn.PgError](err)
+
+	switch {
+	case isReadOnly(err):
+		return "; it is a standby, or default_transaction_read_only is on: " +
+			"name the server that can be written, or several with commas between"
+	case ok && strings.Contains(pg.Message, "unsupported startup parameter"):
+		return "; a pooler does not let our settings through: add default_query_exec_mode=exec to DATABASE_URL, " +
+			"or see docs/operations.md, Behind PgBouncer"
+	default:
+		return ""
+	}
+}
 
 // errURL: pgx's own error shows the URL, less what it takes for the password.
 var errURL = errors.New("DATABASE_URL is not a PostgreSQL URL such as postgres://user:password@localhost:5432/marketflow")

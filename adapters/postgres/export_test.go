@@ -1,6 +1,20 @@
 package postgres
 
-import "time"
+import (
+	"context"
+	"io/fs"
+	"time"
+)
+
+// NewMigratorOf has other migrations than the product's, and its own patience.
+func NewMigratorOf(ctx context.Context, url string, files fs.FS, patience time.Duration) (*Migrator, error) {
+	m, err := newMigrator(ctx, url, files)
+	if err == nil {
+		m.patience = patience
+	}
+
+	return m, err
+}
 
 // Patient waits as long as a busy machine may take: contracts are not about
 // time-outs, which have tests of their own.

@@ -14,6 +14,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgconn/ctxwatch"
 	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/pgxpool"
 	pgxuuid "github.com/vgarvardt/pgx-google-uuid/v5"
@@ -48,8 +49,8 @@ type PoolConfig struct {
 	// statements of requests planned: a request that does both waits for them as
 	// long as for a dozen commits.
 	Ready bool
-	// Once is for statements that are said once: none stays prepared, whatever
-	// the URL asks for.
+	// Once is for statements that are said once and may take long: none stays
+	// prepared, and the server ends one that is given up.
 	Once bool
 }
 
@@ -80,6 +81,13 @@ func NewPool(ctx context.Context, c PoolConfig) (*pgxpool.Pool, error) {
 
 	if c.Once && conn.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement {
 		conn.DefaultQueryExecMode = pgx.QueryExecModeExec
+	}
+
+	if c.Once {
+		// One that is given up must not go on in the server, for hours perhaps.
+		conn.BuildContextWatcherHandler = func(c *pgconn.PgConn) ctxwatch.Handler {
+			return &pgconn.CancelRequestContextWatcherHandler{Conn: c, DeadlineDelay: conn.ConnectTimeout}
+		}
 	}
 
 	prepares := conn.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement

@@ -50,6 +50,8 @@ func newMigration(
 			}
 			defer func() { err = errors.Join(err, m.Close()) }()
 
+			m.Notice = func(line string) { cmd.PrintErrln(line) }
+
 			return act(cmd.Context(), m, cmd)
 		},
 	}

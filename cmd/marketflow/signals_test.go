@@ -50,7 +50,7 @@ func serve(t *testing.T, environment []string, wrapper ...string) *running {
 	r.command.Dir = t.TempDir() // no .env
 	r.command.Env = append([]string{
 		asProgram + "=1", "HTTP_ADDR=" + addr, "DATABASE_URL=" + pgtest.New(t).URL, "STRIPE_API_BASE=" + sandbox.Start(t).URL,
-		"STRIPE_SECRET_KEY=sk_test_x", "STRIPE_WEBHOOK_SECRET=whsec_x",
+		"STRIPE_SECRET_KEY=" + secretKey, "STRIPE_WEBHOOK_SECRET=" + webhookSecret,
 	}, environment...)
 
 	require.NoError(t, r.command.Start())
