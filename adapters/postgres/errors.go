@@ -36,6 +36,8 @@ func translate(doing string, err error) error {
 	case unreachable(err), repeatable(err):
 		return fault.Wrap(fault.Unavailable, fmt.Errorf("%s: %w", doing, err),
 			"The database cannot be reached. Try again.").After(retryAfter)
+	case losesStatements(err):
+		return fmt.Errorf("%s (a pooler changes the session; add default_query_exec_mode=exec to DATABASE_URL): %w", doing, err)
 	default:
 		return fmt.Errorf("%s: %w", doing, err)
 	}
@@ -74,6 +76,15 @@ func isStalePlan(err error) bool {
 	var pg *pgconn.PgError
 
 	return errors.As(err, &pg) && pg.Code == pgerrcode.FeatureNotSupported && pg.Routine == "RevalidateCachedQuery"
+}
+
+// losesStatements: what this connection has prepared is not there, or another's is,
+// because a pooler has given it another session.
+func losesStatements(err error) bool {
+	var pg *pgconn.PgError
+
+	return errors.As(err, &pg) &&
+		(pg.Code == pgerrcode.InvalidSQLStatementName || pg.Code == pgerrcode.DuplicatePreparedStatement)
 }
 
 // isTaken: one of the rows that a statement wanted to write is there already.
