@@ -89,8 +89,8 @@ func newMigrator(ctx context.Context, url string, files fs.FS) (*Migrator, error
 	return &Migrator{files: files, db: db, pool: pool, goose: provider, river: river, patience: migratePatience}, nil
 }
 
-// briefly makes transactions that wait for locks only briefly. It is set in each
-// of them, as a session may be a pooler's, which keeps what is set there.
+// briefly makes connections that wait for locks only briefly. It is set in each
+// transaction, as a session may be a pooler's, which keeps what is set there.
 type briefly struct{ driver.Connector }
 
 // Connect implements driver.Connector.
@@ -118,6 +118,28 @@ func (b brief) BeginTx(ctx context.Context, options driver.TxOptions) (driver.Tx
 
 	return tx, nil
 }
+
+// ExecContext implements driver.ExecerContext. What goes CONCURRENTLY takes no lock
+// that traffic waits for, and itself waits for every transaction that is older.
+func (b brief) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (result driver.Result, err error) {
+	const inNoTransaction = 'I'
+	if b.Conn.Conn().PgConn().TxStatus() != inNoTransaction || besideTraffic.MatchString(query) {
+		return b.Conn.ExecContext(ctx, query, args)
+	}
+
+	if _, err := b.Conn.ExecContext(ctx, "SET lock_timeout = '"+lockTimeout+"'", nil); err != nil {
+		return nil, err
+	}
+
+	defer func() {
+		_, resetErr := b.Conn.ExecContext(context.WithoutCancel(ctx), "RESET lock_timeout", nil)
+		err = errors.Join(err, resetErr)
+	}()
+
+	return b.Conn.ExecContext(ctx, query, args)
+}
+
+var besideTraffic = regexp.MustCompile(`(?i)\bCONCURRENTLY\b`)
 
 const setLockTimeout = "SET LOCAL lock_timeout = '" + lockTimeout + "'"
 
@@ -347,7 +369,8 @@ func (m *Migrator) patiently(ctx context.Context, migrate func() error) error {
 	}
 
 	waiting := func(err error, pause time.Duration) {
-		m.say(fmt.Sprintf("others use the table; trying again in %s (%v)", pause.Round(time.Millisecond), err))
+		m.say(fmt.Sprintf("others use the table; trying again in %s (%v)%s",
+			pause.Round(time.Millisecond), err, m.oldest(ctx)))
 	}
 
 	_, err := backoff.Retry(ctx, once,
@@ -357,6 +380,25 @@ func (m *Migrator) patiently(ctx context.Context, migrate func() error) error {
 	}
 
 	return err //nolint:wrapcheck // what migrate said, or ctx
+}
+
+// oldest tells of the transaction that has run for longest, which mostly is whom a
+// migration waits for. Autovacuum's are among them.
+func (m *Migrator) oldest(ctx context.Context) string {
+	const question = `
+SELECT format('; the oldest transaction is that of process %s (%s, %s) and has run for %s s', pid,
+              COALESCE(NULLIF(application_name, ''), backend_type), COALESCE(state, 'running'),
+              EXTRACT(EPOCH FROM clock_timestamp() - xact_start)::int)
+FROM pg_stat_activity
+WHERE datname = current_database() AND application_name <> 'marketflow' AND xact_start < now()
+ORDER BY xact_start
+LIMIT 1`
+
+	var line string
+
+	_ = m.pool.QueryRow(ctx, question).Scan(&line) // there may be none, and it only helps
+
+	return line
 }
 
 // isLocked: others held a lock for too long, or the traffic and the migration

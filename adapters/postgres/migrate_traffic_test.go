@@ -50,6 +50,26 @@ func (n *notices) about(text string) int {
 func TestMigrator_WaitsWithoutStoppingTheTraffic(t *testing.T) {
 	t.Parallel()
 
+	for name, text := range map[string]string{
+		"Transaction": addColumns,
+		"NoTransaction": `-- +goose NO TRANSACTION
+-- +goose Up
+ALTER TABLE payments ADD COLUMN one_more INTEGER DEFAULT 7;
+
+-- +goose Down
+ALTER TABLE payments DROP COLUMN one_more;
+`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			requireTrafficGoesOn(t, text)
+		})
+	}
+}
+
+func requireTrafficGoesOn(t *testing.T, migration string) {
+	t.Helper()
+
 	// A request may wait for one try. The rest is for a busy machine.
 	const bound = 2 * time.Second
 
@@ -63,11 +83,11 @@ func TestMigrator_WaitsWithoutStoppingTheTraffic(t *testing.T) {
 	mustClaim(t, store, first)
 	mustComplete(t, store, first)
 
-	stopReading := lock(t, db, "SELECT count(*) FROM payments, payment_requests")
+	stopReading := lock(t, db, "SET LOCAL application_name = 'report'; SELECT count(*) FROM payments, payment_requests")
 
 	var said notices
 
-	m := newMigratorWith(t, db.URL, map[string]string{"90001_add_columns.sql": addColumns})
+	m := newMigratorWith(t, db.URL, map[string]string{"90001_add_columns.sql": migration})
 	m.Notice = said.add
 	migrated := make(chan error, 1)
 
@@ -88,6 +108,7 @@ func TestMigrator_WaitsWithoutStoppingTheTraffic(t *testing.T) {
 
 	require.Less(t, longest, bound)
 	require.Equal(t, 1, said.about("applying 90001_add_columns.sql"))
+	require.Positive(t, said.about("(report, idle in transaction)"))
 
 	stopReading()
 	require.NoError(t, <-migrated)
