@@ -65,6 +65,22 @@ func TestFromEnvironment_DefaultsAreRightInProduction(t *testing.T) {
 	require.Zero(t, c.RateLimit)
 	require.Equal(t, zapcore.InfoLevel, c.LogLevel)
 	require.Equal(t, 20*time.Second, c.ShutdownTimeout)
+	require.Equal(t, 3*time.Second, c.DrainDelay)
+}
+
+func TestFromEnvironment_DrainDelay(t *testing.T) {
+	t.Parallel()
+
+	for value, want := range map[string]time.Duration{"0": 0, "1500ms": 1500 * time.Millisecond} {
+		c, err := config.FromEnvironment(with(map[string]string{"DRAIN_DELAY": value}))
+		require.NoError(t, err)
+		require.Equal(t, want, c.DrainDelay)
+	}
+
+	for _, value := range []string{"-1s", "soon"} {
+		_, err := config.FromEnvironment(with(map[string]string{"DRAIN_DELAY": value}))
+		require.ErrorContains(t, err, "DRAIN_DELAY: ", value)
+	}
 }
 
 func TestFromEnvironment_SeveralWebhookSecrets(t *testing.T) {
