@@ -172,7 +172,8 @@ func TestMigrator_IndexBuiltAgain(t *testing.T) {
 	m.Notice = said.add
 
 	_, err := db.Pool().Exec(t.Context(),
-		"INSERT INTO payment_transitions (payment_id, to_status, cause) SELECT gen_random_uuid(), 'pending', 'twice' FROM generate_series(1, 2)")
+		"INSERT INTO payment_transitions (payment_id, to_status, cause) "+
+			"SELECT gen_random_uuid(), 'pending', 'twice' FROM generate_series(1, 2)")
 	require.NoError(t, err)
 
 	for range 2 {

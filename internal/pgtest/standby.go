@@ -60,6 +60,7 @@ func adopt(primary *devserver.Postgres, dir string) error {
 		return fmt.Errorf("reading the primary's password: %w", err)
 	}
 
+	//nolint:gosec // the directory is ours
 	if err := os.WriteFile(filepath.Join(dir, "password"), password, 0o600); err != nil {
 		return fmt.Errorf("keeping the password: %w", err)
 	}
@@ -68,9 +69,14 @@ func adopt(primary *devserver.Postgres, dir string) error {
 		return fmt.Errorf("opening the data directory: %w", err)
 	}
 
-	return filepath.WalkDir(filepath.Join(dir, "pgdata"), func(path string, _ fs.DirEntry, err error) error {
+	err = filepath.WalkDir(filepath.Join(dir, "pgdata"), func(path string, _ fs.DirEntry, err error) error {
 		return errors.Join(err, giveTo(primary, path))
 	})
+	if err != nil {
+		return fmt.Errorf("giving the copy to the server: %w", err)
+	}
+
+	return nil
 }
 
 // giveTo gives a file to whoever runs the server.
