@@ -59,6 +59,8 @@ ALTER TABLE payment_transitions ADD COLUMN one_more TEXT;
 ALTER TABLE stripe_events ADD COLUMN one_more TEXT NOT NULL DEFAULT '';
 ALTER TABLE installation ADD COLUMN one_more BOOLEAN;
 ALTER TABLE reconciliation ADD COLUMN one_more UUID;
+ALTER TABLE reconciliation_lease ADD COLUMN one_more UUID;
+ALTER TABLE reconciliation_sweeps ADD COLUMN one_more UUID;
 
 -- +goose Down
 ALTER TABLE payments DROP COLUMN one_more;
@@ -67,6 +69,8 @@ ALTER TABLE payment_transitions DROP COLUMN one_more;
 ALTER TABLE stripe_events DROP COLUMN one_more;
 ALTER TABLE installation DROP COLUMN one_more;
 ALTER TABLE reconciliation DROP COLUMN one_more;
+ALTER TABLE reconciliation_lease DROP COLUMN one_more;
+ALTER TABLE reconciliation_sweeps DROP COLUMN one_more;
 `
 
 // newMigratorWith has further migrations after the product's.
