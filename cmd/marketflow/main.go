@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"syscall"
@@ -73,6 +74,7 @@ twice and a payment is never lost.
 		SilenceErrors: true,
 	}
 	root.SetOut(os.Stdout) // cobra's Print would go to stderr
+	addOutputFlag(root)
 	root.AddCommand(newDevCommand(), newServeCommand(), newMigrateCommand(), newSandboxCommand(),
 		newEventsCommand(), newReconcileCommand(), newVersionCommand())
 
@@ -88,6 +90,12 @@ func newVersionCommand() *cobra.Command {
 		Use:   "version",
 		Short: "Print the version",
 		Args:  cobra.NoArgs,
-		Run:   func(cmd *cobra.Command, _ []string) { cmd.Println(version) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return printAnswer(cmd, map[string]string{"version": version}, func(w io.Writer) error {
+				_, err := fmt.Fprintln(w, version)
+
+				return err
+			})
+		},
 	}
 }

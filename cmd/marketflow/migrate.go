@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"text/tabwriter"
+	"io"
 
 	"github.com/spf13/cobra"
 
@@ -21,9 +21,13 @@ func newMigrateCommand() *cobra.Command {
 	}
 	command.AddCommand(
 		newMigration("up", "Apply every migration that is missing",
-			func(ctx context.Context, m *postgres.Migrator, _ *cobra.Command) error { return m.Up(ctx) }),
+			func(ctx context.Context, m *postgres.Migrator, cmd *cobra.Command) error {
+				return thenStatus(ctx, m, cmd, m.Up(ctx))
+			}),
 		newMigration("down", "Take the newest migration back",
-			func(ctx context.Context, m *postgres.Migrator, _ *cobra.Command) error { return m.Down(ctx) }),
+			func(ctx context.Context, m *postgres.Migrator, cmd *cobra.Command) error {
+				return thenStatus(ctx, m, cmd, m.Down(ctx))
+			}),
 		newMigration("status", "List the migrations",
 			printStatus),
 	)
@@ -57,26 +61,43 @@ func newMigration(
 	}
 }
 
+// thenStatus tells a program where a migration has led; a person sees that it
+// did not fail.
+func thenStatus(ctx context.Context, m *postgres.Migrator, cmd *cobra.Command, err error) error {
+	if err != nil || !wantsJSON(cmd) {
+		return err
+	}
+
+	return printStatus(ctx, m, cmd)
+}
+
 func printStatus(ctx context.Context, m *postgres.Migrator, cmd *cobra.Command) error {
 	list, err := m.Status(ctx)
 	if err != nil {
 		return err
 	}
 
-	table := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
-
+	rows := make([]migrationRow, 0, len(list))
 	for _, one := range list {
-		state := "missing"
-		if one.Applied {
-			state = "applied"
-		}
-
-		fmt.Fprintf(table, "%s\t%s\n", state, one.Name)
+		rows = append(rows, migrationRow{Name: one.Name, Applied: one.Applied})
 	}
 
-	if err := table.Flush(); err != nil {
-		return fmt.Errorf("printing the migrations: %w", err)
-	}
+	return printAnswer(cmd, rows, func(w io.Writer) error {
+		return printTable(w, "", func(w io.Writer) {
+			for _, row := range rows {
+				state := "missing"
+				if row.Applied {
+					state = "applied"
+				}
 
-	return nil
+				fmt.Fprintf(w, "%s\t%s\n", state, row.Name)
+			}
+		})
+	})
+}
+
+// migrationRow is a migration as JSON has it.
+type migrationRow struct {
+	Name    string `json:"name"`
+	Applied bool   `json:"applied"`
 }
