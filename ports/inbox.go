@@ -45,8 +45,19 @@ type Inbox interface {
 	// Event returns a stored event. None: fault.NotFound.
 	Event(ctx context.Context, id string) (StoredEvent, error)
 
-	// Events lists stored events, newest first, up to limit.
+	// Events lists stored events, newest first, up to limit, without their bodies.
 	Events(ctx context.Context, filter EventFilter, limit int) ([]StoredEvent, error)
+
+	// Dismiss ends a parked event by a person's decision, in one commit with its
+	// entry in the audit: it is neither applied nor counted again. An event that
+	// is not parked any more: ErrMoved. None: fault.NotFound. Repeating it with the
+	// same entry is harmless.
+	Dismiss(ctx context.Context, id string, entry AuditEntry) error
+
+	// Undismiss parks a dismissed event again, to be applied as one whose payment
+	// has yet to appear. One that is not dismissed: ErrMoved; all else is as with
+	// Dismiss.
+	Undismiss(ctx context.Context, id string, entry AuditEntry) error
 }
 
 // Event is a provider's event, as far as the core reads it.
@@ -84,6 +95,8 @@ const (
 	EventIgnored EventOutcome = "ignored"
 	// EventParked: its payment is unknown, or it contradicts the payment.
 	EventParked EventOutcome = "parked"
+	// EventDismissed: it was parked, and a person has judged it.
+	EventDismissed EventOutcome = "dismissed"
 	// EventDuplicate: it was stored before.
 	EventDuplicate EventOutcome = "duplicate"
 	// EventUnclaimed: nothing is stored; an open claim has to be completed.
@@ -137,5 +150,7 @@ type ParkedPosition struct {
 
 // EventFilter narrows a list of events; its zero value does not.
 type EventFilter struct {
-	Outcome EventOutcome
+	Outcome  EventOutcome
+	Type     string
+	ObjectID string
 }

@@ -43,6 +43,7 @@ const (
 	ByRecovery       Finisher = "recovery"
 	ByWebhook        Finisher = "webhook"
 	ByReconciliation Finisher = "reconciliation"
+	ByPerson         Finisher = "person"
 )
 
 // Drift is a way in which our books and the provider's can differ.

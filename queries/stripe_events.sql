@@ -13,9 +13,15 @@ WITH target AS MATERIALIZED (
     WHERE @about::boolean
       AND p.stripe_payment_intent_id = @object_id
     FOR UPDATE
+), waiting AS MATERIALIZED (
+    -- Locked, so that it is still parked when this commits: a person may be
+    -- dismissing it. Written so that the primary key's index is read.
+    SELECT e.id FROM stripe_events e
+    WHERE e.id = @id AND e.outcome || '' = 'parked'
+    FOR UPDATE
 ), seen AS (
     SELECT FROM stripe_events e
-    WHERE e.id = @id AND e.outcome <> 'parked'
+    WHERE e.id = @id AND NOT EXISTS (SELECT FROM waiting)
 ), claim AS (
     -- A settled one has a payment of another intent, or never will have any. An
     -- event that changes nothing leaves a claim alone that somebody works on.
@@ -97,7 +103,41 @@ ON CONFLICT (id) DO NOTHING;
 SELECT * FROM stripe_events WHERE id = @id;
 
 -- name: ListEvents :many
-SELECT * FROM stripe_events
-WHERE sqlc.narg(outcome)::text IS NULL OR outcome = sqlc.narg(outcome)
+-- Without the bodies: a list of them would be large.
+SELECT id, type, object_id, outcome, parked_reason, created_at, received_at, processed_at
+FROM stripe_events
+WHERE (sqlc.narg(outcome)::text IS NULL OR outcome = sqlc.narg(outcome))
+  AND (sqlc.narg(type)::text IS NULL OR type = sqlc.narg(type))
 ORDER BY received_at DESC
 LIMIT @max_rows;
+
+-- name: ListNewestParkedEvents :many
+-- A parked event is one with a reason: so written, it is found by its time.
+SELECT id, type, object_id, outcome, parked_reason, created_at, received_at, processed_at
+FROM stripe_events
+WHERE parked_reason IS NOT NULL
+  AND (sqlc.narg(type)::text IS NULL OR type = sqlc.narg(type))
+ORDER BY received_at DESC, id DESC
+LIMIT @max_rows;
+
+-- name: ListEventsOfObject :many
+SELECT id, type, object_id, outcome, parked_reason, created_at, received_at, processed_at
+FROM stripe_events
+WHERE object_id = @object_id
+  AND (sqlc.narg(outcome)::text IS NULL OR outcome = sqlc.narg(outcome))
+  AND (sqlc.narg(type)::text IS NULL OR type = sqlc.narg(type))
+ORDER BY received_at DESC
+LIMIT @max_rows;
+
+-- name: DismissEvent :execrows
+-- Where an Apply of it runs at the same time, one waits for the other and finds
+-- that the event is not parked any more.
+UPDATE stripe_events
+SET outcome = 'dismissed', parked_reason = NULL, processed_at = now()
+WHERE id = @id AND outcome || '' = 'parked';
+
+-- name: ReopenEvent :execrows
+-- Parked as one that has yet to be tried: why it stays so is found out then.
+UPDATE stripe_events
+SET outcome = 'parked', parked_reason = 'unknown_payment', processed_at = now()
+WHERE id = @id AND outcome || '' = 'dismissed';

@@ -140,13 +140,27 @@ func eventFromDB(row sqlc.StripeEvent) ports.StoredEvent {
 	}
 }
 
-func eventsFromDB(rows []sqlc.StripeEvent) []ports.StoredEvent {
-	events := make([]ports.StoredEvent, 0, len(rows))
-	for _, row := range rows {
-		events = append(events, eventFromDB(row))
+// listedFromDB is eventFromDB without a body.
+func listedFromDB(row sqlc.ListEventsRow) ports.StoredEvent {
+	return ports.StoredEvent{
+		ID:          row.ID,
+		Type:        row.Type,
+		ObjectID:    row.ObjectID,
+		Outcome:     ports.EventOutcome(row.Outcome),
+		Reason:      ports.ParkReason(deref(row.ParkedReason)),
+		CreatedAt:   deref(row.CreatedAt).UTC(),
+		ReceivedAt:  row.ReceivedAt.UTC(),
+		ProcessedAt: row.ProcessedAt.UTC(),
+	}
+}
+
+func mapped[A, B any](values []A, convert func(A) B) []B {
+	converted := make([]B, 0, len(values))
+	for _, value := range values {
+		converted = append(converted, convert(value))
 	}
 
-	return events
+	return converted
 }
 
 // amountToDB: DECIMAL in major units is minor × 10^-exponent.

@@ -31,7 +31,7 @@ func translate(doing string, err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, pgx.ErrNoRows), errors.Is(err, ports.ErrContradiction):
+	case errors.Is(err, pgx.ErrNoRows), errors.Is(err, ports.ErrContradiction), errors.Is(err, ports.ErrMoved):
 		return fmt.Errorf("%s: %w", doing, err)
 	case unreachable(err), repeatable(err):
 		return fault.Wrap(fault.Unavailable, fmt.Errorf("%s: %w", doing, err),

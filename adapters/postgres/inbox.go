@@ -144,7 +144,7 @@ func (s *Store) RipeFor(ctx context.Context, intentID string) ([]ports.StoredEve
 		return q.ListReadyEventsOf(ctx, sqlc.ListReadyEventsOfParams{ObjectID: intentID, MaxRows: maxParkedPerIntent})
 	})
 
-	return eventsFromDB(rows), err
+	return mapped(rows, eventFromDB), err
 }
 
 // Event implements ports.Inbox.
@@ -159,16 +159,73 @@ func (s *Store) Event(ctx context.Context, id string) (ports.StoredEvent, error)
 	return eventFromDB(row), err
 }
 
-// Events implements ports.Inbox.
+// Events implements ports.Inbox. Each way to narrow the list has a statement that
+// reads an index of its own.
 func (s *Store) Events(ctx context.Context, filter ports.EventFilter, limit int) ([]ports.StoredEvent, error) {
-	rows, err := query(ctx, s, "listing events", func(ctx context.Context, q *sqlc.Queries) ([]sqlc.StripeEvent, error) {
-		return q.ListEvents(ctx, sqlc.ListEventsParams{
-			Outcome: optional(string(filter.Outcome)),
-			MaxRows: int32(limit), //nolint:gosec // checked by the caller
-		})
+	outcome, kind := optional(string(filter.Outcome)), optional(filter.Type)
+	most := int32(limit) //nolint:gosec // checked by the caller
+
+	rows, err := query(ctx, s, "listing events", func(ctx context.Context, q *sqlc.Queries) ([]sqlc.ListEventsRow, error) {
+		switch {
+		case filter.ObjectID != "":
+			rows, err := q.ListEventsOfObject(ctx, sqlc.ListEventsOfObjectParams{
+				ObjectID: filter.ObjectID, Outcome: outcome, Type: kind, MaxRows: most,
+			})
+
+			return mapped(rows, func(row sqlc.ListEventsOfObjectRow) sqlc.ListEventsRow { return sqlc.ListEventsRow(row) }), err
+		case filter.Outcome == ports.EventParked:
+			rows, err := q.ListNewestParkedEvents(ctx, sqlc.ListNewestParkedEventsParams{Type: kind, MaxRows: most})
+
+			return mapped(rows, func(row sqlc.ListNewestParkedEventsRow) sqlc.ListEventsRow { return sqlc.ListEventsRow(row) }), err
+		default:
+			return q.ListEvents(ctx, sqlc.ListEventsParams{Outcome: outcome, Type: kind, MaxRows: most})
+		}
 	})
 
-	return eventsFromDB(rows), err
+	return mapped(rows, listedFromDB), err
+}
+
+// Dismiss implements ports.Inbox.
+func (s *Store) Dismiss(ctx context.Context, id string, entry ports.AuditEntry) error {
+	return s.judge(ctx, "dismissing an event", id, entry, (*sqlc.Queries).DismissEvent)
+}
+
+// Undismiss implements ports.Inbox.
+func (s *Store) Undismiss(ctx context.Context, id string, entry ports.AuditEntry) error {
+	return s.judge(ctx, "reopening an event", id, entry, (*sqlc.Queries).ReopenEvent)
+}
+
+// judge changes an event by a person's decision. change returns the rows that it
+// found as they have to be.
+func (s *Store) judge(
+	ctx context.Context, doing, id string, entry ports.AuditEntry,
+	change func(*sqlc.Queries, context.Context, string) (int64, error),
+) error {
+	err := s.inTransaction(ctx, doing, func(ctx context.Context, q *sqlc.Queries) error {
+		if done, err := q.HasAudit(ctx, entry.ID); err != nil || done {
+			return err
+		}
+
+		changed, err := change(q, ctx, id)
+		if err != nil {
+			return fmt.Errorf("event %s: %w", id, err)
+		}
+
+		if changed == 0 {
+			if _, err := q.GetEvent(ctx, id); err != nil {
+				return fmt.Errorf("event %s: %w", id, err)
+			}
+
+			return fmt.Errorf("event %s: %w", id, ports.ErrMoved)
+		}
+
+		return writeAudit(ctx, q, entry)
+	})
+	if errors.Is(err, pgx.ErrNoRows) {
+		return errNotFound("event")
+	}
+
+	return err
 }
 
 func eventToDB(e ports.Event) sqlc.ApplyEventParams {

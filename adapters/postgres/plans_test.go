@@ -52,11 +52,13 @@ func requireLookups(t *testing.T, conn *pgx.Conn) {
 
 	// They read everything because they are asked for it, or a table of one row.
 	everything := []string{
-		"ListEvents", "GetInstallation", "GetReconciledThrough", "StartReconciledThrough", "MoveReconciledThrough",
-		"HoldReconciliation", "ReleaseReconciliation",
+		"ListEvents", "ListFinishedOperations", "GetInstallation", "GetReconciledThrough", "StartReconciledThrough",
+		"MoveReconciledThrough", "HoldReconciliation", "ReleaseReconciliation",
 	}
 	// What waits is looked for in an index of its own.
-	waiting := []string{"TakeUnfinishedClaims", "GetBacklog", "ListParkedEvents"}
+	waiting := []string{
+		"TakeUnfinishedClaims", "GetBacklog", "ListParkedEvents", "ListNewestParkedEvents", "ListUnfinishedOperations",
+	}
 	wholeIndex := regexp.MustCompile(`Index (Only )?Scan .*\n +(->|Filter|InitPlan|CTE|SubPlan|$)`)
 
 	for name, text := range statements(t) {

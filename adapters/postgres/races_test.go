@@ -184,3 +184,43 @@ func TestStore_TakeUnfinishedSkipsLocked(t *testing.T) {
 	require.Len(t, taken, 1)
 	require.Equal(t, payment.Key("free"), taken[0].Key)
 }
+
+// The event's snapshot still shows the event parked when a person has dismissed it:
+// what was dismissed has no effect.
+func TestStore_ApplyThatADismissalOvertakes(t *testing.T) {
+	t.Parallel()
+
+	db := pgtest.New(t)
+	store := postgres.Patient(postgres.NewStore(newPool(t, db.URL, 4)))
+	order := newOrder(t, "order_1")
+	mustClaim(t, store, order)
+
+	event := eventFor(order, payment.Succeeded)
+	require.NoError(t, store.Park(t.Context(), event, ports.ParkedUnknown))
+	mustComplete(t, store, order)
+
+	unlock := lock(t, db, "SELECT FROM payments FOR UPDATE")
+	applied := make(chan ports.Applied, 1)
+	failed := make(chan error, 1)
+
+	go func() {
+		result, err := store.Apply(t.Context(), event)
+		failed <- err
+		applied <- result
+	}()
+
+	waitFor(t, db, 1, "wait_event_type = 'Lock'")
+	require.NoError(t, store.Dismiss(t.Context(), event.ID, ports.AuditEntry{
+		ID: uuid.New(), Actor: "cli:me@here", Action: ports.AuditEventDismissed, ObjectType: "inbox_event",
+		ObjectID: event.ID, Reason: "judged",
+	}))
+	unlock()
+
+	require.NoError(t, <-failed)
+	require.Equal(t, ports.EventDuplicate, (<-applied).Outcome)
+	require.Len(t, mustHistory(t, store, order.PaymentID), 1)
+
+	p, err := store.Payment(t.Context(), order.PaymentID)
+	require.NoError(t, err)
+	require.Equal(t, payment.Pending, p.Status)
+}

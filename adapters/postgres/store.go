@@ -10,6 +10,7 @@ import (
 
 	"github.com/cenkalti/backoff/v5"
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/marketflow/marketflow/adapters/postgres/internal/sqlc"
@@ -44,6 +45,9 @@ var (
 	_ ports.Payments = (*Store)(nil)
 	_ ports.Inbox    = (*Store)(nil)
 	_ ports.Backlog  = (*Store)(nil)
+
+	_ ports.Operations = (*Store)(nil)
+	_ ports.Audit      = (*Store)(nil)
 )
 
 // NewStore returns a store over a migrated database.
@@ -129,6 +133,13 @@ func query[T any](
 	})
 
 	return result, err
+}
+
+// inTransaction runs fn in one transaction, which is repeated as a whole.
+func (s *Store) inTransaction(ctx context.Context, doing string, fn func(context.Context, *sqlc.Queries) error) error {
+	return s.run(ctx, doing, func(ctx context.Context, conn *pgxpool.Conn) error {
+		return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error { return fn(ctx, sqlc.New(tx)) })
+	})
 }
 
 // errNotFound is what a read answers when there is nothing.

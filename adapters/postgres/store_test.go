@@ -82,6 +82,36 @@ func TestStore_Reconciliation(t *testing.T) {
 	portstest.Reconciliation(t, newBed)
 }
 
+func TestStore_Operations(t *testing.T) {
+	t.Parallel()
+	portstest.Operations(t, newBed)
+}
+
+func TestStore_Audit(t *testing.T) {
+	t.Parallel()
+	portstest.Audit(t, newBed)
+}
+
+// What was written into the audit stays as it was, for whoever connects as we do.
+func TestStore_AuditIsAppendOnly(t *testing.T) {
+	t.Parallel()
+
+	pool := pgtest.New(t).Pool()
+
+	_, err := pool.Exec(t.Context(), `INSERT INTO audit (id, actor, action, object_type, object_id, reason)
+		VALUES (gen_random_uuid(), 'cli:me@here', 'inbox.dismiss', 'inbox_event', 'evt_1', 'judged')`)
+	require.NoError(t, err)
+
+	for _, statement := range []string{
+		"UPDATE audit SET reason = 'another'", "UPDATE audit SET reason = 'another' WHERE false",
+		"DELETE FROM audit", "TRUNCATE audit",
+		"INSERT INTO audit SELECT * FROM audit ON CONFLICT (id) DO UPDATE SET reason = 'another'",
+	} {
+		_, err := pool.Exec(t.Context(), statement)
+		require.ErrorContains(t, err, "append-only", statement)
+	}
+}
+
 func BenchmarkStore_Claims(b *testing.B) { portstest.ClaimsBenchmarks(b, newBed) }
 
 func BenchmarkStore_Inbox(b *testing.B) { portstest.InboxBenchmarks(b, newBed) }

@@ -25,6 +25,8 @@ type Store interface {
 	ports.Inbox
 	ports.Backlog
 	ports.Reconciliation
+	ports.Operations
+	ports.Audit
 }
 
 // StoreBed is an empty store and what a test needs to steer it.

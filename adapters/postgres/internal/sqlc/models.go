@@ -12,6 +12,20 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 )
 
+type Audit struct {
+	ID         uuid.UUID
+	At         time.Time
+	Actor      string
+	OnBehalfOf *string
+	Action     string
+	ObjectType string
+	ObjectID   string
+	Reason     string
+	Before     []byte
+	After      []byte
+	RequestID  *string
+}
+
 type Installation struct {
 	ID        uuid.UUID
 	Singleton bool

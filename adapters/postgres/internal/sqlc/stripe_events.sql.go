@@ -22,9 +22,15 @@ WITH target AS MATERIALIZED (
     WHERE $4::boolean
       AND p.stripe_payment_intent_id = $5
     FOR UPDATE
+), waiting AS MATERIALIZED (
+    -- Locked, so that it is still parked when this commits: a person may be
+    -- dismissing it. Written so that the primary key's index is read.
+    SELECT e.id FROM stripe_events e
+    WHERE e.id = $6 AND e.outcome || '' = 'parked'
+    FOR UPDATE
 ), seen AS (
     SELECT FROM stripe_events e
-    WHERE e.id = $6 AND e.outcome <> 'parked'
+    WHERE e.id = $6 AND NOT EXISTS (SELECT FROM waiting)
 ), claim AS (
     -- A settled one has a payment of another intent, or never will have any. An
     -- event that changes nothing leaves a claim alone that somebody works on.
@@ -157,6 +163,22 @@ func (q *Queries) ApplyEvent(ctx context.Context, arg ApplyEventParams) (ApplyEv
 	return i, err
 }
 
+const DismissEvent = `-- name: DismissEvent :execrows
+UPDATE stripe_events
+SET outcome = 'dismissed', parked_reason = NULL, processed_at = now()
+WHERE id = $1 AND outcome || '' = 'parked'
+`
+
+// Where an Apply of it runs at the same time, one waits for the other and finds
+// that the event is not parked any more.
+func (q *Queries) DismissEvent(ctx context.Context, id string) (int64, error) {
+	result, err := q.db.Exec(ctx, DismissEvent, id)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
 const GetEvent = `-- name: GetEvent :one
 SELECT id, type, object_id, payload, outcome, parked_reason, created_at, received_at, processed_at FROM stripe_events WHERE id = $1
 `
@@ -179,31 +201,162 @@ func (q *Queries) GetEvent(ctx context.Context, id string) (StripeEvent, error) 
 }
 
 const ListEvents = `-- name: ListEvents :many
-SELECT id, type, object_id, payload, outcome, parked_reason, created_at, received_at, processed_at FROM stripe_events
-WHERE $1::text IS NULL OR outcome = $1
+SELECT id, type, object_id, outcome, parked_reason, created_at, received_at, processed_at
+FROM stripe_events
+WHERE ($1::text IS NULL OR outcome = $1)
+  AND ($2::text IS NULL OR type = $2)
 ORDER BY received_at DESC
-LIMIT $2
+LIMIT $3
 `
 
 type ListEventsParams struct {
 	Outcome *string
+	Type    *string
 	MaxRows int32
 }
 
-func (q *Queries) ListEvents(ctx context.Context, arg ListEventsParams) ([]StripeEvent, error) {
-	rows, err := q.db.Query(ctx, ListEvents, arg.Outcome, arg.MaxRows)
+type ListEventsRow struct {
+	ID           string
+	Type         string
+	ObjectID     string
+	Outcome      string
+	ParkedReason *string
+	CreatedAt    *time.Time
+	ReceivedAt   time.Time
+	ProcessedAt  time.Time
+}
+
+// Without the bodies: a list of them would be large.
+func (q *Queries) ListEvents(ctx context.Context, arg ListEventsParams) ([]ListEventsRow, error) {
+	rows, err := q.db.Query(ctx, ListEvents, arg.Outcome, arg.Type, arg.MaxRows)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	var items []StripeEvent
+	var items []ListEventsRow
 	for rows.Next() {
-		var i StripeEvent
+		var i ListEventsRow
 		if err := rows.Scan(
 			&i.ID,
 			&i.Type,
 			&i.ObjectID,
-			&i.Payload,
+			&i.Outcome,
+			&i.ParkedReason,
+			&i.CreatedAt,
+			&i.ReceivedAt,
+			&i.ProcessedAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const ListEventsOfObject = `-- name: ListEventsOfObject :many
+SELECT id, type, object_id, outcome, parked_reason, created_at, received_at, processed_at
+FROM stripe_events
+WHERE object_id = $1
+  AND ($2::text IS NULL OR outcome = $2)
+  AND ($3::text IS NULL OR type = $3)
+ORDER BY received_at DESC
+LIMIT $4
+`
+
+type ListEventsOfObjectParams struct {
+	ObjectID string
+	Outcome  *string
+	Type     *string
+	MaxRows  int32
+}
+
+type ListEventsOfObjectRow struct {
+	ID           string
+	Type         string
+	ObjectID     string
+	Outcome      string
+	ParkedReason *string
+	CreatedAt    *time.Time
+	ReceivedAt   time.Time
+	ProcessedAt  time.Time
+}
+
+func (q *Queries) ListEventsOfObject(ctx context.Context, arg ListEventsOfObjectParams) ([]ListEventsOfObjectRow, error) {
+	rows, err := q.db.Query(ctx, ListEventsOfObject,
+		arg.ObjectID,
+		arg.Outcome,
+		arg.Type,
+		arg.MaxRows,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ListEventsOfObjectRow
+	for rows.Next() {
+		var i ListEventsOfObjectRow
+		if err := rows.Scan(
+			&i.ID,
+			&i.Type,
+			&i.ObjectID,
+			&i.Outcome,
+			&i.ParkedReason,
+			&i.CreatedAt,
+			&i.ReceivedAt,
+			&i.ProcessedAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const ListNewestParkedEvents = `-- name: ListNewestParkedEvents :many
+SELECT id, type, object_id, outcome, parked_reason, created_at, received_at, processed_at
+FROM stripe_events
+WHERE parked_reason IS NOT NULL
+  AND ($1::text IS NULL OR type = $1)
+ORDER BY received_at DESC, id DESC
+LIMIT $2
+`
+
+type ListNewestParkedEventsParams struct {
+	Type    *string
+	MaxRows int32
+}
+
+type ListNewestParkedEventsRow struct {
+	ID           string
+	Type         string
+	ObjectID     string
+	Outcome      string
+	ParkedReason *string
+	CreatedAt    *time.Time
+	ReceivedAt   time.Time
+	ProcessedAt  time.Time
+}
+
+// A parked event is one with a reason: so written, it is found by its time.
+func (q *Queries) ListNewestParkedEvents(ctx context.Context, arg ListNewestParkedEventsParams) ([]ListNewestParkedEventsRow, error) {
+	rows, err := q.db.Query(ctx, ListNewestParkedEvents, arg.Type, arg.MaxRows)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ListNewestParkedEventsRow
+	for rows.Next() {
+		var i ListNewestParkedEventsRow
+		if err := rows.Scan(
+			&i.ID,
+			&i.Type,
+			&i.ObjectID,
 			&i.Outcome,
 			&i.ParkedReason,
 			&i.CreatedAt,
@@ -245,4 +398,19 @@ func (q *Queries) ParkEvent(ctx context.Context, arg ParkEventParams) error {
 		arg.CreatedAt,
 	)
 	return err
+}
+
+const ReopenEvent = `-- name: ReopenEvent :execrows
+UPDATE stripe_events
+SET outcome = 'parked', parked_reason = 'unknown_payment', processed_at = now()
+WHERE id = $1 AND outcome || '' = 'dismissed'
+`
+
+// Parked as one that has yet to be tried: why it stays so is found out then.
+func (q *Queries) ReopenEvent(ctx context.Context, id string) (int64, error) {
+	result, err := q.db.Exec(ctx, ReopenEvent, id)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
 }
