@@ -25,14 +25,17 @@ type Deps struct {
 	Renderer ports.Renderer
 	// Cache is this process's own memory; Shared is what all processes have, and
 	// is nil where there is nothing like it.
-	Cache    ports.ReplayCache
-	Shared   ports.ReplayCache
-	Recorder ports.Recorder
-	// Reconciliation and Backlog are needed by Reconcile alone.
+	Cache          ports.ReplayCache
+	Shared         ports.ReplayCache
+	Recorder       ports.Recorder
 	Reconciliation ports.Reconciliation
-	Backlog        ports.Backlog
-	Log            *zap.Logger
-	Tracer         trace.Tracer
+	// Backlog is needed by Reconcile alone.
+	Backlog ports.Backlog
+	// Operations and Audit are for people's commands.
+	Operations ports.Operations
+	Audit      ports.Audit
+	Log        *zap.Logger
+	Tracer     trace.Tracer
 }
 
 const (

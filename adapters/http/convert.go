@@ -66,4 +66,7 @@ func toPaymentBody(p payment.Payment) paymentBody {
 	return body
 }
 
+// EncodePayment is the payment as GET /payments/{id} answers it, for commands.
+func EncodePayment(p payment.Payment) []byte { return encode(toPaymentBody(p)) }
+
 func toTime(t time.Time) string { return t.UTC().Format(timeFormat) }

@@ -11,6 +11,8 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"github.com/marketflow/marketflow/domain/fault"
 )
 
 // version is set when a release is built.
@@ -40,7 +42,7 @@ func run(args []string) int {
 		return 0
 	}
 
-	fmt.Fprintln(os.Stderr, "marketflow:", err)
+	fmt.Fprintln(os.Stderr, "marketflow:", plain(err))
 
 	if exit, ok := errors.AsType[*exitError](err); ok {
 		return exit.code
@@ -60,6 +62,16 @@ func stopSignals() []os.Signal {
 	return signals
 }
 
+// plain is what an error says to a person: of a fault that has no cause its
+// sentence is all.
+func plain(err error) string {
+	if f, ok := errors.AsType[*fault.Error](err); ok && f.Cause == nil && f.Error() == err.Error() {
+		return f.Detail
+	}
+
+	return err.Error()
+}
+
 func newRootCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "marketflow",
@@ -76,7 +88,8 @@ twice and a payment is never lost.
 	root.SetOut(os.Stdout) // cobra's Print would go to stderr
 	addOutputFlag(root)
 	root.AddCommand(newDevCommand(), newServeCommand(), newMigrateCommand(), newSandboxCommand(),
-		newEventsCommand(), newReconcileCommand(), newVersionCommand())
+		newInboxCommand(), newEventsCommand(), newOperationsCommand(), newPaymentsCommand(), newReconcileCommand(),
+		newVersionCommand())
 
 	return root
 }

@@ -124,9 +124,15 @@ func (s *Service) Stop(ctx context.Context) error {
 type Tools struct {
 	fx.In
 
-	Inbox       ports.Inbox
-	ReplayEvent *app.ReplayEvent
-	Reconcile   *app.Reconcile
+	Inbox          ports.Inbox
+	Operations     ports.Operations
+	Audit          ports.Audit
+	ReprocessEvent *app.ReprocessEvent
+	DismissEvent   *app.DismissEvent
+	CloseOperation *app.CloseOperation
+	AdoptOperation *app.AdoptOperation
+	ShowPayment    *app.ShowPayment
+	Reconcile      *app.Reconcile
 }
 
 // WithTools runs fn with the use cases and without the servers. Its log goes to

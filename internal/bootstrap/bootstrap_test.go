@@ -75,7 +75,9 @@ func TestStart_TheWholeGraph(t *testing.T) {
 
 			err = bootstrap.WithTools(t.Context(), c, "test", func(_ context.Context, tools bootstrap.Tools) error {
 				require.NotNil(t, tools.Inbox)
-				require.NotNil(t, tools.ReplayEvent)
+				require.NotNil(t, tools.ReprocessEvent)
+				require.NotNil(t, tools.CloseOperation)
+				require.NotNil(t, tools.ShowPayment)
 				require.NotNil(t, tools.Reconcile)
 
 				return nil

@@ -21,7 +21,8 @@ func graph() fx.Option {
 	return fx.Options(
 		fx.Provide(
 			fx.Annotate(postgres.NewStore, fx.As(fx.Self()), fx.As(new(ports.Claims)), fx.As(new(ports.Payments)),
-				fx.As(new(ports.Inbox)), fx.As(new(ports.Backlog)), fx.As(new(ports.Reconciliation))),
+				fx.As(new(ports.Inbox)), fx.As(new(ports.Backlog)), fx.As(new(ports.Reconciliation)),
+				fx.As(new(ports.Operations)), fx.As(new(ports.Audit))),
 			fx.Annotate(newGateway, fx.As(new(ports.PaymentGateway))),
 			fx.Annotate(newWebhooks, fx.As(new(ports.Webhooks))),
 			fx.Annotate(newReplayCache, fx.As(new(ports.ReplayCache))),
@@ -30,8 +31,9 @@ func graph() fx.Option {
 			fx.Annotate(telemetry.NewMetrics, fx.As(fx.Self()), fx.As(new(ports.Recorder)), fx.As(new(edge.Observer))),
 		),
 		// The use cases.
-		fx.Provide(newAppDeps, app.NewCreatePayment, app.NewGetPayment, app.NewHandleEvent, app.NewReplayEvent,
-			app.NewRecoverClaims, app.NewApplyParked, app.NewReconcile),
+		fx.Provide(newAppDeps, app.NewCreatePayment, app.NewGetPayment, app.NewHandleEvent, app.NewReprocessEvent,
+			app.NewRecoverClaims, app.NewApplyParked, app.NewReconcile,
+			app.NewDismissEvent, app.NewCloseOperation, app.NewAdoptOperation, app.NewShowPayment),
 		// What stands around them.
 		fx.Provide(newSharedCache, newLogger, newTracing, newPool, newRedis, newHandler, newScraping, newServer, newProfiling,
 			newJobs),
@@ -44,26 +46,28 @@ func newRenderer() edge.Renderer { return edge.Renderer{} }
 type appParams struct {
 	fx.In
 
-	Claims   ports.Claims
-	Payments ports.Payments
-	Inbox    ports.Inbox
-	Gateway  ports.PaymentGateway
-	Webhooks ports.Webhooks
-	Renderer ports.Renderer
-	Cache    ports.ReplayCache
-	Shared   sharedCache
-	Recorder ports.Recorder
-	Books    ports.Reconciliation
-	Backlog  ports.Backlog
-	Log      *zap.Logger
-	Tracing  trace.TracerProvider
+	Claims     ports.Claims
+	Payments   ports.Payments
+	Inbox      ports.Inbox
+	Gateway    ports.PaymentGateway
+	Webhooks   ports.Webhooks
+	Renderer   ports.Renderer
+	Cache      ports.ReplayCache
+	Shared     sharedCache
+	Recorder   ports.Recorder
+	Books      ports.Reconciliation
+	Backlog    ports.Backlog
+	Operations ports.Operations
+	Audit      ports.Audit
+	Log        *zap.Logger
+	Tracing    trace.TracerProvider
 }
 
 func newAppDeps(in appParams) app.Deps {
 	return app.Deps{
 		Claims: in.Claims, Payments: in.Payments, Inbox: in.Inbox, Gateway: in.Gateway, Webhooks: in.Webhooks,
 		Renderer: in.Renderer, Cache: in.Cache, Shared: in.Shared.ReplayCache, Recorder: in.Recorder,
-		Reconciliation: in.Books, Backlog: in.Backlog, Log: in.Log,
+		Reconciliation: in.Books, Backlog: in.Backlog, Operations: in.Operations, Audit: in.Audit, Log: in.Log,
 		Tracer: in.Tracing.Tracer("github.com/marketflow/marketflow/app"),
 	}
 }

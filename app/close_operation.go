@@ -1,0 +1,133 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"go.uber.org/zap"
+
+	"github.com/marketflow/marketflow/domain/fault"
+	"github.com/marketflow/marketflow/internal/telemetry/logctx"
+	"github.com/marketflow/marketflow/ports"
+)
+
+// CloseOperation ends an operation of which nothing came, by a person's decision.
+type CloseOperation struct {
+	deps   Deps
+	settle *settler
+}
+
+// NewCloseOperation returns the use case.
+func NewCloseOperation(deps Deps) *CloseOperation {
+	return &CloseOperation{deps: deps, settle: newSettler(deps)}
+}
+
+// Do freezes the answer that this payment was never made. The operation must need
+// attention, or be so old that it is never sent again; and the provider must not
+// have an intent of it. Whatever speaks against it is fault.Invalid, with its
+// reason; no such operation is fault.NotFound.
+func (uc *CloseOperation) Do(ctx context.Context, id uuid.UUID, decision Decision) (ports.Operation, error) {
+	return inSpan(ctx, uc.deps.Tracer, "app.CloseOperation", func(ctx context.Context) (ports.Operation, error) {
+		return uc.do(ctx, id, decision)
+	})
+}
+
+func (uc *CloseOperation) do(ctx context.Context, id uuid.UUID, decision Decision) (ports.Operation, error) {
+	entry, err := decision.entry(ports.AuditOperationClosed, objectOperation, id.String())
+	if err != nil {
+		return ports.Operation{}, err
+	}
+
+	operation, err := uc.deps.Operations.Operation(ctx, id)
+	if err != nil {
+		return ports.Operation{}, err
+	}
+
+	if err := mayDecide(operation); err != nil {
+		return ports.Operation{}, err
+	}
+
+	if err := uc.nothingWasMade(ctx, operation); err != nil {
+		return ports.Operation{}, err
+	}
+
+	answer := uc.deps.Renderer.Refused(fault.New(fault.Refused,
+		"This payment was never made: nothing was charged, and nothing will be under this idempotency key. "+
+			"To order it again, use a new key: that is safe."), operation.Origin.RequestID)
+	entry.Before = map[string]any{
+		"state": operation.State.Word(), "attempts": operation.Attempts, "last_error": operation.LastError,
+	}
+	entry.After = map[string]any{"state": ports.ClaimRefused.Word(), "response_status": answer.Status}
+
+	closed, err := uc.deps.Operations.Close(ctx, id, operation.State, answer, entry)
+	if err != nil {
+		return ports.Operation{}, moved(err, "Operation "+id.String())
+	}
+
+	uc.deps.Recorder.ClaimFinished(ports.ByPerson, closed.State)
+	uc.deps.Log.Warn("operation closed by a person", logctx.Field(ctx), zap.Stringer("payment_id", id),
+		zap.String("actor", entry.Actor), zap.String("reason", entry.Reason))
+	uc.settle.remember(ctx, closed)
+
+	return uc.deps.Operations.Operation(ctx, id)
+}
+
+// nothingWasMade looks here and at the provider. The operation is never sent
+// again, so what is not there now does not come.
+func (uc *CloseOperation) nothingWasMade(ctx context.Context, operation ports.Operation) error {
+	p, err := uc.deps.Payments.Payment(ctx, operation.PaymentID)
+
+	switch {
+	case err == nil:
+		return errAdoptInstead(operation, p.IntentID)
+	case fault.KindOf(err) != fault.NotFound:
+		return err
+	}
+
+	intents, err := intentsOf(ctx, uc.deps.Gateway, operation)
+	if err != nil {
+		return err
+	}
+
+	if len(intents) > 0 {
+		return errAdoptInstead(operation, intentIDs(intents))
+	}
+
+	return nil
+}
+
+func errAdoptInstead(operation ports.Operation, intents string) error {
+	return fault.Newf(fault.Invalid, "Operation %s cannot be closed: the payment provider has made %s for it. "+
+		"Adopt that instead: marketflow operations adopt %s", operation.PaymentID, intents, operation.PaymentID)
+}
+
+// intentsOf looks for an operation's intents by the payment id in their metadata.
+// The whole time is read: the provider may bring to its end later what it answered
+// with an error.
+func intentsOf(ctx context.Context, gateway ports.PaymentGateway, operation ports.Operation) ([]ports.Intent, error) {
+	var found []ports.Intent
+
+	for intent, err := range gateway.Intents(ctx, operation.CreatedAt.Add(-clockSkew), time.Now().Add(clockSkew)) {
+		if err != nil {
+			return nil, fmt.Errorf("looking for the operation's intent: %w", err)
+		}
+
+		if intent.PaymentID == operation.PaymentID {
+			found = append(found, intent)
+		}
+	}
+
+	return found, nil
+}
+
+func intentIDs(intents []ports.Intent) string {
+	ids := make([]string, 0, len(intents))
+	for _, intent := range intents {
+		ids = append(ids, intent.ID)
+	}
+
+	return strings.Join(ids, ", ")
+}

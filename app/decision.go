@@ -1,0 +1,84 @@
+package app
+
+import (
+	"errors"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/google/uuid"
+
+	"github.com/marketflow/marketflow/domain/fault"
+	"github.com/marketflow/marketflow/ports"
+)
+
+// Bounds on what a decision says of itself, in characters.
+const maxActor, maxReason = 255, 1000
+
+// Decision is by whose hand and why something is done that no rule decides. Both
+// are kept in the audit.
+type Decision struct{ Actor, Reason string }
+
+// entry is the decision's place in the audit. Without an actor or a reason:
+// fault.Invalid.
+func (d Decision) entry(action ports.AuditAction, objectType, objectID string) (ports.AuditEntry, error) {
+	actor, reason := strings.TrimSpace(d.Actor), strings.TrimSpace(d.Reason)
+
+	switch {
+	case !canBeKept(actor, maxActor):
+		return ports.AuditEntry{}, fault.Newf(fault.Invalid, "An actor is needed: a name of 1 to %d characters.", maxActor)
+	case !canBeKept(reason, maxReason):
+		return ports.AuditEntry{}, fault.Newf(fault.Invalid,
+			"A reason is needed, and kept: one line of 1 to %d characters.", maxReason)
+	}
+
+	id, err := uuid.NewV7()
+	if err != nil {
+		return ports.AuditEntry{}, fault.Wrap(fault.Internal, err, "Something went wrong on our side.")
+	}
+
+	return ports.AuditEntry{
+		ID: id, Actor: actor, Action: action, ObjectType: objectType, ObjectID: objectID, Reason: reason,
+	}, nil
+}
+
+func canBeKept(text string, most int) bool {
+	return text != "" && utf8.ValidString(text) && utf8.RuneCountInString(text) <= most &&
+		!strings.ContainsFunc(text, unicode.IsControl)
+}
+
+// The types of what is decided about.
+const (
+	objectOperation  = "operation"
+	objectInboxEvent = "inbox_event"
+)
+
+// mayDecide: an operation is a person's only where nobody else can finish it.
+func mayDecide(o ports.Operation) error {
+	switch {
+	case o.Finished():
+		return fault.Newf(fault.Invalid, "Operation %s is finished: its answer, %d, stands for ever.",
+			o.PaymentID, o.Response.Status)
+	case o.InHand:
+		return fault.Newf(fault.Invalid, "Operation %s is being worked on at this moment. Try again in a few seconds.",
+			o.PaymentID)
+	case o.State == ports.ClaimNeedsAttention, o.State == ports.ClaimPending && o.Age > resendFor:
+		return nil
+	case o.State == ports.ClaimPending:
+		return fault.Newf(fault.Invalid, "Operation %s is pending and %s old: recovery is still finding out what became of it. "+
+			"A person may decide once it needs attention or is %s old.",
+			o.PaymentID, o.Age.Round(time.Second), resendFor)
+	default:
+		return fault.Newf(fault.Invalid, "Operation %s is %s: no decision is needed.", o.PaymentID, o.State.Word())
+	}
+}
+
+// moved says in a person's words that a decision came too late.
+func moved(err error, what string) error {
+	if errors.Is(err, ports.ErrMoved) {
+		return fault.Newf(fault.Invalid, "%s has changed meanwhile, and nothing was done. Look at it again.", what)
+	}
+
+	return err
+}

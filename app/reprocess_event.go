@@ -1,0 +1,60 @@
+package app
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/marketflow/marketflow/domain/fault"
+	"github.com/marketflow/marketflow/ports"
+)
+
+// ReprocessEvent applies a stored event once more, by hand.
+type ReprocessEvent struct {
+	deps  Deps
+	inbox *inbox
+}
+
+// NewReprocessEvent returns the use case.
+func NewReprocessEvent(deps Deps) *ReprocessEvent {
+	return &ReprocessEvent{deps: deps, inbox: newInbox(deps)}
+}
+
+// Do applies the event with that id; one that was applied already is
+// EventDuplicate. None: fault.NotFound.
+//
+// One that a person has dismissed is parked again first, which is a decision too
+// and needs its reason: without one, fault.Invalid. For others the decision is not
+// looked at: to apply an event again is nothing that the provider's own retry
+// would not do.
+func (uc *ReprocessEvent) Do(ctx context.Context, id string, decision Decision) (ports.Applied, error) {
+	stored, err := uc.deps.Inbox.Event(ctx, id)
+	if err != nil {
+		return ports.Applied{}, err
+	}
+
+	event, err := uc.deps.Webhooks.Parse(stored.Raw)
+	if err != nil {
+		return ports.Applied{}, fmt.Errorf("event %s: %w", id, err)
+	}
+
+	if stored.Outcome == ports.EventDismissed {
+		if err := uc.reopen(ctx, stored, decision); err != nil {
+			return ports.Applied{}, err
+		}
+	}
+
+	return uc.inbox.apply(ctx, event)
+}
+
+func (uc *ReprocessEvent) reopen(ctx context.Context, stored ports.StoredEvent, decision Decision) error {
+	entry, err := decision.entry(ports.AuditEventReopened, objectInboxEvent, stored.ID)
+	if err != nil {
+		return fault.Newf(fault.Invalid, "Event %s was dismissed by a person, and this would undo it. %s",
+			stored.ID, fault.From(err).Detail)
+	}
+
+	entry.Before = map[string]any{"outcome": string(ports.EventDismissed)}
+	entry.After = map[string]any{"outcome": string(ports.EventParked)}
+
+	return moved(uc.deps.Inbox.Undismiss(ctx, stored.ID, entry), "Event "+stored.ID)
+}

@@ -1,0 +1,236 @@
+package app
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/marketflow/marketflow/domain/fault"
+	"github.com/marketflow/marketflow/domain/payment"
+	"github.com/marketflow/marketflow/ports"
+)
+
+// ShowPayment tells all that is known about a payment.
+type ShowPayment struct{ deps Deps }
+
+// NewShowPayment returns the use case.
+func NewShowPayment(deps Deps) *ShowPayment { return &ShowPayment{deps: deps} }
+
+// PaymentName is one of the names that a payment has; exactly one is given.
+type PaymentName struct {
+	ID       uuid.UUID
+	IntentID string
+	Key      payment.Key
+}
+
+// PaymentStory is all that is known about a payment.
+type PaymentStory struct {
+	// Payment is nil where there is an operation only; Operation is nil only for a
+	// payment that somebody has written into the database by hand.
+	Payment   *payment.Payment
+	Operation *ports.Operation
+	// Timeline is everything that happened, in time order.
+	Timeline []TimelineEntry
+}
+
+// TimelineKind is what a TimelineEntry is about.
+type TimelineKind string
+
+// The kinds.
+const (
+	TimelineOperation   TimelineKind = "operation"
+	TimelineTransition  TimelineKind = "transition"
+	TimelineStripeEvent TimelineKind = "stripe_event"
+	TimelineAudit       TimelineKind = "audit"
+)
+
+// TimelineEntry is one thing that happened to a payment.
+type TimelineEntry struct {
+	At    time.Time
+	Kind  TimelineKind
+	Title string
+	// Actor, RequestID and TraceID are empty where they are not known.
+	Actor, RequestID, TraceID string
+	Data                      map[string]any
+}
+
+// maxEventsShown bounds a payment's events: Stripe sends a handful.
+const maxEventsShown = 1000
+
+// Do gathers the story. No payment and no operation of that name: fault.NotFound.
+func (uc *ShowPayment) Do(ctx context.Context, name PaymentName) (PaymentStory, error) {
+	return inSpan(ctx, uc.deps.Tracer, "app.ShowPayment", func(ctx context.Context) (PaymentStory, error) {
+		id, err := uc.id(ctx, name)
+		if err != nil {
+			return PaymentStory{}, err
+		}
+
+		return uc.story(ctx, id)
+	})
+}
+
+func (uc *ShowPayment) id(ctx context.Context, name PaymentName) (uuid.UUID, error) {
+	switch {
+	case name.Key != "":
+		operation, err := uc.deps.Operations.OperationByKey(ctx, name.Key)
+		if fault.KindOf(err) == fault.NotFound {
+			return uuid.Nil, fault.New(fault.NotFound, "No payment was ever asked for under this idempotency key.")
+		}
+
+		return operation.PaymentID, err
+	case name.IntentID != "":
+		known, err := uc.deps.Reconciliation.PaymentsByIntent(ctx, []string{name.IntentID})
+		if err != nil {
+			return uuid.Nil, err
+		}
+
+		p, ok := known[name.IntentID]
+		if !ok {
+			return uuid.Nil, fault.Newf(fault.NotFound, "No payment here has the intent %s.", name.IntentID)
+		}
+
+		return p.ID, nil
+	default:
+		return name.ID, nil
+	}
+}
+
+func (uc *ShowPayment) story(ctx context.Context, id uuid.UUID) (PaymentStory, error) {
+	var story PaymentStory
+
+	p, err := uc.deps.Payments.Payment(ctx, id)
+	if err == nil {
+		story.Payment = &p
+	} else if fault.KindOf(err) != fault.NotFound {
+		return PaymentStory{}, err
+	}
+
+	operation, err := uc.deps.Operations.Operation(ctx, id)
+	if err == nil {
+		story.Operation = &operation
+		story.Timeline = operationEntries(operation)
+	} else if fault.KindOf(err) != fault.NotFound {
+		return PaymentStory{}, err
+	}
+
+	if story.Payment == nil && story.Operation == nil {
+		return PaymentStory{}, fault.Newf(fault.NotFound, "There is no payment and no operation %s.", id)
+	}
+
+	if err := uc.addHistory(ctx, &story, id); err != nil {
+		return PaymentStory{}, err
+	}
+
+	slices.SortStableFunc(story.Timeline, func(a, b TimelineEntry) int { return cmp.Compare(a.At.UnixNano(), b.At.UnixNano()) })
+
+	return story, nil
+}
+
+// addHistory adds what happened after the payment was asked for.
+func (uc *ShowPayment) addHistory(ctx context.Context, story *PaymentStory, id uuid.UUID) error {
+	transitions, err := uc.deps.Payments.History(ctx, id)
+	if err != nil {
+		return err
+	}
+
+	for _, one := range transitions {
+		story.Timeline = append(story.Timeline, transitionEntry(one))
+	}
+
+	about := []string{id.String()}
+
+	if story.Payment != nil {
+		events, err := uc.deps.Inbox.Events(ctx, ports.EventFilter{ObjectID: story.Payment.IntentID}, maxEventsShown)
+		if err != nil {
+			return err
+		}
+
+		for _, event := range events {
+			story.Timeline = append(story.Timeline, eventEntry(event))
+			about = append(about, event.ID)
+		}
+	}
+
+	decisions, err := uc.deps.Audit.AuditOf(ctx, about...)
+	if err != nil {
+		return err
+	}
+
+	for _, decision := range decisions {
+		story.Timeline = append(story.Timeline, auditEntry(decision))
+	}
+
+	return nil
+}
+
+// operationEntries are the operation's beginning and, where it has come to one,
+// its end.
+func operationEntries(o ports.Operation) []TimelineEntry {
+	begun := TimelineEntry{
+		At: o.CreatedAt, Kind: TimelineOperation, Title: "create asked for",
+		RequestID: o.Origin.RequestID, TraceID: traceID(o.Origin.TraceParent),
+		Data: map[string]any{"amount": o.Order.Amount.Decimal(), "currency": o.Order.Amount.Currency().Code()},
+	}
+
+	if o.State == ports.ClaimPending {
+		return []TimelineEntry{begun}
+	}
+
+	ended := TimelineEntry{
+		At: o.UpdatedAt, Kind: TimelineOperation, Title: "create " + strings.ReplaceAll(o.State.Word(), "_", " "),
+		Data: map[string]any{"state": o.State.Word(), "attempts": o.Attempts},
+	}
+
+	if o.Finished() {
+		ended.Data["response_status"] = o.Response.Status
+	} else {
+		ended.Data["last_error"] = o.LastError
+	}
+
+	return []TimelineEntry{begun, ended}
+}
+
+func transitionEntry(t ports.Transition) TimelineEntry {
+	title := "payment " + string(t.To)
+	if t.From != "" {
+		title = string(t.From) + " → " + string(t.To)
+	}
+
+	return TimelineEntry{
+		At: t.At, Kind: TimelineTransition, Title: title, Actor: t.Cause,
+		Data: map[string]any{"from": string(t.From), "to": string(t.To), "cause": t.Cause},
+	}
+}
+
+func eventEntry(e ports.StoredEvent) TimelineEntry {
+	data := map[string]any{"id": e.ID, "type": e.Type, "outcome": string(e.Outcome)}
+	if e.Reason != "" {
+		data["parked_reason"] = string(e.Reason)
+	}
+
+	return TimelineEntry{At: e.ReceivedAt, Kind: TimelineStripeEvent, Title: e.Type, Actor: "stripe", Data: data}
+}
+
+func auditEntry(a ports.AuditEntry) TimelineEntry {
+	return TimelineEntry{
+		At: a.At, Kind: TimelineAudit, Title: string(a.Action), Actor: a.Actor, RequestID: a.RequestID,
+		Data: map[string]any{
+			"id": a.ID.String(), "object_type": a.ObjectType, "object_id": a.ObjectID, "reason": a.Reason,
+			"before": a.Before, "after": a.After,
+		},
+	}
+}
+
+// traceID is the second part of a W3C traceparent.
+func traceID(traceparent string) string {
+	link, ok := linkTo(traceparent)
+	if !ok {
+		return ""
+	}
+
+	return link.SpanContext.TraceID().String()
+}

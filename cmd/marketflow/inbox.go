@@ -1,0 +1,298 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/spf13/cobra"
+
+	"github.com/marketflow/marketflow/internal/bootstrap"
+	"github.com/marketflow/marketflow/internal/config"
+	"github.com/marketflow/marketflow/ports"
+)
+
+func newInboxCommand() *cobra.Command {
+	command := &cobra.Command{
+		Use:   "inbox",
+		Short: "Look at Stripe's events, apply them again, or dismiss them",
+		Args:  cobra.NoArgs,
+		Run:   showHelp,
+	}
+	command.AddCommand(newInboxListCommand(), newInboxShowCommand(), newInboxReprocessCommand("reprocess"),
+		newInboxDismissCommand())
+
+	return command
+}
+
+// newEventsCommand is what the inbox was called in the first release.
+func newEventsCommand() *cobra.Command {
+	command := &cobra.Command{
+		Use:    "events",
+		Short:  "The inbox, by the name that it had before",
+		Hidden: true,
+		Args:   cobra.NoArgs,
+		Run:    showHelp,
+		PersistentPreRun: func(cmd *cobra.Command, _ []string) {
+			cmd.PrintErrln("`marketflow events` is going away: use `marketflow inbox` (replay is called reprocess there).")
+		},
+	}
+	command.AddCommand(newInboxListCommand(), newInboxShowCommand(), newInboxReprocessCommand("replay"))
+
+	return command
+}
+
+// withTools runs fn with the use cases, configured as `serve` would be.
+func withTools(cmd *cobra.Command, fn func(context.Context, bootstrap.Tools) error) error {
+	settings, err := config.Load()
+	if err != nil {
+		return err
+	}
+
+	return bootstrap.WithTools(cmd.Context(), settings, bootstrap.Version(version), fn)
+}
+
+// outcomes are what --outcome takes.
+func outcomes() []ports.EventOutcome {
+	return []ports.EventOutcome{
+		ports.EventApplied, ports.EventStale, ports.EventIgnored, ports.EventParked, ports.EventDismissed,
+	}
+}
+
+func newInboxListCommand() *cobra.Command {
+	var (
+		parked  bool
+		outcome string
+		filter  ports.EventFilter
+		limit   int
+	)
+
+	command := &cobra.Command{
+		Use:   "list",
+		Short: "List events, the newest first",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := checkLimit(limit); err != nil {
+				return err
+			}
+
+			switch filter.Outcome = ports.EventOutcome(outcome); {
+			case outcome != "" && !slices.Contains(outcomes(), filter.Outcome):
+				return fmt.Errorf("--outcome must be one of %v, not %s", outcomes(), outcome)
+			case parked && outcome != "" && filter.Outcome != ports.EventParked:
+				return fmt.Errorf("--parked and --outcome %s exclude each other", outcome)
+			case parked:
+				filter.Outcome = ports.EventParked
+			}
+
+			return withTools(cmd, func(ctx context.Context, tools bootstrap.Tools) error {
+				events, err := tools.Inbox.Events(ctx, filter, limit)
+				if err != nil {
+					return err
+				}
+
+				return printAnswer(cmd, eventRows(events), func(w io.Writer) error { return printEvents(w, events) })
+			})
+		},
+	}
+
+	flags := command.Flags()
+	flags.BoolVar(&parked, "parked", false, "only those that wait for their payment or contradict it")
+	flags.StringVar(&outcome, "outcome", "", "only those with this outcome: applied, stale, ignored, parked or dismissed")
+	flags.StringVar(&filter.Type, "type", "", "only those of this type, such as payment_intent.succeeded")
+	flags.StringVar(&filter.ObjectID, "object", "", "only those about this object of Stripe's, such as pi_…")
+	addLimitFlag(command, &limit)
+
+	return command
+}
+
+func printEvents(w io.Writer, events []ports.StoredEvent) error {
+	return printTable(w, "RECEIVED\tID\tTYPE\tOBJECT\tOUTCOME\tREASON", func(w io.Writer) {
+		for _, e := range events {
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n",
+				e.ReceivedAt.Format(time.RFC3339), e.ID, e.Type, e.ObjectID, e.Outcome, e.Reason)
+		}
+	})
+}
+
+func newInboxShowCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "show ID",
+		Short: "Print an event as Stripe signed it (it may hold personal data)",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return withTools(cmd, func(ctx context.Context, tools bootstrap.Tools) error {
+				event, err := tools.Inbox.Event(ctx, args[0])
+				if err != nil {
+					return named(err, "event", args[0])
+				}
+
+				decisions, err := tools.Audit.AuditOf(ctx, event.ID)
+				if err != nil {
+					return err
+				}
+
+				cmd.PrintErrln("The payload may hold personal data: mind where you paste it.")
+
+				return printAnswer(cmd, shownEvent{newEventRow(event), rawJSON(event.Raw), auditRows(decisions)},
+					func(w io.Writer) error { return printEvent(w, event, decisions) })
+			})
+		},
+	}
+}
+
+func printEvent(w io.Writer, event ports.StoredEvent, decisions []ports.AuditEntry) error {
+	if err := printEvents(w, []ports.StoredEvent{event}); err != nil {
+		return err
+	}
+
+	if err := printDecisions(w, decisions); err != nil {
+		return err
+	}
+
+	fmt.Fprintf(w, "\n%s\n", event.Raw)
+
+	return nil
+}
+
+func newInboxReprocessCommand(use string) *cobra.Command {
+	var by decisionFlags
+
+	command := &cobra.Command{
+		Use:   use + " ID",
+		Short: "Apply a stored event once more",
+		Long: `Applies a stored event once more. One that was applied already changes nothing.
+One that was dismissed is parked again first, which needs a --reason.`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return withTools(cmd, func(ctx context.Context, tools bootstrap.Tools) error {
+				applied, err := tools.ReprocessEvent.Do(ctx, args[0], by.decision())
+				if err != nil {
+					return named(err, "event", args[0])
+				}
+
+				return printAnswer(cmd, newAppliedRow(args[0], applied), func(w io.Writer) error {
+					return printApplied(w, args[0], applied)
+				})
+			})
+		},
+	}
+	by.add(command, false)
+
+	return command
+}
+
+func printApplied(w io.Writer, id string, applied ports.Applied) error {
+	fmt.Fprintf(w, "%s: %s", id, applied.Outcome)
+
+	if applied.Reason != "" {
+		fmt.Fprintf(w, " (%s)", applied.Reason)
+	}
+
+	if applied.PaymentID != uuid.Nil {
+		fmt.Fprintf(w, ", payment %s", applied.PaymentID)
+	}
+
+	fmt.Fprintln(w)
+
+	return nil
+}
+
+func newInboxDismissCommand() *cobra.Command {
+	var by decisionFlags
+
+	command := &cobra.Command{
+		Use:   "dismiss ID --reason TEXT",
+		Short: "End a parked event that you have judged: it is neither applied nor counted again",
+		Long: `Ends a parked event that you have judged: it is neither applied nor counted again,
+also when Stripe sends it once more. The reason is kept. "reprocess" undoes it.`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return withTools(cmd, func(ctx context.Context, tools bootstrap.Tools) error {
+				event, err := tools.DismissEvent.Do(ctx, args[0], by.decision())
+				if err != nil {
+					return named(err, "event", args[0])
+				}
+
+				return printAnswer(cmd, newEventRow(event), func(w io.Writer) error {
+					fmt.Fprintf(w, "%s: %s\n", event.ID, event.Outcome)
+
+					return nil
+				})
+			})
+		},
+	}
+	by.add(command, true)
+
+	return command
+}
+
+// eventRow is an inbox event as JSON has it.
+type eventRow struct {
+	ID           string     `json:"id"`
+	Type         string     `json:"type"`
+	ObjectID     string     `json:"object_id"`
+	Outcome      string     `json:"outcome"`
+	ParkedReason *string    `json:"parked_reason"`
+	CreatedAt    *time.Time `json:"created_at"`
+	ReceivedAt   time.Time  `json:"received_at"`
+	ProcessedAt  time.Time  `json:"processed_at"`
+}
+
+type shownEvent struct {
+	eventRow
+
+	Payload json.RawMessage `json:"payload"`
+	Audit   []auditRow      `json:"audit"`
+}
+
+func newEventRow(e ports.StoredEvent) eventRow {
+	return eventRow{
+		ID: e.ID, Type: e.Type, ObjectID: e.ObjectID, Outcome: string(e.Outcome), ParkedReason: orNull(string(e.Reason)),
+		CreatedAt: orNull(e.CreatedAt), ReceivedAt: e.ReceivedAt, ProcessedAt: e.ProcessedAt,
+	}
+}
+
+func eventRows(events []ports.StoredEvent) []eventRow {
+	rows := make([]eventRow, 0, len(events))
+	for _, e := range events {
+		rows = append(rows, newEventRow(e))
+	}
+
+	return rows
+}
+
+// appliedRow is what an event did, as JSON has it.
+type appliedRow struct {
+	ID           string  `json:"id"`
+	Outcome      string  `json:"outcome"`
+	ParkedReason *string `json:"parked_reason"`
+	PaymentID    *string `json:"payment_id"`
+}
+
+func newAppliedRow(id string, applied ports.Applied) appliedRow {
+	row := appliedRow{ID: id, Outcome: string(applied.Outcome), ParkedReason: orNull(string(applied.Reason))}
+	if applied.PaymentID != uuid.Nil {
+		row.PaymentID = new(applied.PaymentID.String())
+	}
+
+	return row
+}
+
+// rawJSON is a body as it came; one that is no JSON becomes a string.
+func rawJSON(body []byte) json.RawMessage {
+	if json.Valid(body) {
+		return body
+	}
+
+	text, err := json.Marshal(string(body))
+	if err != nil {
+		panic(err) // a string has a JSON form
+	}
+
+	return text
+}

@@ -1,0 +1,208 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/spf13/cobra"
+
+	edge "github.com/marketflow/marketflow/adapters/http"
+	"github.com/marketflow/marketflow/app"
+	"github.com/marketflow/marketflow/domain/payment"
+	"github.com/marketflow/marketflow/internal/bootstrap"
+)
+
+func newPaymentsCommand() *cobra.Command {
+	command := &cobra.Command{
+		Use:   "payments",
+		Short: "Look at payments",
+		Args:  cobra.NoArgs,
+		Run:   showHelp,
+	}
+	command.AddCommand(newPaymentsShowCommand())
+
+	return command
+}
+
+func newPaymentsShowCommand() *cobra.Command {
+	var key string
+
+	command := &cobra.Command{
+		Use:   "show ID | pi_… | --key KEY",
+		Short: "Tell a payment's whole story: operation, transitions, Stripe's events, decisions",
+		Args:  cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			name, err := paymentName(args, key)
+			if err != nil {
+				return err
+			}
+
+			return withTools(cmd, func(ctx context.Context, tools bootstrap.Tools) error {
+				story, err := tools.ShowPayment.Do(ctx, name)
+				if err != nil {
+					return err
+				}
+
+				return printAnswer(cmd, newStory(story), func(w io.Writer) error { return printStory(w, story) })
+			})
+		},
+	}
+	command.Flags().StringVar(&key, "key", "", "the client's idempotency key, instead of an id")
+
+	return command
+}
+
+func paymentName(args []string, key string) (app.PaymentName, error) {
+	if len(args) == 1 && key == "" && strings.HasPrefix(args[0], "pi_") {
+		return app.PaymentName{IntentID: args[0]}, nil
+	}
+
+	id, clientKey, err := idOrKey(args, key)
+
+	return app.PaymentName{ID: id, Key: clientKey}, err
+}
+
+// idOrKey reads the one of both that is given.
+func idOrKey(args []string, key string) (uuid.UUID, payment.Key, error) {
+	switch {
+	case len(args) == 1 && key != "":
+		return uuid.Nil, "", errors.New("give an id or --key, not both")
+	case len(args) == 1:
+		id, err := parseID(args[0])
+
+		return id, "", err
+	case key != "":
+		parsed, err := payment.ParseKey(key)
+
+		return uuid.Nil, parsed, err
+	default:
+		return uuid.Nil, "", errors.New("an id is needed, or --key")
+	}
+}
+
+// parseID takes ids as we print them.
+func parseID(text string) (uuid.UUID, error) {
+	id, err := uuid.Parse(text)
+	if err != nil || len(text) != len(id.String()) {
+		return uuid.Nil, fmt.Errorf("%q is not an id such as 0199c8c6-0000-7000-8000-000000000000", text)
+	}
+
+	return id, nil
+}
+
+// storyRow is a payment's story as JSON has it.
+type storyRow struct {
+	Payment   json.RawMessage `json:"payment"`
+	Operation *operationRow   `json:"operation"`
+	Timeline  []timelineRow   `json:"timeline"`
+}
+
+type timelineRow struct {
+	At        time.Time      `json:"at"`
+	Kind      string         `json:"kind"`
+	Title     string         `json:"title"`
+	Actor     *string        `json:"actor"`
+	RequestID *string        `json:"request_id"`
+	TraceID   *string        `json:"trace_id"`
+	Data      map[string]any `json:"data"`
+}
+
+func newStory(story app.PaymentStory) storyRow {
+	row := storyRow{Timeline: make([]timelineRow, 0, len(story.Timeline))}
+
+	if story.Payment != nil {
+		row.Payment = edge.EncodePayment(*story.Payment)
+	}
+
+	if story.Operation != nil {
+		row.Operation = new(newOperationRow(*story.Operation))
+	}
+
+	for _, e := range story.Timeline {
+		row.Timeline = append(row.Timeline, timelineRow{
+			At: e.At, Kind: string(e.Kind), Title: e.Title, Actor: orNull(e.Actor),
+			RequestID: orNull(e.RequestID), TraceID: orNull(e.TraceID), Data: e.Data,
+		})
+	}
+
+	return row
+}
+
+func printStory(w io.Writer, story app.PaymentStory) error {
+	if p := story.Payment; p != nil {
+		err := printTable(w, "", func(w io.Writer) {
+			fmt.Fprintf(w, "payment\t%s\n", p.ID)
+			fmt.Fprintf(w, "status\t%s\n", p.Status)
+			fmt.Fprintf(w, "amount\t%s\n", p.Amount)
+			fmt.Fprintf(w, "intent\t%s\n", p.IntentID)
+			fmt.Fprintf(w, "created\t%s\n", p.CreatedAt.Format(time.RFC3339))
+		})
+		if err != nil {
+			return err
+		}
+
+		fmt.Fprintln(w)
+	}
+
+	if o := story.Operation; o != nil {
+		if err := printOperation(w, *o); err != nil {
+			return err
+		}
+
+		fmt.Fprintln(w)
+	}
+
+	return printTable(w, "AT\tKIND\tWHAT\tBY\tDETAIL", func(w io.Writer) {
+		for _, e := range story.Timeline {
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n",
+				e.At.Format(time.RFC3339Nano), e.Kind, e.Title, textOrDash(e.Actor), storyDetail(e))
+		}
+	})
+}
+
+// storyDetail is what of an entry's data a line of text has room for.
+func storyDetail(e app.TimelineEntry) string {
+	switch e.Kind {
+	case app.TimelineStripeEvent:
+		return fmt.Sprintf("%s %s", e.Data["id"], e.Data["outcome"])
+	case app.TimelineAudit:
+		return fmt.Sprint(e.Data["reason"])
+	case app.TimelineOperation:
+		if status, ok := e.Data["response_status"]; ok {
+			return fmt.Sprintf("answered %d", status)
+		}
+
+		if last, ok := e.Data["last_error"]; ok {
+			return oneLine(fmt.Sprint(last))
+		}
+
+		return textOrDash(e.RequestID)
+	default:
+		return "-"
+	}
+}
+
+func timeOrDash(t time.Time) string {
+	if t.IsZero() {
+		return "-"
+	}
+
+	return t.Format(time.RFC3339)
+}
+
+func textOrDash(text string) string {
+	if text == "" {
+		return "-"
+	}
+
+	return text
+}
+
+// oneLine keeps a table's row on its line.
+func oneLine(text string) string { return strings.Join(strings.Fields(text), " ") }
