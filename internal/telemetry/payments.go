@@ -196,7 +196,7 @@ func newFinishCounters(factory promauto.Factory) *series[finishLabels, prometheu
 			return finished.WithLabelValues(string(l.by), string(l.state))
 		})
 
-	for _, by := range []ports.Finisher{ports.ByRequest, ports.ByRecovery, ports.ByWebhook, ports.ByReconciliation} {
+	for _, by := range []ports.Finisher{ports.ByRequest, ports.ByRecovery, ports.ByWebhook, ports.ByReconciliation, ports.ByPerson} {
 		counters.get(finishLabels{by, ports.ClaimCompleted})
 		counters.get(finishLabels{by, ports.ClaimRefused})
 	}

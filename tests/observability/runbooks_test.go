@@ -1,80 +1,220 @@
 package observability
 
 import (
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
+	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
-	"github.com/marketflow/marketflow/internal/pgtest"
+	"github.com/marketflow/marketflow/adapters/postgres"
+	"github.com/marketflow/marketflow/domain/money"
+	"github.com/marketflow/marketflow/domain/payment"
+	"github.com/marketflow/marketflow/ports"
 )
 
-// Nobody should find out at three in the morning that a statement has a typo.
-func TestRunbooks_StatementsRun(t *testing.T) {
+// program is the binary, built once.
+//
+//nolint:gochecknoglobals // a test's
+var program = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "marketflow-runbooks")
+	if err != nil {
+		return "", err
+	}
+
+	build := exec.Command("go", "build", "-o", filepath.Join(dir, "marketflow"), "./cmd/marketflow")
+	build.Dir = root
+	out, err := build.CombinedOutput()
+
+	return dir, errors.Join(err, ifAny(string(out)))
+})
+
+func ifAny(text string) error {
+	if text == "" {
+		return nil
+	}
+
+	return errors.New(text)
+}
+
+// Nobody should find out at three in the morning that a command has a typo.
+func TestRunbooks_CommandsRunAsWritten(t *testing.T) {
 	t.Parallel()
 
-	pool := pgtest.New(t).Pool()
+	dir, err := program()
+	require.NoError(t, err)
 
-	for _, statement := range statements(t) {
-		_, err := pool.Exec(t.Context(), statement)
-		require.NoError(t, err, statement)
+	reading := newDesk(t)
+
+	for _, command := range runbookCommands(t) {
+		t.Run(strings.ReplaceAll(command, "/", "|"), func(t *testing.T) {
+			t.Parallel()
+
+			words := strings.Fields(command)
+			if slices.Contains([]string{"serve", "dev", "sandbox"}, words[1]) {
+				command = words[0] + " " + words[1] + " --help" // they run until they are stopped
+			}
+
+			desk := reading
+			if !slices.Contains([]string{"list", "show", "status", "--help"}, strings.Fields(command)[2]) {
+				desk = newDesk(t) // it changes something
+			}
+
+			run := exec.CommandContext(t.Context(), "sh", "-c", desk.filledIn(command))
+			run.Dir = t.TempDir() // no .env
+			run.Env = append(desk.environment(), "PATH="+dir+":"+os.Getenv("PATH"), "HOME="+run.Dir)
+			out, err := run.CombinedOutput()
+
+			var exit *exec.ExitError
+			if errors.As(err, &exit) && exit.ExitCode() == 2 && words[1] == "reconcile" {
+				err = nil // it has left something for a person, as it should
+			}
+
+			require.NoError(t, err, "%s\n%s", command, out)
+		})
 	}
 }
 
-// statements are the runbooks'.
-func statements(t *testing.T) []string {
+// runbookCommands are all that operations.md names, in blocks and in its text.
+func runbookCommands(t *testing.T) []string {
 	t.Helper()
 
-	blocks := regexp.MustCompile("(?s)```sql\n(.*?)```").FindAllStringSubmatch(string(read(t, "docs/operations.md")), -1)
-	require.NotEmpty(t, blocks)
+	text := string(read(t, "docs/operations.md"))
+	blocks := regexp.MustCompile("(?s)```\\w*\n(.*?)```")
 
-	all := make([]string, 0, len(blocks))
-	for _, block := range blocks {
-		all = append(all, block[1])
-	}
+	var commands []string
 
-	return all
-}
-
-// Closing a claim by hand freezes an answer that clients get for ever.
-func TestRunbooks_ClosingAClaim(t *testing.T) {
-	t.Parallel()
-
-	w := newWorld(t)
-	pool := w.db.Pool()
-	body := `{"amount":10,"currency":"USD","idempotency_key":"given up"}`
-	paymentID := w.created(body).text(t, "id")
-
-	_, err := pool.Exec(t.Context(), `DELETE FROM payments`)
-	require.NoError(t, err)
-	_, err = pool.Exec(t.Context(), `UPDATE payment_requests
-		SET state = 'needs_attention', response_status = NULL, response_body = NULL`)
-	require.NoError(t, err)
-
-	var closing string
-
-	for _, statement := range statements(t) {
-		if strings.HasPrefix(statement, "UPDATE payment_requests") {
-			closing = strings.ReplaceAll(statement, "00000000-0000-0000-0000-000000000000", paymentID)
+	for _, block := range blocks.FindAllStringSubmatch(text, -1) {
+		for line := range strings.Lines(block[1]) {
+			line, _, _ = strings.Cut(line, "#")
+			if line = strings.TrimSpace(line); strings.HasPrefix(line, "marketflow ") {
+				commands = append(commands, line)
+			}
 		}
 	}
 
-	closed, err := pool.Exec(t.Context(), closing)
-	require.NoError(t, err)
-	require.EqualValues(t, 1, closed.RowsAffected())
+	for _, code := range regexp.MustCompile("`(marketflow [^`]+)`").FindAllStringSubmatch(blocks.ReplaceAllString(text, ""), -1) {
+		commands = append(commands, strings.Join(strings.Fields(code[1]), " "))
+	}
 
-	again := newWorldOn(t, w) // the first has the answer in memory
-	answer := again.create(body)
-	require.Equal(t, 502, answer.status, "%s", answer.body)
-	require.Equal(t, "This payment was never made. Use a new idempotency key.", answer.text(t, "detail"))
-	require.Equal(t, "true", answer.header.Get("Idempotent-Replayed"))
+	slices.Sort(commands)
+	commands = slices.Compact(commands)
+	require.Greater(t, len(commands), 12)
+
+	return commands
 }
 
-// newWorldOn starts a second service on the database and at the Stripe of
-// another, without Redis.
-func newWorldOn(t *testing.T, w *world) *world {
+// Whoever is woken should not have to write SQL.
+func TestRunbooks_NeedNoSQL(t *testing.T) {
+	t.Parallel()
+
+	require.NotRegexp(t, "```sql|`(SELECT|UPDATE|DELETE|INSERT|ALTER|ANALYZE)\\b", string(read(t, "docs/operations.md")))
+}
+
+// desk is a world in which every runbook has something to do.
+type desk struct {
+	*world
+
+	store *postgres.Store
+	// paid has succeeded, lost has nothing at Stripe and found has an intent there.
+	paid, intent, lost, found string
+}
+
+const deskKey = "order_1"
+
+func newDesk(t *testing.T) *desk {
 	t.Helper()
 
-	return newWorld(t, "DATABASE_URL", w.db.URL, "STRIPE_API_BASE", w.stripe.URL, "REDIS_URL", "")
+	w := newWorld(t)
+	d := &desk{world: w, store: postgres.NewStore(w.db.Pool())}
+	made := w.created(`{"amount":10,"currency":"USD","idempotency_key":"` + deskKey + `"}`)
+	d.paid, d.intent = made.text(t, "id"), made.text(t, "stripe_payment_intent_id")
+
+	d.lost, d.found = d.giveUp("lost"), d.giveUp("found")
+	w.atStripe("/v1/payment_intents", "amount=1000&currency=usd&metadata[payment_id]="+d.found)
+	require.NoError(t, d.store.Park(t.Context(), ports.Event{
+		ID: "evt_parked", Type: "payment_intent.succeeded", ObjectID: "pi_unknown", About: true, Change: payment.Succeeded,
+		Raw: []byte(succeeded("pi_unknown")),
+	}, ports.ParkedUnknown))
+
+	return d
+}
+
+// giveUp writes an operation of 10.00 USD down that is a day old and waits for a
+// person.
+func (d *desk) giveUp(key payment.Key) string {
+	d.t.Helper()
+
+	currency, err := money.ParseCurrency("USD")
+	require.NoError(d.t, err)
+	amount, err := money.New(1000, currency)
+	require.NoError(d.t, err)
+	id, err := uuid.NewV7()
+	require.NoError(d.t, err)
+
+	_, err = d.store.Claim(d.t.Context(), ports.NewClaim{
+		PaymentID: id, Key: key, Order: payment.Order{Amount: amount}, Lease: ports.Lease{Token: uuid.New()},
+		Request:   ports.IntentRequest{IdempotencyKey: "payment-" + id.String()},
+		CreatedAt: time.Now().Add(-25 * time.Hour),
+	})
+	require.NoError(d.t, err)
+	require.NoError(d.t, d.store.GiveUp(context.WithoutCancel(d.t.Context()), id, errors.New("nobody lists it")))
+
+	return id.String()
+}
+
+// filledIn puts real names where a runbook says ID, KEY and pi_….
+func (d *desk) filledIn(command string) string {
+	id := d.paid
+
+	switch words := strings.Fields(command); {
+	case words[1] == "inbox":
+		id = "evt_parked"
+	case words[1] == "operations" && words[2] == "adopt":
+		id = d.found
+	case words[1] == "operations":
+		id = d.lost
+	}
+
+	command = regexp.MustCompile(`\bID\b`).ReplaceAllString(command, id)
+	command = regexp.MustCompile(`\bKEY\b`).ReplaceAllString(command, deskKey)
+
+	return strings.ReplaceAll(command, "pi_…", d.intent)
+}
+
+func (d *desk) environment() []string {
+	return []string{
+		"DATABASE_URL=" + d.db.URL, "STRIPE_API_BASE=" + d.stripe.URL, "STRIPE_SECRET_KEY=" + secretKey,
+		"STRIPE_WEBHOOK_SECRET=" + webhookSecret,
+	}
+}
+
+// Closing an operation freezes an answer that clients get for ever: also those
+// whose process has never heard of it.
+func TestRunbooks_ClosingAnOperation(t *testing.T) {
+	t.Parallel()
+
+	dir, err := program()
+	require.NoError(t, err)
+
+	d := newDesk(t)
+	closing := exec.CommandContext(t.Context(), filepath.Join(dir, "marketflow"),
+		"operations", "close", d.lost, "--reason", "order given up")
+	closing.Dir, closing.Env = t.TempDir(), d.environment()
+	out, err := closing.CombinedOutput()
+	require.NoError(t, err, "%s", out)
+
+	answer := d.create(`{"amount":10,"currency":"USD","idempotency_key":"lost"}`)
+	require.Equal(t, 502, answer.status, "%s", answer.body)
+	require.Contains(t, answer.text(t, "detail"), "never made")
+	require.Equal(t, "true", answer.header.Get("Idempotent-Replayed"))
 }
