@@ -136,7 +136,7 @@ func newInboxShowCommand() *cobra.Command {
 					return err
 				}
 
-				cmd.PrintErrln("The payload may hold personal data: mind where you paste it.")
+				cmd.PrintErrln("The payload may hold personal data and a client secret: mind where you paste it.")
 
 				return printAnswer(cmd, shownEvent{newEventRow(event), rawJSON(event.Raw), auditRows(decisions)},
 					func(w io.Writer) error { return printEvent(w, event, decisions) })
