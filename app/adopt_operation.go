@@ -64,11 +64,9 @@ func (uc *AdoptOperation) do(
 		return ports.Operation{}, contradicts(err, operation, intent)
 	}
 
-	entry.Before = map[string]any{
-		"state": operation.State.Word(), "attempts": operation.Attempts, "last_error": operation.LastError,
-	}
+	entry.Before = unfinished(operation)
 	entry.After = map[string]any{
-		"state": ports.ClaimCompleted.Word(), "response_status": completion.Response.Status,
+		stateKey: ports.ClaimCompleted.Word(), "response_status": completion.Response.Status,
 		"stripe_payment_intent_id": intent.ID, "payment_status": string(intent.Status),
 	}
 

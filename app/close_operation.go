@@ -57,10 +57,8 @@ func (uc *CloseOperation) do(ctx context.Context, id uuid.UUID, decision Decisio
 	answer := uc.deps.Renderer.Refused(fault.New(fault.Refused,
 		"This payment was never made: nothing was charged, and nothing will be under this idempotency key. "+
 			"To order it again, use a new key: that is safe."), operation.Origin.RequestID)
-	entry.Before = map[string]any{
-		"state": operation.State.Word(), "attempts": operation.Attempts, "last_error": operation.LastError,
-	}
-	entry.After = map[string]any{"state": ports.ClaimRefused.Word(), "response_status": answer.Status}
+	entry.Before = unfinished(operation)
+	entry.After = map[string]any{stateKey: ports.ClaimRefused.Word(), "response_status": answer.Status}
 
 	closed, err := uc.deps.Operations.Close(ctx, id, operation.State, answer, entry)
 	if err != nil {

@@ -54,6 +54,19 @@ const (
 	objectInboxEvent = "inbox_event"
 )
 
+// stateKey is how an operation's state is named in the audit and in timelines.
+const stateKey = "state"
+
+// unfinished is what the audit keeps of an operation before a decision.
+func unfinished(o ports.Operation) map[string]any {
+	return map[string]any{stateKey: o.State.Word(), "attempts": o.Attempts, "last_error": o.LastError}
+}
+
+// outcomeIs is what the audit keeps of an event before and after a decision.
+func outcomeIs(outcome ports.EventOutcome) map[string]any {
+	return map[string]any{"outcome": string(outcome)}
+}
+
 // mayDecide: an operation is a person's only where nobody else can finish it.
 func mayDecide(o ports.Operation) error {
 	switch {

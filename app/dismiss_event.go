@@ -40,8 +40,8 @@ func (uc *DismissEvent) do(ctx context.Context, id string, decision Decision) (p
 			id, event.Outcome)
 	}
 
-	entry.Before = map[string]any{"outcome": string(event.Outcome), "parked_reason": string(event.Reason)}
-	entry.After = map[string]any{"outcome": string(ports.EventDismissed)}
+	entry.Before, entry.After = outcomeIs(ports.EventParked), outcomeIs(ports.EventDismissed)
+	entry.Before["parked_reason"] = string(event.Reason)
 
 	if err := uc.deps.Inbox.Dismiss(ctx, id, entry); err != nil {
 		return ports.StoredEvent{}, moved(err, "Event "+id)

@@ -53,8 +53,7 @@ func (uc *ReprocessEvent) reopen(ctx context.Context, stored ports.StoredEvent, 
 			stored.ID, fault.From(err).Detail)
 	}
 
-	entry.Before = map[string]any{"outcome": string(ports.EventDismissed)}
-	entry.After = map[string]any{"outcome": string(ports.EventParked)}
+	entry.Before, entry.After = outcomeIs(ports.EventDismissed), outcomeIs(ports.EventParked)
 
 	return moved(uc.deps.Inbox.Undismiss(ctx, stored.ID, entry), "Event "+stored.ID)
 }

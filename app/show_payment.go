@@ -182,7 +182,7 @@ func operationEntries(o ports.Operation) []TimelineEntry {
 
 	ended := TimelineEntry{
 		At: o.UpdatedAt, Kind: TimelineOperation, Title: "create " + strings.ReplaceAll(o.State.Word(), "_", " "),
-		Data: map[string]any{"state": o.State.Word(), "attempts": o.Attempts},
+		Data: map[string]any{stateKey: o.State.Word(), "attempts": o.Attempts},
 	}
 
 	if o.Finished() {

@@ -17,9 +17,10 @@ import (
 
 // Operation implements ports.Operations.
 func (s *Store) Operation(ctx context.Context, id uuid.UUID) (ports.Operation, error) {
-	row, err := query(ctx, s, "reading an operation", func(ctx context.Context, q *sqlc.Queries) (sqlc.FindClaimByPaymentRow, error) {
-		return q.FindClaimByPayment(ctx, id)
-	})
+	row, err := query(ctx, s, "reading an operation",
+		func(ctx context.Context, q *sqlc.Queries) (sqlc.FindClaimByPaymentRow, error) {
+			return q.FindClaimByPayment(ctx, id)
+		})
 	if err != nil {
 		return ports.Operation{}, errNoOperation(err)
 	}
@@ -46,24 +47,10 @@ func (s *Store) Operations(ctx context.Context, states []ports.ClaimState, limit
 		names = append(names, string(state))
 	}
 
-	rows, err := query(ctx, s, "listing operations", func(ctx context.Context, q *sqlc.Queries) ([]sqlc.ListFinishedOperationsRow, error) {
-		unfinished, err := q.ListUnfinishedOperations(ctx, sqlc.ListUnfinishedOperationsParams{
-			States: names, MaxRows: int32(limit), //nolint:gosec // checked by the caller
+	rows, err := query(ctx, s, "listing operations",
+		func(ctx context.Context, q *sqlc.Queries) ([]sqlc.ListFinishedOperationsRow, error) {
+			return listOperations(ctx, q, names, limit, slices.ContainsFunc(states, isFinished))
 		})
-		rows := mapped(unfinished, func(row sqlc.ListUnfinishedOperationsRow) sqlc.ListFinishedOperationsRow {
-			return sqlc.ListFinishedOperationsRow(row)
-		})
-
-		if err != nil || len(rows) == limit || !slices.ContainsFunc(states, isFinished) {
-			return rows, err
-		}
-
-		finished, err := q.ListFinishedOperations(ctx, sqlc.ListFinishedOperationsParams{
-			States: names, MaxRows: int32(limit - len(rows)), //nolint:gosec // checked by the caller
-		})
-
-		return append(rows, finished...), err
-	})
 	if err != nil {
 		return nil, err
 	}
@@ -80,6 +67,29 @@ func (s *Store) Operations(ctx context.Context, states []ports.ClaimState, limit
 	}
 
 	return operations, nil
+}
+
+// listOperations asks for the finished ones only where they are wanted and there is
+// room: they are in no index of their own.
+func listOperations(
+	ctx context.Context, q *sqlc.Queries, states []string, limit int, alsoFinished bool,
+) ([]sqlc.ListFinishedOperationsRow, error) {
+	unfinished, err := q.ListUnfinishedOperations(ctx, sqlc.ListUnfinishedOperationsParams{
+		States: states, MaxRows: int32(limit), //nolint:gosec // checked by the caller
+	})
+	rows := mapped(unfinished, func(row sqlc.ListUnfinishedOperationsRow) sqlc.ListFinishedOperationsRow {
+		return sqlc.ListFinishedOperationsRow(row)
+	})
+
+	if err != nil || len(rows) == limit || !alsoFinished {
+		return rows, err
+	}
+
+	finished, err := q.ListFinishedOperations(ctx, sqlc.ListFinishedOperationsParams{
+		States: states, MaxRows: int32(limit - len(rows)), //nolint:gosec // checked by the caller
+	})
+
+	return append(rows, finished...), err
 }
 
 func isFinished(state ports.ClaimState) bool { return ports.Claim{State: state}.Finished() }

@@ -206,6 +206,7 @@ func TestStore_ApplyThatADismissalOvertakes(t *testing.T) {
 	go func() {
 		result, err := store.Apply(t.Context(), event)
 		failed <- err
+
 		applied <- result
 	}()
 

@@ -92,7 +92,7 @@ func (d *desk) ids(args ...string) []string {
 
 	ids := make([]string, 0, len(rows))
 	for _, row := range rows {
-		ids = append(ids, row.(map[string]any)["id"].(string)) //nolint:forcetypeassert // it would fail the test
+		ids = append(ids, text(d.t, row, "id"))
 	}
 
 	return ids
@@ -218,7 +218,31 @@ func (d *desk) intent(paymentID string, minor int) string {
 		fmt.Sprintf("amount=%d&currency=usd&metadata[payment_id]=%s", minor, paymentID))
 	require.Equal(d.t, http.StatusOK, status, made)
 
-	return made["id"].(string) //nolint:forcetypeassert // it would fail the test
+	return text(d.t, made, "id")
+}
+
+// at digs a value out of decoded JSON.
+func at(t *testing.T, value any, path ...string) any {
+	t.Helper()
+
+	for _, name := range path {
+		object, ok := value.(map[string]any)
+		require.True(t, ok, "no object with %s", name)
+		require.Contains(t, object, name)
+
+		value = object[name]
+	}
+
+	return value
+}
+
+func text(t *testing.T, value any, path ...string) string {
+	t.Helper()
+
+	found, ok := at(t, value, path...).(string)
+	require.True(t, ok, path)
+
+	return found
 }
 
 func (d *desk) audit(objectID string) []ports.AuditEntry {
@@ -252,15 +276,15 @@ func TestInbox_ListsAndShows(t *testing.T) {
 	d.fails("exclude each other", "inbox", "list", "--outcome", "stale", "--parked")
 	d.fails("--limit must be from 1", "inbox", "list", "--limit", "0")
 
-	text := d.run("inbox", "list", "--parked")
-	require.Contains(t, text.stdout, "evt_1")
-	require.Contains(t, text.stdout, "unknown_payment")
-	require.NotContains(t, text.stdout, "evt_2")
+	listed := d.run("inbox", "list", "--parked")
+	require.Contains(t, listed.stdout, "evt_1")
+	require.Contains(t, listed.stdout, "unknown_payment")
+	require.NotContains(t, listed.stdout, "evt_2")
 
 	shown := d.object("inbox", "show", "evt_1")
 	require.Equal(t, "payment_intent.succeeded", shown["type"])
 	require.Equal(t, "unknown_payment", shown["parked_reason"])
-	require.Equal(t, "pi_1", shown["payload"].(map[string]any)["data"].(map[string]any)["object"].(map[string]any)["id"])
+	require.Equal(t, "pi_1", at(t, shown, "payload", "data", "object", "id"))
 	require.Empty(t, shown["audit"])
 	require.Contains(t, d.run("inbox", "show", "evt_1").stderr, "personal data")
 	d.fails("there is no event evt_none", "inbox", "show", "evt_none")
@@ -334,7 +358,8 @@ func TestOperations_Close(t *testing.T) {
 	closed := d.object("operations", "close", id, "--reason", "the customer has gone")
 	require.Equal(t, "finished", closed["state"])
 	require.InDelta(t, http.StatusBadGateway, closed["response_status"], 0)
-	require.Equal(t, "the customer has gone", closed["audit"].([]any)[0].(map[string]any)["reason"])
+	require.Len(t, closed["audit"], 1)
+	require.Equal(t, "the customer has gone", d.audit(id)[0].Reason)
 	require.Equal(t, map[string]any{
 		"state": "needs_attention", "attempts": 1.0, "last_error": "nobody lists it",
 	}, d.audit(id)[0].Before)
@@ -449,7 +474,7 @@ func TestPayments_ShowTellsTheWholeStory(t *testing.T) {
 	status, created := d.create(service, `{"amount":10,"currency":"USD","idempotency_key":"order_1"}`)
 	require.Equal(t, http.StatusCreated, status)
 
-	id, intent := created["id"].(string), created["stripe_payment_intent_id"].(string)
+	id, intent := text(t, created, "id"), text(t, created, "stripe_payment_intent_id")
 	d.post(d.stripe.URL+"/v1/payment_intents/"+intent+"/confirm", "application/x-www-form-urlencoded",
 		"payment_method=pm_card_visa&return_url=https://example.com/")
 	require.Eventually(t, func() bool {
@@ -463,18 +488,18 @@ func TestPayments_ShowTellsTheWholeStory(t *testing.T) {
 
 	for _, args := range [][]string{{id}, {intent}, {"--key", "order_1"}} {
 		story := d.object(append([]string{"payments", "show"}, args...)...)
-		require.Equal(t, "succeeded", story["payment"].(map[string]any)["status"])
-		require.Equal(t, intent, story["payment"].(map[string]any)["stripe_payment_intent_id"])
-		require.Equal(t, "finished", story["operation"].(map[string]any)["state"])
-		requireStory(t, story["timeline"].([]any))
+		require.Equal(t, "succeeded", at(t, story, "payment", "status"))
+		require.Equal(t, intent, at(t, story, "payment", "stripe_payment_intent_id"))
+		require.Equal(t, "finished", at(t, story, "operation", "state"))
+		requireStory(t, story["timeline"])
 	}
 
-	text := d.run("payments", "show", id).stdout
+	told := d.run("payments", "show", id).stdout
 	for _, part := range []string{id, "pending → succeeded", "payment_intent.succeeded", "inbox.dismiss", "seen twice"} {
-		require.Contains(t, text, part)
+		require.Contains(t, told, part)
 	}
 
-	require.NotContains(t, text, "_secret_")
+	require.NotContains(t, told, "_secret_")
 
 	d.fails("There is no payment and no operation "+uuid.Nil.String(), "payments", "show", uuid.Nil.String())
 	d.fails("No payment here has the intent pi_none", "payments", "show", "pi_none")
@@ -484,24 +509,26 @@ func TestPayments_ShowTellsTheWholeStory(t *testing.T) {
 
 // requireStory: everything is there, in time order, with the keys that it has in
 // the API.
-func requireStory(t *testing.T, timeline []any) {
+func requireStory(t *testing.T, told any) {
 	t.Helper()
+
+	timeline, ok := told.([]any)
+	require.True(t, ok)
 
 	seen := map[string]int{}
 	last := ""
 
 	for _, one := range timeline {
-		entry := one.(map[string]any) //nolint:forcetypeassert // it would fail the test
-		require.Len(t, entry, 7)
+		require.Len(t, one, 7)
 
-		at, err := time.Parse(time.RFC3339Nano, entry["at"].(string))
+		moment, err := time.Parse(time.RFC3339Nano, text(t, one, "at"))
 		require.NoError(t, err)
 
-		stamp := at.UTC().Format("2006-01-02T15:04:05.000000")
+		stamp := moment.UTC().Format("2006-01-02T15:04:05.000000")
 		require.GreaterOrEqual(t, stamp, last)
 
 		last = stamp
-		seen[entry["kind"].(string)]++
+		seen[text(t, one, "kind")]++
 	}
 
 	require.Equal(t, 2, seen["operation"], "asked for, and answered")
@@ -520,7 +547,7 @@ func TestPayments_ShowWithoutAPayment(t *testing.T) {
 
 	story := d.object("payments", "show", id)
 	require.Nil(t, story["payment"])
-	require.Equal(t, "finished", story["operation"].(map[string]any)["state"])
+	require.Equal(t, "finished", at(t, story, "operation", "state"))
 	require.Len(t, story["timeline"], 3)
 }
 

@@ -61,7 +61,9 @@ func programIn(t *testing.T, dir string, environment []string, args ...string) r
 func TestProgram_UnknownCommandFails(t *testing.T) {
 	t.Parallel()
 
-	for _, args := range [][]string{{"bogus"}, {"migrate", "upp"}, {"inbox", "bogus"}, {"operations", "bogus"}, {"payments", "bogus"}, {"serve", "extra"}} {
+	for _, args := range [][]string{
+		{"bogus"}, {"migrate", "upp"}, {"inbox", "bogus"}, {"operations", "bogus"}, {"payments", "bogus"}, {"serve", "extra"},
+	} {
 		got := program(t, nil, args...)
 		require.Equal(t, 1, got.code, args)
 		require.Contains(t, got.stderr, `unknown command "`+args[len(args)-1]+`"`)
@@ -72,7 +74,9 @@ func TestProgram_UnknownCommandFails(t *testing.T) {
 func TestProgram_HelpIsNoFailure(t *testing.T) {
 	t.Parallel()
 
-	for _, args := range [][]string{{}, {"--help"}, {"migrate"}, {"migrate", "--help"}, {"inbox"}, {"operations"}, {"payments"}, {"serve", "--help"}} {
+	for _, args := range [][]string{
+		{}, {"--help"}, {"migrate"}, {"migrate", "--help"}, {"inbox"}, {"operations"}, {"payments"}, {"serve", "--help"},
+	} {
 		got := program(t, nil, args...)
 		require.Zero(t, got.code, args)
 		require.Contains(t, got.stdout, "Usage:", args)

@@ -172,7 +172,7 @@ func operationsListed(t *testing.T, b StoreBed) {
 	require.NoError(t, err)
 	require.Empty(t, none)
 
-	var want []uuid.UUID
+	want := make([]uuid.UUID, 0, 5)
 
 	// Each is a while older than the next.
 	for _, key := range []payment.Key{"first", "second", "third"} {
@@ -219,7 +219,7 @@ func operationsFiltered(t *testing.T, b StoreBed) {
 }
 
 func operationIDs(operations []ports.Operation) []uuid.UUID {
-	var ids []uuid.UUID
+	ids := make([]uuid.UUID, 0, len(operations))
 	for _, operation := range operations {
 		ids = append(ids, operation.PaymentID)
 	}
@@ -702,7 +702,7 @@ func auditFields(t *testing.T, b StoreBed) {
 	e := b.mustPark(t, payment.Payment{IntentID: "pi_unknown"})
 
 	full := entryFor(t, ports.AuditEventDismissed, e.ID)
-	full.OnBehalfOf, full.RequestID, full.Reason = "support@example.com", "req_1", `quotes " ' and 日本`
+	full.OnBehalfOf, full.RequestID, full.Reason = "support@example.com", "req_1", `quotes " ' and Ω`
 	full.Before = map[string]any{"outcome": "parked", "parked_reason": nil, "count": 2.0}
 	require.NoError(t, b.Dismiss(t.Context(), e.ID, full))
 
@@ -716,7 +716,7 @@ func auditFields(t *testing.T, b StoreBed) {
 func auditOfSome(t *testing.T, b StoreBed) {
 	t.Helper()
 
-	var entries []ports.AuditEntry
+	entries := make([]ports.AuditEntry, 0, 3)
 
 	for _, intent := range []string{"pi_1", "pi_2", "pi_3"} {
 		e := b.mustPark(t, payment.Payment{IntentID: intent})

@@ -22,9 +22,7 @@ import (
 	"github.com/marketflow/marketflow/ports"
 )
 
-// program is the binary, built once.
-//
-//nolint:gochecknoglobals // a test's
+// program is the directory of the binary, built once.
 var program = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "marketflow-runbooks")
 	if err != nil {
