@@ -1,0 +1,181 @@
+package tests
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
+
+	"github.com/marketflow/marketflow/adapters/postgres"
+	"github.com/marketflow/marketflow/adapters/stripe"
+	"github.com/marketflow/marketflow/app"
+	"github.com/marketflow/marketflow/domain/money"
+	"github.com/marketflow/marketflow/domain/payment"
+	"github.com/marketflow/marketflow/internal/bootstrap"
+	"github.com/marketflow/marketflow/ports"
+)
+
+// listing lets something happen after a person's command has read Stripe's list of
+// intents and before it writes.
+type listing struct {
+	ports.PaymentGateway
+
+	then func()
+}
+
+func (l listing) Intents(ctx context.Context, from, to time.Time) iter.Seq2[ports.Intent, error] {
+	return func(yield func(ports.Intent, error) bool) {
+		for intent, err := range l.PaymentGateway.Intents(ctx, from, to) {
+			if !yield(intent, err) {
+				return
+			}
+		}
+
+		l.then()
+	}
+}
+
+// givenUp writes an operation of 10.00 USD down that waits for a person.
+func (w *world) givenUp(key payment.Key) uuid.UUID {
+	w.t.Helper()
+
+	currency, err := money.ParseCurrency("USD")
+	require.NoError(w.t, err)
+	amount, err := money.New(1000, currency)
+	require.NoError(w.t, err)
+	id, err := uuid.NewV7()
+	require.NoError(w.t, err)
+
+	store := postgres.NewStore(w.db.Pool())
+	_, err = store.Claim(w.t.Context(), ports.NewClaim{
+		PaymentID: id, Key: key, Order: payment.Order{Amount: amount}, Lease: ports.Lease{Token: uuid.New()},
+		Request:   ports.IntentRequest{IdempotencyKey: "payment-" + id.String()},
+		CreatedAt: time.Now().Add(-25 * time.Hour),
+	})
+	require.NoError(w.t, err)
+	require.NoError(w.t, store.GiveUp(w.t.Context(), id, errors.New("nobody lists it")))
+
+	return id
+}
+
+// bringForth makes Stripe finish what it answered with an error long ago.
+func (w *world) bringForth(id uuid.UUID) {
+	w.t.Helper()
+
+	req, err := http.NewRequestWithContext(w.t.Context(), http.MethodPost, w.stripe.URL+"/v1/payment_intents",
+		strings.NewReader("amount=1000&currency=usd&metadata[payment_id]="+id.String()))
+	require.NoError(w.t, err)
+	req.SetBasicAuth(secretKey, "")
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+
+	resp, err := w.client.Do(req)
+	require.NoError(w.t, err)
+	require.NoError(w.t, resp.Body.Close())
+	require.Equal(w.t, http.StatusOK, resp.StatusCode)
+}
+
+// closeWhile closes an operation; happens is called once Stripe was looked at.
+func (w *world) closeWhile(id uuid.UUID, happens func()) error {
+	w.t.Helper()
+
+	gateway := stripe.NewGateway(stripe.Config{SecretKey: secretKey, APIBase: w.stripe.URL})
+
+	return bootstrap.WithTools(w.t.Context(), w.config, "test",
+		func(ctx context.Context, tools bootstrap.Tools) error {
+			_, err := tools.CloseOperation.Do(ctx, id, app.Decision{Actor: "test", Reason: "given up"})
+
+			return err
+		},
+		bootstrap.With(zap.NewNop()), bootstrap.With[ports.PaymentGateway](listing{gateway, happens}))
+}
+
+// Stripe brings the intent forth at the very moment that a person closes: whichever
+// comes first stands, and the payment is not lost.
+func TestCloseAgainstTheIntentsEvent(t *testing.T) {
+	t.Parallel()
+
+	w := newWorld(t)
+	w.deliverWebhooks()
+
+	id := w.givenUp("order_1")
+	err := w.closeWhile(id, func() {
+		w.bringForth(id)
+		w.eventually(func() bool { return w.get("/payments/"+id.String()).status == http.StatusOK }, "the event makes the payment")
+	})
+	require.ErrorContains(t, err, "has changed meanwhile")
+	require.Zero(t, w.count("SELECT count(*) FROM audit"), "no decision was taken")
+
+	answer := w.create(`{"amount":10,"currency":"USD","idempotency_key":"order_1"}`)
+	require.Equal(t, http.StatusCreated, answer.status, "%s", answer.body)
+	require.Equal(t, id.String(), answer.text("id"))
+	require.NotEmpty(t, answer.text("client_secret"))
+}
+
+// The other way round the answer stands, and the intent is somebody's to look at.
+func TestCloseBeforeTheIntentsEvent(t *testing.T) {
+	t.Parallel()
+
+	w := newWorld(t)
+	w.deliverWebhooks()
+
+	id := w.givenUp("order_1")
+	require.NoError(t, w.closeWhile(id, func() {}))
+	w.bringForth(id)
+	w.eventually(func() bool {
+		return w.count("SELECT count(*) FROM stripe_events WHERE outcome = 'parked' AND parked_reason = 'contradiction'") == 1
+	}, "the event is parked")
+
+	w.create(`{"amount":10,"currency":"USD","idempotency_key":"order_1"}`).closed()
+	require.Zero(t, w.count("SELECT count(*) FROM payments"))
+}
+
+// closed checks that the answer is the whole document of a closed operation. (Its
+// request id is that of the request that asked first.)
+func (a answer) closed() {
+	a.t.Helper()
+
+	require.Equal(a.t, http.StatusBadGateway, a.status, "%s", a.body)
+	require.Equal(a.t, "application/problem+json", a.header.Get("Content-Type"))
+	require.Equal(a.t, "true", a.header.Get("Idempotent-Replayed"))
+	require.True(a.t, strings.HasSuffix(a.text("type"), "#refused-by-provider"))
+	require.Contains(a.t, a.text("detail"), "never made")
+	require.NotEmpty(a.t, a.text("title"))
+	a.text("request_id")
+}
+
+// Many people decide about one operation at once, while the service runs: one of
+// them is heard, and every client is told the same.
+func TestCloseByManyPeopleAtOnce(t *testing.T) {
+	t.Parallel()
+
+	const people = 4
+
+	w := newWorld(t)
+	id := w.givenUp("order_1")
+	outcomes := make(chan error, people)
+
+	for range people {
+		go func() { outcomes <- w.closeWhile(id, func() {}) }()
+	}
+
+	heard := 0
+
+	for range people {
+		if err := <-outcomes; err == nil {
+			heard++
+		} else {
+			require.Regexp(t, "changed meanwhile|is finished", err)
+		}
+	}
+
+	require.Equal(t, 1, heard)
+	require.Equal(t, 1, w.count("SELECT count(*) FROM audit WHERE object_id = $1", id.String()))
+	w.create(`{"amount":10,"currency":"USD","idempotency_key":"order_1"}`).closed()
+}
