@@ -20,7 +20,7 @@ type BacklogStats struct {
 	// Claims counts the claims that are pending or need attention, each up to
 	// BacklogMost.
 	Claims map[ClaimState]int64
-	// OldestUnfinished is the age of the oldest of those claims that were counted.
+	// OldestUnfinished is the age of the oldest pending claim of those counted.
 	OldestUnfinished time.Duration
 	// Parked counts the parked events, up to BacklogMost.
 	Parked int64

@@ -45,7 +45,7 @@ func newBacklogCollector(backlog ports.Backlog) *backlogCollector {
 		claims: desc("claims",
 			"Claims without a frozen answer: pending, or needs_attention where a person has to look. "+mostCounted, "state"),
 		oldestClaim: desc("oldest_unfinished_claim_age_seconds",
-			"Age of the oldest claim without a frozen answer, in seconds; 0 where there is none."),
+			"Age of the oldest pending claim, in seconds; 0 where there is none."),
 		parked: desc("parked_events", "Events that wait for their payment or for a person. "+mostCounted),
 		oldestParked: desc("oldest_parked_event_age_seconds",
 			"Time since the oldest parked event arrived, in seconds; 0 where there is none."),

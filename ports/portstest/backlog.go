@@ -57,7 +57,7 @@ func backlogOfClaims(t *testing.T, b StoreBed) {
 	b.requireBacklog(t, backlogOf(3, 0, 3*time.Hour))
 
 	require.NoError(t, b.GiveUp(t.Context(), first.PaymentID, errors.New("lost")))
-	b.requireBacklog(t, backlogOf(2, 1, 3*time.Hour))
+	b.requireBacklog(t, backlogOf(2, 1, 2*time.Hour)) // what waits for a person does not hide the others
 
 	b.mustComplete(t, completionOf(first))
 	b.requireBacklog(t, backlogOf(2, 0, 2*time.Hour))
