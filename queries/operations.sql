@@ -14,10 +14,10 @@ ORDER BY payment_requests.created_at, payment_requests.payment_id
 LIMIT @max_rows;
 
 -- name: ListFinishedOperations :many
--- The newest first: ids begin with the time.
+-- What nobody works on or waits for, the newest first: ids begin with the time.
 SELECT sqlc.embed(payment_requests), EXTRACT(EPOCH FROM now() - payment_requests.created_at)::float8 AS age_seconds
 FROM payment_requests
-WHERE state || '' IN ('completed', 'refused')
+WHERE state || '' NOT IN ('pending', 'needs_attention')
   AND state = ANY (@states::text[])
 ORDER BY payment_id DESC
 LIMIT @max_rows;

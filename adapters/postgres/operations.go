@@ -49,7 +49,7 @@ func (s *Store) Operations(ctx context.Context, states []ports.ClaimState, limit
 
 	rows, err := query(ctx, s, "listing operations",
 		func(ctx context.Context, q *sqlc.Queries) ([]sqlc.ListFinishedOperationsRow, error) {
-			return listOperations(ctx, q, names, limit, slices.ContainsFunc(states, isFinished))
+			return listOperations(ctx, q, names, limit, slices.ContainsFunc(states, isAtRest))
 		})
 	if err != nil {
 		return nil, err
@@ -69,10 +69,15 @@ func (s *Store) Operations(ctx context.Context, states []ports.ClaimState, limit
 	return operations, nil
 }
 
-// listOperations asks for the finished ones only where they are wanted and there is
+// isAtRest: nobody works on it or waits for it.
+func isAtRest(state ports.ClaimState) bool {
+	return state != ports.ClaimPending && state != ports.ClaimNeedsAttention
+}
+
+// listOperations asks for those at rest only where they are wanted and there is
 // room: they are in no index of their own.
 func listOperations(
-	ctx context.Context, q *sqlc.Queries, states []string, limit int, alsoFinished bool,
+	ctx context.Context, q *sqlc.Queries, states []string, limit int, alsoAtRest bool,
 ) ([]sqlc.ListFinishedOperationsRow, error) {
 	unfinished, err := q.ListUnfinishedOperations(ctx, sqlc.ListUnfinishedOperationsParams{
 		States: states, MaxRows: int32(limit), //nolint:gosec // checked by the caller
@@ -81,7 +86,7 @@ func listOperations(
 		return sqlc.ListFinishedOperationsRow(row)
 	})
 
-	if err != nil || len(rows) == limit || !alsoFinished {
+	if err != nil || len(rows) == limit || !alsoAtRest {
 		return rows, err
 	}
 

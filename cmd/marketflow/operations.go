@@ -40,6 +40,8 @@ func statesByWord(word string) ([]ports.ClaimState, error) {
 		return unfinished, nil
 	case "finished":
 		return []ports.ClaimState{ports.ClaimCompleted, ports.ClaimRefused}, nil
+	case "rejected":
+		return []ports.ClaimState{"rejected"}, nil // they wait for their client, not for us
 	}
 
 	for _, state := range unfinished {
@@ -48,7 +50,7 @@ func statesByWord(word string) ([]ports.ClaimState, error) {
 		}
 	}
 
-	return nil, fmt.Errorf("--state must be pending, needs_attention or finished, not %s", word)
+	return nil, fmt.Errorf("--state must be pending, needs_attention, rejected or finished, not %s", word)
 }
 
 func newOperationsListCommand() *cobra.Command {
@@ -96,7 +98,7 @@ func newOperationsListCommand() *cobra.Command {
 
 	flags := command.Flags()
 	flags.BoolVar(&needsAttention, "needs-attention", false, "only those that wait for a person")
-	flags.StringVar(&state, "state", "", "only those in this state: pending, needs_attention, or finished (the newest first)")
+	flags.StringVar(&state, "state", "", "only those in this state: pending, needs_attention, rejected or finished")
 	addLimitFlag(command, &limit)
 
 	return command

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -30,8 +29,8 @@ const (
 
 func newReconcileCommand() *cobra.Command {
 	var (
-		since, output string
-		dryRun        bool
+		since  string
+		dryRun bool
 	)
 
 	command := &cobra.Command{
@@ -53,10 +52,6 @@ While another run is under way, such as that of a running service, it waits.`,
 				return err
 			}
 
-			if output != "text" && output != "json" {
-				return fmt.Errorf("--output must be text or json, not %q", output)
-			}
-
 			options.DryRun = dryRun
 			options.Progress = progressLine(cmd)
 			options.Waiting = func() { cmd.PrintErrln("another reconciliation is under way: waiting for its end") }
@@ -64,14 +59,13 @@ While another run is under way, such as that of a running service, it waits.`,
 			return withTools(cmd, func(ctx context.Context, tools bootstrap.Tools) error {
 				report, err := tools.Reconcile.Do(ctx, options)
 
-				return errors.Join(printReport(cmd, report, err, dryRun, output), reconcileError(report, err))
+				return errors.Join(printReport(cmd, report, err, dryRun), reconcileError(report, err))
 			})
 		},
 	}
 	command.Flags().StringVar(&since, "since", "24h",
 		"how far back to look at events and intents: a duration, or a time such as 2024-01-15T12:00:00Z")
 	command.Flags().BoolVar(&dryRun, "dry-run", false, "find, and repair nothing")
-	command.Flags().StringVarP(&output, "output", "o", "text", "text or json")
 
 	return command
 }
@@ -188,22 +182,16 @@ type difference struct {
 	Repaired int `json:"repaired"`
 }
 
-func printReport(cmd *cobra.Command, r app.ReconcileReport, failed error, dryRun bool, output string) error {
-	switch {
-	case failed != nil && r.Until.IsZero(): // it has not begun
+func printReport(cmd *cobra.Command, r app.ReconcileReport, failed error, dryRun bool) error {
+	if failed != nil && r.Until.IsZero() { // it has not begun
 		return nil
-	case output == "json":
-		encoder := json.NewEncoder(cmd.OutOrStdout())
-		encoder.SetIndent("", "  ")
-
-		if err := encoder.Encode(reportValue(r, failed, dryRun)); err != nil {
-			return fmt.Errorf("printing the report: %w", err)
-		}
-	default:
-		reportText(cmd.OutOrStdout(), r, failed, dryRun)
 	}
 
-	return nil
+	return printAnswer(cmd, reportValue(r, failed, dryRun), func(w io.Writer) error {
+		reportText(w, r, failed, dryRun)
+
+		return nil
+	})
 }
 
 func reportText(out io.Writer, r app.ReconcileReport, failed error, dryRun bool) {

@@ -76,7 +76,7 @@ func (q *Queries) CloseOperation(ctx context.Context, arg CloseOperationParams) 
 const ListFinishedOperations = `-- name: ListFinishedOperations :many
 SELECT payment_requests.payment_id, payment_requests.idempotency_key, payment_requests.fingerprint, payment_requests.amount, payment_requests.currency, payment_requests.metadata, payment_requests.stripe_key, payment_requests.stripe_params, payment_requests.state, payment_requests.lease_token, payment_requests.leased_until, payment_requests.retry_at, payment_requests.attempts, payment_requests.last_error, payment_requests.response_status, payment_requests.response_body, payment_requests.origin_request_id, payment_requests.origin_trace, payment_requests.created_at, payment_requests.updated_at, EXTRACT(EPOCH FROM now() - payment_requests.created_at)::float8 AS age_seconds
 FROM payment_requests
-WHERE state || '' IN ('completed', 'refused')
+WHERE state || '' NOT IN ('pending', 'needs_attention')
   AND state = ANY ($1::text[])
 ORDER BY payment_id DESC
 LIMIT $2
@@ -92,7 +92,7 @@ type ListFinishedOperationsRow struct {
 	AgeSeconds     float64
 }
 
-// The newest first: ids begin with the time.
+// What nobody works on or waits for, the newest first: ids begin with the time.
 func (q *Queries) ListFinishedOperations(ctx context.Context, arg ListFinishedOperationsParams) ([]ListFinishedOperationsRow, error) {
 	rows, err := q.db.Query(ctx, ListFinishedOperations, arg.States, arg.MaxRows)
 	if err != nil {
