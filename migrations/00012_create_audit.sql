@@ -40,12 +40,9 @@ ALTER TABLE stripe_events
 
 ALTER TABLE stripe_events VALIDATE CONSTRAINT stripe_events_outcome_check;
 
--- For people who look: the newest events, and all events of one intent. An index
--- whose making was interrupted is there and of no use, hence the DROP.
-DROP INDEX CONCURRENTLY IF EXISTS stripe_events_received;
-CREATE INDEX CONCURRENTLY stripe_events_received ON stripe_events (received_at);
-DROP INDEX CONCURRENTLY IF EXISTS stripe_events_object;
-CREATE INDEX CONCURRENTLY stripe_events_object ON stripe_events (object_id);
+-- For people who look: the newest events, and all events of one intent.
+CREATE INDEX CONCURRENTLY IF NOT EXISTS stripe_events_received ON stripe_events (received_at);
+CREATE INDEX CONCURRENTLY IF NOT EXISTS stripe_events_object ON stripe_events (object_id);
 
 -- +goose Down
 DROP INDEX CONCURRENTLY IF EXISTS stripe_events_object;

@@ -32,6 +32,8 @@ func TestStore_ExecModes(t *testing.T) {
 			portstest.Payments(t, alone)
 			portstest.Backlog(t, alone)
 			portstest.Reconciliation(t, alone)
+			portstest.Operations(t, alone)
+			portstest.Audit(t, alone)
 
 			for name, newBed := range map[string]func(testing.TB) portstest.StoreBed{"Alone": alone, "Grouped": grouped} {
 				t.Run(name, func(t *testing.T) {

@@ -21,8 +21,8 @@ type Audit struct {
 	ObjectType string
 	ObjectID   string
 	Reason     string
-	Before     []byte
-	After      []byte
+	Before     json.RawMessage
+	After      json.RawMessage
 	RequestID  *string
 }
 
