@@ -59,7 +59,7 @@ func withTools(cmd *cobra.Command, fn func(context.Context, bootstrap.Tools) err
 // outcomes are what --outcome takes.
 func outcomes() []ports.EventOutcome {
 	return []ports.EventOutcome{
-		ports.EventApplied, ports.EventStale, ports.EventIgnored, ports.EventParked, ports.EventDismissed,
+		ports.EventApplied, ports.EventStale, ports.EventIgnored, ports.EventParked, ports.EventDismissed, "foreign",
 	}
 }
 
@@ -102,7 +102,7 @@ func newInboxListCommand() *cobra.Command {
 
 	flags := command.Flags()
 	flags.BoolVar(&parked, "parked", false, "only those that wait for their payment or contradict it")
-	flags.StringVar(&outcome, "outcome", "", "only those with this outcome: applied, stale, ignored, parked or dismissed")
+	flags.StringVar(&outcome, "outcome", "", "only those with this outcome: applied, stale, ignored, parked, dismissed or foreign")
 	flags.StringVar(&filter.Type, "type", "", "only those of this type, such as payment_intent.succeeded")
 	flags.StringVar(&filter.ObjectID, "object", "", "only those about this object of Stripe's, such as pi_…")
 	addLimitFlag(command, &limit)

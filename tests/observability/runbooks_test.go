@@ -63,7 +63,7 @@ func TestRunbooks_CommandsRunAsWritten(t *testing.T) {
 			}
 
 			desk := reading
-			if !slices.Contains([]string{"list", "show", "status", "--help"}, strings.Fields(command)[2]) {
+			if !regexp.MustCompile(`^\w+ \w+ (list|show|status|--help)\b`).MatchString(command) {
 				desk = newDesk(t) // it changes something
 			}
 
@@ -115,7 +115,9 @@ func runbookCommands(t *testing.T) []string {
 func TestRunbooks_NeedNoSQL(t *testing.T) {
 	t.Parallel()
 
-	require.NotRegexp(t, "```sql|`(SELECT|UPDATE|DELETE|INSERT|ALTER|ANALYZE)\\b", string(read(t, "docs/operations.md")))
+	_, runbooks, found := strings.Cut(string(read(t, "docs/operations.md")), "\n## Looking\n")
+	require.True(t, found)
+	require.NotRegexp(t, "```sql|`(SELECT|UPDATE|DELETE|INSERT|ALTER|ANALYZE)\\b", runbooks)
 }
 
 // desk is a world in which every runbook has something to do.
