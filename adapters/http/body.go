@@ -170,10 +170,14 @@ func (a *arrival) grow(n int) bool {
 		return false
 	}
 
-	a.leave()
+	from := a.list()
 	a.takes += n
 	b.free -= n
-	a.place = a.list().PushBack(a)
+
+	if to := a.list(); to != from {
+		from.Remove(a.place)
+		a.place = to.PushBack(a)
+	}
 
 	return true
 }
