@@ -11,9 +11,13 @@ import (
 	"github.com/marketflow/marketflow/domain/fault"
 )
 
-// MaxMinor is the largest number of minor units that Stripe charges at once:
-// eight digits (https://docs.stripe.com/currencies#minimum-and-maximum-charge-amounts).
-const MaxMinor = 99_999_999
+// MaxMinor is the largest number of minor units that Stripe charges at once: eight
+// digits, and MaxMinorIDR, twelve, in Indonesian rupiah
+// (https://docs.stripe.com/currencies#minimum-and-maximum-charge-amounts).
+const (
+	MaxMinor    = 99_999_999
+	MaxMinorIDR = 999_999_999_999
+)
 
 // maxText bounds what Parse looks at: no amount needs more characters.
 const maxText = 64
@@ -24,17 +28,17 @@ type Amount struct {
 	currency Currency
 }
 
-// New returns an amount of minor units, from 1 to MaxMinor. Anything that
-// Stripe could not charge in that currency is fault.Invalid.
+// New returns an amount of minor units. Anything that Stripe could not charge in
+// that currency is fault.Invalid.
 func New(minor int64, currency Currency) (Amount, error) {
 	switch {
 	case currency.code == "":
 		return Amount{}, fault.New(fault.Invalid, "an amount needs a currency")
 	case minor <= 0:
 		return Amount{}, fault.New(fault.Invalid, "amount must be greater than 0")
-	case minor > MaxMinor:
+	case minor > currency.most():
 		return Amount{}, fault.Newf(fault.Invalid, "amount is too large; the most in %s is %s",
-			currency, decimal(MaxMinor-MaxMinor%currency.rule().step, currency))
+			currency, decimal(currency.most(), currency))
 	case minor%currency.rule().step != 0:
 		return Amount{}, fault.Newf(fault.Invalid, "amount in %s must be a multiple of %s",
 			currency, smallestStep(currency))
@@ -46,7 +50,7 @@ func New(minor int64, currency Currency) (Amount, error) {
 // Parse reads an amount in major units: a JSON number (RFC 8259 section 6),
 // which includes plain decimals. "0.1", "19.99", "1e3" and "1000.00" are exact;
 // an amount with more decimals than the currency has, of 0 or less, or of more
-// than MaxMinor is fault.Invalid. Zeros at the end of a fraction carry no value
+// than Stripe charges is fault.Invalid. Zeros at the end of a fraction carry no value
 // and are accepted.
 func Parse(text string, currency Currency) (Amount, error) {
 	if currency.code == "" {

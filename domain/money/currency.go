@@ -87,6 +87,15 @@ func (c Currency) Decimals() int { return int(c.rule().decimals) }
 // It differs from Decimals for ISK and UGX.
 func (c Currency) Exponent() int { return int(c.rule().exponent) }
 
+// most is the largest chargeable number of minor units.
+func (c Currency) most() int64 {
+	if c.code == "IDR" {
+		return MaxMinorIDR
+	}
+
+	return MaxMinor - MaxMinor%c.rule().step
+}
+
 func (c Currency) rule() rule {
 	if r, ok := special[c.code]; ok {
 		return r

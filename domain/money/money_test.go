@@ -42,6 +42,8 @@ func TestParse_Exact(t *testing.T) {
 		{"5", "UGX", 500, "5"},
 		{"5", "MGA", 5, "5"},
 		{"5.25", "HUF", 525, "5.25"},
+		{"1000000.00", "IDR", 100000000, "1000000.00"},
+		{"9999999999.99", "IDR", 999999999999, "9999999999.99"},
 	} {
 		t.Run(c.text+" "+c.currency, func(t *testing.T) {
 			t.Parallel()
@@ -63,7 +65,7 @@ func TestParse_Refuses(t *testing.T) {
 		"10.5": "JPY", "1.2345": "KWD", "1.001": "KWD", "0.5": "ISK", "1e400": "USD", "1e-400": "USD",
 		"1e99999999999999999999": "USD", "1e-99999999999999999999": "USD",
 		"12345678901234567890": "USD", "1000000": "USD", "100000000": "JPY", "999999.999": "KWD",
-		"1000000.000": "ISK", "+1": "USD", "01": "USD", ".5": "USD", "5.": "USD", "1e": "USD", "1e+": "USD",
+		"1000000.000": "ISK", "10000000000": "IDR", "9999999999.999": "IDR", "+1": "USD", "01": "USD", ".5": "USD", "5.": "USD", "1e": "USD", "1e+": "USD",
 		"1e+-3": "USD", "1,5": "USD", "0x10": "USD", "NaN": "USD", "Infinity": "USD",
 		"1_000": "USD", "١": "USD", "1.1.1": "USD", "1\t": "USD", "--1": "USD", strings.Repeat("0", 99) + "1": "USD",
 	} {
@@ -115,7 +117,12 @@ func TestDecimal_RoundTrips(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		c := drawCurrency(t)
 
-		amount, err := money.New(rapid.Int64Range(-10, money.MaxMinor+10).Draw(t, "minor"), c)
+		most := int64(money.MaxMinor)
+		if c.Code() == "IDR" {
+			most = money.MaxMinorIDR
+		}
+
+		amount, err := money.New(rapid.Int64Range(-10, most+10).Draw(t, "minor"), c)
 		if err != nil {
 			require.Equal(t, fault.Invalid, fault.KindOf(err))
 
@@ -180,7 +187,7 @@ func requireValue(t require.TestingT, want *big.Rat, amount money.Amount) {
 }
 
 func drawCurrency(t *rapid.T) money.Currency {
-	c, err := money.ParseCurrency(rapid.SampledFrom([]string{"USD", "JPY", "KWD", "ISK", "HUF"}).Draw(t, "currency"))
+	c, err := money.ParseCurrency(rapid.SampledFrom([]string{"USD", "JPY", "KWD", "ISK", "HUF", "IDR"}).Draw(t, "currency"))
 	require.NoError(t, err)
 
 	return c
