@@ -13,17 +13,23 @@ import (
 	"github.com/marketflow/marketflow/domain/payment"
 )
 
-// ErrUnavailable says that the provider is known to be out of reach or we are at our
-// limit of concurrent calls; this call was not sent.
+// ErrUnavailable says that this call was not sent: the provider is known to be out of
+// reach, we are at our limit of concurrent calls, or no connection could be made (the
+// dial, the name look-up or the TLS handshake failed). Not one byte of the request
+// has left, so it is no attempt.
 var ErrUnavailable = errors.New("the payment provider is out of reach")
 
-// RefusedError says that the provider refused for good. There is no intent and there
-// never will be one under this request.
+// RefusedError says that the provider refused for good, because of the order itself
+// or because the bank declined. There is no intent and there never will be one under
+// this request.
 type RefusedError struct {
 	// Code is the provider's, such as "amount_too_small"; it may be empty.
 	Code string
-	// Message is the provider's, for the person who integrates; no secret.
+	// Message is the provider's, for the person who integrates; no secret, and at
+	// most 500 bytes.
 	Message string
+	// Amount: the provider does not charge this amount. The order has to change.
+	Amount bool
 }
 
 // Error implements error.
@@ -31,12 +37,28 @@ func (e *RefusedError) Error() string {
 	return fmt.Sprintf("the provider refused (%s): %s", e.Code, e.Message)
 }
 
+// RejectedError says that the provider did not take the request because of how this
+// service is set up there: a wrong URL, an account that may not charge yet, no payment
+// method switched on. There is no intent under this request; once somebody has
+// repaired the cause, the same request may succeed.
+type RejectedError struct {
+	// Code and Message are as RefusedError's.
+	Code, Message string
+	// Kept: the provider repeats an answer that it keeps under the request's key. It
+	// will do so, whatever is repaired, until it forgets the key.
+	Kept bool
+}
+
+// Error implements error.
+func (e *RejectedError) Error() string {
+	return fmt.Sprintf("the provider rejected the request, not the order (%s): %s", e.Code, e.Message)
+}
+
 // PaymentGateway is the payment provider.
 //
-// A call has three outcomes: done (no error), refused (*RefusedError), and
-// unknown: any other error. Unknown means that the provider may or may not
-// have acted, or may still act. Only ErrUnavailable says that nothing was sent
-// by this call.
+// A call has five outcomes: done (no error), refused (*RefusedError), rejected
+// (*RejectedError), not sent (ErrUnavailable), and unknown: any other error. Unknown
+// means that the provider may or may not have acted, or may still act.
 type PaymentGateway interface {
 	// Ready tells without any I/O whether a call would be sent now; if not, the
 	// error is ErrUnavailable.
@@ -49,8 +71,9 @@ type PaymentGateway interface {
 	// CreateIntent sends request, retrying within ctx as long as it may help.
 	// The same request, sent again within the provider's memory (23 hours is
 	// safe at Stripe), gives the same intent. resend says that it may have been
-	// sent before: then only an acceptance speaks for the original, and a
-	// refusal of the copy is unknown.
+	// sent before: then only an acceptance or a decline speaks for the original, and
+	// any other refusal or rejection of the copy is unknown. An attempt that was not
+	// sent does not make the next one a copy.
 	CreateIntent(ctx context.Context, request IntentRequest, resend bool) (Intent, error)
 
 	// Intent reads an intent. None: fault.NotFound.

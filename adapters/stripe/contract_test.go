@@ -1,11 +1,14 @@
 package stripe_test
 
 import (
+	"context"
 	"encoding/json"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -37,6 +40,21 @@ func gatewayBed(tb testing.TB) portstest.GatewayBed {
 	tb.Helper()
 
 	server := sandbox.Start(tb)
+	network := &cuttable{}
+	network.transport = &http.Transport{DialContext: network.dial}
+	tb.Cleanup(network.transport.CloseIdleConnections)
+
+	faulty := func(fault sandbox.Fault) func(tb testing.TB) func() {
+		return func(tb testing.TB) func() {
+			tb.Helper()
+
+			fault.Method, fault.Path, fault.Count = http.MethodPost, "/v1/payment_intents", -1
+			added, err := server.AddFault(fault)
+			require.NoError(tb, err)
+
+			return func() { require.NoError(tb, server.RemoveFault(added.ID)) }
+		}
+	}
 	confirmWith := func(method string) func(tb testing.TB, intentID string) {
 		return func(tb testing.TB, intentID string) {
 			tb.Helper()
@@ -48,7 +66,8 @@ func gatewayBed(tb testing.TB) portstest.GatewayBed {
 
 	return portstest.GatewayBed{
 		Gateway: stripe.NewGateway(
-			stripe.Config{SecretKey: secretKey, APIBase: server.URL}, stripe.WithSleep(noSleep),
+			stripe.Config{SecretKey: secretKey, APIBase: server.URL},
+			stripe.WithSleep(noSleep), stripe.WithTransport(network.transport),
 		),
 		Refusable: order(tb, 1, nil),
 		Pay:       confirmWith("pm_card_visa"),
@@ -57,17 +76,34 @@ func gatewayBed(tb testing.TB) portstest.GatewayBed {
 			tb.Helper()
 			post(tb, server.URL+"/v1/payment_intents/"+intentID+"/cancel", nil)
 		},
-		LoseAnswers: func(tb testing.TB) func() {
-			tb.Helper()
-
-			lost, err := server.AddFault(sandbox.Fault{
-				Action: sandbox.DropAfter, Method: http.MethodPost, Path: "/v1/payment_intents", Count: -1,
-			})
-			require.NoError(tb, err)
-
-			return func() { require.NoError(tb, server.RemoveFault(lost.ID)) }
-		},
+		LoseAnswers: faulty(sandbox.Fault{Action: sandbox.DropAfter}),
+		Misconfigure: faulty(sandbox.Fault{
+			Action: sandbox.Error, Status: http.StatusBadRequest, Type: "invalid_request_error", Code: "testmode_charges_only",
+			Message: "Your account cannot currently make live charges.",
+		}),
+		Cut: network.cut,
 	}
+}
+
+// cuttable is a network whose cable can be pulled.
+type cuttable struct {
+	transport *http.Transport
+	broken    atomic.Bool
+}
+
+func (c *cuttable) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	if c.broken.Load() {
+		return nil, &net.OpError{Op: "dial", Net: network, Err: errCut}
+	}
+
+	return new(net.Dialer).DialContext(ctx, network, address)
+}
+
+func (c *cuttable) cut(testing.TB) func() {
+	c.broken.Store(true)
+	c.transport.CloseIdleConnections()
+
+	return func() { c.broken.Store(false) }
 }
 
 func webhooksBed(tb testing.TB) portstest.WebhooksBed {

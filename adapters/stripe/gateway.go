@@ -6,7 +6,9 @@
 //
 //	gateway.go   the create call and the loop that repeats it
 //	read.go      reading intents and events back
-//	outcome.go   done, refused or unknown: what an attempt proves
+//	outcome.go   what an attempt proves: done, refused, rejected, unknown, or not sent
+//	refusals.go  the order's fault or the deployment's: which refusals are for ever
+//	bounds.go    what of Stripe's words and ids is passed on
 //	overload.go  how many calls may wait, and when Stripe counts as dead
 //	wire.go      the HTTP client: exact bytes out, nothing resent unseen
 //	intent.go    Stripe's object in our terms
@@ -79,7 +81,7 @@ func orDefault[T comparable](value, standard T) T {
 type Meter interface {
 	// Call: one attempt has ended, or was shed before it was sent. operation is
 	// create_intent, get_intent, list_intents or list_events; outcome is done,
-	// refused, unknown or not_sent; reason is one of the Reason constants. took
+	// refused, rejected, unknown or not_sent; reason is one of the Reason constants. took
 	// is zero where nothing was sent.
 	Call(operation, outcome, reason string, took time.Duration)
 	// InFlight: that many more attempts (fewer, where negative) wait now.
@@ -167,7 +169,7 @@ func NewGateway(config Config, options ...Option) *Gateway {
 }
 
 // Ready implements ports.PaymentGateway.
-func (g *Gateway) Ready() error { return g.gate.ready() }
+func (g *Gateway) Ready() error { return g.gate.ready(writes) }
 
 const (
 	intentsPath     = "/v1/payment_intents"
@@ -213,6 +215,8 @@ func (g *Gateway) CreateIntent(ctx context.Context, request ports.IntentRequest,
 
 	err = g.call(ctx, &call{
 		operation: "create_intent",
+		kind:      writes,
+		most:      maxObject,
 		method:    http.MethodPost,
 		path:      intentsPath,
 		key:       request.IdempotencyKey,
@@ -223,8 +227,8 @@ func (g *Gateway) CreateIntent(ctx context.Context, request ports.IntentRequest,
 
 			return &got
 		},
-		judge: func(failed *failure, attempt int) verdict {
-			return judgeCreate(asked, &got.intentObject, failed, !resend && attempt == 1)
+		judge: func(failed *failure, first bool) verdict {
+			return judgeCreate(asked, &got.intentObject, failed, first && !resend)
 		},
 	})
 	if err != nil {
@@ -270,7 +274,10 @@ func readRequest(request ports.IntentRequest) (asked, error) {
 // call is one operation at Stripe; every attempt sends the same.
 type call struct {
 	operation    string
+	kind         kind
 	method, path string
+	// most bounds the answer's body, in bytes.
+	most int64
 	// key is the idempotency key; a read has none.
 	key string
 	// body is sent byte for byte; a read has none.
@@ -280,27 +287,31 @@ type call struct {
 	// answer returns where the next attempt's answer goes, empty.
 	answer func() stripego.LastResponseSetter
 	// judge says what an attempt proves; failed is nil where it was answered
-	// with an object.
-	judge func(failed *failure, attempt int) verdict
+	// with an object. first: no attempt before it was sent.
+	judge func(failed *failure, first bool) verdict
 }
 
 // call repeats c until it is settled, until another attempt would be of no use
 // or not be sent, or until ctx ends. What the last sent attempt proved stands:
-// one that was shed after it changes nothing.
+// one that was not sent changes nothing.
 func (g *Gateway) call(ctx context.Context, c *call) error {
-	var last verdict
+	var sent error // what the last attempt that was sent proved
 
-	for attempt := 1; ; attempt++ {
-		v := g.attempt(ctx, c, attempt)
-		if v.outcome == notSent && attempt > 1 {
-			return last.err
-		}
+	for number := 1; ; number++ {
+		v := g.attempt(ctx, c, number, sent == nil)
 
-		if !v.again || attempt >= g.config.MaxAttempts || g.Ready() != nil || !g.pause(ctx, attempt) {
+		again := v.again && number < g.config.MaxAttempts && g.gate.ready(c.kind) == nil && g.pause(ctx, number)
+
+		switch {
+		case v.outcome != notSent && !again:
+			return v.err
+		case v.outcome != notSent:
+			sent = v.err
+		case !again && sent != nil:
+			return sent
+		case !again:
 			return v.err
 		}
-
-		last = v
 	}
 }
 
@@ -331,24 +342,28 @@ func sleep(ctx context.Context, d time.Duration) error {
 }
 
 // attempt sends c once, if the gate lets it through, and tells everybody.
-func (g *Gateway) attempt(ctx context.Context, c *call, number int) verdict {
-	ticket, err := g.gate.enter(ctx)
-	if err != nil {
-		v := shed(err)
-		g.meter.Call(c.operation, string(v.outcome), string(v.reason), 0)
+// first: none before it was sent.
+func (g *Gateway) attempt(ctx context.Context, c *call, number int, first bool) verdict {
+	ticket, shed := g.gate.enter(ctx, c.kind)
+	if shed != nil {
+		g.meter.Call(c.operation, string(notSent), string(shed.reason), 0)
 
-		return v
+		return verdict{outcome: notSent, reason: shed.reason, err: shed}
 	}
 
 	spanCtx, span := g.tracer.Start(ticket.ctx, "stripe."+c.operation)
 	defer span.End()
 
-	seen := exchange{body: c.body, number: number}
-	err = g.send(spanCtx, c, &seen)
+	seen := exchange{body: c.body, number: number, left: c.most}
+	err := g.send(spanCtx, c, &seen)
 	failed := explain(err, &seen, ticket.ended(ctx))
-	v := c.judge(failed, number)
+	v := c.judge(failed, first)
 
 	took := g.gate.leave(ticket, healthOf(failed))
+	if v.outcome == notSent {
+		took = 0
+	}
+
 	g.meter.Call(c.operation, string(v.outcome), string(v.reason), took)
 	v.err = v.wrap(c.operation, &seen)
 	describe(span, c, &seen, v)

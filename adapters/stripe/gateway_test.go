@@ -128,11 +128,14 @@ func TestCreateIntent_RefusesToSendWhatItCannotJudge(t *testing.T) {
 }
 
 // Every answer that Stripe, or something in its place, may give. "refused"
-// stands for a refusal on the first send; nothing is one on a copy but a 402.
+// and "rejected" are proven on the first send; on a copy only a 402 proves anything.
 func TestCreateIntent_Outcomes(t *testing.T) {
 	t.Parallel()
 
 	invalid := `{"error":{"type":"invalid_request_error","code":"amount_too_small","message":"too small"}}`
+	coded := func(code string) string {
+		return `{"error":{"type":"invalid_request_error","code":"` + code + `","message":"no"}}`
+	}
 	card := `{"error":{"type":"card_error","code":"card_declined","message":"declined"}}`
 	named := `{"error":{"type":"card_error","payment_intent":{"id":"pi_1"}}}`
 	reused := `{"error":{"type":"idempotency_error","message":"other parameters"}}`
@@ -152,7 +155,17 @@ func TestCreateIntent_Outcomes(t *testing.T) {
 		"done":              {200, intentJSON, "", "done", "", 1, "done", 1},
 		"done, 201":         {201, intentJSON, "", "done", "", 1, "done", 1},
 		"400":               {400, invalid, "", "refused", "status_400", 1, "unknown", 1},
-		"404":               {404, invalid, "", "refused", "status_404", 1, "unknown", 1},
+		"400, too large":    {400, coded("amount_too_large"), "", "refused", "status_400", 1, "unknown", 1},
+		"400, no amount":    {400, coded("invalid_charge_amount"), "", "refused", "status_400", 1, "unknown", 1},
+		"400, account":      {400, coded("testmode_charges_only"), "", "rejected", "status_400", 1, "unknown", 1},
+		"400, key":          {400, coded("api_key_expired"), "", "rejected", "status_400", 1, "unknown", 1},
+		"400, method":       {400, coded("payment_method_unactivated"), "", "rejected", "status_400", 1, "unknown", 1},
+		"400, our mistake":  {400, coded("parameter_unknown"), "", "rejected", "status_400", 1, "unknown", 1},
+		"400, of tomorrow":  {400, coded("amount_of_the_future"), "", "rejected", "status_400", 1, "unknown", 1},
+		"400, no code":      {400, coded(""), "", "rejected", "status_400", 1, "unknown", 1},
+		"404":               {404, invalid, "", "rejected", "status_404", 1, "unknown", 1},
+		"404 of a proxy":    {404, html, "", "unknown", "status_404", 1, "unknown", 1},
+		"402, not the bank": {402, coded("account_invalid"), "", "rejected", "status_402", 1, "rejected", 1},
 		"402":               {402, card, "", "refused", "status_402", 1, "refused", 1},
 		"402, intent named": {402, named, "", "unknown", "status_402", 1, "unknown", 1},
 		"402 of a proxy":    {402, html, "", "unknown", "status_402", 1, "unknown", 1},
@@ -566,13 +579,16 @@ func requireOutcome(t *testing.T, want string, err error) {
 	t.Helper()
 
 	var (
-		refused *ports.RefusedError
-		unknown *stripe.UnknownError
+		refused  *ports.RefusedError
+		rejected *ports.RejectedError
+		unknown  *stripe.UnknownError
 	)
 
 	switch {
 	case err == nil:
 		require.Equal(t, want, "done")
+	case errors.As(err, &rejected):
+		require.Equal(t, want, "rejected", "%v", err)
 	case errors.As(err, &refused):
 		require.Equal(t, want, "refused", "%v", err)
 	case errors.As(err, &unknown):

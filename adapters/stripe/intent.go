@@ -38,16 +38,27 @@ func decode(form []byte, into any) error {
 	return json.Unmarshal(form, into, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 }
 
+// isPossible: the service can look it up, and a browser can pay it.
+func (o *intentObject) isPossible() bool {
+	return isIntentID(o.ID) && (o.ClientSecret == "" || isSecret(o.ClientSecret))
+}
+
 func (o *intentObject) matches(want asked) bool {
 	return o.Amount != nil && *o.Amount == want.amount &&
 		strings.EqualFold(o.Currency, want.currency) &&
 		o.Metadata.PaymentID == want.paymentID
 }
 
+// intent leaves out a client's secret that cannot be one.
 func (o *intentObject) intent() ports.Intent {
+	clientSecret := o.ClientSecret
+	if !isSecret(clientSecret) {
+		clientSecret = ""
+	}
+
 	return ports.Intent{
 		ID:           o.ID,
-		ClientSecret: o.ClientSecret,
+		ClientSecret: clientSecret,
 		Amount:       o.amount(),
 		Status:       o.status(),
 		PaymentID:    o.paymentID(),

@@ -49,10 +49,11 @@ const (
 type outcome string
 
 const (
-	done    outcome = "done"
-	refused outcome = "refused"
-	unknown outcome = "unknown"
-	notSent outcome = "not_sent"
+	done     outcome = "done"
+	refused  outcome = "refused"
+	rejected outcome = "rejected"
+	unknown  outcome = "unknown"
+	notSent  outcome = "not_sent"
 )
 
 // verdict is what to make of an attempt.
@@ -114,22 +115,28 @@ func (v verdict) wrap(operation string, seen *exchange) error {
 	}
 }
 
-// shedError says that nothing was sent, and why.
-type shedError Reason
+// notSentError says that nothing was sent, and why.
+type notSentError struct {
+	reason Reason
+	cause  error // nil where the gate shed the call
+}
 
 // Error implements error.
-func (e shedError) Error() string { return "stripe: not sent (" + string(e) + ")" }
-
-// Is makes it ports.ErrUnavailable.
-func (e shedError) Is(target error) bool { return target == ports.ErrUnavailable }
-
-func shed(err error) verdict {
-	if why, ok := errors.AsType[shedError](err); ok {
-		return verdict{outcome: notSent, reason: Reason(why), err: err}
+func (e *notSentError) Error() string {
+	if e.cause == nil {
+		return "stripe: not sent (" + string(e.reason) + ")"
 	}
 
-	return verdict{outcome: notSent, reason: ReasonCancelled, err: err}
+	return "stripe: not sent (" + string(e.reason) + "): " + e.cause.Error()
 }
+
+// Is makes it ports.ErrUnavailable.
+func (e *notSentError) Is(target error) bool { return target == ports.ErrUnavailable }
+
+// Unwrap returns what the connection or the context said.
+func (e *notSentError) Unwrap() error { return e.cause }
+
+func shed(reason Reason) *notSentError { return &notSentError{reason: reason} }
 
 // failure is an attempt that brought no object.
 type failure struct {
@@ -142,6 +149,8 @@ type failure struct {
 	shouldRetry string
 	// replayed: Stripe repeats what it keeps under the key.
 	replayed bool
+	// unsent: there was no connection, so that nothing has left.
+	unsent bool
 	// cause is safe to log.
 	cause error
 }
@@ -161,7 +170,7 @@ func explain(err error, seen *exchange, ended error) *failure {
 		return nil
 	}
 
-	f := &failure{status: seen.status, shouldRetry: seen.shouldRetry, replayed: seen.replayed}
+	f := &failure{status: seen.status, shouldRetry: seen.shouldRetry, replayed: seen.replayed, unsent: seen.unsent()}
 
 	refusal, decoded := errors.AsType[*stripego.Error](err)
 
@@ -169,7 +178,11 @@ func explain(err error, seen *exchange, ended error) *failure {
 	case decoded && refusal.Type != "":
 		f.refusal = refusal
 		f.reason = reasonOfRefusal(refusal)
-		f.cause = fmt.Errorf("status %d %s %s: %s", seen.status, refusal.Type, refusal.Code, withoutSecrets(refusal.Msg))
+		f.cause = fmt.Errorf("status %d %s %s: %s", seen.status, code(string(refusal.Type)), code(string(refusal.Code)),
+			sentence(refusal.Msg))
+	case errors.Is(seen.broken, errTooLong):
+		f.reason = ReasonUndecodable
+		f.cause = errTooLong
 	case seen.status == 0 || seen.broken != nil:
 		f.reason = reasonOfSilence(ended)
 		f.cause = err
@@ -240,46 +253,34 @@ func reasonOfStatus(status int) Reason {
 	}
 }
 
-// judgeCreate sorts a create into done, refused and unknown. first says that
-// the request has never been sent before this attempt: on a copy only an
-// acceptance and a 402 speak for the original.
+// judgeCreate sorts a create's answer. first says that the request has never been
+// sent before this attempt.
 func judgeCreate(want asked, got *intentObject, failed *failure, first bool) verdict {
 	switch {
-	case failed == nil && got.ID == "":
+	case failed == nil && !got.isPossible():
 		return verdict{outcome: unknown, reason: ReasonUndecodable, again: true, err: errUndecodable}
 	case failed == nil && !got.matches(want):
 		return verdict{outcome: unknown, reason: ReasonMismatch, err: errMismatch}
 	case failed == nil:
 		return verdict{outcome: done}
-	case failed.refuses(first):
-		return verdict{outcome: refused, reason: failed.reason, err: &ports.RefusedError{
-			Code:    string(failed.refusal.Code),
-			Message: withoutSecrets(failed.refusal.Msg),
-		}}
+	}
+
+	switch outcome, err := failed.refuses(first); outcome {
+	case refused, rejected:
+		return verdict{outcome: outcome, reason: failed.reason, err: err}
 	default:
 		return failed.verdict()
 	}
 }
 
-// refuses tells whether there is no intent and never will be one. Only Stripe's
-// own word counts, not a status that some proxy has set; and an error that
-// names an intent says that there is one.
-func (f *failure) refuses(first bool) bool {
-	if f.refusal == nil || (f.refusal.PaymentIntent != nil && f.refusal.PaymentIntent.ID != "") {
-		return false
-	}
-
-	switch f.reason {
-	case ReasonPayment:
-		return true
-	case ReasonBadRequest, ReasonUnknownPath:
-		return first
-	default:
-		return false
-	}
-}
-
 func (f *failure) verdict() verdict {
+	if f.unsent {
+		return verdict{
+			outcome: notSent, reason: f.reason, again: f.worthAnother(),
+			err: &notSentError{reason: f.reason, cause: f.cause},
+		}
+	}
+
 	return verdict{outcome: unknown, reason: f.reason, again: f.worthAnother(), err: f.cause}
 }
 

@@ -3,13 +3,22 @@ package stripe
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"sync"
 	"time"
 
 	"github.com/sony/gobreaker/v2"
 	"go.uber.org/zap"
+)
+
+// kind is what Stripe limits apart
+// (https://docs.stripe.com/rate-limits: "read and write operations").
+type kind uint8
+
+const (
+	writes kind = iota
+	reads
+	kinds = iota // how many there are
 )
 
 // gate decides which attempts go out, so that a slow or dead Stripe costs its
@@ -46,10 +55,8 @@ type gate struct {
 	watching bool
 	// stalled is what trips the breaker from outside.
 	stalled bool
-	// throttledUntil is when calls may flow again after a 429; throttledFor is
-	// how long that pause is, doubled by the next 429 after it.
-	throttledUntil time.Time
-	throttledFor   time.Duration
+	// pauses are those that a 429 asks for: one to a list sheds no creates.
+	pauses [kinds]pause
 	// news is logged once mu is free.
 	news string
 }
@@ -69,8 +76,17 @@ const (
 	throttleMost  = time.Second
 )
 
+// pause is what a 429 asks for.
+type pause struct {
+	// until is when calls may flow again; length is how long the pause is, doubled
+	// by the next 429 after it.
+	until  time.Time
+	length time.Duration
+}
+
 // ticket is the right to make one attempt.
 type ticket struct {
+	kind    kind
 	ctx     context.Context //nolint:containedctx // it is the attempt's
 	cancel  context.CancelCauseFunc
 	stop    context.CancelFunc
@@ -173,38 +189,41 @@ func (g *gate) unlock() {
 }
 
 // ready tells whether enter would let an attempt through now.
-func (g *gate) ready() error {
+func (g *gate) ready(k kind) error {
 	g.mu.Lock()
 	defer g.unlock()
 
-	return g.closedTo(time.Now())
+	if err := g.closedTo(k, time.Now()); err != nil {
+		return err
+	}
+
+	return nil
 }
 
-func (g *gate) closedTo(now time.Time) error {
+func (g *gate) closedTo(k kind, now time.Time) *notSentError {
 	switch {
 	case g.probe != nil || g.breaker.State() == gobreaker.StateOpen:
-		return shedError(ReasonBreakerOpen)
-	case now.Before(g.throttledUntil):
-		return shedError(ReasonThrottled)
+		return shed(ReasonBreakerOpen)
+	case now.Before(g.pauses[k].until):
+		return shed(ReasonThrottled)
 	case len(g.waiting) >= g.slots:
-		return shedError(ReasonNoSlot)
+		return shed(ReasonNoSlot)
 	default:
 		return nil
 	}
 }
 
-// enter lets an attempt through, with a context that ends it in time, or sheds
-// it: a shedError, or ctx's own error.
-func (g *gate) enter(ctx context.Context) (*ticket, error) {
+// enter lets an attempt through, with a context that ends it in time, or sheds it.
+func (g *gate) enter(ctx context.Context, k kind) (*ticket, *notSentError) {
 	if err := ctx.Err(); err != nil {
-		return nil, fmt.Errorf("stripe: not sent: %w", err)
+		return nil, &notSentError{reason: ReasonCancelled, cause: err}
 	}
 
 	g.mu.Lock()
 	defer g.unlock()
 
 	now := time.Now()
-	if err := g.closedTo(now); err != nil {
+	if err := g.closedTo(k, now); err != nil {
 		return nil, err
 	}
 
@@ -212,10 +231,10 @@ func (g *gate) enter(ctx context.Context) (*ticket, error) {
 
 	report, err := g.breaker.Allow()
 	if err != nil {
-		return nil, shedError(ReasonBreakerOpen)
+		return nil, shed(ReasonBreakerOpen)
 	}
 
-	t := &ticket{report: report, entered: now}
+	t := &ticket{kind: k, report: report, entered: now}
 	timeout := g.timeout
 
 	if probing {
@@ -250,11 +269,11 @@ func (g *gate) leave(t *ticket, h health) time.Duration {
 
 	switch h {
 	case alive:
-		g.answered, g.throttledFor = now, 0
+		g.answered, g.pauses[t.kind].length = now, 0
 		g.dismiss(t, nil)
 	case throttled:
 		g.answered = now
-		g.throttle(now)
+		g.pauses[t.kind].begin(now)
 		g.dismiss(t, nil)
 	case ailing:
 		g.answered = now
@@ -292,16 +311,16 @@ func (g *gate) dismiss(t *ticket, result error) {
 	t.report(result)
 }
 
-// throttle sheds calls for a moment, half of it by chance, and for twice as
-// long where nothing has gone well since the last time.
-func (g *gate) throttle(now time.Time) {
-	if now.Before(g.throttledUntil) {
+// begin sheds calls for a moment, half of it by chance, and for twice as long where
+// nothing has gone well since the last time.
+func (p *pause) begin(now time.Time) {
+	if now.Before(p.until) {
 		return // it was sent before the pause began
 	}
 
-	g.throttledFor = min(max(2*g.throttledFor, throttleLeast), throttleMost)
-	half := g.throttledFor / 2                                //nolint:mnd // a half is a half
-	g.throttledUntil = now.Add(g.throttledFor - rand.N(half)) //nolint:gosec // spreads load
+	p.length = min(max(2*p.length, throttleLeast), throttleMost)
+	half := p.length / 2                       //nolint:mnd // a half is a half
+	p.until = now.Add(p.length - rand.N(half)) //nolint:gosec // spreads load
 }
 
 // watch starts the stall detector where enough calls wait and it is not running.

@@ -428,6 +428,51 @@ func TestOverload_ThrottlingShedsForAMoment(t *testing.T) {
 	})
 }
 
+// Stripe limits reads and writes apart: a list that asks for too much sheds no create,
+// and the other way round.
+func TestOverload_ReadsAndWritesAreThrottledApart(t *testing.T) {
+	t.Parallel()
+
+	limited := always(http.StatusTooManyRequests, `{"error":{"type":"invalid_request_error","code":"rate_limit"}}`)
+
+	for _, method := range []string{http.MethodGet, http.MethodPost} {
+		t.Run(method, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				bed := newOverloadBed(t, stripe.Config{MaxAttempts: 1})
+				bed.stripe.become(func(r *http.Request) (*http.Response, error) {
+					if r.Method == method {
+						return limited(r)
+					}
+
+					return always(http.StatusOK, intentJSON)(r)
+				})
+
+				read := func() error {
+					_, err := bed.gateway.Intent(t.Context(), "pi_1")
+
+					return err
+				}
+				write := func() error { return bed.try(t.Context()).err }
+
+				if method == http.MethodPost {
+					read, write = write, read
+				}
+
+				for range 5 {
+					requireOutcome(t, "unknown", read())
+					require.ErrorIs(t, read(), ports.ErrUnavailable, "shed for a moment")
+					require.NoError(t, write())
+					require.Equal(t, method == http.MethodGet, bed.gateway.Ready() == nil, "Ready is about creates")
+					time.Sleep(time.Second)
+				}
+
+				require.Equal(t, []string{"unknown status_429", "not_sent throttled", "done "}, bed.meter.take()[:3])
+			})
+		})
+	}
+}
+
 // Many that were under way together are one reason to pause, not many.
 func TestOverload_OneThrottlingIsOnePause(t *testing.T) {
 	t.Parallel()

@@ -10,10 +10,10 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
-	"strings"
 	"time"
 
 	stripego "github.com/stripe/stripe-go/v76"
+	"go.uber.org/zap"
 
 	"github.com/marketflow/marketflow/domain/fault"
 	"github.com/marketflow/marketflow/ports"
@@ -27,7 +27,7 @@ const (
 
 // Intent implements ports.PaymentGateway.
 func (g *Gateway) Intent(ctx context.Context, id string) (ports.Intent, error) {
-	if !canBeID(id) {
+	if !isIntentID(id) { // it would ask for another path, whose 404 proves nothing
 		return ports.Intent{}, fault.New(fault.NotFound, "no payment intent can have this id")
 	}
 
@@ -35,6 +35,8 @@ func (g *Gateway) Intent(ctx context.Context, id string) (ports.Intent, error) {
 
 	err := g.call(ctx, &call{
 		operation: "get_intent",
+		kind:      reads,
+		most:      maxObject,
 		method:    http.MethodGet,
 		path:      intentsPath + "/" + id,
 		answer: func() stripego.LastResponseSetter {
@@ -42,7 +44,7 @@ func (g *Gateway) Intent(ctx context.Context, id string) (ports.Intent, error) {
 
 			return &got
 		},
-		judge: func(failed *failure, _ int) verdict {
+		judge: func(failed *failure, _ bool) verdict {
 			v := judgeRead(failed)
 			if v.outcome == done && got.ID != id {
 				return verdict{outcome: unknown, reason: ReasonMismatch, err: errMismatch}
@@ -56,14 +58,6 @@ func (g *Gateway) Intent(ctx context.Context, id string) (ports.Intent, error) {
 	}
 
 	return got.intent(), nil
-}
-
-// canBeID: Stripe's ids are letters, digits and underscores. Anything else would
-// ask for another path, and that path's 404 proves nothing.
-func canBeID(id string) bool {
-	return id != "" && !strings.ContainsFunc(id, func(r rune) bool {
-		return r != '_' && (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z')
-	})
 }
 
 // judgeRead sorts a read. Reading again does no harm, so even a 500 is worth it.
@@ -104,6 +98,13 @@ func (g *Gateway) Intents(ctx context.Context, from, to time.Time) iter.Seq2[por
 				yield(ports.Intent{}, fmt.Errorf("decode a listed intent: %w", err))
 
 				return
+			}
+
+			if !isIntentID(o.ID) { // one odd object must not hide those behind it
+				g.log.Warn("stripe lists an intent with an impossible id; it is left out",
+					zap.String("payment_id", o.paymentID().String()))
+
+				continue
 			}
 
 			if !yield(o.intent(), nil) {
@@ -196,7 +197,7 @@ func advance(query url.Values, got page, yield func(json.RawMessage, error) bool
 		}
 	}
 
-	if last.ID == "" || last.ID == query.Get("starting_after") {
+	if !isID(last.ID) || last.ID == query.Get("starting_after") {
 		yield(nil, errEndless)
 
 		return false
@@ -212,6 +213,8 @@ func (g *Gateway) page(ctx context.Context, operation, path string) (page, error
 
 	err := g.call(ctx, &call{
 		operation: operation,
+		kind:      reads,
+		most:      maxList,
 		method:    http.MethodGet,
 		path:      path,
 		answer: func() stripego.LastResponseSetter {
@@ -219,7 +222,7 @@ func (g *Gateway) page(ctx context.Context, operation, path string) (page, error
 
 			return &got
 		},
-		judge: func(failed *failure, _ int) verdict { return judgeRead(failed) },
+		judge: func(failed *failure, _ bool) verdict { return judgeRead(failed) },
 	})
 
 	return got, err

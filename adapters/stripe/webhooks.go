@@ -9,7 +9,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
 	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -32,8 +31,6 @@ const (
 	// tolerance in seconds is how far a signature's time may be from ours, in
 	// the past and in the future (https://docs.stripe.com/webhooks#replay-attacks).
 	tolerance = 300
-	// maxID is Stripe's longest id (https://docs.stripe.com/upgrades#what-changes-does-stripe-consider-to-be-backwards-compatible).
-	maxID = 255
 	// maxTime is the last second that RFC 3339 can write.
 	maxTime = 253402300799
 )
@@ -189,12 +186,13 @@ func parseEvent(payload []byte) (ports.Event, error) {
 		return ports.Event{}, fault.New(fault.Invalid, "the event is not UTF-8")
 	}
 
-	var e envelope
-	if err := decode(payload, &e); err != nil {
-		return ports.Event{}, fault.Wrap(fault.Invalid, err, "the body is not a JSON object in the form of an event")
-	}
+	e, err := readEnvelope(payload)
 
-	if err := e.check(); err != nil {
+	switch {
+	case err != nil && isThin(payload):
+		return ports.Event{}, fault.New(fault.Invalid, "this is a thin event of Stripe's API v2, which does not hold the "+
+			"object that it is about; set the event destination's payload style to snapshot, or send it elsewhere")
+	case err != nil:
 		return ports.Event{}, err
 	}
 
@@ -213,14 +211,42 @@ func parseEvent(payload []byte) (ports.Event, error) {
 	return readObject(event, e.Data.Object)
 }
 
+func readEnvelope(payload []byte) (envelope, error) {
+	var e envelope
+	if err := decode(payload, &e); err != nil {
+		return e, fault.Wrap(fault.Invalid, err, "the body is not a JSON object in the form of an event")
+	}
+
+	return e, e.check()
+}
+
+// isThin: the envelope of an event of API v2 (https://docs.stripe.com/event-destinations#thin-events)
+// names its kind of object, "v2.core.event" or one like it; created is a text in it,
+// so that it would not even decode as one of ours.
+func isThin(payload []byte) bool {
+	var envelope struct {
+		Object  any            `json:"object"`
+		Data    jsontext.Value `json:"data"`
+		Related jsontext.Value `json:"related_object"`
+	}
+
+	if decode(payload, &envelope) != nil {
+		return false
+	}
+
+	object, _ := envelope.Object.(string)
+
+	return strings.HasPrefix(object, "v2.") || len(envelope.Related) > 0 && len(envelope.Data) == 0
+}
+
 func (e *envelope) check() error {
 	switch {
 	case e.Type == "":
 		return fault.New(fault.Invalid, "the event has no type")
-	case !isName(e.Type):
-		return fault.New(fault.Invalid, "the event's type is over 255 characters or holds control characters")
-	case e.ID != "" && !isName(e.ID):
-		return fault.New(fault.Invalid, "the event's id is over 255 characters or holds control characters")
+	case !typeForm.MatchString(e.Type):
+		return fault.New(fault.Invalid, "the event's type is not 1 to 255 small letters, digits, dots and underscores")
+	case e.ID != "" && !isID(e.ID):
+		return fault.New(fault.Invalid, "the event's id is not like evt_1, of at most 255 letters, digits and underscores")
 	case e.Created < 0 || e.Created > maxTime:
 		return fault.New(fault.Invalid, "the event's created is no time in seconds")
 	case len(e.Data.Object) == 0 || e.Data.Object[0] != '{':
@@ -228,11 +254,6 @@ func (e *envelope) check() error {
 	default:
 		return nil
 	}
-}
-
-// isName: what a column, a log line and a metric can hold.
-func isName(text string) bool {
-	return utf8.RuneCountInString(text) <= maxID && !strings.ContainsFunc(text, unicode.IsControl)
 }
 
 // digest stands in for an id, so that a body that comes twice is one event.
@@ -254,7 +275,7 @@ func readObject(event ports.Event, object []byte) (ports.Event, error) {
 			return ports.Event{}, fault.Wrap(fault.Invalid, err, "the event's data.object does not decode")
 		}
 
-		if id, ok := other.ID.(string); ok && isName(id) {
+		if id, ok := other.ID.(string); ok && isID(id) {
 			event.ObjectID = id
 		}
 
@@ -266,9 +287,10 @@ func readObject(event ports.Event, object []byte) (ports.Event, error) {
 		return ports.Event{}, fault.Wrap(fault.Invalid, err, "the event's data.object is not a payment intent")
 	}
 
-	if o.ID == "" || !isName(o.ID) || o.Created < 0 || o.Created > maxTime {
+	if !isIntentID(o.ID) || o.Created < 0 || o.Created > maxTime {
 		return ports.Event{}, fault.New(fault.Invalid,
-			"the event's data.object has no id of 1 to 255 characters, or its created is no time in seconds")
+			"the event's data.object has no id like pi_1, of at most 255 letters, digits and underscores, "+
+				"or its created is no time in seconds")
 	}
 
 	event.ObjectID = o.ID

@@ -6,7 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"regexp"
+	"net/http/httptrace"
 	"strings"
 	"time"
 
@@ -25,9 +25,11 @@ const (
 	// idleTimeout is below the minute after which servers commonly hang up, so
 	// that few requests meet a connection that has just died.
 	idleTimeout = 45 * time.Second
-	// maxBody bounds what is read of an answer: a list of 100 objects with all
-	// the metadata that Stripe allows stays below it.
-	maxBody = 16 << 20
+	// maxObject and maxList bound what is read of an answer: an object, or 100 of
+	// them, with all the metadata that Stripe allows stays below.
+	maxObject, maxList = 1 << 20, 16 << 20
+	// maxHeader bounds an answer's headers.
+	maxHeader = 1 << 20
 )
 
 // newNetwork speaks HTTP/1.1, one connection for each call in flight: a
@@ -44,6 +46,8 @@ func newNetwork(maxInFlight int) *http.Transport {
 		MaxIdleConns:        maxInFlight,
 		MaxIdleConnsPerHost: maxInFlight,
 		IdleConnTimeout:     idleTimeout,
+
+		MaxResponseHeaderBytes: maxHeader,
 	}
 }
 
@@ -65,15 +69,32 @@ func newClient(network http.RoundTripper, traces trace.TracerProvider) *http.Cli
 // exchange is one attempt as the wire saw it. Stripe-go does not show all of
 // it: where a body does not decode, status and headers are gone.
 type exchange struct {
-	// body and number are set by the sender.
+	// body, number and left, how much of the answer may still be read, are set by
+	// the sender.
 	body   string
 	number int
+	left   int64
+
+	asked, connected bool // a connection was asked for, and there was one
 
 	status      int // 0 until there is an answer
 	requestID   string
 	shouldRetry string
 	replayed    bool
 	broken      error // reading the answer ended early
+}
+
+// unsent: net/http asked for a connection and got none, so that it has written
+// nothing. The name look-up, the dial, a proxy's CONNECT and the TLS handshake all
+// come before there is a connection (net/http/httptrace.ClientTrace.GotConn). What
+// was written to a connection that turns out dead counts as sent.
+func (e *exchange) unsent() bool { return e.asked && !e.connected }
+
+func (e *exchange) trace() *httptrace.ClientTrace {
+	return &httptrace.ClientTrace{
+		GetConn: func(string) { e.asked = true },
+		GotConn: func(httptrace.GotConnInfo) { e.connected = true },
+	}
 }
 
 type exchangeKey struct{}
@@ -94,7 +115,8 @@ func (w *wire) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, errNoExchange
 	}
 
-	sent := r.WithContext(r.Context()) // a RoundTripper does not modify its request
+	// A copy, as a RoundTripper does not modify its request.
+	sent := r.WithContext(httptrace.WithClientTrace(r.Context(), seen.trace()))
 	sent.Body, sent.GetBody, sent.ContentLength = http.NoBody, nil, 0
 
 	if seen.body != "" {
@@ -108,37 +130,36 @@ func (w *wire) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 
 	seen.status = answer.StatusCode
-	seen.requestID = answer.Header.Get("Request-Id")
+	seen.requestID = requestID(answer.Header.Get("Request-Id"))
 	seen.shouldRetry = answer.Header.Get("Stripe-Should-Retry")
 	seen.replayed = answer.Header.Get("Idempotent-Replayed") == "true"
-	answer.Body = &watchedBody{ReadCloser: answer.Body, left: maxBody, seen: seen}
+	answer.Body = &watchedBody{ReadCloser: answer.Body, seen: seen}
 
 	return answer, nil
 }
 
 var (
 	errNoExchange = errors.New("a request that the gateway did not send")
-	errTooLong    = errors.New("the answer is too long")
+	errTooLong    = errors.New("the answer is too long for what was asked")
 )
 
 // watchedBody remembers that a body broke off, and ends one that does not end.
 type watchedBody struct {
 	io.ReadCloser
 
-	left int64
 	seen *exchange
 }
 
 // Read implements io.Reader.
 func (b *watchedBody) Read(p []byte) (int, error) {
-	if b.left <= 0 {
+	if b.seen.left <= 0 {
 		b.seen.broken = errTooLong
 
 		return 0, errTooLong
 	}
 
-	n, err := b.ReadCloser.Read(p[:min(int64(len(p)), b.left)])
-	b.left -= int64(n)
+	n, err := b.ReadCloser.Read(p[:min(int64(len(p)), b.seen.left)])
+	b.seen.left -= int64(n)
 
 	if err != nil && !errors.Is(err, io.EOF) {
 		b.seen.broken = err
@@ -187,11 +208,6 @@ func (l leveledLogger) Errorf(format string, arguments ...any) { l.write(format,
 
 func (l leveledLogger) write(format string, arguments []any) {
 	if entry := l.log.Check(zap.DebugLevel, "stripe-go"); entry != nil {
-		entry.Write(zap.String("line", withoutSecrets(fmt.Sprintf(format, arguments...))))
+		entry.Write(zap.String("line", sentence(fmt.Sprintf(format, arguments...))))
 	}
 }
-
-// secret finds client secrets, API keys and signing secrets.
-var secret = regexp.MustCompile(`(_secret_|[sr]k_(?:live|test)_|whsec_)[0-9A-Za-z]+`)
-
-func withoutSecrets(text string) string { return secret.ReplaceAllString(text, "${1}***") }

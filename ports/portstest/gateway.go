@@ -28,6 +28,11 @@ type GatewayBed struct {
 	// LoseAnswers makes the provider act on every create and answer none, until
 	// restore is called.
 	LoseAnswers func(tb testing.TB) (restore func())
+	// Misconfigure makes the provider reject every create because of the account,
+	// not of the order, until restore is called.
+	Misconfigure func(tb testing.TB) (restore func())
+	// Cut makes it impossible to connect to the provider until restore is called.
+	Cut func(tb testing.TB) (restore func())
 }
 
 // Gateway is the contract of ports.PaymentGateway. Each call of bed gives a
@@ -41,6 +46,8 @@ func Gateway(t *testing.T, bed func(tb testing.TB) GatewayBed) {
 		"CreateIntent/the same request, the same intent":    createTwiceIsOnce,
 		"CreateIntent/two payments, two intents":            twoPaymentsTwoIntents,
 		"CreateIntent/refused at first, unknown on a copy":  refusedThenUnknown,
+		"CreateIntent/rejected, until it is repaired":       rejectedUntilRepaired,
+		"CreateIntent/what cannot be sent is no attempt":    unsentIsNoAttempt,
 		"CreateIntent/an accepted request stays accepted":   changedParametersAreUnknown,
 		"CreateIntent/a lost answer is found by the copy":   lostAnswerIsFound,
 		"CreateIntent/a context that has ended":             createWithEndedContext,
@@ -147,6 +154,57 @@ func refusedThenUnknown(t *testing.T, b GatewayBed) {
 	require.Empty(t, recentIntents(t, b))
 }
 
+// The order may be all right, so that nothing is said about it for ever.
+func rejectedUntilRepaired(t *testing.T, b GatewayBed) {
+	t.Helper()
+
+	request := b.Gateway.Prepare(uuid.New(), gatewayOrder(t, 500))
+	restore := b.Misconfigure(t)
+
+	_, err := b.Gateway.CreateIntent(t.Context(), request, false)
+
+	var (
+		rejected *ports.RejectedError
+		refused  *ports.RefusedError
+	)
+
+	require.ErrorAs(t, err, &rejected)
+	require.NotEmpty(t, rejected.Message)
+	require.False(t, rejected.Kept)
+	require.NotErrorAs(t, err, &refused)
+	require.NotErrorIs(t, err, ports.ErrUnavailable)
+
+	_, err = b.Gateway.CreateIntent(t.Context(), request, true)
+	requireUnknown(t, err)
+	restore()
+	require.Empty(t, recentIntents(t, b))
+
+	_, err = b.Gateway.CreateIntent(t.Context(), request, false)
+	require.NoError(t, err, "the same request is good now")
+	require.Len(t, recentIntents(t, b), 1)
+}
+
+func unsentIsNoAttempt(t *testing.T, b GatewayBed) {
+	t.Helper()
+
+	request := b.Gateway.Prepare(uuid.New(), b.Refusable)
+	restore := b.Cut(t)
+
+	for range 2 {
+		_, err := b.Gateway.CreateIntent(t.Context(), request, false)
+		require.ErrorIs(t, err, ports.ErrUnavailable)
+	}
+
+	restore()
+
+	_, err := b.Gateway.CreateIntent(t.Context(), request, false)
+
+	var refused *ports.RefusedError
+
+	require.ErrorAs(t, err, &refused, "this is the first that the provider hears of it")
+	require.True(t, refused.Amount)
+}
+
 // A provider that refuses a key's second use with other parameters has proved
 // that the first one came through: nothing is refused.
 func changedParametersAreUnknown(t *testing.T, b GatewayBed) {
@@ -193,6 +251,7 @@ func createWithEndedContext(t *testing.T, b GatewayBed) {
 
 	_, err := b.Gateway.CreateIntent(ctx, b.Gateway.Prepare(uuid.New(), gatewayOrder(t, 500)), false)
 	require.ErrorIs(t, err, context.Canceled)
+	require.ErrorIs(t, err, ports.ErrUnavailable, "nothing was sent")
 
 	var refused *ports.RefusedError
 
@@ -354,14 +413,18 @@ func eventsWithinBounds(t *testing.T, b GatewayBed) {
 	require.Empty(t, collect(t, b.Gateway.Events(t.Context(), at.Add(time.Second), at.Add(time.Hour))))
 }
 
-// requireUnknown: neither done, nor refused, nor certainly not sent.
+// requireUnknown: neither done, nor refused or rejected, nor certainly not sent.
 func requireUnknown(tb testing.TB, err error) {
 	tb.Helper()
 
-	var refused *ports.RefusedError
+	var (
+		refused  *ports.RefusedError
+		rejected *ports.RejectedError
+	)
 
 	require.Error(tb, err)
 	require.NotErrorAs(tb, err, &refused)
+	require.NotErrorAs(tb, err, &rejected)
 	require.NotErrorIs(tb, err, ports.ErrUnavailable)
 }
 

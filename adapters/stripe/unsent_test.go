@@ -1,0 +1,219 @@
+package stripe_test
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/marketflow/marketflow/adapters/stripe"
+	"github.com/marketflow/marketflow/ports"
+)
+
+const tooSmall = `{"error":{"type":"invalid_request_error","code":"amount_too_small","message":"too small"}}`
+
+// Whatever fails before there is a connection has sent nothing.
+func TestCreateIntent_NotSent(t *testing.T) {
+	t.Parallel()
+
+	plain := httptest.NewServer(http.NotFoundHandler())
+	t.Cleanup(plain.Close)
+
+	secured := httptest.NewTLSServer(http.NotFoundHandler())
+	t.Cleanup(secured.Close)
+
+	proxied := func(handler http.HandlerFunc) *http.Transport {
+		proxy := httptest.NewServer(handler)
+		t.Cleanup(proxy.Close)
+
+		address, err := url.Parse(proxy.URL)
+		require.NoError(t, err)
+
+		return &http.Transport{Proxy: http.ProxyURL(address)}
+	}
+
+	for name, c := range map[string]struct {
+		network *http.Transport
+		base    string
+		reason  string
+	}{
+		"connection refused": {&http.Transport{}, "http://" + nobody(t), "connection"},
+		"no such host": {&http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
+			return nil, &net.OpError{Op: "dial", Err: &net.DNSError{Err: "no such host", IsNotFound: true}}
+		}}, "http://stripe.invalid", "connection"},
+		"a certificate that nobody knows": {&http.Transport{}, secured.URL, "connection"},
+		"no TLS there":                    {&http.Transport{}, "https" + plain.URL[len("http"):], "connection"},
+		"another version of TLS": {&http.Transport{TLSClientConfig: &tls.Config{
+			MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS10,
+		}}, secured.URL, "connection"},
+		"a proxy that does not connect": {proxied(func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusBadGateway)
+		}), secured.URL, "connection"},
+		"nobody answers the dial": {&http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			<-ctx.Done()
+
+			return nil, ctx.Err()
+		}}, "http://stripe.invalid", "timeout"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+
+			meter := &recorder{}
+			gateway := stripe.NewGateway(
+				stripe.Config{SecretKey: "sk_test_1", APIBase: c.base, AttemptTimeout: time.Second, MaxAttempts: 2},
+				stripe.WithTransport(c.network), stripe.WithSleep(noSleep), stripe.WithMeter(meter))
+
+			_, err := gateway.CreateIntent(t.Context(), gateway.Prepare(paymentID, order(t, 1999, nil)), false)
+			requireOutcome(t, "not_sent", err)
+			meter.require(t, 2, "not_sent", c.reason)
+			require.NotContains(t, err.Error(), "sk_test_1")
+		})
+	}
+}
+
+// A caller who leaves while the connection is being made has sent nothing, either.
+func TestCreateIntent_LeftBeforeTheConnection(t *testing.T) {
+	t.Parallel()
+
+	ctx, cancel := context.WithCancel(t.Context())
+	network := &http.Transport{DialContext: func(dialing context.Context, _, _ string) (net.Conn, error) {
+		cancel()
+		<-dialing.Done()
+
+		return nil, dialing.Err()
+	}}
+	gateway := stripe.NewGateway(stripe.Config{SecretKey: "sk_test_1", APIBase: "http://stripe.invalid"},
+		stripe.WithTransport(network), stripe.WithSleep(noSleep))
+
+	_, err := gateway.CreateIntent(ctx, gateway.Prepare(paymentID, order(t, 1999, nil)), false)
+	requireOutcome(t, "not_sent", err)
+	require.ErrorIs(t, err, context.Canceled)
+}
+
+// An attempt that was not sent does not make the next one a copy, and does not undo
+// what one before it may have done.
+func TestCreateIntent_AttemptsThatAreNotSent(t *testing.T) {
+	t.Parallel()
+
+	const (
+		cut   = "cut"   // no connection
+		lost  = "lost"  // a connection, and no answer
+		small = "small" // a refusal
+	)
+
+	for name, c := range map[string]struct {
+		attempts []string
+		want     string
+		told     []string
+	}{
+		"not sent, then refused": {
+			[]string{cut, small}, "refused", []string{"not_sent connection", "refused status_400"},
+		},
+		"not sent twice, then refused": {
+			[]string{cut, cut, small}, "refused", []string{"not_sent connection", "not_sent connection", "refused status_400"},
+		},
+		"lost, then not sent": {
+			[]string{lost, cut, cut}, "unknown", []string{"unknown connection", "not_sent connection", "not_sent connection"},
+		},
+		"lost, not sent, refused": {
+			[]string{lost, cut, small}, "unknown", []string{"unknown connection", "not_sent connection", "unknown status_400"},
+		},
+		"not sent, lost, refused": {
+			[]string{cut, lost, small}, "unknown", []string{"not_sent connection", "unknown connection", "unknown status_400"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+
+			var number atomic.Int64
+
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				if c.attempts[number.Load()-1] == lost {
+					panic(http.ErrAbortHandler)
+				}
+
+				answer(w, http.StatusBadRequest, tooSmall)
+			}))
+			t.Cleanup(server.Close)
+
+			// One connection for each attempt.
+			network := &http.Transport{DisableKeepAlives: true, DialContext: func(
+				ctx context.Context, network, address string,
+			) (net.Conn, error) {
+				if c.attempts[number.Add(1)-1] == cut {
+					return nil, &net.OpError{Op: "dial", Err: errCut}
+				}
+
+				return new(net.Dialer).DialContext(ctx, network, address)
+			}}
+			meter := &recorder{}
+			gateway := stripe.NewGateway(stripe.Config{SecretKey: "sk_test_1", APIBase: server.URL},
+				stripe.WithTransport(network), stripe.WithSleep(noSleep), stripe.WithMeter(meter))
+
+			_, err := gateway.CreateIntent(t.Context(), gateway.Prepare(paymentID, order(t, 1999, nil)), false)
+			requireOutcome(t, c.want, err)
+			require.Equal(t, c.told, meter.take())
+		})
+	}
+}
+
+// What Stripe keeps under the key it repeats, and whoever repairs the cause should
+// know that the key is no good any more.
+func TestCreateIntent_AKeptRejection(t *testing.T) {
+	t.Parallel()
+
+	for _, kept := range []bool{false, true} {
+		bed := newBed(t, func(w http.ResponseWriter, _ *http.Request) {
+			if kept {
+				w.Header().Set("Idempotent-Replayed", "true")
+			}
+
+			answer(w, http.StatusBadRequest, `{"error":{"type":"invalid_request_error","code":"testmode_charges_only"}}`)
+		})
+
+		_, err := bed.gateway.CreateIntent(t.Context(), bed.request(t), false)
+
+		var rejected *ports.RejectedError
+
+		require.ErrorAs(t, err, &rejected)
+		require.Equal(t, kept, rejected.Kept)
+		require.Equal(t, "testmode_charges_only", rejected.Code)
+	}
+}
+
+// Being unable to connect is a sign of a dead Stripe all the same.
+func TestCreateIntent_NotSentOpensTheBreaker(t *testing.T) {
+	t.Parallel()
+
+	meter := &recorder{}
+	gateway := stripe.NewGateway(stripe.Config{SecretKey: "sk_test_1", APIBase: "http://" + nobody(t)},
+		stripe.WithSleep(noSleep), stripe.WithMeter(meter))
+
+	for range 8 {
+		_, err := gateway.CreateIntent(t.Context(), gateway.Prepare(paymentID, order(t, 1999, nil)), false)
+		require.ErrorIs(t, err, ports.ErrUnavailable)
+	}
+
+	require.Equal(t, 1, meter.opened)
+}
+
+// nobody is an address where nobody listens.
+func nobody(t *testing.T) string {
+	t.Helper()
+
+	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	require.NoError(t, listener.Close())
+
+	return listener.Addr().String()
+}
+
+var errCut = errors.New("connection refused")
