@@ -14,7 +14,8 @@ import (
 // wholly stored and applied or not there at all, so that the provider's
 // retry is the repair.
 //
-// An unreachable or overloaded database is fault.Unavailable.
+// An unreachable or overloaded database is fault.Unavailable: surely nothing was
+// stored. Where that is not sure it is fault.Unknown.
 type Inbox interface {
 	// Apply stores e and applies it in one commit. Repeating it is harmless:
 	// an event that is stored already is EventDuplicate and changes nothing,

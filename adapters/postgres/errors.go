@@ -24,6 +24,15 @@ type acquireError struct{ error }
 
 func (e *acquireError) Unwrap() error { return e.error }
 
+// hungUpError: the server had closed the connection before anything was sent.
+type hungUpError struct{}
+
+// Error implements error.
+func (hungUpError) Error() string { return "the server has closed the connection" }
+
+// SafeToRetry is what pgconn.SafeToRetry asks for.
+func (hungUpError) SafeToRetry() bool { return true }
+
 // translate turns an error of the driver into one of the house, once, here.
 func translate(doing string, err error) error {
 	err = presentable(err)
@@ -33,7 +42,7 @@ func translate(doing string, err error) error {
 		return nil
 	case errors.Is(err, pgx.ErrNoRows), errors.Is(err, ports.ErrContradiction), errors.Is(err, ports.ErrMoved):
 		return fmt.Errorf("%s: %w", doing, err)
-	case unreachable(err), repeatable(err):
+	case unreachable(err), repeatable(err), inDoubt(err):
 		return fault.Wrap(fault.Unavailable, fmt.Errorf("%s: %w", doing, err),
 			"The database cannot be reached. Try again.").After(retryAfter)
 	case losesStatements(err):

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 
@@ -25,7 +26,7 @@ const maxGroup = 64
 type group[Q, A any] struct {
 	// run does what it can of asked, in one commit, and waits for nobody's lock.
 	// answers has one for each, in their order; nil is for what was not touched.
-	// After an error nothing was.
+	// After an error nothing was, unless it is in doubt: then each may have been done.
 	run func(ctx context.Context, asked []Q) (answers []*A, err error)
 	// names: two requests that share one never go together, but one after the
 	// other, in the order in which they came. Empty names do not count.
@@ -47,6 +48,8 @@ type member[Q, A any] struct {
 	done   chan struct{}
 	answer *A
 	err    error
+	// doubt: the group may have been committed although it failed.
+	doubt bool
 }
 
 // do does what is asked, in a group or by alone.
@@ -66,6 +69,10 @@ func (g *group[Q, A]) do(ctx context.Context, asked Q, alone func() (A, error)) 
 	switch {
 	case m.err != nil:
 		return *new(A), m.err
+	case m.answer == nil && m.doubt:
+		answer, err := alone()
+
+		return answer, stillInDoubt(err)
 	case m.answer == nil:
 		return alone()
 	default:
@@ -175,13 +182,15 @@ func (g *group[Q, A]) settle(members []*member[Q, A]) {
 			m.answer = answers[i]
 		case noConnection(err):
 			m.err = err
+		default:
+			m.doubt = isInDoubt(err)
 		}
 
 		close(m.done)
 	}
 
-	if noConnection(err) {
-		g.giveUp(err)
+	if acquired, ok := errors.AsType[*acquireError](err); ok {
+		g.giveUp(translate("waiting for a connection", acquired)) // none of them has asked for anything
 	}
 }
 

@@ -41,7 +41,7 @@ func namesOfEvent(e sqlc.ApplyEventParams) []string {
 func (s *Store) applyEvents(ctx context.Context, events []sqlc.ApplyEventParams) ([]*sqlc.ApplyEventRow, error) {
 	params := eventsToDB(events)
 
-	rows, err := query(ctx, s, "applying events", func(ctx context.Context, q *sqlc.Queries) ([]sqlc.ApplyEventsRow, error) {
+	rows, err := write(ctx, s, "applying events", func(ctx context.Context, q *sqlc.Queries) ([]sqlc.ApplyEventsRow, error) {
 		return q.ApplyEvents(ctx, params)
 	})
 	if err != nil {
@@ -97,7 +97,7 @@ func (s *Store) claimPayments(
 ) ([]*sqlc.ClaimPaymentOrFindRow, error) {
 	params := claimsToDB(claims)
 
-	rows, err := query(ctx, s, "claiming payments", func(ctx context.Context, q *sqlc.Queries) ([]sqlc.ClaimPaymentsRow, error) {
+	rows, err := write(ctx, s, "claiming payments", func(ctx context.Context, q *sqlc.Queries) ([]sqlc.ClaimPaymentsRow, error) {
 		return q.ClaimPayments(ctx, params)
 	})
 	if err != nil {
@@ -147,7 +147,7 @@ func (s *Store) completePayments(
 ) ([]*sqlc.CompletePaymentOrFindRow, error) {
 	params := completionsToDB(completions)
 
-	rows, err := query(ctx, s, "completing payments",
+	rows, err := write(ctx, s, "completing payments",
 		func(ctx context.Context, q *sqlc.Queries) ([]sqlc.CompletePaymentsRow, error) {
 			return q.CompletePayments(ctx, params)
 		})

@@ -41,7 +41,7 @@ func (s *Store) Apply(ctx context.Context, e ports.Event) (ports.Applied, error)
 // applyEvent applies an event with whatever else arrives.
 func (s *Store) applyEvent(ctx context.Context, e sqlc.ApplyEventParams) (sqlc.ApplyEventRow, error) {
 	alone := func() (sqlc.ApplyEventRow, error) {
-		return query(ctx, s, "applying an event", func(ctx context.Context, q *sqlc.Queries) (sqlc.ApplyEventRow, error) {
+		return write(ctx, s, "applying an event", func(ctx context.Context, q *sqlc.Queries) (sqlc.ApplyEventRow, error) {
 			return q.ApplyEvent(ctx, e)
 		})
 	}
@@ -92,7 +92,7 @@ func (s *Store) CompleteAndApply(
 
 // Park implements ports.Inbox.
 func (s *Store) Park(ctx context.Context, e ports.Event, reason ports.ParkReason) error {
-	_, err := query(ctx, s, "parking an event", func(ctx context.Context, q *sqlc.Queries) (struct{}, error) {
+	_, err := write(ctx, s, "parking an event", func(ctx context.Context, q *sqlc.Queries) (struct{}, error) {
 		return struct{}{}, q.ParkEvent(ctx, sqlc.ParkEventParams{
 			ID: e.ID, Type: e.Type, ObjectID: e.ObjectID, Payload: e.Raw,
 			ParkedReason: string(reason), CreatedAt: optional(e.CreatedAt),

@@ -31,7 +31,7 @@ func (s *Store) ReconciledThrough(ctx context.Context) (through, now time.Time, 
 
 // MoveReconciledThrough implements ports.Reconciliation.
 func (s *Store) MoveReconciledThrough(ctx context.Context, from, to time.Time) (bool, error) {
-	moved, err := query(ctx, s, "writing how far reconciliation came",
+	moved, err := write(ctx, s, "writing how far reconciliation came",
 		func(ctx context.Context, q *sqlc.Queries) (int64, error) {
 			if from.IsZero() {
 				return q.StartReconciledThrough(ctx, to)
@@ -45,7 +45,7 @@ func (s *Store) MoveReconciledThrough(ctx context.Context, from, to time.Time) (
 
 // HoldReconciliation implements ports.Reconciliation.
 func (s *Store) HoldReconciliation(ctx context.Context, lease ports.Lease) (bool, error) {
-	held, err := query(ctx, s, "taking the lease of reconciliation",
+	held, err := write(ctx, s, "taking the lease of reconciliation",
 		func(ctx context.Context, q *sqlc.Queries) (int64, error) {
 			return q.HoldReconciliation(ctx, sqlc.HoldReconciliationParams{Token: lease.Token, Lease: interval(lease.For)})
 		})
@@ -155,7 +155,7 @@ func (s *Store) SetSweep(ctx context.Context, band int, at ports.PaymentPosition
 
 // Advance implements ports.Reconciliation.
 func (s *Store) Advance(ctx context.Context, id uuid.UUID, to payment.Status, cause string) (bool, error) {
-	_, err := query(ctx, s, "advancing a payment", func(ctx context.Context, q *sqlc.Queries) (string, error) {
+	_, err := write(ctx, s, "advancing a payment", func(ctx context.Context, q *sqlc.Queries) (string, error) {
 		return q.AdvancePayment(ctx, sqlc.AdvancePaymentParams{
 			ID: id, ToStatus: string(to), FromStatuses: statusesToDB(to.Sources()), Cause: cause,
 		})
@@ -171,9 +171,9 @@ func (s *Store) Advance(ctx context.Context, id uuid.UUID, to payment.Status, ca
 	return true, nil
 }
 
-// exec is query for what answers nothing.
+// exec is write for what answers nothing.
 func (s *Store) exec(ctx context.Context, doing string, do func(context.Context, *sqlc.Queries) error) error {
-	_, err := query(ctx, s, doing, func(ctx context.Context, q *sqlc.Queries) (struct{}, error) {
+	_, err := write(ctx, s, doing, func(ctx context.Context, q *sqlc.Queries) (struct{}, error) {
 		return struct{}{}, do(ctx, q)
 	})
 

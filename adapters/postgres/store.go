@@ -62,12 +62,27 @@ func NewStore(pool *pgxpool.Pool) *Store {
 	return s
 }
 
-// run does one operation on a connection of its own. A client that hangs up
-// does not interrupt it: cancelling a statement costs the connection, and all
-// of ours are short. fn must be safe to repeat.
+// run does one write on a connection of its own. fn must be safe to repeat.
 func (s *Store) run(ctx context.Context, doing string, fn func(context.Context, *pgxpool.Conn) error) error {
+	doubt, err := s.attempts(ctx, fn)
+	err = translate(doing, err)
+
+	if doubt {
+		err = stillInDoubt(err)
+	}
+
+	return err
+}
+
+// attempts does one operation on a connection of its own. A client that hangs up
+// does not interrupt it: cancelling a statement costs the connection, and all
+// of ours are short. doubt: one of the attempts may have been committed, whatever
+// became of those after it.
+func (s *Store) attempts(
+	ctx context.Context, fn func(context.Context, *pgxpool.Conn) error,
+) (doubt bool, err error) {
 	if err := ctx.Err(); err != nil {
-		return fmt.Errorf("%s: %w", doing, err)
+		return false, err //nolint:wrapcheck // translate wraps it
 	}
 
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.operation)
@@ -75,6 +90,8 @@ func (s *Store) run(ctx context.Context, doing string, fn func(context.Context, 
 
 	once := func() (struct{}, error) {
 		err := s.onConnection(ctx, fn)
+		doubt = doubt || inDoubt(err)
+
 		if err != nil && !repeatable(err) {
 			err = backoff.Permanent(err)
 		}
@@ -85,13 +102,13 @@ func (s *Store) run(ctx context.Context, doing string, fn func(context.Context, 
 	pause := backoff.NewExponentialBackOff()
 	pause.InitialInterval = 20 * time.Millisecond
 
-	_, err := backoff.Retry(ctx, once, backoff.WithBackOff(pause), backoff.WithMaxTries(tries))
+	_, err = backoff.Retry(ctx, once, backoff.WithBackOff(pause), backoff.WithMaxTries(tries))
 
 	if permanent, ok := errors.AsType[*backoff.PermanentError](err); ok {
 		err = permanent.Err
 	}
 
-	return translate(doing, err)
+	return doubt, err
 }
 
 func (s *Store) onConnection(ctx context.Context, fn func(context.Context, *pgxpool.Conn) error) error {
@@ -104,7 +121,13 @@ func (s *Store) onConnection(ctx context.Context, fn func(context.Context, *pgxp
 	}
 	defer conn.Release()
 
-	err = fn(ctx, conn)
+	err = error(hungUpError{})
+	if hungUp(conn.Conn().PgConn().Conn()) {
+		_ = conn.Conn().Close(ctx)
+	} else {
+		err = fn(ctx, conn)
+	}
+
 	if isStalePlan(err) {
 		_ = conn.Conn().Close(ctx) // with its statements
 	}
@@ -118,8 +141,25 @@ func (s *Store) onConnection(ctx context.Context, fn func(context.Context, *pgxp
 	return err
 }
 
-// query runs one sqlc query through run.
+// query runs one sqlc query that changes nothing.
 func query[T any](
+	ctx context.Context, s *Store, doing string, q func(context.Context, *sqlc.Queries) (T, error),
+) (T, error) {
+	var result T
+
+	_, err := s.attempts(ctx, func(ctx context.Context, conn *pgxpool.Conn) error {
+		var err error
+
+		result, err = q(ctx, sqlc.New(conn))
+
+		return err
+	})
+
+	return result, translate(doing, err)
+}
+
+// write runs one sqlc query through run.
+func write[T any](
 	ctx context.Context, s *Store, doing string, q func(context.Context, *sqlc.Queries) (T, error),
 ) (T, error) {
 	var result T
