@@ -48,6 +48,8 @@ const (
 	// run it as a new request (docs.stripe.com/api/idempotent_requests), so a
 	// claim older than this is never sent again.
 	resendFor = 23 * time.Hour
+	// keptFor is how long Stripe keeps an answer under a key at least (same page).
+	keptFor = 24 * time.Hour
 )
 
 // patiently bounds a call to the provider, by the wall clock too: Go's own clock

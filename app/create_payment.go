@@ -43,8 +43,9 @@ type CreatePaymentAnswer struct {
 
 // Do answers a command: a payment (also one that was created before), or a
 // refusal by the provider, which is frozen just so. Its faults are InFlight,
-// KeyReused, Unknown (retry with the same key) and Unavailable (nothing was
-// done).
+// KeyReused, Refused (because of the deployment: the same key is good again once
+// that is repaired), Unknown (retry with the same key) and Unavailable (surely
+// nothing was done).
 //
 // It goes on when the client hangs up: the claim is written, so somebody has
 // to finish it anyway.
@@ -71,7 +72,7 @@ func (uc *CreatePayment) do(ctx context.Context, cmd CreatePaymentCommand) (Crea
 	}
 
 	answer, err := uc.create(ctx, cmd)
-	if fault.KindOf(err) != fault.Unavailable {
+	if kind := fault.KindOf(err); kind != fault.Unavailable && kind != fault.Unknown {
 		return answer, err
 	}
 
@@ -100,6 +101,10 @@ func (uc *CreatePayment) create(ctx context.Context, cmd CreatePaymentCommand) (
 	}
 
 	claim, err := uc.claim(ctx, cmd)
+	if fault.KindOf(err) == fault.Unknown {
+		err = errUnknown(cmd.Key, err, providerRetryAfter) // whether it is written down
+	}
+
 	if err != nil {
 		return CreatePaymentAnswer{}, err
 	}
@@ -119,21 +124,30 @@ func (uc *CreatePayment) create(ctx context.Context, cmd CreatePaymentCommand) (
 	return CreatePaymentAnswer{PaymentID: claim.PaymentID, Response: claim.Response}, nil
 }
 
-// claim writes down what is wanted before the provider hears of it.
+// claim writes down what is wanted before the provider hears of it. One that was
+// rejected is opened again, by whoever asks for the same once more.
 func (uc *CreatePayment) claim(ctx context.Context, cmd CreatePaymentCommand) (ports.Claim, error) {
 	id, err := uuid.NewV7()
 	if err != nil {
 		return ports.Claim{}, fault.Wrap(fault.Internal, err, "Something went wrong on our side.")
 	}
 
-	return uc.deps.Claims.Claim(ctx, ports.NewClaim{
+	lease := ports.Lease{Token: uuid.New(), For: leaseFor}
+
+	claim, err := uc.deps.Claims.Claim(ctx, ports.NewClaim{
 		PaymentID: id,
 		Key:       cmd.Key,
 		Order:     cmd.Order,
 		Request:   uc.deps.Gateway.Prepare(id, cmd.Order),
 		Origin:    ports.Origin{RequestID: cmd.RequestID, TraceParent: traceParent(ctx)},
-		Lease:     ports.Lease{Token: uuid.New(), For: leaseFor},
+		Lease:     lease,
 	})
+	if err != nil || claim.State != ports.ClaimRejected ||
+		claim.Fingerprint != cmd.Order.Fingerprint() || tooOld(claim) {
+		return claim, err
+	}
+
+	return uc.deps.Claims.Reopen(ctx, claim.PaymentID, lease)
 }
 
 // found answers for a claim that somebody else has written.
@@ -147,6 +161,10 @@ func (uc *CreatePayment) found(ctx context.Context, claim ports.Claim, cmd Creat
 		return uc.replay(replayOf(claim), cmd, ports.ReplayFromDatabase)
 	case claim.State == ports.ClaimNeedsAttention:
 		return CreatePaymentAnswer{}, errUnknown(cmd.Key, errors.New("the claim needs attention"), time.Minute)
+	case claim.State == ports.ClaimRejected && tooOld(claim):
+		return CreatePaymentAnswer{}, fault.New(fault.Refused,
+			"The payment provider rejected this request, and its idempotency key is too old to be sent again. "+
+				"Nothing was made or charged: use a new key.")
 	default:
 		return CreatePaymentAnswer{}, fault.New(fault.InFlight,
 			"A request with this idempotency key is still being worked on. Send the same request again shortly.").
@@ -176,6 +194,8 @@ func (uc *CreatePayment) whileUnavailable(
 		switch {
 		case err == nil && (claim.Finished() || claim.Fingerprint != cmd.Order.Fingerprint()):
 			return uc.found(ctx, claim, cmd)
+		case err == nil && claim.State != ports.ClaimRejected: // somebody finishes it yet
+			return CreatePaymentAnswer{}, errUnknown(cmd.Key, cause, providerRetryAfter)
 		case err != nil && fault.KindOf(err) != fault.NotFound:
 			return CreatePaymentAnswer{}, err
 		}

@@ -41,8 +41,8 @@ func (uc *HandleEvent) Verify(payload []byte, signature string) (SignedEvent, er
 }
 
 // Do stores and applies an event. Once it returns without an error the event is
-// durable. Its faults are Invalid, and Unavailable: nothing was stored, so the
-// provider sends it again.
+// durable. Its faults are Invalid, Unavailable (nothing was stored) and Unknown
+// (perhaps it was): the provider sends it again.
 func (uc *HandleEvent) Do(ctx context.Context, signed SignedEvent) (ports.Applied, error) {
 	return inSpan(ctx, uc.deps.Tracer, "app.HandleEvent", func(ctx context.Context) (ports.Applied, error) {
 		event, err := uc.deps.Webhooks.Parse(signed.payload)

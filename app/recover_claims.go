@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/marketflow/marketflow/domain/fault"
 	"github.com/marketflow/marketflow/internal/telemetry/logctx"
 	"github.com/marketflow/marketflow/ports"
 )
@@ -110,7 +111,8 @@ func (uc *RecoverClaims) resend(
 
 	for _, claim := range claims {
 		workers.Go(func() error {
-			if err := uc.resendOne(ctx, claim, about); err != nil {
+			err := uc.resendOne(ctx, claim, about)
+			if err != nil && fault.KindOf(err) != fault.Refused { // rejected: there is nothing to look for
 				mu.Lock()
 				defer mu.Unlock()
 

@@ -28,23 +28,27 @@ type settler struct {
 func newSettler(deps Deps) *settler { return &settler{deps: deps, inbox: newInbox(deps)} }
 
 // send sends a held claim's request to the provider and writes down what came
-// of it. The claim it returns is finished; any error leaves it pending, to be
-// tried again.
+// of it. The claim it returns is finished; fault.Refused says that it was rejected,
+// and any other error leaves it pending, to be tried again.
 func (s *settler) send(ctx context.Context, claim ports.Claim, by ports.Finisher) (ports.Claim, error) {
-	// The database's clock and ours: one of them may have been set back.
-	if age := max(claim.Age, time.Since(claim.CreatedAt)); age > resendFor {
-		return claim, s.release(ctx, claim, fmt.Errorf("the claim is %s old: its key may be forgotten", age))
+	if tooOld(claim) {
+		return claim, s.release(ctx, claim, fmt.Errorf("the claim is %s old: its key may be forgotten", ageOf(claim)))
 	}
 
 	intent, err := s.call(ctx, claim)
 
-	var refused *ports.RefusedError
+	var (
+		refused  *ports.RefusedError
+		rejected *ports.RejectedError
+	)
 
 	switch {
 	case err == nil:
 		return s.complete(ctx, claim, intent, by)
 	case errors.As(err, &refused):
 		return s.refuse(ctx, claim, refused, by)
+	case errors.As(err, &rejected):
+		return s.reject(ctx, claim, rejected, by)
 	default:
 		return claim, s.release(ctx, claim, err)
 	}
@@ -156,7 +160,12 @@ func (s *settler) completed(ctx context.Context, c ports.Completion, done ports.
 func (s *settler) refuse(
 	ctx context.Context, claim ports.Claim, refused *ports.RefusedError, by ports.Finisher,
 ) (ports.Claim, error) {
-	f := fault.Wrap(fault.Refused, refused, "The payment provider refused this payment: "+refused.Message)
+	kind := fault.Refused
+	if refused.Amount {
+		kind = fault.RefusedAmount
+	}
+
+	f := fault.Wrap(kind, refused, "The payment provider refused this payment: "+refused.Message)
 
 	finished, err := s.deps.Claims.Refuse(context.WithoutCancel(ctx), claim.PaymentID,
 		s.deps.Renderer.Refused(f, claim.Origin.RequestID))
@@ -176,6 +185,31 @@ func (s *settler) refuse(
 	return finished, nil
 }
 
+// reject gives a claim back whose request the provider did not take because of the
+// deployment. Nothing is frozen: whoever repeats the request opens it again.
+func (s *settler) reject(
+	ctx context.Context, claim ports.Claim, rejected *ports.RejectedError, by ports.Finisher,
+) (ports.Claim, error) {
+	stands, err := s.deps.Claims.Reject(context.WithoutCancel(ctx), claim, rejected)
+
+	switch {
+	case errors.Is(err, ports.ErrContradiction):
+		return claim, s.contradiction(ctx, claim, err)
+	case err != nil:
+		return claim, errUnknown(claim.Key, err, providerRetryAfter)
+	case stands.Finished():
+		return stands, nil
+	case stands.State != ports.ClaimRejected: // somebody else has sent it meanwhile
+		return claim, errUnknown(claim.Key, rejected, providerRetryAfter)
+	}
+
+	s.deps.Recorder.ClaimFinished(by, stands.State)
+	s.deps.Log.Error("the provider does not accept requests of this deployment", logctx.Field(ctx),
+		zap.Stringer("payment_id", stands.PaymentID), zap.String("code", rejected.Code), zap.Error(rejected))
+
+	return stands, errRejected(claim, rejected)
+}
+
 func (s *settler) remember(ctx context.Context, claim ports.Claim) {
 	if claim.Key == "" || !claim.Finished() {
 		return
@@ -191,20 +225,21 @@ func (s *settler) remember(ctx context.Context, claim ports.Claim) {
 // release leaves a claim to recovery, because nobody knows what came of it.
 func (s *settler) release(ctx context.Context, claim ports.Claim, cause error) error {
 	ctx = context.WithoutCancel(ctx)
-	s.deps.Log.Warn("outcome unknown", logctx.Field(ctx), zap.Stringer("payment_id", claim.PaymentID),
-		zap.Int("attempts", claim.Attempts), zap.Error(cause))
+	pause, news, tell := retryIn(claim.Age), "outcome unknown", errUnknown
 
-	pause := retryIn(claim.Age)
-	if errors.Is(cause, ports.ErrUnavailable) {
-		pause = retryIn(0) // nothing was sent: go on as soon as the provider is back
+	if errors.Is(cause, ports.ErrUnavailable) { // go on as soon as the provider is back
+		pause, news, tell = retryIn(0), "not sent yet", errNotSent
 	}
+
+	s.deps.Log.Warn(news, logctx.Field(ctx), zap.Stringer("payment_id", claim.PaymentID),
+		zap.Int("attempts", claim.Attempts), zap.Error(cause))
 
 	// Where this fails too, the lease runs out by itself.
 	if err := s.deps.Claims.Release(ctx, claim, pause, cause); err != nil {
 		cause = errors.Join(cause, err)
 	}
 
-	return errUnknown(claim.Key, cause, providerRetryAfter)
+	return tell(claim.Key, cause, providerRetryAfter)
 }
 
 // contradiction hands a claim to a person.
@@ -233,11 +268,43 @@ func retryIn(age time.Duration) time.Duration {
 	return pause/2 + rand.N(pause) //nolint:gosec // jitter
 }
 
+// ageOf goes by the database's clock and by ours: one of them may have been set back.
+func ageOf(claim ports.Claim) time.Duration { return max(claim.Age, time.Since(claim.CreatedAt)) }
+
+// tooOld: the provider may have forgotten the claim's key.
+func tooOld(claim ports.Claim) bool { return ageOf(claim) > resendFor }
+
 func errUnknown(key payment.Key, cause error, retryAfter time.Duration) error {
-	detail := "The outcome is not known yet. Send the same request again, with the same idempotency key."
+	return fault.Wrap(fault.Unknown, cause, "The outcome is not known yet. "+whatToDo(key)).After(retryAfter)
+}
+
+// errNotSent is of fault.Unknown too: the claim stands, and recovery will send it.
+func errNotSent(key payment.Key, cause error, retryAfter time.Duration) error {
+	return fault.Wrap(fault.Unknown, cause, "The payment provider cannot be reached, so nothing has been sent yet. "+
+		"It is tried again without you, and the payment may still be made. "+whatToDo(key)).After(retryAfter)
+}
+
+func whatToDo(key payment.Key) string {
 	if key == "" {
-		detail = "The outcome is not known yet. The request had no idempotency key: sending it again may create a second payment."
+		return "The request had no idempotency key: sending it again may create a second payment."
 	}
 
-	return fault.Wrap(fault.Unknown, cause, detail).After(retryAfter)
+	return "Send the same request again, with the same idempotency key."
+}
+
+func errRejected(claim ports.Claim, rejected *ports.RejectedError) error {
+	next := "Once it is repaired, send the same request again, with the same idempotency key."
+
+	switch {
+	case claim.Key == "":
+		next = "Once it is repaired, send the request again."
+	case rejected.Kept:
+		next = "The provider keeps this answer for this idempotency key until about " +
+			claim.CreatedAt.Add(keptFor).UTC().Format(time.RFC3339) + ". Once it is repaired, use a new key; " +
+			"that is safe, because nothing was made under this one."
+	}
+
+	return fault.Wrap(fault.Refused, rejected, "The payment provider did not accept the request because of how this "+
+		"service is set up there, not because of the payment. Nothing was made or charged. "+next+
+		" The provider says: "+rejected.Message)
 }

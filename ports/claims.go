@@ -23,12 +23,15 @@ var ErrContradiction = errors.New("the provider contradicts our books")
 // that somebody finishes.
 //
 // Every method is one commit and may be repeated after an error without harm.
-// An unreachable or overloaded database is fault.Unavailable.
+// An unreachable or overloaded database is fault.Unavailable, and then surely
+// nothing was written. Where that is not sure, as when the connection broke after
+// the statement had gone out, it is fault.Unknown, however the attempts after it
+// ended. Whoever shares a commit shares its doubt.
 type Claims interface {
 	// Claim writes down that c is wanted, or finds what was written under its
 	// key before. Claim.Held tells whether the caller now has the lease and
-	// must Complete, Refuse or Release; a pending claim whose lease has run out
-	// is taken over. Calls with one LeaseToken are one call: repeating it after
+	// must Complete, Refuse, Reject or Release; a pending claim whose lease has run
+	// out is taken over. A rejected one is only found: see Reopen. Calls with one LeaseToken are one call: repeating it after
 	// a lost answer finds the lease still held.
 	//
 	// A found claim may have another fingerprint: the caller compares.
@@ -56,7 +59,7 @@ type Claims interface {
 	// already, their response stands and is returned.
 	//
 	// Where the claim or the intent belongs to something else, or the claim was
-	// refused: ErrContradiction. No claim: fault.NotFound. Nothing is changed
+	// refused or rejected: ErrContradiction. No claim: fault.NotFound. Nothing is changed
 	// then.
 	Complete(ctx context.Context, c Completion) (Completed, error)
 
@@ -64,6 +67,20 @@ type Claims interface {
 	// Where the claim is finished already, what stands is returned. A payment
 	// that exists cannot be refused: ErrContradiction. No claim: fault.NotFound.
 	Refuse(ctx context.Context, id uuid.UUID, response FrozenResponse) (Claim, error)
+
+	// Reject gives c back as rejected: the provider did not take the request because
+	// of the deployment, and nothing exists under it. So none of its attempts counts
+	// any more. Nobody takes it before it is reopened. It returns the claim as it is
+	// then: where the lease has gone to somebody else or the claim is finished,
+	// nothing has changed. A payment that exists cannot be rejected:
+	// ErrContradiction. No claim: fault.NotFound.
+	Reject(ctx context.Context, c Claim, cause error) (Claim, error)
+
+	// Reopen makes a rejected claim pending again, under lease; its request and its
+	// provider's key stay as they are. Of many callers one holds it; the others, and
+	// whoever comes when it is no longer rejected, find it as Claim does. Calls with
+	// one Lease.Token are one call. No claim: fault.NotFound.
+	Reopen(ctx context.Context, id uuid.UUID, lease Lease) (Claim, error)
 
 	// Release gives c's lease back; recovery tries again once retryIn has
 	// passed. Where the lease has gone to somebody else or the claim is
@@ -111,11 +128,13 @@ type Origin struct {
 // ClaimState is how far a claim has come.
 type ClaimState string
 
-// The states of a claim. Completed and refused are final.
+// The states of a claim. Completed and refused are final. A rejected one has no
+// payment and no answer that is kept; whoever asks again under its key reopens it.
 const (
 	ClaimPending        ClaimState = "pending"
 	ClaimCompleted      ClaimState = "completed"
 	ClaimRefused        ClaimState = "refused"
+	ClaimRejected       ClaimState = "rejected"
 	ClaimNeedsAttention ClaimState = "needs_attention"
 )
 
@@ -131,7 +150,7 @@ type Claim struct {
 	// Lease is the caller's token while it holds the lease, else uuid.Nil.
 	Lease uuid.UUID
 	// Attempts counts the leases given out, this one included, less those that
-	// sent nothing. The request may have been sent before if it is over 1.
+	// sent nothing and those whose request was rejected. The request may have been sent before if it is over 1.
 	Attempts int
 	// Age is how long ago the claim was first written, by the database's
 	// clock; the provider's key is at most that old.

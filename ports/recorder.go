@@ -16,7 +16,7 @@ type Recorder interface {
 	Replayed(source ReplaySource)
 	// Rejected: an idempotency key saved somebody (InFlight or KeyReused).
 	Rejected(kind fault.Kind)
-	// ClaimFinished: a claim got its frozen response.
+	// ClaimFinished: a claim got its frozen response, or was rejected.
 	ClaimFinished(by Finisher, state ClaimState)
 	// EventHandled: an event was answered 200. lag is zero where the event does
 	// not tell when it was created.

@@ -130,7 +130,7 @@ WITH claim AS MATERIALIZED (
         claim.payment_id, @intent_id, sqlc.narg(idempotency_key), @amount, @currency, @status, sqlc.narg(metadata),
         @created_at, clock_timestamp()
     FROM claim
-    WHERE claim.state <> 'refused'
+    WHERE claim.state NOT IN ('refused', 'rejected')
     ON CONFLICT DO NOTHING
     RETURNING id
 ), history AS (
@@ -160,7 +160,7 @@ SELECT sqlc.embed(payment_requests),
        EXTRACT(EPOCH FROM now() - payment_requests.created_at)::float8 AS age_seconds,
        EXISTS (SELECT FROM created)                                    AS created,
        EXISTS (SELECT FROM here)                                       AS here,
-       (payment_requests.state = 'refused' OR EXISTS (
+       (payment_requests.state IN ('refused', 'rejected') OR EXISTS (
            SELECT FROM payments p
            WHERE (p.id = @payment_id
                   OR p.stripe_payment_intent_id = @intent_id
@@ -225,6 +225,34 @@ SET state           = 'refused',
 WHERE payment_id = @payment_id
   AND state || '' IN ('pending', 'needs_attention')
   AND NOT EXISTS (SELECT FROM payments p WHERE p.id = @payment_id)
+RETURNING sqlc.embed(payment_requests), EXTRACT(EPOCH FROM now() - created_at)::float8 AS age_seconds;
+
+-- name: RejectClaim :one
+-- No row: the caller does not hold it, or a payment exists already.
+UPDATE payment_requests
+SET state        = 'rejected',
+    lease_token  = NULL,
+    leased_until = now(),
+    attempts     = 0,
+    last_error   = @last_error::text,
+    updated_at   = now()
+WHERE payment_id = @payment_id
+  AND state || '' = 'pending'
+  AND lease_token = @lease_token::uuid
+  AND NOT EXISTS (SELECT FROM payments p WHERE p.id = @payment_id)
+RETURNING sqlc.embed(payment_requests), EXTRACT(EPOCH FROM now() - created_at)::float8 AS age_seconds;
+
+-- name: ReopenClaim :one
+-- No row: it is not rejected. One that the caller has opened already stays as it is.
+UPDATE payment_requests
+SET state        = 'pending',
+    lease_token  = @lease_token::uuid,
+    leased_until = now() + @lease::interval,
+    retry_at     = now() + @lease::interval,
+    attempts     = CASE WHEN state || '' = 'rejected' THEN attempts + 1 ELSE attempts END,
+    updated_at   = now()
+WHERE payment_id = @payment_id
+  AND (state || '' = 'rejected' OR state || '' = 'pending' AND lease_token = @lease_token::uuid)
 RETURNING sqlc.embed(payment_requests), EXTRACT(EPOCH FROM now() - created_at)::float8 AS age_seconds;
 
 -- name: ReleaseClaim :exec

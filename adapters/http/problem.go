@@ -33,6 +33,7 @@ var statuses = map[fault.Kind]struct {
 	fault.RateLimited:      {http.StatusTooManyRequests, "Too many requests"},
 	fault.Internal:         {http.StatusInternalServerError, "Internal error"},
 	fault.Refused:          {http.StatusBadGateway, "Refused by the payment provider"},
+	fault.RefusedAmount:    {http.StatusUnprocessableEntity, "Refused by the payment provider"},
 	fault.Unknown:          {http.StatusServiceUnavailable, "Outcome unknown"},
 	fault.Unavailable:      {http.StatusServiceUnavailable, "Service unavailable"},
 }
@@ -47,10 +48,13 @@ type problem struct {
 }
 
 func problemOf(f *fault.Error, requestID string) problem {
-	entry := statuses[f.Kind]
+	entry, named := statuses[f.Kind], f.Kind
+	if named == fault.RefusedAmount {
+		named = fault.Refused
+	}
 
 	return problem{
-		Type:      problemBase + string(f.Kind),
+		Type:      problemBase + string(named),
 		Title:     entry.title,
 		Status:    entry.status,
 		Detail:    f.Detail,

@@ -81,6 +81,7 @@ func NewHandler(deps Deps) http.Handler {
 	// mux tries them in this order.
 	s.route(router, http.MethodPost, "/payments", s.limited(s.createPayment))
 	s.route(router, http.MethodPost, "/webhooks/stripe", s.signed(s.stripeWebhook))
+	s.route(router, http.MethodPost, "/webhooks/stripe/", s.signed(s.stripeWebhook))
 	s.route(router, http.MethodGet, "/payments/{id}", s.limited(s.getPayment))
 	s.route(router, http.MethodGet, "/health", http.HandlerFunc(s.health))
 	s.route(router, http.MethodGet, "/livez", http.HandlerFunc(s.livez))

@@ -59,7 +59,7 @@ func (s *Store) Claim(ctx context.Context, c ports.NewClaim) (ports.Claim, error
 }
 
 func (s *Store) claimAlone(ctx context.Context, params sqlc.ClaimPaymentOrFindParams) (sqlc.ClaimPaymentOrFindRow, error) {
-	return query(ctx, s, "claiming a payment", func(ctx context.Context, q *sqlc.Queries) (sqlc.ClaimPaymentOrFindRow, error) {
+	return write(ctx, s, "claiming a payment", func(ctx context.Context, q *sqlc.Queries) (sqlc.ClaimPaymentOrFindRow, error) {
 		written, err := q.ClaimPayment(ctx, sqlc.ClaimPaymentParams(params))
 		if err != nil {
 			return sqlc.ClaimPaymentOrFindRow{}, err
@@ -139,7 +139,7 @@ func (s *Store) ClaimByPayment(ctx context.Context, id uuid.UUID) (ports.Claim, 
 
 // TakeUnfinished implements ports.Claims.
 func (s *Store) TakeUnfinished(ctx context.Context, limit int, lease ports.Lease) ([]ports.Claim, error) {
-	rows, err := query(ctx, s, "taking unfinished claims",
+	rows, err := write(ctx, s, "taking unfinished claims",
 		func(ctx context.Context, q *sqlc.Queries) ([]sqlc.TakeUnfinishedClaimsRow, error) {
 			return q.TakeUnfinishedClaims(ctx, sqlc.TakeUnfinishedClaimsParams{
 				LeaseToken: optionalID(lease.Token),
@@ -191,7 +191,7 @@ func (s *Store) Complete(ctx context.Context, c ports.Completion) (ports.Complet
 func (s *Store) completeAlone(
 	ctx context.Context, params sqlc.CompletePaymentOrFindParams,
 ) (sqlc.CompletePaymentOrFindRow, error) {
-	return query(ctx, s, "completing a payment", func(ctx context.Context, q *sqlc.Queries) (sqlc.CompletePaymentOrFindRow, error) {
+	return write(ctx, s, "completing a payment", func(ctx context.Context, q *sqlc.Queries) (sqlc.CompletePaymentOrFindRow, error) {
 		if params.ResponseStatus != nil {
 			rows, err := q.CompletePayment(ctx, pendingToDB(params))
 
@@ -284,9 +284,73 @@ func refuse(ctx context.Context, q *sqlc.Queries, id uuid.UUID, response ports.F
 	return claimFromDB(row.PaymentRequest, row.AgeSeconds, uuid.Nil)
 }
 
+// Reject implements ports.Claims.
+func (s *Store) Reject(ctx context.Context, c ports.Claim, cause error) (ports.Claim, error) {
+	var claim ports.Claim
+
+	err := s.run(ctx, "rejecting a payment", func(ctx context.Context, conn *pgxpool.Conn) error {
+		return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+			var err error
+
+			claim, err = reject(ctx, sqlc.New(tx), c, cause)
+
+			return err
+		})
+	})
+	if err != nil {
+		return ports.Claim{}, errNoClaim(err)
+	}
+
+	return claim, nil
+}
+
+// reject needs a transaction for the reason that refuse has.
+func reject(ctx context.Context, q *sqlc.Queries, c ports.Claim, cause error) (ports.Claim, error) {
+	locked, err := q.LockClaim(ctx, c.PaymentID)
+	if err != nil {
+		return ports.Claim{}, fmt.Errorf("locking the claim: %w", err)
+	}
+
+	claim, err := claimFromDB(locked.PaymentRequest, locked.AgeSeconds, c.Lease)
+	if err != nil || !claim.Held() {
+		return claim, err
+	}
+
+	row, err := q.RejectClaim(ctx, sqlc.RejectClaimParams{
+		PaymentID: c.PaymentID, LeaseToken: c.Lease, LastError: shortError(cause),
+	})
+	if errors.Is(err, pgx.ErrNoRows) {
+		return claim, fmt.Errorf("payment %s was rejected but exists: %w", c.PaymentID, ports.ErrContradiction)
+	}
+
+	if err != nil {
+		return claim, fmt.Errorf("payment %s: %w", c.PaymentID, err)
+	}
+
+	return claimFromDB(row.PaymentRequest, row.AgeSeconds, uuid.Nil)
+}
+
+// Reopen implements ports.Claims.
+func (s *Store) Reopen(ctx context.Context, id uuid.UUID, lease ports.Lease) (ports.Claim, error) {
+	row, err := write(ctx, s, "reopening a claim", func(ctx context.Context, q *sqlc.Queries) (sqlc.ReopenClaimRow, error) {
+		return q.ReopenClaim(ctx, sqlc.ReopenClaimParams{
+			PaymentID: id, LeaseToken: lease.Token, Lease: interval(lease.For),
+		})
+	})
+	if errors.Is(err, pgx.ErrNoRows) {
+		return s.ClaimByPayment(ctx, id)
+	}
+
+	if err != nil {
+		return ports.Claim{}, err
+	}
+
+	return claimFromDB(row.PaymentRequest, row.AgeSeconds, lease.Token)
+}
+
 // Release implements ports.Claims.
 func (s *Store) Release(ctx context.Context, c ports.Claim, retryIn time.Duration, cause error) error {
-	_, err := query(ctx, s, "releasing a claim", func(ctx context.Context, q *sqlc.Queries) (struct{}, error) {
+	_, err := write(ctx, s, "releasing a claim", func(ctx context.Context, q *sqlc.Queries) (struct{}, error) {
 		return struct{}{}, q.ReleaseClaim(ctx, sqlc.ReleaseClaimParams{
 			PaymentID:  c.PaymentID,
 			LeaseToken: c.Lease,
@@ -301,7 +365,7 @@ func (s *Store) Release(ctx context.Context, c ports.Claim, retryIn time.Duratio
 
 // Extend implements ports.Claims.
 func (s *Store) Extend(ctx context.Context, c ports.Claim, by time.Duration) error {
-	_, err := query(ctx, s, "extending a lease", func(ctx context.Context, q *sqlc.Queries) (struct{}, error) {
+	_, err := write(ctx, s, "extending a lease", func(ctx context.Context, q *sqlc.Queries) (struct{}, error) {
 		return struct{}{}, q.ExtendLease(ctx, sqlc.ExtendLeaseParams{
 			PaymentID: c.PaymentID, LeaseToken: c.Lease, Lease: interval(by),
 		})
@@ -312,7 +376,7 @@ func (s *Store) Extend(ctx context.Context, c ports.Claim, by time.Duration) err
 
 // GiveUp implements ports.Claims.
 func (s *Store) GiveUp(ctx context.Context, id uuid.UUID, cause error) error {
-	_, err := query(ctx, s, "giving up on a claim", func(ctx context.Context, q *sqlc.Queries) (struct{}, error) {
+	_, err := write(ctx, s, "giving up on a claim", func(ctx context.Context, q *sqlc.Queries) (struct{}, error) {
 		return struct{}{}, q.GiveUpClaim(ctx, sqlc.GiveUpClaimParams{PaymentID: id, LastError: shortError(cause)})
 	})
 

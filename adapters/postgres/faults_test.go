@@ -447,18 +447,21 @@ type proxy struct {
 	mu       sync.Mutex
 	losing   direction
 	messages int // to go until one is lost; 0: none is
+	// severing: once one is lost all connections are, and nobody gets through.
+	severing, severed bool
+	conns             map[net.Conn]struct{}
 }
 
-func newProxy(t *testing.T, target string) *proxy {
-	t.Helper()
+func newProxy(tb testing.TB, target string) *proxy {
+	tb.Helper()
 
 	address, err := url.Parse(target)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 
-	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	require.NoError(t, err)
+	listener, err := (&net.ListenConfig{}).Listen(tb.Context(), "tcp", "127.0.0.1:0")
+	require.NoError(tb, err)
 
-	p := &proxy{server: address.Host}
+	p := &proxy{server: address.Host, conns: map[net.Conn]struct{}{}}
 	address.Host = listener.Addr().String()
 	p.url = address.String()
 
@@ -471,10 +474,10 @@ func newProxy(t *testing.T, target string) *proxy {
 				return
 			}
 
-			all.Go(func() { p.serve(t.Context(), client) })
+			all.Go(func() { p.serve(tb.Context(), client) })
 		}
 	})
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		_ = listener.Close()
 
 		all.Wait()
@@ -489,6 +492,52 @@ func (p *proxy) lose(d direction, n int) {
 	defer p.mu.Unlock()
 
 	p.losing, p.messages = d, n
+}
+
+// sever has the nth answer from now on lost and cuts everybody off until mend is
+// called; with 0 at once.
+func (p *proxy) sever(answers int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+
+	p.losing, p.messages, p.severing = toClient, answers, true
+	if answers == 0 {
+		p.cutAll()
+	}
+}
+
+func (p *proxy) mend() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+
+	p.messages, p.severing, p.severed = 0, false, false
+}
+
+func (p *proxy) cutAll() {
+	p.severed = true
+
+	for conn := range p.conns {
+		_ = conn.Close()
+	}
+}
+
+// enter counts a connection in; false: nobody gets through.
+func (p *proxy) enter(conn net.Conn) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+
+	if !p.severed {
+		p.conns[conn] = struct{}{}
+	}
+
+	return !p.severed
+}
+
+func (p *proxy) leave(conn net.Conn) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+
+	delete(p.conns, conn)
 }
 
 // calm tells whether what was to be lost is lost, and stops losing.
@@ -512,11 +561,20 @@ func (p *proxy) loses(d direction) bool {
 
 	p.messages--
 
+	if p.messages == 0 && p.severing {
+		p.cutAll()
+	}
+
 	return p.messages == 0
 }
 
 func (p *proxy) serve(ctx context.Context, client net.Conn) {
 	defer func() { _ = client.Close() }()
+
+	if !p.enter(client) {
+		return
+	}
+	defer p.leave(client)
 
 	server, err := (&net.Dialer{}).DialContext(ctx, "tcp", p.server)
 	if err != nil {
@@ -551,7 +609,7 @@ func (p *proxy) copy(to, from net.Conn, d direction) {
 }
 
 // fill opens all connections of a pool and leaves them idle.
-func fill(t *testing.T, pool *pgxpool.Pool, n int) {
+func fill(t testing.TB, pool *pgxpool.Pool, n int) {
 	t.Helper()
 
 	conns := make([]*pgxpool.Conn, n)

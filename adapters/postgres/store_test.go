@@ -23,6 +23,9 @@ func newPool(tb testing.TB, url string, maxConns int32) *pgxpool.Pool {
 	return pool
 }
 
+// severedConns are few, so that callers share commits.
+const severedConns = 2
+
 func newBed(tb testing.TB) portstest.StoreBed {
 	tb.Helper()
 
@@ -33,8 +36,23 @@ func bedAt(tb testing.TB, url string) portstest.StoreBed {
 	tb.Helper()
 
 	pool, twin := newPool(tb, url, 8), newPool(tb, url, 8)
+	proxy := newProxy(tb, url)
+	severed := newPool(tb, proxy.url, severedConns)
 
 	return portstest.StoreBed{
+		Severed: postgres.NewStore(severed),
+		Sever: func(tb testing.TB, answers int) func() {
+			tb.Helper()
+			fill(tb, severed, severedConns)
+			proxy.sever(answers)
+
+			if answers == 0 {
+				severed.Reset() // not even over what was open
+			}
+
+			return proxy.mend
+		},
+
 		Store:  postgres.Patient(postgres.NewStore(pool)),
 		Twin:   postgres.Patient(postgres.NewStore(twin)),
 		Elapse: func(tb testing.TB, by time.Duration) { tb.Helper(); elapse(tb, pool, by) },

@@ -38,11 +38,15 @@ const (
 	UnsupportedMedia Kind = "unsupported-media-type"
 	// RateLimited: this client sends more than it may.
 	RateLimited Kind = "rate-limited"
-	// Refused: the payment provider refused the payment for good; nothing was charged.
+	// Refused: the payment provider did not take the payment; nothing was charged.
 	Refused Kind = "refused-by-provider"
-	// Unknown: the provider may or may not have acted. Retry with the same key.
+	// RefusedAmount: it did not because of the amount, which the client can change.
+	// Its problem document has Refused's type.
+	RefusedAmount Kind = "amount-refused-by-provider"
+	// Unknown: the provider, or the database, may or may not have acted. Retry with
+	// the same key.
 	Unknown Kind = "outcome-unknown"
-	// Unavailable: a dependency is down or overloaded and nothing was done. Retry.
+	// Unavailable: a dependency is down or overloaded and surely nothing was done. Retry.
 	Unavailable Kind = "unavailable"
 	// Internal: a bug of ours. Every error that is no fault counts as this.
 	Internal Kind = "internal-error"

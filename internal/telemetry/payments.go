@@ -189,7 +189,7 @@ func newRejectionCounters(factory promauto.Factory) *series[fault.Kind, promethe
 func newFinishCounters(factory promauto.Factory) *series[finishLabels, prometheus.Counter] {
 	finished := factory.NewCounterVec(prometheus.CounterOpts{
 		Namespace: namespace, Name: "claims_finished_total",
-		Help: "Claims that got their frozen answer, by who finished them and how they ended.",
+		Help: "Claims that got their frozen answer or were rejected, by who finished them and how they ended.",
 	}, []string{"by", "state"})
 	counters := newSeries(maxFewSeries, finishLabels{by: other, state: other},
 		func(l finishLabels) prometheus.Counter {
@@ -199,6 +199,7 @@ func newFinishCounters(factory promauto.Factory) *series[finishLabels, prometheu
 	for _, by := range []ports.Finisher{ports.ByRequest, ports.ByRecovery, ports.ByWebhook, ports.ByReconciliation, ports.ByPerson} {
 		counters.get(finishLabels{by, ports.ClaimCompleted})
 		counters.get(finishLabels{by, ports.ClaimRefused})
+		counters.get(finishLabels{by, ports.ClaimRejected})
 	}
 
 	return counters

@@ -47,6 +47,21 @@ func Claims(t *testing.T, newBed func(tb testing.TB) StoreBed) {
 		"TakeUnfinished/many callers, disjoint":           takeByMany,
 		"Extend/by the holder":                            extendByHolder,
 		"Extend/by nobody else":                           extendByOthers,
+		"Reject/opened again by the same order":           rejectAndReopen,
+		"Reject/recovery leaves it alone":                 rejectedIsNotTaken,
+		"Reject/by nobody else":                           rejectByOthers,
+		"Reject/what stands is returned":                  rejectFinished,
+		"Reject/an existing payment contradicts":          rejectAfterPayment,
+		"Reject/an intent after it contradicts":           completeAfterReject,
+		"Reject/repeated":                                 rejectRepeated,
+		"Reject/no claim is NotFound":                     rejectWithoutClaim,
+		"Reopen/one holder of 64 callers":                 reopenByMany,
+		"Reopen/one lease token is one call":              reopenRepeated,
+		"Reopen/only what is rejected":                    reopenOthers,
+		"Reopen/no claim is NotFound":                     reopenWithoutClaim,
+		"In doubt/unavailable is surely not written":      writesTellTheTruth,
+		"In doubt/who shares a commit shares its doubt":   groupsTellTheTruth,
+		"In doubt/a claim goes on under its lease":        claimInDoubtIsHeld,
 		"Release/tried again when due":                    releaseByHolder,
 		"Release/by nobody else":                          releaseByOthers,
 		"Release/what was not sent does not count":        releaseUnsent,
@@ -1016,6 +1031,232 @@ func refuseWithoutClaim(t *testing.T, b StoreBed) {
 
 	_, err := b.Refuse(t.Context(), uuid.New(), refused())
 	requireNotFound(t, err)
+}
+
+// mustReject makes a claim and gives it back as rejected.
+func (b StoreBed) mustReject(tb testing.TB, c ports.NewClaim) ports.Claim {
+	tb.Helper()
+
+	claim, err := b.Reject(tb.Context(), b.mustClaim(tb, c), errRepairable)
+	require.NoError(tb, err)
+	require.Equal(tb, ports.ClaimRejected, claim.State)
+
+	return claim
+}
+
+// The provider did not take the request, so that the next send is the first one, and
+// goes out as it was written down.
+func rejectAndReopen(t *testing.T, b StoreBed) {
+	t.Helper()
+
+	held := b.mustClaim(t, newClaim(t, "order_1"))
+
+	for range 3 {
+		rejected, err := b.Reject(t.Context(), held, errRepairable)
+		require.NoError(t, err)
+		require.False(t, rejected.Held())
+		require.False(t, rejected.Finished())
+		require.Zero(t, rejected.Response)
+
+		want := held
+		want.State, want.Lease, want.Attempts = ports.ClaimRejected, uuid.Nil, 0
+		requireSameClaim(t, want, rejected)
+		requireSameClaim(t, want, b.claimNow(t, held.PaymentID))
+
+		found, err := b.Claim(t.Context(), newClaim(t, "order_1"))
+		require.NoError(t, err)
+		requireSameClaim(t, want, found)
+
+		lease := newLease()
+		reopened, err := b.Reopen(t.Context(), held.PaymentID, lease)
+		require.NoError(t, err)
+		require.True(t, reopened.Held())
+
+		want.State, want.Lease, want.Attempts = ports.ClaimPending, lease.Token, 1
+		requireSameClaim(t, want, reopened)
+		b.requireHeldByOther(t, "order_1")
+
+		held = reopened
+	}
+
+	done := b.mustComplete(t, completionOf(held))
+	require.True(t, done.Created)
+	require.Equal(t, ports.ClaimCompleted, done.Claim.State)
+}
+
+func rejectedIsNotTaken(t *testing.T, b StoreBed) {
+	t.Helper()
+
+	claim := b.mustReject(t, newClaim(t, "order_1"))
+	b.Elapse(t, 2*lease)
+
+	taken, err := b.TakeUnfinished(t.Context(), 10, newLease())
+	require.NoError(t, err)
+	require.Empty(t, taken)
+
+	require.NoError(t, b.GiveUp(t.Context(), claim.PaymentID, errors.New("late")))
+	require.NoError(t, b.Release(t.Context(), claim, 0, errors.New("late")))
+	requireStateOf(t, b, claim, ports.ClaimRejected)
+
+	// Once it is open again, a crash of whoever opened it is recovered.
+	_, err = b.Reopen(t.Context(), claim.PaymentID, newLease())
+	require.NoError(t, err)
+	b.Elapse(t, lease)
+
+	taken, err = b.TakeUnfinished(t.Context(), 10, newLease())
+	require.NoError(t, err)
+	require.Len(t, taken, 1)
+	require.Equal(t, 2, taken[0].Attempts, "it may have been sent")
+}
+
+// Somebody else may have sent it meanwhile, with a better configuration.
+func rejectByOthers(t *testing.T, b StoreBed) {
+	t.Helper()
+
+	former := b.mustClaim(t, newClaim(t, "order_1"))
+	b.Elapse(t, lease)
+	holder := b.mustClaim(t, newClaim(t, "order_1"))
+
+	for _, c := range []ports.Claim{former, b.claimNow(t, former.PaymentID)} {
+		stands, err := b.Reject(t.Context(), c, errRepairable)
+		require.NoError(t, err)
+		require.Equal(t, ports.ClaimPending, stands.State)
+		require.False(t, stands.Held())
+	}
+
+	b.requireHeldByOther(t, "order_1")
+	require.True(t, b.mustComplete(t, completionOf(holder)).Created)
+}
+
+func rejectFinished(t *testing.T, b StoreBed) {
+	t.Helper()
+
+	held := b.mustClaim(t, newClaim(t, "order_1"))
+	done := b.mustComplete(t, completionOf(held)).Claim
+
+	stands, err := b.Reject(t.Context(), held, errRepairable)
+	require.NoError(t, err)
+	requireSameClaim(t, done, stands)
+}
+
+func rejectAfterPayment(t *testing.T, b StoreBed) {
+	t.Helper()
+
+	held := b.mustClaim(t, newClaim(t, "order_1"))
+	open := completionOf(held)
+	open.Response = nil
+	b.mustComplete(t, open)
+
+	_, err := b.Reject(t.Context(), held, errRepairable)
+	require.ErrorIs(t, err, ports.ErrContradiction)
+	requireStateOf(t, b, held, ports.ClaimPending)
+}
+
+func completeAfterReject(t *testing.T, b StoreBed) {
+	t.Helper()
+
+	claim := b.mustReject(t, newClaim(t, "order_1"))
+
+	for _, response := range []*ports.FrozenResponse{nil, created("pi_1")} {
+		completion := completionOf(claim)
+		completion.Response = response
+
+		_, err := b.Complete(t.Context(), completion)
+		require.ErrorIs(t, err, ports.ErrContradiction)
+	}
+
+	requireSameClaim(t, claim, b.claimNow(t, claim.PaymentID))
+	b.requireNoPayment(t, claim.PaymentID)
+}
+
+func rejectRepeated(t *testing.T, b StoreBed) {
+	t.Helper()
+
+	held := b.mustClaim(t, newClaim(t, "order_1"))
+
+	for range 2 {
+		claim, err := b.Reject(t.Context(), held, errRepairable)
+		require.NoError(t, err)
+		require.Equal(t, ports.ClaimRejected, claim.State)
+	}
+}
+
+func rejectWithoutClaim(t *testing.T, b StoreBed) {
+	t.Helper()
+
+	_, err := b.Reject(t.Context(), ports.Claim{PaymentID: uuid.New(), Lease: uuid.New()}, errRepairable)
+	requireNotFound(t, err)
+}
+
+func reopenByMany(t *testing.T, b StoreBed) {
+	t.Helper()
+
+	const callers = 64
+
+	claim := b.mustReject(t, newClaim(t, "order_1"))
+	claims := allAtOnce(t, callers, func(i int) (ports.Claim, error) {
+		return b.either(i).Reopen(t.Context(), claim.PaymentID, newLease())
+	})
+
+	require.Equal(t, 1, count(claims, ports.Claim.Held), "exactly one holder")
+
+	for _, found := range claims {
+		require.Equal(t, claim.PaymentID, found.PaymentID)
+		require.Equal(t, claim.Request, found.Request)
+	}
+
+	require.Equal(t, 1, b.claimNow(t, claim.PaymentID).Attempts)
+}
+
+func reopenRepeated(t *testing.T, b StoreBed) {
+	t.Helper()
+
+	claim := b.mustReject(t, newClaim(t, "order_1"))
+	token := newLease()
+
+	for range 2 {
+		reopened, err := b.Reopen(t.Context(), claim.PaymentID, token)
+		require.NoError(t, err)
+		require.True(t, reopened.Held())
+		require.Equal(t, 1, reopened.Attempts)
+	}
+}
+
+func reopenOthers(t *testing.T, b StoreBed) {
+	t.Helper()
+
+	pending := b.mustClaim(t, newClaim(t, "pending"))
+	b.Elapse(t, 2*lease)
+
+	done := b.mustComplete(t, completionOf(b.mustClaim(t, newClaim(t, "completed")))).Claim
+
+	no, err := b.Refuse(t.Context(), b.mustClaim(t, newClaim(t, "refused")).PaymentID, refused())
+	require.NoError(t, err)
+
+	given := b.mustClaim(t, newClaim(t, "given up"))
+	require.NoError(t, b.GiveUp(t.Context(), given.PaymentID, errors.New("lost")))
+
+	for _, id := range []uuid.UUID{pending.PaymentID, done.PaymentID, no.PaymentID, given.PaymentID} {
+		before := b.claimNow(t, id)
+
+		found, err := b.Reopen(t.Context(), id, newLease())
+		require.NoError(t, err)
+		require.False(t, found.Held())
+		requireSameClaim(t, before, found)
+		requireSameClaim(t, before, b.claimNow(t, id))
+	}
+}
+
+func reopenWithoutClaim(t *testing.T, b StoreBed) {
+	t.Helper()
+
+	_, err := b.Reopen(t.Context(), uuid.New(), newLease())
+	requireNotFound(t, err)
+}
+
+func requireStateOf(tb testing.TB, b StoreBed, c ports.Claim, state ports.ClaimState) {
+	tb.Helper()
+	require.Equal(tb, state, b.claimNow(tb, c.PaymentID).State)
 }
 
 // requireHeldByOther: a newcomer does not get the claim.

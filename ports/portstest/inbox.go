@@ -194,7 +194,8 @@ func applyContradiction(t *testing.T, b StoreBed) {
 	require.Equal(t, ports.EventApplied, b.mustApply(t, silent).Outcome)
 }
 
-// A claim that has its intent, or is refused, has no place for a second one.
+// A claim that has its intent has no place for a second one, and one that was
+// refused or rejected has none for any.
 func applySecondIntent(t *testing.T, b StoreBed) {
 	t.Helper()
 
@@ -207,7 +208,11 @@ func applySecondIntent(t *testing.T, b StoreBed) {
 	open.Response = nil
 	b.mustComplete(t, open)
 
-	for name, id := range map[string]uuid.UUID{"completed": completed, "refused": no.PaymentID, "open": open.Payment.ID} {
+	rejected := b.mustReject(t, newClaim(t, "rejected"))
+
+	for name, id := range map[string]uuid.UUID{
+		"completed": completed, "refused": no.PaymentID, "rejected": rejected.PaymentID, "open": open.Payment.ID,
+	} {
 		before := b.claimNow(t, id)
 
 		for _, change := range []payment.Status{payment.Succeeded, ""} {
@@ -223,6 +228,7 @@ func applySecondIntent(t *testing.T, b StoreBed) {
 
 	require.Len(t, b.history(t, completed), 1)
 	b.requireNoPayment(t, no.PaymentID)
+	b.requireNoPayment(t, rejected.PaymentID)
 }
 
 func applyUnclaimed(t *testing.T, b StoreBed) {

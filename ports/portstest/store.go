@@ -38,6 +38,11 @@ type StoreBed struct {
 	Twin Store
 	// Elapse lets time pass for the claims and events that are in the store.
 	Elapse func(tb testing.TB, by time.Duration)
+	// Severed is the same store over a way to its database that Sever cuts: after so
+	// many answers from now on, of which the last is lost, nobody gets through until
+	// mend is called. After none nobody gets through at all.
+	Severed Store
+	Sever   func(tb testing.TB, answers int) (mend func())
 }
 
 // lease is how long the claims of these tests are held: longer than any test.

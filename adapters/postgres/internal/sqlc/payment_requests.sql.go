@@ -339,7 +339,7 @@ WITH claim AS MATERIALIZED (
         claim.payment_id, $2, $3, $4, $5, $6, $7,
         $8, clock_timestamp()
     FROM claim
-    WHERE claim.state <> 'refused'
+    WHERE claim.state NOT IN ('refused', 'rejected')
     ON CONFLICT DO NOTHING
     RETURNING id
 ), history AS (
@@ -369,7 +369,7 @@ SELECT payment_requests.payment_id, payment_requests.idempotency_key, payment_re
        EXTRACT(EPOCH FROM now() - payment_requests.created_at)::float8 AS age_seconds,
        EXISTS (SELECT FROM created)                                    AS created,
        EXISTS (SELECT FROM here)                                       AS here,
-       (payment_requests.state = 'refused' OR EXISTS (
+       (payment_requests.state IN ('refused', 'rejected') OR EXISTS (
            SELECT FROM payments p
            WHERE (p.id = $1
                   OR p.stripe_payment_intent_id = $2
@@ -680,6 +680,62 @@ func (q *Queries) RefuseClaim(ctx context.Context, arg RefuseClaimParams) (Refus
 	return i, err
 }
 
+const RejectClaim = `-- name: RejectClaim :one
+UPDATE payment_requests
+SET state        = 'rejected',
+    lease_token  = NULL,
+    leased_until = now(),
+    attempts     = 0,
+    last_error   = $1::text,
+    updated_at   = now()
+WHERE payment_id = $2
+  AND state || '' = 'pending'
+  AND lease_token = $3::uuid
+  AND NOT EXISTS (SELECT FROM payments p WHERE p.id = $2)
+RETURNING payment_requests.payment_id, payment_requests.idempotency_key, payment_requests.fingerprint, payment_requests.amount, payment_requests.currency, payment_requests.metadata, payment_requests.stripe_key, payment_requests.stripe_params, payment_requests.state, payment_requests.lease_token, payment_requests.leased_until, payment_requests.retry_at, payment_requests.attempts, payment_requests.last_error, payment_requests.response_status, payment_requests.response_body, payment_requests.origin_request_id, payment_requests.origin_trace, payment_requests.created_at, payment_requests.updated_at, EXTRACT(EPOCH FROM now() - created_at)::float8 AS age_seconds
+`
+
+type RejectClaimParams struct {
+	LastError  string
+	PaymentID  uuid.UUID
+	LeaseToken uuid.UUID
+}
+
+type RejectClaimRow struct {
+	PaymentRequest PaymentRequest
+	AgeSeconds     float64
+}
+
+// No row: the caller does not hold it, or a payment exists already.
+func (q *Queries) RejectClaim(ctx context.Context, arg RejectClaimParams) (RejectClaimRow, error) {
+	row := q.db.QueryRow(ctx, RejectClaim, arg.LastError, arg.PaymentID, arg.LeaseToken)
+	var i RejectClaimRow
+	err := row.Scan(
+		&i.PaymentRequest.PaymentID,
+		&i.PaymentRequest.IdempotencyKey,
+		&i.PaymentRequest.Fingerprint,
+		&i.PaymentRequest.Amount,
+		&i.PaymentRequest.Currency,
+		&i.PaymentRequest.Metadata,
+		&i.PaymentRequest.StripeKey,
+		&i.PaymentRequest.StripeParams,
+		&i.PaymentRequest.State,
+		&i.PaymentRequest.LeaseToken,
+		&i.PaymentRequest.LeasedUntil,
+		&i.PaymentRequest.RetryAt,
+		&i.PaymentRequest.Attempts,
+		&i.PaymentRequest.LastError,
+		&i.PaymentRequest.ResponseStatus,
+		&i.PaymentRequest.ResponseBody,
+		&i.PaymentRequest.OriginRequestID,
+		&i.PaymentRequest.OriginTrace,
+		&i.PaymentRequest.CreatedAt,
+		&i.PaymentRequest.UpdatedAt,
+		&i.AgeSeconds,
+	)
+	return i, err
+}
+
 const ReleaseClaim = `-- name: ReleaseClaim :exec
 UPDATE payment_requests
 SET lease_token  = NULL,
@@ -710,6 +766,60 @@ func (q *Queries) ReleaseClaim(ctx context.Context, arg ReleaseClaimParams) erro
 		arg.LeaseToken,
 	)
 	return err
+}
+
+const ReopenClaim = `-- name: ReopenClaim :one
+UPDATE payment_requests
+SET state        = 'pending',
+    lease_token  = $1::uuid,
+    leased_until = now() + $2::interval,
+    retry_at     = now() + $2::interval,
+    attempts     = CASE WHEN state || '' = 'rejected' THEN attempts + 1 ELSE attempts END,
+    updated_at   = now()
+WHERE payment_id = $3
+  AND (state || '' = 'rejected' OR state || '' = 'pending' AND lease_token = $1::uuid)
+RETURNING payment_requests.payment_id, payment_requests.idempotency_key, payment_requests.fingerprint, payment_requests.amount, payment_requests.currency, payment_requests.metadata, payment_requests.stripe_key, payment_requests.stripe_params, payment_requests.state, payment_requests.lease_token, payment_requests.leased_until, payment_requests.retry_at, payment_requests.attempts, payment_requests.last_error, payment_requests.response_status, payment_requests.response_body, payment_requests.origin_request_id, payment_requests.origin_trace, payment_requests.created_at, payment_requests.updated_at, EXTRACT(EPOCH FROM now() - created_at)::float8 AS age_seconds
+`
+
+type ReopenClaimParams struct {
+	LeaseToken uuid.UUID
+	Lease      pgtype.Interval
+	PaymentID  uuid.UUID
+}
+
+type ReopenClaimRow struct {
+	PaymentRequest PaymentRequest
+	AgeSeconds     float64
+}
+
+// No row: it is not rejected. One that the caller has opened already stays as it is.
+func (q *Queries) ReopenClaim(ctx context.Context, arg ReopenClaimParams) (ReopenClaimRow, error) {
+	row := q.db.QueryRow(ctx, ReopenClaim, arg.LeaseToken, arg.Lease, arg.PaymentID)
+	var i ReopenClaimRow
+	err := row.Scan(
+		&i.PaymentRequest.PaymentID,
+		&i.PaymentRequest.IdempotencyKey,
+		&i.PaymentRequest.Fingerprint,
+		&i.PaymentRequest.Amount,
+		&i.PaymentRequest.Currency,
+		&i.PaymentRequest.Metadata,
+		&i.PaymentRequest.StripeKey,
+		&i.PaymentRequest.StripeParams,
+		&i.PaymentRequest.State,
+		&i.PaymentRequest.LeaseToken,
+		&i.PaymentRequest.LeasedUntil,
+		&i.PaymentRequest.RetryAt,
+		&i.PaymentRequest.Attempts,
+		&i.PaymentRequest.LastError,
+		&i.PaymentRequest.ResponseStatus,
+		&i.PaymentRequest.ResponseBody,
+		&i.PaymentRequest.OriginRequestID,
+		&i.PaymentRequest.OriginTrace,
+		&i.PaymentRequest.CreatedAt,
+		&i.PaymentRequest.UpdatedAt,
+		&i.AgeSeconds,
+	)
+	return i, err
 }
 
 const TakeUnfinishedClaims = `-- name: TakeUnfinishedClaims :many

@@ -35,7 +35,7 @@ WITH target AS MATERIALIZED (
     -- A settled one has a payment of another intent, or never will have any. An
     -- event that changes nothing leaves a claim alone that somebody works on.
     SELECT r.payment_id,
-           r.state IN ('completed', 'refused')
+           r.state IN ('completed', 'refused', 'rejected')
                OR EXISTS (SELECT FROM payments p WHERE p.id = r.payment_id)                      AS settled,
            r.state = 'pending' AND $7::text = '' AND r.leased_until > now()              AS in_hand
     FROM payment_requests r
