@@ -353,3 +353,39 @@ func lines(t *testing.T, url, query string) []string {
 
 	return texts
 }
+
+// The release before does not know of rejected claims: a person has to look at them.
+func TestMigrations_RejectedClaimsGoBack(t *testing.T) {
+	t.Parallel()
+
+	db := pgtest.New(t)
+	m := newMigrator(t, db.URL)
+	order := newOrder(t, "order_1")
+	store := postgres.NewStore(db.Pool())
+	_, err := store.Reject(t.Context(), mustClaim(t, store, order), errors.New("the account may not charge yet"))
+	require.NoError(t, err)
+
+	has := func() bool {
+		list, err := m.Status(t.Context())
+		require.NoError(t, err)
+
+		for _, one := range list {
+			if one.Name == "00009_reject_payment_requests.sql" {
+				return one.Applied
+			}
+		}
+
+		return false
+	}
+
+	for has() {
+		require.NoError(t, m.Down(t.Context()))
+	}
+
+	var state string
+
+	err = db.Pool().QueryRow(t.Context(), "SELECT state FROM payment_requests").Scan(&state)
+	require.NoError(t, err)
+	require.Equal(t, "needs_attention", state)
+	require.NoError(t, m.Up(t.Context()))
+}

@@ -123,6 +123,24 @@ func mutants() []mutant {
 			faults: []string{"stripe"},
 		},
 		{
+			name: "deployment-rejection-frozen", why: "a rejection that is about the deployment is not kept under the client's key",
+			changes: []change{{
+				"adapters/stripe/refusals.go",
+				"return rejected, &ports.RejectedError{Code: final.Code, Message: final.Message, Kept: f.replayed}",
+				"return refused, &final",
+			}},
+			faults: []string{"account not activated", "no such URL"},
+		},
+		{
+			name: "nothing-was-done-after-a-commit-in-doubt", why: "a begin whose commit is in doubt is not told as nothing done",
+			changes: []change{{
+				"adapters/postgres/store.go",
+				"doubt = doubt || inDoubt(err)",
+				"_ = inDoubt",
+			}},
+			faults: []string{"claim's answer lost"},
+		},
+		{
 			name: "no-recovery", why: "somebody finishes what a crash or an unknown outcome left behind",
 			changes: []change{{
 				"app/recover_claims.go",

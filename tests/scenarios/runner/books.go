@@ -95,6 +95,8 @@ type claimRow struct {
 	DueSeconds float64
 	Amount     string
 	Currency   string
+	// Origin is the id of the request that it was written for.
+	Origin string
 }
 
 type transitionRow struct {
@@ -118,8 +120,8 @@ func readService(ctx context.Context, db *pgxpool.Pool) (books serviceBooks, err
 
 		if books.claims, err = rows[claimRow](ctx, tx, `SELECT payment_id::text, COALESCE(idempotency_key, ''), state,
 			COALESCE(last_error, ''), attempts, EXTRACT(EPOCH FROM now() - created_at)::float8,
-			EXTRACT(EPOCH FROM retry_at - now())::float8, amount::text, currency
-			FROM payment_requests ORDER BY created_at`); err != nil {
+			EXTRACT(EPOCH FROM retry_at - now())::float8, amount::text, currency,
+			origin_request_id FROM payment_requests ORDER BY created_at`); err != nil {
 			return err
 		}
 

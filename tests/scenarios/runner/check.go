@@ -35,6 +35,7 @@ func check(e evidence) []violation {
 	for _, invariant := range []func(evidence) []violation{
 		oneCharge, onePaymentForEachIntent, equalAmounts, historiesAreWhole, statusesOnlyMoveForward,
 		eventsTakeEffectOnce, nothingIsUnknown, answersAreKept, sameKeySameBytes, changedPayloadsStayOut,
+		rejectionsAreNotKept, unavailableWroteNothing,
 	} {
 		found = append(found, invariant(e)...)
 	}
@@ -432,7 +433,7 @@ func changedPayloadsStayOut(e evidence) []violation {
 	refused := map[string]string{} // order and note → key
 
 	for _, op := range e.ops {
-		if op.kind == opCreate && op.result.status == http.StatusUnprocessableEntity {
+		if op.kind == opCreate && op.result.status == http.StatusUnprocessableEntity && !op.result.isRefusal() {
 			refused[op.payload.id()] = op.key
 		}
 	}
@@ -444,6 +445,51 @@ func changedPayloadsStayOut(e evidence) []violation {
 
 		if key, was := refused[id]; was {
 			found = append(found, violation{"I5", "key " + key, "a payload that was answered 422 is at Stripe as " + intent.ID})
+		}
+	}
+
+	return found
+}
+
+// rejectionsAreNotKept: Stripe takes every order of these clients but those that are
+// too small for it, so that no other refusal may be a key's answer for ever.
+func rejectionsAreNotKept(e evidence) []violation {
+	var found []violation
+
+	for _, op := range e.ops {
+		switch {
+		case op.kind != opCreate:
+		case op.result.status == http.StatusBadGateway && op.result.replayed:
+			found = append(found, violation{"I5", "key " + op.key, "is answered for ever that the deployment is wrong: " + op.result.String()})
+		case op.result.isRefusal() && !op.payload.tiny:
+			found = append(found, violation{"I5", "key " + op.key, "is refused although its amount is good: " + op.result.String()})
+		}
+	}
+
+	return found
+}
+
+// unavailableWroteNothing: whoever was told that nothing was done may order again, so
+// that no claim may stand under that request.
+func unavailableWroteNothing(e evidence) []violation {
+	var found []violation
+
+	begun := map[string]claimRow{}
+	for _, c := range e.service.claims {
+		begun[c.Origin] = c
+	}
+
+	for _, op := range e.ops {
+		kind, requestID := op.result.problem()
+		if op.kind != opCreate || kind != "unavailable" {
+			continue
+		}
+
+		if c, written := begun[requestID]; written {
+			found = append(found, violation{
+				"I2", "key " + op.key,
+				fmt.Sprintf("was told at %s that nothing was done, and its claim %s is %s", op.ret, c.PaymentID, c.State),
+			})
 		}
 	}
 

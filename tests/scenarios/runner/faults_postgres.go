@@ -35,9 +35,47 @@ func postgresFaults() []fault {
 		faults = append(faults, fault{name: name, play: restartPostgres(name, mode)})
 	}
 
+	faults = append(faults, fault{name: faultInDoubt, play: playInDoubt})
 	on := func(l *lane, i int) *toxiproxy.Proxy { return l.proxies[i] }
 
 	return append(faults, networkFaults("postgres", on)...)
+}
+
+// faultInDoubt: the claim is committed, its answer is lost, and with it the way to
+// the database for a while, so that nobody can find out.
+const faultInDoubt = "postgres: claim's answer lost, then down"
+
+func playInDoubt(ctx context.Context, w *world, r *rand.Rand) {
+	soon(ctx, r)
+
+	cut := make(chan *toxiproxy.Proxy, processes)
+
+	for i, wire := range w.lane.wires {
+		proxy := w.lane.proxies[i]
+
+		defer func() { _ = proxy.Start() }() // after the trap is gone
+		defer wire.arm(&trap{statement: stmtClaim, when: after, left: 1, spring: func() verdict {
+			proxy.Stop()
+			w.count(faultInDoubt, 1)
+			w.line.addf(proxy.Name, "%s", faultInDoubt)
+
+			cut <- proxy
+
+			return verdict{cut: true}
+		}})()
+	}
+
+	for {
+		select {
+		case proxy := <-cut:
+			wait(ctx, between(r, 300*time.Millisecond, 900*time.Millisecond))
+
+			_ = proxy.Start()
+			w.line.addf(proxy.Name, "up")
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 func restartPostgres(name string, mode devserver.Shutdown) func(context.Context, *world, *rand.Rand) {

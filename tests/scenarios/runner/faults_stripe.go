@@ -31,6 +31,8 @@ func stripeFaults() []fault {
 		"stripe: 409":                      {Action: sandbox.Error, Status: 409, Code: "idempotency_key_in_use"},
 		"stripe: 424":                      {Action: sandbox.Error, Status: 424, Type: "api_error"},
 		"stripe: 429":                      {Action: sandbox.Error, Status: 429, Type: "invalid_request_error", Code: "rate_limit"},
+		"stripe: account not activated":    {Action: sandbox.Error, Status: 400, Type: "invalid_request_error", Code: "testmode_charges_only"},
+		"stripe: no such URL":              {Action: sandbox.Error, Status: 404, Type: "invalid_request_error"},
 		"stripe: 401":                      {Action: sandbox.Error, Status: 401, Type: "invalid_request_error"},
 	}
 

@@ -1,6 +1,7 @@
 package runner
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"math"
@@ -42,14 +43,30 @@ type result struct {
 	err        string
 }
 
-// decided: the answer is final for this key and payload.
+// decided: the answer is final for this key and payload. A 502 is not: the bank
+// declines nothing here, so that it is about the deployment, and somebody repairs it.
 func (r result) decided() bool {
-	switch r.status {
-	case http.StatusCreated, http.StatusUnprocessableEntity, http.StatusBadGateway:
-		return true
-	default:
-		return false
+	return r.status == http.StatusCreated || r.status == http.StatusUnprocessableEntity
+}
+
+// problem is the answer's RFC 9457 document; zero where it is none.
+func (r result) problem() (kind, requestID string) {
+	var document struct {
+		Type      string `json:"type"`
+		RequestID string `json:"request_id"`
 	}
+
+	_ = json.Unmarshal(r.body, &document)
+	_, kind, _ = strings.Cut(document.Type, "#")
+
+	return kind, document.RequestID
+}
+
+// isRefusal: Stripe does not charge this amount, which is the key's answer for ever.
+func (r result) isRefusal() bool {
+	kind, _ := r.problem()
+
+	return r.status == http.StatusUnprocessableEntity && kind == "refused-by-provider"
 }
 
 // String is for the timeline.
@@ -122,15 +139,15 @@ func (h *history) tell(line *timeline) {
 // decided for, and what it answers.
 type (
 	// decides: the answer proves that the key belongs to this payload (409,
-	// 201, 502).
+	// 201, 502, a refusal).
 	decides struct{ payload string }
 	// mayDecide: nobody knows (503, no answer); it may happen at any later time.
 	mayDecide struct{ payload string }
-	// clashes: 422, so the key belongs to another payload.
+	// clashes: another 422, so the key belongs to another payload.
 	clashes struct{ payload string }
-	// answers: a frozen answer (201, 502).
+	// answers: a frozen answer (201, a refusal).
 	answers struct{ bytes string }
-	// unanswered: 409, so nothing is frozen yet.
+	// unanswered: 409 or 502, so nothing is frozen yet.
 	unanswered struct{}
 )
 
@@ -188,14 +205,14 @@ func interpret(op operation) []porcupine.Operation {
 		return porcupine.Operation{ClientId: op.client, Input: input, Call: call, Return: ret}
 	}
 
-	switch op.result.status {
-	case http.StatusCreated, http.StatusBadGateway:
+	switch status := op.result.status; {
+	case status == http.StatusCreated, op.result.isRefusal():
 		frozen := fmt.Sprintf("%d %s", op.result.status, op.result.body)
 
 		return []porcupine.Operation{at(decides{op.payload.id()}), at(answers{frozen})}
-	case http.StatusConflict:
+	case status == http.StatusConflict, status == http.StatusBadGateway:
 		return []porcupine.Operation{at(decides{op.payload.id()}), at(unanswered{})}
-	case http.StatusUnprocessableEntity:
+	case status == http.StatusUnprocessableEntity:
 		return []porcupine.Operation{at(clashes{op.payload.id()})}
 	default:
 		open := at(mayDecide{op.payload.id()})
