@@ -28,6 +28,8 @@ var ErrContradiction = errors.New("the provider contradicts our books")
 // the statement had gone out, it is fault.Unknown, however the attempts after it
 // ended. Whoever shares a commit shares its doubt.
 type Claims interface {
+	Rejections
+
 	// Claim writes down that c is wanted, or finds what was written under its
 	// key before. Claim.Held tells whether the caller now has the lease and
 	// must Complete, Refuse, Reject or Release; a pending claim whose lease has run
@@ -68,6 +70,20 @@ type Claims interface {
 	// that exists cannot be refused: ErrContradiction. No claim: fault.NotFound.
 	Refuse(ctx context.Context, id uuid.UUID, response FrozenResponse) (Claim, error)
 
+	// Release gives c's lease back; recovery tries again once retryIn has
+	// passed. Where the lease has gone to somebody else or the claim is
+	// finished, nothing happens. A cause that is ErrUnavailable says that nothing
+	// was sent: the attempt does not count.
+	Release(ctx context.Context, c Claim, retryIn time.Duration, cause error) error
+
+	// GiveUp hands a claim to a person: neither sending again nor looking for
+	// it can settle it. A finished claim is left alone.
+	GiveUp(ctx context.Context, id uuid.UUID, cause error) error
+}
+
+// Rejections is the part of Claims about requests that the provider does not take
+// because of the deployment.
+type Rejections interface {
 	// Reject gives c back as rejected: the provider did not take the request because
 	// of the deployment, and nothing exists under it. So none of its attempts counts
 	// any more. Nobody takes it before it is reopened. It returns the claim as it is
@@ -81,16 +97,6 @@ type Claims interface {
 	// whoever comes when it is no longer rejected, find it as Claim does. Calls with
 	// one Lease.Token are one call. No claim: fault.NotFound.
 	Reopen(ctx context.Context, id uuid.UUID, lease Lease) (Claim, error)
-
-	// Release gives c's lease back; recovery tries again once retryIn has
-	// passed. Where the lease has gone to somebody else or the claim is
-	// finished, nothing happens. A cause that is ErrUnavailable says that nothing
-	// was sent: the attempt does not count.
-	Release(ctx context.Context, c Claim, retryIn time.Duration, cause error) error
-
-	// GiveUp hands a claim to a person: neither sending again nor looking for
-	// it can settle it. A finished claim is left alone.
-	GiveUp(ctx context.Context, id uuid.UUID, cause error) error
 }
 
 // Lease is the right to work on a claim for a while.

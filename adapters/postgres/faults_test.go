@@ -609,15 +609,15 @@ func (p *proxy) copy(to, from net.Conn, d direction) {
 }
 
 // fill opens all connections of a pool and leaves them idle.
-func fill(t testing.TB, pool *pgxpool.Pool, n int) {
-	t.Helper()
+func fill(tb testing.TB, pool *pgxpool.Pool, n int) {
+	tb.Helper()
 
 	conns := make([]*pgxpool.Conn, n)
 
 	for i := range conns {
-		conn, err := pool.Acquire(t.Context())
-		require.NoError(t, err)
-		require.NoError(t, conn.Ping(t.Context()))
+		conn, err := pool.Acquire(tb.Context())
+		require.NoError(tb, err)
+		require.NoError(tb, conn.Ping(tb.Context()))
 
 		conns[i] = conn
 	}

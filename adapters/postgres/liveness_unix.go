@@ -42,7 +42,7 @@ func hungUp(conn net.Conn) bool {
 	case err != nil:
 		return true
 	case heard != nil:
-		return heard != syscall.EAGAIN && heard != syscall.EINTR //nolint:errorlint // it is an Errno
+		return heard != syscall.EAGAIN && heard != syscall.EINTR
 	default:
 		return n == 0 || first[0] == errorResponse
 	}

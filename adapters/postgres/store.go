@@ -120,9 +120,9 @@ func (s *Store) onConnection(ctx context.Context, fn func(context.Context, *pgxp
 	}
 	defer conn.Release()
 
-	err = error(hungUpError{})
 	if hungUp(conn.Conn().PgConn().Conn()) {
 		_ = conn.Conn().Close(ctx)
+		err = hungUpError{}
 	} else {
 		err = fn(ctx, conn)
 	}

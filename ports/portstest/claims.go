@@ -505,12 +505,12 @@ func extendByHolder(t *testing.T, b StoreBed) {
 
 	require.NoError(t, b.Extend(t.Context(), claim, lease))
 	b.Elapse(t, lease-time.Minute)
-	b.requireHeldByOther(t, "order_1")
+	b.requireHeldByOther(t)
 
 	b.Elapse(t, time.Minute)
 	// Nobody has noticed that it ran out.
 	require.NoError(t, b.Extend(t.Context(), claim, lease))
-	b.requireHeldByOther(t, "order_1")
+	b.requireHeldByOther(t)
 
 	b.Elapse(t, lease)
 
@@ -585,7 +585,7 @@ func releaseByOthers(t *testing.T, b StoreBed) {
 	b.mustClaim(t, holder)
 	require.NoError(t, b.Release(t.Context(), former, 0, errors.New("late")))
 	require.NoError(t, b.Release(t.Context(), b.claimNow(t, former.PaymentID), 0, errors.New("nobody")))
-	b.requireHeldByOther(t, "order_1")
+	b.requireHeldByOther(t)
 	require.True(t, b.mustClaim(t, holder).Held())
 
 	claim := b.claimNow(t, former.PaymentID)
@@ -1074,7 +1074,7 @@ func rejectAndReopen(t *testing.T, b StoreBed) {
 
 		want.State, want.Lease, want.Attempts = ports.ClaimPending, lease.Token, 1
 		requireSameClaim(t, want, reopened)
-		b.requireHeldByOther(t, "order_1")
+		b.requireHeldByOther(t)
 
 		held = reopened
 	}
@@ -1124,7 +1124,7 @@ func rejectByOthers(t *testing.T, b StoreBed) {
 		require.False(t, stands.Held())
 	}
 
-	b.requireHeldByOther(t, "order_1")
+	b.requireHeldByOther(t)
 	require.True(t, b.mustComplete(t, completionOf(holder)).Created)
 }
 
@@ -1259,11 +1259,11 @@ func requireStateOf(tb testing.TB, b StoreBed, c ports.Claim, state ports.ClaimS
 	require.Equal(tb, state, b.claimNow(tb, c.PaymentID).State)
 }
 
-// requireHeldByOther: a newcomer does not get the claim.
-func (b StoreBed) requireHeldByOther(tb testing.TB, key payment.Key) {
+// requireHeldByOther: a newcomer does not get the claim of order_1.
+func (b StoreBed) requireHeldByOther(tb testing.TB) {
 	tb.Helper()
 
-	found, err := b.Claim(tb.Context(), newClaim(tb, key))
+	found, err := b.Claim(tb.Context(), newClaim(tb, "order_1"))
 	require.NoError(tb, err)
 	require.False(tb, found.Held())
 	require.Equal(tb, ports.ClaimPending, found.State)

@@ -114,6 +114,7 @@ func writesTellTheTruth(t *testing.T, b StoreBed) {
 			write := prepare()
 			mend := b.Sever(t, answers)
 			err := write.do(b.Severed)
+
 			mend()
 
 			done := write.done()

@@ -460,7 +460,9 @@ func rejectionsAreNotKept(e evidence) []violation {
 		switch {
 		case op.kind != opCreate:
 		case op.result.status == http.StatusBadGateway && op.result.replayed:
-			found = append(found, violation{"I5", "key " + op.key, "is answered for ever that the deployment is wrong: " + op.result.String()})
+			found = append(found, violation{
+				"I5", "key " + op.key, "is answered for ever that the deployment is wrong: " + op.result.String(),
+			})
 		case op.result.isRefusal() && !op.payload.tiny:
 			found = append(found, violation{"I5", "key " + op.key, "is refused although its amount is good: " + op.result.String()})
 		}

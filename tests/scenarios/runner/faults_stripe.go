@@ -13,6 +13,8 @@ const creates = "/v1/payment_intents"
 
 // stripeFaults: the API answers late, wrongly or not at all.
 func stripeFaults() []fault {
+	const invalidRequest = "invalid_request_error"
+
 	rules := map[string]sandbox.Fault{
 		"stripe: slow before execution":    {Action: sandbox.Latency, P50: 150 * time.Millisecond, P99: time.Second, Count: 10},
 		"stripe: slow after execution":     {Action: sandbox.LatencyAfter, P50: 150 * time.Millisecond, P99: time.Second, Count: 10},
@@ -30,10 +32,10 @@ func stripeFaults() []fault {
 		"stripe: 500 that did nothing":     {Action: sandbox.Error, Status: 500, Type: "api_error"},
 		"stripe: 409":                      {Action: sandbox.Error, Status: 409, Code: "idempotency_key_in_use"},
 		"stripe: 424":                      {Action: sandbox.Error, Status: 424, Type: "api_error"},
-		"stripe: 429":                      {Action: sandbox.Error, Status: 429, Type: "invalid_request_error", Code: "rate_limit"},
-		"stripe: account not activated":    {Action: sandbox.Error, Status: 400, Type: "invalid_request_error", Code: "testmode_charges_only"},
-		"stripe: no such URL":              {Action: sandbox.Error, Status: 404, Type: "invalid_request_error"},
-		"stripe: 401":                      {Action: sandbox.Error, Status: 401, Type: "invalid_request_error"},
+		"stripe: 429":                      {Action: sandbox.Error, Status: 429, Type: invalidRequest, Code: "rate_limit"},
+		"stripe: account not activated":    {Action: sandbox.Error, Status: 400, Type: invalidRequest, Code: "testmode_charges_only"},
+		"stripe: no such URL":              {Action: sandbox.Error, Status: 404, Type: invalidRequest},
+		"stripe: 401":                      {Action: sandbox.Error, Status: 401, Type: invalidRequest},
 	}
 
 	faults := make([]fault, 0, len(rules)+1)
