@@ -257,6 +257,7 @@ func TestWebhooks_TrailingSlashAndThinEvents(t *testing.T) {
 	require.Equal(t, http.StatusOK, w.do(signed).status)
 	require.Equal(t, 1, w.count("SELECT count(*) FROM stripe_events WHERE outcome = 'applied'"))
 	require.Equal(t, http.StatusMethodNotAllowed, w.get("/webhooks/stripe/").status)
+	require.Contains(t, string(w.get("/metrics").body), `{method="POST",route="/webhooks/stripe",status="200"}`)
 
 	thin := w.webhook(`{"id":"evt_1","object":"v2.core.event","type":"v1.billing.meter.no_meter_found",` +
 		`"created":"2024-09-17T06:20:52.246Z","related_object":null}`)

@@ -282,7 +282,8 @@ func nameRoute(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		template, err := mux.CurrentRoute(r).GetPathTemplate()
 		if err == nil {
-			exchangeOf(r.Context()).route = template
+			// The webhooks' path has a second spelling, and one name.
+			exchangeOf(r.Context()).route = strings.TrimSuffix(template, "/")
 		}
 
 		next.ServeHTTP(w, r)
