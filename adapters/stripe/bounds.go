@@ -21,16 +21,16 @@ const (
 )
 
 var (
-	idForm        = regexp.MustCompile(`^[a-z][a-z0-9]*_[A-Za-z0-9_]+$`)
+	idForm        = regexp.MustCompile(`^[a-z][a-z0-9]*_[A-Za-z0-9_-]+$`)
 	requestIDForm = regexp.MustCompile(`^req_[A-Za-z0-9]{1,64}$`)
 	codeForm      = regexp.MustCompile(`^[a-z0-9_]{1,100}$`)
 	typeForm      = regexp.MustCompile(`^[a-z0-9_.]{1,255}$`)
-	secretForm    = regexp.MustCompile(`^[A-Za-z0-9_]+$`)
+	secretForm    = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
 	// secret finds client secrets, API keys and signing secrets.
 	secret = regexp.MustCompile(`(_secret_|[sr]k_(?:live|test)_|whsec_)[0-9A-Za-z]+`)
 )
 
-// isID: "evt_1", "ch_3MmlLr…": letters, digits and underscores behind a prefix.
+// isID: "evt_1", "ch_3MmlLr…": letters, digits, underscores and hyphens behind a prefix.
 func isID(text string) bool { return len(text) <= maxID && idForm.MatchString(text) }
 
 // isIntentID: with anything else the service could not look a payment up again.

@@ -125,10 +125,10 @@ func TestBounds_IntentIDs(t *testing.T) {
 	long := "pi_" + strings.Repeat("x", 252)
 
 	for id, want := range map[string]string{
-		"pi_1": "done", "pi_3MtwBwLkdIwHu7ix28a3tqPa": "done", long: "done", long + "x": "unknown",
+		"pi_1": "done", "pi_1-2": "done", "pi_3MtwBwLkdIwHu7ix28a3tqPa": "done", long: "done", long + "x": "unknown",
 		"": "unknown", "pi_": "unknown", "pi": "unknown", "ch_1": "unknown", "PI_1": "unknown", "xpi_1": "unknown",
 		"pi_\r\n\x1b[31m1": "unknown", "pi_a b": "unknown", "pi_'; select 1 --": "unknown", "pi_\u202e2": "unknown",
-		"pi_é": "unknown", "pi_1\n": "unknown", "pi_1/confirm": "unknown", "pi_1-2": "unknown",
+		"pi_é": "unknown", "pi_1\n": "unknown", "pi_1/confirm": "unknown",
 	} {
 		form, err := json.Marshal(id)
 		require.NoError(t, err)

@@ -246,7 +246,7 @@ func (e *envelope) check() error {
 	case !typeForm.MatchString(e.Type):
 		return fault.New(fault.Invalid, "the event's type is not 1 to 255 small letters, digits, dots and underscores")
 	case e.ID != "" && !isID(e.ID):
-		return fault.New(fault.Invalid, "the event's id is not like evt_1, of at most 255 letters, digits and underscores")
+		return fault.New(fault.Invalid, "the event's id is not like evt_1, of at most 255 letters, digits, underscores and hyphens")
 	case e.Created < 0 || e.Created > maxTime:
 		return fault.New(fault.Invalid, "the event's created is no time in seconds")
 	case len(e.Data.Object) == 0 || e.Data.Object[0] != '{':
@@ -289,7 +289,7 @@ func readObject(event ports.Event, object []byte) (ports.Event, error) {
 
 	if !isIntentID(o.ID) || o.Created < 0 || o.Created > maxTime {
 		return ports.Event{}, fault.New(fault.Invalid,
-			"the event's data.object has no id like pi_1, of at most 255 letters, digits and underscores, "+
+			"the event's data.object has no id like pi_1, of at most 255 letters, digits, underscores and hyphens, "+
 				"or its created is no time in seconds")
 	}
 
