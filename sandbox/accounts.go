@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // DefaultAccount is the account that every test key opens where Options.Accounts
@@ -38,6 +39,10 @@ type account struct {
 	books    *books
 	keys     *idempotency
 	webhooks *webhooks
+
+	ledger  ledger
+	drawing sync.Mutex // held by a refund that takes its money from the balance
+	waiting waitingRefunds
 }
 
 // openAccounts makes the accounts that the options name. The first is the one

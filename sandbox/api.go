@@ -46,8 +46,11 @@ func routeTable() map[route]endpoint {
 		{post, "payment_intents", true, "capture"}: {run: (*account).capturePaymentIntent, kind: objectIntent},
 		{post, "payment_intents", true, "cancel"}:  {run: (*account).cancelPaymentIntent, kind: objectIntent},
 
-		{get, "charges", false, ""}:  {run: (*account).listCharges, kind: objectCharge, isList: true},
-		{get, "charges", true, ""}:   {run: (*account).getCharge, kind: objectCharge},
+		{get, "charges", false, ""}: {run: (*account).listCharges, kind: objectCharge, isList: true},
+		{get, "charges", true, ""}:  {run: (*account).getCharge, kind: objectCharge},
+
+		{get, "charges", true, "refunds"}: {run: (*account).listRefunds, kind: objectRefund, isList: true},
+
 		{post, "refunds", false, ""}: {run: (*account).createRefund, kind: objectRefund},
 		{get, "refunds", false, ""}:  {run: (*account).listRefunds, kind: objectRefund, isList: true},
 		{get, "refunds", true, ""}:   {run: (*account).getRefund, kind: objectRefund},
@@ -60,6 +63,11 @@ func routeTable() map[route]endpoint {
 		{post, "disputes", true, ""}:       {run: (*account).updateDispute, kind: objectDispute},
 		{post, "disputes", true, "close"}:  {run: (*account).closeDispute, kind: objectDispute},
 		{get, "payment_methods", true, ""}: {run: (*account).getPaymentMethod, kind: objectMethod},
+
+		{get, "radar.early_fraud_warnings", false, ""}: {
+			run: (*account).listWarnings, kind: objectWarning, isList: true,
+		},
+		{get, "radar.early_fraud_warnings", true, ""}: {run: (*account).getWarning, kind: objectWarning},
 
 		{get, "balance_transactions", false, ""}: {
 			run: (*account).listTransactions, kind: objectTransaction, isList: true,
@@ -107,6 +115,8 @@ type request struct {
 	account *account
 	access  access
 	denied  *refusal
+	// dashboard is true for what a person does there.
+	dashboard bool
 }
 
 // reply is what goes back to the client.
@@ -240,6 +250,10 @@ func (rq *request) handle() reply {
 // route finds the endpoint and the object's id in the path.
 func (rq *request) route() (endpoint, *refusal) {
 	rest, ok := strings.CutPrefix(rq.path, "/v1/")
+	if inner, isRadar := strings.CutPrefix(rest, "radar/"); isRadar { // whose resources have two words
+		rest = "radar." + inner
+	}
+
 	to := route{method: rq.method}
 
 	to.resource, rest, to.hasID = strings.Cut(strings.Trim(rest, "/"), "/")
@@ -247,7 +261,7 @@ func (rq *request) route() (endpoint, *refusal) {
 
 	found, known := routes[to]
 	if !ok || !known || rq.objectID == "search" { // which Stripe has and the sandbox has not
-		return endpoint{}, rq.notCovered(to.resource)
+		return endpoint{}, rq.notCovered(permissionOf(to.resource))
 	}
 
 	return found, nil
@@ -363,7 +377,7 @@ func (s *account) inBackground(change func(*request)) {
 // refuse answers an error, with where Stripe's dashboard would show its request:
 // nowhere, for one without a key.
 func (rq *request) refuse(r *refusal) reply {
-	if r.status != http.StatusUnauthorized {
+	if r.status != http.StatusUnauthorized && rq.id != "" {
 		mode := "test/"
 		if rq.account != nil && rq.account.live {
 			mode = ""
@@ -425,7 +439,7 @@ func (rq *request) answer(pay *payment, object viewable) {
 // datedKind tells whether an object's fields depend on when it is looked at.
 func datedKind(object viewable) bool {
 	switch object.(type) {
-	case *balanceTransaction, *dispute:
+	case *balanceTransaction, *dispute: // a dispute has its transactions
 		return true
 	default:
 		return false

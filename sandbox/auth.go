@@ -130,7 +130,9 @@ func permissionOf(resource string) string {
 		return resourceAccounts
 	}
 
-	return resource
+	first, _, _ := strings.Cut(resource, ".")
+
+	return first
 }
 
 // permitted tells what a restricted key lacks for the request. The caller knows

@@ -1,11 +1,87 @@
 package sandbox
 
-import "slices"
+import (
+	"slices"
+	"sync"
+)
+
+// ledger is an account's balance: what each balance transaction moved, and when
+// that is available. Its lock is the last one taken, so that it may be held with
+// a payment's.
+type ledger struct {
+	mu   sync.Mutex
+	rows []ledgerRow
+}
+
+type ledgerRow struct {
+	currency       string
+	net, available int64
+	bank           bool
+}
+
+// enter adds a balance transaction.
+func (l *ledger) enter(t *balanceTransaction) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+
+	l.rows = append(l.rows, ledgerRow{
+		currency: t.Currency, net: t.Amount - t.Fee, available: t.available(), bank: t.Bank,
+	})
+}
 
 // balance is what the account has in one currency.
 type balance struct {
 	currency           string
-	available, pending int64
+	available, pending funds
+}
+
+// funds are an amount by what it came from.
+type funds struct{ card, bank int64 }
+
+func (f funds) sum() int64 { return f.card + f.bank }
+
+func (f *funds) add(row ledgerRow) {
+	if row.bank {
+		f.bank += row.net
+	} else {
+		f.card += row.net
+	}
+}
+
+// balances adds the transactions up by currency; the account's own comes first
+// even where it is empty.
+func (s *account) balances() []balance {
+	now, balances := s.clock.seconds(), []balance{{currency: defaultCurrency}}
+
+	s.ledger.mu.Lock()
+	defer s.ledger.mu.Unlock()
+
+	for _, row := range s.ledger.rows {
+		index := slices.IndexFunc(balances, func(b balance) bool { return b.currency == row.currency })
+		if index < 0 {
+			index = len(balances)
+			balances = append(balances, balance{currency: row.currency})
+		}
+
+		if now < row.available {
+			balances[index].pending.add(row)
+		} else {
+			balances[index].available.add(row)
+		}
+	}
+
+	return balances
+}
+
+// available is what refunds in a currency can be paid from.
+func (s *account) available(currency string) int64 {
+	for _, b := range s.balances() {
+		if b.currency == currency {
+			return b.available.sum()
+		}
+	}
+
+	return 0
 }
 
 // getBalance is GET /v1/balance: the sum of all balance transactions.
@@ -19,9 +95,9 @@ func (s *account) getBalance(rq *request) *refusal {
 	w := &jsonWriter{buf: make([]byte, 0, renderedSize)}
 	w.beginObject()
 	w.str("object", "balance")
-	writeFunds(w, "available", balances, func(b balance) int64 { return b.available })
+	writeFunds(w, "available", balances, func(b balance) funds { return b.available })
 	w.boolean("livemode", s.live)
-	writeFunds(w, "pending", balances, func(b balance) int64 { return b.pending })
+	writeFunds(w, "pending", balances, func(b balance) funds { return b.pending })
 	w.endObject()
 
 	rq.body = rawDocument(w.buf)
@@ -29,43 +105,23 @@ func (s *account) getBalance(rq *request) *refusal {
 	return nil
 }
 
-// balances adds the transactions up by currency; the account's own comes first
-// even where it is empty.
-func (s *account) balances() []balance {
-	now, balances := s.clock.seconds(), []balance{{currency: defaultCurrency}}
-
-	for _, item := range s.books.transactions.all() {
-		m := item.object
-		m.payment.mu.Lock()
-		t := m.payment.transactions[m.index]
-		m.payment.mu.Unlock()
-
-		index := slices.IndexFunc(balances, func(b balance) bool { return b.currency == t.Currency })
-		if index < 0 {
-			index = len(balances)
-			balances = append(balances, balance{currency: t.Currency})
-		}
-
-		if net := t.Amount - t.Fee; t.status(now) == "pending" {
-			balances[index].pending += net
-		} else {
-			balances[index].available += net
-		}
-	}
-
-	return balances
-}
-
-func writeFunds(w *jsonWriter, name string, balances []balance, amount func(balance) int64) {
+func writeFunds(w *jsonWriter, name string, balances []balance, pick func(balance) funds) {
 	w.array(name)
 
 	for _, b := range balances {
+		f := pick(b)
+
 		w.element()
 		w.beginObject()
-		w.num("amount", amount(b))
+		w.num("amount", f.sum())
 		w.str("currency", b.currency)
 		w.object("source_types")
-		w.num("card", amount(b))
+
+		if f.bank != 0 {
+			w.num("bank_account", f.bank)
+		}
+
+		w.num("card", f.card)
 		w.endObject()
 		w.endObject()
 	}

@@ -1,6 +1,9 @@
 package sandbox
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // balanceTransaction is one movement on the account's balance. It never
 // changes; whether its money is available depends on the clock alone.
@@ -16,14 +19,25 @@ type balanceTransaction struct {
 	Source   string
 	// Immediate is true for a charge whose money is available at once.
 	Immediate bool `json:"immediate,omitempty"`
+	// Bank is true for what a bank account paid or gets back.
+	Bank        bool   `json:"bank,omitempty"`
+	Description string `json:"description,omitempty"`
 }
 
-// Types of balance transactions.
+// Types of balance transactions; those of payments are what is not by card.
 const (
 	transactionCharge        = "charge"
+	transactionPayment       = "payment"
 	transactionRefund        = "refund"
+	transactionPaymentRefund = "payment_refund"
 	transactionRefundFailure = "refund_failure"
 	transactionAdjustment    = "adjustment"
+)
+
+// Reporting categories that are not called as their types are.
+const (
+	categoryDispute         = "dispute"
+	categoryDisputeReversal = "dispute_reversal"
 )
 
 const (
@@ -44,24 +58,33 @@ func fee(amount int64) int64 {
 	return min((amount*feePerMille+roundHalf)/perMille+feeFixed, amount)
 }
 
-// newTransaction books a movement; source is the object that caused it. The
-// balance is kept in each charge's own currency: nothing is converted.
-func (s *account) newTransaction(pay *payment, kind string, amount, fee int64, source string) *balanceTransaction {
-	made := &balanceTransaction{
-		ID: newID("txn_3"), Kind: kind, Category: kind, Amount: amount, Fee: fee, Currency: pay.intent.Currency,
-		Created: s.clock.seconds(), Source: source, Seq: s.books.sequence.Add(1),
+// newTransaction books a movement of a charge's money. The balance is kept in
+// each charge's own currency: nothing is converted.
+func (s *account) newTransaction(pay *payment, c *charge, moved balanceTransaction) *balanceTransaction {
+	made := &moved
+	made.ID, made.Currency, made.Created = newID("txn_3"), pay.intent.Currency, s.clock.seconds()
+	made.Seq, made.Bank = s.books.sequence.Add(1), c.Method.card().bank != nil
+
+	if made.Category == "" {
+		made.Category = made.Kind
 	}
 
-	if kind == transactionAdjustment {
-		made.Category = "dispute"
-
-		if amount > 0 {
-			made.Category = "dispute_reversal"
+	if made.Bank {
+		switch made.Kind {
+		case transactionCharge:
+			made.Kind = transactionPayment
+		case transactionRefund:
+			made.Kind = transactionPaymentRefund
 		}
 	}
 
 	pay.transactions = append(pay.transactions, made)
 	s.books.transactions.add(made.ID, made.Created, member{payment: pay, index: len(pay.transactions) - 1})
+	s.ledger.enter(made)
+
+	if made.Amount > made.Fee {
+		s.fundsComing(made.available())
+	}
 
 	return made
 }
@@ -78,7 +101,7 @@ func (t *balanceTransaction) write(w *jsonWriter, v view) {
 	w.num("available_on", available)
 	w.num("created", t.Created)
 	w.str("currency", t.Currency)
-	w.null("description")
+	w.strOrNull("description", t.Description)
 	w.null("exchange_rate")
 	w.num("fee", t.Fee)
 	w.array("fee_details")
@@ -89,7 +112,7 @@ func (t *balanceTransaction) write(w *jsonWriter, v view) {
 		w.num("amount", t.Fee)
 		w.null("application")
 		w.str("currency", t.Currency)
-		w.str("description", "Stripe processing fees")
+		w.str("description", t.feeFor())
 		w.str("type", "stripe_fee")
 		w.endObject()
 	}
@@ -103,9 +126,17 @@ func (t *balanceTransaction) write(w *jsonWriter, v view) {
 	w.endObject()
 }
 
+func (t *balanceTransaction) feeFor() string {
+	if t.Kind == transactionAdjustment {
+		return "Dispute fee"
+	}
+
+	return "Stripe processing fees"
+}
+
 // available is when the money can be paid out: at once, but for what was earned.
 func (t *balanceTransaction) available() int64 {
-	if t.Kind != transactionCharge || t.Immediate {
+	if (t.Kind != transactionCharge && t.Kind != transactionPayment) || t.Immediate {
 		return t.Created
 	}
 
@@ -140,7 +171,12 @@ func (s *account) getTransaction(rq *request) *refusal {
 
 // listTransactions is GET /v1/balance_transactions.
 func (s *account) listTransactions(rq *request) *refusal {
-	kind, source, currency := rq.params.text("type"), rq.params.text("source"), rq.params.text("currency")
+	p := rq.params
+	kind, source, currency := p.text("type"), p.text("source"), p.text("currency")
+
+	if payout := p.text("payout"); payout != "" { // the sandbox makes none
+		p.refuse(badReference(missing("payout", payout, "payout")))
+	}
 
 	return list(rq, listing[member]{
 		kind: "balance transaction", url: "/v1/balance_transactions",
@@ -151,9 +187,17 @@ func (s *account) listTransactions(rq *request) *refusal {
 
 			t := m.payment.transactions[m.index]
 
-			return (kind == "" || t.Kind == kind) && (source == "" || t.Source == source) &&
-				(currency == "" || t.Currency == currency)
+			return (kind == "" || t.Kind == kind) && (currency == "" || t.Currency == currency) &&
+				(source == "" || m.isOriginal(source))
 		},
 		show: showMember(s, func(p *payment, i int) viewable { return p.transactions[i] }),
 	})
+}
+
+// isOriginal tells whether a transaction of a locked payment is the first of a
+// source: the filter finds no others, and those of disputes not at all.
+func (m member) isOriginal(source string) bool {
+	first := slices.IndexFunc(m.payment.transactions, func(t *balanceTransaction) bool { return t.Source == source })
+
+	return first == m.index && m.payment.transactions[first].Kind != transactionAdjustment
 }

@@ -39,7 +39,7 @@ func addBankDebits(named map[string]*testCard) {
 
 	named["pm_usBankAccount_dispute"] = &testCard{
 		bank: &bankDebit{last4: "1115"}, country: "US",
-		disputes: []disputeKind{{reason: "debit_not_authorized", network: "R10"}},
+		disputes: []disputeKind{{reason: "debit_not_authorized", network: "R10", final: true}},
 	}
 }
 

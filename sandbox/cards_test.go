@@ -3,6 +3,7 @@ package sandbox_test
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"github.com/stripe/stripe-go/v76"
@@ -138,7 +139,10 @@ func TestCards_Dispute(t *testing.T) {
 			t.Parallel()
 
 			box := newInbox(t)
-			api := newClient(sandbox.Start(t, sandbox.WithWebhook(box.URL, testSecret)).URL)
+			server := sandbox.Start(t, sandbox.WithOptions(sandbox.Options{
+				WebhookURL: box.URL, WebhookSecret: testSecret, SettleDelay: time.Hour,
+			}))
+			api := newClient(server.URL)
 
 			params := cardIntent(5000)
 			params.PaymentMethod, params.Confirm = new("pm_card_createDispute"), new(true)
@@ -158,20 +162,28 @@ func TestCards_Dispute(t *testing.T) {
 			_, err = api.Refunds.New(&stripe.RefundParams{PaymentIntent: new(intent.ID)})
 			requireCode(t, err, stripe.ErrorCodeChargeDisputed)
 
-			var ended *stripe.Dispute
+			was := "needs_response"
+
 			if evidence == "" {
-				ended, err = api.Disputes.Close(id, nil)
+				_, err = api.Disputes.Close(id, nil)
+				require.NoError(t, err)
 			} else {
-				ended, err = api.Disputes.Update(id, &stripe.DisputeParams{
+				was = "under_review" // until the bank has decided
+				answered, err := api.Disputes.Update(id, &stripe.DisputeParams{
 					Evidence: &stripe.DisputeEvidenceParams{UncategorizedText: new(evidence)},
 				})
+				require.NoError(t, err)
+				require.EqualValues(t, was, answered.Status)
+				require.EqualValues(t, 1, answered.EvidenceDetails.SubmissionCount)
+				server.Advance(2 * time.Hour)
 			}
 
+			closed := box.next(t, "charge.dispute.closed")
+			require.Equal(t, was, closed.GetPreviousValue("status"))
+
+			ended, err := api.Disputes.Get(id, nil)
 			require.NoError(t, err)
 			require.Equal(t, end, ended.Status)
-
-			closed := box.next(t, "charge.dispute.closed")
-			require.Equal(t, "needs_response", closed.GetPreviousValue("status"))
 
 			balance := int64(0)
 			for _, movement := range ended.BalanceTransactions {
@@ -184,8 +196,17 @@ func TestCards_Dispute(t *testing.T) {
 				require.EqualValues(t, -5000-1500, balance)
 			}
 
+			require.Equal(t, end == stripe.DisputeStatusWon, ended.IsChargeRefundable)
+
 			_, err = api.Disputes.Close(id, nil)
-			require.Error(t, err)
+			require.ErrorContains(t, err, "This dispute is already closed")
+
+			_, err = api.Refunds.New(&stripe.RefundParams{PaymentIntent: new(intent.ID)})
+			if end == stripe.DisputeStatusWon {
+				require.NoError(t, err)
+			} else {
+				requireCode(t, err, stripe.ErrorCodeChargeDisputed)
+			}
 		})
 	}
 }

@@ -1,6 +1,9 @@
 package sandbox
 
-import "slices"
+import (
+	"slices"
+	"strconv"
+)
 
 // charge is one version of a Charge.
 type charge struct {
@@ -83,9 +86,10 @@ func (s *account) newCharge(pay *payment, no *decline) *charge {
 
 // book enters the money of a captured charge that is not in the books yet.
 func (s *account) book(pay *payment, c *charge) {
-	booked := s.newTransaction(pay, transactionCharge, c.AmountCaptured, fee(c.AmountCaptured), c.ID)
-	booked.Immediate = c.Method.card().available
-	c.Transaction = booked.ID
+	c.Transaction = s.newTransaction(pay, c, balanceTransaction{
+		Kind: transactionCharge, Amount: c.AmountCaptured, Fee: fee(c.AmountCaptured), Source: c.ID,
+		Immediate: c.Method.card().available, Description: c.Description,
+	}).ID
 }
 
 // isBooking tells whether the money of an asynchronous capture is still to be
@@ -328,5 +332,40 @@ func (c *charge) writeThreeDSecure(w *jsonWriter) {
 	w.null("result_reason")
 	w.null("transaction_id")
 	w.str("version", "2.2.0")
+	w.endObject()
+}
+
+// refundsURL is where a charge's refunds are listed.
+func refundsURL(chargeID string) string { return "/v1/charges/" + chargeID + "/refunds" }
+
+// writeRefunds writes a charge's refunds, newest first, as an expanded list.
+func (c *charge) writeRefunds(w *jsonWriter, v view) {
+	inner, asked := v.expand["refunds"]
+	if !asked || v.payment == nil {
+		return
+	}
+
+	count := 0
+
+	w.object("refunds")
+	w.str("object", "list")
+	w.array("data")
+
+	for _, r := range slices.Backward(v.payment.refunds) {
+		if r.Charge != c.ID {
+			continue
+		}
+
+		count++
+
+		w.element()
+		r.write(w, view{expand: inner["data"], payment: v.payment, now: v.now})
+	}
+
+	w.endArray()
+	w.boolean("has_more", false)
+	w.key("total_count")
+	w.buf = strconv.AppendInt(w.buf, int64(count), 10)
+	w.str("url", refundsURL(c.ID))
 	w.endObject()
 }

@@ -50,6 +50,11 @@ func (s *Sandbox) controlRoutes() http.Handler {
 		"POST /_sandbox/payment_intents/{id}/lapse": func(r *http.Request) (any, error) {
 			return struct{}{}, s.Lapse(r.PathValue("id"))
 		},
+
+		"POST /_sandbox/refunds/{id}":                      s.controlRefund,
+		"POST /_sandbox/payments/{id}/dispute":             s.controlOpenDispute,
+		"POST /_sandbox/payments/{id}/early_fraud_warning": s.controlWarn,
+		"POST /_sandbox/disputes/{id}":                     s.controlDispute,
 	} {
 		mux.HandleFunc(pattern, s.control(serve))
 	}
@@ -58,6 +63,7 @@ func (s *Sandbox) controlRoutes() http.Handler {
 		return nil, fmt.Errorf("%w: %s %s", errNoObject, r.Method, r.URL.Path)
 	}))
 	mux.HandleFunc("GET /_sandbox/books", s.serveBooks)
+	mux.HandleFunc("POST "+dashboardPath+"{path...}", s.serveDashboard)
 	mux.HandleFunc("GET "+authenticatePath+"{id}", s.serveAuthenticate)
 	mux.HandleFunc("POST "+authenticatePath+"{id}", s.serveAuthenticate)
 

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // Dispute statuses.
@@ -23,6 +24,10 @@ type disputeKind struct {
 	network string // the network's code for it
 	// inquiry is true where the issuer asks first and takes no money.
 	inquiry bool
+	// final is true where the merchant cannot answer: it is lost at once.
+	final bool
+	// days are how many the merchant has to answer; zero for the usual eight.
+	days int64
 }
 
 // Visa's codes for the two reasons that most disputes have.
@@ -30,6 +35,17 @@ const (
 	networkFraud   = "10.4"
 	networkMissing = "13.1"
 )
+
+// disputeReasons are Stripe's, with Visa's code for each where it has one.
+//
+//nolint:gochecknoglobals // a table, never written
+var disputeReasons = map[string]string{
+	"bank_cannot_process": "", "check_returned": "", "credit_not_processed": "13.6", "customer_initiated": "",
+	"debit_not_authorized": "", "duplicate": "12.6.1", reasonFraudulent: networkFraud, "general": "",
+	"incorrect_account_details": "", "insufficient_funds": "", "noncompliant": "98",
+	"product_not_received": networkMissing, "product_unacceptable": "13.3", "subscription_canceled": "13.2",
+	"unrecognized": "",
+}
 
 // dispute is one version of a Dispute.
 type dispute struct {
@@ -49,6 +65,13 @@ type dispute struct {
 	Transactions []*balanceTransaction
 	Brand        string
 	NetworkCode  string `json:"network_code,omitempty"`
+	// DueBy is when evidence is due; Final is true where none is taken.
+	DueBy int64 `json:"due_by,omitempty"`
+	Final bool  `json:"final,omitempty"`
+	// SubmittedAt is when evidence was last submitted, and Late whether that was too
+	// late.
+	SubmittedAt int64 `json:"submitted_at,omitempty"`
+	Late        bool  `json:"late,omitempty"`
 }
 
 // evidenceFields are the texts that a merchant may send (Stripe, "Dispute
@@ -64,8 +87,19 @@ var evidenceFields = []string{
 	"shipping_date", "shipping_documentation", "shipping_tracking_number", "uncategorized_file", "uncategorized_text",
 }
 
-// evidenceSeconds is how long a merchant has to answer.
-const evidenceSeconds = 9 * 24 * 60 * 60
+// evidenceFiles are those of them that name an uploaded file.
+//
+//nolint:gochecknoglobals // a table, never written
+var evidenceFiles = []string{
+	"cancellation_policy", "customer_communication", "customer_signature", "duplicate_charge_documentation", "receipt",
+	"refund_policy", "service_documentation", "shipping_documentation", "uncategorized_file",
+}
+
+// Stripe's limits on evidence, in characters.
+const (
+	maxEvidenceField = 20_000
+	maxEvidence      = 150_000
+)
 
 func (d *dispute) writeJSON(w *jsonWriter) { d.write(w, view{}) }
 
@@ -94,71 +128,47 @@ func (d *dispute) write(w *jsonWriter, v view) {
 
 	w.endObject()
 	w.object("evidence_details")
-	w.num("due_by", d.Created+evidenceSeconds)
+	w.num("due_by", d.dueBy())
 	w.boolean("has_evidence", len(d.Evidence) > 0)
-	w.boolean("past_due", v.now > d.Created+evidenceSeconds)
+	w.boolean("past_due", d.Late)
 	w.num("submission_count", d.Submissions)
 	w.endObject()
-	w.boolean("is_charge_refundable", d.isInquiry())
+	w.boolean("is_charge_refundable", !d.holdsMoney())
 	w.boolean("livemode", d.Live)
 	d.Metadata.write(w)
 	v.ref(w, objectIntent, d.Intent)
-	w.object("payment_method_details")
-	w.object("card")
-	w.str("brand", d.Brand)
-	w.str("network_reason_code", d.networkReason())
-	w.endObject()
-	w.str("type", "card")
-	w.endObject()
+
+	if d.Brand != "" {
+		w.object("payment_method_details")
+		w.object("card")
+		w.str("brand", d.Brand)
+		w.strOrNull("network_reason_code", d.networkReason())
+		w.endObject()
+		w.str("type", "card")
+		w.endObject()
+	}
+
 	w.str("reason", d.Reason)
 	w.str("status", d.Status)
 	w.endObject()
 }
 
-// networkReason is the network's code for the reason; disputes of older state
-// files have none.
-func (d *dispute) networkReason() string {
-	if d.NetworkCode != "" {
-		return d.NetworkCode
-	}
+// networkReason is the network's code for the reason, if there is one; disputes of
+// older state files have none of their own.
+func (d *dispute) networkReason() string { return orDefault(d.NetworkCode, disputeReasons[d.Reason]) }
 
-	if d.Reason == reasonFraudulent {
-		return networkFraud
-	}
+// dueBy is when evidence is due: zero for none. Disputes of older state files had
+// nine days.
+func (d *dispute) dueBy() int64 {
+	const olderSeconds = 9 * 24 * 60 * 60
 
-	return networkMissing
-}
-
-// openDispute is the cardholder's complaint about an amount of a charge that
-// went through: the money and a fee leave the balance at once, but for an
-// inquiry.
-func (s *account) openDispute(rq *request, pay *payment, amount int64, kind disputeKind) {
-	index := len(pay.charges) - 1
-	next := *pay.charges[index]
-	next.Disputed = next.Disputed || !kind.inquiry
-	pay.charges[index] = &next
-
-	made := &dispute{
-		ID: newID("du_1"), Charge: next.ID, Intent: next.Intent, Amount: amount, Currency: next.Currency,
-		Created: s.clock.seconds(), Reason: kind.reason, NetworkCode: kind.network, Status: disputeNeedsResponse,
-		Brand: next.Method.card().brand, Seq: s.books.sequence.Add(1), Live: s.live,
-	}
-
-	if kind.inquiry {
-		made.Status = inquiryNeedsResponse
-	} else {
-		made.Transactions = []*balanceTransaction{
-			s.newTransaction(pay, transactionAdjustment, -made.Amount, disputeFee, made.ID),
-		}
-	}
-
-	pay.disputes = append(pay.disputes, made)
-	s.books.disputes.add(made.ID, made.Created, member{payment: pay, index: len(pay.disputes) - 1})
-
-	rq.emit("charge.dispute.created", made, nil)
-
-	if !kind.inquiry {
-		rq.emit("charge.dispute.funds_withdrawn", made, nil)
+	switch {
+	case d.Final:
+		return 0
+	case d.DueBy == 0:
+		return d.Created + olderSeconds
+	default:
+		return d.DueBy
 	}
 }
 
@@ -170,24 +180,13 @@ func (d *dispute) isClosed() bool {
 	return d.Status == disputeWon || d.Status == disputeLost || d.Status == inquiryClosed
 }
 
-// newWarning is the Early Fraud Warning that an issuer gives of a charge. It is
-// in its event alone.
-func (s *account) newWarning(pay *payment) rawDocument {
-	c := pay.charges[len(pay.charges)-1]
+// holdsMoney tells whether the disputed amount is away, for now or for good. While
+// it is, the charge cannot be refunded.
+func (d *dispute) holdsMoney() bool { return !d.isInquiry() && d.Status != disputeWon }
 
-	w := jsonWriter{buf: make([]byte, 0, renderedSize)}
-	w.beginObject()
-	w.str("id", newID("issfr_1"))
-	w.str("object", "radar.early_fraud_warning")
-	w.boolean("actionable", true)
-	w.str("charge", c.ID)
-	w.num("created", s.clock.seconds())
-	w.str("fraud_type", "misc")
-	w.boolean("livemode", s.live)
-	w.str("payment_intent", c.Intent)
-	w.endObject()
-
-	return rawDocument(w.buf)
+// isChargedBack tells whether a charge cannot be refunded because of a dispute.
+func (p *payment) isChargedBack(chargeID string) bool {
+	return slices.ContainsFunc(p.disputes, func(d *dispute) bool { return d.Charge == chargeID && d.holdsMoney() })
 }
 
 // getDispute is GET /v1/disputes/:id.
@@ -198,7 +197,7 @@ func (s *account) getDispute(rq *request) *refusal {
 
 	at, ok := s.books.disputes.get(rq.objectID)
 	if !ok {
-		return missing(objectDispute, rq.objectID, "id")
+		return missing(objectDispute, rq.objectID, objectDispute)
 	}
 
 	rq.read(at.payment)
@@ -215,8 +214,8 @@ func (s *account) listDisputes(rq *request) *refusal {
 	})
 }
 
-// updateDispute is POST /v1/disputes/:id. In test mode the evidence's
-// uncategorized_text decides the dispute: winning_evidence or losing_evidence.
+// updateDispute is POST /v1/disputes/:id. Evidence is submitted unless submit is
+// false, and what had been staged so with it.
 func (s *account) updateDispute(rq *request) *refusal {
 	evidence := readEvidence(rq.params.child("evidence"))
 	submit, sent := rq.params.boolean("submit")
@@ -226,23 +225,63 @@ func (s *account) updateDispute(rq *request) *refusal {
 		return r
 	}
 
-	at, r := s.openDisputeAt(rq, len(evidence) > 0)
+	at, r := s.openDisputeAt(rq, len(evidence) > 0 || submit)
 	if r != nil {
 		return r
 	}
 
-	next := *at.payment.disputes[at.index]
+	before := at.payment.disputes[at.index]
+	next := *before
 	next.Metadata = readMetadata(rq.params, next.Metadata)
 	next.Evidence = mergeEvidence(next.Evidence, evidence)
 
-	if len(evidence) > 0 && (submit || !sent) {
-		next.Submissions++
-		next.Status = next.verdict()
+	if r := next.checkEvidence(); r != nil {
+		return r
 	}
 
-	s.changeDispute(rq, at, &next)
+	if r := rq.params.finish(); r != nil { // merged, the metadata may be too much
+		return r
+	}
+
+	if submit && len(next.Evidence) > 0 || !sent && len(evidence) > 0 {
+		next.submit(s.clock.seconds())
+	}
+
+	at.payment.disputes[at.index] = &next
+	rq.emit("charge.dispute.updated", &next, changes(before, &next))
+
+	if next.Submissions != before.Submissions {
+		s.planDispute(at)
+	}
 
 	rq.answer(at.payment, &next)
+
+	return nil
+}
+
+// submit sends the evidence to the bank.
+func (d *dispute) submit(now int64) {
+	d.Submissions++
+	d.SubmittedAt, d.Late = now, now > d.dueBy()
+
+	if d.isInquiry() {
+		d.Status = inquiryUnderReview
+	} else {
+		d.Status = disputeUnderReview
+	}
+}
+
+// checkEvidence refuses more than Stripe takes in all.
+func (d *dispute) checkEvidence() *refusal {
+	total := 0
+	for _, entry := range d.Evidence {
+		total += utf8.RuneCountInString(entry.Value)
+	}
+
+	if total > maxEvidence {
+		return invalid("The combined character count of all evidence fields is limited to 150,000, but it is "+
+			strconv.Itoa(total)+".", "evidence", "")
+	}
 
 	return nil
 }
@@ -258,16 +297,14 @@ func (s *account) closeDispute(rq *request) *refusal {
 		return r
 	}
 
-	next := *at.payment.disputes[at.index]
-	next.Status = disputeLost
-
+	outcome := disputeLost
 	if at.payment.disputes[at.index].isInquiry() {
-		next.Status = inquiryClosed
+		outcome = inquiryClosed
 	}
 
-	s.changeDispute(rq, at, &next)
+	s.decide(rq, at, outcome, 0)
 
-	rq.answer(at.payment, &next)
+	rq.answer(at.payment, at.payment.disputes[at.index])
 
 	return nil
 }
@@ -276,111 +313,49 @@ func (s *account) closeDispute(rq *request) *refusal {
 func (s *account) openDisputeAt(rq *request, mustBeOpen bool) (member, *refusal) {
 	at, ok := s.books.disputes.get(rq.objectID)
 	if !ok {
-		return member{}, missing(objectDispute, rq.objectID, "id")
+		return member{}, missing(objectDispute, rq.objectID, objectDispute)
 	}
 
 	rq.change(at.payment)
 
 	if mustBeOpen && at.payment.disputes[at.index].isClosed() {
-		return member{}, refused("This dispute is already closed.", "")
+		return member{}, refused("This dispute is already closed", "")
 	}
 
 	return at, nil
-}
-
-// changeDispute books a new version and tells of it.
-func (s *account) changeDispute(rq *request, at member, next *dispute) {
-	before := at.payment.disputes[at.index]
-	closed := next.isClosed() && !before.isClosed()
-	reinstated := closed && next.Status == disputeWon
-
-	if reinstated {
-		back := s.newTransaction(at.payment, transactionAdjustment, next.Amount, -disputeFee, next.ID)
-		next.Transactions = append(slices.Clone(next.Transactions), back)
-	}
-
-	at.payment.disputes[at.index] = next
-	rq.emit("charge.dispute.updated", next, changes(before, next))
-
-	if reinstated {
-		rq.emit("charge.dispute.funds_reinstated", next, nil)
-	}
-
-	if closed {
-		rq.emit("charge.dispute.closed", next, changes(before, next))
-	}
 }
 
 func readEvidence(p *params) []pair {
 	var evidence []pair
 
 	for _, name := range evidenceFields {
-		if text, sent := p.textOrEmpty(name); sent {
-			evidence = append(evidence, pair{Key: name, Value: text})
+		text, sent := p.textOrEmpty(name)
+		if !sent {
+			continue
+		}
+
+		evidence = append(evidence, pair{Key: name, Value: text})
+
+		switch {
+		case text != "" && slices.Contains(evidenceFiles, name) && !strings.HasPrefix(text, "file_"):
+			p.refuse(badReference(missing("file upload", text, p.path(name))))
+		case utf8.RuneCountInString(text) > maxEvidenceField:
+			p.refuse(invalid("Evidence can have up to 20,000 characters a field, but "+p.path(name)+" has "+
+				strconv.Itoa(utf8.RuneCountInString(text))+".", p.path(name), ""))
 		}
 	}
 
 	return evidence
 }
 
+// mergeEvidence adds fields to what was there; an empty one takes its field away.
 func mergeEvidence(before, added []pair) []pair {
 	merged := metadata(slices.Clone(before))
+
 	for _, entry := range added {
+		merged = slices.DeleteFunc(merged, func(old pair) bool { return entry.Value == "" && old.Key == entry.Key })
 		merged = merged.set(entry.Key, entry.Value)
 	}
 
 	return merged
-}
-
-// verdict is what the evidence that was sent in makes of the dispute.
-func (d *dispute) verdict() string {
-	if d.isInquiry() {
-		return inquiryUnderReview
-	}
-
-	text, _ := metadata(d.Evidence).get("uncategorized_text")
-
-	switch text {
-	case "winning_evidence":
-		return disputeWon
-	case "losing_evidence":
-		return disputeLost
-	default:
-		return disputeUnderReview
-	}
-}
-
-// refundsURL is where a charge's refunds are listed.
-func refundsURL(chargeID string) string { return "/v1/charges/" + chargeID + "/refunds" }
-
-// writeRefunds writes a charge's refunds, newest first, as an expanded list.
-func (c *charge) writeRefunds(w *jsonWriter, v view) {
-	inner, asked := v.expand["refunds"]
-	if !asked || v.payment == nil {
-		return
-	}
-
-	count := 0
-
-	w.object("refunds")
-	w.str("object", "list")
-	w.array("data")
-
-	for _, r := range slices.Backward(v.payment.refunds) {
-		if r.Charge != c.ID {
-			continue
-		}
-
-		count++
-
-		w.element()
-		r.write(w, view{expand: inner["data"], payment: v.payment, now: v.now})
-	}
-
-	w.endArray()
-	w.boolean("has_more", false)
-	w.key("total_count")
-	w.buf = strconv.AppendInt(w.buf, int64(count), 10)
-	w.str("url", refundsURL(c.ID))
-	w.endObject()
 }

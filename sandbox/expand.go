@@ -13,6 +13,7 @@ const (
 	objectDispute     = "dispute"
 	objectMethod      = "payment_method"
 	objectTransaction = "balance_transaction"
+	objectWarning     = "radar.early_fraud_warning"
 	objectAccount     = "account"
 	onBehalfOf        = "on_behalf_of"
 )
@@ -57,6 +58,7 @@ var expandable = map[string]map[string]string{
 		"failure_balance_transaction": objectTransaction, "source_transfer_reversal": "", "transfer_reversal": "",
 	},
 	objectDispute:     {objectCharge: objectCharge, objectIntent: objectIntent},
+	objectWarning:     {objectCharge: objectCharge, objectIntent: objectIntent},
 	objectTransaction: {"source": "source"},
 	objectMethod:      {"customer": ""},
 }
@@ -146,7 +148,7 @@ func (v view) ref(w *jsonWriter, name, id string) {
 
 // find returns the current version of one of the payment's objects, or nil.
 //
-//nolint:ireturn // it may be any of six kinds
+//nolint:ireturn // it may be any of seven kinds
 func (p *payment) find(id string) document {
 	if p.intent.ID == id {
 		return p.intent

@@ -118,7 +118,7 @@ func (s *account) view() accountView {
 
 	for _, b := range s.balances() {
 		view.Balances = append(view.Balances,
-			pageMoney(b.available, b.currency)+" available, "+pageMoney(b.pending, b.currency)+" pending")
+			pageMoney(b.available.sum(), b.currency)+" available, "+pageMoney(b.pending.sum(), b.currency)+" pending")
 	}
 
 	for _, item := range newest(payments) {

@@ -192,15 +192,23 @@ func (s *account) listPaymentIntents(rq *request) *refusal {
 	})
 }
 
-// listMembers lists charges, refunds or disputes, of all payments or of one.
+// listMembers lists charges, refunds, disputes or warnings, of all payments or of
+// one.
 func (s *account) listMembers(
 	rq *request, shelf *shelf[member], kind, url string, pick func(*payment, int) viewable,
 ) *refusal {
 	p := rq.params
 	intentID, chargeID := p.text(objectIntent), ""
 
-	if kind != objectCharge {
+	switch {
+	case rq.objectID != "": // the path names the charge
+		chargeID = rq.objectID
+	case kind != objectCharge:
 		chargeID = p.text(objectCharge)
+	}
+
+	if rq.objectID != "" {
+		url = refundsURL(chargeID)
 	}
 
 	all := listing[member]{kind: kind, url: url, items: shelf.all(), position: shelf.position, show: showMember(s, pick)}
@@ -217,6 +225,10 @@ func (s *account) listMembers(
 	if chargeID != "" {
 		at, ok := s.books.charges.get(chargeID)
 		if !ok {
+			if rq.objectID != "" {
+				return missing(objectCharge, chargeID, objectCharge)
+			}
+
 			p.refuse(badReference(missing(objectCharge, chargeID, objectCharge)))
 		}
 
@@ -250,6 +262,8 @@ func (m member) chargeID(pick func(*payment, int) viewable) string {
 	case *refund:
 		return object.Charge
 	case *dispute:
+		return object.Charge
+	case *fraudWarning:
 		return object.Charge
 	default:
 		return ""

@@ -93,6 +93,7 @@ func TestParameters_KnownOnesAreNotCalledUnknown(t *testing.T) {
 		{get, "/v1/refunds", stripe.RefundListParams{}, nil},
 		{post, "/v1/disputes/du_none", stripe.DisputeParams{}, nil},
 		{get, "/v1/disputes", stripe.DisputeListParams{}, nil},
+		{get, "/v1/radar/early_fraud_warnings", stripe.RadarEarlyFraudWarningListParams{}, nil},
 		{get, "/v1/balance_transactions", stripe.BalanceTransactionListParams{}, nil},
 		{get, "/v1/events", stripe.EventListParams{}, nil},
 		{post, "/v1/webhook_endpoints", stripe.WebhookEndpointParams{}, []string{"disabled"}},

@@ -813,16 +813,17 @@ func (s *account) pay(rq *request, pay *payment) {
 func (s *account) disputeIfAsked(rq *request, pay *payment) {
 	card := pay.intent.Method.card()
 
-	left := pay.charges[len(pay.charges)-1].AmountCaptured
+	index := len(pay.charges) - 1
+	left := pay.charges[index].AmountCaptured
 
 	for n, kind := range card.disputes {
 		part := left / int64(len(card.disputes)-n) // each a part of the charge
 		left -= part
-		s.openDispute(rq, pay, part, kind)
+		s.openDispute(rq, pay, index, part, kind)
 	}
 
 	if card.warned {
-		rq.emit("radar.early_fraud_warning.created", s.newWarning(pay), nil)
+		s.warn(rq, pay, pay.charges[index], usualFraud)
 	}
 }
 

@@ -1,7 +1,5 @@
 package sandbox
 
-import "slices"
-
 // refund is one version of a Refund.
 type refund struct {
 	ID       string
@@ -21,6 +19,14 @@ type refund struct {
 	Transaction        string
 	FailureTransaction string
 	FailureReason      string
+	// Waiting is true while the balance does not cover it.
+	Waiting bool `json:"waiting,omitempty"`
+	// Reversal is true for one that takes the charge off the customer's statement,
+	// and Reference is the number by which a bank finds any other.
+	Reversal  bool   `json:"reversal,omitempty"`
+	Reference string `json:"reference,omitempty"`
+	// Email is where a customer who has to act is written to.
+	Email string `json:"email,omitempty"`
 }
 
 // reasonFraudulent is a reason of refunds, cancellations, declines and disputes.
@@ -44,12 +50,14 @@ func (r *refund) write(w *jsonWriter, v view) {
 	w.str("currency", r.Currency)
 	r.writeDestination(w)
 
-	if r.FailureReason != "" {
+	if r.FailureTransaction != "" {
 		v.ref(w, "failure_balance_transaction", r.FailureTransaction)
-		w.str("failure_reason", r.FailureReason)
 	}
 
+	writeIfSet(w, "failure_reason", r.FailureReason)
+	writeIfSet(w, "instructions_email", r.Email)
 	r.Metadata.write(w)
+	r.writeNextAction(w)
 	v.ref(w, objectIntent, r.Intent)
 	w.strOrNull("reason", r.Reason)
 	w.null("receipt_number")
@@ -59,28 +67,71 @@ func (r *refund) write(w *jsonWriter, v view) {
 	w.endObject()
 }
 
-func (r *refund) writeDestination(w *jsonWriter) {
-	w.object("destination_details")
-
-	if r.Bank {
-		w.emptyObject("us_bank_transfer")
-		w.str("type", "us_bank_transfer")
-		w.endObject()
-
+// writeNextAction writes that the customer has been asked where the money goes.
+func (r *refund) writeNextAction(w *jsonWriter) {
+	if r.Status != refundRequiresAction {
 		return
 	}
 
-	w.object("card")
+	w.object("next_action")
+	w.object("display_details")
+	w.object("email_sent")
+	w.num("email_sent_at", r.Created)
+	w.str("email_sent_to", orDefault(r.Email, "customer@example.com"))
+	w.endObject()
+	w.num("expires_at", r.Created+refundActionSeconds)
+	w.endObject()
+	w.str("type", "display_details")
+	w.endObject()
+}
 
-	if r.Status == refundSucceeded {
+func (r *refund) writeDestination(w *jsonWriter) {
+	kind := "card"
+	if r.Bank {
+		kind = "us_bank_transfer"
+	}
+
+	w.object("destination_details")
+	w.object(kind)
+
+	if r.Bank {
+		w.strOrNull("reference", r.Reference)
+	} else {
+		writeIfSet(w, "reference", r.Reference)
+	}
+
+	switch {
+	case r.Status != refundSucceeded:
+	case r.Reversal:
+		w.str("reference_status", "unavailable")
+	case r.Reference != "":
+		w.str("reference_status", "available")
+	default:
 		w.str("reference_status", refundPending)
+	}
+
+	if !r.Bank {
+		r.writeCardDestination(w)
+	}
+
+	w.endObject()
+	w.str("type", kind)
+	w.endObject()
+}
+
+func (r *refund) writeCardDestination(w *jsonWriter) {
+	if r.Status == refundSucceeded {
 		w.str("reference_type", "acquirer_reference_number")
 	}
 
-	w.str("type", "refund")
-	w.endObject()
-	w.str("type", "card")
-	w.endObject()
+	switch {
+	case r.Reversal:
+		w.str("type", "reversal")
+	case r.Status == refundPending:
+		w.str("type", refundPending)
+	default:
+		w.str("type", "refund")
+	}
 }
 
 // counts tells whether the refund's money is gone or on its way.
@@ -89,7 +140,9 @@ func (r *refund) counts() bool { return r.Status != refundFailed && r.Status != 
 // createRefund is POST /v1/refunds.
 func (s *account) createRefund(rq *request) *refusal {
 	p := rq.params
-	made := &refund{Reason: p.oneOf("reason", refundReasons...), Metadata: readMetadata(p, nil)}
+	made := &refund{
+		Reason: p.oneOf("reason", refundReasons...), Metadata: readMetadata(p, nil), Email: p.text("instructions_email"),
+	}
 	chargeID, intentID := p.text(objectCharge), p.text(objectIntent)
 
 	readCustomer(p)
@@ -122,8 +175,13 @@ func (s *account) createRefund(rq *request) *refusal {
 		amount = left
 	}
 
-	if r := checkRefund(pay.charges[index], amount, left); r != nil {
+	if r := pay.checkRefund(pay.charges[index], amount, left); r != nil {
 		return r
+	}
+
+	if made.Email != "" && pay.charges[index].Method.card().refund != refundRequiresAction {
+		return invalid("The parameter instructions_email is for payment methods that cannot be refunded without their "+
+			"customer.", "instructions_email", "")
 	}
 
 	made.Amount = amount
@@ -172,7 +230,7 @@ func (s *account) findRefundable(rq *request, chargeID, intentID string) (*payme
 func (c *charge) refundable() int64 { return c.Amount - c.AmountRefunded }
 
 // checkRefund refuses to give back more than was captured.
-func checkRefund(c *charge, amount, left int64) *refusal {
+func (p *payment) checkRefund(c *charge, amount, left int64) *refusal {
 	rule := currencies[c.Currency]
 
 	switch {
@@ -181,7 +239,7 @@ func checkRefund(c *charge, amount, left int64) *refusal {
 	case !c.Captured:
 		return refused("Charge "+c.ID+" is not captured: cancel its PaymentIntent instead of refunding it.",
 			"charge_not_refundable")
-	case c.Disputed:
+	case p.isChargedBack(c.ID):
 		return refused("Charge "+c.ID+" has been charged back; cannot issue a refund.", codeChargeDisputed)
 	case left == 0:
 		return refused("Charge "+c.ID+" has already been refunded.", codeChargeAlreadyRefunded)
@@ -193,107 +251,6 @@ func checkRefund(c *charge, amount, left int64) *refusal {
 		return r
 	default:
 		return nil
-	}
-}
-
-// refund books a refund of a locked payment's charge and plans its end.
-func (s *account) refund(rq *request, pay *payment, index int, made *refund) {
-	c := pay.charges[index]
-	card := c.Method.card()
-
-	made.Status, made.Bank = orDefault(card.refund, refundSucceeded), card.bank != nil
-	s.fileRefund(pay, c, made)
-	made.Transaction = s.newTransaction(pay, transactionRefund, -made.Amount, 0, made.ID).ID
-
-	next := *c
-	next.AmountRefunded += made.Amount
-	next.Refunded = next.AmountRefunded == next.Amount
-	pay.charges[index] = &next
-
-	rq.emit("charge.refunded", &next, changes(c, &next))
-	s.tellOfRefund(rq, "refund.created", made, nil)
-
-	if card.settles != "" {
-		s.settleLater(pay, made)
-	}
-}
-
-// fileRefund enters a refund into the books, except for its money.
-func (s *account) fileRefund(pay *payment, c *charge, made *refund) {
-	made.ID, made.Created, made.Seq = newID("re_3"), s.clock.seconds(), s.books.sequence.Add(1)
-	made.Charge, made.Intent, made.Currency = c.ID, c.Intent, c.Currency
-	pay.refunds = append(pay.refunds, made)
-	s.books.refunds.add(made.ID, made.Created, member{payment: pay, index: len(pay.refunds) - 1})
-}
-
-// settleLater ends a refund that its card does not let end at once.
-func (s *account) settleLater(pay *payment, made *refund) {
-	s.schedule.at(unixTime(made.Created).Add(s.options.SettleDelay), func() {
-		s.inBackground(func(rq *request) {
-			rq.change(pay)
-
-			index := slices.IndexFunc(pay.refunds, func(r *refund) bool { return r.ID == made.ID })
-			s.settle(rq, pay, index)
-		})
-	})
-}
-
-// settle brings a refund to the end that its card stands for.
-func (s *account) settle(rq *request, pay *payment, index int) {
-	before := pay.refunds[index]
-	c := pay.find(before.Charge)
-
-	settled, isCharge := c.(*charge)
-	if !isCharge || !settling(before, settled.Method.card()) {
-		return
-	}
-
-	next := *before
-	next.Status = settled.Method.card().settles
-
-	if next.Status == refundFailed {
-		next.FailureReason = "expired_or_canceled_card"
-		next.FailureTransaction = s.newTransaction(pay, transactionRefundFailure, next.Amount, 0, next.ID).ID
-	}
-
-	pay.refunds[index] = &next
-	s.announceRefund(rq, pay, before, &next)
-}
-
-// settling tells whether a refund has not come to its end yet.
-func settling(r *refund, card *testCard) bool {
-	return r.Status == card.refund && card.settles != "" && card.settles != r.Status
-}
-
-// announceRefund tells of a refund's change and, where it gives the money back
-// to the charge, books that.
-func (s *account) announceRefund(rq *request, pay *payment, before, after *refund) {
-	rq.emit("charge.refund.updated", after, changes(before, after))
-	s.tellOfRefund(rq, "refund.updated", after, changes(before, after))
-
-	if after.Status == refundFailed && before.Status != refundFailed {
-		s.tellOfRefund(rq, "refund.failed", after, changes(before, after))
-	}
-
-	if after.counts() || !before.counts() {
-		return
-	}
-
-	index := slices.IndexFunc(pay.charges, func(c *charge) bool { return c.ID == after.Charge })
-	old := pay.charges[index]
-	next := *old
-	next.AmountRefunded -= after.Amount
-	next.Refunded = false
-	pay.charges[index] = &next
-
-	rq.emit("charge.updated", &next, changes(old, &next))
-}
-
-// tellOfRefund emits an event that newer API versions alone have, where somebody
-// is there to hear it.
-func (s *account) tellOfRefund(rq *request, kind string, r *refund, previous rawDocument) {
-	if s.options.RefundEvents || s.hasReceiver(func(e *webhookEndpoint) bool { return e.APIVersion >= refundEventsSince }) {
-		rq.emit(kind, r, previous)
 	}
 }
 
@@ -351,16 +308,15 @@ func (s *account) updateRefund(rq *request) *refusal {
 		return r
 	}
 
-	at.payment.refunds[at.index] = &next
-	s.announceRefund(rq, at.payment, before, &next)
+	s.changeRefund(rq, at, &next)
 
-	rq.answer(at.payment, &next)
+	rq.answer(at.payment, at.payment.refunds[at.index])
 
 	return nil
 }
 
 // cancelRefund is POST /v1/refunds/:id/cancel: only a refund that waits for the
-// customer can be canceled.
+// customer can be canceled; in the Dashboard, for a while, one to a card as well.
 func (s *account) cancelRefund(rq *request) *refusal {
 	if r := rq.finish(); r != nil {
 		return r
@@ -374,23 +330,20 @@ func (s *account) cancelRefund(rq *request) *refusal {
 	rq.change(at.payment)
 
 	before := at.payment.refunds[at.index]
-	if before.Status != refundRequiresAction {
-		return refused("You cannot cancel this refund because it has a status of "+before.Status+
+	if before.Status != refundRequiresAction && (!rq.dashboard || !before.isUnderWay()) {
+		return refused("Canceling this refund is unsupported: it has a status of "+before.Status+
 			". Only a refund with the status requires_action may be canceled.", "")
 	}
 
-	next := *before
-	next.Status, next.FailureReason = refundCanceled, "merchant_request"
-	next.FailureTransaction = s.newTransaction(at.payment, transactionRefundFailure, next.Amount, 0, next.ID).ID
-	at.payment.refunds[at.index] = &next
-	s.announceRefund(rq, at.payment, before, &next)
+	s.endRefund(rq, at, refundCanceled, "merchant_request")
 
-	rq.answer(at.payment, &next)
+	rq.answer(at.payment, at.payment.refunds[at.index])
 
 	return nil
 }
 
-// listRefunds is GET /v1/refunds.
+// listRefunds is GET /v1/refunds, and GET /v1/charges/:id/refunds, where a
+// charge's list of refunds goes on.
 func (s *account) listRefunds(rq *request) *refusal {
 	return s.listMembers(rq, s.books.refunds, objectRefund, "/v1/refunds", func(p *payment, i int) viewable {
 		return p.refunds[i]

@@ -64,9 +64,12 @@ type Options struct {
 	// refund.updated and refund.failed, as Stripe does since 2024-10-28. Endpoints
 	// of such a version get them anyway.
 	RefundEvents bool
-	// SettleDelay is how long a refund that does not end at once takes to, and an
-	// asynchronous capture's balance transaction to be there, on the sandbox's
-	// clock (default 3 s).
+	// RefundsNeedBalance makes refunds wait, pending, until the available balance
+	// covers them, as at Stripe. Without it the balance may become negative.
+	RefundsNeedBalance bool
+	// SettleDelay is how long a refund that does not end at once takes to, evidence
+	// to decide a test dispute, and an asynchronous capture's balance transaction to
+	// be there, on the sandbox's clock (default 3 s).
 	SettleDelay time.Duration
 	// ProcessingTime is how long a bank debit is processed, on the sandbox's clock
 	// (default four days).
@@ -178,6 +181,12 @@ func New(options Options) (*Sandbox, error) {
 	for _, a := range s.accounts {
 		for _, item := range a.books.events.all() {
 			a.webhooks.resume(item.object)
+		}
+	}
+
+	for _, a := range s.accounts {
+		for _, item := range a.books.payments.all() {
+			a.resume(item.object)
 		}
 	}
 

@@ -235,7 +235,7 @@ func TestSchema(t *testing.T) {
 
 	for _, kind := range []string{
 		"payment_intent", "charge", "refund", "dispute", "event", "balance_transaction", "webhook_endpoint",
-		"payment_method", "account", "balance", "list",
+		"payment_method", "account", "balance", "list", "radar.early_fraud_warning",
 	} {
 		require.NotZero(t, kinds[kind], kind)
 	}
@@ -312,8 +312,27 @@ func everyObject(t *testing.T) []map[string]any {
 		call("POST", "/v1/refunds", "reason=duplicate&payment_intent="+create(card+name))
 	}
 
-	call("POST", "/v1/payment_intents", "amount=2000&currency=usd&payment_method_types[]=us_bank_account&confirm=true"+
-		"&payment_method=pm_usBankAccount_success")
+	call("POST", "/v1/refunds", "instructions_email=a@b.example&payment_intent="+create(card+"pm_card_refundRequiresAction"))
+
+	reversed := call("POST", "/v1/refunds", "payment_intent="+create(card+"pm_card_visa"))
+	reversal, _ := reversed["id"].(string)
+	require.NoError(t, server.MoveRefund(reversal, sandbox.RefundMove{Reversal: true}))
+
+	inquired := create(card + "pm_card_createDisputeInquiry")
+	create(card + "pm_card_createIssuerFraudRecord")
+
+	_, err := server.OpenDispute(approved, sandbox.Complaint{Reason: "check_returned", Final: true})
+	require.NoError(t, err)
+
+	debit := func(account string) string {
+		object := call("POST", "/v1/payment_intents", "amount=2000&currency=usd&payment_method_types[]=us_bank_account"+
+			"&confirm=true&payment_method=pm_usBankAccount_"+account)
+		id, _ := object["id"].(string)
+
+		return id
+	}
+	debited := debit("success")
+	debit("dispute")
 
 	lapsing := create("capture_method=manual&" + card + "pm_card_amex")
 	disputed := create(card + "pm_card_createDispute")
@@ -324,6 +343,14 @@ func everyObject(t *testing.T) []map[string]any {
 		return callAPI(t, server.URL, "GET", "/v1/payment_intents/"+lapsing, "")["status"] == "canceled"
 	}, patience, glance)
 
+	require.Eventually(t, func() bool {
+		return callAPI(t, server.URL, "POST", "/v1/refunds", "payment_intent="+debited)["object"] == "refund"
+	}, patience, glance)
+
+	inquiries, _ := call("GET", "/v1/disputes?payment_intent="+inquired, "")["data"].([]any)
+	inquiry, _ := inquiries[0].(map[string]any)["id"].(string)
+	require.NoError(t, server.DecideDispute(inquiry, sandbox.Decision{Status: "needs_response"}))
+
 	made := call("POST", "/v1/webhook_endpoints", "url=http://127.0.0.1:9/&enabled_events[]=*")
 	endpoint, _ := made["id"].(string)
 
@@ -331,10 +358,12 @@ func everyObject(t *testing.T) []map[string]any {
 	id, _ := dispute[0].(map[string]any)["id"].(string)
 	call("POST", "/v1/disputes/"+id, "evidence[uncategorized_text]=winning_evidence")
 
+	charge, _ := reversed["charge"].(string)
+
 	for _, path := range []string{
 		"payment_intents?limit=100&expand[]=data.latest_charge.balance_transaction&expand[]=data.payment_method",
 		"payment_intents?limit=100", "charges?limit=100", "charges?limit=100&expand[]=data.refunds", "refunds?limit=100",
-		"disputes", "events?limit=100", "balance_transactions?limit=100", "webhook_endpoints",
+		"disputes", "events?limit=100", "radar/early_fraud_warnings", "charges/" + charge + "/refunds", "balance_transactions?limit=100", "webhook_endpoints",
 	} {
 		data, _ := call("GET", "/v1/"+path, "")["data"].([]any)
 		require.NotEmpty(t, data)

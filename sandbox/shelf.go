@@ -72,6 +72,7 @@ type books struct {
 	charges      *shelf[member]
 	refunds      *shelf[member]
 	disputes     *shelf[member]
+	warnings     *shelf[member]
 	transactions *shelf[member]
 	events       *shelf[*event]
 	// sequence numbers objects in the order of their making, so that a
@@ -86,6 +87,7 @@ func newBooks() *books {
 		charges:      newShelf[member](),
 		refunds:      newShelf[member](),
 		disputes:     newShelf[member](),
+		warnings:     newShelf[member](),
 		transactions: newShelf[member](),
 		events:       newShelf[*event](),
 	}
@@ -104,6 +106,7 @@ type payment struct {
 	charges      []*charge
 	refunds      []*refund
 	disputes     []*dispute
+	warnings     []*fraudWarning
 	transactions []*balanceTransaction
 	methods      []*paymentMethod
 

@@ -25,6 +25,7 @@ type storedPayment struct {
 	Charges      []*charge             `json:"charges,omitempty"`
 	Refunds      []*refund             `json:"refunds,omitempty"`
 	Disputes     []*dispute            `json:"disputes,omitempty"`
+	Warnings     []*fraudWarning       `json:"warnings,omitempty"`
 	Transactions []*balanceTransaction `json:"transactions,omitempty"`
 	Methods      []*paymentMethod      `json:"methods,omitempty"`
 }
@@ -94,7 +95,7 @@ func (s *account) save(rq *request, record *idempotencyRecord, answer reply) err
 	if rq.changed {
 		rq.pay.stored = b.put(s.scope()+keyPayment+rq.pay.intent.ID, storedPayment{
 			Intent: rq.pay.intent, Charges: rq.pay.charges, Refunds: rq.pay.refunds, Disputes: rq.pay.disputes,
-			Transactions: rq.pay.transactions, Methods: rq.pay.methods,
+			Warnings: rq.pay.warnings, Transactions: rq.pay.transactions, Methods: rq.pay.methods,
 		}, rq.pay.stored)
 	}
 
@@ -323,7 +324,7 @@ func (s *account) loadPayments(st *accountState) {
 	for _, stored := range sortedBy(st.payments, func(p *storedPayment) int64 { return p.Intent.Seq }) {
 		pay := &payment{
 			intent: stored.Intent, charges: stored.Charges, refunds: stored.Refunds, disputes: stored.Disputes,
-			transactions: stored.Transactions, methods: stored.Methods,
+			warnings: stored.Warnings, transactions: stored.Transactions, methods: stored.Methods,
 		}
 
 		s.books.payments.add(pay.intent.ID, pay.intent.Created, pay)
@@ -333,8 +334,11 @@ func (s *account) loadPayments(st *accountState) {
 			s.books.methods.add(m.ID, m.Created, m)
 		}
 
+		for _, t := range pay.transactions {
+			s.ledger.enter(t)
+		}
+
 		objects = append(objects, s.located(pay)...)
-		s.resume(pay)
 	}
 
 	slices.SortFunc(objects, func(a, b located) int { return cmp.Compare(a.seq, b.seq) })
@@ -364,6 +368,10 @@ func (s *account) located(pay *payment) []located {
 		add(s.books.disputes, d.Seq, d.ID, d.Created, i)
 	}
 
+	for i, w := range pay.warnings {
+		add(s.books.warnings, w.Seq, w.ID, w.Created, i)
+	}
+
 	for i, t := range pay.transactions {
 		add(s.books.transactions, t.Seq, t.ID, t.Created, i)
 	}
@@ -371,12 +379,24 @@ func (s *account) located(pay *payment) []located {
 	return objects
 }
 
-// resume plans again what had been planned for a payment.
+// resume plans again what had been planned for a payment. What has fallen due
+// meanwhile is done at once, so that everything must have been loaded.
 func (s *account) resume(pay *payment) {
-	for _, r := range pay.refunds {
-		if c, ok := pay.find(r.Charge).(*charge); ok && settling(r, c.Method.card()) {
-			s.settleLater(pay, r)
+	pay.mu.Lock()
+	defer pay.mu.Unlock()
+
+	for _, t := range pay.transactions {
+		if at := t.available(); at > s.clock.seconds() {
+			s.fundsComing(at)
 		}
+	}
+
+	for i := range pay.refunds {
+		s.planRefund(member{payment: pay, index: i})
+	}
+
+	for i := range pay.disputes {
+		s.planDispute(member{payment: pay, index: i})
 	}
 
 	for _, c := range pay.charges {

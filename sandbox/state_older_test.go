@@ -45,7 +45,11 @@ func TestState_OfAnOlderSandboxIsTheDefaultAccounts(t *testing.T) {
 
 	dispute, _ := disputes[0].(map[string]any)
 	id, _ := dispute["id"].(string)
-	require.Equal(t, "won", c.call("POST", "/v1/disputes/"+id, "evidence[uncategorized_text]=winning_evidence").text("status"))
+	require.Equal(t, "under_review",
+		c.call("POST", "/v1/disputes/"+id, "evidence[uncategorized_text]=winning_evidence").text("status"))
+	server.Advance(time.Minute)
+	require.Eventually(t, func() bool { return c.call("GET", "/v1/disputes/"+id, "").text("status") == "won" }, patience,
+		glance)
 
 	for _, delivery := range server.Deliveries("", "") {
 		if delivery.Attempts > 0 {

@@ -60,6 +60,8 @@ wins.`,
 		"where browsers reach the sandbox; empty is the address that the API request came to")
 	flags.BoolVar(&options.RefundEvents, "refund-events", false,
 		"also send refund.created, refund.updated and refund.failed, as Stripe does since 2024-10-28")
+	flags.BoolVar(&options.RefundsNeedBalance, "refunds-need-balance", false,
+		"let refunds wait, pending, until the available balance covers them, as Stripe does")
 	flags.BoolVar(&options.AllowRemoteWebhooks, "allow-remote-webhooks", false,
 		"let clients register webhook endpoints on other machines")
 	flags.StringArrayVar(&accounts, "account", nil,
