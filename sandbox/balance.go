@@ -40,12 +40,14 @@ type funds struct{ card, bank int64 }
 
 func (f funds) sum() int64 { return f.card + f.bank }
 
-func (f *funds) add(row ledgerRow) {
+func (f funds) with(row ledgerRow) funds {
 	if row.bank {
 		f.bank += row.net
 	} else {
 		f.card += row.net
 	}
+
+	return f
 }
 
 // balances adds the transactions up by currency; the account's own comes first
@@ -64,9 +66,9 @@ func (s *account) balances() []balance {
 		}
 
 		if now < row.available {
-			balances[index].pending.add(row)
+			balances[index].pending = balances[index].pending.with(row)
 		} else {
-			balances[index].available.add(row)
+			balances[index].available = balances[index].available.with(row)
 		}
 	}
 

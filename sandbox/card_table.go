@@ -239,12 +239,12 @@ func addDisputes(table map[string]*testCard) {
 	add("createDisputeInquiry", "1976", disputeKind{reason: "general", network: "33", inquiry: true})
 	add("createMultipleDisputes", "0079", fraud, missing)
 	add("createCe3EligibleDispute", "0038", fraud)
-	add("createComplianceDispute", "0779", disputeKind{reason: "noncompliant", network: "98"})
+	add("createComplianceDispute", "0779", disputeKind{reason: reasonNoncompliant, network: networkCompliance})
 	add("createAutoRepresentmentEligibleDispute", "0043", fraud)
 
 	table["createMastercardComplianceDispute"] = &testCard{
 		brand: "mastercard", last4: "0002", country: "US", funding: fundingCredit,
-		disputes: []disputeKind{{reason: "noncompliant", network: "98"}},
+		disputes: []disputeKind{{reason: reasonNoncompliant, network: networkCompliance}},
 	}
 
 	warned := visa("5423")

@@ -38,8 +38,8 @@ func (s *Sandbox) Dashboard(path string, form url.Values) (json.RawMessage, erro
 
 func (s *Sandbox) actInDashboard(path string, form *form, baseURL string) reply {
 	rq := &request{
-		method: http.MethodPost, path: "/" + strings.TrimPrefix(path, "/"), sandbox: s, params: newParams(form), baseURL: baseURL, dashboard: true,
-		account: s.owner(path, form),
+		method: http.MethodPost, path: "/" + strings.TrimPrefix(path, "/"), sandbox: s, params: newParams(form),
+		baseURL: baseURL, dashboard: true, account: s.owner(path, form),
 	}
 
 	return rq.handle()

@@ -30,10 +30,14 @@ type disputeKind struct {
 	days int64
 }
 
-// Visa's codes for the two reasons that most disputes have.
+// reasonNoncompliant is that of a payment that broke the network's own rules.
+const reasonNoncompliant = "noncompliant"
+
+// Visa's codes for the reasons that test cards have.
 const (
-	networkFraud   = "10.4"
-	networkMissing = "13.1"
+	networkFraud      = "10.4"
+	networkMissing    = "13.1"
+	networkCompliance = "98"
 )
 
 // disputeReasons are Stripe's, with Visa's code for each where it has one.
@@ -42,7 +46,7 @@ const (
 var disputeReasons = map[string]string{
 	"bank_cannot_process": "", "check_returned": "", "credit_not_processed": "13.6", "customer_initiated": "",
 	"debit_not_authorized": "", "duplicate": "12.6.1", reasonFraudulent: networkFraud, "general": "",
-	"incorrect_account_details": "", "insufficient_funds": "", "noncompliant": "98",
+	"incorrect_account_details": "", "insufficient_funds": "", reasonNoncompliant: networkCompliance,
 	"product_not_received": networkMissing, "product_unacceptable": "13.3", "subscription_canceled": "13.2",
 	"unrecognized": "",
 }

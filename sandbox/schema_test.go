@@ -363,7 +363,8 @@ func everyObject(t *testing.T) []map[string]any {
 	for _, path := range []string{
 		"payment_intents?limit=100&expand[]=data.latest_charge.balance_transaction&expand[]=data.payment_method",
 		"payment_intents?limit=100", "charges?limit=100", "charges?limit=100&expand[]=data.refunds", "refunds?limit=100",
-		"disputes", "events?limit=100", "radar/early_fraud_warnings", "charges/" + charge + "/refunds", "balance_transactions?limit=100", "webhook_endpoints",
+		"disputes", "events?limit=100", "radar/early_fraud_warnings", "charges/" + charge + "/refunds",
+		"balance_transactions?limit=100", "webhook_endpoints",
 	} {
 		data, _ := call("GET", "/v1/"+path, "")["data"].([]any)
 		require.NotEmpty(t, data)
