@@ -110,6 +110,7 @@ func recipeTable() map[string][]step {
 		"charge.dispute.funds_reinstated": closing("winning_evidence"),
 
 		"radar.early_fraud_warning.created": paying("pm_card_createIssuerFraudRecord", ""),
+		"radar.early_fraud_warning.updated": refund("pm_card_createIssuerFraudRecord"),
 	}
 }
 
@@ -118,7 +119,8 @@ func TriggerEvents() []string { return slices.Sorted(maps.Keys(recipes)) }
 
 // Trigger makes a running sandbox do what leads to an event of the given type,
 // with objects of their own, and returns the id of the payment. The event itself
-// may come a little later: a refund fails only after the sandbox's SettleDelay.
+// may come a little later: a refund fails, and a dispute is decided, only after the
+// sandbox's SettleDelay.
 func (c Client) Trigger(ctx context.Context, event string) (intentID string, err error) {
 	steps, known := recipes[event]
 	if !known {
