@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 )
 
 // DefaultAccount is the account that every test key opens where Options.Accounts
@@ -41,7 +40,6 @@ type account struct {
 	webhooks *webhooks
 
 	ledger  ledger
-	drawing sync.Mutex // held by a refund that takes its money from the balance
 	waiting waitingRefunds
 }
 

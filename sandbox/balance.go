@@ -24,6 +24,33 @@ func (l *ledger) enter(t *balanceTransaction) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 
+	l.append(t)
+}
+
+// enterCovered adds a balance transaction that takes no more than is available when
+// it is made.
+func (l *ledger) enterCovered(t *balanceTransaction) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+
+	left := t.Amount - t.Fee
+
+	for _, row := range l.rows {
+		if row.currency == t.Currency && row.available <= t.Created {
+			left += row.net
+		}
+	}
+
+	if left < 0 {
+		return false
+	}
+
+	l.append(t)
+
+	return true
+}
+
+func (l *ledger) append(t *balanceTransaction) {
 	l.rows = append(l.rows, ledgerRow{
 		currency: t.Currency, net: t.Amount - t.Fee, available: t.available(), bank: t.Bank,
 	})
@@ -73,17 +100,6 @@ func (s *account) balances() []balance {
 	}
 
 	return balances
-}
-
-// available is what refunds in a currency can be paid from.
-func (s *account) available(currency string) int64 {
-	for _, b := range s.balances() {
-		if b.currency == currency {
-			return b.available.sum()
-		}
-	}
-
-	return 0
 }
 
 // getBalance is GET /v1/balance: the sum of all balance transactions.

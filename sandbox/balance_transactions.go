@@ -58,9 +58,18 @@ func fee(amount int64) int64 {
 	return min((amount*feePerMille+roundHalf)/perMille+feeFixed, amount)
 }
 
-// newTransaction books a movement of a charge's money. The balance is kept in
-// each charge's own currency: nothing is converted.
+// newTransaction books a movement of a charge's money.
 func (s *account) newTransaction(pay *payment, c *charge, moved balanceTransaction) *balanceTransaction {
+	made := s.prepare(pay, c, moved)
+	s.ledger.enter(made)
+	s.file(pay, made)
+
+	return made
+}
+
+// prepare completes a movement of a charge's money, for the ledger and the books to
+// enter. The balance is kept in each charge's own currency: nothing is converted.
+func (s *account) prepare(pay *payment, c *charge, moved balanceTransaction) *balanceTransaction {
 	made := &moved
 	made.ID, made.Currency, made.Created = newID("txn_3"), pay.intent.Currency, s.clock.seconds()
 	made.Seq, made.Bank = s.books.sequence.Add(1), c.Method.card().bank != nil
@@ -78,15 +87,17 @@ func (s *account) newTransaction(pay *payment, c *charge, moved balanceTransacti
 		}
 	}
 
+	return made
+}
+
+// file enters a movement that the ledger has into the books.
+func (s *account) file(pay *payment, made *balanceTransaction) {
 	pay.transactions = append(pay.transactions, made)
 	s.books.transactions.add(made.ID, made.Created, member{payment: pay, index: len(pay.transactions) - 1})
-	s.ledger.enter(made)
 
 	if made.Amount > made.Fee {
 		s.fundsComing(made.available())
 	}
-
-	return made
 }
 
 func (t *balanceTransaction) writeJSON(w *jsonWriter) { t.write(w, view{}) }

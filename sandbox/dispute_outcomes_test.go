@@ -161,16 +161,20 @@ func TestDispute_FailsPendingRefunds(t *testing.T) {
 
 	server, api := quietBox(t)
 
-	for _, card := range []string{"pm_card_pendingRefund", "pm_card_refundRequiresAction"} {
+	for card, escalates := range map[string]bool{"pm_card_pendingRefund": true, "pm_card_refundRequiresAction": false} {
 		intent := paid(t, api, 2000, card)
 		refund := refunded(t, api, intent.ID, 800)
 
-		_, err := server.OpenDispute(intent.ID, sandbox.Complaint{Inquiry: true, Amount: 100})
+		inquiry, err := server.OpenDispute(intent.ID, sandbox.Complaint{Inquiry: true, Amount: 100})
 		require.NoError(t, err)
 		require.Equal(t, refund.Status, getRefund(t, api, refund.ID).Status, "an inquiry changes nothing")
 
-		status, answer := control(t, server, "POST", "/payments/"+refund.Charge.ID+"/dispute", "")
-		require.Equal(t, http.StatusOK, status, answer)
+		if escalates {
+			require.NoError(t, server.DecideDispute(inquiry, sandbox.Decision{Status: "needs_response"}))
+		} else {
+			status, answer := control(t, server, "POST", "/payments/"+refund.Charge.ID+"/dispute", "")
+			require.Equal(t, http.StatusOK, status, answer)
+		}
 
 		failed := getRefund(t, api, refund.ID)
 		require.Equal(t, stripe.RefundStatusFailed, failed.Status)

@@ -85,20 +85,20 @@ func (s *account) fileRefund(pay *payment, c *charge, made *refund) member {
 }
 
 // draw takes a refund's money from the balance, unless it has to wait for that
-// to cover it. Refunds draw one after the other: two may each be covered and not
-// both.
+// to cover it.
 func (s *account) draw(pay *payment, c *charge, r *refund) bool {
-	s.drawing.Lock()
-	defer s.drawing.Unlock()
+	drawn := s.prepare(pay, c, balanceTransaction{
+		Kind: transactionRefund, Amount: -r.Amount, Source: r.ID, Description: describe("REFUND FOR CHARGE", c),
+	})
 
-	if s.options.RefundsNeedBalance && s.available(r.Currency) < r.Amount {
+	if !s.options.RefundsNeedBalance {
+		s.ledger.enter(drawn)
+	} else if !s.ledger.enterCovered(drawn) {
 		return false
 	}
 
-	r.Transaction = s.newTransaction(pay, c, balanceTransaction{
-		Kind: transactionRefund, Category: transactionRefund, Amount: -r.Amount, Source: r.ID,
-		Description: describe("REFUND FOR CHARGE", c),
-	}).ID
+	s.file(pay, drawn)
+	r.Transaction = drawn.ID
 
 	return true
 }

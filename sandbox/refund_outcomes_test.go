@@ -132,6 +132,21 @@ func TestRefund_WaitsForTheBalance(t *testing.T) {
 	becomes(t, api, short.ID, stripe.RefundStatusSucceeded)
 }
 
+// What became available while the sandbox was not running pays too.
+func TestRefund_WaitsThroughARestart(t *testing.T) {
+	t.Parallel()
+
+	options := sandbox.Options{RefundsNeedBalance: true, StateFile: filepath.Join(t.TempDir(), "state")}
+	server := sandbox.Start(t, sandbox.WithOptions(options))
+	api := newClient(server.URL)
+	waiting := refunded(t, api, paid(t, api, 2000, "pm_card_visa").ID, 1000)
+	require.NoError(t, server.Close())
+
+	options.Now = func() time.Time { return time.Now().Add(3 * day) }
+	server = sandbox.Start(t, sandbox.WithOptions(options))
+	becomes(t, newClient(server.URL), waiting.ID, stripe.RefundStatusSucceeded)
+}
+
 func TestRefund_WaitsForTheBalanceInVain(t *testing.T) {
 	t.Parallel()
 
@@ -181,12 +196,20 @@ func TestRefund_TwentyAtOnceNeverOverdraw(t *testing.T) {
 		intents[n] = paid(t, api, 1000, "pm_card_visa").ID
 	}
 
-	var refunding sync.WaitGroup
+	var (
+		start     = make(chan struct{})
+		refunding sync.WaitGroup
+	)
 
 	for _, intent := range intents {
-		refunding.Go(func() { _, _ = api.Refunds.New(&stripe.RefundParams{PaymentIntent: new(intent)}) })
+		refunding.Go(func() {
+			<-start
+
+			_, _ = api.Refunds.New(&stripe.RefundParams{PaymentIntent: new(intent)})
+		})
 	}
 
+	close(start)
 	refunding.Wait()
 
 	succeeded := 0
