@@ -147,7 +147,7 @@ func (s *account) planRefund(at member) {
 		})
 	}
 
-	if settling(r, at.charge().Method.card()) {
+	if settling(r, at.refunded().Method.card()) {
 		s.schedule.at(unixTime(r.Created).Add(s.options.SettleDelay), func() {
 			s.inBackground(func(rq *request) {
 				rq.change(at.payment)
@@ -166,8 +166,8 @@ func (s *account) planRefund(at member) {
 	}
 }
 
-// charge is the one that a refund gives back.
-func (m member) charge() *charge {
+// refunded is the charge that a refund gives back.
+func (m member) refunded() *charge {
 	return m.payment.charges[m.payment.chargeIndex(m.payment.refunds[m.index].Charge)]
 }
 
@@ -183,7 +183,7 @@ func settling(r *refund, card *testCard) bool {
 
 // settle brings a refund to the end that its card stands for.
 func (s *account) settle(rq *request, at member) {
-	r, card := at.payment.refunds[at.index], at.charge().Method.card()
+	r, card := at.payment.refunds[at.index], at.refunded().Method.card()
 
 	switch {
 	case !settling(r, card):
@@ -228,14 +228,14 @@ func (s *account) payWaiting() {
 			rq.read(at.payment)
 
 			next := *at.payment.refunds[at.index]
-			if next.Waiting && !s.draw(at.payment, at.charge(), &next) {
+			if next.Waiting && !s.draw(at.payment, at.refunded(), &next) {
 				return
 			}
 
 			done = append(done, at)
 
 			if rq.changed = next.Waiting; rq.changed {
-				next.Status, next.Waiting = orDefault(at.charge().Method.card().refund, refundSucceeded), false
+				next.Status, next.Waiting = orDefault(at.refunded().Method.card().refund, refundSucceeded), false
 				s.changeRefund(rq, at, &next)
 			}
 		})
@@ -254,9 +254,9 @@ func (s *account) endRefund(rq *request, at member, status, reason string) {
 	next.Status, next.FailureReason, next.Waiting = status, reason, false
 
 	if next.Transaction != "" {
-		next.FailureTransaction = s.newTransaction(at.payment, at.charge(), balanceTransaction{
+		next.FailureTransaction = s.newTransaction(at.payment, at.refunded(), balanceTransaction{
 			Kind: transactionRefundFailure, Amount: next.Amount, Source: next.ID,
-			Description: describe("REFUND FAILURE", at.charge()),
+			Description: describe("REFUND FAILURE", at.refunded()),
 		}).ID
 	}
 
