@@ -113,6 +113,10 @@ func TestControl_KeepsWebPagesOut(t *testing.T) {
 			{"POST", "/_sandbox/faults/x/release"},
 			{"POST", "/_sandbox/events/evt_x/resend"},
 			{"POST", "/_sandbox/payment_intents/pi_x/lapse"},
+			{"POST", "/_sandbox/refunds/re_x"},
+			{"POST", "/_sandbox/disputes/du_x"},
+			{"POST", "/_sandbox/payments/pi_x/dispute"},
+			{"POST", "/_sandbox/dashboard/v1/refunds"},
 		} {
 			status, why := send(t, own, call[0], call[1], body, headers...)
 			require.Contains(t, []int{http.StatusForbidden, http.StatusUnsupportedMediaType}, status, "%s: %s", name, call[1])

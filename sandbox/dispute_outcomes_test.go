@@ -637,3 +637,20 @@ func charged(t *testing.T, api *client.API, intent *stripe.PaymentIntent) *strip
 
 	return charge
 }
+
+// A permission for Radar opens what there is of it.
+func TestFraudWarning_RestrictedKey(t *testing.T) {
+	t.Parallel()
+
+	server := sandbox.Start(t, sandbox.WithOptions(sandbox.Options{
+		Restricted: map[string][]string{"rk_test_radar": {"radar:read"}, "rk_test_charges": {"charges:write"}},
+	}))
+	path := "/v1/radar/early_fraud_warnings"
+
+	require.Equal(t, http.StatusOK, caller{t, server.URL, "rk_test_radar", ""}.call("GET", path, "").status)
+	require.Equal(t, http.StatusForbidden, caller{t, server.URL, "rk_test_charges", ""}.call("GET", path, "").status)
+
+	other := caller{t, server.URL, "rk_test_radar", ""}.call("GET", "/v1/radar/value_lists", "")
+	require.Equal(t, http.StatusNotFound, other.status)
+	require.Contains(t, other.text("message"), "does not cover GET /v1/radar/value_lists")
+}

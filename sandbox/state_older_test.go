@@ -44,6 +44,10 @@ func TestState_OfAnOlderSandboxIsTheDefaultAccounts(t *testing.T) {
 	require.Len(t, disputes, 1)
 
 	dispute, _ := disputes[0].(map[string]any)
+	details, _ := dispute["evidence_details"].(map[string]any)
+	created, _ := dispute["created"].(float64)
+	require.InDelta(t, created+9*24*60*60, details["due_by"], 0, "as it was told then")
+
 	id, _ := dispute["id"].(string)
 	require.Equal(t, "under_review",
 		c.call("POST", "/v1/disputes/"+id, "evidence[uncategorized_text]=winning_evidence").text("status"))
