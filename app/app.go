@@ -25,9 +25,11 @@ type Deps struct {
 	Renderer ports.Renderer
 	// Cache is this process's own memory; Shared is what all processes have, and
 	// is nil where there is nothing like it.
-	Cache          ports.ReplayCache
-	Shared         ports.ReplayCache
-	Recorder       ports.Recorder
+	Cache    ports.ReplayCache
+	Shared   ports.ReplayCache
+	Recorder ports.Recorder
+	// Binding tells which events are not ours.
+	Binding        *Binding
 	Reconciliation ports.Reconciliation
 	// Backlog is needed by Reconcile alone.
 	Backlog ports.Backlog

@@ -1,2 +1,111 @@
 -- name: GetInstallation :one
 SELECT id FROM installation;
+
+-- name: GetBinding :one
+-- What this database was recorded to belong to; empty where that is not known.
+SELECT COALESCE(stripe_host, '')::text       AS stripe_host,
+       COALESCE(stripe_mode, '')::text       AS stripe_mode,
+       COALESCE(stripe_account, '')::text    AS stripe_account,
+       COALESCE(system_identifier, '')::text AS system_identifier,
+       COALESCE(database_name, '')::text     AS database_name
+FROM installation
+WHERE singleton;
+
+-- name: Bind :execrows
+-- Records what is not recorded yet, unless something else is: then no row.
+UPDATE installation
+SET stripe_host       = COALESCE(stripe_host, NULLIF(@stripe_host::text, '')),
+    stripe_mode       = COALESCE(stripe_mode, NULLIF(@stripe_mode::text, '')),
+    stripe_account    = COALESCE(stripe_account, NULLIF(@stripe_account::text, '')),
+    system_identifier = COALESCE(system_identifier, NULLIF(@system_identifier::text, '')),
+    database_name     = COALESCE(database_name, NULLIF(@database_name::text, '')),
+    bound_at          = COALESCE(bound_at, now())
+WHERE singleton
+  AND COALESCE(stripe_host = NULLIF(@stripe_host, ''), TRUE)
+  AND COALESCE(stripe_mode = NULLIF(@stripe_mode, ''), TRUE)
+  AND COALESCE(stripe_account = NULLIF(@stripe_account, ''), TRUE)
+  AND COALESCE(system_identifier = NULLIF(@system_identifier, ''), TRUE)
+  AND COALESCE(database_name = NULLIF(@database_name, ''), TRUE);
+
+-- name: KeepAdoption :exec
+-- Who adopts and why, with what is recorded until now.
+INSERT INTO installation_adoptions (
+    actor, reason, stripe_host, stripe_mode, stripe_account, system_identifier, database_name
+)
+SELECT @actor, @reason, stripe_host, stripe_mode, stripe_account, system_identifier, database_name
+FROM installation
+WHERE singleton;
+
+-- name: ListAdoptions :many
+SELECT at, actor, reason,
+       COALESCE(stripe_host, '')::text       AS stripe_host,
+       COALESCE(stripe_mode, '')::text       AS stripe_mode,
+       COALESCE(stripe_account, '')::text    AS stripe_account,
+       COALESCE(system_identifier, '')::text AS system_identifier,
+       COALESCE(database_name, '')::text     AS database_name
+FROM installation_adoptions
+ORDER BY id;
+
+-- name: Rebind :exec
+UPDATE installation
+SET stripe_host       = NULLIF(@stripe_host::text, ''),
+    stripe_mode       = NULLIF(@stripe_mode::text, ''),
+    stripe_account    = NULLIF(@stripe_account::text, ''),
+    system_identifier = NULLIF(@system_identifier::text, ''),
+    database_name     = NULLIF(@database_name::text, ''),
+    bound_at          = now(),
+    adopted_at        = now(),
+    made_by_dev       = FALSE
+WHERE singleton;
+
+-- name: GiveUpClaims :execrows
+-- What was to be sent to another account is for a person to look at.
+UPDATE payment_requests
+SET state       = 'needs_attention',
+    lease_token = NULL,
+    last_error  = @last_error::text,
+    updated_at  = now()
+WHERE state = 'pending';
+
+-- name: ListNewestIntents :many
+-- Of the payments since the last adoption.
+SELECT p.stripe_payment_intent_id
+FROM payments p
+WHERE p.created_at > (SELECT COALESCE(i.adopted_at, '-infinity') FROM installation i WHERE i.singleton)
+ORDER BY p.created_at DESC
+LIMIT @max_rows;
+
+-- name: MarkMadeByDev :exec
+UPDATE installation SET made_by_dev = TRUE, stripe_host = NULLIF(@stripe_host::text, '') WHERE singleton;
+
+-- name: GetMadeByDev :one
+SELECT made_by_dev, (bound_at IS NOT NULL)::boolean AS bound FROM installation WHERE singleton;
+
+-- name: CountRelations :one
+-- What anybody has made in the database, of any kind and in any schema.
+SELECT count(*)
+FROM pg_catalog.pg_class c
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname NOT IN ('pg_catalog', 'information_schema')
+  AND n.nspname NOT LIKE 'pg\_toast%'
+  AND n.nspname NOT LIKE 'pg\_temp%'
+  AND NOT EXISTS ( -- an extension's
+      SELECT FROM pg_catalog.pg_depend e WHERE e.objid = c.oid AND e.deptype = 'e'
+  );
+
+-- name: GetDatabaseName :one
+SELECT current_database()::text AS name;
+
+-- name: GetSystemIdentifier :one
+SELECT system_identifier::text AS system_identifier FROM pg_control_system();
+
+-- name: GetServerSettings :one
+-- What a connection of ours gets: the server's, the database's and the role's.
+SELECT current_setting('synchronous_commit')::text                           AS synchronous_commit,
+       current_setting('synchronous_standby_names')::text                    AS synchronous_standby_names,
+       current_setting('fsync')::text                                        AS fsync,
+       current_setting('full_page_writes')::text                             AS full_page_writes,
+       COALESCE(d.datcollversion, '')::text                                  AS recorded_collation,
+       COALESCE(pg_database_collation_actual_version(d.oid), '')::text       AS actual_collation
+FROM pg_catalog.pg_database d
+WHERE d.datname = current_database();

@@ -7,6 +7,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -80,6 +83,25 @@ func newWorld(t *testing.T, change ...func(*config.Config)) *world {
 	w.start(c)
 
 	return w
+}
+
+// through puts a handler of the test's between the service and the sandbox. A
+// database is bound to one host of Stripe's API, so it is there from the start.
+func through(t *testing.T, door func(sandbox *httputil.ReverseProxy) http.Handler) func(*config.Config) {
+	t.Helper()
+
+	return func(c *config.Config) {
+		base, err := url.Parse(c.StripeAPIBase)
+		require.NoError(t, err)
+
+		proxy := httputil.NewSingleHostReverseProxy(base)
+		proxy.ErrorHandler = func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusBadGateway) }
+
+		server := httptest.NewServer(door(proxy))
+		t.Cleanup(server.Close)
+
+		c.StripeAPIBase = server.URL
+	}
 }
 
 // intents counts Stripe's PaymentIntents, in Stripe's own books.

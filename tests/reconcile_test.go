@@ -6,9 +6,8 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"net/http/httputil"
-	"net/url"
+	"strings"
 	"testing"
 	"time"
 
@@ -170,34 +169,28 @@ func TestReconcileInterruptedMakesNoSecondIntent(t *testing.T) {
 func TestReconcileReadsBehindAnOddEvent(t *testing.T) {
 	t.Parallel()
 
-	w := newWorld(t)
+	w := newWorld(t, through(t, func(sandbox *httputil.ReverseProxy) http.Handler {
+		sandbox.ModifyResponse = func(r *http.Response) error {
+			body, err := io.ReadAll(r.Body)
+			if err == nil && strings.HasSuffix(r.Request.URL.Path, "/v1/events") {
+				body = bytes.Replace(body, []byte(`"data": [`),
+					[]byte(`"data": [{"id":"evt_odd","type":"payment_intent.succeeded","data":{"object":{"id":7}}},`), 1)
+				require.Contains(t, string(body), "evt_odd")
+			}
+
+			r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+			r.Header.Del("Content-Length")
+
+			return err
+		}
+
+		return sandbox
+	}))
 	w.age()
 
 	paid := w.create(order)
 	w.confirm(paid.text("stripe_payment_intent_id"), "pm_card_visa")
 
-	base, err := url.Parse(w.stripe.URL)
-	require.NoError(t, err)
-
-	proxy := httputil.NewSingleHostReverseProxy(base)
-	proxy.ModifyResponse = func(r *http.Response) error {
-		body, err := io.ReadAll(r.Body)
-		if err == nil && r.Request.URL.Path == "/v1/events" {
-			body = bytes.Replace(body, []byte(`"data": [`),
-				[]byte(`"data": [{"id":"evt_odd","type":"payment_intent.succeeded","data":{"object":{"id":7}}},`), 1)
-			require.Contains(t, string(body), "evt_odd")
-		}
-
-		r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
-		r.Header.Del("Content-Length")
-
-		return err
-	}
-
-	server := httptest.NewServer(proxy)
-	t.Cleanup(server.Close)
-
-	w.config.StripeAPIBase = server.URL
 	report := w.reconcile(false)
 	require.Equal(t, 1, report.Left(), "%+v", report)
 	require.Equal(t, 1, report.Repaired[ports.DriftMissedEvent])

@@ -54,10 +54,12 @@ func requireLookups(t *testing.T, conn *pgx.Conn) {
 	everything := []string{
 		"ListEvents", "ListFinishedOperations", "GetInstallation", "GetReconciledThrough", "StartReconciledThrough",
 		"MoveReconciledThrough", "HoldReconciliation", "ReleaseReconciliation",
+		"GetSystemIdentifier", "CountRelations", "ListAdoptions",
 	}
 	// What waits is looked for in an index of its own.
 	waiting := []string{
 		"TakeUnfinishedClaims", "GetBacklog", "ListParkedEvents", "ListNewestParkedEvents", "ListUnfinishedOperations",
+		"GiveUpClaims",
 	}
 	wholeIndex := regexp.MustCompile(`Index (Only )?Scan .*\n +(->|Filter|InitPlan|CTE|SubPlan|$)`)
 

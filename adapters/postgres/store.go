@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
-	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
@@ -184,11 +183,4 @@ func (s *Store) inTransaction(ctx context.Context, doing string, fn func(context
 // errNotFound is what a read answers when there is nothing.
 func errNotFound(what string) error {
 	return fault.Newf(fault.NotFound, "There is no such %s.", what)
-}
-
-// Installation is the id of this database, made when it was first migrated.
-func (s *Store) Installation(ctx context.Context) (uuid.UUID, error) {
-	return query(ctx, s, "reading the installation's id", func(ctx context.Context, q *sqlc.Queries) (uuid.UUID, error) {
-		return q.GetInstallation(ctx)
-	})
 }

@@ -6,6 +6,7 @@
 //
 //	gateway.go   the create call and the loop that repeats it
 //	read.go      reading intents and events back
+//	account.go   whose the key is
 //	outcome.go   what an attempt proves: done, refused, rejected, unknown, or not sent
 //	refusals.go  the order's fault or the deployment's: which refusals are for ever
 //	bounds.go    what of Stripe's words and ids is passed on
@@ -80,9 +81,9 @@ func orDefault[T comparable](value, standard T) T {
 // made with a lock held.
 type Meter interface {
 	// Call: one attempt has ended, or was shed before it was sent. operation is
-	// create_intent, get_intent, list_intents or list_events; outcome is done,
-	// refused, rejected, unknown or not_sent; reason is one of the Reason constants. took
-	// is zero where nothing was sent.
+	// create_intent, get_intent, list_intents, list_events or get_account; outcome
+	// is done, refused, rejected, unknown or not_sent; reason is one of the Reason
+	// constants. took is zero where nothing was sent.
 	Call(operation, outcome, reason string, took time.Duration)
 	// InFlight: that many more attempts (fewer, where negative) wait now.
 	InFlight(delta int)

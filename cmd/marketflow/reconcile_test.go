@@ -78,7 +78,8 @@ func TestReconcile_SaysCleanOfWhatItSaw(t *testing.T) {
 	require.Zero(t, clean.code, clean.stderr)
 	require.Contains(t, clean.stdout, "clean")
 
-	b.environment = append(b.environment, "STRIPE_API_BASE=http://127.0.0.1:1")
+	require.NoError(t, b.stripe.Close())
+
 	away := b.run()
 	require.Equal(t, 1, away.code)
 	require.NotContains(t, away.stdout, "clean")
@@ -116,6 +117,7 @@ func TestReconcile_ExitCodes(t *testing.T) {
 			t.Parallel()
 
 			b := newBed(t)
+			require.Zero(t, b.run().code, "the database is bound while there is nothing in it")
 			b.exec(c.waits)
 
 			got := b.run()

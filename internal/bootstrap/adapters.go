@@ -224,36 +224,37 @@ func newHandler(in handlerParams) (http.Handler, error) {
 	return edge.NewHandler(deps), nil
 }
 
-// newJobs gives the background work a pool of its own.
-func newJobs(
-	lc fx.Lifecycle, c config.Config, claims *app.RecoverClaims, parked *app.ApplyParked, reconcile *app.Reconcile,
-	metrics *telemetry.Metrics, log *zap.Logger,
-) (*river.Jobs, error) {
+// jobsPool is the background work's own.
+type jobsPool struct{ *pgxpool.Pool }
+
+func newJobsPool(lc fx.Lifecycle, c config.Config, metrics *telemetry.Metrics) (jobsPool, error) {
 	pool, err := postgres.NewPool(context.Background(), postgres.PoolConfig{
 		URL: c.DatabaseURL.Reveal(), MaxConns: river.MaxConns,
 	})
 	if err != nil {
-		return nil, err
+		return jobsPool{}, err
 	}
 
+	lc.Append(fx.StopHook(pool.Close))
 	metrics.ObservePool("jobs", pool)
 
+	return jobsPool{pool}, nil
+}
+
+func newJobs(
+	lc fx.Lifecycle, c config.Config, claims *app.RecoverClaims, parked *app.ApplyParked, reconcile *app.Reconcile,
+	pool jobsPool, metrics *telemetry.Metrics, log *zap.Logger,
+) (*river.Jobs, error) {
 	jobs, err := river.New(
 		river.Config{RecoveryInterval: c.RecoveryInterval, ReconcileInterval: c.ReconcileInterval},
 		river.Deps{
-			Pool: pool, RecoverClaims: claims, ApplyParked: parked, Reconcile: reconcile, Meter: metrics.Jobs(), Log: log,
+			Pool: pool.Pool, RecoverClaims: claims, ApplyParked: parked, Reconcile: reconcile, Meter: metrics.Jobs(), Log: log,
 		})
 	if err != nil {
-		pool.Close()
-
 		return nil, fmt.Errorf("setting up the background work: %w", err)
 	}
 
-	lc.Append(fx.StartStopHook(jobs.Start, func(ctx context.Context) error {
-		defer pool.Close()
-
-		return jobs.Stop(ctx)
-	}))
+	lc.Append(fx.StartStopHook(jobs.Start, jobs.Stop))
 
 	return jobs, nil
 }

@@ -25,6 +25,8 @@ type Service struct {
 	graph   *fx.App
 	server  *server
 	metrics *scraping
+	// unbound gets the error of a database that turned out not to be ours.
+	unbound lateRefusal
 	log     *zap.Logger
 	grace   time.Duration
 }
@@ -38,11 +40,11 @@ func With[T any](part T) Swap { return Swap{option: fx.Decorate(func(T) T { retu
 // Start builds the graph and starts the service. It returns once the service
 // listens.
 func Start(ctx context.Context, c config.Config, version Version, swaps ...Swap) (*Service, error) {
-	s := &Service{grace: c.ShutdownTimeout}
+	s := &Service{unbound: make(lateRefusal, 1), grace: c.ShutdownTimeout}
 
 	// The server is asked for last: hooks run in that order, and back at the end.
-	s.graph = build(c, version, os.Stdout, swaps,
-		fx.Invoke(observe, func(*river.Jobs, *profiling) {}), fx.Populate(&s.log, &s.metrics, &s.server))
+	s.graph = build(c, version, os.Stdout, swaps, fx.Supply(s.unbound),
+		fx.Invoke(bind, observe, func(*river.Jobs, *profiling) {}), fx.Populate(&s.log, &s.metrics, &s.server))
 	if err := s.graph.Err(); err != nil {
 		return nil, plain(err)
 	}
@@ -101,6 +103,7 @@ func (s *Service) Wait(ctx context.Context) error {
 	case <-ctx.Done():
 	case failed = <-s.server.failed:
 		s.server.delay = 0 // nobody can ask any more
+	case failed = <-s.unbound:
 	}
 
 	return errors.Join(failed, s.Stop(context.WithoutCancel(ctx)))
@@ -135,14 +138,43 @@ type Tools struct {
 	Reconcile      *app.Reconcile
 }
 
-// WithTools runs fn with the use cases and without the servers. Its log goes to
-// stderr: stdout is the command's.
+// WithTools runs fn with the use cases and without the servers, on a database
+// that belongs to these settings. Its log goes to stderr: stdout is the
+// command's.
 func WithTools(
 	ctx context.Context, c config.Config, version Version, fn func(context.Context, Tools) error, swaps ...Swap,
-) (err error) {
-	var tools Tools
+) error {
+	return with(ctx, c, version, swaps, func(ctx context.Context, part struct {
+		fx.In
 
-	graph := build(c, version, os.Stderr, swaps, fx.Invoke(func(t Tools) { tools = t }))
+		Tools   Tools
+		Binding *app.Binding
+		Log     *zap.Logger
+	},
+	) error {
+		if err := check(ctx, part.Binding, part.Log); err != nil {
+			return err
+		}
+
+		return fn(ctx, part.Tools)
+	})
+}
+
+// WithBinding runs fn with what compares the database and the settings, whether
+// they belong together or not.
+func WithBinding(
+	ctx context.Context, c config.Config, version Version, fn func(context.Context, *app.Binding) error, swaps ...Swap,
+) error {
+	return with(ctx, c, version, swaps, fn)
+}
+
+// with runs fn with a part of the graph.
+func with[T any](
+	ctx context.Context, c config.Config, version Version, swaps []Swap, fn func(context.Context, T) error,
+) (err error) {
+	var part T
+
+	graph := build(c, version, os.Stderr, swaps, fx.Invoke(func(t T) { part = t }))
 	if err := graph.Err(); err != nil {
 		return plain(err)
 	}
@@ -158,5 +190,5 @@ func WithTools(
 		err = errors.Join(err, graph.Stop(ctx))
 	}()
 
-	return fn(ctx, tools)
+	return fn(ctx, part)
 }

@@ -22,8 +22,8 @@ func graph() fx.Option {
 		fx.Provide(
 			fx.Annotate(postgres.NewStore, fx.As(fx.Self()), fx.As(new(ports.Claims)), fx.As(new(ports.Payments)),
 				fx.As(new(ports.Inbox)), fx.As(new(ports.Backlog)), fx.As(new(ports.Reconciliation)),
-				fx.As(new(ports.Operations)), fx.As(new(ports.Audit))),
-			fx.Annotate(newGateway, fx.As(new(ports.PaymentGateway))),
+				fx.As(new(ports.Operations)), fx.As(new(ports.Audit)), fx.As(new(ports.Installation))),
+			fx.Annotate(newGateway, fx.As(new(ports.PaymentGateway)), fx.As(new(ports.ProviderAccount))),
 			fx.Annotate(newWebhooks, fx.As(new(ports.Webhooks))),
 			fx.Annotate(newReplayCache, fx.As(new(ports.ReplayCache))),
 			fx.Annotate(newRateLimiter, fx.As(new(ports.RateLimiter))),
@@ -31,12 +31,12 @@ func graph() fx.Option {
 			fx.Annotate(telemetry.NewMetrics, fx.As(fx.Self()), fx.As(new(ports.Recorder)), fx.As(new(edge.Observer))),
 		),
 		// The use cases.
-		fx.Provide(newAppDeps, app.NewCreatePayment, app.NewGetPayment, app.NewHandleEvent, app.NewReprocessEvent,
+		fx.Provide(newAppDeps, app.NewBinding, app.NewCreatePayment, app.NewGetPayment, app.NewHandleEvent, app.NewReprocessEvent,
 			app.NewRecoverClaims, app.NewApplyParked, app.NewReconcile,
 			app.NewDismissEvent, app.NewCloseOperation, app.NewAdoptOperation, app.NewShowPayment),
 		// What stands around them.
 		fx.Provide(newSharedCache, newLogger, newTracing, newPool, newRedis, newHandler, newScraping, newServer, newProfiling,
-			newJobs),
+			newJobsPool, newJobs),
 	)
 }
 
@@ -49,7 +49,7 @@ type appParams struct {
 	Claims     ports.Claims
 	Payments   ports.Payments
 	Inbox      ports.Inbox
-	Gateway    ports.PaymentGateway
+	Binding    *app.Binding
 	Webhooks   ports.Webhooks
 	Renderer   ports.Renderer
 	Cache      ports.ReplayCache
@@ -65,7 +65,8 @@ type appParams struct {
 
 func newAppDeps(in appParams) app.Deps {
 	return app.Deps{
-		Claims: in.Claims, Payments: in.Payments, Inbox: in.Inbox, Gateway: in.Gateway, Webhooks: in.Webhooks,
+		Claims: in.Claims, Payments: in.Payments, Inbox: in.Inbox, Gateway: in.Binding.Guard(),
+		Binding: in.Binding, Webhooks: in.Webhooks,
 		Renderer: in.Renderer, Cache: in.Cache, Shared: in.Shared.ReplayCache, Recorder: in.Recorder,
 		Reconciliation: in.Books, Backlog: in.Backlog, Operations: in.Operations, Audit: in.Audit, Log: in.Log,
 		Tracer: in.Tracing.Tracer("github.com/marketflow/marketflow/app"),

@@ -41,8 +41,10 @@ const (
 	// full_page_writes are on.
 	Durable Durability = iota
 
-	// Volatile is for throw-away data, and fast: the three are off. Not even the
-	// crash of the server alone is safe: acknowledged commits may be lost.
+	// Volatile is for throw-away data, and fast: fsync and full_page_writes are
+	// off, so that a crash of the machine may lose or break everything.
+	// synchronous_commit stays on: without fsync it costs next to nothing, and the
+	// service refuses a server that forgets commits.
 	Volatile
 )
 
@@ -415,7 +417,7 @@ func (p *Postgres) arguments() []string {
 		"unix_socket_directories": "",
 		"max_connections":         maxConnections,
 		"fsync":                   onOff,
-		"synchronous_commit":      onOff,
+		"synchronous_commit":      "on",
 		"full_page_writes":        onOff,
 	}
 	maps.Copy(settings, p.options.Settings)

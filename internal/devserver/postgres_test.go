@@ -116,7 +116,7 @@ func TestStartPostgres_Settings(t *testing.T) {
 		},
 		"Volatile": {
 			durability: devserver.Volatile,
-			want:       map[string]string{"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"},
+			want:       map[string]string{"fsync": "off", "synchronous_commit": "on", "full_page_writes": "off"},
 		},
 		"OursAreOverruled": {
 			settings: map[string]string{"max_connections": "20", "application_name": "two words"},

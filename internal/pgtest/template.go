@@ -50,6 +50,12 @@ func create(ctx context.Context, admin *pgx.Conn, name string, migrations Migrat
 		return fmt.Errorf("cloning the template: %w", err)
 	}
 
+	// The service refuses a database that forgets commits, and whose server this is
+	// may be set otherwise.
+	if _, err := admin.Exec(ctx, "ALTER DATABASE "+quote(name)+" SET synchronous_commit = on"); err != nil {
+		return fmt.Errorf("setting the database up: %w", err)
+	}
+
 	return nil
 }
 

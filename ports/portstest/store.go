@@ -27,6 +27,7 @@ type Store interface {
 	ports.Reconciliation
 	ports.Operations
 	ports.Audit
+	ports.Installation
 }
 
 // StoreBed is an empty store and what a test needs to steer it.

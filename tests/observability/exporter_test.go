@@ -14,6 +14,12 @@ func newStandIn(t *testing.T, show func(*http.Request)) string {
 	t.Helper()
 
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodPost { // it does not tell whose the key is
+			http.NotFound(w, r)
+
+			return
+		}
+
 		show(r)
 		w.WriteHeader(http.StatusPaymentRequired)
 		_, _ = w.Write([]byte(`{"error":{"type":"card_error","code":"card_declined","message":"no"}}`))

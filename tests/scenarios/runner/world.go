@@ -129,6 +129,14 @@ func (w *world) front(ctx context.Context, handler http.Handler) (string, error)
 func (w *world) startProcesses(ctx context.Context, binary string, settings []string) error {
 	var targets []string
 
+	// One host, as the database is bound to it, and a path for each process.
+	doors := http.NewServeMux()
+
+	stripeURL, err := w.front(ctx, doors)
+	if err != nil {
+		return err
+	}
+
 	for i := range processes {
 		addr, err := freeAddr(ctx)
 		if err != nil {
@@ -137,10 +145,8 @@ func (w *world) startProcesses(ctx context.Context, binary string, settings []st
 
 		w.doors[i] = &stripeDoor{sandbox: w.stripe, waiting: map[*http.Request]time.Time{}}
 
-		stripeURL, err := w.front(ctx, w.doors[i])
-		if err != nil {
-			return err
-		}
+		path := fmt.Sprintf("/process-%d", i)
+		doors.Handle(path+"/", http.StripPrefix(path, w.doors[i]))
 
 		log, err := os.OpenFile(filepath.Join(w.dir, fmt.Sprintf("process-%d.log", i)),
 			os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
@@ -151,7 +157,7 @@ func (w *world) startProcesses(ctx context.Context, binary string, settings []st
 		w.logs = append(w.logs, log)
 		w.processes[i] = startProcess(&process{
 			index: i, addr: addr, binary: binary, log: log, line: w.line,
-			env: append(w.environment(i, addr, stripeURL), settings...),
+			env: append(w.environment(i, addr, stripeURL+path), settings...),
 		})
 		targets = append(targets, addr)
 	}

@@ -7,9 +7,112 @@ package sqlc
 
 import (
 	"context"
+	"time"
 
 	"github.com/google/uuid"
 )
+
+const Bind = `-- name: Bind :execrows
+UPDATE installation
+SET stripe_host       = COALESCE(stripe_host, NULLIF($1::text, '')),
+    stripe_mode       = COALESCE(stripe_mode, NULLIF($2::text, '')),
+    stripe_account    = COALESCE(stripe_account, NULLIF($3::text, '')),
+    system_identifier = COALESCE(system_identifier, NULLIF($4::text, '')),
+    database_name     = COALESCE(database_name, NULLIF($5::text, '')),
+    bound_at          = COALESCE(bound_at, now())
+WHERE singleton
+  AND COALESCE(stripe_host = NULLIF($1, ''), TRUE)
+  AND COALESCE(stripe_mode = NULLIF($2, ''), TRUE)
+  AND COALESCE(stripe_account = NULLIF($3, ''), TRUE)
+  AND COALESCE(system_identifier = NULLIF($4, ''), TRUE)
+  AND COALESCE(database_name = NULLIF($5, ''), TRUE)
+`
+
+type BindParams struct {
+	StripeHost       string
+	StripeMode       string
+	StripeAccount    string
+	SystemIdentifier string
+	DatabaseName     string
+}
+
+// Records what is not recorded yet, unless something else is: then no row.
+func (q *Queries) Bind(ctx context.Context, arg BindParams) (int64, error) {
+	result, err := q.db.Exec(ctx, Bind,
+		arg.StripeHost,
+		arg.StripeMode,
+		arg.StripeAccount,
+		arg.SystemIdentifier,
+		arg.DatabaseName,
+	)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
+const CountRelations = `-- name: CountRelations :one
+SELECT count(*)
+FROM pg_catalog.pg_class c
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname NOT IN ('pg_catalog', 'information_schema')
+  AND n.nspname NOT LIKE 'pg\_toast%'
+  AND n.nspname NOT LIKE 'pg\_temp%'
+  AND NOT EXISTS ( -- an extension's
+      SELECT FROM pg_catalog.pg_depend e WHERE e.objid = c.oid AND e.deptype = 'e'
+  )
+`
+
+// What anybody has made in the database, of any kind and in any schema.
+func (q *Queries) CountRelations(ctx context.Context) (int64, error) {
+	row := q.db.QueryRow(ctx, CountRelations)
+	var count int64
+	err := row.Scan(&count)
+	return count, err
+}
+
+const GetBinding = `-- name: GetBinding :one
+SELECT COALESCE(stripe_host, '')::text       AS stripe_host,
+       COALESCE(stripe_mode, '')::text       AS stripe_mode,
+       COALESCE(stripe_account, '')::text    AS stripe_account,
+       COALESCE(system_identifier, '')::text AS system_identifier,
+       COALESCE(database_name, '')::text     AS database_name
+FROM installation
+WHERE singleton
+`
+
+type GetBindingRow struct {
+	StripeHost       string
+	StripeMode       string
+	StripeAccount    string
+	SystemIdentifier string
+	DatabaseName     string
+}
+
+// What this database was recorded to belong to; empty where that is not known.
+func (q *Queries) GetBinding(ctx context.Context) (GetBindingRow, error) {
+	row := q.db.QueryRow(ctx, GetBinding)
+	var i GetBindingRow
+	err := row.Scan(
+		&i.StripeHost,
+		&i.StripeMode,
+		&i.StripeAccount,
+		&i.SystemIdentifier,
+		&i.DatabaseName,
+	)
+	return i, err
+}
+
+const GetDatabaseName = `-- name: GetDatabaseName :one
+SELECT current_database()::text AS name
+`
+
+func (q *Queries) GetDatabaseName(ctx context.Context) (string, error) {
+	row := q.db.QueryRow(ctx, GetDatabaseName)
+	var name string
+	err := row.Scan(&name)
+	return name, err
+}
 
 const GetInstallation = `-- name: GetInstallation :one
 SELECT id FROM installation
@@ -20,4 +123,225 @@ func (q *Queries) GetInstallation(ctx context.Context) (uuid.UUID, error) {
 	var id uuid.UUID
 	err := row.Scan(&id)
 	return id, err
+}
+
+const GetMadeByDev = `-- name: GetMadeByDev :one
+SELECT made_by_dev, (bound_at IS NOT NULL)::boolean AS bound FROM installation WHERE singleton
+`
+
+type GetMadeByDevRow struct {
+	MadeByDev bool
+	Bound     bool
+}
+
+func (q *Queries) GetMadeByDev(ctx context.Context) (GetMadeByDevRow, error) {
+	row := q.db.QueryRow(ctx, GetMadeByDev)
+	var i GetMadeByDevRow
+	err := row.Scan(&i.MadeByDev, &i.Bound)
+	return i, err
+}
+
+const GetServerSettings = `-- name: GetServerSettings :one
+SELECT current_setting('synchronous_commit')::text                           AS synchronous_commit,
+       current_setting('synchronous_standby_names')::text                    AS synchronous_standby_names,
+       current_setting('fsync')::text                                        AS fsync,
+       current_setting('full_page_writes')::text                             AS full_page_writes,
+       COALESCE(d.datcollversion, '')::text                                  AS recorded_collation,
+       COALESCE(pg_database_collation_actual_version(d.oid), '')::text       AS actual_collation
+FROM pg_catalog.pg_database d
+WHERE d.datname = current_database()
+`
+
+type GetServerSettingsRow struct {
+	SynchronousCommit       string
+	SynchronousStandbyNames string
+	Fsync                   string
+	FullPageWrites          string
+	RecordedCollation       string
+	ActualCollation         string
+}
+
+// What a connection of ours gets: the server's, the database's and the role's.
+func (q *Queries) GetServerSettings(ctx context.Context) (GetServerSettingsRow, error) {
+	row := q.db.QueryRow(ctx, GetServerSettings)
+	var i GetServerSettingsRow
+	err := row.Scan(
+		&i.SynchronousCommit,
+		&i.SynchronousStandbyNames,
+		&i.Fsync,
+		&i.FullPageWrites,
+		&i.RecordedCollation,
+		&i.ActualCollation,
+	)
+	return i, err
+}
+
+const GetSystemIdentifier = `-- name: GetSystemIdentifier :one
+SELECT system_identifier::text AS system_identifier FROM pg_control_system()
+`
+
+func (q *Queries) GetSystemIdentifier(ctx context.Context) (string, error) {
+	row := q.db.QueryRow(ctx, GetSystemIdentifier)
+	var system_identifier string
+	err := row.Scan(&system_identifier)
+	return system_identifier, err
+}
+
+const GiveUpClaims = `-- name: GiveUpClaims :execrows
+UPDATE payment_requests
+SET state       = 'needs_attention',
+    lease_token = NULL,
+    last_error  = $1::text,
+    updated_at  = now()
+WHERE state = 'pending'
+`
+
+// What was to be sent to another account is for a person to look at.
+func (q *Queries) GiveUpClaims(ctx context.Context, lastError string) (int64, error) {
+	result, err := q.db.Exec(ctx, GiveUpClaims, lastError)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
+const KeepAdoption = `-- name: KeepAdoption :exec
+INSERT INTO installation_adoptions (
+    actor, reason, stripe_host, stripe_mode, stripe_account, system_identifier, database_name
+)
+SELECT $1, $2, stripe_host, stripe_mode, stripe_account, system_identifier, database_name
+FROM installation
+WHERE singleton
+`
+
+type KeepAdoptionParams struct {
+	Actor  string
+	Reason string
+}
+
+// Who adopts and why, with what is recorded until now.
+func (q *Queries) KeepAdoption(ctx context.Context, arg KeepAdoptionParams) error {
+	_, err := q.db.Exec(ctx, KeepAdoption, arg.Actor, arg.Reason)
+	return err
+}
+
+const ListAdoptions = `-- name: ListAdoptions :many
+SELECT at, actor, reason,
+       COALESCE(stripe_host, '')::text       AS stripe_host,
+       COALESCE(stripe_mode, '')::text       AS stripe_mode,
+       COALESCE(stripe_account, '')::text    AS stripe_account,
+       COALESCE(system_identifier, '')::text AS system_identifier,
+       COALESCE(database_name, '')::text     AS database_name
+FROM installation_adoptions
+ORDER BY id
+`
+
+type ListAdoptionsRow struct {
+	At               time.Time
+	Actor            string
+	Reason           string
+	StripeHost       string
+	StripeMode       string
+	StripeAccount    string
+	SystemIdentifier string
+	DatabaseName     string
+}
+
+func (q *Queries) ListAdoptions(ctx context.Context) ([]ListAdoptionsRow, error) {
+	rows, err := q.db.Query(ctx, ListAdoptions)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ListAdoptionsRow
+	for rows.Next() {
+		var i ListAdoptionsRow
+		if err := rows.Scan(
+			&i.At,
+			&i.Actor,
+			&i.Reason,
+			&i.StripeHost,
+			&i.StripeMode,
+			&i.StripeAccount,
+			&i.SystemIdentifier,
+			&i.DatabaseName,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const ListNewestIntents = `-- name: ListNewestIntents :many
+SELECT p.stripe_payment_intent_id
+FROM payments p
+WHERE p.created_at > (SELECT COALESCE(i.adopted_at, '-infinity') FROM installation i WHERE i.singleton)
+ORDER BY p.created_at DESC
+LIMIT $1
+`
+
+// Of the payments since the last adoption.
+func (q *Queries) ListNewestIntents(ctx context.Context, maxRows int32) ([]string, error) {
+	rows, err := q.db.Query(ctx, ListNewestIntents, maxRows)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []string
+	for rows.Next() {
+		var stripe_payment_intent_id string
+		if err := rows.Scan(&stripe_payment_intent_id); err != nil {
+			return nil, err
+		}
+		items = append(items, stripe_payment_intent_id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const MarkMadeByDev = `-- name: MarkMadeByDev :exec
+UPDATE installation SET made_by_dev = TRUE, stripe_host = NULLIF($1::text, '') WHERE singleton
+`
+
+func (q *Queries) MarkMadeByDev(ctx context.Context, stripeHost string) error {
+	_, err := q.db.Exec(ctx, MarkMadeByDev, stripeHost)
+	return err
+}
+
+const Rebind = `-- name: Rebind :exec
+UPDATE installation
+SET stripe_host       = NULLIF($1::text, ''),
+    stripe_mode       = NULLIF($2::text, ''),
+    stripe_account    = NULLIF($3::text, ''),
+    system_identifier = NULLIF($4::text, ''),
+    database_name     = NULLIF($5::text, ''),
+    bound_at          = now(),
+    adopted_at        = now(),
+    made_by_dev       = FALSE
+WHERE singleton
+`
+
+type RebindParams struct {
+	StripeHost       string
+	StripeMode       string
+	StripeAccount    string
+	SystemIdentifier string
+	DatabaseName     string
+}
+
+func (q *Queries) Rebind(ctx context.Context, arg RebindParams) error {
+	_, err := q.db.Exec(ctx, Rebind,
+		arg.StripeHost,
+		arg.StripeMode,
+		arg.StripeAccount,
+		arg.SystemIdentifier,
+		arg.DatabaseName,
+	)
+	return err
 }

@@ -27,9 +27,29 @@ type Audit struct {
 }
 
 type Installation struct {
-	ID        uuid.UUID
-	Singleton bool
-	CreatedAt time.Time
+	ID               uuid.UUID
+	Singleton        bool
+	CreatedAt        time.Time
+	StripeHost       *string
+	StripeMode       *string
+	StripeAccount    *string
+	SystemIdentifier *string
+	DatabaseName     *string
+	BoundAt          *time.Time
+	AdoptedAt        *time.Time
+	MadeByDev        bool
+}
+
+type InstallationAdoption struct {
+	ID               int64
+	At               time.Time
+	Actor            string
+	Reason           string
+	StripeHost       *string
+	StripeMode       *string
+	StripeAccount    *string
+	SystemIdentifier *string
+	DatabaseName     *string
 }
 
 type Payment struct {

@@ -1,0 +1,254 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgerrcode"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/marketflow/marketflow/adapters/postgres/internal/sqlc"
+	"github.com/marketflow/marketflow/domain/binding"
+	"github.com/marketflow/marketflow/ports"
+)
+
+var _ ports.Installation = (*Store)(nil)
+
+// Installation is the id of this database, made when it was first migrated.
+func (s *Store) Installation(ctx context.Context) (uuid.UUID, error) {
+	return query(ctx, s, "reading the installation's id", func(ctx context.Context, q *sqlc.Queries) (uuid.UUID, error) {
+		return q.GetInstallation(ctx)
+	})
+}
+
+// Binding implements ports.Installation.
+func (s *Store) Binding(ctx context.Context) (binding.Binding, error) {
+	row, err := query(ctx, s, "reading what the database belongs to",
+		func(ctx context.Context, q *sqlc.Queries) (sqlc.GetBindingRow, error) { return q.GetBinding(ctx) })
+
+	return binding.Binding{
+		Host: row.StripeHost, Mode: binding.Mode(row.StripeMode), Account: row.StripeAccount,
+		System: row.SystemIdentifier, Database: row.DatabaseName,
+	}, err
+}
+
+// Here implements ports.Installation.
+func (s *Store) Here(ctx context.Context) (binding.Binding, error) {
+	var here binding.Binding
+
+	err := s.run(ctx, "reading the server's identity", func(ctx context.Context, conn *pgxpool.Conn) error {
+		var err error
+
+		q := sqlc.New(conn)
+		if here.Database, err = q.GetDatabaseName(ctx); err != nil {
+			return err
+		}
+
+		here.System, err = q.GetSystemIdentifier(ctx)
+		if isDenied(err) {
+			return nil
+		}
+
+		return err
+	})
+
+	return here, err
+}
+
+// isDenied: this role may not ask, or this server does not know the question.
+func isDenied(err error) bool {
+	pg, ok := errors.AsType[*pgconn.PgError](err)
+
+	return ok && (pg.Code == pgerrcode.InsufficientPrivilege || pg.Code == pgerrcode.UndefinedFunction ||
+		pg.Code == pgerrcode.FeatureNotSupported)
+}
+
+// Bind implements ports.Installation.
+func (s *Store) Bind(ctx context.Context, now binding.Binding) (binding.Binding, error) {
+	_, err := query(ctx, s, "recording what the database belongs to",
+		func(ctx context.Context, q *sqlc.Queries) (int64, error) {
+			return q.Bind(ctx, sqlc.BindParams(bindingToDB(now)))
+		})
+	if err != nil {
+		return binding.Binding{}, err
+	}
+
+	return s.Binding(ctx)
+}
+
+func bindingToDB(b binding.Binding) sqlc.RebindParams {
+	return sqlc.RebindParams{
+		StripeHost: b.Host, StripeMode: string(b.Mode), StripeAccount: b.Account,
+		SystemIdentifier: b.System, DatabaseName: b.Database,
+	}
+}
+
+// Rebind implements ports.Installation.
+func (s *Store) Rebind(ctx context.Context, a ports.Adoption) (int, error) {
+	var givenUp int64
+
+	err := s.run(ctx, "adopting the database", func(ctx context.Context, conn *pgxpool.Conn) error {
+		return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+			q := sqlc.New(tx)
+			if err := q.KeepAdoption(ctx, sqlc.KeepAdoptionParams{Actor: a.Actor, Reason: a.Reason}); err != nil {
+				return err
+			}
+
+			if err := q.Rebind(ctx, bindingToDB(a.To)); err != nil || !a.GiveUp {
+				return err
+			}
+
+			var err error
+
+			givenUp, err = q.GiveUpClaims(ctx, "the database was adopted for another Stripe account: "+a.Reason)
+
+			return err
+		})
+	})
+
+	return int(givenUp), err
+}
+
+// Adoptions implements ports.Installation.
+func (s *Store) Adoptions(ctx context.Context) ([]ports.Adopted, error) {
+	rows, err := query(ctx, s, "listing the adoptions",
+		func(ctx context.Context, q *sqlc.Queries) ([]sqlc.ListAdoptionsRow, error) {
+			return q.ListAdoptions(ctx)
+		})
+
+	list := make([]ports.Adopted, 0, len(rows))
+	for _, row := range rows {
+		list = append(list, ports.Adopted{
+			At: row.At.UTC(), Actor: row.Actor, Reason: row.Reason,
+			From: binding.Binding{
+				Host: row.StripeHost, Mode: binding.Mode(row.StripeMode), Account: row.StripeAccount,
+				System: row.SystemIdentifier, Database: row.DatabaseName,
+			},
+		})
+	}
+
+	return list, err
+}
+
+// NewestIntents implements ports.Installation.
+func (s *Store) NewestIntents(ctx context.Context, limit int) ([]string, error) {
+	return query(ctx, s, "reading the newest payments", func(ctx context.Context, q *sqlc.Queries) ([]string, error) {
+		return q.ListNewestIntents(ctx, int32(limit)) //nolint:gosec // a small constant
+	})
+}
+
+var (
+	errSynchronousOff = errors.New("synchronous_commit is off: a crash of PostgreSQL would lose payments that clients " +
+		"were told of; set it to on for this server, database and role")
+	errSynchronousLocal = errors.New("synchronous_commit is local although synchronous_standby_names is set: a fail-over " +
+		"would lose payments that clients were told of; set it to on for this server, database and role")
+)
+
+// CheckServer looks at the settings that connections get. A commit that is
+// acknowledged before it is durable is an error; what a crash of the machine may
+// cost is a warning, as is a collation that is not the one the indexes were built
+// with: the columns that find keys and ids are compared by bytes whatever it is.
+func (s *Store) CheckServer(ctx context.Context) (warnings []string, err error) {
+	row, err := query(ctx, s, "reading the server's settings",
+		func(ctx context.Context, q *sqlc.Queries) (sqlc.GetServerSettingsRow, error) {
+			return q.GetServerSettings(ctx)
+		})
+	if err != nil {
+		return nil, err
+	}
+
+	const off = "off"
+
+	switch {
+	case row.SynchronousCommit == off:
+		return nil, errSynchronousOff
+	case row.SynchronousCommit == "local" && row.SynchronousStandbyNames != "":
+		return nil, errSynchronousLocal
+	}
+
+	if row.Fsync == off {
+		warnings = append(warnings, "fsync is off: a crash of the machine may lose or break the database")
+	}
+
+	if row.FullPageWrites == off {
+		warnings = append(warnings, "full_page_writes is off: a crash of the machine may break the database")
+	}
+
+	if row.RecordedCollation != row.ActualCollation {
+		warnings = append(warnings, fmt.Sprintf("the database's collation was of version %s and is of %s: "+
+			"REINDEX DATABASE, then ALTER DATABASE … REFRESH COLLATION VERSION", row.RecordedCollation, row.ActualCollation))
+	}
+
+	return warnings, nil
+}
+
+var errNotDevs = errors.New("this database was neither empty nor made by `marketflow dev`, so `dev` does not touch it; " +
+	"give it an empty one, or none")
+
+// CheckForDev refuses a database that `marketflow dev` may not use: it must be
+// empty or made by it. own says that it is in a server of its own; there, one
+// that was never bound is from before databases were marked.
+func CheckForDev(ctx context.Context, url string, own bool) error {
+	return connected(ctx, url, func(q *sqlc.Queries) error {
+		relations, err := q.CountRelations(ctx)
+		if err != nil {
+			return fmt.Errorf("looking whether the database is empty: %w", err)
+		}
+
+		if relations == 0 {
+			return nil
+		}
+
+		made, err := q.GetMadeByDev(ctx)
+		if isUndefined(err) && own {
+			return nil // not migrated to where marks are
+		}
+
+		if isUndefined(err) {
+			return errNotDevs
+		}
+
+		if err != nil {
+			return fmt.Errorf("looking who made the database: %w", err)
+		}
+
+		if made.MadeByDev || own && !made.Bound {
+			return nil
+		}
+
+		return errNotDevs
+	})
+}
+
+// isUndefined: there is no such table or column yet.
+func isUndefined(err error) bool {
+	pg, ok := errors.AsType[*pgconn.PgError](err)
+
+	return ok && (pg.Code == pgerrcode.UndefinedTable || pg.Code == pgerrcode.UndefinedColumn)
+}
+
+// MarkMadeByDev marks a migrated database as one of `marketflow dev`. It follows
+// dev's sandbox wherever that listens.
+func MarkMadeByDev(ctx context.Context, url, sandboxHost string) error {
+	return connected(ctx, url, func(q *sqlc.Queries) error {
+		if err := q.MarkMadeByDev(ctx, sandboxHost); err != nil {
+			return fmt.Errorf("marking the database: %w", err)
+		}
+
+		return nil
+	})
+}
+
+func connected(ctx context.Context, url string, fn func(*sqlc.Queries) error) (err error) {
+	conn, err := pgx.Connect(ctx, url)
+	if err != nil {
+		return presentable(err)
+	}
+	defer func() { err = errors.Join(err, conn.Close(context.WithoutCancel(ctx))) }()
+
+	return fn(sqlc.New(conn))
+}

@@ -1,0 +1,100 @@
+package stripe
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+	"strings"
+
+	stripego "github.com/stripe/stripe-go/v76"
+
+	"github.com/marketflow/marketflow/domain/binding"
+	"github.com/marketflow/marketflow/ports"
+)
+
+const (
+	accountPath   = "/v1/account"
+	accountPrefix = "acct_"
+)
+
+var _ ports.ProviderAccount = (*Gateway)(nil)
+
+// API implements ports.ProviderAccount. The scheme and its own port are left
+// out: they say how to reach the host, not which it is.
+func (g *Gateway) API() (string, binding.Mode) {
+	mode := modeOfKey(g.config.SecretKey)
+
+	u, err := url.Parse(g.config.APIBase)
+	if err != nil {
+		return "", mode // every call will fail
+	}
+
+	host := strings.ToLower(u.Host)
+
+	switch u.Scheme {
+	case "http":
+		host = strings.TrimSuffix(host, ":80")
+	case "https":
+		host = strings.TrimSuffix(host, ":443")
+	}
+
+	return host, mode
+}
+
+// modeOfKey: https://docs.stripe.com/keys#obtain-api-keys.
+func modeOfKey(key string) binding.Mode {
+	if strings.HasPrefix(key, "sk_live_") || strings.HasPrefix(key, "rk_live_") {
+		return binding.Live
+	}
+
+	return binding.Test
+}
+
+// errNoAccount says that this key or this API does not tell the account.
+var errNoAccount = errors.New("the account is not told")
+
+// Account implements ports.ProviderAccount (https://docs.stripe.com/api/accounts/retrieve).
+// A restricted key may lack the permission, which is 403; a stand-in for Stripe
+// may lack the route, which is 404.
+func (g *Gateway) Account(ctx context.Context) (string, error) {
+	var got accountAnswer
+
+	err := g.call(ctx, &call{
+		operation: "get_account",
+		kind:      reads,
+		most:      maxObject,
+		method:    http.MethodGet,
+		path:      accountPath,
+		answer: func() stripego.LastResponseSetter {
+			got = accountAnswer{}
+
+			return &got
+		},
+		judge: func(failed *failure, _ bool) verdict { return judgeAccount(got.ID, failed) },
+	})
+	if errors.Is(err, errNoAccount) {
+		return "", nil
+	}
+
+	return got.ID, err
+}
+
+type accountAnswer struct {
+	unseen
+
+	ID string `json:"id"`
+}
+
+func judgeAccount(id string, failed *failure) verdict {
+	switch {
+	case failed == nil && (!strings.HasPrefix(id, accountPrefix) || !isID(id)):
+		return verdict{outcome: unknown, reason: ReasonMismatch, err: errMismatch}
+	case failed != nil && failed.status == http.StatusUnauthorized:
+		return verdict{outcome: refused, reason: failed.reason, err: ports.ErrKeyRejected}
+	case failed != nil && (failed.status == http.StatusForbidden || failed.status == http.StatusNotFound):
+		return verdict{outcome: refused, reason: failed.reason, err: errNoAccount}
+	default:
+		return judgeRead(failed)
+	}
+}

@@ -1,0 +1,294 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"go.uber.org/zap"
+
+	"github.com/marketflow/marketflow/domain/binding"
+	"github.com/marketflow/marketflow/domain/fault"
+	"github.com/marketflow/marketflow/ports"
+)
+
+// newestIntents is how many payments are looked for at the provider where its
+// account is not known.
+const newestIntents = 3
+
+// ErrUnverified says that nobody could tell now whether the database belongs to
+// this account: the provider did not answer.
+var ErrUnverified = errors.New("whether this database belongs to this Stripe account is not known yet")
+
+const wayOut = "; correct the settings, or, if the database was moved, renamed or restored on purpose, " +
+	"run `marketflow account adopt`"
+
+// Binding holds what the database belongs to against what the settings lead to.
+// An idempotency key means nothing in another account: what is sent again there
+// is executed again.
+type Binding struct {
+	installation ports.Installation
+	account      ports.ProviderAccount
+	gateway      ports.PaymentGateway
+	log          *zap.Logger
+
+	verifying sync.Mutex
+	// holds: the database and the account are known to belong together.
+	holds atomic.Bool
+	// own is the account's id, empty where it is not known.
+	own atomic.Value
+}
+
+// NewBinding returns the use case.
+func NewBinding(
+	installation ports.Installation, account ports.ProviderAccount, gateway ports.PaymentGateway, log *zap.Logger,
+) *Binding {
+	b := &Binding{installation: installation, account: account, gateway: gateway, log: log}
+	b.own.Store("")
+
+	return b
+}
+
+// Check compares and records nothing. Its errors are those of IsDifferent,
+// ports.ErrKeyRejected, and ErrUnverified: the provider did not answer, and
+// nothing else differs.
+func (b *Binding) Check(ctx context.Context) error {
+	_, err := b.check(ctx)
+
+	return err
+}
+
+// Verify is Check, and records what was not recorded yet. From then on the
+// provider may be called; see Guard.
+func (b *Binding) Verify(ctx context.Context) error {
+	b.verifying.Lock()
+	defer b.verifying.Unlock()
+
+	if b.holds.Load() {
+		return nil
+	}
+
+	now, err := b.check(ctx)
+	if err != nil {
+		return err
+	}
+
+	// Another process may have recorded something since.
+	recorded, err := b.installation.Bind(ctx, now)
+	if err != nil {
+		return err
+	}
+
+	if err := compare(recorded, now); err != nil {
+		return err
+	}
+
+	b.own.Store(recorded.Account)
+	b.holds.Store(true)
+
+	return nil
+}
+
+func compare(recorded, now binding.Binding) error {
+	if differ := recorded.Differences(now); len(differ) > 0 {
+		return fmt.Errorf("%w%s", &binding.DifferentError{Differences: differ}, wayOut)
+	}
+
+	return nil
+}
+
+// check returns what is now. The provider is not called where something differs
+// already.
+func (b *Binding) check(ctx context.Context) (binding.Binding, error) {
+	recorded, now, err := b.local(ctx)
+	if err != nil {
+		return now, err
+	}
+
+	b.own.Store(recorded.Account)
+
+	if err := compare(recorded, now); err != nil {
+		return now, err
+	}
+
+	if now.Account, err = b.ask(ctx); err != nil {
+		return now, err
+	}
+
+	if err := compare(recorded, now); err != nil {
+		return now, err
+	}
+
+	if recorded.Account == "" || now.Account == "" {
+		return now, b.checkIntents(ctx)
+	}
+
+	return now, nil
+}
+
+// local is what was recorded, and what is now as far as it can be told without
+// the provider.
+func (b *Binding) local(ctx context.Context) (recorded, now binding.Binding, err error) {
+	if recorded, err = b.installation.Binding(ctx); err != nil {
+		return recorded, now, err
+	}
+
+	if now, err = b.installation.Here(ctx); err != nil {
+		return recorded, now, err
+	}
+
+	now.Host, now.Mode = b.account.API()
+
+	return recorded, now, nil
+}
+
+func (b *Binding) ask(ctx context.Context) (string, error) {
+	account, err := b.account.Account(ctx)
+
+	switch {
+	case errors.Is(err, ports.ErrKeyRejected):
+		return "", fmt.Errorf("STRIPE_SECRET_KEY: %w (status 401): it was rolled, revoked or mistyped", err)
+	case err != nil:
+		return "", fmt.Errorf("%w: %w", ErrUnverified, err)
+	default:
+		return account, nil
+	}
+}
+
+// errMissing says that the account at hand does not have our payments.
+var errMissing = errors.New("this database holds payments that this Stripe account does not have")
+
+// IsDifferent tells whether an error of Check or Verify says that the database
+// does not belong to these settings.
+func IsDifferent(err error) bool {
+	return errors.As(err, new(*binding.DifferentError)) || errors.Is(err, errMissing)
+}
+
+// checkIntents stands in for the account's id where that is not known on one of
+// the sides: the newest payments must be there.
+func (b *Binding) checkIntents(ctx context.Context) error {
+	ids, err := b.installation.NewestIntents(ctx, newestIntents)
+	if err != nil {
+		return err
+	}
+
+	var missing []string
+
+	for _, id := range ids {
+		_, err := b.gateway.Intent(ctx, id)
+
+		switch {
+		case fault.KindOf(err) == fault.NotFound:
+			missing = append(missing, id)
+		case err != nil:
+			return fmt.Errorf("%w: %w", ErrUnverified, err)
+		}
+	}
+
+	if len(missing) > 0 {
+		return fmt.Errorf("%w (%s)%s", errMissing, strings.Join(missing, ", "), wayOut)
+	}
+
+	return nil
+}
+
+// foreign tells whether an event or an object is from the provider's other mode
+// or from an account that is not ours. What it does not tell is ours. Only
+// events of connected accounts name one
+// (https://docs.stripe.com/api/events/object#event_object-account).
+func (b *Binding) foreign(live *bool, account string) bool {
+	_, mode := b.account.API()
+	own, _ := b.own.Load().(string)
+
+	return live != nil && *live != (mode == binding.Live) || account != "" && account != own
+}
+
+// Shown is both sides of a binding.
+type Shown struct {
+	Recorded, Now binding.Binding
+	// Adoptions are those that were made, oldest first.
+	Adoptions []ports.Adopted
+	// Account is why the account is not known now, nil where it is or where the
+	// key may not ask for it.
+	Account error
+	// Err is what Check says.
+	Err error
+}
+
+// Show returns both sides, whatever they are.
+func (b *Binding) Show(ctx context.Context) (Shown, error) {
+	recorded, now, err := b.local(ctx)
+	if err != nil {
+		return Shown{}, err
+	}
+
+	adoptions, err := b.installation.Adoptions(ctx)
+	if err != nil {
+		return Shown{}, err
+	}
+
+	shown := Shown{Recorded: recorded, Now: now, Adoptions: adoptions}
+
+	// The provider is asked even where something else differs.
+	if shown.Now.Account, shown.Account = b.ask(ctx); shown.Account == nil {
+		shown.Err = compare(recorded, shown.Now)
+	}
+
+	if shown.Err == nil {
+		shown.Err = b.Check(ctx)
+	}
+
+	return shown, nil
+}
+
+// ErrNothingToAdopt says that the database belongs to these settings already.
+var ErrNothingToAdopt = errors.New("there is nothing to adopt: what is recorded is what is now")
+
+// Adopted is what Adopt did.
+type Adopted struct {
+	From, To binding.Binding
+	// GivenUp counts the operations that were for another account and now wait
+	// for a person.
+	GivenUp int
+}
+
+// Adopt records that the database belongs to what the settings lead to, by a
+// person's word. Where that is not surely the same account, nothing that was
+// pending is sent any more.
+func (b *Binding) Adopt(ctx context.Context, actor, reason string) (Adopted, error) {
+	shown, err := b.Show(ctx)
+	if err != nil {
+		return Adopted{}, err
+	}
+
+	switch {
+	case shown.Err == nil:
+		return Adopted{}, ErrNothingToAdopt
+	case errors.Is(shown.Account, ports.ErrKeyRejected):
+		return Adopted{}, shown.Account
+	case !IsDifferent(shown.Err):
+		return Adopted{}, shown.Err
+	}
+
+	believed := shown.Recorded
+	if errors.Is(shown.Err, errMissing) {
+		believed.Account = "" // it is not the account that was recorded
+	}
+
+	adopted := Adopted{From: shown.Recorded, To: believed.Adopted(shown.Now)}
+
+	adopted.GivenUp, err = b.installation.Rebind(ctx, ports.Adoption{
+		To: adopted.To, Actor: actor, Reason: reason, GiveUp: !believed.SameAccount(adopted.To),
+	})
+	if err != nil {
+		return Adopted{}, err
+	}
+
+	b.log.Warn("the database was adopted", zap.String("actor", actor), zap.String("reason", reason),
+		zap.Any("from", adopted.From), zap.Any("to", adopted.To), zap.Int("given_up", adopted.GivenUp))
+
+	return adopted, nil
+}

@@ -1,0 +1,54 @@
+-- +goose Up
+
+-- What this database belongs to, recorded at first start. NULL where that is
+-- not known (yet); what is known is never overwritten but by `account adopt`.
+ALTER TABLE installation
+    ADD COLUMN stripe_host       TEXT COLLATE "C",
+    ADD COLUMN stripe_mode       TEXT COLLATE "C" CHECK (stripe_mode IN ('live', 'test')),
+    ADD COLUMN stripe_account    TEXT COLLATE "C",
+    -- PostgreSQL's own: a dump that is restored elsewhere has another.
+    ADD COLUMN system_identifier TEXT COLLATE "C",
+    ADD COLUMN database_name     TEXT COLLATE "C",
+    ADD COLUMN bound_at          TIMESTAMPTZ,
+    ADD COLUMN adopted_at        TIMESTAMPTZ,
+    ADD COLUMN made_by_dev       BOOLEAN NOT NULL DEFAULT FALSE;
+
+-- Each `account adopt`: who, why, and what was recorded before.
+CREATE TABLE installation_adoptions (
+    id                BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    at                TIMESTAMPTZ NOT NULL DEFAULT now(),
+    actor             TEXT NOT NULL,
+    reason            TEXT NOT NULL,
+    stripe_host       TEXT COLLATE "C",
+    stripe_mode       TEXT COLLATE "C",
+    stripe_account    TEXT COLLATE "C",
+    system_identifier TEXT COLLATE "C",
+    database_name     TEXT COLLATE "C"
+);
+
+-- Events of the other mode or of a connected account: only their id, type and
+-- time are kept. The rows that are there are checked by the next migration, as
+-- the table is locked here.
+ALTER TABLE stripe_events
+    DROP CONSTRAINT stripe_events_outcome_check,
+    ADD CONSTRAINT stripe_events_outcome_check
+        CHECK (outcome IN ('applied', 'stale', 'ignored', 'parked', 'foreign')) NOT VALID;
+
+-- +goose Down
+UPDATE stripe_events SET outcome = 'ignored' WHERE outcome = 'foreign';
+ALTER TABLE stripe_events
+    DROP CONSTRAINT stripe_events_outcome_check,
+    ADD CONSTRAINT stripe_events_outcome_check
+        CHECK (outcome IN ('applied', 'stale', 'ignored', 'parked'));
+
+DROP TABLE installation_adoptions;
+
+ALTER TABLE installation
+    DROP COLUMN stripe_host,
+    DROP COLUMN stripe_mode,
+    DROP COLUMN stripe_account,
+    DROP COLUMN system_identifier,
+    DROP COLUMN database_name,
+    DROP COLUMN bound_at,
+    DROP COLUMN adopted_at,
+    DROP COLUMN made_by_dev;
