@@ -55,12 +55,7 @@ func (uc *HandleEvent) Do(ctx context.Context, signed SignedEvent) (ports.Applie
 			return applied, err
 		}
 
-		var lag time.Duration
-		if !event.CreatedAt.IsZero() {
-			lag = time.Since(event.CreatedAt)
-		}
-
-		uc.deps.Recorder.EventHandled(event.Type, applied.Outcome, lag)
+		uc.inbox.handled(event, applied.Outcome)
 
 		return applied, nil
 	})
@@ -72,9 +67,35 @@ type inbox struct{ deps Deps }
 
 func newInbox(deps Deps) *inbox { return &inbox{deps: deps} }
 
+// handled counts an event that was taken from the provider.
+func (in *inbox) handled(e ports.Event, outcome ports.EventOutcome) {
+	var lag time.Duration
+	if !e.CreatedAt.IsZero() {
+		lag = time.Since(e.CreatedAt)
+	}
+
+	in.deps.Recorder.EventHandled(e.Type, outcome, lag)
+}
+
+// foreign tells whether an event is none of ours.
+func (in *inbox) foreign(e ports.Event) bool {
+	return in.deps.Binding.foreign(e.Live, e.Account) || in.deps.Binding.foreign(e.Intent.Live, "")
+}
+
+// keepOrApply stores an event, and does what it asks for where it is ours.
+func (in *inbox) keepOrApply(ctx context.Context, e ports.Event) (ports.Applied, error) {
+	if in.foreign(e) {
+		outcome, err := in.deps.Inbox.KeepForeign(ctx, e)
+
+		return ports.Applied{Outcome: outcome}, err
+	}
+
+	return in.deps.Inbox.Apply(ctx, e)
+}
+
 // apply stores an event and does what it asks for, in one commit.
 func (in *inbox) apply(ctx context.Context, e ports.Event) (ports.Applied, error) {
-	applied, err := in.deps.Inbox.Apply(ctx, e)
+	applied, err := in.keepOrApply(ctx, e)
 	if err == nil && applied.Outcome == ports.EventUnclaimed {
 		applied, err = in.completeClaim(ctx, e)
 	}
@@ -155,7 +176,7 @@ func (in *inbox) applyStored(ctx context.Context, events []ports.StoredEvent, op
 				return ports.Applied{}, err
 			}
 
-			applied, err := in.deps.Inbox.Apply(ctx, event)
+			applied, err := in.keepOrApply(ctx, event)
 			if err == nil {
 				in.report(ctx, event, applied)
 			}

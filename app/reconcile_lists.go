@@ -211,6 +211,14 @@ func (run *reconciliation) applyMissed(ctx context.Context, batch []ports.Event)
 	}
 
 	for _, event := range batch {
+		if slices.Contains(unknown, event.ID) && run.inbox.foreign(event) {
+			if err := run.keepForeign(ctx, event); err != nil {
+				return err
+			}
+
+			continue
+		}
+
 		// Another system on the same account may have intents of its own.
 		if !slices.Contains(unknown, event.ID) || event.Intent.PaymentID == uuid.Nil && event.Change == "" {
 			continue
@@ -231,6 +239,20 @@ func (run *reconciliation) applyMissed(ctx context.Context, batch []ports.Event)
 	}
 
 	return nil
+}
+
+// keepForeign is no drift: such an event says nothing about our payments.
+func (run *reconciliation) keepForeign(ctx context.Context, event ports.Event) error {
+	if run.options.DryRun {
+		return nil
+	}
+
+	applied, err := run.inbox.apply(ctx, event)
+	if err == nil {
+		run.inbox.handled(event, applied.Outcome)
+	}
+
+	return err
 }
 
 // recount tells which of the stored events were applied after all, because their
@@ -257,7 +279,9 @@ func (run *reconciliation) recount(ctx context.Context) error {
 
 // intents compares those of ours with their payments.
 func (run *reconciliation) intents(ctx context.Context, found listed[ports.Intent]) error {
-	ours := slices.DeleteFunc(found.things, func(intent ports.Intent) bool { return intent.PaymentID == uuid.Nil })
+	ours := slices.DeleteFunc(found.things, func(intent ports.Intent) bool {
+		return intent.PaymentID == uuid.Nil || run.deps.Binding.foreign(intent.Live, "")
+	})
 
 	for batch := range slices.Chunk(ours, reconcileBatch) {
 		run.report.Intents += len(batch)
@@ -307,7 +331,8 @@ func (run *reconciliation) compareOne(ctx context.Context, p payment.Payment, in
 	}
 
 	switch {
-	case p.Amount != intent.Amount || intent.PaymentID != uuid.Nil && intent.PaymentID != p.ID:
+	case p.Amount != intent.Amount || intent.PaymentID != uuid.Nil && intent.PaymentID != p.ID ||
+		run.deps.Binding.foreign(intent.Live, ""):
 		return run.drift(ctx, ports.DriftContradiction, func() error {
 			return fmt.Errorf("payment %s and intent %s differ: %w", p.ID, intent.ID, ports.ErrContradiction)
 		}, fields...)

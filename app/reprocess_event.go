@@ -20,7 +20,7 @@ func NewReprocessEvent(deps Deps) *ReprocessEvent {
 }
 
 // Do applies the event with that id; one that was applied already is
-// EventDuplicate. None: fault.NotFound.
+// EventDuplicate, and one that is foreign stays so. None: fault.NotFound.
 //
 // One that a person has dismissed is parked again first, which is a decision too
 // and needs its reason: without one, fault.Invalid. For others the decision is not
@@ -30,6 +30,10 @@ func (uc *ReprocessEvent) Do(ctx context.Context, id string, decision Decision) 
 	stored, err := uc.deps.Inbox.Event(ctx, id)
 	if err != nil {
 		return ports.Applied{}, err
+	}
+
+	if stored.Outcome == ports.EventForeign {
+		return ports.Applied{Outcome: ports.EventForeign}, nil // nothing else of it is kept
 	}
 
 	event, err := uc.deps.Webhooks.Parse(stored.Raw)

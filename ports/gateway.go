@@ -108,6 +108,8 @@ type Intent struct {
 	// PaymentID is our payment id as the provider remembers it, uuid.Nil if it
 	// does not.
 	PaymentID uuid.UUID
+	// Live is the mode that the intent says it is of; nil where it does not tell.
+	Live      *bool
 	CreatedAt time.Time
 }
 

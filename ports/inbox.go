@@ -34,6 +34,12 @@ type Inbox interface {
 	// is stored already is left as it is.
 	Park(ctx context.Context, e Event, reason ParkReason) error
 
+	// KeepForeign stores e's id, type and time, and nothing else of it: it is from
+	// the other mode or from an account that is not ours. One that is stored
+	// already is EventDuplicate and left as it is, unless it is parked: then it
+	// becomes foreign.
+	KeepForeign(ctx context.Context, e Event) (EventOutcome, error)
+
 	// Ripe looks at up to limit parked events, the newest first, that came before a
 	// position (zero: from the newest on), and returns the ids of those whose
 	// payment has appeared, oldest first, and the position to go on from: zero
@@ -69,6 +75,11 @@ type Event struct {
 	// CreatedAt is the provider's time, to the second; zero if it has none.
 	// It never orders events.
 	CreatedAt time.Time
+	// Live is the mode that the event, or its object, says it is from; nil where
+	// neither tells.
+	Live *bool
+	// Account is the connected account that the event is from; empty for our own.
+	Account string
 	// ObjectID is the id of the object that the event is about.
 	ObjectID string
 	// About tells whether the object is a payment of the kind that we keep.
@@ -96,6 +107,8 @@ const (
 	EventIgnored EventOutcome = "ignored"
 	// EventParked: its payment is unknown, or it contradicts the payment.
 	EventParked EventOutcome = "parked"
+	// EventForeign: of the other mode or of an account that is not ours.
+	EventForeign EventOutcome = "foreign"
 	// EventDismissed: it was parked, and a person has judged it.
 	EventDismissed EventOutcome = "dismissed"
 	// EventDuplicate: it was stored before.

@@ -99,6 +99,14 @@ INSERT INTO stripe_events (id, type, object_id, payload, outcome, parked_reason,
 VALUES (@id, @type, @object_id, @payload, 'parked', @parked_reason::text, sqlc.narg(created_at))
 ON CONFLICT (id) DO NOTHING;
 
+-- name: KeepForeignEvent :execrows
+-- Nothing of it but what tells that it has come.
+INSERT INTO stripe_events (id, type, object_id, payload, outcome, created_at)
+VALUES (@id, @type, '', '', 'foreign', sqlc.narg(created_at))
+ON CONFLICT (id) DO UPDATE
+    SET outcome = EXCLUDED.outcome, parked_reason = NULL, object_id = '', payload = '', processed_at = now()
+    WHERE stripe_events.parked_reason IS NOT NULL;
+
 -- name: GetEvent :one
 SELECT * FROM stripe_events WHERE id = @id;
 

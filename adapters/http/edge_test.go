@@ -104,6 +104,7 @@ func setup(t *testing.T, change ...func(*edge.Deps)) *testBundle {
 	deps := edge.Deps{
 		HandleEvent: app.NewHandleEvent(app.Deps{
 			Webhooks: webhooks, Inbox: b.inbox, Recorder: metrics, Log: zap.New(core), Tracer: tracing.Tracer("app"),
+			Binding: app.NewBinding(nil, stripe.NewGateway(stripe.Config{SecretKey: "sk_test_1"}), nil, zap.New(core)),
 		}),
 		Limiter: b.clients, Unsigned: unsigned, Metrics: metrics.Handler(), Observer: metrics, Log: zap.New(core),
 		Tracing: tracing, Propagator: propagation.TraceContext{},

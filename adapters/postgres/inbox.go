@@ -102,6 +102,22 @@ func (s *Store) Park(ctx context.Context, e ports.Event, reason ports.ParkReason
 	return err
 }
 
+// KeepForeign implements ports.Inbox.
+func (s *Store) KeepForeign(ctx context.Context, e ports.Event) (ports.EventOutcome, error) {
+	kept, err := query(ctx, s, "keeping a foreign event", func(ctx context.Context, q *sqlc.Queries) (int64, error) {
+		return q.KeepForeignEvent(ctx, sqlc.KeepForeignEventParams{ID: e.ID, Type: e.Type, CreatedAt: optional(e.CreatedAt)})
+	})
+	if err != nil {
+		return "", fmt.Errorf("event %s: %w", e.ID, err)
+	}
+
+	if kept == 0 {
+		return ports.EventDuplicate, nil
+	}
+
+	return ports.EventForeign, nil
+}
+
 // Ripe implements ports.Inbox.
 func (s *Store) Ripe(
 	ctx context.Context, before ports.ParkedPosition, limit int,

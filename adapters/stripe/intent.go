@@ -23,6 +23,7 @@ type intentObject struct {
 	Status       string `json:"status"`
 	ClientSecret string `json:"client_secret"`
 	Created      int64  `json:"created"`
+	Livemode     *bool  `json:"livemode"`
 	Metadata     struct {
 		PaymentID string `json:"payment_id"` // payment.ReservedMetadata
 	} `json:"metadata"`
@@ -63,6 +64,7 @@ func (o *intentObject) intent() ports.Intent {
 		Status:       o.status(),
 		PaymentID:    o.paymentID(),
 		CreatedAt:    at(o.Created),
+		Live:         o.Livemode,
 	}
 }
 

@@ -173,9 +173,13 @@ func (w *Webhooks) Parse(payload []byte) (ports.Event, error) { return parseEven
 
 // envelope is an event (https://docs.stripe.com/api/events/object).
 type envelope struct {
-	ID      string `json:"id"`
-	Type    string `json:"type"`
-	Created int64  `json:"created"`
+	ID       string `json:"id"`
+	Type     string `json:"type"`
+	Created  int64  `json:"created"`
+	Livemode *bool  `json:"livemode"`
+	// Account is there for events of connected accounts alone
+	// (https://docs.stripe.com/connect/webhooks).
+	Account string `json:"account"`
 	Data    struct {
 		Object jsontext.Value `json:"object"`
 	} `json:"data"`
@@ -200,6 +204,8 @@ func parseEvent(payload []byte) (ports.Event, error) {
 		ID:        e.ID,
 		Type:      e.Type,
 		CreatedAt: at(e.Created),
+		Live:      e.Livemode,
+		Account:   e.Account,
 		About:     strings.HasPrefix(e.Type, eventPrefix),
 		Raw:       payload,
 	}

@@ -59,7 +59,7 @@ func withTools(cmd *cobra.Command, fn func(context.Context, bootstrap.Tools) err
 // outcomes are what --outcome takes.
 func outcomes() []ports.EventOutcome {
 	return []ports.EventOutcome{
-		ports.EventApplied, ports.EventStale, ports.EventIgnored, ports.EventParked, ports.EventDismissed, "foreign",
+		ports.EventApplied, ports.EventStale, ports.EventIgnored, ports.EventParked, ports.EventDismissed, ports.EventForeign,
 	}
 }
 

@@ -238,7 +238,7 @@ func newEventCounters(factory promauto.Factory) *series[eventLabels, prometheus.
 		"payment_intent.created", "payment_intent.succeeded", "payment_intent.payment_failed", "payment_intent.canceled",
 	} {
 		for _, outcome := range []ports.EventOutcome{
-			ports.EventApplied, ports.EventStale, ports.EventDuplicate, ports.EventParked,
+			ports.EventApplied, ports.EventStale, ports.EventDuplicate, ports.EventParked, ports.EventForeign,
 		} {
 			counters.get(eventLabels{eventType, outcome})
 		}

@@ -48,6 +48,8 @@ func Inbox(t *testing.T, newBed func(tb testing.TB) StoreBed) {
 		"CompleteAndApply/against everybody else":    completeAndApplyByMany,
 		"Park/stored and not applied":                parkStores,
 		"Park/a stored one is left as it is":         parkStored,
+		"KeepForeign/id, type and time alone":        keepForeign,
+		"KeepForeign/a stored one is left as it is":  keepForeignStored,
 		"Ripe/oldest first":                          ripeOldestFirst,
 		"Ripe/slice by slice":                        ripeBySlices,
 		"Ripe/no contradictions":                     ripeWithoutContradictions,
@@ -684,6 +686,56 @@ func parkStored(t *testing.T, b StoreBed) {
 		require.NoError(t, b.Park(t.Context(), e, ports.ParkedContradiction))
 		require.Equal(t, before, b.event(t, e.ID))
 	}
+}
+
+func keepForeign(t *testing.T, b StoreBed) {
+	t.Helper()
+
+	p := b.mustPay(t, "order_1")
+	e := eventOf(t, p, payment.Succeeded)
+
+	outcome, err := b.KeepForeign(t.Context(), e)
+	require.NoError(t, err)
+	require.Equal(t, ports.EventForeign, outcome)
+
+	stored, err := b.Twin.Event(t.Context(), e.ID)
+	require.NoError(t, err)
+	require.Equal(t, ports.StoredEvent{
+		ID: e.ID, Type: e.Type, Outcome: ports.EventForeign, Raw: []byte{}, CreatedAt: e.CreatedAt,
+		ReceivedAt: stored.ReceivedAt, ProcessedAt: stored.ProcessedAt,
+	}, stored)
+
+	outcome, err = b.Twin.KeepForeign(t.Context(), e)
+	require.NoError(t, err)
+	require.Equal(t, ports.EventDuplicate, outcome)
+	require.Equal(t, payment.Pending, b.paymentNow(t, p.ID).Status)
+}
+
+// One that was parked before it was known to be foreign waits no longer.
+func keepForeignStored(t *testing.T, b StoreBed) {
+	t.Helper()
+
+	p := b.mustPay(t, "order_1")
+	applied := eventOf(t, p, payment.Succeeded)
+	b.mustApply(t, applied)
+
+	outcome, err := b.KeepForeign(t.Context(), applied)
+	require.NoError(t, err)
+	require.Equal(t, ports.EventDuplicate, outcome)
+	b.requireStored(t, applied, ports.EventApplied, "")
+
+	parked := eventOf(t, payment.Payment{IntentID: "pi_elsewhere", Amount: p.Amount}, payment.Succeeded)
+	require.Equal(t, ports.EventParked, b.mustApply(t, parked).Outcome)
+
+	outcome, err = b.KeepForeign(t.Context(), parked)
+	require.NoError(t, err)
+	require.Equal(t, ports.EventForeign, outcome)
+
+	stored, err := b.Event(t.Context(), parked.ID)
+	require.NoError(t, err)
+	require.Equal(t, ports.EventForeign, stored.Outcome)
+	require.Empty(t, stored.Reason)
+	require.Empty(t, stored.Raw)
 }
 
 func ripeOldestFirst(t *testing.T, b StoreBed) {

@@ -76,7 +76,7 @@ func mutants() []mutant {
 		{
 			name: "no-inbox-deduplication", why: "an event that is stored already changes nothing",
 			changes: []change{
-				{"adapters/postgres/internal/sqlc/stripe_events.sql.go", "e.outcome <> 'parked'", "FALSE"},
+				{"adapters/postgres/internal/sqlc/stripe_events.sql.go", "AND NOT EXISTS (SELECT FROM waiting)", "AND FALSE"},
 				{"adapters/postgres/internal/sqlc/stripe_events.sql.go", "WHERE stripe_events.outcome = 'parked'", ""},
 			},
 			faults: []string{"webhook"},
@@ -96,7 +96,7 @@ func mutants() []mutant {
 			name: "webhook-in-two-commits", why: "an event is stored and applied in one commit",
 			changes: []change{{
 				"app/handle_event.go",
-				"applied, err := in.deps.Inbox.Apply(ctx, e)\n\tif err == nil && applied.Outcome == ports.EventUnclaimed {",
+				"applied, err := in.keepOrApply(ctx, e)\n\tif err == nil && applied.Outcome == ports.EventUnclaimed {",
 				`if err := in.deps.Inbox.Park(ctx, e, ports.ParkedContradiction); err != nil {
 		return ports.Applied{}, err
 	}

@@ -200,6 +200,29 @@ func (q *Queries) GetEvent(ctx context.Context, id string) (StripeEvent, error) 
 	return i, err
 }
 
+const KeepForeignEvent = `-- name: KeepForeignEvent :execrows
+INSERT INTO stripe_events (id, type, object_id, payload, outcome, created_at)
+VALUES ($1, $2, '', '', 'foreign', $3)
+ON CONFLICT (id) DO UPDATE
+    SET outcome = EXCLUDED.outcome, parked_reason = NULL, object_id = '', payload = '', processed_at = now()
+    WHERE stripe_events.parked_reason IS NOT NULL
+`
+
+type KeepForeignEventParams struct {
+	ID        string
+	Type      string
+	CreatedAt *time.Time
+}
+
+// Nothing of it but what tells that it has come.
+func (q *Queries) KeepForeignEvent(ctx context.Context, arg KeepForeignEventParams) (int64, error) {
+	result, err := q.db.Exec(ctx, KeepForeignEvent, arg.ID, arg.Type, arg.CreatedAt)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
 const ListEvents = `-- name: ListEvents :many
 SELECT id, type, object_id, outcome, parked_reason, created_at, received_at, processed_at
 FROM stripe_events
