@@ -2,17 +2,21 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/spf13/cobra"
 
 	"github.com/marketflow/marketflow/adapters/postgres"
@@ -23,103 +27,236 @@ import (
 )
 
 const (
-	devSecretKey     = config.DevSecretKey
-	devWebhookSecret = "whsec_marketflow_dev_only_marketflow_dev_only" //nolint:gosec // the sandbox's
-	devStopTimeout   = 20 * time.Second
-	defaultAddr      = ":3000"
+	devSecretKey   = config.DevSecretKey
+	devStopTimeout = 20 * time.Second
+	devAddr        = "127.0.0.1:3000"
+	// devWebhookSecretFile keeps what the sandbox signs with, in the data directory.
+	devWebhookSecretFile = "webhook-secret"
 )
 
+// devOptions are dev's flags.
+type devOptions struct{ dataDir, sandboxAddr, databaseURL, redisURL string }
+
 func newDevCommand() *cobra.Command {
-	var dataDir, sandboxAddr string
+	var options devOptions
 
 	command := &cobra.Command{
 		Use:   "dev",
 		Short: "Run everything on this machine: PostgreSQL, Redis, a Stripe sandbox and the service",
 		Long: `Starts PostgreSQL, Redis and a Stripe sandbox, migrates, and serves on HTTP_ADDR
-(:3000). Nothing has to be configured. Ctrl-C stops everything; the data are found
-again by the next start. With DATABASE_URL or REDIS_URL set, those are used.`,
+(127.0.0.1:3000). Nothing has to be configured. Ctrl-C stops everything; the data
+are found again by the next start. While it runs, other commands take its settings
+with --dev.
+
+It never touches a database that it did not make: DATABASE_URL, REDIS_URL and the
+Stripe settings of the environment are ignored.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return runDev(cmd.Context(), cmd.OutOrStdout(), dataDir, sandboxAddr)
+			options.dataDir, _ = cmd.Flags().GetString(dataFlag)
+
+			return runDev(cmd.Context(), cmd.OutOrStdout(), options)
 		},
 	}
 
 	flags := command.Flags()
-	flags.StringVar(&dataDir, "data", ".marketflow", "where the data are kept")
-	flags.StringVar(&sandboxAddr, "sandbox-addr", "127.0.0.1:12111", "where the Stripe sandbox listens")
+	flags.StringVar(&options.sandboxAddr, "sandbox-addr", "127.0.0.1:12111", "where the Stripe sandbox listens")
+	flags.StringVar(&options.databaseURL, "database-url", "",
+		"a database to use instead of an own one; it must be empty, or have been made by dev")
+	flags.StringVar(&options.redisURL, "redis-url", "", "a Redis to use instead of an own one")
 
 	return command
 }
 
 // runDev starts one thing after the other and stops them the other way round.
-func runDev(ctx context.Context, out io.Writer, dataDir, sandboxAddr string) (err error) {
-	var stops []func(context.Context) error
+func runDev(ctx context.Context, out io.Writer, options devOptions) (err error) {
+	d := &devRun{options: options, out: out}
 
 	defer func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), devStopTimeout)
 		defer cancel()
 
-		for _, stop := range slices.Backward(stops) {
+		for _, stop := range slices.Backward(d.stops) {
 			err = errors.Join(err, stop(ctx))
 		}
 	}()
 
-	variables, err := config.Variables()
-	if err != nil {
+	if d.variables, err = devVariables(out); err != nil {
 		return err
 	}
 
-	base, err := ownURL(variables["HTTP_ADDR"])
-	if err != nil {
+	if d.base, err = ownURL(d.variables["HTTP_ADDR"]); err != nil {
 		return err
 	}
 
-	if err := checkFree(ctx, valueOr(variables["HTTP_ADDR"], defaultAddr), sandboxAddr); err != nil {
+	if err := checkFree(ctx, d.variables["HTTP_ADDR"], options.sandboxAddr); err != nil {
 		return err
 	}
 
-	if variables["DATABASE_URL"] == "" {
-		server, err := startPostgres(ctx, out, dataDir)
-		if err != nil {
+	for _, start := range []func(context.Context) error{d.startPostgres, d.startRedis, d.startSandbox, d.prepareDatabase} {
+		if err := start(ctx); err != nil {
 			return err
 		}
-
-		stops = append(stops, server.Stop)
-		variables["DATABASE_URL"] = server.URL()
 	}
 
-	if variables["REDIS_URL"] == "" {
-		redis, err := devserver.StartRedis(devserver.RedisOptions{})
-		if err != nil {
-			return err
-		}
-
-		stops = append(stops, func(context.Context) error { redis.Stop(); return nil })
-		variables["REDIS_URL"] = redis.URL()
-	}
-
-	stripe, err := startSandbox(ctx, dataDir, sandboxAddr, base+"/webhooks/stripe")
-	if err != nil {
-		return err
-	}
-
-	stops = append(stops, func(context.Context) error { return stripe.Close() })
-	variables["STRIPE_API_BASE"] = stripe.URL
-	variables["STRIPE_SECRET_KEY"] = devSecretKey
-	variables["STRIPE_WEBHOOK_SECRET"] = devWebhookSecret
-	variables["DRAIN_DELAY"] = "0" // no load balancer has to notice Ctrl-C
-
-	return serveDev(ctx, variables, func() { printWelcome(out, base, stripe.URL, variables) })
+	return d.serve(ctx)
 }
 
-// serveDev migrates and runs the service; ready is called once it listens.
-func serveDev(ctx context.Context, variables map[string]string, ready func()) error {
-	settings, err := config.ForDev(variables)
+// devVariables are those of the environment, without what says whose money and
+// whose data: a production DATABASE_URL in .env is no wish to try things there.
+func devVariables(out io.Writer) (map[string]string, error) {
+	variables, err := config.Variables()
+	if err != nil {
+		return nil, err
+	}
+
+	var ignored []string
+
+	for _, name := range []string{
+		"DATABASE_URL", "REDIS_URL", "STRIPE_API_BASE", "STRIPE_SECRET_KEY", "STRIPE_WEBHOOK_SECRET",
+	} {
+		if variables[name] != "" {
+			ignored = append(ignored, name)
+		}
+
+		delete(variables, name)
+	}
+
+	if len(ignored) > 0 {
+		fmt.Fprintf(out, "dev ignores %s of the environment; see --database-url and --redis-url\n", strings.Join(ignored, ", "))
+	}
+
+	variables["HTTP_ADDR"] = valueOr(variables["HTTP_ADDR"], devAddr)
+
+	return variables, nil
+}
+
+// devRun is one run of dev.
+type devRun struct {
+	options   devOptions
+	out       io.Writer
+	variables map[string]string
+	// base is where the service is reached.
+	base string
+	// own is the PostgreSQL that this run started; nil where one was given.
+	own   *devserver.Postgres
+	stops []func(context.Context) error
+}
+
+func (d *devRun) startPostgres(ctx context.Context) error {
+	if d.options.databaseURL != "" {
+		d.variables["DATABASE_URL"] = d.options.databaseURL
+
+		return nil
+	}
+
+	var err error
+
+	d.own, err = devserver.StartPostgres(ctx, devserver.PostgresOptions{
+		DataDir:    filepath.Join(d.options.dataDir, "postgres"),
+		Durability: devserver.Durable,
+		Notice:     func(line string) { fmt.Fprintln(d.out, line) },
+	})
 	if err != nil {
 		return err
 	}
 
-	if err := postgres.Migrate(ctx, settings.DatabaseURL.Reveal()); err != nil {
+	d.stops = append(d.stops, d.own.Stop)
+	d.variables["DATABASE_URL"] = d.own.URL()
+
+	return nil
+}
+
+func (d *devRun) startRedis(context.Context) error {
+	if d.options.redisURL != "" {
+		d.variables["REDIS_URL"] = d.options.redisURL
+
+		return nil
+	}
+
+	redis, err := devserver.StartRedis(devserver.RedisOptions{})
+	if err != nil {
+		return err
+	}
+
+	d.stops = append(d.stops, func(context.Context) error { redis.Stop(); return nil })
+	d.variables["REDIS_URL"] = redis.URL()
+
+	return nil
+}
+
+func (d *devRun) startSandbox(ctx context.Context) error {
+	// PostgreSQL was first where it is our own: its user has to get in.
+	if err := os.MkdirAll(d.options.dataDir, 0o700); err != nil {
+		return fmt.Errorf("making the data directory: %w", err)
+	}
+
+	secret, err := webhookSecretOf(d.options.dataDir)
+	if err != nil {
+		return err
+	}
+
+	stripe, err := sandbox.Listen(ctx, d.options.sandboxAddr, sandbox.Options{
+		StateFile:     filepath.Join(d.options.dataDir, "stripe-sandbox.journal"),
+		WebhookURL:    d.base + "/webhooks/stripe",
+		WebhookSecret: secret,
+		Logger:        slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		return err
+	}
+
+	d.stops = append(d.stops, func(context.Context) error { return stripe.Close() })
+	d.variables["STRIPE_API_BASE"] = stripe.URL
+	d.variables["STRIPE_SECRET_KEY"] = devSecretKey
+	d.variables["STRIPE_WEBHOOK_SECRET"] = secret
+	d.variables["DRAIN_DELAY"] = "0" // no load balancer has to notice Ctrl-C
+
+	return nil
+}
+
+// webhookSecretOf is the data directory's own: events signed for one `dev` mean
+// nothing to another.
+func webhookSecretOf(dataDir string) (string, error) {
+	path := filepath.Join(dataDir, devWebhookSecretFile)
+
+	text, err := os.ReadFile(path) //nolint:gosec // the user names it
+	if err == nil {
+		return strings.TrimSpace(string(text)), nil
+	}
+
+	if !errors.Is(err, os.ErrNotExist) {
+		return "", fmt.Errorf("reading the webhook secret: %w", err)
+	}
+
+	secret := "whsec_" + rand.Text() + rand.Text()
+
+	return secret, writePrivate(path, secret+"\n")
+}
+
+// prepareDatabase migrates a database that dev may use, and marks it as its own.
+func (d *devRun) prepareDatabase(ctx context.Context) error {
+	settings, err := config.ForDev(d.variables)
+	if err != nil {
+		return err
+	}
+
+	url := settings.DatabaseURL.Reveal()
+
+	if err := postgres.CheckForDev(ctx, url, d.own != nil); err != nil {
+		return err
+	}
+
+	if err := postgres.Migrate(ctx, url); err != nil {
+		return err
+	}
+
+	return postgres.MarkMadeByDev(ctx, url, strings.TrimPrefix(settings.StripeAPIBase, "http://"))
+}
+
+// serve runs the service until ctx ends.
+func (d *devRun) serve(ctx context.Context) error {
+	settings, err := config.ForDev(d.variables)
+	if err != nil {
 		return err
 	}
 
@@ -128,14 +265,19 @@ func serveDev(ctx context.Context, variables map[string]string, ready func()) er
 		return err
 	}
 
-	ready()
+	remove, err := leaveSettings(d.options.dataDir, d.variables)
+	if err != nil {
+		return errors.Join(err, service.Stop(context.WithoutCancel(ctx)))
+	}
 
-	return service.Wait(ctx)
+	d.welcome()
+
+	return errors.Join(service.Wait(ctx), remove())
 }
 
 // ownURL is where this machine reaches the service.
 func ownURL(httpAddr string) (string, error) {
-	host, port, err := net.SplitHostPort(valueOr(httpAddr, defaultAddr))
+	host, port, err := net.SplitHostPort(httpAddr)
 	if err != nil || port == "" || port == "0" {
 		return "", errors.New("HTTP_ADDR: must be host:port, such as 127.0.0.1:3000")
 	}
@@ -168,27 +310,6 @@ func checkFree(ctx context.Context, addrs ...string) error {
 	return nil
 }
 
-func startPostgres(ctx context.Context, out io.Writer, dataDir string) (*devserver.Postgres, error) {
-	return devserver.StartPostgres(ctx, devserver.PostgresOptions{
-		DataDir:    filepath.Join(dataDir, "postgres"),
-		Durability: devserver.Durable,
-		Notice:     func(line string) { fmt.Fprintln(out, line) },
-	})
-}
-
-func startSandbox(ctx context.Context, dataDir, addr, webhookURL string) (*sandbox.Server, error) {
-	if err := os.MkdirAll(dataDir, 0o700); err != nil {
-		return nil, fmt.Errorf("making the data directory: %w", err)
-	}
-
-	return sandbox.Listen(ctx, addr, sandbox.Options{
-		StateFile:     filepath.Join(dataDir, "stripe-sandbox.journal"),
-		WebhookURL:    webhookURL,
-		WebhookSecret: devWebhookSecret,
-		Logger:        slog.New(slog.DiscardHandler),
-	})
-}
-
 func valueOr(value, otherwise string) string {
 	if value == "" {
 		return otherwise
@@ -197,25 +318,61 @@ func valueOr(value, otherwise string) string {
 	return value
 }
 
-func printWelcome(out io.Writer, base, stripe string, variables map[string]string) {
-	fmt.Fprintf(out, `
+// welcome prints no password: psql reads it from its file.
+func (d *devRun) welcome() {
+	fmt.Fprintf(d.out, `
 MarketFlow is running. Ctrl-C stops everything; the data stay.
 
   service         %[1]s   (GET /health, /metrics, /openapi.yaml)
   Stripe sandbox  %[2]s   (any sk_test_… key)
   PostgreSQL      %[3]s
   Redis           %[4]s
-  webhook secret  %[5]s
+  webhook secret  in %[5]s
+  other commands  marketflow inbox list --dev%[6]s
 
 Try it: create a payment, pay it at the sandbox, read it.
 
   P=$(curl -s %[1]s/payments -H 'Content-Type: application/json' \
     -d '{"amount":1000.00,"currency":"USD","idempotency_key":"order_123_attempt_1"}'); echo "$P"
 
-  curl -s -u %[6]s: %[2]s/v1/payment_intents/$(echo "$P" | grep -o 'pi_[A-Za-z0-9]*' | head -1)/confirm \
+  curl -s -u %[7]s: %[2]s/v1/payment_intents/$(echo "$P" | grep -o 'pi_[A-Za-z0-9]*' | head -1)/confirm \
     -d payment_method=pm_card_visa -d return_url=https://example.com/done
 
   curl -s %[1]s/payments/$(echo "$P" | cut -d'"' -f4)
 
-`, base, stripe, variables["DATABASE_URL"], variables["REDIS_URL"], devWebhookSecret, devSecretKey)
+`, d.base, d.variables["STRIPE_API_BASE"], d.psql(), d.redisAddr(),
+		filepath.Join(d.options.dataDir, devWebhookSecretFile), d.dataArgument(), devSecretKey)
+}
+
+// psql is how a person reaches the database.
+func (d *devRun) psql() string {
+	c, err := pgx.ParseConfig(d.variables["DATABASE_URL"])
+	if err != nil {
+		return "the one of --database-url"
+	}
+
+	if d.own == nil {
+		return fmt.Sprintf("%s:%d/%s, of --database-url", c.Host, c.Port, c.Database)
+	}
+
+	return fmt.Sprintf("PGPASSWORD=$(cat %s) psql -h %s -p %d -U %s %s",
+		d.own.PasswordFile(), c.Host, c.Port, c.User, c.Database)
+}
+
+func (d *devRun) redisAddr() string {
+	u, err := url.Parse(d.variables["REDIS_URL"])
+	if err != nil {
+		return "the one of --redis-url"
+	}
+
+	return u.Redacted()
+}
+
+// dataArgument is what a command needs beside --dev.
+func (d *devRun) dataArgument() string {
+	if d.options.dataDir == defaultDataDir {
+		return ""
+	}
+
+	return " --data " + d.options.dataDir
 }

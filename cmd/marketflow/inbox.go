@@ -12,7 +12,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/marketflow/marketflow/internal/bootstrap"
-	"github.com/marketflow/marketflow/internal/config"
 	"github.com/marketflow/marketflow/ports"
 )
 
@@ -48,7 +47,7 @@ func newEventsCommand() *cobra.Command {
 
 // withTools runs fn with the use cases, configured as `serve` would be.
 func withTools(cmd *cobra.Command, fn func(context.Context, bootstrap.Tools) error) error {
-	settings, err := config.Load()
+	settings, err := loadSettings(cmd)
 	if err != nil {
 		return err
 	}

@@ -87,9 +87,10 @@ twice and a payment is never lost.
 	}
 	root.SetOut(os.Stdout) // cobra's Print would go to stderr
 	addOutputFlag(root)
+	addSettingsFlags(root)
 	root.AddCommand(newDevCommand(), newServeCommand(), newMigrateCommand(), newSandboxCommand(),
 		newInboxCommand(), newEventsCommand(), newOperationsCommand(), newPaymentsCommand(), newReconcileCommand(),
-		newVersionCommand())
+		newAccountCommand(), newVersionCommand())
 
 	return root
 }

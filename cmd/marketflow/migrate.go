@@ -9,7 +9,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/marketflow/marketflow/adapters/postgres"
-	"github.com/marketflow/marketflow/internal/config"
 )
 
 func newMigrateCommand() *cobra.Command {
@@ -43,7 +42,7 @@ func newMigration(
 		Short: short,
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
-			url, err := config.LoadDatabaseURL()
+			url, err := loadDatabaseURL(cmd)
 			if err != nil {
 				return err
 			}

@@ -4,7 +4,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/marketflow/marketflow/internal/bootstrap"
-	"github.com/marketflow/marketflow/internal/config"
 )
 
 func newServeCommand() *cobra.Command {
@@ -16,7 +15,7 @@ end; a second signal ends it at once. Every variable is explained in .env.exampl
 .env is read where there is one.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			settings, err := config.Load()
+			settings, err := loadSettings(cmd)
 			if err != nil {
 				return err
 			}

@@ -132,6 +132,9 @@ func StartPostgres(ctx context.Context, options PostgresOptions) (*Postgres, err
 // superuser. It holds the password.
 func (p *Postgres) URL() string { return p.urlOf(database) }
 
+// PasswordFile is where the superuser's password is kept, for this user alone.
+func (p *Postgres) PasswordFile() string { return p.cluster.passwordFile() }
+
 // Exited is closed when the server process is gone, stopped or crashed. After
 // Restart there is another one.
 func (p *Postgres) Exited() <-chan struct{} {
