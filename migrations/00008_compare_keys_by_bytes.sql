@@ -1,0 +1,106 @@
+-- +goose NO TRANSACTION
+-- Every column that finds a key or an id again compares by bytes. A linguistic
+-- collation sorts as the C library of the day does: after an upgrade of the
+-- library an index no longer finds what is in it, and a repeated key is new.
+--
+-- No table is rewritten. ALTER COLUMN … TYPE takes over an index whose collation
+-- is that of the new type already, so such indexes are built first, CONCURRENTLY,
+-- and each table changes over at once. An index with a predicate is never taken
+-- over; it would be built anew with the table locked, so it is dropped before
+-- and built after.
+--
+-- It may be run again after it failed half-way: an index that is built is used, and
+-- the migrator drops what a build that failed has left. If a build fails with
+-- "could not create unique index", a collation has changed before and some keys
+-- are there twice already: docs/operations.md, "Whose database".
+
+-- +goose Up
+
+ALTER TABLE stripe_events VALIDATE CONSTRAINT stripe_events_outcome_check;
+
+CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS payments_intent_by_bytes
+    ON payments (stripe_payment_intent_id COLLATE "C");
+CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS payments_key_by_bytes
+    ON payments (idempotency_key COLLATE "C");
+CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS payment_requests_key_by_bytes
+    ON payment_requests (idempotency_key COLLATE "C");
+CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS stripe_events_id_by_bytes
+    ON stripe_events (id COLLATE "C");
+-- Finds the parked events while stripe_events_parked is away.
+CREATE INDEX CONCURRENTLY IF NOT EXISTS stripe_events_parked_meanwhile
+    ON stripe_events (received_at) WHERE outcome = 'parked';
+
+DROP INDEX CONCURRENTLY IF EXISTS idx_payments_idempotency_key;
+DROP INDEX CONCURRENTLY IF EXISTS idx_payments_stripe_payment_intent_id;
+DROP INDEX CONCURRENTLY IF EXISTS stripe_events_parked;
+
+-- Now tables are locked, each for a moment: whoever comes meanwhile waits, so a
+-- lock that is not to be had at once is asked for again later.
+-- +goose StatementBegin
+DO $$
+BEGIN
+    SET LOCAL lock_timeout = '250ms';
+    ALTER TABLE payments
+        DROP CONSTRAINT payments_stripe_payment_intent_id_key,
+        DROP CONSTRAINT payments_idempotency_key_key,
+        ALTER COLUMN stripe_payment_intent_id TYPE VARCHAR(255) COLLATE "C",
+        ALTER COLUMN idempotency_key TYPE VARCHAR(255) COLLATE "C";
+    ALTER TABLE payments
+        ADD CONSTRAINT payments_stripe_payment_intent_id_key UNIQUE USING INDEX payments_intent_by_bytes,
+        ADD CONSTRAINT payments_idempotency_key_key UNIQUE USING INDEX payments_key_by_bytes;
+END
+$$;
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+DO $$
+BEGIN
+    SET LOCAL lock_timeout = '250ms';
+    ALTER TABLE payment_requests
+        DROP CONSTRAINT payment_requests_idempotency_key_key,
+        ALTER COLUMN idempotency_key TYPE VARCHAR(255) COLLATE "C",
+        ALTER COLUMN stripe_key TYPE VARCHAR(255) COLLATE "C";
+    ALTER TABLE payment_requests
+        ADD CONSTRAINT payment_requests_idempotency_key_key UNIQUE USING INDEX payment_requests_key_by_bytes;
+END
+$$;
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+DO $$
+BEGIN
+    SET LOCAL lock_timeout = '250ms';
+    ALTER TABLE stripe_events
+        DROP CONSTRAINT stripe_events_pkey,
+        ALTER COLUMN id TYPE VARCHAR(255) COLLATE "C",
+        ALTER COLUMN object_id TYPE VARCHAR(255) COLLATE "C";
+    ALTER TABLE stripe_events
+        ADD CONSTRAINT stripe_events_pkey PRIMARY KEY USING INDEX stripe_events_id_by_bytes;
+END
+$$;
+-- +goose StatementEnd
+
+CREATE INDEX CONCURRENTLY IF NOT EXISTS idx_payments_idempotency_key
+    ON payments (idempotency_key) WHERE idempotency_key IS NOT NULL;
+CREATE INDEX CONCURRENTLY IF NOT EXISTS idx_payments_stripe_payment_intent_id
+    ON payments (stripe_payment_intent_id);
+CREATE INDEX CONCURRENTLY IF NOT EXISTS stripe_events_parked
+    ON stripe_events (object_id) WHERE outcome = 'parked';
+DROP INDEX CONCURRENTLY IF EXISTS stripe_events_parked_meanwhile;
+
+-- +goose Down
+ALTER TABLE stripe_events
+    DROP CONSTRAINT stripe_events_outcome_check,
+    ADD CONSTRAINT stripe_events_outcome_check
+        CHECK (outcome IN ('applied', 'stale', 'ignored', 'parked', 'foreign')) NOT VALID;
+
+-- For development: the indexes are built anew with the tables locked.
+ALTER TABLE payments
+    ALTER COLUMN stripe_payment_intent_id TYPE VARCHAR(255) COLLATE "default",
+    ALTER COLUMN idempotency_key TYPE VARCHAR(255) COLLATE "default";
+ALTER TABLE payment_requests
+    ALTER COLUMN idempotency_key TYPE VARCHAR(255) COLLATE "default",
+    ALTER COLUMN stripe_key TYPE VARCHAR(255) COLLATE "default";
+ALTER TABLE stripe_events
+    ALTER COLUMN id TYPE VARCHAR(255) COLLATE "default",
+    ALTER COLUMN object_id TYPE VARCHAR(255) COLLATE "default";
