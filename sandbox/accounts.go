@@ -17,8 +17,8 @@ const DefaultAccount = "acct_1SandboxPayments"
 type Account struct {
 	// ID begins with acct_.
 	ID string
-	// Keys are its secret keys: sk_test_… and, for live mode, sk_live_…, or
-	// restricted ones, rk_…. Live mode has books apart from those of test mode.
+	// Keys are its secret keys: sk_test_… and, for live mode, sk_live_…, restricted
+	// ones, rk_…, and publishable ones, pk_…. Live mode has books apart from those of test mode.
 	Keys []string
 	// Platform is the account that this one is connected to, whose keys may act
 	// for it through the Stripe-Account header. Empty: none.
@@ -87,9 +87,9 @@ func checkAccounts(named []Account, restricted map[string][]string) error {
 		ids[each.ID] = true
 
 		for _, key := range each.Keys {
-			if !isSecretKey(key) || keys[key] {
-				return fmt.Errorf("%w: a key of %s is no secret key (sk_test_…, sk_live_…, rk_test_…, rk_live_…), "+
-					"or listed twice", errAccounts, each.ID)
+			if !isKey(key) || keys[key] {
+				return fmt.Errorf("%w: the keys of %s must begin with sk_test_, sk_live_, rk_test_, rk_live_, pk_test_ or "+
+					"pk_live_, and be listed once", errAccounts, each.ID)
 			}
 
 			keys[key] = true
@@ -105,8 +105,9 @@ func checkAccounts(named []Account, restricted map[string][]string) error {
 	return checkRestricted(restricted)
 }
 
-func isSecretKey(key string) bool {
-	return slices.ContainsFunc([]string{"sk_test_", "sk_live_", "rk_test_", "rk_live_"}, func(kind string) bool {
+// isKey tells whether a text has the form of a secret, restricted or publishable key.
+func isKey(key string) bool {
+	return slices.ContainsFunc([]string{"sk_test_", "sk_live_", "rk_test_", "rk_live_", "pk_test_", "pk_live_"}, func(kind string) bool {
 		return strings.HasPrefix(key, kind) && len(key) > len(kind)
 	})
 }

@@ -94,6 +94,16 @@ func twoAccounts(t *testing.T, state string) *sandbox.Server {
 	}))
 }
 
+// callers are a caller for each of the accounts of twoAccounts.
+func callers(t *testing.T, server *sandbox.Server) map[string]caller {
+	t.Helper()
+
+	return map[string]caller{
+		"default": {t, server.URL, testKey, ""}, "live": {t, server.URL, liveKey, ""},
+		"other": {t, server.URL, otherKey, ""}, "seller": {t, server.URL, testKey, "acct_1Seller"},
+	}
+}
+
 const createForm = "amount=2000&currency=usd&payment_method_types[]=card&confirm=true&payment_method=pm_card_visa"
 
 func TestAccount_IsTheSameForEveryTestKey(t *testing.T) {
@@ -227,21 +237,14 @@ func TestAccounts_SurviveARestart(t *testing.T) {
 	state := filepath.Join(t.TempDir(), "state")
 	ids := map[string]string{}
 
-	callers := func(server *sandbox.Server) map[string]caller {
-		return map[string]caller{
-			"default": {t, server.URL, testKey, ""}, "live": {t, server.URL, liveKey, ""},
-			"other": {t, server.URL, otherKey, ""}, "seller": {t, server.URL, testKey, "acct_1Seller"},
-		}
-	}
-
 	server := twoAccounts(t, state)
-	for name, c := range callers(server) {
+	for name, c := range callers(t, server) {
 		ids[name] = c.call("POST", "/v1/payment_intents", createForm, "Idempotency-Key", "k").text("id")
 	}
 
 	require.NoError(t, server.Close())
 
-	for name, c := range callers(twoAccounts(t, state)) {
+	for name, c := range callers(t, twoAccounts(t, state)) {
 		again := c.call("POST", "/v1/payment_intents", createForm, "Idempotency-Key", "k")
 		require.Equal(t, ids[name], again.text("id"), name)
 		require.Equal(t, "true", again.header.Get("Idempotent-Replayed"), name)
@@ -254,9 +257,9 @@ func TestAccounts_RefusesWhatCannotBe(t *testing.T) {
 	t.Parallel()
 
 	for name, options := range map[string]sandbox.Options{
-		"no id":           {Accounts: []sandbox.Account{{ID: "shop"}}},
-		"twice":           {Accounts: []sandbox.Account{{ID: "acct_1"}, {ID: "acct_1"}}},
-		"publishable key": {Accounts: []sandbox.Account{{ID: "acct_1", Keys: []string{"pk_test_1"}}}},
+		"no id":  {Accounts: []sandbox.Account{{ID: "shop"}}},
+		"twice":  {Accounts: []sandbox.Account{{ID: "acct_1"}, {ID: "acct_1"}}},
+		"no key": {Accounts: []sandbox.Account{{ID: "acct_1", Keys: []string{"whsec_1"}}}},
 		"key of two": {Accounts: []sandbox.Account{
 			{ID: "acct_1", Keys: []string{otherKey}}, {ID: "acct_2", Keys: []string{otherKey}},
 		}},

@@ -18,9 +18,11 @@ type endpoint struct {
 	run    func(*account, *request) *refusal
 	kind   string
 	isList bool
+	// public is true for what a publishable key may do.
+	public bool
 }
 
-// route is what an endpoint is found by: /v1/resource[/:id[/action]].
+// route is what an endpoint is found by: /v1/resource[/:id[/action[/*]]].
 type route struct {
 	method   string
 	resource string
@@ -40,9 +42,9 @@ func routeTable() map[route]endpoint {
 	return map[route]endpoint{
 		{post, "payment_intents", false, ""}:       {run: (*account).createPaymentIntent, kind: objectIntent},
 		{get, "payment_intents", false, ""}:        {run: (*account).listPaymentIntents, kind: objectIntent, isList: true},
-		{get, "payment_intents", true, ""}:         {run: (*account).getPaymentIntent, kind: objectIntent},
+		{get, "payment_intents", true, ""}:         {run: (*account).getPaymentIntent, kind: objectIntent, public: true},
 		{post, "payment_intents", true, ""}:        {run: (*account).updatePaymentIntent, kind: objectIntent},
-		{post, "payment_intents", true, "confirm"}: {run: (*account).confirmPaymentIntent, kind: objectIntent},
+		{post, "payment_intents", true, "confirm"}: {run: (*account).confirmPaymentIntent, kind: objectIntent, public: true},
 		{post, "payment_intents", true, "capture"}: {run: (*account).capturePaymentIntent, kind: objectIntent},
 		{post, "payment_intents", true, "cancel"}:  {run: (*account).cancelPaymentIntent, kind: objectIntent},
 
@@ -58,11 +60,10 @@ func routeTable() map[route]endpoint {
 
 		{post, "refunds", true, "cancel"}: {run: (*account).cancelRefund, kind: objectRefund},
 
-		{get, "disputes", false, ""}:       {run: (*account).listDisputes, kind: objectDispute, isList: true},
-		{get, "disputes", true, ""}:        {run: (*account).getDispute, kind: objectDispute},
-		{post, "disputes", true, ""}:       {run: (*account).updateDispute, kind: objectDispute},
-		{post, "disputes", true, "close"}:  {run: (*account).closeDispute, kind: objectDispute},
-		{get, "payment_methods", true, ""}: {run: (*account).getPaymentMethod, kind: objectMethod},
+		{get, "disputes", false, ""}:      {run: (*account).listDisputes, kind: objectDispute, isList: true},
+		{get, "disputes", true, ""}:       {run: (*account).getDispute, kind: objectDispute},
+		{post, "disputes", true, ""}:      {run: (*account).updateDispute, kind: objectDispute},
+		{post, "disputes", true, "close"}: {run: (*account).closeDispute, kind: objectDispute},
 
 		{get, "radar.early_fraud_warnings", false, ""}: {
 			run: (*account).listWarnings, kind: objectWarning, isList: true,
@@ -73,6 +74,34 @@ func routeTable() map[route]endpoint {
 			run: (*account).listTransactions, kind: objectTransaction, isList: true,
 		},
 		{get, "balance_transactions", true, ""}: {run: (*account).getTransaction, kind: objectTransaction},
+
+		{post, "customers", false, ""}: {run: (*account).createCustomer, kind: objectCustomer},
+		{get, "customers", false, ""}:  {run: (*account).listCustomers, kind: objectCustomer, isList: true},
+		{get, "customers", true, ""}:   {run: (*account).getCustomer, kind: objectCustomer},
+		{post, "customers", true, ""}:  {run: (*account).updateCustomer, kind: objectCustomer},
+		{del, "customers", true, ""}:   {run: (*account).deleteCustomer, kind: objectCustomer},
+
+		{get, "customers", true, "payment_methods"}: {
+			run: (*account).listCustomerMethods, kind: objectMethod, isList: true,
+		},
+		{get, "customers", true, "payment_methods/*"}: {run: (*account).getCustomerMethod, kind: objectMethod},
+
+		{post, "payment_methods", false, ""}:      {run: (*account).createPaymentMethod, kind: objectMethod, public: true},
+		{get, "payment_methods", false, ""}:       {run: (*account).listPaymentMethods, kind: objectMethod, isList: true},
+		{get, "payment_methods", true, ""}:        {run: (*account).getPaymentMethod, kind: objectMethod},
+		{post, "payment_methods", true, ""}:       {run: (*account).updatePaymentMethod, kind: objectMethod},
+		{post, "payment_methods", true, "attach"}: {run: (*account).attachPaymentMethod, kind: objectMethod},
+		{post, "payment_methods", true, "detach"}: {run: (*account).detachPaymentMethod, kind: objectMethod},
+
+		{post, "setup_intents", false, ""}:       {run: (*account).createSetupIntent, kind: objectSetup},
+		{get, "setup_intents", false, ""}:        {run: (*account).listSetupIntents, kind: objectSetup, isList: true},
+		{get, "setup_intents", true, ""}:         {run: (*account).getSetupIntent, kind: objectSetup, public: true},
+		{post, "setup_intents", true, ""}:        {run: (*account).updateSetupIntent, kind: objectSetup},
+		{post, "setup_intents", true, "confirm"}: {run: (*account).confirmSetupIntent, kind: objectSetup, public: true},
+		{post, "setup_intents", true, "cancel"}:  {run: (*account).cancelSetupIntent, kind: objectSetup},
+
+		{post, "tokens", false, ""}: {run: (*account).createToken, kind: objectToken, public: true},
+		{get, "tokens", true, ""}:   {run: (*account).getToken, kind: objectToken},
 
 		{get, "account", false, ""}:  {run: (*account).getOwnAccount},
 		{get, "accounts", false, ""}: {run: (*account).listAccounts, isList: true},
@@ -96,6 +125,7 @@ type request struct {
 	method         string
 	path           string
 	objectID       string
+	innerID        string // of an object within the one that objectID names
 	idempotencyKey string
 	baseURL        string
 	params         *params
@@ -106,9 +136,13 @@ type request struct {
 	// pay is the payment the request has locked, changed whether it writes.
 	pay     *payment
 	changed bool
-	events  []*event
-	body    document // what the endpoint answers
-	sandbox *Sandbox
+	// walletOpen is true while the request has the wallet locked, and kept what it
+	// put there.
+	walletOpen bool
+	kept       []keeping
+	events     []*event
+	body       document // what the endpoint answers
+	sandbox    *Sandbox
 
 	// account is whose books the request reads and writes; access is what its
 	// key may do there. Without them, denied says why.
@@ -134,6 +168,10 @@ func (s *Sandbox) serveAPI(w http.ResponseWriter, r *http.Request) {
 		s.write(w, r, rq, rq.refuse(refusal))
 
 		return
+	}
+
+	if rq.denied == nil {
+		rq.denied = rq.fromElsewhere(r)
 	}
 
 	if s.hung(r) {
@@ -184,6 +222,10 @@ func (s *Sandbox) newRequest(r *http.Request) (*request, *refusal) {
 	}
 
 	rq.params = newParams(parsed)
+
+	if rq.access.publishable {
+		rq.params.state.pageYear = int64(s.clock.now().UTC().Year())
+	}
 
 	return rq, nil
 }
@@ -258,6 +300,10 @@ func (rq *request) route() (endpoint, *refusal) {
 
 	to.resource, rest, to.hasID = strings.Cut(strings.Trim(rest, "/"), "/")
 	rq.objectID, to.action, _ = strings.Cut(rest, "/")
+
+	if action, id, inner := strings.Cut(to.action, "/"); inner {
+		rq.innerID, to.action = id, action+"/*"
+	}
 
 	found, known := routes[to]
 	if !ok || !known || rq.objectID == "search" { // which Stripe has and the sandbox has not
@@ -387,6 +433,8 @@ func (rq *request) refuse(r *refusal) reply {
 			strconv.FormatInt(rq.sandbox.clock.seconds(), 10)
 	}
 
+	r.public = rq.access.publishable
+
 	retry := r.shouldRetry
 	if retry == "" && r.status < http.StatusInternalServerError && r.status != http.StatusTooManyRequests {
 		retry = textFalse
@@ -416,6 +464,11 @@ func (rq *request) change(pay *payment) {
 }
 
 func (rq *request) unlock() {
+	if rq.walletOpen {
+		rq.account.books.wallet.lock.Unlock()
+		rq.walletOpen = false
+	}
+
 	if rq.pay != nil {
 		rq.pay.mu.Unlock()
 		rq.pay = nil
@@ -425,15 +478,19 @@ func (rq *request) unlock() {
 // answer answers an object as the request wants to see it. Expanded objects are
 // rendered here, under the payment's lock: what they refer to may change later.
 func (rq *request) answer(pay *payment, object viewable) {
-	if len(rq.expand) == 0 && !datedKind(object) {
+	if len(rq.expand) == 0 && !datedKind(object) && !rq.access.publishable {
 		rq.body = object
 
 		return
 	}
 
 	w := jsonWriter{buf: make([]byte, 0, renderedSize)}
-	object.write(&w, view{expand: rq.expand, payment: pay, now: rq.sandbox.clock.seconds()})
+	object.write(&w, rq.account.look(rq.expand, pay))
 	rq.body = rawDocument(w.buf)
+
+	if rq.access.publishable {
+		rq.body = publicly(w.buf, object)
+	}
 }
 
 // datedKind tells whether an object's fields depend on when it is looked at.

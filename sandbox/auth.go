@@ -12,6 +12,8 @@ type access struct {
 	key string
 	// permissions are those of a restricted key; nil allows everything.
 	permissions []string
+	// publishable is true for the key of a customer's page.
+	publishable bool
 }
 
 // authenticate finds the account that a request is for by its key, as Bearer
@@ -21,7 +23,7 @@ func (s *Sandbox) authenticate(r *http.Request) (*account, access, *refusal) {
 	key := apiKey(r)
 
 	opened := s.opens[key]
-	if opened == nil && (strings.HasPrefix(key, "sk_test_") || strings.HasPrefix(key, "rk_test_")) {
+	if opened == nil && isKey(key) && !isLive(key) {
 		opened = s.home()
 	}
 
@@ -31,24 +33,17 @@ func (s *Sandbox) authenticate(r *http.Request) (*account, access, *refusal) {
 
 	opened, refusal := opened.acting(r.Header.Get("Stripe-Account"), key)
 
-	return opened, access{key: key, permissions: s.options.Restricted[key]}, refusal
+	return opened, access{key: key, permissions: s.options.Restricted[key], publishable: isPublishable(key)}, refusal
 }
 
 func badKey(key string) *refusal {
-	switch {
-	case key == "":
+	if key == "" {
 		return unauthorized("You did not provide an API key. You need to provide your API key in the Authorization " +
 			"header, using Bearer auth (e.g. 'Authorization: Bearer YOUR_SECRET_KEY'). See " +
 			"https://stripe.com/docs/api#authentication for details, or we can help at https://support.stripe.com/.")
-	case strings.HasPrefix(key, "pk_"):
-		refusal := unauthorized("This API call cannot be made with a publishable API key. Please use a secret API key. " +
-			"You can find a list of your API keys at https://dashboard.stripe.com/account/apikeys.")
-		refusal.code = codeSecretKeyRequired
-
-		return refusal
-	default:
-		return unauthorized("Invalid API Key provided: " + redact(key))
 	}
+
+	return unauthorized("Invalid API Key provided: " + redact(key))
 }
 
 func apiKey(r *http.Request) string {
@@ -135,9 +130,13 @@ func permissionOf(resource string) string {
 	return first
 }
 
-// permitted tells what a restricted key lacks for the request. The caller knows
+// permitted tells what a restricted or publishable key lacks for the request. The caller knows
 // that there is such an endpoint.
 func (rq *request) permitted() *refusal {
+	if rq.access.publishable {
+		return rq.public()
+	}
+
 	if rq.access.permissions == nil {
 		return nil
 	}

@@ -59,8 +59,9 @@ func (s *account) process(rq *request, pay *payment) {
 	next := *pay.intent
 	next.Status, next.LastError, next.LatestCharge = statusProcessing, nil, made.ID
 	pay.intent = &next
+	s.saveMethod(rq, pay)
 
-	rq.emit("payment_intent.processing", &next, nil)
+	rq.emit("payment_intent.processing", pay.intent, nil)
 	rq.emit("charge.pending", made, nil)
 	s.concludeLater(pay, made)
 }
@@ -154,6 +155,7 @@ func (i *paymentIntent) checkType() *refusal {
 
 	switch {
 	case !slices.Contains(i.Types, kind):
+		return i.notTaken(kind, speaksOfPayment, "payment_intent_incompatible_payment_method")
 	case kind == typeOfBank && i.Currency != defaultCurrency:
 		return invalid("The currency provided ("+i.Currency+") is invalid for the payment method type us_bank_account, "+
 			"which only supports usd.", "currency", "payment_intent_invalid_parameter")
@@ -163,10 +165,12 @@ func (i *paymentIntent) checkType() *refusal {
 	default:
 		return nil
 	}
+}
 
-	return invalid("The PaymentMethod provided ("+kind+") is not allowed for this PaymentIntent. Please attach a "+
-		"PaymentMethod of one of the following types to this PaymentIntent: "+strings.Join(i.Types, ", ")+".",
-		objectMethod, "payment_intent_incompatible_payment_method")
+// notTaken refuses a type of payment method that an intent does not take.
+func (t *methodTypes) notTaken(kind, what, code string) *refusal {
+	return invalid("The PaymentMethod provided ("+kind+") is not allowed for this "+what+". Please attach a PaymentMethod of "+
+		"one of the following types to this "+what+": "+strings.Join(t.Types, ", ")+".", objectMethod, code)
 }
 
 const (

@@ -204,9 +204,9 @@ func addAuthentication(table map[string]*testCard) {
 	add("authenticationRequired", "3184", "DE", authenticationAlways)
 	add("authenticationRequiredOnSetup", "3155", "FR", authenticationUnlessSetUp)
 	add("authenticationRequiredSetupForOffSession", "0446", "IT", authenticationOnSession)
-	add("authenticationRequiredChargeDeclinedInsufficientFunds", "3178", "GB", authenticationOnSession).decline = &decline{
-		Code: codeCardDeclined, DeclineCode: declineFunds, Message: noFunds,
-	}
+	funds := add("authenticationRequiredChargeDeclinedInsufficientFunds", "3178", "GB", authenticationOnSession)
+	funds.decline = &decline{Code: codeCardDeclined, DeclineCode: declineFunds, Message: noFunds}
+	funds.attaches = true
 
 	add("threeDSecure2Required", "3220", "IE", authenticationAlways)
 	add("threeDSecureRequiredChargeDeclined", "1629", "US", authenticationAlways).decline = &decline{

@@ -1,10 +1,5 @@
 package sandbox
 
-import (
-	"net/http"
-	"strings"
-)
-
 // testCard is one of Stripe's test payment methods ("Testing") and what a
 // payment with it does.
 type testCard struct {
@@ -158,75 +153,6 @@ const (
 	noFunds             = "Your card has insufficient funds."
 )
 
-// paymentMethod is one use of a test card: Stripe, too, makes a new object of
-// each use of pm_card_….
-type paymentMethod struct {
-	ID      string
-	Created int64
-	Live    bool
-	// Card is the card's name in testCards.
-	Card string
-	// SetUp is true for a card that its customer has authenticated for payments
-	// at which they are not present.
-	SetUp bool `json:"set_up,omitempty"`
-}
-
-// card returns the test card behind the method.
-func (m *paymentMethod) card() *testCard { return testCards[m.Card] }
-
-// Expiry of every test card: far away, whatever the clock is moved to.
-const (
-	cardExpMonth = 12
-	cardExpYear  = 2042
-)
-
-func (m *paymentMethod) writeJSON(w *jsonWriter) {
-	w.beginObject()
-	w.str("id", m.ID)
-	w.str("object", "payment_method")
-	writeBillingDetails(w)
-
-	if m.card().bank == nil {
-		m.writeCard(w)
-	}
-
-	w.num("created", m.Created)
-	w.null("customer")
-	w.boolean("livemode", m.Live)
-	w.emptyObject("metadata")
-	w.str("type", m.card().methodType())
-
-	if bank := m.card().bank; bank != nil {
-		bank.write(w)
-	}
-
-	w.endObject()
-}
-
-func (m *paymentMethod) writeCard(w *jsonWriter) {
-	card := m.card()
-
-	w.object("card")
-	w.str("brand", card.brand)
-	writeChecks(w, card)
-	w.str("country", card.country)
-	w.num("exp_month", cardExpMonth)
-	w.num("exp_year", cardExpYear)
-	w.str("fingerprint", card.fingerprint())
-	w.str("funding", card.funding)
-	w.null("generated_from")
-	w.str("last4", card.last4)
-	w.object("networks")
-	w.strings("available", card.networks())
-	w.null("preferred")
-	w.endObject()
-	w.object("three_d_secure_usage")
-	w.boolean("supported", card.authentication != authenticationUnsupported)
-	w.endObject()
-	w.null("wallet")
-	w.endObject()
-}
-
 // fingerprint is equal for equal cards, as at Stripe.
 func (c *testCard) fingerprint() string { return "sandbox" + c.brand + c.last4 }
 
@@ -236,88 +162,4 @@ func writeChecks(w *jsonWriter, card *testCard) {
 	w.strOrNull("address_postal_code_check", card.zip)
 	w.str("cvc_check", orDefault(card.cvc, checkPass))
 	w.endObject()
-}
-
-func writeBillingDetails(w *jsonWriter) {
-	w.object("billing_details")
-	w.object("address")
-
-	for _, line := range []string{"city", "country", "line1", "line2", "postal_code", "state"} {
-		w.null(line)
-	}
-
-	w.endObject()
-	w.null("email")
-	w.null("name")
-	w.null("phone")
-	w.endObject()
-}
-
-// findMethod resolves what a client calls a payment method: a test card's name
-// or the id of an earlier use.
-func (s *account) findMethod(name string) (*paymentMethod, *refusal) {
-	if testCards[name] != nil {
-		return &paymentMethod{ID: newID("pm_1"), Created: s.clock.seconds(), Live: s.live, Card: name}, nil
-	}
-
-	if method, ok := s.books.methods.get(name); ok {
-		return method, nil
-	}
-
-	r := missing("PaymentMethod", name, "payment_method")
-	r.status = 400
-
-	return nil, r
-}
-
-// readMethod reads the payment method of an intent: payment_method, or
-// payment_method_data with a token, which makes one of it.
-func readMethod(p *params) (name string) {
-	data := p.child("payment_method_data")
-	name = p.text(objectMethod)
-
-	switch {
-	case data == nil && strings.HasPrefix(name, "tok_"):
-		p.refuse(badReference(missing("PaymentMethod", name, objectMethod)))
-	case data != nil && name != "":
-		p.refuse(invalid("You may only specify one of these parameters: payment_method, payment_method_data.",
-			objectMethod, codeParametersExclusive))
-	case data != nil:
-		return readCard(data)
-	}
-
-	return name
-}
-
-// readCard reads the token of a new card. Numbers are refused as at Stripe: they
-// have no business on a server.
-func readCard(p *params) (token string) {
-	if kind := p.required("type"); kind != "" && kind != typeOfCards {
-		p.refuse(invalid("The sandbox knows the payment method type card only, not "+kind+".", p.path("type"), ""))
-	}
-
-	card := p.child("card")
-	if card.has("number") {
-		markRead(card.form)
-		p.refuse(&refusal{
-			status: http.StatusPaymentRequired, kind: typeInvalidRequest,
-			message: "Sending credit card numbers directly to the Stripe API is generally unsafe. We suggest you use test " +
-				"tokens that map to the test card you are using, see https://stripe.com/docs/testing.",
-		})
-
-		return ""
-	}
-
-	if card == nil {
-		p.refuse(invalid("Missing required param: "+p.path("card")+".", p.path("card"), codeParameterMissing))
-
-		return ""
-	}
-
-	token = card.required("token")
-	if token != "" && (!strings.HasPrefix(token, "tok_") || testCards[token] == nil) {
-		p.refuse(badReference(missing("token", token, card.path("token"))))
-	}
-
-	return token
 }

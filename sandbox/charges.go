@@ -25,6 +25,7 @@ type charge struct {
 	Transaction    string
 	Failure        *decline
 	Method         *paymentMethod
+	Customer       string `json:"customer,omitempty"`
 	Authenticated  bool
 	// Pending is true while a bank processes the charge.
 	Pending bool `json:"pending,omitempty"`
@@ -57,7 +58,7 @@ func (s *account) newCharge(pay *payment, no *decline) *charge {
 	i := pay.intent
 	made := &charge{
 		ID: newID("ch_3"), Intent: i.ID, Amount: i.Amount, Currency: i.Currency, Created: s.clock.seconds(), Live: s.live,
-		Paid: no == nil, Failure: no, Method: i.Method, Metadata: i.Metadata, intentText: i.intentText,
+		Paid: no == nil, Failure: no, Method: i.Method, Customer: i.Customer, Metadata: i.Metadata, intentText: i.intentText,
 		Authenticated: i.Authenticated, Seq: s.books.sequence.Add(1),
 	}
 
@@ -139,14 +140,16 @@ func (s *account) getCharge(rq *request) *refusal {
 
 // listCharges is GET /v1/charges.
 func (s *account) listCharges(rq *request) *refusal {
-	readCustomer(rq.params)
+	customerID := s.readCustomerFilter(rq.params)
 
 	if rq.params.text("transfer_group") != "" {
 		rq.params.refuse(notSupported("transfer_group"))
 	}
 
-	return s.listMembers(rq, s.books.charges, objectCharge, "/v1/charges", func(p *payment, i int) viewable {
-		return p.charges[i]
+	pick := func(p *payment, i int) viewable { return p.charges[i] }
+
+	return s.listMembers(rq, s.books.charges, objectCharge, "/v1/charges", pick, func(m member) bool {
+		return customerID == "" || m.charge().Customer == customerID
 	})
 }
 
@@ -175,12 +178,12 @@ func (c *charge) write(w *jsonWriter, v view) {
 	w.null("application_fee")
 	w.null("application_fee_amount")
 	v.ref(w, objectTransaction, c.Transaction)
-	writeBillingDetails(w)
+	c.Method.Billing.write(w)
 	w.str("calculated_statement_descriptor", c.statementDescriptor())
 	w.boolean("captured", c.Captured)
 	w.num("created", c.Created)
 	w.str("currency", c.Currency)
-	w.null("customer")
+	v.ref(w, objectCustomer, c.Customer)
 	w.strOrNull("description", c.Description)
 	w.boolean("disputed", c.Disputed)
 	w.null("failure_balance_transaction")
@@ -266,6 +269,8 @@ func (c *charge) writeMethodDetails(w *jsonWriter) {
 		return
 	}
 
+	month, year := c.Method.expiry()
+
 	w.object("payment_method_details")
 	w.object("card")
 	w.num("amount_authorized", c.Amount)
@@ -277,14 +282,14 @@ func (c *charge) writeMethodDetails(w *jsonWriter) {
 
 	writeChecks(w, card)
 	w.str("country", card.country)
-	w.num("exp_month", cardExpMonth)
-	w.num("exp_year", cardExpYear)
+	w.num("exp_month", month)
+	w.num("exp_year", year)
 	writeFeature(w, "extended_authorization", "disabled")
 	w.str("fingerprint", card.fingerprint())
 	w.str("funding", card.funding)
 	writeFeature(w, "incremental_authorization", "unavailable")
 	w.null("installments")
-	w.str("last4", card.last4)
+	w.str("last4", c.Method.last4())
 	w.null("mandate")
 	writeFeature(w, "multicapture", "unavailable")
 	w.str("network", card.brand)

@@ -55,6 +55,8 @@ func (s *Sandbox) controlRoutes() http.Handler {
 		"POST /_sandbox/payments/{id}/dispute":             s.controlOpenDispute,
 		"POST /_sandbox/payments/{id}/early_fraud_warning": s.controlWarn,
 		"POST /_sandbox/disputes/{id}":                     s.controlDispute,
+
+		"POST /_sandbox/payment_methods/{id}/renew": s.controlRenew,
 	} {
 		mux.HandleFunc(pattern, s.control(serve))
 	}
@@ -64,8 +66,11 @@ func (s *Sandbox) controlRoutes() http.Handler {
 	}))
 	mux.HandleFunc("GET /_sandbox/books", s.serveBooks)
 	mux.HandleFunc("POST "+dashboardPath+"{path...}", s.serveDashboard)
-	mux.HandleFunc("GET "+authenticatePath+"{id}", s.serveAuthenticate)
-	mux.HandleFunc("POST "+authenticatePath+"{id}", s.serveAuthenticate)
+
+	for path, serve := range map[string]http.HandlerFunc{authenticatePath: s.serveAuthenticate, payPath: s.servePay} {
+		mux.HandleFunc("GET "+path+"{id}", serve)
+		mux.HandleFunc("POST "+path+"{id}", serve)
+	}
 
 	return s.guard(mux)
 }
@@ -82,7 +87,7 @@ func (s *Sandbox) guard(doors http.Handler) http.Handler {
 	protection.SetDenyHandler(refuse(http.StatusForbidden, "a web page of another origin may not do this"))
 
 	return protection.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		isPage := strings.HasPrefix(r.URL.Path, authenticatePath)
+		isPage := strings.HasPrefix(r.URL.Path, authenticatePath) || strings.HasPrefix(r.URL.Path, payPath)
 		media, _, _ := strings.Cut(r.Header.Get("Content-Type"), ";")
 
 		switch {
@@ -302,6 +307,19 @@ func (s *Sandbox) controlResend(r *http.Request) (any, error) {
 	}
 
 	return struct{}{}, s.Resend(r.PathValue("id"))
+}
+
+// controlRenew gives the card the number's end that the body names, if any.
+func (s *Sandbox) controlRenew(r *http.Request) (any, error) {
+	var wire struct {
+		Last4 string `json:"last4"`
+	}
+
+	if err := decode(r, &wire); err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+
+	return struct{}{}, s.RenewCard(r.PathValue("id"), wire.Last4)
 }
 
 func (s *Sandbox) controlDeliveries(r *http.Request) (any, error) {

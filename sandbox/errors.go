@@ -20,6 +20,7 @@ const (
 	codeChargeAlreadyRefunded    = "charge_already_refunded"
 	codeChargeDisputed           = "charge_disputed"
 	codeIdempotencyKeyInUse      = "idempotency_key_in_use"
+	codeEmailInvalid             = "email_invalid"
 	codeParameterInvalidEmpty    = "parameter_invalid_empty"
 	codeParameterInvalidInteger  = "parameter_invalid_integer"
 	codeParameterMissing         = "parameter_missing"
@@ -29,6 +30,8 @@ const (
 	codeRateLimit                = "rate_limit"
 	codeResourceMissing          = "resource_missing"
 	codeSecretKeyRequired        = "secret_key_required" //nolint:gosec // not a secret
+	codeSetupAuthentication      = "setup_intent_authentication_failure"
+	codeSetupUnexpectedState     = "setup_intent_unexpected_state"
 	codeUnexpectedState          = "payment_intent_unexpected_state"
 	codeURLInvalid               = "url_invalid"
 )
@@ -47,7 +50,10 @@ type refusal struct {
 	// intent and method are what the error says about the payment it speaks
 	// of; nil where the error speaks of none.
 	intent *paymentIntent
+	setup  *setupIntent
 	method *paymentMethod
+	// public is true where a publishable key sees the error.
+	public bool
 
 	// executed is true once the request had begun to run. Only then does the
 	// idempotency layer keep the answer (Stripe, "Idempotent requests").
@@ -121,18 +127,32 @@ func (r *refusal) writeJSON(w *jsonWriter) {
 	writeIfSet(w, "param", r.param)
 
 	if r.intent != nil {
-		w.doc(objectIntent, r.intent)
+		r.object(w, objectIntent, r.intent)
 	}
 
 	if r.method != nil {
-		w.doc(objectMethod, r.method)
+		r.object(w, objectMethod, r.method)
 	}
 
 	writeIfSet(w, "request_log_url", r.logURL)
+
+	if r.setup != nil {
+		r.object(w, objectSetup, r.setup)
+	}
+
 	w.str("type", r.kind)
 	w.endObject()
 	w.endObject()
 	w.buf = append(w.buf, '\n')
+}
+
+// object writes an object that the error speaks of.
+func (r *refusal) object(w *jsonWriter, name string, d document) {
+	if r.public {
+		d = publicly(render(d), d)
+	}
+
+	w.doc(name, d)
 }
 
 func writeIfSet(w *jsonWriter, name, value string) {

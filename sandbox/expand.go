@@ -15,6 +15,9 @@ const (
 	objectTransaction = "balance_transaction"
 	objectWarning     = "radar.early_fraud_warning"
 	objectAccount     = "account"
+	objectCustomer    = "customer"
+	objectSetup       = "setup_intent"
+	objectToken       = "token"
 	onBehalfOf        = "on_behalf_of"
 )
 
@@ -24,7 +27,21 @@ const (
 type view struct {
 	expand  expansion
 	payment *payment
+	wallet  *wallet
 	now     int64
+}
+
+// look is how a request sees an object of the account; the payment is nil for those that
+// belong to none.
+func (s *account) look(expand expansion, pay *payment) view {
+	return view{expand: expand, payment: pay, wallet: &s.books.wallet, now: s.clock.seconds()}
+}
+
+// within looks at what is under a field.
+func (v view) within(name string) view {
+	v.expand = v.expand[name]
+
+	return v
 }
 
 // expansion is what expand[] asks for, as a tree: latest_charge.refunds is
@@ -44,12 +61,12 @@ type viewable interface {
 //nolint:gochecknoglobals,goconst // a table, never written
 var expandable = map[string]map[string]string{
 	objectIntent: {
-		"latest_charge": objectCharge, objectMethod: objectMethod, "application": "", "customer": "", "invoice": "",
+		"latest_charge": objectCharge, objectMethod: objectMethod, "application": "", objectCustomer: objectCustomer, "invoice": "",
 		onBehalfOf: "", "review": "", "source": "",
 	},
 	objectCharge: {
 		objectTransaction: objectTransaction, objectIntent: objectIntent, "refunds": "refunds",
-		"application": "", "application_fee": "", "customer": "", "failure_balance_transaction": "", "invoice": "",
+		"application": "", "application_fee": "", objectCustomer: objectCustomer, "failure_balance_transaction": "", "invoice": "",
 		onBehalfOf: "", "review": "", "source_transfer": "", "transfer": "",
 	},
 	"refunds": {"data": objectRefund},
@@ -57,10 +74,16 @@ var expandable = map[string]map[string]string{
 		objectTransaction: objectTransaction, objectCharge: objectCharge, objectIntent: objectIntent,
 		"failure_balance_transaction": objectTransaction, "source_transfer_reversal": "", "transfer_reversal": "",
 	},
-	objectDispute:     {objectCharge: objectCharge, objectIntent: objectIntent},
-	objectWarning:     {objectCharge: objectCharge, objectIntent: objectIntent},
-	objectTransaction: {"source": "source"},
-	objectMethod:      {"customer": ""},
+	objectDispute:      {objectCharge: objectCharge, objectIntent: objectIntent},
+	objectWarning:      {objectCharge: objectCharge, objectIntent: objectIntent},
+	objectTransaction:  {"source": "source"},
+	objectMethod:       {objectCustomer: objectCustomer},
+	objectCustomer:     {"default_source": "", "invoice_settings": "invoice_settings", "test_clock": ""},
+	"invoice_settings": {"default_payment_method": objectMethod},
+	objectSetup: {
+		objectCustomer: objectCustomer, objectMethod: objectMethod, "application": "", "latest_attempt": "", "mandate": "",
+		onBehalfOf: "", "single_use_mandate": "",
+	},
 }
 
 // readExpansion reads expand[] for a kind of object, or for lists of it.
@@ -128,7 +151,7 @@ func canExpand(names []string, kind string, isList bool) bool {
 // ref writes a reference: null, an id, or the object itself.
 func (v view) ref(w *jsonWriter, name, id string) {
 	inner, asked := v.expand[name]
-	if !asked || id == "" || v.payment == nil {
+	if !asked || id == "" {
 		w.strOrNull(name, id)
 
 		return
@@ -136,14 +159,32 @@ func (v view) ref(w *jsonWriter, name, id string) {
 
 	w.key(name)
 
-	switch found := v.payment.find(id).(type) {
+	switch found := v.find(id).(type) {
 	case nil:
 		w.text(id)
 	case viewable:
-		found.write(w, view{expand: inner, payment: v.payment, now: v.now})
+		v.expand = inner
+		found.write(w, v)
 	default:
 		found.writeJSON(w)
 	}
+}
+
+// find returns the current version of an object that the view reaches, or nil.
+//
+//nolint:ireturn // it may be any of nine kinds
+func (v view) find(id string) document {
+	if v.wallet != nil {
+		if found := v.wallet.find(id); found != nil {
+			return found
+		}
+	}
+
+	if v.payment == nil {
+		return nil
+	}
+
+	return v.payment.find(id)
 }
 
 // find returns the current version of one of the payment's objects, or nil.

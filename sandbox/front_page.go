@@ -25,10 +25,11 @@ code{font-size:.9em}h2{margin:2rem 0 .5rem;font-size:1.2rem}.quiet{color:#666}</
 <p>API version <code>{{.Version}}</code>, its clock says {{.Now}}{{if .Offset}} ({{.Offset}} from this machine's){{end}}.
 {{if .Hangs}}<strong>The API hangs: every request is accepted and none is answered.</strong>{{end}}</p>
 {{range .Accounts}}<h2>{{.ID}}, {{.Mode}} mode</h2>
-<p>{{.Payments}} payments, {{.Charges}} charges, {{.Refunds}} refunds, {{.Disputes}} disputes, {{.Events}} events.
+<p>{{.Payments}} payments, {{.Charges}} charges, {{.Refunds}} refunds, {{.Disputes}} disputes, {{.Customers}} customers,
+{{.Setups}} setup intents, {{.Events}} events.
 Balance:{{range .Balances}} {{.}};{{end}}</p>
 {{if .Latest}}<table><tr><th>Payment<th>Amount<th>Status<th>Created<th>Metadata</tr>
-{{range .Latest}}<tr><td><code>{{.ID}}</code><td>{{.Amount}}<td>{{.Status}}<td>{{.Created}}
+{{range .Latest}}<tr><td>{{if .Pay}}<a href="{{.Pay}}">{{end}}<code>{{.ID}}</code>{{if .Pay}}</a>{{end}}<td>{{.Amount}}<td>{{.Status}}<td>{{.Created}}
 <td>{{range .Metadata}}{{.Key}}={{.Value}} {{end}}</tr>
 {{end}}</table>{{else}}<p class="quiet">No payments yet.</p>{{end}}
 {{if .Happened}}<table><tr><th>Event<th>Type<th>Created<th>Deliveries</tr>
@@ -50,6 +51,7 @@ Balance:{{range .Balances}} {{.}};{{end}}</p>
 type accountView struct {
 	ID, Mode                                     string
 	Payments, Charges, Refunds, Disputes, Events int
+	Customers, Setups                            int
 	Balances                                     []string
 	Latest                                       []paymentView
 	Happened                                     []eventView
@@ -58,6 +60,7 @@ type accountView struct {
 
 type paymentView struct {
 	ID, Amount, Status, Created string
+	Pay                         string // where its customer can go on with it; empty: nowhere
 	Metadata                    metadata
 }
 
@@ -110,6 +113,7 @@ func (s *account) view() accountView {
 	view := accountView{
 		ID: s.id, Mode: "test", Payments: len(payments), Charges: len(s.books.charges.all()),
 		Refunds: len(s.books.refunds.all()), Disputes: len(s.books.disputes.all()), Events: len(events),
+		Customers: len(s.books.wallet.customers.all()), Setups: len(s.books.wallet.setups.all()),
 	}
 
 	if s.live {
@@ -128,7 +132,7 @@ func (s *account) view() accountView {
 
 		view.Latest = append(view.Latest, paymentView{
 			ID: i.ID, Amount: pageMoney(i.Amount, i.Currency), Status: i.Status, Created: pageTime(i.Created),
-			Metadata: i.Metadata,
+			Metadata: i.Metadata, Pay: i.page(),
 		})
 	}
 

@@ -11,6 +11,8 @@ import (
 	"github.com/stripe/stripe-go/v76"
 	"github.com/stripe/stripe-go/v76/client"
 	"github.com/stripe/stripe-go/v76/webhook"
+
+	"github.com/marketflow/marketflow/sandbox"
 )
 
 const (
@@ -64,6 +66,11 @@ func newInbox(t *testing.T) *inbox {
 	t.Cleanup(box.Close)
 
 	return box
+}
+
+// inOrder delivers to the inbox one event after the other.
+func inOrder(box *inbox) func(*sandbox.Options) {
+	return sandbox.WithOptions(sandbox.Options{WebhookURL: box.URL, WebhookSecret: testSecret, WebhookConcurrency: 1})
 }
 
 // next waits for an event of one type and drops others.

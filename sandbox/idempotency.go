@@ -58,15 +58,21 @@ func (s *idempotency) claim(rq *request) (claimed, replay *idempotencyRecord, r 
 	s.mu.Lock()
 	defer s.mu.Unlock()
 
-	earlier := s.records[rq.idempotencyKey]
+	// A page's keys are apart from its server's, whose answers are not for it.
+	key := rq.idempotencyKey
+	if rq.access.publishable {
+		key = "publishable " + key
+	}
+
+	earlier := s.records[key]
 	if earlier != nil && (!earlier.finished || !earlier.expired(now)) {
 		return nil, earlier, earlier.conflict(rq, sum)
 	}
 
 	claimed = &idempotencyRecord{
-		key: rq.idempotencyKey, endpoint: rq.path, fingerprint: sum, requestID: rq.id, created: now.UnixNano(),
+		key: key, endpoint: rq.path, fingerprint: sum, requestID: rq.id, created: now.UnixNano(),
 	}
-	s.records[rq.idempotencyKey] = claimed
+	s.records[key] = claimed
 
 	return claimed, nil, nil
 }
@@ -87,16 +93,16 @@ func (r *idempotencyRecord) conflict(rq *request, sum fingerprint) *refusal {
 	switch {
 	case r.endpoint != rq.path:
 		return idempotencyError("Keys for idempotent requests can only be used for the same endpoint they were first " +
-			"used for ('" + rq.path + "' vs '" + r.endpoint + "'). Try using a key other than '" + r.key +
+			"used for ('" + rq.path + "' vs '" + r.endpoint + "'). Try using a key other than '" + rq.idempotencyKey +
 			"' if you meant to execute a different request.")
 	case r.fingerprint != sum:
 		return idempotencyError("Keys for idempotent requests can only be used with the same parameters they were " +
-			"first used with. Try using a key other than '" + r.key + "' if you meant to execute a different request.")
+			"first used with. Try using a key other than '" + rq.idempotencyKey + "' if you meant to execute a different request.")
 	case !r.finished:
 		return &refusal{
 			status: http.StatusConflict, kind: typeInvalidRequest, code: codeIdempotencyKeyInUse, shouldRetry: textTrue,
 			message: "There is currently another in-progress request using this Idempotent Key (that probably means " +
-				"you submitted twice, and the other request is still going through): " + r.key +
+				"you submitted twice, and the other request is still going through): " + rq.idempotencyKey +
 				". Please try again later.",
 		}
 	default:

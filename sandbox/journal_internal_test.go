@@ -168,7 +168,7 @@ func TestJSON_CompactIsTheSameDocument(t *testing.T) {
 
 	intent := &paymentIntent{
 		ID: "pi_1", Status: statusRequiresAction, Metadata: metadata{{Key: `"\\ `, Value: "a \n \\\" b"}},
-		Types: []string{typeOfCards}, Method: &paymentMethod{ID: "pm_1", Card: "pm_card_visa"},
+		methodTypes: methodTypes{Types: []string{typeOfCards}}, Method: &paymentMethod{ID: "pm_1", Card: "pm_card_visa"},
 		Action: &nextAction{URL: "https://x"},
 	}
 	stored := rawDocument(render(intent))

@@ -178,16 +178,17 @@ func readWindow(p *params) window {
 
 // listPaymentIntents is GET /v1/payment_intents.
 func (s *account) listPaymentIntents(rq *request) *refusal {
-	readCustomer(rq.params)
+	customerID := s.readCustomerFilter(rq.params)
 
 	return list(rq, listing[*payment]{
 		kind: objectIntent, url: intentsURL,
 		items: s.books.payments.all(), position: s.books.payments.position,
+		keep: func(p *payment) bool { return customerID == "" || p.customer() == customerID },
 		show: func(w *jsonWriter, p *payment, expand expansion) {
 			p.mu.Lock()
 			defer p.mu.Unlock()
 
-			p.intent.write(w, view{expand: expand, payment: p, now: s.clock.seconds()})
+			p.intent.write(w, s.look(expand, p))
 		},
 	})
 }
@@ -195,7 +196,7 @@ func (s *account) listPaymentIntents(rq *request) *refusal {
 // listMembers lists charges, refunds, disputes or warnings, of all payments or of
 // one.
 func (s *account) listMembers(
-	rq *request, shelf *shelf[member], kind, url string, pick func(*payment, int) viewable,
+	rq *request, shelf *shelf[member], kind, url string, pick func(*payment, int) viewable, keep ...func(member) bool,
 ) *refusal {
 	p := rq.params
 	intentID, chargeID := p.text(objectIntent), ""
@@ -212,6 +213,10 @@ func (s *account) listMembers(
 	}
 
 	all := listing[member]{kind: kind, url: url, items: shelf.all(), position: shelf.position, show: showMember(s, pick)}
+
+	for _, each := range keep {
+		all = all.only(each)
+	}
 
 	if intentID != "" {
 		pay, ok := s.books.payments.get(intentID)
@@ -236,6 +241,32 @@ func (s *account) listMembers(
 	}
 
 	return list(rq, all)
+}
+
+// readCustomerFilter reads the customer whose objects a list is of; empty: of all.
+func (s *account) readCustomerFilter(p *params) string {
+	id := p.text(objectCustomer)
+	if _, ok := s.books.wallet.customers.get(id); id != "" && !ok {
+		p.refuse(badReference(missing(objectCustomer, id, objectCustomer)))
+	}
+
+	return id
+}
+
+// customer is whose payment it is; empty: nobody's.
+func (p *payment) customer() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+
+	return p.intent.Customer
+}
+
+// charge is the member, where it is a charge.
+func (m member) charge() *charge {
+	m.payment.mu.Lock()
+	defer m.payment.mu.Unlock()
+
+	return m.payment.charges[m.index]
 }
 
 // badReference is a missing object that a parameter, not the path, names.
@@ -275,6 +306,6 @@ func showMember(s *account, pick func(*payment, int) viewable) func(*jsonWriter,
 		m.payment.mu.Lock()
 		defer m.payment.mu.Unlock()
 
-		pick(m.payment, m.index).write(w, view{expand: expand, payment: m.payment, now: s.clock.seconds()})
+		pick(m.payment, m.index).write(w, s.look(expand, m.payment))
 	}
 }

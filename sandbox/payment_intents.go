@@ -51,14 +51,14 @@ type paymentIntent struct {
 	Status             string
 	Live               bool
 	Created            int64
+	Customer           string `json:"customer,omitempty"`
 	CanceledAt         int64
 	CancellationReason string
 	CaptureMethod      string
 	ConfirmationMethod string
-	// Redirects is automatic_payment_methods[allow_redirects], or empty
-	// where the intent lists its payment method types itself.
-	Redirects    string
-	Types        []string
+
+	methodTypes
+
 	Method       *paymentMethod
 	LatestCharge string
 	LastError    *paymentError
@@ -73,6 +73,14 @@ type paymentIntent struct {
 	Failures int `json:"failures,omitempty"`
 	// Key is the Idempotency-Key that created it: for the books, not the API.
 	Key string
+}
+
+// methodTypes are the payment methods that an intent takes.
+type methodTypes struct {
+	// Redirects is automatic_payment_methods[allow_redirects], or empty
+	// where the intent lists its payment method types itself.
+	Redirects string
+	Types     []string
 }
 
 // intentText is what an intent only carries and hands back.
@@ -125,14 +133,14 @@ func (i *paymentIntent) write(w *jsonWriter, v view) {
 	w.str("confirmation_method", i.ConfirmationMethod)
 	w.num("created", i.Created)
 	w.str("currency", i.Currency)
-	w.null("customer")
+	v.ref(w, objectCustomer, i.Customer)
 	w.strOrNull("description", i.Description)
 	w.null("invoice")
-	i.writeLastError(w)
+	i.LastError.write(w, "last_payment_error")
 	v.ref(w, "latest_charge", i.LatestCharge)
 	w.boolean("livemode", i.Live)
 	i.Metadata.write(w)
-	i.writeNextAction(w)
+	i.Action.write(w)
 	w.null(onBehalfOf)
 	v.ref(w, objectMethod, i.methodID())
 	w.null("payment_method_configuration_details")
@@ -160,28 +168,27 @@ func (i *paymentIntent) methodID() string {
 	return i.Method.ID
 }
 
-func (i *paymentIntent) writeAutomaticMethods(w *jsonWriter) {
-	if i.Redirects == "" {
+func (t *methodTypes) writeAutomaticMethods(w *jsonWriter) {
+	if t.Redirects == "" {
 		w.null("automatic_payment_methods")
 
 		return
 	}
 
 	w.object("automatic_payment_methods")
-	w.str("allow_redirects", i.Redirects)
+	w.str("allow_redirects", t.Redirects)
 	w.boolean("enabled", true)
 	w.endObject()
 }
 
-func (i *paymentIntent) writeLastError(w *jsonWriter) {
-	e := i.LastError
+func (e *paymentError) write(w *jsonWriter, name string) {
 	if e == nil {
-		w.null("last_payment_error")
+		w.null(name)
 
 		return
 	}
 
-	w.object("last_payment_error")
+	w.object(name)
 	writeIfSet(w, "charge", e.Charge)
 	w.str("code", e.Code)
 	writeIfSet(w, "decline_code", e.DeclineCode)
@@ -196,8 +203,7 @@ func (i *paymentIntent) writeLastError(w *jsonWriter) {
 	w.endObject()
 }
 
-func (i *paymentIntent) writeNextAction(w *jsonWriter) {
-	a := i.Action
+func (a *nextAction) write(w *jsonWriter) {
 	if a == nil {
 		w.null("next_action")
 
@@ -249,7 +255,7 @@ func (i *paymentIntent) writeMethodOptions(w *jsonWriter) {
 
 // intentParams is what create, update and confirm read beside the amount.
 type intentParams struct {
-	method     string
+	method     methodChoice
 	returnURL  string
 	offSession bool
 	errorOn3DS bool
@@ -273,8 +279,12 @@ func (s *account) createPaymentIntent(rq *request) *refusal {
 		return r
 	}
 
-	if with.method != "" {
-		method, r := s.findMethod(with.method)
+	if r := s.checkCustomer(intent.Customer); r != nil {
+		return r
+	}
+
+	if with.method.sent() {
+		method, r := s.findMethod(rq, with.method, intent.Customer, speaksOfPayment)
 		if r != nil {
 			return r
 		}
@@ -323,12 +333,15 @@ func (s *account) keepMethod(pay *payment, method *paymentMethod) {
 		return
 	}
 
-	if _, known := s.books.methods.get(method.ID); known {
+	if _, known := s.books.wallet.methods.get(method.ID); known {
 		return
 	}
 
+	m := &keptMethod{}
+	m.version.Store(method)
+
 	pay.methods = append(pay.methods, method)
-	s.books.methods.add(method.ID, method.Created, method)
+	s.books.wallet.methods.add(method.ID, method.Created, m)
 }
 
 func readNewIntent(p *params, intent *paymentIntent) {
@@ -353,16 +366,9 @@ func readNewIntent(p *params, intent *paymentIntent) {
 		confirmAutomatic)
 	intent.Metadata = readMetadata(p, nil)
 
-	readMethodTypes(p, intent)
+	readMethodTypes(p, &intent.methodTypes)
 	readIntentText(p, &intent.intentText)
-	readCustomer(p)
-}
-
-// readCustomer refuses every customer: the sandbox keeps none.
-func readCustomer(p *params) {
-	if customer := p.text("customer"); customer != "" {
-		p.refuse(badReference(missing("customer", customer, "customer")))
-	}
+	intent.Customer = p.text(objectCustomer)
 }
 
 func orDefault(value, otherwise string) string {
@@ -376,7 +382,7 @@ func orDefault(value, otherwise string) string {
 // readMethodTypes decides between payment_method_types and
 // automatic_payment_methods. Since API version 2023-08-16 an intent that names
 // neither has the latter.
-func readMethodTypes(p *params, intent *paymentIntent) {
+func readMethodTypes(p *params, intent *methodTypes) {
 	readTypes(p, intent)
 
 	automatic := p.child("automatic_payment_methods")
@@ -410,7 +416,7 @@ func readMethodTypes(p *params, intent *paymentIntent) {
 }
 
 // readTypes reads payment_method_types, which take the place of automatic ones.
-func readTypes(p *params, intent *paymentIntent) {
+func readTypes(p *params, intent *methodTypes) {
 	if !p.has("payment_method_types") {
 		return
 	}
@@ -444,7 +450,7 @@ func readCheckout(p *params, text *intentText) {
 	setText(p, "receipt_email", &text.ReceiptEmail)
 
 	if p.has("setup_future_usage") {
-		text.FutureUsage = p.oneOf("setup_future_usage", "off_session", "on_session")
+		text.FutureUsage = p.oneOf("setup_future_usage", usageOffSession, usageOnSession)
 	}
 
 	if card := p.child("payment_method_options").child("card"); card != nil {
@@ -467,7 +473,7 @@ func setText(p *params, name string, into *string) {
 
 // readConfirmation reads what tells how an intent is confirmed.
 func readConfirmation(p *params) intentParams {
-	with := intentParams{method: readMethod(p), returnURL: p.text("return_url")}
+	with := intentParams{method: readMethod(p), returnURL: readReturnURL(p)}
 
 	// off_session is true, false, one_off or recurring.
 	switch off := p.oneOf("off_session", textTrue, textFalse, "one_off", "recurring"); off {
@@ -483,13 +489,17 @@ func readConfirmation(p *params) intentParams {
 	// Either page works: the sandbox has but one.
 	p.boolean("use_stripe_sdk")
 
-	if with.returnURL != "" {
-		if u, err := url.Parse(with.returnURL); err != nil || u.Scheme == "" {
-			p.refuse(invalid("Not a valid URL", "return_url", codeURLInvalid))
-		}
+	return with
+}
+
+// readReturnURL reads where the customer goes back to, a page or an app.
+func readReturnURL(p *params) string {
+	text := p.text("return_url")
+	if u, err := url.Parse(text); text != "" && (err != nil || u.Scheme == "") {
+		p.refuse(invalid("Not a valid URL", "return_url", codeURLInvalid))
 	}
 
-	return with
+	return text
 }
 
 // refuseWithoutConfirm refuses parameters that only make sense with confirm.
@@ -504,7 +514,7 @@ func refuseWithoutConfirm(p *params) {
 
 // getPaymentIntent is GET /v1/payment_intents/:id.
 func (s *account) getPaymentIntent(rq *request) *refusal {
-	secret := rq.params.text("client_secret")
+	secret := rq.readSecret()
 
 	if r := rq.finish(); r != nil {
 		return r
@@ -518,8 +528,7 @@ func (s *account) getPaymentIntent(rq *request) *refusal {
 	rq.read(pay)
 
 	if secret != "" && secret != pay.intent.Secret {
-		return refused("The client_secret provided does not match the client_secret associated with this "+
-			"PaymentIntent.", "payment_intent_invalid_parameter")
+		return wrongSecret(speaksOfPayment)
 	}
 
 	rq.answer(pay, pay.intent)
@@ -538,6 +547,7 @@ func (s *account) findPayment(id string) (*payment, *refusal) {
 
 // confirmPaymentIntent is POST /v1/payment_intents/:id/confirm.
 func (s *account) confirmPaymentIntent(rq *request) *refusal {
+	secret := rq.readSecret()
 	with := readConfirmation(rq.params)
 
 	// Read first onto an intent that is thrown away, as for an update.
@@ -554,20 +564,15 @@ func (s *account) confirmPaymentIntent(rq *request) *refusal {
 
 	rq.change(pay)
 
-	if r := confirmState(pay.intent); r != nil {
+	if r := rq.checkConfirm(pay.intent, secret); r != nil {
 		return r
 	}
 
 	next := *pay.intent
 	readConfirmed(rq.params, &next)
 
-	if with.method != "" {
-		method, r := s.findMethod(with.method)
-		if r != nil {
-			return r
-		}
-
-		next.Method, next.Authenticated = method, false
+	if r := s.chooseMethod(rq, &next, with.method); r != nil {
+		return r
 	}
 
 	if r := checkConfirmable(&next, with); r != nil {
@@ -586,10 +591,46 @@ func (s *account) confirmPaymentIntent(rq *request) *refusal {
 	return nil
 }
 
+// checkConfirm tells why the request cannot confirm an intent, or nil.
+func (rq *request) checkConfirm(i *paymentIntent, secret string) *refusal {
+	switch {
+	case secret != "" && secret != i.Secret:
+		return wrongSecret(speaksOfPayment)
+	case rq.access.publishable && i.ConfirmationMethod == confirmManual:
+		return unexpected(i, "This PaymentIntent "+i.ID+" cannot be confirmed using your publishable key because its "+
+			"`confirmation_method` is set to `manual`. Please use your secret key instead, or create a PaymentIntent with "+
+			"`confirmation_method` set to `automatic`.")
+	default:
+		return confirmState(i)
+	}
+}
+
+// chooseMethod gives an intent that is being confirmed the payment method that
+// the request names, or the current version of the one it has.
+func (s *account) chooseMethod(rq *request, next *paymentIntent, c methodChoice) *refusal {
+	switch {
+	case c.sent():
+		next.Authenticated = false
+	case next.Method != nil:
+		c.name = next.Method.ID
+	default:
+		return nil
+	}
+
+	method, r := s.findMethod(rq, c, next.Customer, speaksOfPayment)
+	if r != nil {
+		return r
+	}
+
+	next.Method = method
+
+	return nil
+}
+
 // readConfirmed reads what a confirmation changes of its intent.
 func readConfirmed(p *params, next *paymentIntent) {
 	readCaptureMethod(p, next)
-	readTypes(p, next)
+	readTypes(p, &next.methodTypes)
 	readCheckout(p, &next.intentText)
 }
 
@@ -632,7 +673,13 @@ func checkConfirmable(i *paymentIntent, with intentParams) *refusal {
 		return r
 	}
 
-	if i.Redirects == redirectsAlways && with.returnURL == "" {
+	return i.checkReturn(with.returnURL)
+}
+
+// checkReturn refuses a confirmation that may redirect the customer and does not
+// say where to.
+func (t *methodTypes) checkReturn(returnURL string) *refusal {
+	if t.Redirects == redirectsAlways && returnURL == "" {
 		return invalid("This PaymentIntent is configured to accept payment methods enabled in your Dashboard. Because "+
 			"some of these payment methods might redirect your customer off of your page, you must provide a "+
 			"`return_url`. If you don't want to accept redirect-based payment methods, set "+
@@ -787,9 +834,10 @@ func (s *account) pay(rq *request, pay *payment) {
 	if next.CaptureMethod == captureManual {
 		next.Status, next.AmountCapturable = statusRequiresCapture, next.Amount
 		pay.intent = &next
+		s.saveMethod(rq, pay)
 
 		rq.emit("charge.succeeded", made, nil)
-		rq.emit("payment_intent.amount_capturable_updated", &next, nil)
+		rq.emit("payment_intent.amount_capturable_updated", pay.intent, nil)
 		s.lapseLater(pay, made)
 
 		return
@@ -797,7 +845,8 @@ func (s *account) pay(rq *request, pay *payment) {
 
 	next.Status, next.AmountReceived = statusSucceeded, next.Amount
 	pay.intent = &next
-	rq.emit("payment_intent.succeeded", &next, nil)
+	s.saveMethod(rq, pay)
+	rq.emit("payment_intent.succeeded", pay.intent, nil)
 	rq.emit("charge.succeeded", made, nil)
 
 	if made.Transaction == "" {

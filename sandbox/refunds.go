@@ -145,7 +145,9 @@ func (s *account) createRefund(rq *request) *refusal {
 	}
 	chargeID, intentID := p.text(objectCharge), p.text(objectIntent)
 
-	readCustomer(p)
+	if p.text(objectCustomer) != "" { // of a refund from a customer's balance
+		p.refuse(notSupported(objectCustomer))
+	}
 
 	if p.text("currency") != "" { // of a refund from a customer's balance
 		p.refuse(notSupported("currency"))

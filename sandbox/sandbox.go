@@ -235,6 +235,9 @@ func (s *Sandbox) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.doors.ServeHTTP(w, r)
 	case r.URL.Path == "/" && (r.Method == http.MethodGet || r.Method == http.MethodHead):
 		s.guard(http.HandlerFunc(s.serveFrontPage)).ServeHTTP(w, r)
+	case strings.HasPrefix(r.URL.Path, payPath):
+		s.doors.ServeHTTP(w, r)
+	case s.allowOrigins(w, r):
 	default:
 		s.serveAPI(w, r)
 	}

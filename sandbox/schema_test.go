@@ -76,7 +76,8 @@ func otherMethods(path string) bool {
 
 	return slices.Contains([]string{
 		"payment_method", "payment_method_details", "payment_intent_payment_method_options", "payment_intent_next_action",
-		"refund_destination_details", "dispute_payment_method_details",
+		"refund_destination_details", "dispute_payment_method_details", "setup_intent_payment_method_options",
+		"setup_intent_next_action", "token",
 	}, object) && !slices.Contains([]string{"allow_redisplay", "customer_account", "radar_options"}, field)
 }
 
@@ -235,7 +236,7 @@ func TestSchema(t *testing.T) {
 
 	for _, kind := range []string{
 		"payment_intent", "charge", "refund", "dispute", "event", "balance_transaction", "webhook_endpoint",
-		"payment_method", "account", "balance", "list", "radar.early_fraud_warning",
+		"payment_method", "account", "balance", "list", "radar.early_fraud_warning", "customer", "setup_intent", "token",
 	} {
 		require.NotZero(t, kinds[kind], kind)
 	}
@@ -375,6 +376,8 @@ func everyObject(t *testing.T) []map[string]any {
 		}
 	}
 
+	everyWalletObject(t, server, call)
+
 	call("GET", "/v1/account", "")
 	call("GET", "/v1/balance", "")
 	call("GET", "/v1/payment_intents/pi_none", "")
@@ -386,12 +389,70 @@ func everyObject(t *testing.T) []map[string]any {
 			objects = append(objects, snapshot)
 		}
 
-		if method, ok := object["payment_method"].(map[string]any); ok {
-			objects = append(objects, method)
+		for _, name := range []string{"payment_method", "customer"} {
+			if expanded, ok := object[name].(map[string]any); ok {
+				objects = append(objects, expanded)
+			}
 		}
 	}
 
 	return objects
+}
+
+// everyWalletObject drives a sandbox through what it can do with customers, payment
+// methods and setup intents.
+func everyWalletObject(t *testing.T, server *sandbox.Server, call func(method, path, form string) map[string]any) {
+	t.Helper()
+
+	create := func(path, form string) string {
+		id, _ := call("POST", "/v1/"+path, form)["id"].(string)
+
+		return id
+	}
+	const address = "address[line1]=1+Main+St&address[city]=Berlin&address[country]=DE"
+
+	customer := create("customers", "name=Jenny&email=jenny@example.com&phone=1&description=d&balance=-5&metadata[a]=b&"+
+		"preferred_locales[]=de&tax_exempt=reverse&payment_method=pm_card_visa&shipping[name]=J&shipping[address][city]=B&"+address)
+	method := create("payment_methods/pm_card_authenticationRequiredOnSetup/attach", "customer="+customer)
+	call("POST", "/v1/customers/"+customer, "invoice_settings[default_payment_method]="+method+
+		"&invoice_settings[footer]=f&invoice_settings[custom_fields][0][name]=n&invoice_settings[custom_fields][0][value]=v"+
+		"&invoice_settings[rendering_options][amount_tax_display]=exclude_tax")
+	call("POST", "/v1/payment_methods/"+method, "billing_details[email]=j@example.com&metadata[k]=v&card[exp_year]=2050")
+	call("GET", "/v1/customers/"+customer+"?expand[]=invoice_settings.default_payment_method.customer", "")
+	call("GET", "/v1/customers/"+customer+"/payment_methods/"+method+"?expand[]=customer", "")
+	call("POST", "/v1/payment_methods", "type=card&card[token]=tok_visa&billing_details[address][city]=Berlin")
+	require.NoError(t, server.RenewCard(method, "1881"))
+
+	call("POST", "/v1/payment_intents", "amount=2000&currency=usd&payment_method_types[]=card&confirm=true&customer="+customer+
+		"&payment_method="+method+"&expand[]=customer&expand[]=latest_charge.customer")
+
+	const types = "payment_method_types[]=card&"
+
+	create("setup_intents", "payment_method_types[]=us_bank_account&confirm=true&payment_method=pm_usBankAccount_success")
+	create("setup_intents", "customer="+customer+"&description=d&metadata[a]=b&usage=on_session")
+	create("setup_intents", types+"confirm=true&payment_method=pm_card_visa&customer="+customer)
+	create("setup_intents", types+"confirm=true&payment_method=pm_card_chargeDeclined")
+	asks := create("setup_intents", types+"confirm=true&payment_method=pm_card_authenticationRequired")
+	require.NoError(t, server.Authenticate(asks, false))
+
+	asks = create("setup_intents", types+"confirm=true&payment_method=pm_card_threeDSecureOptional&return_url=https://shop.example/"+
+		"&payment_method_options[card][request_three_d_secure]=any")
+	call("POST", "/v1/setup_intents/"+asks+"/cancel", "cancellation_reason=abandoned")
+
+	got := caller{t, server.URL, "pk_test_1", ""}.call("POST", "/v1/tokens",
+		"card[number]=4242424242424242&card[exp_month]=12&card[exp_year]=2050&card[cvc]=123&card[name]=Jenny")
+	token, _ := got.body["id"].(string)
+	call("GET", "/v1/tokens/"+token, "")
+
+	for _, path := range []string{
+		"customers?expand[]=data.invoice_settings.default_payment_method", "setup_intents?expand[]=data.payment_method",
+		"setup_intents", "customers/" + customer + "/payment_methods", "payment_methods?type=card&customer=" + customer,
+	} {
+		require.NotEmpty(t, call("GET", "/v1/"+path, "")["data"], path)
+	}
+
+	call("POST", "/v1/payment_methods/"+method+"/detach", "")
+	call("DELETE", "/v1/customers/"+customer, "")
 }
 
 // callAPI calls without a client library and returns the decoded answer.

@@ -68,13 +68,13 @@ func (s *shelf[T]) all() []shelved[T] {
 // books is everything the sandbox knows of.
 type books struct {
 	payments     *shelf[*payment]
-	methods      *shelf[*paymentMethod]
 	charges      *shelf[member]
 	refunds      *shelf[member]
 	disputes     *shelf[member]
 	warnings     *shelf[member]
 	transactions *shelf[member]
 	events       *shelf[*event]
+	wallet       wallet
 	// sequence numbers objects in the order of their making, so that a
 	// restart finds that order again.
 	sequence atomic.Int64
@@ -83,13 +83,13 @@ type books struct {
 func newBooks() *books {
 	return &books{
 		payments:     newShelf[*payment](),
-		methods:      newShelf[*paymentMethod](),
 		charges:      newShelf[member](),
 		refunds:      newShelf[member](),
 		disputes:     newShelf[member](),
 		warnings:     newShelf[member](),
 		transactions: newShelf[member](),
 		events:       newShelf[*event](),
+		wallet:       newWallet(),
 	}
 }
 

@@ -6,8 +6,11 @@ type shipping struct {
 	Phone          string
 	Carrier        string
 	TrackingNumber string
-	Address        [6]string
+	Address        address
 }
+
+// address is a postal address, in the order of addressLines.
+type address [6]string
 
 // addressLines are the parts of an address, in shipping.Address's order.
 //
@@ -30,13 +33,50 @@ func readShipping(p *params) *shipping {
 		return s
 	}
 
-	address := p.child("address")
-
-	for i, line := range addressLines {
-		s.Address[i], _ = address.textOrEmpty(line)
+	if sent := readAddress(p.child("address"), nil); sent != nil {
+		s.Address = *sent
 	}
 
 	return s
+}
+
+// readAddress merges the lines that were sent into an address that was there.
+// It is nil where the address is unset.
+func readAddress(p *params, before *address) *address {
+	if p == nil {
+		return nil
+	}
+
+	next := address{}
+	if before != nil {
+		next = *before
+	}
+
+	for i, line := range addressLines {
+		setText(p, line, &next[i])
+	}
+
+	return &next
+}
+
+func (a *address) write(w *jsonWriter, name string) {
+	w.object(name)
+
+	for i, line := range addressLines {
+		w.strOrNull(line, a[i])
+	}
+
+	w.endObject()
+}
+
+func (a *address) writeOrNull(w *jsonWriter, name string) {
+	if a == nil {
+		w.null(name)
+
+		return
+	}
+
+	a.write(w, name)
 }
 
 func (s *shipping) write(w *jsonWriter) {
@@ -47,13 +87,7 @@ func (s *shipping) write(w *jsonWriter) {
 	}
 
 	w.object("shipping")
-	w.object("address")
-
-	for i, line := range addressLines {
-		w.strOrNull(line, s.Address[i])
-	}
-
-	w.endObject()
+	s.Address.write(w, "address")
 	w.strOrNull("carrier", s.Carrier)
 	w.str("name", s.Name)
 	w.strOrNull("phone", s.Phone)

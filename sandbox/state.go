@@ -17,6 +17,10 @@ const (
 	keyUsed     = "key/"
 	keyEndpoint = "endpoint/"
 	keyClock    = "clock/"
+	keyCustomer = "customer/"
+	keyMethod   = "method/"
+	keySetup    = "setup/"
+	keyToken    = "token/"
 )
 
 // storedPayment is a payment in the state file.
@@ -97,6 +101,10 @@ func (s *account) save(rq *request, record *idempotencyRecord, answer reply) err
 			Intent: rq.pay.intent, Charges: rq.pay.charges, Refunds: rq.pay.refunds, Disputes: rq.pay.disputes,
 			Warnings: rq.pay.warnings, Transactions: rq.pay.transactions, Methods: rq.pay.methods,
 		}, rq.pay.stored)
+	}
+
+	for _, k := range rq.kept {
+		*k.stored = b.put(s.scope()+k.key, k.value, *k.stored)
 	}
 
 	for _, e := range rq.events {
@@ -185,13 +193,18 @@ type accountState struct {
 	deliveries map[string]*storedDelivery
 	keys       map[string]*storedKey
 	endpoints  map[string]*webhookEndpoint
+	customers  map[string]*customer
+	methods    map[string]*paymentMethod
+	setups     map[string]*setupIntent
+	tokens     map[string]*token
 }
 
 func newAccountState() *accountState {
 	return &accountState{
 		payments: map[string]*storedPayment{}, events: map[string]*storedEvent{},
 		deliveries: map[string]*storedDelivery{}, keys: map[string]*storedKey{},
-		endpoints: map[string]*webhookEndpoint{},
+		endpoints: map[string]*webhookEndpoint{}, customers: map[string]*customer{}, methods: map[string]*paymentMethod{},
+		setups: map[string]*setupIntent{}, tokens: map[string]*token{},
 	}
 }
 
@@ -221,6 +234,14 @@ func (st *state) replay(e entry) error {
 		return keep(of.keys, id, e.Value)
 	case keyEndpoint:
 		return keep(of.endpoints, id, e.Value)
+	case keyCustomer:
+		return keep(of.customers, id, e.Value)
+	case keyMethod:
+		return keep(of.methods, id, e.Value)
+	case keySetup:
+		return keep(of.setups, id, e.Value)
+	case keyToken:
+		return keep(of.tokens, id, e.Value)
 	default:
 		return nil // the header, or a later version's
 	}
@@ -273,6 +294,7 @@ func (s *Sandbox) load(path string) error {
 
 	for _, a := range s.accounts {
 		if of := st.accounts[a.scope()]; of != nil {
+			a.loadWallet(of)
 			a.loadPayments(of)
 			a.loadEvents(of, receivers)
 
@@ -330,9 +352,7 @@ func (s *account) loadPayments(st *accountState) {
 		s.books.payments.add(pay.intent.ID, pay.intent.Created, pay)
 		s.books.sequence.Store(max(s.books.sequence.Load(), pay.intent.Seq))
 
-		for _, m := range pay.methods {
-			s.books.methods.add(m.ID, m.Created, m)
-		}
+		s.markUsed(pay)
 
 		for _, t := range pay.transactions {
 			s.ledger.enter(t)
@@ -478,6 +498,57 @@ func (h *webhooks) resume(e *event) {
 			h.push(d)
 		case !d.nextAt.IsZero():
 			h.account.schedule.at(d.nextAt, func() { h.push(d) })
+		}
+	}
+}
+
+// loadWallet puts customers, payment methods, setup intents and tokens back. A
+// method that was made with a payment is in its line until it changes.
+func (s *account) loadWallet(st *accountState) {
+	w := &s.books.wallet
+
+	for _, stored := range st.payments {
+		for _, m := range stored.Methods {
+			if st.methods[m.ID] == nil {
+				st.methods[m.ID] = m
+			}
+		}
+	}
+
+	for _, c := range sortedBy(st.customers, func(c *customer) int64 { return c.Seq }) {
+		putBack(s, w.customers, c.ID, c.Created, c.Seq, &keptCustomer{}, func(k *keptCustomer) { k.version.Store(c) })
+	}
+
+	for _, m := range sortedBy(st.methods, func(m *paymentMethod) int64 { return m.Seq }) {
+		putBack(s, w.methods, m.ID, m.Created, m.Seq, &keptMethod{}, func(k *keptMethod) {
+			k.version.Store(m)
+
+			if of, ok := w.customers.get(m.Customer); ok {
+				of.methods = append(of.methods, k)
+			}
+		})
+	}
+
+	for _, i := range sortedBy(st.setups, func(i *setupIntent) int64 { return i.Seq }) {
+		putBack(s, w.setups, i.ID, i.Created, i.Seq, &keptSetup{}, func(k *keptSetup) { k.version.Store(i) })
+	}
+
+	for _, t := range st.tokens {
+		putBack(s, w.tokens, t.ID, t.Created, 0, &keptToken{}, func(k *keptToken) { k.version.Store(t) })
+	}
+}
+
+func putBack[K any](s *account, on *shelf[K], id string, created, seq int64, k K, fill func(K)) {
+	fill(k)
+	on.add(id, created, k)
+	s.books.sequence.Store(max(s.books.sequence.Load(), seq))
+}
+
+// markUsed finds the payment methods that a payment has used up.
+func (s *account) markUsed(pay *payment) {
+	for _, c := range pay.charges {
+		if m, ok := s.books.wallet.methods.get(c.Method.ID); ok && c.Failure == nil && c.FutureUsage == "" {
+			m.used.Store(true)
 		}
 	}
 }

@@ -48,7 +48,7 @@ func (s *account) updatePaymentIntent(rq *request) *refusal {
 
 // update writes a request's parameters to the next version of an intent.
 func (s *account) update(rq *request, pay *payment, next *paymentIntent) *refusal {
-	name := readUpdate(rq.params, next)
+	choice := readUpdate(rq.params, next)
 
 	if r := rq.params.finish(); r != nil { // merged, the metadata may be too much
 		return r
@@ -58,11 +58,21 @@ func (s *account) update(rq *request, pay *payment, next *paymentIntent) *refusa
 		return r
 	}
 
-	if name == "" {
+	if next.Customer != pay.intent.Customer {
+		if r := s.checkCustomer(next.Customer); r != nil {
+			return r
+		}
+
+		if !choice.sent() && next.Method != nil { // it may be another customer's
+			return s.chooseMethod(rq, next, choice)
+		}
+	}
+
+	if !choice.sent() {
 		return nil
 	}
 
-	method, r := s.findMethod(name)
+	method, r := s.findMethod(rq, choice, next.Customer, speaksOfPayment)
 	if r != nil {
 		return r
 	}
@@ -76,7 +86,7 @@ func (s *account) update(rq *request, pay *payment, next *paymentIntent) *refusa
 
 // readUpdate reads what an update may change and returns the name of the new
 // payment method, if any.
-func readUpdate(p *params, next *paymentIntent) (method string) {
+func readUpdate(p *params, next *paymentIntent) (method methodChoice) {
 	if amount, sent := p.integer("amount"); sent {
 		next.Amount = amount
 	}
@@ -85,11 +95,11 @@ func readUpdate(p *params, next *paymentIntent) (method string) {
 		next.Currency, _ = readCurrency(p)
 	}
 
-	readTypes(p, next)
+	readTypes(p, &next.methodTypes)
 	readCaptureMethod(p, next)
 	next.Metadata = readMetadata(p, next.Metadata)
 	readIntentText(p, &next.intentText)
-	readCustomer(p)
+	next.Customer = orDefault(p.text(objectCustomer), next.Customer)
 
 	return readMethod(p)
 }
