@@ -163,7 +163,9 @@ func choice(name, does string) cardChoice {
 		return cardChoice{Name: name, Label: "Bank •••• " + card.bank.last4, Does: does}
 	}
 
-	return cardChoice{Name: name, Label: tokenBrand(card.brand) + " •••• " + card.last4, Does: does}
+	brand := strings.Replace(tokenBrand(card.brand), "MasterCard", "Mastercard", 1) // as it writes itself today
+
+	return cardChoice{Name: name, Label: brand + " •••• " + card.last4, Does: does}
 }
 
 // otherChoices are the names of all test cards that the intent takes.
@@ -257,7 +259,7 @@ func (s *Sandbox) showCheckout(w http.ResponseWriter, status int, c *checkout, t
 		"Others": c.otherChoices(), "Outcome": c.outcome(),
 	}
 
-	if to != "" {
+	if to != "" && !c.isOpen() {
 		view["Back"] = c.back(to)
 	}
 

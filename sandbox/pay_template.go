@@ -26,16 +26,16 @@ h1.small{font-size:1.35rem}
 p{margin:.35rem 0}.quiet{color:var(--quiet)}
 .note{margin:1.25rem 0 0;padding:.7rem .9rem;border-radius:9px}
 .bad{background:var(--bad-back);color:var(--bad)}.good{background:var(--good-back);color:var(--good)}
-fieldset{margin:1.4rem 0 0;padding:0;border:0}
+fieldset{min-width:0;margin:1.4rem 0 0;padding:0;border:0}
 legend{padding:0 0 .4rem;color:var(--quiet);font-size:.8rem;font-weight:600}
 .choices{border:1px solid var(--line);border-radius:10px;overflow:hidden}
 .choices>label{display:flex;gap:.7rem;align-items:center;padding:.6rem .8rem;cursor:pointer}
 .choices>label+label{border-top:1px solid var(--line)}
 .choices>label:hover{background:color-mix(in srgb,var(--main) 6%,transparent)}
-.choices>label:has(:checked){background:color-mix(in srgb,var(--main) 10%,transparent)}
-.choices span{flex:1}.choices em{color:var(--quiet);font-size:.85rem;font-style:normal;text-align:right}
+.choices>label:has(input:checked){background:color-mix(in srgb,var(--main) 10%,transparent)}
+.choices span{flex:1;white-space:nowrap}.choices em{color:var(--quiet);font-size:.85rem;font-style:normal;text-align:right}
 input[type=radio]{accent-color:var(--main);width:1.05rem;height:1.05rem;margin:0}
-select{flex:1;min-width:0;padding:.4rem;border:1px solid var(--line);border-radius:7px;background:var(--card);color:inherit;font:inherit;
+select{flex:1;min-width:0;max-width:100%;padding:.4rem;border:1px solid var(--line);border-radius:7px;background:var(--card);color:inherit;font:inherit;
 font-size:.85rem}
 .button{display:block;width:100%;margin-top:1.5rem;padding:.8rem;border:0;border-radius:10px;background:var(--main);color:#fff;
 font:inherit;font-weight:600;text-align:center;text-decoration:none;cursor:pointer}
@@ -46,7 +46,7 @@ footer{margin-top:1.2rem;color:var(--quiet);font-size:.8rem;text-align:center;ov
 </style>
 <main>{{end}}
 
-{{define "foot"}}<footer>{{with .}}{{.ID}} &middot; {{end}}Stripe sandbox: no money moves here</footer></main></html>
+{{define "foot"}}<footer>Stripe sandbox: no money moves here{{with .}}<br>{{.ID}}{{end}}</footer></main></html>
 {{end}}
 
 {{define "pay"}}{{template "head" (or .Intent.Amount "Save a payment method")}}

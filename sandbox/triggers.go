@@ -29,6 +29,7 @@ type step struct {
 	path string
 	form string
 	get  bool // instead of POST
+	del  bool // DELETE instead of POST
 	// status is what is expected (default 200).
 	status int
 	// keep takes a field of the answer over, under a name for later paths.
@@ -79,7 +80,7 @@ func recipeTable() map[string][]step {
 		}, step{path: "/v1/disputes/{dispute}", form: "evidence[uncategorized_text]=" + evidence})
 	}
 
-	return map[string][]step{
+	table := map[string][]step{
 		"payment_intent.created": {{
 			path: intentsURL, form: cardForm, keep: map[string]string{keptIntent: "id"},
 		}},
@@ -112,15 +113,18 @@ func recipeTable() map[string][]step {
 		"radar.early_fraud_warning.created": paying("pm_card_createIssuerFraudRecord", ""),
 		"radar.early_fraud_warning.updated": refund("pm_card_createIssuerFraudRecord"),
 	}
+	maps.Copy(table, walletRecipes())
+
+	return table
 }
 
 // TriggerEvents are the types of events that Trigger can cause.
 func TriggerEvents() []string { return slices.Sorted(maps.Keys(recipes)) }
 
 // Trigger makes a running sandbox do what leads to an event of the given type,
-// with objects of their own, and returns the id of the payment. The event itself
-// may come a little later: a refund fails, and a dispute is decided, only after the
-// sandbox's SettleDelay.
+// with objects of their own, and returns the id of the payment, customer or setup
+// intent that it is about. The event itself may come a little later: a refund
+// fails, and a dispute is decided, only after the sandbox's SettleDelay.
 func (c Client) Trigger(ctx context.Context, event string) (intentID string, err error) {
 	steps, known := recipes[event]
 	if !known {
@@ -149,8 +153,11 @@ func (c Client) take(ctx context.Context, s step, kept map[string]string) error 
 	}
 
 	method, want := http.MethodPost, s.status
-	if s.get {
+	switch {
+	case s.get:
 		method = http.MethodGet
+	case s.del:
+		method = http.MethodDelete
 	}
 
 	if want == 0 {
