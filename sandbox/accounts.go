@@ -107,9 +107,9 @@ func checkAccounts(named []Account, restricted map[string][]string) error {
 
 // isKey tells whether a text has the form of a secret, restricted or publishable key.
 func isKey(key string) bool {
-	return slices.ContainsFunc([]string{"sk_test_", "sk_live_", "rk_test_", "rk_live_", "pk_test_", "pk_live_"}, func(kind string) bool {
-		return strings.HasPrefix(key, kind) && len(key) > len(kind)
-	})
+	kinds := []string{"sk_test_", "sk_live_", "rk_test_", "rk_live_", "pk_test_", "pk_live_"}
+
+	return slices.ContainsFunc(kinds, func(kind string) bool { return strings.HasPrefix(key, kind) && len(key) > len(kind) })
 }
 
 func isLive(key string) bool { return strings.HasPrefix(key[len("sk"):], "_live_") }

@@ -95,9 +95,10 @@ func TestCustomers_AreListedAndFiltered(t *testing.T) {
 	server := sandbox.Start(t)
 	api := newClient(server.URL)
 
-	var ids []string
+	emails := []string{"a@example.com", "b@example.com", "a@example.com"}
+	ids := make([]string, 0, len(emails))
 
-	for _, email := range []string{"a@example.com", "b@example.com", "a@example.com"} {
+	for _, email := range emails {
 		made, err := api.Customers.New(&stripe.CustomerParams{Email: new(email)})
 		require.NoError(t, err)
 

@@ -19,6 +19,7 @@ const (
 	objectSetup       = "setup_intent"
 	objectToken       = "token"
 	onBehalfOf        = "on_behalf_of"
+	latestCharge      = "latest_charge"
 )
 
 // view is how an object is looked at: which references are written as whole
@@ -61,7 +62,7 @@ type viewable interface {
 //nolint:gochecknoglobals,goconst // a table, never written
 var expandable = map[string]map[string]string{
 	objectIntent: {
-		"latest_charge": objectCharge, objectMethod: objectMethod, "application": "", objectCustomer: objectCustomer, "invoice": "",
+		latestCharge: objectCharge, objectMethod: objectMethod, "application": "", objectCustomer: objectCustomer, "invoice": "",
 		onBehalfOf: "", "review": "", "source": "",
 	},
 	objectCharge: {

@@ -29,7 +29,8 @@ code{font-size:.9em}h2{margin:2rem 0 .5rem;font-size:1.2rem}.quiet{color:#666}</
 {{.Setups}} setup intents, {{.Events}} events.
 Balance:{{range .Balances}} {{.}};{{end}}</p>
 {{if .Latest}}<table><tr><th>Payment<th>Amount<th>Status<th>Created<th>Metadata</tr>
-{{range .Latest}}<tr><td>{{if .Pay}}<a href="{{.Pay}}">{{end}}<code>{{.ID}}</code>{{if .Pay}}</a>{{end}}<td>{{.Amount}}<td>{{.Status}}<td>{{.Created}}
+{{range .Latest}}<tr><td>{{if .Pay}}<a href="{{.Pay}}"><code>{{.ID}}</code></a>{{else}}<code>{{.ID}}</code>{{end}}
+<td>{{.Amount}}<td>{{.Status}}<td>{{.Created}}
 <td>{{range .Metadata}}{{.Key}}={{.Value}} {{end}}</tr>
 {{end}}</table>{{else}}<p class="quiet">No payments yet.</p>{{end}}
 {{if .Happened}}<table><tr><th>Event<th>Type<th>Created<th>Deliveries</tr>

@@ -49,7 +49,7 @@ const forwardTimeout = 30 * time.Second
 // does not accept the sandbox sends again.
 func (c Client) Forward(ctx context.Context, f Forwarding) (err error) {
 	to, err := url.Parse(f.To)
-	if f.To != "" && (err != nil || to.Host == "" || (to.Scheme != "http" && to.Scheme != "https")) {
+	if f.To != "" && (err != nil || to.Host == "" || !isWeb(to)) {
 		return fmt.Errorf("%w: the URL to forward to must begin with http:// or https://", errForward)
 	}
 

@@ -195,7 +195,8 @@ func TestPayPage_IsForWhoKnowsTheSecret(t *testing.T) {
 
 	// Another site's form does not pay, although it may know the secret.
 	at := strings.TrimPrefix(payPage(server, made, ""), server.URL)
-	status, _ := send(t, server.URL, "POST", at, "payment_method=pm_card_visa", "Sec-Fetch-Site", "cross-site", "Origin", "https://evil.example")
+	status, _ := send(t, server.URL, "POST", at, "payment_method=pm_card_visa",
+		"Sec-Fetch-Site", "cross-site", "Origin", "https://evil.example")
 	require.Equal(t, http.StatusForbidden, status)
 	require.Equal(t, "requires_payment_method", shop.call("GET", "/v1/payment_intents/"+made.text("id"), "").text("status"))
 

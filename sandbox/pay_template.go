@@ -35,8 +35,8 @@ legend{padding:0 0 .4rem;color:var(--quiet);font-size:.8rem;font-weight:600}
 .choices>label:has(input:checked){background:color-mix(in srgb,var(--main) 10%,transparent)}
 .choices span{flex:1;white-space:nowrap}.choices em{color:var(--quiet);font-size:.85rem;font-style:normal;text-align:right}
 input[type=radio]{accent-color:var(--main);width:1.05rem;height:1.05rem;margin:0}
-select{flex:1;min-width:0;max-width:100%;padding:.4rem;border:1px solid var(--line);border-radius:7px;background:var(--card);color:inherit;font:inherit;
-font-size:.85rem}
+select{flex:1;min-width:0;max-width:100%;padding:.4rem;border:1px solid var(--line);border-radius:7px;background:var(--card);
+color:inherit;font:inherit;font-size:.85rem}
 .button{display:block;width:100%;margin-top:1.5rem;padding:.8rem;border:0;border-radius:10px;background:var(--main);color:#fff;
 font:inherit;font-weight:600;text-align:center;text-decoration:none;cursor:pointer}
 .button:hover{filter:brightness(1.08)}
@@ -82,7 +82,8 @@ footer{margin-top:1.2rem;color:var(--quiet);font-size:.8rem;text-align:center;ov
 <form method="post"><input type="hidden" name="client_secret" value="{{.Intent.Secret}}">
 <button class="button" name="result" value="approve">Approve</button>
 <button class="button second" name="result" value="decline">Decline</button></form>
-{{else}}<p>The {{if .IsSetup}}setup{{else}}payment{{end}} is <strong>{{.Intent.Status}}</strong>. You may close this page.</p>{{end}}</div>
+{{else}}<p>The {{if .IsSetup}}setup{{else}}payment{{end}} is <strong>{{.Intent.Status}}</strong>. You may close this page.</p>
+{{end}}</div>
 {{template "foot" .Intent}}{{end}}
 
 {{define "nothing"}}{{template "head" "Not found"}}

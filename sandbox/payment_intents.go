@@ -40,6 +40,7 @@ const typeOfCards = "card"
 // paymentIntent is one version of a PaymentIntent.
 type paymentIntent struct {
 	intentText
+	methodTypes
 
 	ID                 string
 	Seq                int64
@@ -56,14 +57,11 @@ type paymentIntent struct {
 	CancellationReason string
 	CaptureMethod      string
 	ConfirmationMethod string
-
-	methodTypes
-
-	Method       *paymentMethod
-	LatestCharge string
-	LastError    *paymentError
-	Metadata     metadata
-	Action       *nextAction
+	Method             *paymentMethod
+	LatestCharge       string
+	LastError          *paymentError
+	Metadata           metadata
+	Action             *nextAction
 	// OffSession is true where the last confirmation was the merchant's alone.
 	OffSession bool `json:"off_session,omitempty"`
 	// Authenticated is true between a passed 3-D Secure and the second
@@ -137,7 +135,7 @@ func (i *paymentIntent) write(w *jsonWriter, v view) {
 	w.strOrNull("description", i.Description)
 	w.null("invoice")
 	i.LastError.write(w, "last_payment_error")
-	v.ref(w, "latest_charge", i.LatestCharge)
+	v.ref(w, latestCharge, i.LatestCharge)
 	w.boolean("livemode", i.Live)
 	i.Metadata.write(w)
 	i.Action.write(w)

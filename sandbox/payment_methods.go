@@ -408,7 +408,7 @@ func (s *account) attachPaymentMethod(rq *request) *refusal {
 
 	rq.openWallet()
 
-	to, r := s.findCustomer(customerID, objectCustomer)
+	to, r := s.findCustomer(customerID)
 	if r != nil {
 		return r
 	}
@@ -453,7 +453,7 @@ func (s *account) detachPaymentMethod(rq *request) *refusal {
 
 	before := m.now()
 	if before.Customer == "" {
-		return refused("The payment method you provided is not attached to a customer so detachment is impossible.", "")
+		return invalid("The payment method you provided is not attached to a customer so detachment is impossible.", "", "")
 	}
 
 	next := s.detach(rq, m)
@@ -471,7 +471,7 @@ func (s *account) listPaymentMethods(rq *request) *refusal {
 		return s.listMethodsOf(rq, &keptCustomer{}, methodsURL)
 	}
 
-	of, r := s.findCustomer(customerID, objectCustomer)
+	of, r := s.findCustomer(customerID)
 	if r != nil {
 		rq.params.refuse(r)
 

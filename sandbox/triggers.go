@@ -45,7 +45,7 @@ const cardForm = "amount=2000&currency=usd&payment_method_types[]=card&descripti
 func paying(card, more string) []step {
 	return []step{{
 		path: intentsURL, form: cardForm + "&confirm=true&payment_method=" + card + more,
-		keep: map[string]string{keptIntent: "id", "charge": "latest_charge"},
+		keep: map[string]string{keptIntent: "id", "charge": latestCharge},
 	}}
 }
 

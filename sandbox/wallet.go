@@ -79,11 +79,11 @@ func replace[T any](rq *request, k *kept[T], key, id string, next *T) {
 	rq.kept = append(rq.kept, keeping{key: key + id, value: next, stored: &k.stored})
 }
 
-// findCustomer finds a customer that a parameter names and that is not deleted.
-func (s *account) findCustomer(id, param string) (*keptCustomer, *refusal) {
+// findCustomer finds a customer that the parameter of that name names and that is not deleted.
+func (s *account) findCustomer(id string) (*keptCustomer, *refusal) {
 	found, ok := s.books.wallet.customers.get(id)
 	if !ok || found.now().Deleted {
-		return nil, badReference(missing(objectCustomer, id, param))
+		return nil, badReference(missing(objectCustomer, id, objectCustomer))
 	}
 
 	return found, nil
@@ -95,7 +95,7 @@ func (s *account) checkCustomer(id string) *refusal {
 		return nil
 	}
 
-	_, r := s.findCustomer(id, objectCustomer)
+	_, r := s.findCustomer(id)
 
 	return r
 }
@@ -172,7 +172,7 @@ func (s *account) saveMethod(rq *request, pay *payment) {
 // saveFor keeps a method that was set up, and attaches it where there is a
 // customer it does not have yet. The wallet is open.
 func (s *account) saveFor(rq *request, m *keptMethod, next *paymentMethod, customerID string) {
-	if to, r := s.findCustomer(customerID, objectCustomer); r == nil && next.Customer == "" && !next.Detached {
+	if to, r := s.findCustomer(customerID); r == nil && next.Customer == "" && !next.Detached {
 		s.attach(rq, m, next, to)
 
 		return
@@ -194,8 +194,18 @@ const maxMethods = 500
 func (c *keptCustomer) hasRoom() bool { return len(c.methods) < maxMethods }
 
 // usable tells why a payment method cannot be used for an intent of a customer
-// (empty: of none), or nil. What is the object that the error speaks of.
+// (empty: of none), or nil. What is the object that the error speaks of. These
+// count as having executed: they depend on what the objects have been through.
 func (m *keptMethod) usable(customerID, what string) *refusal {
+	r := m.forbidden(customerID, what)
+	if r != nil {
+		r.executed = true
+	}
+
+	return r
+}
+
+func (m *keptMethod) forbidden(customerID, what string) *refusal {
 	method := m.now()
 
 	switch {

@@ -26,7 +26,7 @@ func walletRecipes() map[string][]step {
 
 		"payment_method.attached": attached,
 		"payment_method.detached": then(attached, step{path: methodsURL + "/{method}/detach"}),
-		"payment_method.updated":  then(attached, step{path: methodsURL + "/{method}", form: "metadata[triggered]=true"}),
+		"payment_method.updated":  then(attached, step{path: methodsURL + "/{method}", form: "metadata[by]=trigger"}),
 		"payment_method.automatically_updated": then(attached, step{
 			path: "/_sandbox/payment_methods/{method}/renew",
 		}),

@@ -153,10 +153,10 @@ func TestSandbox_RefusesWhatItCannotUnderstand(t *testing.T) {
 		args        []string
 		says        string
 	}{
-		"no boolean":        {environment: []string{"SANDBOX_REFUND_EVENTS=perhaps_secret"}, says: "SANDBOX_REFUND_EVENTS is no bool"},
-		"no account":        {args: []string{"--account", "shop=sk_test_secret"}, says: `"shop" is no id`},
-		"no key":            {args: []string{"--account", "acct_1=whsec_secret"}, says: "must begin with sk_test_"},
-		"no permissions":    {args: []string{"--restricted-key", "rk_test_secret"}, says: "--restricted-key needs"},
+		"no boolean":     {environment: []string{"SANDBOX_REFUND_EVENTS=perhaps_secret"}, says: "SANDBOX_REFUND_EVENTS is no bool"},
+		"no account":     {args: []string{"--account", "shop=sk_test_secret"}, says: `"shop" is no id`},
+		"no key":         {args: []string{"--account", "acct_1=whsec_secret"}, says: "must begin with sk_test_"},
+		"no permissions": {args: []string{"--restricted-key", "rk_test_secret"}, says: "--restricted-key needs"},
 	} {
 		got := program(t, test.environment, append([]string{"sandbox", "--addr", "127.0.0.1:0"}, test.args...)...)
 		require.Equal(t, 1, got.code, name)
