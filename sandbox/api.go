@@ -174,22 +174,25 @@ func (s *Sandbox) serveAPI(w http.ResponseWriter, r *http.Request) {
 		rq.denied = rq.fromElsewhere(r)
 	}
 
+	s.write(w, r, rq, s.serve(rq, r))
+}
+
+// serve answers a request as the fault rules want it.
+func (s *Sandbox) serve(rq *request, r *http.Request) reply {
 	if s.hung(r) {
 		panic(http.ErrAbortHandler) // net/http closes the connection without a word
 	}
 
 	rq.plan = s.forRequest(rq)
 
-	instead := s.meddleBefore(rq, r)
-	if instead != nil {
-		s.write(w, r, rq, *instead)
-
-		return
+	if instead := s.meddleBefore(rq, r); instead != nil {
+		return *instead
 	}
 
 	answer := rq.handle()
 	s.meddleAfter(rq.plan, r, &answer)
-	s.write(w, r, rq, answer)
+
+	return answer
 }
 
 // newRequest reads a request's parameters from its query and its body.

@@ -203,6 +203,8 @@ func (s *Sandbox) servePay(w http.ResponseWriter, r *http.Request) {
 	c = s.findCheckout(c.ID)
 
 	switch failure, failed := answer.body.(*refusal); {
+	case answer.fault != nil:
+		s.showCheckout(w, http.StatusBadGateway, c, to, "The answer was spoilt by a fault rule. See below how it stands.")
 	case failed:
 		s.showCheckout(w, answer.status, c, to, failure.message)
 	case c.Action != nil:
@@ -247,11 +249,11 @@ func (s *account) asCustomer(r *http.Request, path string, form url.Values) repl
 		return rq.refuse(refusal)
 	}
 
-	return rq.handle()
+	return s.serve(rq, r)
 }
 
 func (s *Sandbox) showCheckout(w http.ResponseWriter, status int, c *checkout, to, failure string) {
-	if failure == "" && c.LastError != nil {
+	if failure == "" && c.isOpen() && c.LastError != nil {
 		failure = c.LastError.Message
 	}
 

@@ -169,6 +169,48 @@ func TestPayPage_TellsTheOutcome(t *testing.T) {
 	require.Contains(t, text, "This payment is canceled.")
 }
 
+// What can go wrong between Stripe.js and Stripe can go wrong here.
+func TestPayPage_FaultsActOnIt(t *testing.T) {
+	t.Parallel()
+
+	for action, want := range map[sandbox.Action]struct {
+		says   string // empty: the connection is cut
+		status string
+	}{
+		sandbox.DropBefore: {"", "requires_payment_method"},
+		sandbox.DropAfter:  {"", "succeeded"},
+		sandbox.Truncate:   {"The answer was spoilt by a fault rule.", "succeeded"},
+		sandbox.Error:      {"sandbox is down", "requires_payment_method"},
+	} {
+		server, shop, _ := shopAndPage(t)
+		browser := newVisitor(t)
+		made := shop.call("POST", "/v1/payment_intents", "amount=2000&currency=usd")
+
+		_, err := server.AddFault(sandbox.Fault{
+			Action: action, Path: "/v1/payment_intents/*/confirm", Status: http.StatusServiceUnavailable, Message: "sandbox is down",
+		})
+		require.NoError(t, err, action)
+
+		response, err := browser.http.PostForm(payPage(server, made, ""), url.Values{"payment_method": {"pm_card_visa"}})
+
+		if want.says == "" {
+			require.Error(t, err, action)
+		} else {
+			require.NoError(t, err, action)
+
+			body, err := io.ReadAll(response.Body)
+			require.NoError(t, err)
+			require.Contains(t, string(body), want.says, action)
+		}
+
+		if response != nil {
+			require.NoError(t, response.Body.Close())
+		}
+
+		require.Equal(t, want.status, shop.call("GET", "/v1/payment_intents/"+made.text("id"), "").text("status"), action)
+	}
+}
+
 func TestPayPage_IsForWhoKnowsTheSecret(t *testing.T) {
 	t.Parallel()
 

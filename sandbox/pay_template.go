@@ -53,8 +53,8 @@ footer{margin-top:1.2rem;color:var(--quiet);font-size:.8rem;text-align:center;ov
 <div class="card"><div class="badge">TEST MODE</div>
 <h1>{{if .IsSetup}}Save a payment method{{else}}{{.Intent.Amount}}{{end}}</h1>
 {{with .Intent.Description}}<p class="quiet">{{.}}</p>{{end}}
-{{if .Open}}{{with .Error}}<p class="note bad" role="alert">{{.}}</p>{{end}}
-{{with .Intent.Action}}<a class="button" href="{{.URL}}">Go on with 3-D Secure</a>
+{{with .Error}}<p class="note bad" role="alert">{{.}}</p>{{end}}
+{{if .Open}}{{with .Intent.Action}}<a class="button" href="{{.URL}}">Go on with 3-D Secure</a>
 <p class="quiet">or choose another payment method:</p>{{end}}
 <form method="post"><input type="hidden" name="client_secret" value="{{.Intent.Secret}}">
 <input type="hidden" name="return_url" value="{{.ReturnURL}}">

@@ -2,6 +2,8 @@ package sandbox_test
 
 import (
 	"net/http"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -392,6 +394,33 @@ func TestIntents_SaveTheMethodForLater(t *testing.T) {
 	intent, err = api.PaymentIntents.New(params)
 	require.NoError(t, err)
 	attached(t, api, intent.PaymentMethod.ID, customer.ID)
+}
+
+// However many customers want one payment method at once, one gets it.
+func TestMethods_AreAttachedToOneCustomer(t *testing.T) {
+	t.Parallel()
+
+	api := newClient(sandbox.Start(t).URL)
+	method := newMethod(t, api, "tok_visa")
+
+	var (
+		clients sync.WaitGroup
+		won     atomic.Int64
+	)
+
+	for range 20 {
+		customer := newCustomer(t, api)
+
+		clients.Go(func() {
+			params := &stripe.PaymentMethodAttachParams{Customer: new(customer.ID)}
+			if _, err := api.PaymentMethods.Attach(method.ID, params); err == nil {
+				won.Add(1)
+			}
+		})
+	}
+
+	clients.Wait()
+	require.EqualValues(t, 1, won.Load())
 }
 
 // What a new method of payment_method_data says of its holder is in the charge.
