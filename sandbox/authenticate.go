@@ -43,6 +43,13 @@ func asksNothing(id, status string) error {
 
 // authenticated goes on with a locked intent once its customer has decided.
 func (s *account) authenticated(rq *request, pay *payment, approved bool) {
+	if !approved && pay.intent.Method.card().later != nil {
+		s.failAuthentication(rq, pay, "payment_method_customer_decline", "The customer did not approve the payment. Provide a "+
+			"new payment method to attempt to fulfill this intent again.")
+
+		return
+	}
+
 	if !approved {
 		s.failAuthentication(rq, pay, codeAuthenticationFailure, "The provided PaymentMethod has failed authentication. "+
 			"You can provide payment_method_data or a new PaymentMethod to attempt to fulfill this PaymentIntent again.")

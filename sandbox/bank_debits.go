@@ -45,11 +45,14 @@ func addBankDebits(named map[string]*testCard) {
 
 // methodType is the type of payment method that the test card is of.
 func (c *testCard) methodType() string {
-	if c.bank != nil {
+	switch {
+	case c.bank != nil:
 		return typeOfBank
+	case c.later != nil:
+		return c.later.kind
+	default:
+		return typeOfCards
 	}
-
-	return typeOfCards
 }
 
 // process takes a locked intent's payment to the bank.

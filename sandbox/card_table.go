@@ -43,6 +43,7 @@ func cardTable() map[string]*testCard {
 	}
 
 	addBankDebits(named)
+	addPayLaters(named)
 
 	return named
 }

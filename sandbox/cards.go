@@ -31,6 +31,8 @@ type testCard struct {
 	refund, settles string
 	// bank is set where it is no card at all.
 	bank *bankDebit
+	// later is set where somebody else pays first.
+	later *payLater
 }
 
 // authentication is what a card's issuer does about 3-D Secure (Stripe,

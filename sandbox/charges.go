@@ -263,8 +263,13 @@ func (c *charge) writeOutcome(w *jsonWriter) {
 
 func (c *charge) writeMethodDetails(w *jsonWriter) {
 	card := c.Method.card()
-	if card.bank != nil {
+	switch {
+	case card.bank != nil:
 		card.bank.writeDetails(w)
+
+		return
+	case card.later != nil:
+		card.later.writeDetails(w)
 
 		return
 	}

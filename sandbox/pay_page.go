@@ -19,6 +19,7 @@ type checkout struct {
 
 	ID, Secret, Status, Description, Amount string
 	Types                                   []string
+	Later                                   *payLater // whom the customer is sent to
 	Action                                  *nextAction
 	LastError                               *paymentError
 }
@@ -53,10 +54,16 @@ func (s *Sandbox) findCheckout(id string) *checkout {
 	i := pay.intent
 	pay.mu.Unlock()
 
-	return &checkout{
+	found := &checkout{
 		account: a, ID: i.ID, Secret: i.Secret, Status: i.Status, Description: i.Description, Types: i.Types, Action: i.Action,
 		LastError: i.LastError, Amount: pageMoney(i.Amount, i.Currency),
 	}
+
+	if i.Method != nil {
+		found.Later = i.Method.card().later
+	}
+
+	return found
 }
 
 // page is where the intent's customer can pay; empty where there is nothing to pay.
@@ -147,6 +154,18 @@ func (c *checkout) choices() []choiceGroup {
 		cards = nil
 	}
 
+	later := choiceGroup{Title: "Pays later"}
+
+	for _, each := range payLaters {
+		if slices.Contains(c.Types, each.kind) {
+			later.Choices = append(later.Choices, choice("pm_"+each.kind, "asks on its own page"))
+		}
+	}
+
+	if later.Choices != nil {
+		cards = append(cards, later)
+	}
+
 	if slices.Contains(c.Types, typeOfBank) {
 		cards = append(cards, choiceGroup{"Bank account, takes days", []cardChoice{
 			choice("pm_usBankAccount_success", "then pays"), choice("pm_usBankAccount_insufficientFunds", "then has insufficient funds"),
@@ -159,8 +178,12 @@ func (c *checkout) choices() []choiceGroup {
 
 func choice(name, does string) cardChoice {
 	card := testCards[name]
-	if card.bank != nil {
+
+	switch {
+	case card.bank != nil:
 		return cardChoice{Name: name, Label: "Bank •••• " + card.bank.last4, Does: does}
+	case card.later != nil:
+		return cardChoice{Name: name, Label: card.later.Name, Does: does}
 	}
 
 	brand := strings.Replace(tokenBrands[card.brand], "MasterCard", "Mastercard", 1) // as it writes itself today

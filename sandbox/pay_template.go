@@ -54,7 +54,8 @@ footer{margin-top:1.2rem;color:var(--quiet);font-size:.8rem;text-align:center;ov
 <h1>{{if .IsSetup}}Save a payment method{{else}}{{.Intent.Amount}}{{end}}</h1>
 {{with .Intent.Description}}<p class="quiet">{{.}}</p>{{end}}
 {{with .Error}}<p class="note bad" role="alert">{{.}}</p>{{end}}
-{{if .Open}}{{with .Intent.Action}}<a class="button" href="{{.URL}}">Go on with 3-D Secure</a>
+{{if .Open}}{{with .Intent.Action}}
+<a class="button" href="{{.URL}}">Go on with {{with $.Intent.Later}}{{.Name}}{{else}}3-D Secure{{end}}</a>
 <p class="quiet">or choose another payment method:</p>{{end}}
 <form method="post"><input type="hidden" name="client_secret" value="{{.Intent.Secret}}">
 <input type="hidden" name="return_url" value="{{.ReturnURL}}">
@@ -75,9 +76,10 @@ footer{margin-top:1.2rem;color:var(--quiet);font-size:.8rem;text-align:center;ov
 {{end}}{{with .Back}}<a class="button second" href="{{.}}">Back to the shop</a>{{end}}</div>
 {{template "foot" .Intent}}{{end}}
 
-{{define "authenticate"}}{{template "head" "3-D Secure test page"}}
-<div class="card"><div class="badge">TEST MODE</div><h1 class="small">3-D Secure test page</h1>
-{{if .Intent.Action}}<p class="quiet">Your bank asks whether it is you who
+{{define "authenticate"}}{{template "head" "Test page"}}
+<div class="card"><div class="badge">TEST MODE</div>
+<h1 class="small">{{with .Intent.Later}}{{.Name}}{{else}}3-D Secure{{end}} test page</h1>
+{{if .Intent.Action}}<p class="quiet">{{with .Intent.Later}}{{.Name}}{{else}}Your bank{{end}} asks whether it is you who
 {{- if .IsSetup}} wants to save this card.{{else}} pays <strong>{{.Intent.Amount}}</strong>.{{end}}</p>
 <form method="post"><input type="hidden" name="client_secret" value="{{.Intent.Secret}}">
 <button class="button" name="result" value="approve">Approve</button>

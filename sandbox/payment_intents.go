@@ -233,6 +233,12 @@ func (a *nextAction) write(w *jsonWriter) {
 func (i *paymentIntent) writeMethodOptions(w *jsonWriter) {
 	w.object("payment_method_options")
 
+	for _, later := range payLaters {
+		if slices.Contains(i.Types, later.kind) {
+			later.writeOptions(w)
+		}
+	}
+
 	if slices.Contains(i.Types, typeOfBank) {
 		w.object(typeOfBank)
 		w.str("verification_method", "automatic")
@@ -421,9 +427,9 @@ func readTypes(p *params, intent *methodTypes) {
 
 	intent.Types, intent.Redirects = p.list("payment_method_types"), ""
 	for _, kind := range intent.Types {
-		if kind != typeOfCards && kind != typeOfBank {
-			p.refuse(invalid("The sandbox knows the payment method types card and us_bank_account only, not "+kind+".",
-				"payment_method_types", ""))
+		if kind != typeOfCards && kind != typeOfBank && payLaterOf(kind) == nil {
+			p.refuse(invalid("The sandbox knows the payment method types card, us_bank_account, klarna, affirm and "+
+				"afterpay_clearpay only, not "+kind+".", "payment_method_types", ""))
 		}
 	}
 }
@@ -669,6 +675,10 @@ func checkConfirmable(i *paymentIntent, with intentParams) *refusal {
 
 	if r := i.checkType(); r != nil {
 		return r
+	}
+
+	if later := i.Method.card().later; later != nil {
+		return later.check(i, with.returnURL)
 	}
 
 	return i.checkReturn(with.returnURL)

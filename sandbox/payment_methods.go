@@ -75,7 +75,7 @@ func (m *paymentMethod) write(w *jsonWriter, v view) {
 	w.str("object", objectMethod)
 	m.Billing.write(w)
 
-	if m.card().bank == nil {
+	if m.card().methodType() == typeOfCards {
 		m.writeCard(w)
 	}
 
@@ -87,6 +87,10 @@ func (m *paymentMethod) write(w *jsonWriter, v view) {
 
 	if bank := m.card().bank; bank != nil {
 		bank.write(w)
+	}
+
+	if later := m.card().later; later != nil {
+		later.write(w)
 	}
 
 	w.endObject()
@@ -230,14 +234,23 @@ func readMethod(p *params) methodChoice {
 	return methodChoice{name: name}
 }
 
-// readNewMethod reads the details of a new payment method.
+// readNewMethod reads the details of a new payment method, of a card or of one
+// that pays later.
 func readNewMethod(p *params) methodChoice {
-	if kind := p.required("type"); kind != "" && kind != typeOfCards {
-		p.refuse(invalid("The sandbox makes payment methods of the type card only, not "+kind+"; bank accounts have names, "+
-			"such as pm_usBankAccount_success.", p.path("type"), ""))
+	kind := p.required("type")
+
+	var choice methodChoice
+
+	switch later := payLaterOf(kind); {
+	case later != nil:
+		choice = readPayLater(p, later)
+	case kind != "" && kind != typeOfCards:
+		p.refuse(invalid("The sandbox makes no payment methods of the type "+kind+"; bank accounts have names, such as "+
+			"pm_usBankAccount_success.", p.path("type"), ""))
+	default:
+		choice = readCard(p)
 	}
 
-	choice := readCard(p)
 	choice.billing, choice.metadata = readBilling(p, nil), readMetadata(p, nil)
 
 	return choice
@@ -386,6 +399,8 @@ func (s *account) attachable(name string) (*keptMethod, *paymentMethod, *refusal
 	next := *m.now()
 
 	switch no := next.card().decline; {
+	case next.card().later != nil:
+		return nil, nil, refused("The payment method type "+next.card().methodType()+" cannot be attached to a customer.", "")
 	case next.Detached, (next.Used || m.used.Load()) && !next.Saved:
 		return nil, nil, usedUp()
 	case no != nil && !next.card().attaches:
@@ -562,7 +577,7 @@ func (s *account) renew(m *keptMethod, last4 string) error {
 		next := *m.now()
 
 		switch {
-		case next.Customer == "" || next.card().bank != nil:
+		case next.Customer == "" || next.card().methodType() != typeOfCards:
 			err = fmt.Errorf("%w: %s is no card of a customer", errBadControl, next.ID)
 		case last4 != "" && !isDigits(last4, len("4242")):
 			err = fmt.Errorf("%w: last4 must be four digits", errBadControl)

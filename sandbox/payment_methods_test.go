@@ -214,7 +214,7 @@ func TestMethods_RefusesWhatStripeRefuses(t *testing.T) {
 	}{
 		{"payment_methods", "", "parameter_missing", "Missing required param: type", 400},
 		{"payment_methods", "type=card", "parameter_missing", "Missing required param: card", 400},
-		{"payment_methods", "type=klarna", "", "makes payment methods of the type card only", 400},
+		{"payment_methods", "type=sepa_debit", "", "makes no payment methods of the type sepa_debit", 400},
 		{"payment_methods", "type=card&card[token]=tok_none", "resource_missing", "No such token: 'tok_none'", 400},
 		{"payment_methods", "type=card&card[token]=pm_card_visa", "resource_missing", "No such token", 400},
 		{"payment_methods", "type=card&card[number]=4242424242424242", "", "generally unsafe", 402},

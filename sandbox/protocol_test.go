@@ -231,7 +231,7 @@ func TestProtocol_Validation(t *testing.T) {
 		},
 		"other payment methods": {
 			form:    base + "payment_method_types[]=sepa_debit",
-			message: "card and us_bank_account only, not sepa_debit",
+			message: "only, not sepa_debit",
 		},
 		"metadata hash": {
 			form:    base + "metadata[a][b]=c",

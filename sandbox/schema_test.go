@@ -335,6 +335,12 @@ func everyObject(t *testing.T) []map[string]any {
 	debited := debit("success")
 	debit("dispute")
 
+	for n, later := range []string{"klarna", "affirm", "afterpay_clearpay", "klarna"} {
+		id := create("payment_method_types[]=" + later + "&confirm=true&payment_method_data[type]=" + later +
+			"&return_url=https://shop.example/")
+		require.NoError(t, server.Authenticate(id, n < 3))
+	}
+
 	lapsing := create("capture_method=manual&" + card + "pm_card_amex")
 	disputed := create(card + "pm_card_createDispute")
 	_ = lapsing

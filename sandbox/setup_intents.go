@@ -167,6 +167,12 @@ func readSetup(p *params, i *setupIntent) {
 	i.Usage = orDefault(p.oneOf("usage", usageOffSession, usageOnSession), i.Usage)
 	readSetupOptions(p, i)
 	refuseAttachToSelf(p)
+
+	for _, kind := range i.Types {
+		if payLaterOf(kind) != nil {
+			p.refuse(invalid("The payment method type "+kind+" cannot be set up.", "payment_method_types", ""))
+		}
+	}
 }
 
 // refuseAttachToSelf refuses payouts to a saved method, which the sandbox has not.

@@ -159,6 +159,18 @@ for (const js of [true, false]) {
     assert.equal((await api('GET', `payment_intents/${intent.id}`)).status, 'processing');
   });
 
+  visits('paying later', js, async (page, picture) => {
+    const intent = await payment({ 'payment_method_types[0]': 'card', 'payment_method_types[1]': 'klarna' });
+    await page.goto(pageOf(intent, shop.url));
+    await page.getByLabel('Klarna').check();
+    await page.getByRole('button', { name: /Pay/ }).click();
+    await page.getByRole('heading', { name: 'Klarna test page' }).waitFor();
+    await picture('question');
+    await page.getByRole('button', { name: 'Approve' }).click();
+    await page.getByRole('heading', { name: 'Back in the shop' }).waitFor();
+    cameBack(page, 'payment_intent', intent, 'succeeded');
+  });
+
   visits('a card that is saved', js, async (page, picture) => {
     const customer = await api('POST', 'customers', { name: 'Jenny' });
     const intent = await api('POST', 'setup_intents', { customer: customer.id });
