@@ -32,8 +32,8 @@ scenarios: deps ## two processes under fire: N=100 SEED=7
 mutants: deps ## the checker is checked: every safeguard taken out once must be noticed
 	$(GO) run ./tests/mutants
 
-sandbox-clients: ## the sandbox against the official Node client, and its payment page in Chromium
-	./sandbox/clients/node/run.sh
+sandbox-clients: ## the sandbox against Stripe's clients, localstripe's calls, and its payment page in Chromium
+	./sandbox/clients/run.sh
 	./sandbox/clients/page/run.sh
 
 clients: deps ## lint the API's contract, and hold the service against a Go and a TypeScript client made of it

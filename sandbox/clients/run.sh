@@ -1,0 +1,42 @@
+#!/usr/bin/env bash
+# Holds `marketflow sandbox` against Stripe's official clients and against the
+# calls of localstripe's script. SANDBOX_URL=http://… tests a sandbox that runs
+# already; arguments name what to run: go, node, localstripe.
+set -euo pipefail
+
+cd "$(dirname "$0")"
+root=$(cd ../.. && pwd)
+
+for tool in go node npm curl; do
+    command -v "$tool" >/dev/null || { echo "sandbox-clients: $tool is needed" >&2; exit 1; }
+done
+
+if [ -z "${SANDBOX_URL:-}" ]; then
+    work=$(mktemp -d)
+    sandbox=
+    trap '[ -z "$sandbox" ] || { kill "$sandbox" 2>/dev/null; wait "$sandbox" || true; }; rm -rf "$work"' EXIT
+    trap 'exit 130' INT TERM
+
+    go build -C "$root" -o "$work/marketflow" ./cmd/marketflow
+    "$work/marketflow" sandbox --addr 127.0.0.1:0 >"$work/output" 2>&1 &
+    sandbox=$!
+
+    until SANDBOX_URL=$(grep -o -m1 'http://[0-9.:]*' "$work/output"); do
+        kill -0 "$sandbox" 2>/dev/null || { cat "$work/output" >&2; exit 1; }
+        sleep 0.1
+    done
+fi
+
+export SANDBOX_URL
+
+(($#)) || set -- go node localstripe
+for suite; do
+    echo "sandbox-clients: $suite"
+
+    case $suite in
+    go) go test -C go -count=1 ./... ;;
+    node) (cd node && npm ci --no-audit --no-fund --silent && npm test --silent) ;;
+    localstripe) ./localstripe/run.sh ;;
+    *) echo "sandbox-clients: there is no suite $suite" >&2; exit 2 ;;
+    esac
+done
