@@ -11,13 +11,9 @@ for tool in go node npm curl; do
     command -v "$tool" >/dev/null || { echo "sandbox-clients: $tool is needed" >&2; exit 1; }
 done
 
-if [ -z "${SANDBOX_URL:-}" ]; then
-    work=$(mktemp -d)
-    sandbox=
-    trap '[ -z "$sandbox" ] || { kill "$sandbox" 2>/dev/null; wait "$sandbox" || true; }; rm -rf "$work"' EXIT
-    trap 'exit 130' INT TERM
-
-    go build -C "$root" -o "$work/marketflow" ./cmd/marketflow
+# start gives a suite a sandbox of its own, since localstripe's calls count what is there.
+start() {
+    : >"$work/output" # the last one's address must not be read
     "$work/marketflow" sandbox --addr 127.0.0.1:0 >"$work/output" 2>&1 &
     sandbox=$!
 
@@ -25,6 +21,22 @@ if [ -z "${SANDBOX_URL:-}" ]; then
         kill -0 "$sandbox" 2>/dev/null || { cat "$work/output" >&2; exit 1; }
         sleep 0.1
     done
+}
+
+stop() {
+    [ -z "$sandbox" ] || { kill "$sandbox" 2>/dev/null; wait "$sandbox" || true; }
+    sandbox=
+}
+
+own=
+sandbox=
+work=$(mktemp -d)
+trap 'stop; rm -rf "$work"' EXIT
+trap 'exit 130' INT TERM
+
+if [ -z "${SANDBOX_URL:-}" ]; then
+    own=yes
+    go build -C "$root" -o "$work/marketflow" ./cmd/marketflow
 fi
 
 export SANDBOX_URL
@@ -32,6 +44,7 @@ export SANDBOX_URL
 (($#)) || set -- go node localstripe
 for suite; do
     echo "sandbox-clients: $suite"
+    [ -z "$own" ] || start
 
     case $suite in
     go) go test -C go -count=1 ./... ;;
@@ -39,4 +52,6 @@ for suite; do
     localstripe) ./localstripe/run.sh ;;
     *) echo "sandbox-clients: there is no suite $suite" >&2; exit 2 ;;
     esac
+
+    stop
 done
