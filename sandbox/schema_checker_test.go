@@ -30,7 +30,14 @@ func TestSchemaChecker_FindsWhatIsWrong(t *testing.T) {
 	}
 
 	in := newInspection(schemas)
+	in.check("url", "/v1/refunds", &schema{Type: "string", Pattern: "^/v1/charges"})
+	require.Len(t, in.wrong, 1)
+
+	in = newInspection(schemas)
 	in.check("refund", map[string]any{"color": "red"}, schemas["refund"])
 	require.Equal(t, map[string]bool{"refund.color": true}, in.more)
 	require.Contains(t, in.neverSeen(), "refund.amount")
+
+	in.check("refund", map[string]any{"amount": json.Number("1")}, schemas["refund"])
+	require.Equal(t, []string{"refund.amount"}, in.sometimes())
 }

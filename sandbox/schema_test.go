@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -34,6 +35,7 @@ type schema struct {
 	Items                *schema            `json:"items"`
 	AdditionalProperties json.RawMessage    `json:"additionalProperties"`
 	MaxLength            int                `json:"maxLength"`
+	Pattern              string             `json:"pattern"`
 }
 
 // stripeSchemas are the objects of Stripe's own document.
@@ -56,10 +58,11 @@ type inspection struct {
 	wrong   []string
 	more    map[string]bool
 	seen    map[string]bool // every field of the document that could be, true if it was
+	lacking map[string]bool // every field that has to be in each object, and was not in one
 }
 
 func newInspection(schemas map[string]*schema) *inspection {
-	return &inspection{schemas: schemas, more: map[string]bool{}, seen: map[string]bool{}}
+	return &inspection{schemas: schemas, more: map[string]bool{}, seen: map[string]bool{}, lacking: map[string]bool{}}
 }
 
 // otherProducts are parts of an Account that have nothing to do with payments by
@@ -79,6 +82,21 @@ func otherMethods(path string) bool {
 		"refund_destination_details", "dispute_payment_method_details", "setup_intent_payment_method_options",
 		"setup_intent_next_action", "token",
 	}, object) && !slices.Contains([]string{"allow_redisplay", "customer_account", "radar_options"}, field)
+}
+
+// sometimes are the fields that the document asks of each object and only some had.
+func (in *inspection) sometimes() []string {
+	fields := []string{}
+
+	for path := range in.lacking {
+		if in.seen[path] {
+			fields = append(fields, path)
+		}
+	}
+
+	slices.Sort(fields)
+
+	return fields
 }
 
 func (in *inspection) neverSeen() []string {
@@ -139,6 +157,7 @@ func (in *inspection) checkAny(path string, value any, s *schema) {
 
 	in.wrong = append(in.wrong, best.wrong...)
 	maps.Copy(in.more, best.more)
+	maps.Copy(in.lacking, best.lacking)
 
 	for path, was := range best.seen {
 		in.seen[path] = in.seen[path] || was
@@ -177,6 +196,10 @@ func (in *inspection) checkObject(path string, value any, s *schema) {
 	for name := range s.Properties {
 		_, has := fields[name]
 		in.seen[path+"."+name] = in.seen[path+"."+name] || has
+
+		if !has && slices.Contains(s.Required, name) {
+			in.lacking[path+"."+name] = true
+		}
 	}
 }
 
@@ -186,7 +209,7 @@ func (in *inspection) checkScalar(path string, value any, s *schema) {
 	switch s.Type {
 	case "string":
 		text, isText := value.(string)
-		ok = isText && (s.MaxLength == 0 || len(text) <= s.MaxLength)
+		ok = isText && (s.MaxLength == 0 || len(text) <= s.MaxLength) && regexp.MustCompile(s.Pattern).MatchString(text)
 	case "integer":
 		number, isNumber := value.(json.Number)
 		_, err := number.Int64()
@@ -217,7 +240,7 @@ func TestSchema(t *testing.T) {
 	in := newInspection(schemas)
 	kinds := map[string]int{}
 
-	for _, object := range everyObject(t) {
+	for _, object := range append(everyObject(t), connectedEvent(t)) {
 		kind, _ := object["object"].(string)
 		kinds[kind]++
 
@@ -243,6 +266,7 @@ func TestSchema(t *testing.T) {
 
 	slices.Sort(in.wrong)
 	require.Empty(t, slices.Compact(in.wrong))
+	require.Empty(t, in.sometimes(), "fields that each object must have")
 	require.Equal(t, readmeList(t, "more"), slices.Sorted(maps.Keys(in.more)), "fields that the document has not")
 	require.Equal(t, readmeList(t, "fewer"), in.neverSeen(), "fields that are left out")
 }
