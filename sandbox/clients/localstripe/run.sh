@@ -124,6 +124,7 @@ calls() {
     call 'create by number' POST payment_methods "type=card&$number" 2xx pm_
     take pm 'pm_\w+' pm_card_visa
     call 'attach' POST 'payment_methods/{pm}/attach' 'customer={cus}' 2xx
+    take pm 'pm_\w+' pm_card_visa
     call 'make it the default' POST 'customers/{cus}' 'invoice_settings[default_payment_method]={pm}' 2xx
     call 'expand the default' GET 'customers/{cus}?expand[]=invoice_settings.default_payment_method' '' 2xx '"object": "payment_method"'
     call "list a customer's" GET 'payment_methods?customer={cus}&type=card' '' 2xx '"object": "list"'
@@ -133,7 +134,8 @@ calls() {
     take pm 'pm_\w+' pm_card_visa
     call 'create a customer with it' POST customers 'payment_method={pm}' 2xx cus_
     take cus 'cus_\w+'
-    call 'list what that customer has' GET 'payment_methods?customer={cus}&type=card' '' 2xx "${id[pm]}"
+    call 'list what that customer has' GET 'payment_methods?customer={cus}&type=card' '' 2xx pm_
+    take pm 'pm_\w+' pm_card_visa
     call 'create a customer with an unknown one' POST customers 'payment_method=pm_doesnotexist' 404
 
     section 'Setup intents'
