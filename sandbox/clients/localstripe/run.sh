@@ -122,6 +122,7 @@ calls() {
 
     section 'Payment methods'
     call 'create by number' POST payment_methods "type=card&$number" 2xx pm_
+    here 'create by token' POST payment_methods 'type=card&card[token]=tok_visa' 2xx pm_
     take pm 'pm_\w+' pm_card_visa
     call 'attach' POST 'payment_methods/{pm}/attach' 'customer={cus}' 2xx
     take pm 'pm_\w+' pm_card_visa
@@ -131,6 +132,7 @@ calls() {
     call 'detach' POST 'payment_methods/{pm}/detach' '' 2xx
     call 'attach a card that is declined' POST 'payment_methods/pm_card_visa_chargeDeclined/attach' 'customer={cus}' 402
     call 'create another by number' POST payment_methods "type=card&$number" 2xx pm_
+    here 'create another by token' POST payment_methods 'type=card&card[token]=tok_visa' 2xx pm_
     take pm 'pm_\w+' pm_card_visa
     call 'create a customer with it' POST customers 'payment_method={pm}' 2xx cus_
     take cus 'cus_\w+'
@@ -144,19 +146,29 @@ calls() {
     take seti_secret 'seti_\w+_secret_\w+'
     call 'confirm without a payment method' POST 'setup_intents/{seti}/confirm' '' 400
     call 'confirm with a test card' POST 'setup_intents/{seti}/confirm' 'payment_method=pm_card_visa' 2xx '"status": "succeeded"'
+    here 'create one for cards' POST setup_intents 'payment_method_types[]=card' 2xx seti_
+    take seti 'seti_[A-Za-z0-9]+'
+    here 'confirm with a test card' POST 'setup_intents/{seti}/confirm' 'payment_method=pm_card_visa' 2xx '"status": "succeeded"'
     call 'cancel, although it has succeeded' POST 'setup_intents/{seti}/cancel' '' 2xx
     call 'create another' POST setup_intents '' 2xx seti_
     take seti 'seti_[A-Za-z0-9]+'
     take seti_secret 'seti_\w+_secret_\w+'
     call 'confirm with a card that is declined' POST 'setup_intents/{seti}/confirm' 'payment_method=pm_card_visa_chargeDeclined' 402
+    here 'create another for cards' POST setup_intents 'payment_method_types[]=card' 2xx seti_
+    take seti 'seti_[A-Za-z0-9]+'
+    take seti_secret 'seti_\w+_secret_\w+'
+    here 'confirm with a card that is declined' POST 'setup_intents/{seti}/confirm' 'payment_method=pm_card_visa_chargeDeclined' 402
     key='' call 'confirm as Stripe.js does, by number' POST 'setup_intents/{seti}/confirm' \
         "key=pk_test_12345&client_secret={seti_secret}&payment_method_data[type]=card&${number//card/payment_method_data[card]}" 2xx
     key='' call 'confirm as Stripe.js does, with a test card' POST 'setup_intents/{seti}/confirm' \
         'key=pk_test_12345&client_secret={seti_secret}&payment_method=pm_card_visa' 2xx '"status": "succeeded"'
+    key=pk_test_12345 here 'with the publishable key in the header' POST 'setup_intents/{seti}/confirm' \
+        'client_secret={seti_secret}&payment_method=pm_card_visa' 2xx '"status": "succeeded"'
 
     section 'Payment intents'
     call 'pay at once' POST payment_intents "$theirs" 2xx '"captured": true,'
     here 'say card, and expand the charge' POST payment_intents "$visa&expand[]=latest_charge" 2xx '"captured": true,'
+    here 'say card, and what that customer has' POST payment_intents "$theirs&payment_method_types[]=card" 2xx pi_
     call 'authorize' POST payment_intents "$theirs&capture_method=manual" 2xx '"status": "requires_capture"'
     here 'authorize' POST payment_intents "$visa&capture_method=manual" 2xx '"status": "requires_capture"'
     take pi 'pi_[A-Za-z0-9]+'

@@ -334,6 +334,94 @@ for (const { name, Stripe, version, connect } of clients) {
       assert.equal(ids[0], ids[1]);
     });
 
+    test('a customer saves a card, and pays again while away', async () => {
+      const email = `${randomUUID()}@shop.example`;
+      const customer = await stripe.customers.create({ email, name: 'Ada', metadata: { crm: '1' } });
+      assert.equal((await stripe.customers.update(customer.id, { name: 'Ada L.' })).name, 'Ada L.');
+      assert.deepEqual((await stripe.customers.list({ email })).data.map(({ id }) => id), [customer.id]);
+      await received('customer.created', customer.id);
+
+      const setup = await stripe.setupIntents.create({
+        customer: customer.id,
+        payment_method_types: ['card'],
+        payment_method: 'pm_card_visa',
+        confirm: true,
+      });
+      assert.equal(setup.status, 'succeeded');
+      await received('setup_intent.succeeded', setup.id);
+      await received('payment_method.attached', setup.payment_method);
+
+      const saved = await stripe.customers.listPaymentMethods(customer.id, { type: 'card' });
+      assert.deepEqual(saved.data.map(({ id }) => id), [setup.payment_method]);
+      assert.equal(saved.data[0].customer, customer.id);
+
+      const away = { customer: customer.id, off_session: true };
+      const again = await paid({ ...away, payment_method: setup.payment_method, expand: ['customer'] });
+      assert.equal(again.status, 'succeeded');
+      assert.equal(again.customer.email, email);
+      await assert.rejects(paid({ ...away, payment_method: 'pm_card_authenticationRequired' }), (error) => {
+        assert.ok(error instanceof Stripe.errors.StripeCardError);
+        assert.equal(error.code, 'authentication_required');
+        return true;
+      });
+
+      const first = await paid({ customer: customer.id, setup_future_usage: 'off_session' });
+      assert.equal((await stripe.paymentMethods.retrieve(first.payment_method)).customer, customer.id);
+
+      const detached = await stripe.paymentMethods.detach(setup.payment_method);
+      assert.equal(detached.customer, null);
+      await received('payment_method.detached', setup.payment_method);
+      for (const attempt of [
+        () => paid({ ...away, payment_method: setup.payment_method }),
+        () => stripe.paymentMethods.attach(setup.payment_method, { customer: customer.id }),
+      ]) {
+        await assert.rejects(attempt(), (error) => error instanceof Stripe.errors.StripeInvalidRequestError);
+      }
+
+      assert.equal((await stripe.customers.del(customer.id)).deleted, true);
+      assert.equal((await stripe.customers.retrieve(customer.id)).deleted, true);
+    });
+
+    test('a setup that wants 3-D Secure, one that is declined, one that is canceled', async () => {
+      const { id: customer } = await stripe.customers.create();
+      const setUp = (payment_method, more) =>
+        stripe.setupIntents.create({ customer, payment_method_types: ['card'], payment_method, ...more });
+
+      const asked = await setUp('pm_card_authenticationRequired', {
+        confirm: true,
+        return_url: 'https://shop.example/back',
+      });
+      assert.equal(asked.status, 'requires_action');
+      const body = new URLSearchParams({ result: 'approve' });
+      await fetch(asked.next_action.redirect_to_url.url, { method: 'POST', body, redirect: 'manual' });
+      assert.equal((await stripe.setupIntents.retrieve(asked.id)).status, 'succeeded');
+
+      await assert.rejects(setUp('pm_card_chargeDeclined', { confirm: true }), (error) => {
+        assert.ok(error instanceof Stripe.errors.StripeCardError);
+        assert.equal(error.setup_intent.status, 'requires_payment_method');
+        return true;
+      });
+
+      const waiting = await setUp('pm_card_visa');
+      assert.equal(waiting.status, 'requires_confirmation');
+      assert.equal((await stripe.setupIntents.cancel(waiting.id)).status, 'canceled');
+    });
+
+    test('payment methods', async () => {
+      const made = await stripe.paymentMethods.create({ type: 'card', card: { token: 'tok_mastercard' } });
+      assert.equal(made.card.brand, 'mastercard');
+      assert.equal(made.customer, null);
+
+      const { id: customer } = await stripe.customers.create();
+      assert.equal((await stripe.paymentMethods.attach(made.id, { customer })).customer, customer);
+      const updated = await stripe.paymentMethods.update(made.id, { billing_details: { name: 'Grace' } });
+      assert.equal(updated.billing_details.name, 'Grace');
+      const listed = await stripe.paymentMethods.list({ customer, type: 'card' });
+      assert.deepEqual(listed.data.map(({ id }) => id), [made.id]);
+      await assert.rejects(paid({ payment_method: made.id }), { type: 'StripeInvalidRequestError' });
+      assert.equal((await paid({ payment_method: made.id, customer })).status, 'succeeded');
+    });
+
     test('accounts', async () => {
       const account = await (stripe.accounts.retrieveCurrent ?? stripe.accounts.retrieve).call(stripe.accounts);
       assert.match(account.id, /^acct_/);
