@@ -153,6 +153,15 @@ func mutants() []mutant {
 			changes: []change{{"app/app.go", "resendFor = 23 * time.Hour", "resendFor = 2300 * time.Hour"}},
 			faults:  []string{"time"},
 		},
+		{
+			name: "account-not-bound", why: "a process with another account's key does not serve this database",
+			changes: []change{{
+				"app/binding.go",
+				"if differ := recorded.Differences(now); len(differ) > 0 {",
+				"if differ := recorded.Differences(now); false {",
+			}},
+			faults: []string{"another account"},
+		},
 	}
 }
 

@@ -14,7 +14,7 @@ import (
 	"github.com/marketflow/marketflow/sandbox"
 )
 
-// stripeBooks are the sandbox's.
+// stripeBooks are the sandbox's, of all its accounts.
 type stripeBooks struct {
 	intents    []stripeIntent
 	deliveries []sandbox.Delivery
@@ -32,6 +32,7 @@ type stripeIntent struct {
 
 	succeeded int // charges
 	key       string
+	account   string
 }
 
 func (i stripeIntent) paymentID() string { return i.Metadata["payment_id"] }
@@ -64,7 +65,7 @@ func readStripe(s *sandbox.Sandbox) (stripeBooks, error) {
 			continue
 		}
 
-		intent := stripeIntent{succeeded: entry.SucceededCharges, key: entry.IdempotencyKey}
+		intent := stripeIntent{succeeded: entry.SucceededCharges, key: entry.IdempotencyKey, account: entry.Account}
 		if err := json.Unmarshal(entry.Object, &intent); err != nil {
 			return books, fmt.Errorf("reading the sandbox's books: %w", err)
 		}

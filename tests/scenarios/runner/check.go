@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+
+	"github.com/marketflow/marketflow/sandbox"
 )
 
 // violation is a broken promise.
@@ -35,7 +37,7 @@ func check(e evidence) []violation {
 	for _, invariant := range []func(evidence) []violation{
 		oneCharge, onePaymentForEachIntent, equalAmounts, historiesAreWhole, statusesOnlyMoveForward,
 		eventsTakeEffectOnce, nothingIsUnknown, answersAreKept, sameKeySameBytes, changedPayloadsStayOut,
-		rejectionsAreNotKept, unavailableWroteNothing,
+		rejectionsAreNotKept, unavailableWroteNothing, nothingElsewhere,
 	} {
 		found = append(found, invariant(e)...)
 	}
@@ -108,6 +110,23 @@ func onePaymentForEachIntent(e evidence) []violation {
 	for _, p := range e.service.payments {
 		if _, there := intents[p.Intent]; !there {
 			found = append(found, violation{"I2", "payment " + p.ID, "its intent " + p.Intent + " is not at Stripe"})
+		}
+	}
+
+	return found
+}
+
+// nothingElsewhere is I7: only a service with the wrong key could write into another
+// account's books.
+func nothingElsewhere(e evidence) []violation {
+	var found []violation
+
+	for _, intent := range e.stripe.intents {
+		if intent.account != sandbox.DefaultAccount {
+			found = append(found, violation{
+				"I7", "payment " + intent.paymentID(),
+				fmt.Sprintf("order %s was sent to another account, %s, as %s", intent.order(), intent.account, intent.ID),
+			})
 		}
 	}
 

@@ -3,6 +3,8 @@ package runner
 import (
 	"context"
 	"math/rand/v2"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/marketflow/marketflow/sandbox"
@@ -43,6 +45,7 @@ func processFaults() []fault {
 		whileExecuting  = "process: SIGKILL while Stripe executes"
 		afterExecuting  = "process: SIGKILL after Stripe executed"
 		stoppedAtStripe = "process: SIGSTOP after Stripe executed"
+		anothersKey     = "process: both start with another account's key"
 	)
 
 	faults := []fault{
@@ -53,6 +56,7 @@ func processFaults() []fault {
 		again(whileExecuting, killAtStripe(sandbox.HoldBefore, whileExecuting)),
 		again(afterExecuting, killAtStripe(sandbox.Hold, afterExecuting)),
 		again(stoppedAtStripe, stopAtStripe(stoppedAtStripe)),
+		again(anothersKey, startWithAnothersKey(anothersKey)),
 	}
 
 	faults = append(faults, trapFaults("process: SIGKILL ", moments(), (*world).killHere)...)
@@ -170,6 +174,75 @@ func stopAtStripe(name string) func(context.Context, *world, *rand.Rand) {
 			w.count(name, 1)
 		}
 	}
+}
+
+// startWithAnothersKey rolls the service out with the key of another account
+// while an outcome is unknown: each process has to refuse. One that serves is
+// given the time in which recovery would send again.
+func startWithAnothersKey(name string) func(context.Context, *world, *rand.Rand) {
+	const serving = 6 * time.Second // longer than a lease
+
+	return func(ctx context.Context, w *world, r *rand.Rand) {
+		held, release := holdOne(ctx, w, r, sandbox.HoldBefore)
+		defer release()
+
+		if !held {
+			return
+		}
+
+		w.machine.Lock()
+		defer w.machine.Unlock()
+
+		for _, p := range w.processes {
+			defer p.keepDown("a roll-out")()
+		}
+
+		release() // Stripe executes what nobody waits for any more
+
+		unknown, err := w.pending(ctx)
+		if err != nil || unknown == 0 {
+			return
+		}
+
+		trying, cancel := context.WithTimeout(ctx, serving)
+		defer cancel()
+
+		var tries sync.WaitGroup
+
+		for _, p := range w.processes {
+			tries.Go(func() {
+				if w.tryAnothersKey(trying, p) {
+					w.count(name, 1)
+				}
+			})
+		}
+
+		tries.Wait()
+	}
+}
+
+// tryAnothersKey tells whether Stripe was asked with the other key. A process
+// that has asked and ended has to say why, in its last line.
+func (w *world) tryAnothersKey(ctx context.Context, p *process) bool {
+	w.line.addf(p.name(), "starts with another account's key")
+
+	before := w.doors[p.index].another.Load()
+	code, said := p.tryKey(ctx, anotherKey)
+	asked := w.doors[p.index].another.Load() > before
+
+	if ctx.Err() != nil {
+		w.line.addf(p.name(), "had not refused when it was ended")
+
+		return asked
+	}
+
+	w.line.addf(p.name(), "ended with %d: %s", code, said)
+
+	if asked && (code != 1 || !strings.Contains(said, sandbox.DefaultAccount) || !strings.Contains(said, anotherAccount)) {
+		p.notef("with another account's key it ended with %d: %s", code, said)
+	}
+
+	return asked
 }
 
 // holdOne holds one create at Stripe.

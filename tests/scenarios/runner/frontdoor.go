@@ -81,13 +81,12 @@ type stripeDoor struct {
 
 	mu      sync.Mutex
 	waiting map[*http.Request]time.Time
-	calls   atomic.Int64
+	// another counts the calls with another account's key that were answered.
+	another atomic.Int64
 }
 
 // ServeHTTP implements http.Handler.
 func (d *stripeDoor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	d.calls.Add(1)
-
 	if r.Method == http.MethodPost {
 		d.mu.Lock()
 		d.waiting[r] = time.Now()
@@ -101,6 +100,10 @@ func (d *stripeDoor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 
 	d.sandbox.ServeHTTP(w, r)
+
+	if r.Header.Get("Authorization") == "Bearer "+anotherKey {
+		d.another.Add(1)
+	}
 }
 
 // oldest is when the process's longest waiting create was sent.

@@ -1,14 +1,18 @@
 package runner
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
+	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -109,10 +113,17 @@ func (p *process) holding() chan struct{} {
 	return p.down
 }
 
-func (p *process) runOnce() error {
-	cmd := exec.Command(p.binary, "serve")
-	cmd.Env, cmd.Stdout, cmd.Stderr = p.env, p.log, p.log
+// serve is the command, with further variables.
+func (p *process) serve(ctx context.Context, settings ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, p.binary, "serve")
+	cmd.Env, cmd.Stdout, cmd.Stderr = append(slices.Clone(p.env), settings...), p.log, p.log
 	cmd.SysProcAttr = processAttributes()
+
+	return cmd
+}
+
+func (p *process) runOnce() error {
+	cmd := p.serve(context.Background())
 
 	p.mu.Lock()
 	p.expected = false
@@ -149,6 +160,24 @@ func (p *process) exited(err error, after time.Duration) {
 
 	p.odd = append(p.odd, fmt.Sprintf("%s ended by itself: %v", p.name(), err))
 	p.line.addf(p.name(), "ENDED BY ITSELF: %v", err)
+}
+
+// tryKey starts the service with another key while the process is kept down, and
+// returns once it has ended, or ends it with ctx.
+func (p *process) tryKey(ctx context.Context, key string) (exitCode int, lastLine string) {
+	var out bytes.Buffer
+
+	cmd := p.serve(ctx, "STRIPE_SECRET_KEY="+key)
+	cmd.Stdout = io.MultiWriter(p.log, &out)
+	cmd.Stderr = cmd.Stdout
+
+	if err := cmd.Run(); cmd.ProcessState == nil {
+		return -1, err.Error()
+	}
+
+	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
+
+	return cmd.ProcessState.ExitCode(), lines[len(lines)-1]
 }
 
 // signal sends a signal to the running process and tells whether there was one.
@@ -251,6 +280,14 @@ func (p *process) stop() {
 	p.signal(syscall.SIGCONT)
 	p.signal(syscall.SIGKILL)
 	<-p.done
+}
+
+// notef keeps an odd exit for the verdict.
+func (p *process) notef(format string, args ...any) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+
+	p.odd = append(p.odd, p.name()+": "+fmt.Sprintf(format, args...))
 }
 
 func (p *process) oddExits() []string {

@@ -19,7 +19,10 @@ import (
 
 const (
 	secretKey     = "sk_test_51ScenariosScenarios"
+	anotherKey    = "sk_test_51AnotherAnother"
 	webhookSecret = "whsec_ScenariosScenariosScenariosScenarios"
+	// anotherAccount has books of its own, in which nothing of ours belongs.
+	anotherAccount = "acct_1AnotherAccount"
 )
 
 // world is what one scenario has to itself.
@@ -99,6 +102,10 @@ func newWorld(ctx context.Context, l *lane, binary, name string, settings ...str
 func (w *world) startStripe(ctx context.Context) error {
 	var err error
 	if w.stripe, err = sandbox.New(sandbox.Options{
+		Accounts: []sandbox.Account{
+			{ID: sandbox.DefaultAccount, Keys: []string{secretKey}},
+			{ID: anotherAccount, Keys: []string{anotherKey}},
+		},
 		// Quicker than Stripe, so that a scenario is quiet within seconds.
 		WebhookTimeout: 6 * time.Second, RetryBase: 100 * time.Millisecond, RetryMax: time.Second,
 	}); err != nil {
