@@ -165,7 +165,7 @@ func (d *desk) create(service, body string) (int, map[string]any) {
 }
 
 // park makes an event wait for a payment that nobody knows.
-func (d *desk) park(id, intentID string) {
+func (d *desk) park(id, intentID string, reason ports.ParkReason) {
 	d.t.Helper()
 
 	raw := fmt.Sprintf(`{"id":"%s","object":"event","type":"payment_intent.succeeded","created":1700000000,`+
@@ -174,7 +174,7 @@ func (d *desk) park(id, intentID string) {
 	require.NoError(d.t, d.store.Park(d.t.Context(), ports.Event{
 		ID: id, Type: "payment_intent.succeeded", ObjectID: intentID, About: true, Change: payment.Succeeded,
 		Raw: []byte(raw), CreatedAt: time.Unix(1700000000, 0),
-	}, ports.ParkedUnknown))
+	}, reason))
 }
 
 // ask writes an operation of 10.00 USD down, that old, of which nothing came.
@@ -260,8 +260,8 @@ func TestInbox_ListsAndShows(t *testing.T) {
 	d := newDesk(t)
 	require.Empty(t, d.ids("inbox", "list"), "an empty list, not null")
 
-	d.park("evt_1", "pi_1")
-	d.park("evt_2", "pi_2")
+	d.park("evt_1", "pi_1", ports.ParkedUnknown)
+	d.park("evt_2", "pi_2", ports.ParkedUnknown)
 	d.run("inbox", "dismiss", "evt_2", "--reason", "a test of ours")
 
 	require.Equal(t, []string{"evt_2", "evt_1"}, d.ids("inbox", "list"))
@@ -294,7 +294,7 @@ func TestInbox_DismissAndReprocess(t *testing.T) {
 	t.Parallel()
 
 	d := newDesk(t)
-	d.park("evt_1", "pi_1")
+	d.park("evt_1", "pi_1", ports.ParkedUnknown)
 
 	d.fails(`required flag(s) "reason" not set`, "inbox", "dismiss", "evt_1")
 	d.fails("A reason is needed", "inbox", "dismiss", "evt_1", "--reason", "  ")
@@ -329,7 +329,7 @@ func TestEvents_IsTheInboxByItsOldName(t *testing.T) {
 	t.Parallel()
 
 	d := newDesk(t)
-	d.park("evt_1", "pi_1")
+	d.park("evt_1", "pi_1", ports.ParkedUnknown)
 
 	require.Equal(t, []string{"evt_1"}, d.ids("events", "list", "--parked"))
 	require.Equal(t, "parked", d.object("events", "replay", "evt_1")["outcome"])
@@ -483,7 +483,8 @@ func TestPayments_ShowTellsTheWholeStory(t *testing.T) {
 		return err == nil && p.Status == payment.Succeeded
 	}, 20*time.Second, 20*time.Millisecond)
 
-	d.park("evt_odd", intent)
+	// The service applies no event by itself that contradicts its payment.
+	d.park("evt_odd", intent, ports.ParkedContradiction)
 	require.Zero(t, d.run("inbox", "dismiss", "evt_odd", "--reason", "seen twice").code)
 
 	for _, args := range [][]string{{id}, {intent}, {"--key", "order_1"}} {
