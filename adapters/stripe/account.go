@@ -56,7 +56,7 @@ var errNoAccount = errors.New("the account is not told")
 
 // Account implements ports.ProviderAccount (https://docs.stripe.com/api/accounts/retrieve).
 // A restricted key may lack the permission, which is 403; a stand-in for Stripe
-// may lack the route, which is 404.
+// may lack the route, which is 404 at Stripe and something like it elsewhere.
 func (g *Gateway) Account(ctx context.Context) (string, error) {
 	var got accountAnswer
 
@@ -92,9 +92,19 @@ func judgeAccount(id string, failed *failure) verdict {
 		return verdict{outcome: unknown, reason: ReasonMismatch, err: errMismatch}
 	case failed != nil && failed.status == http.StatusUnauthorized:
 		return verdict{outcome: refused, reason: failed.reason, err: ports.ErrKeyRejected}
-	case failed != nil && (failed.status == http.StatusForbidden || failed.status == http.StatusNotFound):
+	case failed != nil && notTold(failed.status):
 		return verdict{outcome: refused, reason: failed.reason, err: errNoAccount}
 	default:
 		return judgeRead(failed)
+	}
+}
+
+func notTold(status int) bool {
+	switch status {
+	case http.StatusForbidden, http.StatusNotFound,
+		http.StatusBadRequest, http.StatusMethodNotAllowed, http.StatusNotImplemented:
+		return true
+	default:
+		return false
 	}
 }
