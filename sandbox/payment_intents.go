@@ -681,14 +681,14 @@ func checkConfirmable(i *paymentIntent, with intentParams) *refusal {
 		return later.check(i, with.returnURL)
 	}
 
-	return i.checkReturn(with.returnURL)
+	return i.checkReturn(with.returnURL, speaksOfPayment)
 }
 
 // checkReturn refuses a confirmation that may redirect the customer and does not
 // say where to.
-func (t *methodTypes) checkReturn(returnURL string) *refusal {
+func (t *methodTypes) checkReturn(returnURL, what string) *refusal {
 	if t.Redirects == redirectsAlways && returnURL == "" {
-		return invalid("This PaymentIntent is configured to accept payment methods enabled in your Dashboard. Because "+
+		return invalid("This "+what+" is configured to accept payment methods enabled in your Dashboard. Because "+
 			"some of these payment methods might redirect your customer off of your page, you must provide a "+
 			"`return_url`. If you don't want to accept redirect-based payment methods, set "+
 			"`automatic_payment_methods[enabled]` to `true` and `automatic_payment_methods[allow_redirects]` to `never` "+

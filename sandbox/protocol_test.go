@@ -391,6 +391,7 @@ func TestProtocol_ReturnURLIsAskedFor(t *testing.T) {
 				PaymentMethod: new("pm_card_visa"), ReturnURL: test.returnURL,
 			})
 			if test.refused {
+				require.ErrorContains(t, err, "This PaymentIntent is configured")
 				require.ErrorContains(t, err, "you must provide a `return_url`")
 				require.ErrorContains(t, err, "`automatic_payment_methods[allow_redirects]` to `never`")
 

@@ -395,7 +395,7 @@ func (s *account) checkSetup(i *setupIntent, with intentParams) *refusal {
 			"method or ConfirmationToken.")
 	}
 
-	return i.checkReturn(with.returnURL)
+	return i.checkReturn(with.returnURL, speaksOfSetup)
 }
 
 // confirmSetup sets up the payment method of an intent in the open wallet.

@@ -247,7 +247,7 @@ func TestSetups_RefusesWhatStripeRefuses(t *testing.T) {
 		"attach_to_self=true":                      {"", "does not support the parameter attach_to_self"},
 		"return_url=https://a.example":             {"", "unless `confirm` is set to true"},
 		"confirm=true":                             {"setup_intent_unexpected_state", "missing a payment method"},
-		"confirm=true&payment_method=pm_card_visa": {"", "you must provide a `return_url`"},
+		"confirm=true&payment_method=pm_card_visa": {"", "This SetupIntent is configured to accept payment methods enabled"},
 		"payment_method_types[]=card&payment_method=pm_usBankAccount_success": {
 			"setup_intent_invalid_parameter", "is not allowed for this SetupIntent",
 		},
@@ -261,6 +261,9 @@ func TestSetups_RefusesWhatStripeRefuses(t *testing.T) {
 	}
 
 	require.Empty(t, c.call("GET", "/v1/setup_intents", "").body["data"])
+
+	made := c.call("POST", "/v1/setup_intents", "payment_method=pm_card_visa").text("id")
+	require.Contains(t, c.call("POST", "/v1/setup_intents/"+made+"/confirm", "").text("message"), "This SetupIntent is configured")
 
 	got := c.call("GET", "/v1/setup_intents/seti_none", "")
 	require.Equal(t, "No such setupintent: 'seti_none'", got.text("message"))
