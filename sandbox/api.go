@@ -202,24 +202,15 @@ func (s *Sandbox) newRequest(r *http.Request) (*request, *refusal) {
 		idempotencyKey: r.Header.Get("Idempotency-Key"), baseURL: s.baseURL(r),
 		params: newParams(&form{}),
 	}
-	rq.account, rq.access, rq.denied = s.authenticate(r)
 
-	text := r.URL.RawQuery
+	key := apiKey(r)
+	parsed, refusal := readForm(r)
 
-	if r.Method == http.MethodPost || r.Method == http.MethodDelete {
-		body, refusal := readBody(r)
-		if refusal != nil {
-			return rq, refusal
-		}
-
-		if text != "" && body != "" {
-			text += "&"
-		}
-
-		text += body
+	if key == "" && refusal == nil {
+		key = parsed.takePublishable()
 	}
 
-	parsed, refusal := parseForm(text)
+	rq.account, rq.access, rq.denied = s.authenticate(r, key)
 	if refusal != nil {
 		return rq, refusal
 	}
@@ -231,6 +222,25 @@ func (s *Sandbox) newRequest(r *http.Request) (*request, *refusal) {
 	}
 
 	return rq, nil
+}
+
+func readForm(r *http.Request) (*form, *refusal) {
+	text := r.URL.RawQuery
+
+	if r.Method == http.MethodPost || r.Method == http.MethodDelete {
+		body, refusal := readBody(r)
+		if refusal != nil {
+			return nil, refusal
+		}
+
+		if text != "" && body != "" {
+			text += "&"
+		}
+
+		text += body
+	}
+
+	return parseForm(text)
 }
 
 func readBody(r *http.Request) (string, *refusal) {

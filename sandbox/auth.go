@@ -16,12 +16,9 @@ type access struct {
 	publishable bool
 }
 
-// authenticate finds the account that a request is for by its key, as Bearer
-// token or as the user of Basic authentication, and by Stripe-Account. It
-// refuses others in Stripe's words.
-func (s *Sandbox) authenticate(r *http.Request) (*account, access, *refusal) {
-	key := apiKey(r)
-
+// authenticate finds the account that a request is for by its key and by
+// Stripe-Account. It refuses others in Stripe's words.
+func (s *Sandbox) authenticate(r *http.Request, key string) (*account, access, *refusal) {
 	opened := s.opens[key]
 	if opened == nil && isKey(key) && !isLive(key) {
 		opened = s.home()
@@ -46,6 +43,8 @@ func badKey(key string) *refusal {
 	return unauthorized("Invalid API Key provided: " + redact(key))
 }
 
+// apiKey is the key in a request's header, as Bearer token or as the user of
+// Basic authentication, or "".
 func apiKey(r *http.Request) string {
 	header := r.Header.Get("Authorization")
 

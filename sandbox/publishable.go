@@ -10,6 +10,21 @@ import (
 // isPublishable tells whether a key is one that a customer's page may have.
 func isPublishable(key string) bool { return strings.HasPrefix(key, "pk_") }
 
+// takePublishable takes the publishable key out of a form, where Stripe.js sends
+// it, so that nothing else takes it for a parameter. A secret key stays there: it
+// is no key in a form.
+func (f *form) takePublishable() string {
+	at := slices.IndexFunc(f.fields, func(each *field) bool { return each.name == "key" && isPublishable(each.value) })
+	if at < 0 {
+		return ""
+	}
+
+	key := f.fields[at].value
+	f.fields = slices.Delete(f.fields, at, at+1)
+
+	return key
+}
+
 // public tells what a publishable key may not do, or nil. The caller knows that
 // there is such an endpoint.
 func (rq *request) public() *refusal {
@@ -112,8 +127,9 @@ func publicly(text []byte, object document) rawDocument {
 }
 
 // allowOrigins lets pages of other origins do what publishable keys may (CORS):
-// it answers preflights, and marks the answers to such keys as readable. It
-// returns true where there is nothing more to do.
+// it answers preflights, and marks answers as readable, unless there is a secret
+// key in the header: without a key there, one in the form is publishable or is
+// refused. It returns true where there is nothing more to do.
 func (s *Sandbox) allowOrigins(w http.ResponseWriter, r *http.Request) (done bool) {
 	if r.Header.Get("Origin") == "" {
 		return false
@@ -142,7 +158,7 @@ func (s *Sandbox) allowOrigins(w http.ResponseWriter, r *http.Request) (done boo
 		return true
 	}
 
-	if isPublishable(apiKey(r)) {
+	if key := apiKey(r); key == "" || isPublishable(key) {
 		header.Set("Access-Control-Allow-Origin", "*")
 		header.Set("Access-Control-Expose-Headers", "Request-Id, Stripe-Should-Retry")
 	}

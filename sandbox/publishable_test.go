@@ -272,6 +272,67 @@ func TestPublishable_OpensItsAccount(t *testing.T) {
 	require.Contains(t, unknown.text("message"), "Invalid API Key provided: pk_live_")
 }
 
+// Stripe.js sends the key as a parameter, without asking for permission first.
+func TestPublishable_KeyInTheForm(t *testing.T) {
+	t.Parallel()
+
+	server, shop, page := shopAndPage(t)
+	script := caller{t, server.URL, "", ""}
+	from := []string{"Origin", "https://shop.example", "Sec-Fetch-Site", "cross-site", "Idempotency-Key", "k"}
+
+	for _, path := range []string{"/v1/payment_intents", "/v1/setup_intents"} {
+		amount := map[bool]string{true: "amount=2000&currency=usd&"}[path == "/v1/payment_intents"]
+		made := shop.call("POST", path, amount+"payment_method_types[]=card&metadata[a]=b")
+		its, secret := path+"/"+made.text("id"), "client_secret="+url.QueryEscape(made.text("client_secret"))
+
+		seen := script.call("GET", its+"?key="+pageKey+"&"+secret, "", from...)
+		require.Equal(t, http.StatusOK, seen.status)
+		require.NotContains(t, seen.body, "metadata")
+		require.Equal(t, "*", seen.header.Get("Access-Control-Allow-Origin"))
+
+		form := secret + "&payment_method_data[type]=card&payment_method_data[card][number]=4242424242424242" +
+			"&payment_method_data[card][exp_month]=4&payment_method_data[card][exp_year]=2044"
+		confirmed := script.call("POST", its+"/confirm", form+"&key="+pageKey, from...)
+		require.Equal(t, "succeeded", confirmed.text("status"), confirmed.body)
+		require.NotContains(t, confirmed.body, "metadata")
+		require.Equal(t, "*", confirmed.header.Get("Access-Control-Allow-Origin"))
+
+		// Wherever the key is, the request is the same.
+		again := page.call("POST", its+"/confirm", form, from...)
+		require.Equal(t, "true", again.header.Get("Idempotent-Replayed"))
+		require.Equal(t, confirmed.body, again.body)
+
+		from[len(from)-1] += "2"
+	}
+
+	require.Equal(t, http.StatusOK, script.call("POST", "/v1/tokens", "key="+pageKey+
+		"&card[number]=4242424242424242&card[exp_month]=4&card[exp_year]=2044").status)
+
+	const method = "type=card&card[token]=tok_visa"
+
+	for _, each := range [][3]string{
+		{"/v1/payment_methods", "key=" + testKey + "&" + method, "did not provide an API key"},
+		{"/v1/payment_methods", "key=rk_test_page&" + method, "did not provide an API key"},
+		{"/v1/payment_methods", "key=&" + method, "did not provide an API key"},
+		{"/v1/payment_methods", "key[]=" + pageKey + "&" + method, "did not provide an API key"},
+		{"/v1/payment_methods?key=" + testKey, method, "did not provide an API key"},
+		{"/v1/payment_methods", "key=pk_live_unknown&" + method, "Invalid API Key provided: pk_live_"},
+		{"/v1/customers", "key=" + pageKey, "cannot be made with a publishable API key"},
+		{"/v1/customers", "key=" + testKey, "did not provide an API key"},
+	} {
+		got := script.call("POST", each[0], each[1], from[:4]...)
+		require.Equal(t, http.StatusUnauthorized, got.status, each)
+		require.Contains(t, got.text("message"), each[2], each)
+		require.NotContains(t, got.text("message"), testKey)
+
+		readable := map[bool]string{true: "*"}[each[0] != "/v1/customers"]
+		require.Equal(t, readable, got.header.Get("Access-Control-Allow-Origin"), "errors are read too: %s", each)
+	}
+
+	both := shop.call("POST", "/v1/payment_methods", "key="+pageKey+"&"+method)
+	require.Contains(t, both.text("message"), "unknown parameter: key")
+}
+
 // Pages of other origins may do what publishable keys may, and nothing else.
 func TestPublishable_CORS(t *testing.T) {
 	t.Parallel()

@@ -162,8 +162,11 @@ calls() {
         "key=pk_test_12345&client_secret={seti_secret}&payment_method_data[type]=card&${number//card/payment_method_data[card]}" 2xx
     key='' call 'confirm as Stripe.js does, with a test card' POST 'setup_intents/{seti}/confirm' \
         'key=pk_test_12345&client_secret={seti_secret}&payment_method=pm_card_visa' 2xx '"status": "succeeded"'
-    key=pk_test_12345 here 'with the publishable key in the header' POST 'setup_intents/{seti}/confirm' \
-        'client_secret={seti_secret}&payment_method=pm_card_visa' 2xx '"status": "succeeded"'
+    here 'create another for cards' POST setup_intents 'payment_method_types[]=card' 2xx seti_
+    take seti 'seti_[A-Za-z0-9]+'
+    take seti_secret 'seti_\w+_secret_\w+'
+    key='' here 'confirm as Stripe.js does, with a test card' POST 'setup_intents/{seti}/confirm' \
+        'key=pk_test_12345&client_secret={seti_secret}&payment_method=pm_card_visa' 2xx '"status": "succeeded"'
 
     section 'Payment intents'
     call 'pay at once' POST payment_intents "$theirs" 2xx '"captured": true,'
