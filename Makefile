@@ -34,7 +34,6 @@ mutants: deps ## the checker is checked: every safeguard taken out once must be 
 
 sandbox-clients: ## the sandbox against Stripe's clients, localstripe's calls, and its payment page in Chromium
 	./sandbox/clients/run.sh
-	./sandbox/clients/page/run.sh
 
 clients: deps ## lint the API's contract, and hold the service against a Go and a TypeScript client made of it
 	./tests/clients/run.sh

@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
 # Holds `marketflow sandbox` against Stripe's official clients and against the
-# calls of localstripe's script. SANDBOX_URL=http://… tests a sandbox that runs
-# already; arguments name what to run: go, node, localstripe.
+# calls of localstripe's script, and uses its payment page in Chromium, with
+# JavaScript and without. SANDBOX_URL=http://… tests a sandbox that runs already;
+# arguments name what to run: go, node, localstripe, page. CHROMIUM=… names the
+# browser, SCREENSHOTS=dir keeps pictures of the page.
 set -euo pipefail
 
 cd "$(dirname "$0")"
@@ -28,6 +30,21 @@ stop() {
     sandbox=
 }
 
+# page is skipped on a machine without Chromium, but not in CI.
+page() {
+    CHROMIUM=${CHROMIUM:-$(command -v chromium || command -v chromium-browser || command -v google-chrome || true)}
+    export CHROMIUM
+
+    if [ -n "$CHROMIUM" ]; then
+        (cd page && npm ci --no-audit --no-fund --silent && npm test --silent)
+    elif [ "${CI:-}" = true ]; then
+        echo "sandbox-clients: Chromium is needed for the payment page" >&2
+        exit 1
+    else
+        echo "sandbox-clients: the payment page is skipped, there is no Chromium on this machine"
+    fi
+}
+
 own=
 sandbox=
 work=$(mktemp -d)
@@ -41,7 +58,7 @@ fi
 
 export SANDBOX_URL
 
-(($#)) || set -- go node localstripe
+(($#)) || set -- go node localstripe page
 for suite; do
     echo "sandbox-clients: $suite"
     [ -z "$own" ] || start
@@ -50,6 +67,7 @@ for suite; do
     go) go test -C go -count=1 ./... ;;
     node) (cd node && npm ci --no-audit --no-fund --silent && npm test --silent) ;;
     localstripe) ./localstripe/run.sh ;;
+    page) page ;;
     *) echo "sandbox-clients: there is no suite $suite" >&2; exit 2 ;;
     esac
 
