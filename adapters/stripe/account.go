@@ -73,6 +73,13 @@ func (g *Gateway) Account(ctx context.Context) (string, error) {
 		},
 		judge: func(failed *failure, _ bool) verdict { return judgeAccount(got.ID, failed) },
 	})
+
+	// The next call may be hours away, and a request that is written to a connection
+	// that has died meanwhile counts as sent.
+	if idle, ok := g.network.(interface{ CloseIdleConnections() }); ok {
+		idle.CloseIdleConnections()
+	}
+
 	if errors.Is(err, errNoAccount) {
 		return "", nil
 	}

@@ -93,3 +93,22 @@ func TestAccount(t *testing.T) {
 		})
 	}
 }
+
+// The next call is made over a connection of its own.
+func TestAccount_KeepsNoConnection(t *testing.T) {
+	t.Parallel()
+
+	peers := map[string]string{}
+	bed := newBed(t, func(w http.ResponseWriter, r *http.Request) {
+		peers[r.URL.Path] = r.RemoteAddr
+
+		answer(w, http.StatusOK, `{"id":"acct_1"}`)
+	})
+
+	_, err := bed.gateway.Account(t.Context())
+	require.NoError(t, err)
+
+	_, err = bed.gateway.Intent(t.Context(), "pi_1")
+	require.Error(t, err, "that is no intent")
+	require.NotEqual(t, peers["/v1/account"], peers["/v1/payment_intents/pi_1"])
+}
