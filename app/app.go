@@ -17,12 +17,12 @@ import (
 
 // Deps is what the use cases need of the outside.
 type Deps struct {
-	Claims   ports.Claims
-	Payments ports.Payments
-	Inbox    ports.Inbox
-	Gateway  ports.PaymentGateway
-	Webhooks ports.Webhooks
-	Renderer ports.Renderer
+	Operations ports.Operations
+	Payments   ports.Payments
+	Inbox      ports.Inbox
+	Gateway    ports.PaymentGateway
+	Webhooks   ports.Webhooks
+	Renderer   ports.Renderer
 	// Cache is this process's own memory; Shared is what all processes have, and
 	// is nil where there is nothing like it.
 	Cache    ports.ReplayCache
@@ -34,21 +34,21 @@ type Deps struct {
 	// Backlog is needed by Reconcile alone.
 	Backlog ports.Backlog
 	// Operations and Audit are for people's commands.
-	Operations ports.Operations
-	Audit      ports.Audit
-	Log        *zap.Logger
-	Tracer     trace.Tracer
+	Decisions ports.Decisions
+	Audit     ports.Audit
+	Log       *zap.Logger
+	Tracer    trace.Tracer
 }
 
 const (
-	// leaseFor is how long a claim stays with a process that has died. It is
+	// leaseFor is how long an operation stays with a process that has died. It is
 	// extended while a call to the provider takes longer.
 	leaseFor = 3 * time.Second
-	// settleTimeout is the most that a client waits for the provider.
-	settleTimeout = 10 * time.Second
+	// sendTimeout is the most that a client waits for the provider.
+	sendTimeout = 10 * time.Second
 	// resendFor: Stripe may forget a key once it is 24 hours old and would then
 	// run it as a new request (docs.stripe.com/api/idempotent_requests), so a
-	// claim older than this is never sent again.
+	// operation older than this is never sent again.
 	resendFor = 23 * time.Hour
 	// keptFor is how long Stripe keeps an answer under a key at least (same page).
 	keptFor = 24 * time.Hour
@@ -58,7 +58,7 @@ const (
 // stands still while the machine is suspended, and an attempt that was sent after
 // that could come when the provider has forgotten the key.
 func patiently(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithDeadline(ctx, time.Now().Round(0).Add(settleTimeout))
+	return context.WithDeadline(ctx, time.Now().Round(0).Add(sendTimeout))
 }
 
 // inSpan runs fn in a span of its own, which carries fn's error once.

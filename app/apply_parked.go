@@ -34,9 +34,9 @@ func NewApplyParked(deps Deps) *ApplyParked { return &ApplyParked{deps: deps, in
 // Do looks at the newest parked events, where a race was lost a moment ago, and at
 // some of the others, so that each is looked at in its turn, and applies those
 // that are ready. It returns how many there were. What fails stays parked.
-// Each event gets a trace of its own, as in RecoverClaims.Do.
+// Each event gets a trace of its own, as in RecoverOperations.Do.
 func (uc *ApplyParked) Do(ctx context.Context, about ...trace.SpanStartOption) (int, error) {
-	ready, behind, err := uc.deps.Inbox.Ripe(ctx, ports.ParkedPosition{}, parkedBatch)
+	ready, behind, err := uc.deps.Inbox.Ready(ctx, ports.ParkedPosition{}, parkedBatch)
 	if err != nil {
 		return 0, err
 	}
@@ -73,7 +73,7 @@ func (uc *ApplyParked) walk(ctx context.Context, newest ports.ParkedPosition) ([
 		uc.next = newest
 	}
 
-	ready, next, err := uc.deps.Inbox.Ripe(ctx, uc.next, parkedBatch)
+	ready, next, err := uc.deps.Inbox.Ready(ctx, uc.next, parkedBatch)
 	if err == nil {
 		uc.next = next
 	}

@@ -10,6 +10,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/marketflow/marketflow/domain/fault"
+	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/domain/payment"
 	"github.com/marketflow/marketflow/ports"
 )
@@ -17,18 +18,18 @@ import (
 // CreatePayment creates a payment at most once for each idempotency key.
 type CreatePayment struct {
 	deps   Deps
-	settle *settler
+	finish *finisher
 }
 
 // NewCreatePayment returns the use case.
 func NewCreatePayment(deps Deps) *CreatePayment {
-	return &CreatePayment{deps: deps, settle: newSettler(deps)}
+	return &CreatePayment{deps: deps, finish: newFinisher(deps)}
 }
 
 // CreatePaymentCommand asks for a payment.
 type CreatePaymentCommand struct {
 	// Key is zero where the client sent none: then each request is a new payment.
-	Key       payment.Key
+	Key       operation.Key
 	Order     payment.Order
 	RequestID string
 }
@@ -47,7 +48,7 @@ type CreatePaymentAnswer struct {
 // that is repaired), Unknown (retry with the same key) and Unavailable (surely
 // nothing was done).
 //
-// It goes on when the client hangs up: the claim is written, so somebody has
+// It goes on when the client hangs up: the operation is written, so somebody has
 // to finish it anyway.
 func (uc *CreatePayment) Do(ctx context.Context, cmd CreatePaymentCommand) (CreatePaymentAnswer, error) {
 	return inSpan(ctx, uc.deps.Tracer, "app.CreatePayment", func(ctx context.Context) (CreatePaymentAnswer, error) {
@@ -76,7 +77,7 @@ func (uc *CreatePayment) do(ctx context.Context, cmd CreatePaymentCommand) (Crea
 		return answer, err
 	}
 
-	// The claim's statement finds what other processes have answered, and a new
+	// The operation's statement finds what other processes have answered, and a new
 	// key is nothing to ask them about. They are asked when there is nobody else.
 	if replay, ok := uc.cached(ctx, uc.deps.Shared, cmd.Key); ok {
 		return uc.replay(replay, cmd, ports.ReplayFromCache)
@@ -85,7 +86,7 @@ func (uc *CreatePayment) do(ctx context.Context, cmd CreatePaymentCommand) (Crea
 	return answer, err
 }
 
-func (*CreatePayment) cached(ctx context.Context, cache ports.ReplayCache, key payment.Key) (ports.Replay, bool) {
+func (*CreatePayment) cached(ctx context.Context, cache ports.ReplayCache, key operation.Key) (ports.Replay, bool) {
 	if key == "" || cache == nil {
 		return ports.Replay{}, false
 	}
@@ -95,12 +96,12 @@ func (*CreatePayment) cached(ctx context.Context, cache ports.ReplayCache, key p
 
 func (uc *CreatePayment) create(ctx context.Context, cmd CreatePaymentCommand) (CreatePaymentAnswer, error) {
 	// A provider that is out of reach is no reason to refuse a replay, and
-	// every reason not to write a claim that has to wait.
+	// every reason not to write an operation that has to wait.
 	if err := uc.deps.Gateway.Ready(); err != nil {
 		return uc.whileUnavailable(ctx, cmd, err)
 	}
 
-	claim, err := uc.claim(ctx, cmd)
+	op, err := uc.op(ctx, cmd)
 	if fault.KindOf(err) == fault.Unknown {
 		err = errUnknown(cmd.Key, err, providerRetryAfter) // whether it is written down
 	}
@@ -109,32 +110,32 @@ func (uc *CreatePayment) create(ctx context.Context, cmd CreatePaymentCommand) (
 		return CreatePaymentAnswer{}, err
 	}
 
-	if !claim.Held() {
-		return uc.found(ctx, claim, cmd)
+	if !op.Held() {
+		return uc.found(ctx, op, cmd)
 	}
 
 	ctx, cancel := patiently(context.WithoutCancel(ctx))
 	defer cancel()
 
-	claim, err = uc.settle.send(ctx, claim, ports.ByRequest)
+	op, err = uc.finish.send(ctx, op, ports.ByRequest)
 	if err != nil {
 		return CreatePaymentAnswer{}, err
 	}
 
-	return CreatePaymentAnswer{PaymentID: claim.PaymentID, Response: claim.Response}, nil
+	return CreatePaymentAnswer{PaymentID: op.PaymentID, Response: op.Response}, nil
 }
 
-// claim writes down what is wanted before the provider hears of it. One that was
+// operation writes down what is wanted before the provider hears of it. One that was
 // rejected is opened again, by whoever asks for the same once more.
-func (uc *CreatePayment) claim(ctx context.Context, cmd CreatePaymentCommand) (ports.Claim, error) {
+func (uc *CreatePayment) op(ctx context.Context, cmd CreatePaymentCommand) (ports.Operation, error) {
 	id, err := uuid.NewV7()
 	if err != nil {
-		return ports.Claim{}, fault.Wrap(fault.Internal, err, "Something went wrong on our side.")
+		return ports.Operation{}, fault.Wrap(fault.Internal, err, "Something went wrong on our side.")
 	}
 
 	lease := ports.Lease{Token: uuid.New(), For: leaseFor}
 
-	claim, err := uc.deps.Claims.Claim(ctx, ports.NewClaim{
+	op, err := uc.deps.Operations.Begin(ctx, ports.NewOperation{
 		PaymentID: id,
 		Key:       cmd.Key,
 		Order:     cmd.Order,
@@ -142,27 +143,27 @@ func (uc *CreatePayment) claim(ctx context.Context, cmd CreatePaymentCommand) (p
 		Origin:    ports.Origin{RequestID: cmd.RequestID, TraceParent: traceParent(ctx)},
 		Lease:     lease,
 	})
-	if err != nil || claim.State != ports.ClaimRejected ||
-		claim.Fingerprint != cmd.Order.Fingerprint() || tooOld(claim) {
-		return claim, err
+	if err != nil || op.State != operation.Rejected ||
+		op.Fingerprint != cmd.Order.Fingerprint() || tooOld(op) {
+		return op, err
 	}
 
-	return uc.deps.Claims.Reopen(ctx, claim.PaymentID, lease)
+	return uc.deps.Operations.Reopen(ctx, op.PaymentID, lease)
 }
 
-// found answers for a claim that somebody else has written.
-func (uc *CreatePayment) found(ctx context.Context, claim ports.Claim, cmd CreatePaymentCommand) (CreatePaymentAnswer, error) {
+// found answers for an operation that somebody else has written.
+func (uc *CreatePayment) found(ctx context.Context, op ports.Operation, cmd CreatePaymentCommand) (CreatePaymentAnswer, error) {
 	switch {
-	case claim.Fingerprint != cmd.Order.Fingerprint():
+	case op.Fingerprint != cmd.Order.Fingerprint():
 		return CreatePaymentAnswer{}, errKeyReused()
-	case claim.Finished():
-		uc.settle.remember(ctx, claim)
+	case op.Finished():
+		uc.finish.remember(ctx, op)
 
-		return uc.replay(replayOf(claim), cmd, ports.ReplayFromDatabase)
-	case claim.State == ports.ClaimNeedsAttention:
-		return CreatePaymentAnswer{}, errUnknown(cmd.Key, errors.New("the claim needs attention"), time.Minute)
-	case claim.State == ports.ClaimRejected && tooOld(claim):
-		return CreatePaymentAnswer{}, fault.New(fault.Refused,
+		return uc.replay(replayOf(op), cmd, ports.ReplayFromDatabase)
+	case op.State == operation.NeedsAttention:
+		return CreatePaymentAnswer{}, errUnknown(cmd.Key, errors.New("the operation needs attention"), time.Minute)
+	case op.State == operation.Rejected && tooOld(op):
+		return CreatePaymentAnswer{}, fault.New(fault.Rejected,
 			"The payment provider rejected this request, and its idempotency key is too old to be sent again. "+
 				"Nothing was made or charged: use a new key.")
 	default:
@@ -189,12 +190,12 @@ func (uc *CreatePayment) whileUnavailable(
 	ctx context.Context, cmd CreatePaymentCommand, cause error,
 ) (CreatePaymentAnswer, error) {
 	if cmd.Key != "" {
-		claim, err := uc.deps.Claims.FindClaim(ctx, cmd.Key)
+		op, err := uc.deps.Operations.Find(ctx, cmd.Key)
 
 		switch {
-		case err == nil && (claim.Finished() || claim.Fingerprint != cmd.Order.Fingerprint()):
-			return uc.found(ctx, claim, cmd)
-		case err == nil && claim.State != ports.ClaimRejected: // somebody finishes it yet
+		case err == nil && (op.Finished() || op.Fingerprint != cmd.Order.Fingerprint()):
+			return uc.found(ctx, op, cmd)
+		case err == nil && op.State != operation.Rejected: // somebody finishes it yet
 			return CreatePaymentAnswer{}, errUnknown(cmd.Key, cause, providerRetryAfter)
 		case err != nil && fault.KindOf(err) != fault.NotFound:
 			return CreatePaymentAnswer{}, err
@@ -206,8 +207,8 @@ func (uc *CreatePayment) whileUnavailable(
 		After(providerRetryAfter)
 }
 
-func replayOf(claim ports.Claim) ports.Replay {
-	return ports.Replay{PaymentID: claim.PaymentID, Fingerprint: claim.Fingerprint, Response: claim.Response}
+func replayOf(op ports.Operation) ports.Replay {
+	return ports.Replay{PaymentID: op.PaymentID, Fingerprint: op.Fingerprint, Response: op.Response}
 }
 
 func errKeyReused() error {

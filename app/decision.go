@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/marketflow/marketflow/domain/fault"
+	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/ports"
 )
 
@@ -58,8 +59,8 @@ const (
 const stateKey = "state"
 
 // unfinished is what the audit keeps of an operation before a decision.
-func unfinished(o ports.Operation) map[string]any {
-	return map[string]any{stateKey: o.State.Word(), "attempts": o.Attempts, "last_error": o.LastError}
+func unfinished(o ports.OperationDetails) map[string]any {
+	return map[string]any{stateKey: o.State, "attempts": o.Attempts, "last_error": o.LastError}
 }
 
 // outcomeIs is what the audit keeps of an event before and after a decision.
@@ -68,7 +69,7 @@ func outcomeIs(outcome ports.EventOutcome) map[string]any {
 }
 
 // mayDecide: an operation is a person's only where nobody else can finish it.
-func mayDecide(o ports.Operation) error {
+func mayDecide(o ports.OperationDetails) error {
 	switch {
 	case o.Finished():
 		return fault.Newf(fault.Invalid, "Operation %s is finished: its answer, %d, stands for ever.",
@@ -76,14 +77,14 @@ func mayDecide(o ports.Operation) error {
 	case o.InHand:
 		return fault.Newf(fault.Invalid, "Operation %s is being worked on at this moment. Try again in a few seconds.",
 			o.PaymentID)
-	case o.State == ports.ClaimNeedsAttention, o.State == ports.ClaimPending && o.Age > resendFor:
+	case o.State == operation.NeedsAttention, o.State == operation.Pending && o.Age > resendFor:
 		return nil
-	case o.State == ports.ClaimPending:
+	case o.State == operation.Pending:
 		return fault.Newf(fault.Invalid, "Operation %s is pending and %s old: recovery is still finding out what became of it. "+
 			"A person may decide once it needs attention or is %s old.",
 			o.PaymentID, o.Age.Round(time.Second), resendFor)
 	default:
-		return fault.Newf(fault.Invalid, "Operation %s is %s: no decision is needed.", o.PaymentID, o.State.Word())
+		return fault.Newf(fault.Invalid, "Operation %s is %s: no decision is needed.", o.PaymentID, o.State)
 	}
 }
 

@@ -83,9 +83,9 @@ func (in *inbox) foreign(e ports.Event) bool {
 }
 
 // keepOrApply stores an event, and does what it asks for where it is ours.
-func (in *inbox) keepOrApply(ctx context.Context, e ports.Event) (ports.Applied, error) {
+func (in *inbox) storeOrApply(ctx context.Context, e ports.Event) (ports.Applied, error) {
 	if in.foreign(e) {
-		outcome, err := in.deps.Inbox.KeepForeign(ctx, e)
+		outcome, err := in.deps.Inbox.StoreForeign(ctx, e)
 
 		return ports.Applied{Outcome: outcome}, err
 	}
@@ -95,9 +95,9 @@ func (in *inbox) keepOrApply(ctx context.Context, e ports.Event) (ports.Applied,
 
 // apply stores an event and does what it asks for, in one commit.
 func (in *inbox) apply(ctx context.Context, e ports.Event) (ports.Applied, error) {
-	applied, err := in.keepOrApply(ctx, e)
-	if err == nil && applied.Outcome == ports.EventUnclaimed {
-		applied, err = in.completeClaim(ctx, e)
+	applied, err := in.storeOrApply(ctx, e)
+	if err == nil && applied.Outcome == ports.EventUnfinished {
+		applied, err = in.finishOperation(ctx, e)
 	}
 
 	if err != nil {
@@ -109,34 +109,34 @@ func (in *inbox) apply(ctx context.Context, e ports.Event) (ports.Applied, error
 	// The payment may have been written between the snapshot that missed it
 	// and the commit that parked the event.
 	if applied.Outcome == ports.EventParked && applied.Reason == ports.ParkedUnknown {
-		in.applyRipeFor(ctx, e.ObjectID)
+		in.applyReadyFor(ctx, e.ObjectID)
 	}
 
 	return applied, nil
 }
 
-// completeClaim finishes a claim whose intent an event is about: the event
+// finishOperation finishes an operation whose intent an event is about: the event
 // overtook the provider's answer, or the answer was lost.
-func (in *inbox) completeClaim(ctx context.Context, e ports.Event) (ports.Applied, error) {
-	claim, err := in.deps.Claims.ClaimByPayment(ctx, e.Intent.PaymentID)
+func (in *inbox) finishOperation(ctx context.Context, e ports.Event) (ports.Applied, error) {
+	op, err := in.deps.Operations.FindByPayment(ctx, e.Intent.PaymentID)
 	if err != nil {
 		return ports.Applied{}, err
 	}
 
-	settle := &settler{deps: in.deps, inbox: in}
+	finish := &finisher{deps: in.deps, inbox: in}
 	intent := e.Intent
 	intent.Status = payment.Pending // the event itself moves it on, so that the history has both
 
-	completion, err := settle.completion(claim, intent, ports.ByWebhook)
+	completion, err := finish.completion(op, intent, ports.ByWebhook)
 	if err == nil {
 		var (
-			done    ports.Completed
+			done    ports.Finished
 			applied ports.Applied
 		)
 
-		done, applied, err = in.deps.Inbox.CompleteAndApply(ctx, completion, e)
+		done, applied, err = in.deps.Inbox.FinishAndApply(ctx, completion, e)
 		if err == nil {
-			settle.completed(ctx, completion, done, ports.ByWebhook)
+			finish.finished(ctx, completion, done, ports.ByWebhook)
 
 			return applied, nil
 		}
@@ -146,16 +146,16 @@ func (in *inbox) completeClaim(ctx context.Context, e ports.Event) (ports.Applie
 		return ports.Applied{}, err
 	}
 
-	in.deps.Log.Error("an event contradicts its claim", logctx.Field(ctx), zap.String("event_id", e.ID), zap.Error(err))
+	in.deps.Log.Error("an event contradicts its operation", logctx.Field(ctx), zap.String("event_id", e.ID), zap.Error(err))
 
-	return ports.Applied{Outcome: ports.EventParked, Reason: ports.ParkedContradiction, PaymentID: claim.PaymentID},
+	return ports.Applied{Outcome: ports.EventParked, Reason: ports.ParkedContradiction, PaymentID: op.PaymentID},
 		in.deps.Inbox.Park(ctx, e, ports.ParkedContradiction)
 }
 
 // applyRipeFor applies what was parked for an intent. What fails stays parked
 // and is tried again in the background.
-func (in *inbox) applyRipeFor(ctx context.Context, intentID string) {
-	events, err := in.deps.Inbox.RipeFor(ctx, intentID)
+func (in *inbox) applyReadyFor(ctx context.Context, intentID string) {
+	events, err := in.deps.Inbox.ReadyFor(ctx, intentID)
 	if err == nil {
 		err = in.applyStored(ctx, events)
 	}
@@ -176,7 +176,7 @@ func (in *inbox) applyStored(ctx context.Context, events []ports.StoredEvent, op
 				return ports.Applied{}, err
 			}
 
-			applied, err := in.keepOrApply(ctx, event)
+			applied, err := in.storeOrApply(ctx, event)
 			if err == nil {
 				in.report(ctx, event, applied)
 			}

@@ -12,14 +12,15 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/marketflow/marketflow/domain/fault"
+	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/internal/telemetry/logctx"
 	"github.com/marketflow/marketflow/ports"
 )
 
 const (
-	// settling is how old a thing has to be before its absence here is drift:
+	// settling is how old a thing has to be before its absence here is discrepancy:
 	// younger ones are still on their way.
-	settling = time.Minute
+	tooYoung = time.Minute
 	// overlap is how much of what was looked at before is looked at again.
 	overlap = 15 * time.Minute
 	// firstLook is how far back a scheduled run looks where there was none before.
@@ -38,18 +39,18 @@ var ErrReconciling = errors.New("another reconciliation is under way")
 
 var errLeaseLost = errors.New("another process has taken the lease of this reconciliation")
 
-// Reconcile holds our books against the provider's and repairs what differs,
+// Reconcile holds our records against the provider's and repairs what differs,
 // through the same doors as everything else. Of those that repair, one runs at a
 // time, whichever process it is in.
 type Reconcile struct {
 	deps   Deps
 	inbox  *inbox
-	settle *settler
+	finish *finisher
 }
 
 // NewReconcile returns the use case.
 func NewReconcile(deps Deps) *Reconcile {
-	return &Reconcile{deps: deps, inbox: newInbox(deps), settle: newSettler(deps)}
+	return &Reconcile{deps: deps, inbox: newInbox(deps), finish: newFinisher(deps)}
 }
 
 // ReconcileOptions say what to look at.
@@ -81,15 +82,15 @@ type ReconcileReport struct {
 	Cursor time.Time
 	// Events, Intents and Payments were looked at.
 	Events, Intents, Payments int
-	// Found and Repaired count the drift of each kind. What was stored for a
+	// Found and Repaired count the discrepancy of each kind. What was stored for a
 	// person is not repaired.
-	Found, Repaired map[ports.Drift]int
+	Found, Repaired map[ports.Discrepancy]int
 	// NeedsAttention and Parked wait for a person, each counted up to
 	// ports.BacklogMost. They are there once a run has come to its end.
 	NeedsAttention, Parked int64
 }
 
-// Left is the drift that remains.
+// Left is the discrepancy that remains.
 func (r ReconcileReport) Left() int {
 	left := 0
 	for kind, n := range r.Found {
@@ -113,7 +114,7 @@ func (uc *Reconcile) Do(ctx context.Context, options ReconcileOptions) (Reconcil
 	}
 
 	backlog, err := uc.deps.Backlog.Backlog(ctx)
-	report.NeedsAttention, report.Parked = backlog.Claims[ports.ClaimNeedsAttention], backlog.Parked
+	report.NeedsAttention, report.Parked = backlog.Operations[operation.NeedsAttention], backlog.Parked
 
 	return report, err
 }
@@ -153,7 +154,7 @@ func (uc *Reconcile) UntilDue(ctx context.Context, every time.Duration) time.Dur
 	case through.After(now): // it says nothing, and a run puts it right
 		return 0
 	default:
-		return min(max(every-now.Add(-settling).Sub(through), 0), every)
+		return min(max(every-now.Add(-tooYoung).Sub(through), 0), every)
 	}
 }
 
@@ -248,7 +249,7 @@ func (uc *Reconcile) run(
 	run := &reconciliation{
 		Reconcile: uc,
 		options:   options,
-		report:    ReconcileReport{Found: map[ports.Drift]int{}, Repaired: map[ports.Drift]int{}},
+		report:    ReconcileReport{Found: map[ports.Discrepancy]int{}, Repaired: map[ports.Discrepancy]int{}},
 	}
 
 	return inSpan(ctx, uc.deps.Tracer, "app.Reconcile", func(ctx context.Context) (ReconcileReport, error) {
@@ -289,7 +290,7 @@ func (run *reconciliation) begin(ctx context.Context) error {
 		return err
 	}
 
-	run.now, run.until, run.cursor = now, now.Add(-settling).Truncate(time.Second), through
+	run.now, run.until, run.cursor = now, now.Add(-tooYoung).Truncate(time.Second), through
 
 	if through.After(now) {
 		if err := run.healCursor(ctx); err != nil {
@@ -317,7 +318,7 @@ func (run *reconciliation) begin(ctx context.Context) error {
 
 	if run.report.Since.After(run.until) {
 		return fmt.Errorf("nothing to look at since %s: what is younger than %s is still on its way",
-			run.report.Since.Format(time.RFC3339), settling)
+			run.report.Since.Format(time.RFC3339), tooYoung)
 	}
 
 	return nil
@@ -372,15 +373,15 @@ func (run *reconciliation) moveCursor(ctx context.Context, to time.Time) error {
 	return nil
 }
 
-// drift counts a difference and repairs it. What cannot be repaired is left
+// discrepancy counts a difference and repairs it. What cannot be repaired is left
 // for a person; only an outage ends the run.
-func (run *reconciliation) drift(ctx context.Context, kind ports.Drift, repair func() error, fields ...zap.Field) error {
+func (run *reconciliation) discrepancy(ctx context.Context, kind ports.Discrepancy, repair func() error, fields ...zap.Field) error {
 	run.report.Found[kind]++
 
-	fields = append(fields, logctx.Field(ctx), zap.String("drift", string(kind)))
+	fields = append(fields, logctx.Field(ctx), zap.String("discrepancy", string(kind)))
 
 	if run.options.DryRun {
-		run.deps.Log.Warn("drift found", fields...)
+		run.deps.Log.Warn("discrepancy found", fields...)
 
 		return nil
 	}
@@ -390,18 +391,18 @@ func (run *reconciliation) drift(ctx context.Context, kind ports.Drift, repair f
 		return nil // it is counted once it is known what became of it
 	}
 
-	run.deps.Recorder.Drifted(kind, err == nil)
+	run.deps.Recorder.DiscrepancyFound(kind, err == nil)
 
 	switch {
 	case err == nil:
 		run.report.Repaired[kind]++
-		run.deps.Log.Warn("drift repaired", fields...)
+		run.deps.Log.Warn("discrepancy repaired", fields...)
 
 		return nil
 	case fault.KindOf(err) == fault.Unavailable || ctx.Err() != nil:
 		return err
 	default:
-		run.deps.Log.Error("drift left", append(fields, zap.Error(err))...)
+		run.deps.Log.Error("discrepancy left", append(fields, zap.Error(err))...)
 
 		// What contradicts us, and what nobody can read, is the same at the next run.
 		// Anything else may succeed then.

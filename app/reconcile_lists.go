@@ -181,7 +181,7 @@ func list[T any](ctx context.Context, what string, most int, all iter.Seq2[T, er
 // events applies those that the provider has and the inbox has not.
 func (run *reconciliation) events(ctx context.Context, found listed[ports.Event]) error {
 	for _, odd := range found.odd {
-		if err := run.drift(ctx, ports.DriftMissedEvent, func() error { return odd }); err != nil {
+		if err := run.discrepancy(ctx, ports.DiscrepancyMissedEvent, func() error { return odd }); err != nil {
 			return err
 		}
 	}
@@ -224,7 +224,7 @@ func (run *reconciliation) applyMissed(ctx context.Context, batch []ports.Event)
 			continue
 		}
 
-		err := run.drift(ctx, ports.DriftMissedEvent, func() error {
+		err := run.discrepancy(ctx, ports.DiscrepancyMissedEvent, func() error {
 			applied, err := run.inbox.apply(ctx, event)
 			if err == nil && applied.Outcome == ports.EventParked {
 				run.stored = append(run.stored, event.ID)
@@ -241,7 +241,7 @@ func (run *reconciliation) applyMissed(ctx context.Context, batch []ports.Event)
 	return nil
 }
 
-// keepForeign is no drift: such an event says nothing about our payments.
+// keepForeign is no discrepancy: such an event says nothing about our payments.
 func (run *reconciliation) keepForeign(ctx context.Context, event ports.Event) error {
 	if run.options.DryRun {
 		return nil
@@ -266,10 +266,10 @@ func (run *reconciliation) recount(ctx context.Context) error {
 
 		repaired := event.Outcome != ports.EventParked
 		if repaired {
-			run.report.Repaired[ports.DriftMissedEvent]++
+			run.report.Repaired[ports.DiscrepancyMissedEvent]++
 		}
 
-		run.deps.Recorder.Drifted(ports.DriftMissedEvent, repaired)
+		run.deps.Recorder.DiscrepancyFound(ports.DiscrepancyMissedEvent, repaired)
 	}
 
 	run.stored = nil
@@ -312,7 +312,7 @@ func (run *reconciliation) compare(ctx context.Context, batch []ports.Intent) er
 		if ok {
 			err = run.compareOne(ctx, p, intent)
 		} else {
-			err = run.drift(ctx, ports.DriftMissingRow, func() error { return run.adopt(ctx, intent) },
+			err = run.discrepancy(ctx, ports.DiscrepancyMissingPayment, func() error { return run.adopt(ctx, intent) },
 				zap.String("intent_id", intent.ID), zap.Stringer("payment_id", intent.PaymentID))
 		}
 
@@ -333,7 +333,7 @@ func (run *reconciliation) compareOne(ctx context.Context, p payment.Payment, in
 	switch {
 	case p.Amount != intent.Amount || intent.PaymentID != uuid.Nil && intent.PaymentID != p.ID ||
 		run.deps.Binding.foreign(intent.Live, ""):
-		return run.drift(ctx, ports.DriftContradiction, func() error {
+		return run.discrepancy(ctx, ports.DiscrepancyContradiction, func() error {
 			return fmt.Errorf("payment %s and intent %s differ: %w", p.ID, intent.ID, ports.ErrContradiction)
 		}, fields...)
 	case agree(p.Status, intent.Status):
@@ -345,11 +345,11 @@ func (run *reconciliation) compareOne(ctx context.Context, p payment.Payment, in
 			return err
 		}
 
-		return run.drift(ctx, ports.DriftContradiction, func() error {
+		return run.discrepancy(ctx, ports.DiscrepancyContradiction, func() error {
 			return fmt.Errorf("payment %s is %s, its intent %s: %w", p.ID, p.Status, intent.Status, ports.ErrContradiction)
 		}, fields...)
 	default:
-		return run.drift(ctx, ports.DriftStatus, func() error { return run.advance(ctx, p, intent) }, fields...)
+		return run.discrepancy(ctx, ports.DiscrepancyStatus, func() error { return run.advance(ctx, p, intent) }, fields...)
 	}
 }
 
@@ -367,13 +367,13 @@ func (run *reconciliation) advance(ctx context.Context, p payment.Payment, inten
 	return err
 }
 
-// adopt writes the payment of an intent that has none. Its claim is there,
+// adopt writes the payment of an intent that has none. Its operation is there,
 // unless the database was restored from an older copy.
 func (run *reconciliation) adopt(ctx context.Context, intent ports.Intent) error {
-	claim, err := run.deps.Claims.ClaimByPayment(ctx, intent.PaymentID)
+	op, err := run.deps.Operations.FindByPayment(ctx, intent.PaymentID)
 	if fault.KindOf(err) == fault.NotFound {
 		order := payment.Order{Amount: intent.Amount}
-		claim, err = run.deps.Claims.Claim(ctx, ports.NewClaim{
+		op, err = run.deps.Operations.Begin(ctx, ports.NewOperation{
 			PaymentID: intent.PaymentID,
 			Order:     order,
 			Request:   run.deps.Gateway.Prepare(intent.PaymentID, order),
@@ -386,7 +386,7 @@ func (run *reconciliation) adopt(ctx context.Context, intent ports.Intent) error
 		return err
 	}
 
-	if link, ok := linkTo(claim.Origin.TraceParent); ok {
+	if link, ok := linkTo(op.Origin.TraceParent); ok {
 		trace.SpanFromContext(ctx).AddLink(link)
 	}
 
@@ -396,7 +396,7 @@ func (run *reconciliation) adopt(ctx context.Context, intent ports.Intent) error
 		}
 	}
 
-	_, err = run.settle.complete(ctx, claim, intent, ports.ByReconciliation)
+	_, err = run.finish.complete(ctx, op, intent, ports.ByReconciliation)
 
 	return err
 }

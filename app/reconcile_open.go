@@ -201,7 +201,7 @@ func (run *reconciliation) judge(ctx context.Context, p payment.Payment, intent 
 	case err == nil:
 		return run.compareOne(ctx, p, intent)
 	case fault.KindOf(err) == fault.NotFound:
-		return run.drift(ctx, ports.DriftContradiction, func() error {
+		return run.discrepancy(ctx, ports.DiscrepancyContradiction, func() error {
 			return fmt.Errorf("payment %s has an intent that the provider does not know: %w", p.ID, ports.ErrContradiction)
 		}, zap.Stringer("payment_id", p.ID), zap.String("intent_id", p.IntentID))
 	default:

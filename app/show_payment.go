@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/marketflow/marketflow/domain/fault"
+	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/domain/payment"
 	"github.com/marketflow/marketflow/ports"
 )
@@ -24,7 +25,7 @@ func NewShowPayment(deps Deps) *ShowPayment { return &ShowPayment{deps: deps} }
 type PaymentName struct {
 	ID       uuid.UUID
 	IntentID string
-	Key      payment.Key
+	Key      operation.Key
 }
 
 // PaymentStory is all that is known about a payment.
@@ -32,7 +33,7 @@ type PaymentStory struct {
 	// Payment is nil where there is an operation only; Operation is nil only for a
 	// payment that somebody has written into the database by hand.
 	Payment   *payment.Payment
-	Operation *ports.Operation
+	Operation *ports.OperationDetails
 	// Timeline is everything that happened, in time order.
 	Timeline []TimelineEntry
 }
@@ -76,12 +77,12 @@ func (uc *ShowPayment) Do(ctx context.Context, name PaymentName) (PaymentStory, 
 func (uc *ShowPayment) id(ctx context.Context, name PaymentName) (uuid.UUID, error) {
 	switch {
 	case name.Key != "":
-		operation, err := uc.deps.Operations.OperationByKey(ctx, name.Key)
+		op, err := uc.deps.Decisions.OperationByKey(ctx, name.Key)
 		if fault.KindOf(err) == fault.NotFound {
 			return uuid.Nil, fault.New(fault.NotFound, "No payment was ever asked for under this idempotency key.")
 		}
 
-		return operation.PaymentID, err
+		return op.PaymentID, err
 	case name.IntentID != "":
 		known, err := uc.deps.Reconciliation.PaymentsByIntent(ctx, []string{name.IntentID})
 		if err != nil {
@@ -109,10 +110,10 @@ func (uc *ShowPayment) story(ctx context.Context, id uuid.UUID) (PaymentStory, e
 		return PaymentStory{}, err
 	}
 
-	operation, err := uc.deps.Operations.Operation(ctx, id)
+	op, err := uc.deps.Decisions.Operation(ctx, id)
 	if err == nil {
-		story.Operation = &operation
-		story.Timeline = operationEntries(operation)
+		story.Operation = &op
+		story.Timeline = operationEntries(op)
 	} else if fault.KindOf(err) != fault.NotFound {
 		return PaymentStory{}, err
 	}
@@ -169,20 +170,20 @@ func (uc *ShowPayment) addHistory(ctx context.Context, story *PaymentStory, id u
 
 // operationEntries are the operation's beginning and, where it has come to one,
 // its end.
-func operationEntries(o ports.Operation) []TimelineEntry {
+func operationEntries(o ports.OperationDetails) []TimelineEntry {
 	begun := TimelineEntry{
 		At: o.CreatedAt, Kind: TimelineOperation, Title: "create asked for",
 		RequestID: o.Origin.RequestID, TraceID: traceID(o.Origin.TraceParent),
 		Data: map[string]any{"amount": o.Order.Amount.Decimal(), "currency": o.Order.Amount.Currency().Code()},
 	}
 
-	if o.State == ports.ClaimPending {
+	if o.State == operation.Pending {
 		return []TimelineEntry{begun}
 	}
 
 	ended := TimelineEntry{
-		At: o.UpdatedAt, Kind: TimelineOperation, Title: "create " + strings.ReplaceAll(o.State.Word(), "_", " "),
-		Data: map[string]any{stateKey: o.State.Word(), "attempts": o.Attempts},
+		At: o.UpdatedAt, Kind: TimelineOperation, Title: "create " + strings.ReplaceAll(string(o.State), "_", " "),
+		Data: map[string]any{stateKey: o.State, "attempts": o.Attempts},
 	}
 
 	if o.Finished() {

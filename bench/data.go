@@ -11,7 +11,7 @@ import (
 )
 
 // loaded are the tables as if each payment had been created through the API:
-// payment, claim, first transition and the event that confirmed it. They are
+// payment, operation, first transition and the event that confirmed it. They are
 // pending, so that an event can move each of them once.
 func loaded() map[string]string {
 	return map[string]string{

@@ -170,23 +170,23 @@ const (
 // eventScript applies an event to payment :id, as a webhook does.
 func eventScript(apply statement) (string, error) {
 	return apply.execute(map[string]string{
-		"Amount":           "1000.00",
-		"Currency":         "'USD'",
-		"ClaimedPaymentID": sqlPaymentID,
-		"About":            "TRUE",
-		"ObjectID":         sqlIntentID,
-		"ID":               "'evt_floor' || :id",
-		"ToStatus":         "'succeeded'",
-		"FromStatuses":     "'{pending,failed}'",
-		"Type":             "'payment_intent.succeeded'",
-		"Payload":          "'" + event("evt_floor", 0, time.Unix(1_700_000_000, 0)) + "'",
-		"CreatedAt":        "now()",
+		"Amount":         "1000.00",
+		"Currency":       "'USD'",
+		"NamedPaymentID": sqlPaymentID,
+		"About":          "TRUE",
+		"ObjectID":       sqlIntentID,
+		"ID":             "'evt_floor' || :id",
+		"ToStatus":       "'succeeded'",
+		"FromStatuses":   "'{pending,failed}'",
+		"Type":           "'payment_intent.succeeded'",
+		"Payload":        "'" + event("evt_floor", 0, time.Unix(1_700_000_000, 0)) + "'",
+		"CreatedAt":      "now()",
 	})
 }
 
-// createScript claims and completes payment :id, as a create does; there is no
+// createScript operations and completes payment :id, as a create does; there is no
 // provider in between.
-func createScript(claim, complete statement) (string, error) {
+func createScript(op, complete statement) (string, error) {
 	const (
 		params = "'amount=100000&automatic_payment_methods%5Benabled%5D=true&currency=usd&metadata%5Border%5D=order_1&" +
 			"metadata%5Bpayment_id%5D=01990000-0000-7000-8000-000000000000'"
@@ -218,7 +218,7 @@ func createScript(claim, complete statement) (string, error) {
 		"ResponseBody":    body,
 	}
 
-	first, err := claim.execute(values)
+	first, err := op.execute(values)
 	if err != nil {
 		return "", err
 	}

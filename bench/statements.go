@@ -11,7 +11,7 @@ import (
 
 // generated is where sqlc's code is, seen from the module's root. It is read as
 // text, because the package is sealed, and it holds both the statement that the
-// service sends and the order of its arguments: so the floor cannot drift.
+// service sends and the order of its arguments: so the floor cannot discrepancy.
 const generated = "adapters/postgres/internal/sqlc"
 
 // statement is one of the service's, to the letter.

@@ -325,7 +325,7 @@ func (s *suite) creates(ctx context.Context, connections int) error {
 			return load.closedModel(ctx, &next, s.lasts, 0)
 		})
 	}, func(round int) (sample, error) {
-		// Far apart, so that no two rounds claim one payment.
+		// Far apart, so that no two rounds operation one payment.
 		base := uint64(connections)<<36 + uint64(round)<<28
 
 		one, _, err := s.pgbenchSlice(ctx, s.main, bench, connections, base, s.lasts)
@@ -336,22 +336,22 @@ func (s *suite) creates(ctx context.Context, connections int) error {
 
 // createBench is pgbench with the two statements of a create.
 func (s *suite) createBench() (*pgbench, error) {
-	claim, err := readStatement("ClaimPayment")
+	op, err := readStatement("BeginOperation")
 	if err != nil {
 		return nil, err
 	}
 
-	complete, err := readStatement("CompletePayment")
+	complete, err := readStatement("FinishOperation")
 	if err != nil {
 		return nil, err
 	}
 
-	script, err := createScript(claim, complete)
+	script, err := createScript(op, complete)
 	if err != nil {
 		return nil, err
 	}
 
-	return s.newPgbench("create", []statement{claim, complete}, script)
+	return s.newPgbench("create", []statement{op, complete}, script)
 }
 
 // newRun keeps the keys of one workload apart from another's.

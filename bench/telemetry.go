@@ -43,15 +43,15 @@ type unobserved struct{}
 func (unobserved) PaymentChanged(payment.Status, money.Amount)                        {}
 func (unobserved) Replayed(ports.ReplaySource)                                        {}
 func (unobserved) Rejected(fault.Kind)                                                {}
-func (unobserved) ClaimFinished(ports.Finisher, ports.ClaimState)                     {}
+func (unobserved) OperationFinished(ports.Finisher, ports.FinishOutcome)              {}
 func (unobserved) EventHandled(string, ports.EventOutcome, time.Duration)             {}
-func (unobserved) Drifted(ports.Drift, bool)                                          {}
+func (unobserved) DiscrepancyFound(ports.Discrepancy, bool)                           {}
 func (unobserved) ObserveRequest(context.Context, string, string, int, time.Duration) {}
 func (unobserved) RequestsInFlight(int)                                               {}
 
 // telemetry holds the service as it is shipped, and with every request traced,
 // against itself without tracing and metrics. What is looked for is less than what
-// a machine drifts in a few seconds, so the turns are many and short.
+// a machine discrepancies in a few seconds, so the turns are many and short.
 func (s *suite) telemetry(ctx context.Context) error {
 	defer func(p plan) { s.plan = p }(s.plan)
 

@@ -1,6 +1,6 @@
 -- +goose Up
 
--- The claim: what was asked for, written down before Stripe hears of it.
+-- The operation: what was asked for, written down before Stripe hears of it.
 CREATE TABLE payment_requests (
     payment_id        UUID PRIMARY KEY,
     idempotency_key   VARCHAR(255),

@@ -3,9 +3,11 @@ package ports
 import (
 	"context"
 	"time"
+
+	"github.com/marketflow/marketflow/domain/operation"
 )
 
-// Backlog tells what is not settled yet.
+// Backlog tells what is not finished yet.
 type Backlog interface {
 	// Backlog counts it now. An unreachable database is fault.Unavailable.
 	Backlog(ctx context.Context) (BacklogStats, error)
@@ -15,12 +17,12 @@ type Backlog interface {
 // more, so that counting costs the same however much there is.
 const BacklogMost = 10_000
 
-// BacklogStats is what is not settled yet. Ages are zero where there is nothing.
+// BacklogStats is what is not finished yet. Ages are zero where there is nothing.
 type BacklogStats struct {
-	// Claims counts the claims that are pending or need attention, each up to
+	// Operations counts the operations that are pending or need attention, each up to
 	// BacklogMost.
-	Claims map[ClaimState]int64
-	// OldestUnfinished is the age of the oldest pending claim of those counted.
+	Operations map[operation.State]int64
+	// OldestUnfinished is the age of the oldest pending operation of those counted.
 	OldestUnfinished time.Duration
 	// Parked counts the parked events, up to BacklogMost.
 	Parked int64

@@ -19,10 +19,10 @@ import (
 // has left, so it is no attempt.
 var ErrUnavailable = errors.New("the payment provider is out of reach")
 
-// RefusedError says that the provider refused for good, because of the order itself
+// RejectedError says that the provider rejected the request for good, because of the order itself
 // or because the bank declined. There is no intent and there never will be one under
 // this request.
-type RefusedError struct {
+type RejectedError struct {
 	// Code is the provider's, such as "amount_too_small"; it may be empty.
 	Code string
 	// Message is the provider's, for the person who integrates; no secret, and at
@@ -33,16 +33,16 @@ type RefusedError struct {
 }
 
 // Error implements error.
-func (e *RefusedError) Error() string {
-	return fmt.Sprintf("the provider refused (%s): %s", e.Code, e.Message)
+func (e *RejectedError) Error() string {
+	return fmt.Sprintf("the provider rejected the order (%s): %s", e.Code, e.Message)
 }
 
-// RejectedError says that the provider did not take the request because of how this
+// DeploymentError says that the provider did not take the request because of how this
 // service is set up there: a wrong URL, an account that may not charge yet, no payment
 // method switched on. There is no intent under this request; once somebody has
 // repaired the cause, the same request may succeed.
-type RejectedError struct {
-	// Code and Message are as RefusedError's.
+type DeploymentError struct {
+	// Code and Message are as RejectedError's.
 	Code, Message string
 	// Kept: the provider repeats an answer that it keeps under the request's key. It
 	// will do so, whatever is repaired, until it forgets the key.
@@ -50,14 +50,14 @@ type RejectedError struct {
 }
 
 // Error implements error.
-func (e *RejectedError) Error() string {
+func (e *DeploymentError) Error() string {
 	return fmt.Sprintf("the provider rejected the request, not the order (%s): %s", e.Code, e.Message)
 }
 
 // PaymentGateway is the payment provider.
 //
-// A call has five outcomes: done (no error), refused (*RefusedError), rejected
-// (*RejectedError), not sent (ErrUnavailable), and unknown: any other error. Unknown
+// A call has five outcomes: done (no error), rejected (*RejectedError), rejected because of the deployment
+// (*DeploymentError), not sent (ErrUnavailable), and unknown: any other error. Unknown
 // means that the provider may or may not have acted, or may still act.
 type PaymentGateway interface {
 	// Ready tells without any I/O whether a call would be sent now; if not, the
@@ -72,7 +72,7 @@ type PaymentGateway interface {
 	// The same request, sent again within the provider's memory (23 hours is
 	// safe at Stripe), gives the same intent. resend says that it may have been
 	// sent before: then only an acceptance or a decline speaks for the original, and
-	// any other refusal or rejection of the copy is unknown. An attempt that was not
+	// any other rejection of the copy is unknown. An attempt that was not
 	// sent does not make the next one a copy.
 	CreateIntent(ctx context.Context, request IntentRequest, resend bool) (Intent, error)
 

@@ -21,14 +21,14 @@ type Inbox interface {
 	// an event that is stored already is EventDuplicate and changes nothing,
 	// except that a parked one is tried again.
 	//
-	// Where the payment has no row yet but a claim that e names is open,
-	// nothing is stored and the outcome is EventUnclaimed: the caller
-	// completes the claim with CompleteAndApply. (An event that changes nothing
-	// leaves a claim alone that somebody is working on.)
+	// Where the payment has no row yet but an operation that e names is open,
+	// nothing is stored and the outcome is EventUnfinished: the caller
+	// completes the operation with FinishAndApply. (An event that changes nothing
+	// leaves an operation alone that somebody is working on.)
 	Apply(ctx context.Context, e Event) (Applied, error)
 
-	// CompleteAndApply is Claims.Complete and Apply in one commit.
-	CompleteAndApply(ctx context.Context, c Completion, e Event) (Completed, Applied, error)
+	// FinishAndApply is Operations.Finish and Apply in one commit.
+	FinishAndApply(ctx context.Context, c Completion, e Event) (Finished, Applied, error)
 
 	// Park stores e without applying it, for a person to look at. An event that
 	// is stored already is left as it is.
@@ -38,16 +38,16 @@ type Inbox interface {
 	// the other mode or from an account that is not ours. One that is stored
 	// already is EventDuplicate and left as it is, unless it is parked: then it
 	// becomes foreign.
-	KeepForeign(ctx context.Context, e Event) (EventOutcome, error)
+	StoreForeign(ctx context.Context, e Event) (EventOutcome, error)
 
-	// Ripe looks at up to limit parked events, the newest first, that came before a
+	// Ready looks at up to limit parked events, the newest first, that came before a
 	// position (zero: from the newest on), and returns the ids of those whose
 	// payment has appeared, oldest first, and the position to go on from: zero
 	// where there are no more. Its cost does not depend on how many are parked.
-	Ripe(ctx context.Context, before ParkedPosition, limit int) (ids []string, next ParkedPosition, err error)
+	Ready(ctx context.Context, before ParkedPosition, limit int) (ids []string, next ParkedPosition, err error)
 
-	// RipeFor returns the parked events of one intent whose payment has appeared.
-	RipeFor(ctx context.Context, intentID string) ([]StoredEvent, error)
+	// ReadyFor returns the parked events of one intent whose payment has appeared.
+	ReadyFor(ctx context.Context, intentID string) ([]StoredEvent, error)
 
 	// Event returns a stored event. None: fault.NotFound.
 	Event(ctx context.Context, id string) (StoredEvent, error)
@@ -83,7 +83,7 @@ type Event struct {
 	// ObjectID is the id of the object that the event is about.
 	ObjectID string
 	// About tells whether the object is a payment of the kind that we keep.
-	About bool
+	IsIntent bool
 	// Intent is the object where About; Intent.Amount is zero and
 	// Intent.PaymentID is uuid.Nil where the event does not tell.
 	Intent Intent
@@ -97,7 +97,7 @@ type Event struct {
 // EventOutcome is what became of an event.
 type EventOutcome string
 
-// The outcomes. All but EventDuplicate and EventUnclaimed are stored.
+// The outcomes. All but EventDuplicate and EventUnfinished are stored.
 const (
 	// EventApplied: the payment's status changed.
 	EventApplied EventOutcome = "applied"
@@ -113,8 +113,8 @@ const (
 	EventDismissed EventOutcome = "dismissed"
 	// EventDuplicate: it was stored before.
 	EventDuplicate EventOutcome = "duplicate"
-	// EventUnclaimed: nothing is stored; an open claim has to be completed.
-	EventUnclaimed EventOutcome = "unclaimed"
+	// EventUnfinished: nothing is stored; an open operation has to be completed.
+	EventUnfinished EventOutcome = "unfinished"
 )
 
 // ParkReason is why an event is parked.
@@ -124,7 +124,7 @@ type ParkReason string
 const (
 	// ParkedUnknown: there is no payment for its intent yet.
 	ParkedUnknown ParkReason = "unknown_payment"
-	// ParkedContradiction: its amount, currency or intent contradicts our books.
+	// ParkedContradiction: its amount, currency or intent contradicts our records.
 	ParkedContradiction ParkReason = "contradiction"
 )
 

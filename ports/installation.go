@@ -24,7 +24,7 @@ type Installation interface {
 	Bind(ctx context.Context, now binding.Binding) (binding.Binding, error)
 
 	// Rebind records a.To whatever was recorded, and keeps what was, who and why,
-	// in one commit. GiveUp hands all pending claims to a person in the same
+	// in one commit. GiveUp hands all pending operations to a person in the same
 	// commit, and their number is returned.
 	Rebind(ctx context.Context, a Adoption) (givenUp int, err error)
 
@@ -41,7 +41,7 @@ type Adoption struct {
 	To binding.Binding
 	// Actor and Reason are kept.
 	Actor, Reason string
-	// GiveUp hands pending claims to a person: they were for another account, and
+	// GiveUp hands pending operations to a person: they were for another account, and
 	// sending them to this one would be a second payment.
 	GiveUp bool
 }

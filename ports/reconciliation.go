@@ -9,7 +9,7 @@ import (
 	"github.com/marketflow/marketflow/domain/payment"
 )
 
-// Reconciliation holds our books against the provider's. An unreachable or
+// Reconciliation holds our records against the provider's. An unreachable or
 // overloaded database is fault.Unavailable.
 type Reconciliation interface {
 	// ReconciledThrough is the cursor: everything that happened at the provider

@@ -16,13 +16,14 @@ type Recorder interface {
 	Replayed(source ReplaySource)
 	// Rejected: an idempotency key saved somebody (InFlight or KeyReused).
 	Rejected(kind fault.Kind)
-	// ClaimFinished: a claim got its frozen response, or was rejected.
-	ClaimFinished(by Finisher, state ClaimState)
+	// OperationFinished: an operation got its frozen response, or was rejected
+	// because of the deployment.
+	OperationFinished(by Finisher, outcome FinishOutcome)
 	// EventHandled: an event was answered 200. lag is zero where the event does
 	// not tell when it was created.
 	EventHandled(eventType string, outcome EventOutcome, lag time.Duration)
-	// Drifted: our books and the provider's differed.
-	Drifted(kind Drift, repaired bool)
+	// DiscrepancyFound: our records and the provider's differed.
+	DiscrepancyFound(kind Discrepancy, repaired bool)
 }
 
 // ReplaySource is where a replay was found.
@@ -34,7 +35,7 @@ const (
 	ReplayFromDatabase ReplaySource = "database"
 )
 
-// Finisher is who finished a claim.
+// Finisher is who finished an operation.
 type Finisher string
 
 // The finishers.
@@ -46,13 +47,28 @@ const (
 	ByPerson         Finisher = "person"
 )
 
-// Drift is a way in which our books and the provider's can differ.
-type Drift string
+// FinishOutcome is how an operation ended.
+type FinishOutcome string
 
-// The kinds of drift.
+// The outcomes.
 const (
-	DriftMissedEvent   Drift = "missed_event"
-	DriftStatus        Drift = "status"
-	DriftMissingRow    Drift = "missing_payment"
-	DriftContradiction Drift = "contradiction"
+	// FinishDone: the provider did what was asked.
+	FinishDone FinishOutcome = "done"
+	// FinishRejected: its API did not accept the order, or a person has closed the
+	// operation; the answer is kept.
+	FinishRejected FinishOutcome = "rejected"
+	// FinishDeploymentRejected: its API did not accept the request because of how the
+	// service is set up there. Whoever repeats the request opens the operation again.
+	FinishDeploymentRejected FinishOutcome = "deployment_rejected"
+)
+
+// Discrepancy is a way in which our records and the provider's can differ.
+type Discrepancy string
+
+// The kinds of discrepancy.
+const (
+	DiscrepancyMissedEvent    Discrepancy = "missed_event"
+	DiscrepancyStatus         Discrepancy = "status"
+	DiscrepancyMissingPayment Discrepancy = "missing_payment"
+	DiscrepancyContradiction  Discrepancy = "contradiction"
 )

@@ -5,7 +5,7 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/marketflow/marketflow/domain/payment"
+	"github.com/marketflow/marketflow/domain/operation"
 )
 
 // ReplayCache keeps frozen answers near. It only makes replays faster: it may
@@ -14,14 +14,14 @@ import (
 // is a measurement, not an outcome.
 type ReplayCache interface {
 	// Get returns what was put under key; false if nothing is known.
-	Get(ctx context.Context, key payment.Key) (Replay, bool)
-	// Put remembers a finished claim.
-	Put(ctx context.Context, key payment.Key, replay Replay)
+	Get(ctx context.Context, key operation.Key) (Replay, bool)
+	// Put remembers a finished operation.
+	Put(ctx context.Context, key operation.Key, replay Replay)
 }
 
-// Replay is a finished claim, as far as an answer needs it.
+// Replay is a finished operation, as far as an answer needs it.
 type Replay struct {
 	PaymentID   uuid.UUID
-	Fingerprint payment.Fingerprint
+	Fingerprint operation.Fingerprint
 	Response    FrozenResponse
 }

@@ -15,8 +15,8 @@ WITH input AS MATERIALIZED (
     SELECT unnest(@ids::text[])                  AS id,
            unnest(@types::text[])                AS type,
            unnest(@object_ids::text[])           AS object_id,
-           unnest(@abouts::boolean[])            AS about,
-           unnest(@claimed_payment_ids::uuid[])  AS claimed_payment_id,
+           unnest(@are_intents::boolean[])            AS is_intent,
+           unnest(@named_payment_ids::uuid[])  AS named_payment_id,
            unnest(@amounts::numeric[])           AS amount,
            unnest(@currencies::text[])           AS currency,
            unnest(@to_statuses::text[])          AS to_status,
@@ -27,23 +27,23 @@ WITH input AS MATERIALIZED (
     SELECT p.id, p.stripe_payment_intent_id, p.status, p.amount, p.currency
     FROM input
     JOIN payments p ON p.stripe_payment_intent_id = input.object_id
-    WHERE input.about
+    WHERE input.is_intent
     FOR UPDATE OF p SKIP LOCKED
 ), ready AS MATERIALIZED (
     SELECT input.*, target.id AS payment_id, target.status AS from_status,
            target.amount AS payment_amount, target.currency AS payment_currency,
            COALESCE(target.status = ANY (input.from_statuses::text[]), FALSE) AS moves
     FROM input
-    LEFT JOIN target ON target.stripe_payment_intent_id = input.object_id AND input.about
-    WHERE (target.id IS NOT NULL OR NOT input.about)
+    LEFT JOIN target ON target.stripe_payment_intent_id = input.object_id AND input.is_intent
+    WHERE (target.id IS NOT NULL OR NOT input.is_intent)
       AND NOT COALESCE(target.amount <> input.amount, FALSE)
       AND NOT COALESCE(target.currency <> NULLIF(input.currency, ''), FALSE)
-      AND NOT COALESCE(target.id <> NULLIF(input.claimed_payment_id, '00000000-0000-0000-0000-000000000000'), FALSE)
+      AND NOT COALESCE(target.id <> NULLIF(input.named_payment_id, '00000000-0000-0000-0000-000000000000'), FALSE)
       AND NOT EXISTS (SELECT FROM stripe_events e WHERE e.id = input.id)
 ), stored AS (
     INSERT INTO stripe_events (id, type, object_id, payload, outcome, created_at)
     SELECT ready.id, ready.type, ready.object_id, ready.payload,
-           CASE WHEN NOT ready.about THEN 'ignored' WHEN ready.moves THEN 'applied' ELSE 'stale' END,
+           CASE WHEN NOT ready.is_intent THEN 'ignored' WHEN ready.moves THEN 'applied' ELSE 'stale' END,
            NULLIF(ready.created_at, '0001-01-01 00:00:00+00')
     FROM ready
     ORDER BY ready.id
@@ -72,8 +72,8 @@ FROM stored
 JOIN ready ON ready.id = stored.id
 LEFT JOIN payment_requests r ON r.payment_id = ready.payment_id;
 
--- name: ClaimPayments :many
--- ClaimPayment for many keys.
+-- name: BeginOperations :many
+-- BeginOperation for many keys.
 --
 -- The INSERT waits only while another transaction writes one of the keys; in one
 -- order, so that two of these statements never wait for each other.
@@ -103,8 +103,8 @@ ORDER BY input.idempotency_key, input.payment_id
 ON CONFLICT DO NOTHING
 RETURNING payment_id, created_at;
 
--- name: CompletePayments :many
--- CompletePayment for many claims.
+-- name: FinishOperations :many
+-- FinishOperation for many operations.
 --
 -- Where another transaction writes one of the payments or intents meanwhile, the
 -- whole statement fails and nothing is done.
@@ -120,7 +120,7 @@ WITH input AS MATERIALIZED (
            unnest(@causes::text[])               AS cause,
            unnest(@response_statuses::smallint[]) AS response_status,
            unnest(@response_bodies::bytea[])     AS response_body
-), claim AS MATERIALIZED (
+), operation AS MATERIALIZED (
     SELECT r.payment_id
     FROM input
     JOIN payment_requests r ON r.payment_id = input.payment_id
@@ -133,7 +133,7 @@ WITH input AS MATERIALIZED (
     SELECT input.payment_id, input.intent_id, NULLIF(input.idempotency_key, ''), input.amount, input.currency,
            input.status, NULLIF(input.metadata, '')::jsonb, input.created_at, clock_timestamp()
     FROM input
-    JOIN claim ON claim.payment_id = input.payment_id
+    JOIN operation ON operation.payment_id = input.payment_id
     WHERE NOT EXISTS (SELECT FROM payments p WHERE p.id = input.payment_id)
     ORDER BY input.intent_id
     RETURNING id

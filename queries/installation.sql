@@ -58,7 +58,7 @@ SET stripe_host       = NULLIF(@stripe_host::text, ''),
     made_by_dev       = FALSE
 WHERE singleton;
 
--- name: GiveUpClaims :execrows
+-- name: GiveUpOperations :execrows
 -- What was to be sent to another account is for a person to look at.
 UPDATE payment_requests
 SET state       = 'needs_attention',

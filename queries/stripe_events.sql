@@ -8,9 +8,9 @@
 WITH target AS MATERIALIZED (
     SELECT p.id, p.status, p.amount, p.currency,
            COALESCE(p.amount <> sqlc.narg(amount)::numeric OR p.currency <> sqlc.narg(currency)::text, FALSE)
-               OR COALESCE(p.id <> sqlc.narg(claimed_payment_id)::uuid, FALSE) AS contradicts
+               OR COALESCE(p.id <> sqlc.narg(named_payment_id)::uuid, FALSE) AS contradicts
     FROM payments p
-    WHERE @about::boolean
+    WHERE @is_intent::boolean
       AND p.stripe_payment_intent_id = @object_id
     FOR UPDATE
 ), waiting AS MATERIALIZED (
@@ -22,22 +22,22 @@ WITH target AS MATERIALIZED (
 ), seen AS (
     SELECT FROM stripe_events e
     WHERE e.id = @id AND NOT EXISTS (SELECT FROM waiting)
-), claim AS (
-    -- A settled one has a payment of another intent, or never will have any. An
-    -- event that changes nothing leaves a claim alone that somebody works on.
+), operation AS (
+    -- A finished one has a payment of another intent, or never will have any. An
+    -- event that changes nothing leaves an operation alone that somebody works on.
     SELECT r.payment_id,
            r.state IN ('completed', 'refused', 'rejected')
-               OR EXISTS (SELECT FROM payments p WHERE p.id = r.payment_id)                      AS settled,
+               OR EXISTS (SELECT FROM payments p WHERE p.id = r.payment_id)                      AS finished,
            r.state = 'pending' AND @to_status::text = '' AND r.leased_until > now()              AS in_hand
     FROM payment_requests r
-    WHERE r.payment_id = sqlc.narg(claimed_payment_id)::uuid
-      AND @about::boolean
+    WHERE r.payment_id = sqlc.narg(named_payment_id)::uuid
+      AND @is_intent::boolean
       AND NOT EXISTS (SELECT FROM target)
-), unclaimed AS (
-    SELECT claim.payment_id
-    FROM claim
-    WHERE NOT claim.settled
-      AND NOT claim.in_hand
+), unfinished AS (
+    SELECT operation.payment_id
+    FROM operation
+    WHERE NOT operation.finished
+      AND NOT operation.in_hand
       AND NOT EXISTS (SELECT FROM seen)
 ), moved AS (
     UPDATE payments p
@@ -53,19 +53,19 @@ WITH target AS MATERIALIZED (
     SELECT moved.id, moved.from_status, @to_status, @id, clock_timestamp() FROM moved
 ), verdict AS (
     SELECT CASE
-               WHEN NOT @about::boolean THEN 'ignored'
+               WHEN NOT @is_intent::boolean THEN 'ignored'
                WHEN EXISTS (SELECT FROM target WHERE target.contradicts) THEN 'parked'
                WHEN EXISTS (SELECT FROM moved) THEN 'applied'
                WHEN EXISTS (SELECT FROM target) THEN 'stale'
-               WHEN EXISTS (SELECT FROM claim WHERE claim.settled) THEN 'parked'
+               WHEN EXISTS (SELECT FROM operation WHERE operation.finished) THEN 'parked'
                WHEN @to_status::text <> '' THEN 'parked'
-               WHEN EXISTS (SELECT FROM claim) THEN 'stale'
+               WHEN EXISTS (SELECT FROM operation) THEN 'stale'
                ELSE 'ignored'
            END AS outcome,
            CASE
                WHEN EXISTS (SELECT FROM target WHERE target.contradicts) THEN 'contradiction'
-               WHEN NOT @about::boolean OR EXISTS (SELECT FROM target) THEN NULL
-               WHEN EXISTS (SELECT FROM claim WHERE claim.settled) THEN 'contradiction'
+               WHEN NOT @is_intent::boolean OR EXISTS (SELECT FROM target) THEN NULL
+               WHEN EXISTS (SELECT FROM operation WHERE operation.finished) THEN 'contradiction'
                WHEN @to_status::text <> '' THEN 'unknown_payment'
            END AS reason
 ), stored AS (
@@ -73,14 +73,14 @@ WITH target AS MATERIALIZED (
     SELECT @id, @type, @object_id, @payload, verdict.outcome, verdict.reason, sqlc.narg(created_at)
     FROM verdict
     WHERE NOT EXISTS (SELECT FROM seen)
-      AND NOT EXISTS (SELECT FROM unclaimed)
+      AND NOT EXISTS (SELECT FROM unfinished)
     ON CONFLICT (id) DO UPDATE
         SET outcome = EXCLUDED.outcome, parked_reason = EXCLUDED.parked_reason, processed_at = now()
         WHERE stripe_events.outcome = 'parked'
     RETURNING outcome, parked_reason
 )
 SELECT (CASE
-            WHEN EXISTS (SELECT FROM unclaimed) THEN 'unclaimed'
+            WHEN EXISTS (SELECT FROM unfinished) THEN 'unfinished'
             ELSE COALESCE((SELECT stored.outcome FROM stored), 'duplicate')
         END)::text                                                    AS outcome,
        COALESCE((SELECT stored.parked_reason FROM stored), '')::text  AS parked_reason,
@@ -92,7 +92,7 @@ SELECT (CASE
        COALESCE(r.origin_trace, '')::text                             AS origin_trace
 FROM verdict
 LEFT JOIN target ON TRUE
-LEFT JOIN payment_requests r ON r.payment_id = COALESCE(target.id, (SELECT claim.payment_id FROM claim));
+LEFT JOIN payment_requests r ON r.payment_id = COALESCE(target.id, (SELECT operation.payment_id FROM operation));
 
 -- name: ParkEvent :exec
 INSERT INTO stripe_events (id, type, object_id, payload, outcome, parked_reason, created_at)

@@ -191,7 +191,7 @@ func TestClientHangsUp(t *testing.T) {
 	require.NoError(t, err)
 	_, err = fmt.Fprintf(gone, "%sContent-Length: %d\r\n\r\n%s", head, len(order), order)
 	require.NoError(t, err)
-	w.eventually(func() bool { return w.count("SELECT count(*) FROM payment_requests") == 1 }, "the claim is written")
+	w.eventually(func() bool { return w.count("SELECT count(*) FROM payment_requests") == 1 }, "the operation is written")
 	require.NoError(t, gone.Close())
 
 	w.eventually(func() bool { return w.count("SELECT count(*) FROM payments") == 1 }, "the payment is finished")

@@ -131,7 +131,7 @@ func TestBinding_AnotherAccountIsRefused(t *testing.T) {
 			require.NoError(t, err)
 			t.Cleanup(func() { require.NoError(t, other.Close()) })
 
-			// A claim that would be sent again, to whoever answers.
+			// An operation that would be sent again, to whoever answers.
 			_, err = w.db.Pool().Exec(t.Context(), `INSERT INTO payment_requests (payment_id, idempotency_key, fingerprint, amount,
 				currency, stripe_key, stripe_params, leased_until, retry_at)
 				VALUES (gen_random_uuid(), 'open', sha256(''), 10, 'USD', 'marketflow_payment_x', 'amount=1000', now() + '1 day', now())`)

@@ -17,6 +17,7 @@ import (
 	"github.com/marketflow/marketflow/adapters/stripe"
 	"github.com/marketflow/marketflow/app"
 	"github.com/marketflow/marketflow/domain/money"
+	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/domain/payment"
 	"github.com/marketflow/marketflow/internal/bootstrap"
 	"github.com/marketflow/marketflow/ports"
@@ -43,7 +44,7 @@ func (l listing) Intents(ctx context.Context, from, to time.Time) iter.Seq2[port
 }
 
 // givenUp writes an operation of 10.00 USD down that waits for a person.
-func (w *world) givenUp(key payment.Key) uuid.UUID {
+func (w *world) givenUp(key operation.Key) uuid.UUID {
 	w.t.Helper()
 
 	currency, err := money.ParseCurrency("USD")
@@ -54,7 +55,7 @@ func (w *world) givenUp(key payment.Key) uuid.UUID {
 	require.NoError(w.t, err)
 
 	store := postgres.NewStore(w.db.Pool())
-	_, err = store.Claim(w.t.Context(), ports.NewClaim{
+	_, err = store.Begin(w.t.Context(), ports.NewOperation{
 		PaymentID: id, Key: key, Order: payment.Order{Amount: amount}, Lease: ports.Lease{Token: uuid.New()},
 		Request:   ports.IntentRequest{IdempotencyKey: "payment-" + id.String()},
 		CreatedAt: time.Now().Add(-25 * time.Hour),
@@ -144,7 +145,7 @@ func (a answer) closed() {
 	require.Equal(a.t, http.StatusBadGateway, a.status, "%s", a.body)
 	require.Equal(a.t, "application/problem+json", a.header.Get("Content-Type"))
 	require.Equal(a.t, "true", a.header.Get("Idempotent-Replayed"))
-	require.True(a.t, strings.HasSuffix(a.text("type"), "#refused-by-provider"))
+	require.True(a.t, strings.HasSuffix(a.text("type"), "#rejected-by-provider"))
 	require.Contains(a.t, a.text("detail"), "never made")
 	require.NotEmpty(a.t, a.text("title"))
 	a.text("request_id")

@@ -104,7 +104,7 @@ func through(t *testing.T, door func(sandbox *httputil.ReverseProxy) http.Handle
 	}
 }
 
-// intents counts Stripe's PaymentIntents, in Stripe's own books.
+// intents counts Stripe's PaymentIntents, in Stripe's own records.
 func (w *world) intents() int {
 	n := 0
 	for range w.stripe.Books(sandbox.BooksFilter{Kinds: []string{"intent"}}) {

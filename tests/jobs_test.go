@@ -19,7 +19,7 @@ import (
 )
 
 // A search through Stripe's list that takes long leaves recovery alone, although
-// the claim that it is for comes up again meanwhile.
+// the operation that it is for comes up again meanwhile.
 func TestRecoveryWhileASearchTakesLong(t *testing.T) {
 	t.Parallel()
 
@@ -49,13 +49,13 @@ func TestRecoveryWhileASearchTakesLong(t *testing.T) {
 	w.requireRecovered()
 }
 
-// requireRecovered wants the one claim that can be finished to be finished soon.
+// requireRecovered wants the one operation that can be finished to be finished soon.
 func (w *world) requireRecovered() {
 	w.t.Helper()
 
 	require.Eventually(w.t, func() bool {
 		return w.count("SELECT count(*) FROM payment_requests WHERE state = 'completed'") == 1
-	}, 10*time.Second, 20*time.Millisecond, "the claim is recovered")
+	}, 10*time.Second, 20*time.Millisecond, "the operation is recovered")
 }
 
 // requireRecovery makes an outcome unknown that the background work alone finds
@@ -72,15 +72,15 @@ func (w *world) requireRecovery() {
 }
 
 // setBack is a database whose clock was set back by some hours.
-type setBack struct{ ports.Claims }
+type setBack struct{ ports.Operations }
 
-func (s setBack) TakeUnfinished(ctx context.Context, limit int, lease ports.Lease) ([]ports.Claim, error) {
-	claims, err := s.Claims.TakeUnfinished(ctx, limit, lease)
-	for i := range claims {
-		claims[i].Age -= 4 * time.Hour
+func (s setBack) Take(ctx context.Context, limit int, lease ports.Lease) ([]ports.Operation, error) {
+	ops, err := s.Operations.Take(ctx, limit, lease)
+	for i := range ops {
+		ops[i].Age -= 4 * time.Hour
 	}
 
-	return claims, err
+	return ops, err
 }
 
 // A database whose clock was set back does not make a key young again that
@@ -103,7 +103,7 @@ func TestForgottenKeyAfterTheClockWasSetBack(t *testing.T) {
 	require.NoError(t, w.service.Stop(context.Background()))
 
 	w.config.RecoveryInterval = 100 * time.Millisecond
-	w.start(w.config, bootstrap.With[ports.Claims](setBack{postgres.NewStore(w.db.Pool())}))
+	w.start(w.config, bootstrap.With[ports.Operations](setBack{postgres.NewStore(w.db.Pool())}))
 	w.eventually(func() bool {
 		return w.count("SELECT count(*) FROM payment_requests WHERE attempts > 1") == 1
 	}, "recovery has taken it")

@@ -9,7 +9,7 @@ import (
 	"github.com/marketflow/marketflow/sandbox"
 )
 
-// While Stripe takes longer than a lease lasts, the claim stays with the request
+// While Stripe takes longer than a lease lasts, the operation stays with the request
 // that holds it: the same key gets 409, and nobody sends a second time.
 func TestLeaseIsKeptWhileStripeTakesLong(t *testing.T) {
 	t.Parallel()

@@ -92,16 +92,16 @@ func TestStripeOutage(t *testing.T) {
 	w.stripe.Hang(false)
 
 	for i := range cap(answered) {
-		var settled answer
+		var finished answer
 
 		body := fmt.Sprintf(waiting, i)
 
 		w.eventually(func() bool {
-			settled = w.create(body)
+			finished = w.create(body)
 
-			return settled.status == http.StatusCreated
+			return finished.status == http.StatusCreated
 		}, "the payment comes")
-		require.Equal(t, string(settled.body), string(w.create(body).body))
+		require.Equal(t, string(finished.body), string(w.create(body).body))
 	}
 
 	require.Equal(t, 1+cap(answered), w.intents())

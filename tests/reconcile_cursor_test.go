@@ -266,7 +266,7 @@ func TestReconcileCursorPassesContradictions(t *testing.T) {
 
 	report, err := w.reconcileScheduled()
 	require.NoError(t, err)
-	require.Equal(t, 1, report.Found[ports.DriftContradiction])
+	require.Equal(t, 1, report.Found[ports.DiscrepancyContradiction])
 	w.requireCursor(time.Minute, "")
 }
 
@@ -343,7 +343,7 @@ func TestReconcileManyIntents(t *testing.T) {
 
 	watch := w.watchStripe(nil)
 	report := w.reconcileSince(24*time.Hour, false)
-	require.Equal(t, len(ours), report.Repaired[ports.DriftMissingRow])
+	require.Equal(t, len(ours), report.Repaired[ports.DiscrepancyMissingPayment])
 	require.Equal(t, len(ours), report.Intents)
 
 	for _, created := range ours {
@@ -378,7 +378,7 @@ func (w *world) foreignIntent() {
 	require.Equal(w.t, http.StatusOK, resp.StatusCode)
 }
 
-// Where a key may not read events, intents are held against the books all the same.
+// Where a key may not read events, intents are held against the records all the same.
 func TestReconcileWithoutEvents(t *testing.T) {
 	t.Parallel()
 

@@ -62,7 +62,7 @@ func (w *world) reconcileScheduled() (app.ReconcileReport, error) {
 }
 
 // age makes what the sandbox does from now on an hour old as far as Stripe's
-// books say: reconciliation leaves alone what is younger than a minute.
+// records say: reconciliation leaves alone what is younger than a minute.
 func (w *world) age() { w.stripe.Advance(-30 * time.Minute) }
 
 // The webhooks were never delivered: reconciliation finds the events.
@@ -78,14 +78,14 @@ func TestReconcileFindsMissedEvents(t *testing.T) {
 	w.confirm(failed.text("stripe_payment_intent_id"), "pm_card_chargeDeclined")
 
 	found := w.reconcile(true)
-	require.NotZero(t, found.Found[ports.DriftMissedEvent])
-	require.Equal(t, 2, found.Found[ports.DriftStatus])
+	require.NotZero(t, found.Found[ports.DiscrepancyMissedEvent])
+	require.Equal(t, 2, found.Found[ports.DiscrepancyStatus])
 	require.NotZero(t, found.Left())
 	require.Equal(t, "pending", w.status(paid.text("id")), "a dry run repairs nothing")
 	require.Zero(t, w.count("SELECT count(*) FROM stripe_events"))
 
 	repaired := w.reconcile(false)
-	require.NotZero(t, repaired.Repaired[ports.DriftMissedEvent])
+	require.NotZero(t, repaired.Repaired[ports.DiscrepancyMissedEvent])
 	require.Zero(t, repaired.Left())
 	require.Equal(t, "succeeded", w.status(paid.text("id")))
 	require.Equal(t, "failed", w.status(failed.text("id")))
@@ -101,7 +101,7 @@ func TestReconcileFindsMissingPayments(t *testing.T) {
 	w := newWorld(t)
 	w.age()
 
-	withClaim := w.create(`{"amount":10,"currency":"USD","idempotency_key":"a"}`)
+	withOperation := w.create(`{"amount":10,"currency":"USD","idempotency_key":"a"}`)
 	without := w.create(`{"amount":200,"currency":"JPY","idempotency_key":"b"}`)
 	w.confirm(without.text("stripe_payment_intent_id"), "pm_card_visa")
 
@@ -118,13 +118,13 @@ func TestReconcileFindsMissingPayments(t *testing.T) {
 
 	report := w.reconcile(false)
 	require.Zero(t, report.Left(), "%+v", report)
-	require.Equal(t, "pending", w.status(withClaim.text("id")))
+	require.Equal(t, "pending", w.status(withOperation.text("id")))
 	require.Equal(t, "succeeded", w.status(without.text("id")))
 	require.Equal(t, json.Number("200"), w.get("/payments/"+without.text("id")).field("amount"))
 	require.Equal(t, 2, w.count("SELECT count(*) FROM payment_requests WHERE state = 'completed'"))
 }
 
-// A claim that reconciliation writes for an intent is as old as the intent: where
+// An operation that reconciliation writes for an intent is as old as the intent: where
 // it is interrupted then, nobody sends a request whose key Stripe has forgotten.
 func TestReconcileInterruptedMakesNoSecondIntent(t *testing.T) {
 	t.Parallel()
@@ -158,7 +158,7 @@ func TestReconcileInterruptedMakesNoSecondIntent(t *testing.T) {
 	require.NoError(t, err)
 	w.eventually(func() bool {
 		return w.count("SELECT count(*) FROM payment_requests WHERE state = 'completed'") == 1
-	}, "the claim is finished")
+	}, "the operation is finished")
 
 	require.Equal(t, 1, w.intents())
 	require.Equal(t, created.text("stripe_payment_intent_id"),
@@ -193,7 +193,7 @@ func TestReconcileReadsBehindAnOddEvent(t *testing.T) {
 
 	report := w.reconcile(false)
 	require.Equal(t, 1, report.Left(), "%+v", report)
-	require.Equal(t, 1, report.Repaired[ports.DriftMissedEvent])
+	require.Equal(t, 1, report.Repaired[ports.DiscrepancyMissedEvent])
 	require.Equal(t, "succeeded", w.status(paid.text("id")))
 }
 
@@ -228,7 +228,7 @@ func TestReconcileLeavesContradictions(t *testing.T) {
 
 	report := w.reconcile(false)
 	require.Equal(t, 1, report.Left())
-	require.Equal(t, 1, report.Found[ports.DriftContradiction])
+	require.Equal(t, 1, report.Found[ports.DiscrepancyContradiction])
 	require.Equal(t, "pending", w.status(created.text("id")))
 }
 
@@ -245,7 +245,7 @@ func TestReconcileAsksForOldPayments(t *testing.T) {
 
 	report := w.reconcile(false)
 	require.Equal(t, 1, report.Payments)
-	require.Equal(t, map[ports.Drift]int{ports.DriftStatus: 1}, report.Repaired)
+	require.Equal(t, map[ports.Discrepancy]int{ports.DiscrepancyStatus: 1}, report.Repaired)
 	require.Equal(t, "succeeded", w.status(created.text("id")))
 }
 
@@ -261,8 +261,8 @@ func TestReconcileDoesNotCallParkedRepaired(t *testing.T) {
 	w.exec("UPDATE payments SET amount = amount + 1")
 
 	report := w.reconcile(false)
-	require.Equal(t, 1, report.Found[ports.DriftMissedEvent])
-	require.Zero(t, report.Repaired[ports.DriftMissedEvent])
+	require.Equal(t, 1, report.Found[ports.DiscrepancyMissedEvent])
+	require.Zero(t, report.Repaired[ports.DiscrepancyMissedEvent])
 	require.EqualValues(t, 1, report.Parked)
 	require.False(t, report.Clean())
 

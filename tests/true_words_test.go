@@ -60,7 +60,7 @@ func TestRejected_TheSameKeySucceedsOnceItIsRepaired(t *testing.T) {
 
 			for range 3 {
 				rejected := w.create(order)
-				rejected.problem(http.StatusBadGateway, "refused-by-provider")
+				rejected.problem(http.StatusBadGateway, "rejected-by-provider")
 				require.Contains(t, rejected.text("detail"), fault.Message)
 				require.Contains(t, rejected.text("detail"), "same idempotency key")
 				require.Empty(t, rejected.header.Get("Idempotent-Replayed"))
@@ -70,7 +70,7 @@ func TestRejected_TheSameKeySucceedsOnceItIsRepaired(t *testing.T) {
 				problem(http.StatusUnprocessableEntity, "idempotency-key-reused")
 			require.Equal(t, 1, w.count("SELECT count(*) FROM payment_requests WHERE state = 'rejected' AND last_error <> ''"))
 			require.Contains(t, string(w.get("/metrics").body),
-				`marketflow_claims_finished_total{by="request",state="rejected"} 3`)
+				`marketflow_operations_finished_total{by="request",outcome="deployment_rejected"} 3`)
 
 			repair()
 
@@ -90,13 +90,13 @@ func TestRejected_RecoveryLeavesItAlone(t *testing.T) {
 	w := newWorld(t, func(c *config.Config) { c.RecoveryInterval = 50 * time.Millisecond })
 	repair := w.rejections(accountIncomplete())
 
-	w.create(order).problem(http.StatusBadGateway, "refused-by-provider")
+	w.create(order).problem(http.StatusBadGateway, "rejected-by-provider")
 	keyless := w.create(`{"amount":10,"currency":"USD"}`)
-	keyless.problem(http.StatusBadGateway, "refused-by-provider")
+	keyless.problem(http.StatusBadGateway, "rejected-by-provider")
 	require.NotContains(t, keyless.text("detail"), "idempotency key")
 	repair()
 
-	// A claim that recovery does finish shows that it ran.
+	// An operation that recovery does finish shows that it ran.
 	lost, err := w.stripe.AddFault(sandbox.Fault{Action: sandbox.DropBefore, Method: http.MethodPost, Count: 3})
 	require.NoError(t, err)
 	w.create(`{"amount":5,"currency":"USD","idempotency_key":"lost"}`).problem(http.StatusServiceUnavailable, "outcome-unknown")
@@ -113,7 +113,7 @@ func TestRejected_ReopenedAtOnce(t *testing.T) {
 
 	w := newWorld(t)
 	repair := w.rejections(accountIncomplete())
-	w.create(order).problem(http.StatusBadGateway, "refused-by-provider")
+	w.create(order).problem(http.StatusBadGateway, "rejected-by-provider")
 	repair()
 
 	var (
@@ -157,11 +157,11 @@ func TestRejected_KeptByStripe(t *testing.T) {
 	}))
 	w.rejections(accountIncomplete())
 
-	w.create(order).problem(http.StatusBadGateway, "refused-by-provider")
+	w.create(order).problem(http.StatusBadGateway, "rejected-by-provider")
 
 	kept = true
 	again := w.create(order)
-	again.problem(http.StatusBadGateway, "refused-by-provider")
+	again.problem(http.StatusBadGateway, "rejected-by-provider")
 	require.Contains(t, again.text("detail"), "until about "+time.Now().UTC().Add(24*time.Hour).Format("2006-01-02T15:"))
 	require.Contains(t, again.text("detail"), "use a new key")
 }
@@ -172,14 +172,14 @@ func TestRejected_TooOldToBeSent(t *testing.T) {
 
 	w := newWorld(t)
 	repair := w.rejections(accountIncomplete())
-	w.create(order).problem(http.StatusBadGateway, "refused-by-provider")
+	w.create(order).problem(http.StatusBadGateway, "rejected-by-provider")
 	repair()
 
 	_, err := w.db.Pool().Exec(t.Context(), "UPDATE payment_requests SET created_at = created_at - interval '24 hours'")
 	require.NoError(t, err)
 
 	old := w.create(order)
-	old.problem(http.StatusBadGateway, "refused-by-provider")
+	old.problem(http.StatusBadGateway, "rejected-by-provider")
 	require.Contains(t, old.text("detail"), "use a new key")
 	require.Zero(t, w.intents())
 	w.create(strings.Replace(order, "1000.00", "5", 1)).problem(http.StatusUnprocessableEntity, "idempotency-key-reused")
@@ -194,7 +194,7 @@ func TestRefused_AnAmountIsUnprocessable(t *testing.T) {
 	const small = `{"amount":0.10,"currency":"USD","idempotency_key":"small"}`
 
 	refused := w.create(small)
-	refused.problem(http.StatusUnprocessableEntity, "refused-by-provider")
+	refused.problem(http.StatusUnprocessableEntity, "rejected-by-provider")
 
 	other := *w // a second process
 	other.start(w.config)

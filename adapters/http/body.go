@@ -18,7 +18,7 @@ const (
 	maxCreateBody = 256 << 10
 	maxEventBody  = 1 << 20
 	// usualBody is the most that is set aside before it has come: the
-	// Content-Length is only a claim.
+	// Content-Length is only an operation.
 	usualBody = 8 << 10
 	// maxBodies is the most that the bodies of all requests take at once.
 	maxBodies = 32 << 20

@@ -12,6 +12,7 @@ import (
 
 	"github.com/marketflow/marketflow/domain/fault"
 	"github.com/marketflow/marketflow/domain/money"
+	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/domain/payment"
 )
 
@@ -27,7 +28,7 @@ type createBody struct {
 
 // createRequest is what a client asks for, checked.
 type createRequest struct {
-	key   payment.Key
+	key   operation.Key
 	order payment.Order
 }
 
@@ -166,7 +167,7 @@ func amountText(value jsontext.Value) (string, error) {
 }
 
 // keyOf is the idempotency key of the body or the header, which must agree.
-func keyOf(inBody *string, h http.Header) (payment.Key, error) {
+func keyOf(inBody *string, h http.Header) (operation.Key, error) {
 	inHeader, err := headerKey(h)
 	if err != nil {
 		return "", err
@@ -179,9 +180,9 @@ func keyOf(inBody *string, h http.Header) (payment.Key, error) {
 		return "", fault.New(fault.Invalid,
 			"the Idempotency-Key header and the body's idempotency_key differ; send one of them, or the same in both")
 	case inBody != nil:
-		return payment.ParseKey(*inBody)
+		return operation.ParseKey(*inBody)
 	default:
-		return payment.ParseKey(*inHeader)
+		return operation.ParseKey(*inHeader)
 	}
 }
 

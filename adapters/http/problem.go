@@ -32,8 +32,8 @@ var statuses = map[fault.Kind]struct {
 	fault.KeyReused:        {http.StatusUnprocessableEntity, "Idempotency key reused"},
 	fault.RateLimited:      {http.StatusTooManyRequests, "Too many requests"},
 	fault.Internal:         {http.StatusInternalServerError, "Internal error"},
-	fault.Refused:          {http.StatusBadGateway, "Refused by the payment provider"},
-	fault.RefusedAmount:    {http.StatusUnprocessableEntity, "Refused by the payment provider"},
+	fault.Rejected:         {http.StatusBadGateway, "Rejected by the payment provider"},
+	fault.AmountRejected:   {http.StatusUnprocessableEntity, "Rejected by the payment provider"},
 	fault.Unknown:          {http.StatusServiceUnavailable, "Outcome unknown"},
 	fault.Unavailable:      {http.StatusServiceUnavailable, "Service unavailable"},
 }
@@ -49,8 +49,8 @@ type problem struct {
 
 func problemOf(f *fault.Error, requestID string) problem {
 	entry, named := statuses[f.Kind], f.Kind
-	if named == fault.RefusedAmount {
-		named = fault.Refused
+	if named == fault.AmountRejected {
+		named = fault.Rejected
 	}
 
 	return problem{

@@ -18,7 +18,7 @@ const (
 	problemType = "application/problem+json"
 )
 
-// Renderer implements ports.Renderer: what it writes is frozen with a claim.
+// Renderer implements ports.Renderer: what it writes is frozen with an operation.
 type Renderer struct{}
 
 var _ ports.Renderer = Renderer{}
@@ -28,8 +28,8 @@ func (Renderer) Created(p payment.Payment, clientSecret string) ports.FrozenResp
 	return ports.FrozenResponse{Status: http.StatusCreated, Body: encode(toCreatedBody(p, clientSecret))}
 }
 
-// Refused implements ports.Renderer.
-func (Renderer) Refused(f *fault.Error, requestID string) ports.FrozenResponse {
+// Rejected implements ports.Renderer.
+func (Renderer) Rejected(f *fault.Error, requestID string) ports.FrozenResponse {
 	doc := problemOf(f, requestID)
 
 	return ports.FrozenResponse{Status: doc.Status, Body: doc.body()}

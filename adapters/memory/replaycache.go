@@ -10,7 +10,7 @@ import (
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
 
-	"github.com/marketflow/marketflow/domain/payment"
+	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/ports"
 )
 
@@ -81,7 +81,7 @@ func NewReplayCache(bounds Bounds, meter Meter) (*ReplayCache, error) {
 }
 
 // Get implements ports.ReplayCache. The body is the caller's own.
-func (c *ReplayCache) Get(_ context.Context, key payment.Key) (ports.Replay, bool) {
+func (c *ReplayCache) Get(_ context.Context, key operation.Key) (ports.Replay, bool) {
 	replay, ok := c.shard(key).get(key)
 	if !ok {
 		c.meter.Miss()
@@ -95,7 +95,7 @@ func (c *ReplayCache) Get(_ context.Context, key payment.Key) (ports.Replay, boo
 }
 
 // Put implements ports.ReplayCache. It keeps a copy.
-func (c *ReplayCache) Put(_ context.Context, key payment.Key, replay ports.Replay) {
+func (c *ReplayCache) Put(_ context.Context, key operation.Key, replay ports.Replay) {
 	c.shard(key).put(key, own(replay))
 }
 
@@ -110,7 +110,7 @@ func (c *ReplayCache) Size() (entries int, size int64) {
 	return entries, size
 }
 
-func (c *ReplayCache) shard(key payment.Key) *shard {
+func (c *ReplayCache) shard(key operation.Key) *shard {
 	if len(c.shards) == 1 {
 		return c.shards[0]
 	}
@@ -129,7 +129,7 @@ func own(replay ports.Replay) ports.Replay {
 // shard is a part of the cache with a lock of its own.
 type shard struct {
 	mu       sync.Mutex
-	lru      *simplelru.LRU[payment.Key, ports.Replay]
+	lru      *simplelru.LRU[operation.Key, ports.Replay]
 	bytes    int64
 	maxBytes int64
 }
@@ -137,7 +137,7 @@ type shard struct {
 func newShard(entries int, maxBytes int64) (*shard, error) {
 	s := &shard{maxBytes: maxBytes}
 
-	lru, err := simplelru.NewLRU(entries, func(key payment.Key, replay ports.Replay) {
+	lru, err := simplelru.NewLRU(entries, func(key operation.Key, replay ports.Replay) {
 		s.bytes -= cost(key, replay)
 	})
 	if err != nil {
@@ -149,14 +149,14 @@ func newShard(entries int, maxBytes int64) (*shard, error) {
 	return s, nil
 }
 
-func (s *shard) get(key payment.Key) (ports.Replay, bool) {
+func (s *shard) get(key operation.Key) (ports.Replay, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 
 	return s.lru.Get(key)
 }
 
-func (s *shard) put(key payment.Key, replay ports.Replay) {
+func (s *shard) put(key operation.Key, replay ports.Replay) {
 	size := cost(key, replay)
 	if size > s.maxBytes {
 		return // it would only drive out everything else
@@ -167,7 +167,7 @@ func (s *shard) put(key payment.Key, replay ports.Replay) {
 
 	s.lru.Remove(key) // Add alone would not tell what the old entry took
 	// A copy of the key: it may be a piece of a whole request's memory.
-	s.lru.Add(payment.Key(strings.Clone(string(key))), replay)
+	s.lru.Add(operation.Key(strings.Clone(string(key))), replay)
 	s.bytes += size
 
 	for s.bytes > s.maxBytes {
@@ -182,6 +182,6 @@ func (s *shard) size() (entries int, size int64) {
 	return s.lru.Len(), s.bytes
 }
 
-func cost(key payment.Key, replay ports.Replay) int64 {
+func cost(key operation.Key, replay ports.Replay) int64 {
 	return int64(len(key) + len(replay.Response.Body) + entryOverhead)
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/marketflow/marketflow/adapters/memory"
-	"github.com/marketflow/marketflow/domain/payment"
+	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/ports"
 	"github.com/marketflow/marketflow/ports/portstest"
 )
@@ -67,8 +67,8 @@ func TestReplayCache_HoldsNoMoreThanItsBounds(t *testing.T) {
 
 			cache := newCache(t, bounds)
 			for i := range 5000 {
-				cache.Put(t.Context(), payment.Key(strconv.Itoa(i)), replay(i%100))
-				cache.Put(t.Context(), payment.Key(strconv.Itoa(i)), replay(i%100)) // counted once
+				cache.Put(t.Context(), operation.Key(strconv.Itoa(i)), replay(i%100))
+				cache.Put(t.Context(), operation.Key(strconv.Itoa(i)), replay(i%100)) // counted once
 			}
 
 			entries, size := cache.Size()

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/marketflow/marketflow/adapters/postgres/internal/sqlc"
+	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/ports"
 )
 
@@ -18,9 +19,9 @@ func (s *Store) Backlog(ctx context.Context) (ports.BacklogStats, error) {
 	}
 
 	return ports.BacklogStats{
-		Claims: map[ports.ClaimState]int64{
-			ports.ClaimPending:        row.Pending,
-			ports.ClaimNeedsAttention: row.NeedsAttention,
+		Operations: map[operation.State]int64{
+			operation.Pending:        row.Pending,
+			operation.NeedsAttention: row.NeedsAttention,
 		},
 		OldestUnfinished: seconds(row.OldestSeconds),
 		Parked:           row.Parked,

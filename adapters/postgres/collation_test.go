@@ -13,6 +13,7 @@ import (
 	"github.com/marketflow/marketflow/adapters/postgres"
 	"github.com/marketflow/marketflow/domain/fault"
 	"github.com/marketflow/marketflow/domain/money"
+	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/domain/payment"
 	"github.com/marketflow/marketflow/internal/pgtest"
 	"github.com/marketflow/marketflow/ports"
@@ -90,19 +91,19 @@ func TestStore_OnALinguisticDatabase(t *testing.T) {
 	ten, err := money.New(10_00, usd)
 	require.NoError(t, err)
 
-	keys := []payment.Key{"order_a", "order_A", "order_é", "order_e\u0301", "order-a", "ordera"}
+	keys := []operation.Key{"order_a", "order_A", "order_é", "order_e\u0301", "order-a", "ordera"}
 	for _, key := range keys {
-		_, err := store.FindClaim(t.Context(), key)
+		_, err := store.Find(t.Context(), key)
 		require.Equal(t, fault.NotFound, fault.KindOf(err), "%q is new", key)
 
-		_, err = store.Claim(t.Context(), ports.NewClaim{
+		_, err = store.Begin(t.Context(), ports.NewOperation{
 			PaymentID: uuid.New(), Key: key, Order: payment.Order{Amount: ten}, Lease: ports.Lease{Token: uuid.New()},
 		})
 		require.NoError(t, err)
 	}
 
 	for _, key := range keys {
-		found, err := store.FindClaim(t.Context(), key)
+		found, err := store.Find(t.Context(), key)
 		require.NoError(t, err)
 		require.Equal(t, key, found.Key)
 	}

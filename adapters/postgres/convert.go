@@ -11,6 +11,7 @@ import (
 
 	"github.com/marketflow/marketflow/adapters/postgres/internal/sqlc"
 	"github.com/marketflow/marketflow/domain/money"
+	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/domain/payment"
 	"github.com/marketflow/marketflow/ports"
 )
@@ -29,7 +30,7 @@ func paymentFromDB(row sqlc.Payment) (payment.Payment, error) {
 	return payment.Payment{
 		ID:        row.ID,
 		IntentID:  row.StripePaymentIntentID,
-		Key:       payment.Key(deref(row.IdempotencyKey)),
+		Key:       operation.Key(deref(row.IdempotencyKey)),
 		Amount:    amount,
 		Metadata:  metadata,
 		Status:    payment.Status(row.Status),
@@ -38,43 +39,72 @@ func paymentFromDB(row sqlc.Payment) (payment.Payment, error) {
 	}, nil
 }
 
-// claimFromDB reads a claim; token is the reader's, uuid.Nil for one that does
+// operationFromDB reads an operation; token is the reader's, uuid.Nil for one that does
 // not want to hold it.
-func claimFromDB(row sqlc.PaymentRequest, ageSeconds float64, token uuid.UUID) (ports.Claim, error) {
+func operationFromDB(row sqlc.PaymentRequest, ageSeconds float64, token uuid.UUID) (ports.Operation, error) {
 	amount, err := amountFromDB(row.Amount, row.Currency)
 	if err != nil {
-		return ports.Claim{}, fmt.Errorf("claim %s: %w", row.PaymentID, err)
+		return ports.Operation{}, fmt.Errorf("operation %s: %w", row.PaymentID, err)
 	}
 
 	metadata, err := metadataFromDB(row.Metadata)
 	if err != nil {
-		return ports.Claim{}, fmt.Errorf("claim %s: %w", row.PaymentID, err)
+		return ports.Operation{}, fmt.Errorf("operation %s: %w", row.PaymentID, err)
 	}
 
-	claim := ports.Claim{
+	op := ports.Operation{
 		PaymentID:   row.PaymentID,
-		Key:         payment.Key(deref(row.IdempotencyKey)),
+		Key:         operation.Key(deref(row.IdempotencyKey)),
 		Order:       payment.Order{Amount: amount, Metadata: metadata},
-		Fingerprint: payment.Fingerprint(row.Fingerprint),
+		Fingerprint: operation.Fingerprint(row.Fingerprint),
 		Request:     ports.IntentRequest{IdempotencyKey: row.StripeKey, Params: row.StripeParams},
 		Origin:      ports.Origin{RequestID: row.OriginRequestID, TraceParent: row.OriginTrace},
-		State:       ports.ClaimState(row.State),
+		State:       stateFromDB(row.State),
 		Attempts:    int(row.Attempts),
 		Age:         seconds(ageSeconds),
 		Response:    ports.FrozenResponse{Status: int(deref(row.ResponseStatus)), Body: row.ResponseBody},
 		CreatedAt:   row.CreatedAt.UTC(),
 	}
 
-	if claim.State == ports.ClaimPending && row.LeaseToken.Valid && row.LeaseToken.UUID == token {
-		claim.Lease = token
+	if op.State == operation.Pending && row.LeaseToken.Valid && row.LeaseToken.UUID == token {
+		op.Lease = token
 	}
 
-	return claim, nil
+	return op, nil
 }
 
-func completionToDB(c ports.Completion) sqlc.CompletePaymentOrFindParams {
+// The states of payment_requests. Both the first two are finished: with a payment, or
+// with the provider's rejection of the order.
+const (
+	dbCompleted = "completed"
+	dbRefused   = "refused"
+)
+
+func stateFromDB(state string) operation.State {
+	if state == dbCompleted || state == dbRefused {
+		return operation.Finished
+	}
+
+	return operation.State(state)
+}
+
+func statesToDB(states []operation.State) []string {
+	names := make([]string, 0, len(states)+1)
+
+	for _, state := range states {
+		if state == operation.Finished {
+			names = append(names, dbCompleted, dbRefused)
+		} else {
+			names = append(names, string(state))
+		}
+	}
+
+	return names
+}
+
+func completionToDB(c ports.Completion) sqlc.FinishOperationOrFindParams {
 	p := c.Payment
-	params := sqlc.CompletePaymentOrFindParams{
+	params := sqlc.FinishOperationOrFindParams{
 		PaymentID:      p.ID,
 		IntentID:       p.IntentID,
 		IdempotencyKey: keyToDB(p.Key),
@@ -95,8 +125,8 @@ func completionToDB(c ports.Completion) sqlc.CompletePaymentOrFindParams {
 }
 
 // pendingToDB: the same, in the order of another statement.
-func pendingToDB(c sqlc.CompletePaymentOrFindParams) sqlc.CompletePaymentParams {
-	return sqlc.CompletePaymentParams{
+func pendingToDB(c sqlc.FinishOperationOrFindParams) sqlc.FinishOperationParams {
+	return sqlc.FinishOperationParams{
 		PaymentID:      c.PaymentID,
 		IntentID:       c.IntentID,
 		IdempotencyKey: c.IdempotencyKey,
@@ -111,10 +141,10 @@ func pendingToDB(c sqlc.CompletePaymentOrFindParams) sqlc.CompletePaymentParams 
 	}
 }
 
-func completedFromDB(row sqlc.CompletePaymentOrFindRow) (ports.Completed, error) {
-	claim, err := claimFromDB(row.PaymentRequest, row.AgeSeconds, uuid.Nil)
+func finishedFromDB(row sqlc.FinishOperationOrFindRow) (ports.Finished, error) {
+	op, err := operationFromDB(row.PaymentRequest, row.AgeSeconds, uuid.Nil)
 
-	return ports.Completed{Claim: claim, Created: row.Created, Parked: row.Parked}, err
+	return ports.Finished{Operation: op, Created: row.Created, Parked: row.Parked}, err
 }
 
 // bodyToDB keeps an empty body apart from none (NULL).
@@ -259,7 +289,7 @@ func statusesToDB(statuses []payment.Status) []string {
 	return texts
 }
 
-func keyToDB(k payment.Key) *string {
+func keyToDB(k operation.Key) *string {
 	if k == "" {
 		return nil
 	}

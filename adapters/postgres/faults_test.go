@@ -18,6 +18,7 @@ import (
 	"github.com/marketflow/marketflow/adapters/postgres"
 	"github.com/marketflow/marketflow/domain/fault"
 	"github.com/marketflow/marketflow/domain/money"
+	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/domain/payment"
 	"github.com/marketflow/marketflow/internal/devserver"
 	"github.com/marketflow/marketflow/internal/pgtest"
@@ -31,39 +32,39 @@ const soon = 30 * time.Second
 func operations(t *testing.T, store *postgres.Store) map[string]func(context.Context) error {
 	t.Helper()
 
-	claim := ports.Claim{PaymentID: uuid.New(), Lease: uuid.New()}
+	op := ports.Operation{PaymentID: uuid.New(), Lease: uuid.New()}
 	event := eventFor(newOrder(t, ""), payment.Succeeded)
 	completion := completionFor(newOrder(t, ""))
 
 	return map[string]func(context.Context) error{
-		"Claim":          func(ctx context.Context) error { _, err := store.Claim(ctx, newOrder(t, "order_1")); return err },
-		"FindClaim":      func(ctx context.Context) error { _, err := store.FindClaim(ctx, "order_1"); return err },
-		"ClaimByPayment": func(ctx context.Context) error { _, err := store.ClaimByPayment(ctx, claim.PaymentID); return err },
-		"TakeUnfinished": func(ctx context.Context) error {
-			_, err := store.TakeUnfinished(ctx, 1, ports.Lease{Token: uuid.New(), For: time.Minute})
+		"Operation":     func(ctx context.Context) error { _, err := store.Begin(ctx, newOrder(t, "order_1")); return err },
+		"Find":          func(ctx context.Context) error { _, err := store.Find(ctx, "order_1"); return err },
+		"FindByPayment": func(ctx context.Context) error { _, err := store.FindByPayment(ctx, op.PaymentID); return err },
+		"Take": func(ctx context.Context) error {
+			_, err := store.Take(ctx, 1, ports.Lease{Token: uuid.New(), For: time.Minute})
 
 			return err
 		},
-		"Extend":   func(ctx context.Context) error { return store.Extend(ctx, claim, time.Minute) },
-		"Complete": func(ctx context.Context) error { _, err := store.Complete(ctx, completion); return err },
-		"Refuse": func(ctx context.Context) error {
-			_, err := store.Refuse(ctx, claim.PaymentID, *completion.Response)
+		"Extend": func(ctx context.Context) error { return store.Extend(ctx, op, time.Minute) },
+		"Finish": func(ctx context.Context) error { _, err := store.Finish(ctx, completion); return err },
+		"FinishRejected": func(ctx context.Context) error {
+			_, err := store.FinishRejected(ctx, op.PaymentID, *completion.Response)
 
 			return err
 		},
-		"Release": func(ctx context.Context) error { return store.Release(ctx, claim, 0, errors.New("no answer")) },
-		"GiveUp":  func(ctx context.Context) error { return store.GiveUp(ctx, claim.PaymentID, errors.New("lost")) },
-		"Payment": func(ctx context.Context) error { _, err := store.Payment(ctx, claim.PaymentID); return err },
-		"History": func(ctx context.Context) error { _, err := store.History(ctx, claim.PaymentID); return err },
+		"Release": func(ctx context.Context) error { return store.Release(ctx, op, 0, errors.New("no answer")) },
+		"GiveUp":  func(ctx context.Context) error { return store.GiveUp(ctx, op.PaymentID, errors.New("lost")) },
+		"Payment": func(ctx context.Context) error { _, err := store.Payment(ctx, op.PaymentID); return err },
+		"History": func(ctx context.Context) error { _, err := store.History(ctx, op.PaymentID); return err },
 		"Apply":   func(ctx context.Context) error { _, err := store.Apply(ctx, event); return err },
-		"CompleteAndApply": func(ctx context.Context) error {
-			_, _, err := store.CompleteAndApply(ctx, completion, event)
+		"FinishAndApply": func(ctx context.Context) error {
+			_, _, err := store.FinishAndApply(ctx, completion, event)
 
 			return err
 		},
 		"Park":              func(ctx context.Context) error { return store.Park(ctx, event, ports.ParkedUnknown) },
-		"Ripe":              func(ctx context.Context) error { _, _, err := store.Ripe(ctx, ports.ParkedPosition{}, 1); return err },
-		"RipeFor":           func(ctx context.Context) error { _, err := store.RipeFor(ctx, "pi_1"); return err },
+		"Ready":             func(ctx context.Context) error { _, _, err := store.Ready(ctx, ports.ParkedPosition{}, 1); return err },
+		"ReadyFor":          func(ctx context.Context) error { _, err := store.ReadyFor(ctx, "pi_1"); return err },
 		"Event":             func(ctx context.Context) error { _, err := store.Event(ctx, "evt_1"); return err },
 		"Events":            func(ctx context.Context) error { _, err := store.Events(ctx, ports.EventFilter{}, 1); return err },
 		"ReconciledThrough": func(ctx context.Context) error { _, _, err := store.ReconciledThrough(ctx); return err },
@@ -90,7 +91,7 @@ func operations(t *testing.T, store *postgres.Store) map[string]func(context.Con
 			return err
 		},
 		"Advance": func(ctx context.Context) error {
-			_, err := store.Advance(ctx, claim.PaymentID, payment.Succeeded, "reconciliation")
+			_, err := store.Advance(ctx, op.PaymentID, payment.Succeeded, "reconciliation")
 
 			return err
 		},
@@ -110,8 +111,8 @@ func requireUnavailable(t *testing.T, store *postgres.Store) {
 
 	errs := sync.Map{}
 
-	for name, operation := range operations(t, store) {
-		all.Go(func() { errs.Store(name, operation(ctx)) })
+	for name, op := range operations(t, store) {
+		all.Go(func() { errs.Store(name, op(ctx)) })
 	}
 
 	all.Wait()
@@ -140,7 +141,7 @@ func TestStore_PoolTaken(t *testing.T) {
 	requireUnavailable(t, store)
 
 	conn.Release()
-	mustClaim(t, store, newOrder(t, "order_1"))
+	mustBegin(t, store, newOrder(t, "order_1"))
 }
 
 func TestStore_ServerGone(t *testing.T) {
@@ -151,7 +152,7 @@ func TestStore_ServerGone(t *testing.T) {
 
 	store := postgres.NewStore(newPool(t, server.URL(), 8))
 	order := newOrder(t, "order_1")
-	mustClaim(t, store, order)
+	mustBegin(t, store, order)
 	require.NoError(t, store.Ping(t.Context()))
 
 	require.NoError(t, server.Kill())
@@ -160,12 +161,12 @@ func TestStore_ServerGone(t *testing.T) {
 
 	require.NoError(t, server.Restart(t.Context(), devserver.ShutdownFast))
 
-	mustClaim(t, store, order)
-	mustComplete(t, store, order)
+	mustBegin(t, store, order)
+	mustFinish(t, store, order)
 
 	for _, mode := range []devserver.Shutdown{devserver.ShutdownFast, devserver.ShutdownImmediate} {
 		require.NoError(t, server.Restart(t.Context(), mode))
-		mustClaim(t, store, newOrder(t, payment.Key(uuid.NewString())))
+		mustBegin(t, store, newOrder(t, operation.Key(uuid.NewString())))
 	}
 }
 
@@ -185,7 +186,7 @@ func TestStore_ConnectionsKilled(t *testing.T) {
 			for range 5 {
 				fill(t, pool, int(conns))
 				kill(t, db, "state = 'idle'")
-				mustClaim(t, store, newOrder(t, payment.Key(uuid.NewString())))
+				mustBegin(t, store, newOrder(t, operation.Key(uuid.NewString())))
 			}
 		})
 	}
@@ -199,13 +200,13 @@ func TestStore_ConnectionKilledInStatement(t *testing.T) {
 	db := pgtest.New(t)
 	store := postgres.NewStore(newPool(t, db.URL, 4))
 	order := newOrder(t, "order_1")
-	mustClaim(t, store, order)
+	mustBegin(t, store, order)
 
 	unlock := lock(t, db, "SELECT FROM payment_requests FOR UPDATE")
 	done := make(chan error, 1)
 
 	go func() {
-		_, err := store.Complete(t.Context(), completionFor(order))
+		_, err := store.Finish(t.Context(), completionFor(order))
 		done <- err
 	}()
 
@@ -222,14 +223,14 @@ func TestStore_CallerHangsUp(t *testing.T) {
 	db := pgtest.New(t)
 	store := postgres.NewStore(newPool(t, db.URL, 4))
 	order := newOrder(t, "order_1")
-	mustClaim(t, store, order)
+	mustBegin(t, store, order)
 
 	ctx, hangUp := context.WithCancel(t.Context())
 	unlock := lock(t, db, "SELECT FROM payment_requests FOR UPDATE")
 	done := make(chan error, 1)
 
 	go func() {
-		_, err := store.Complete(ctx, completionFor(order))
+		_, err := store.Finish(ctx, completionFor(order))
 		done <- err
 	}()
 
@@ -238,8 +239,8 @@ func TestStore_CallerHangsUp(t *testing.T) {
 	unlock()
 	require.NoError(t, <-done)
 
-	for name, operation := range operations(t, store) {
-		require.ErrorIs(t, operation(ctx), context.Canceled, "%s is not begun", name)
+	for name, op := range operations(t, store) {
+		require.ErrorIs(t, op(ctx), context.Canceled, "%s is not begun", name)
 	}
 }
 
@@ -251,8 +252,8 @@ func TestStore_Deadlock(t *testing.T) {
 	db := pgtest.New(t)
 	store := postgres.NewStore(newPool(t, with(t, db.URL, "deadlock_timeout", "20ms"), 4))
 	order := newOrder(t, "order_1")
-	mustClaim(t, store, order)
-	mustComplete(t, store, order)
+	mustBegin(t, store, order)
+	mustFinish(t, store, order)
 
 	event := eventFor(order, payment.Succeeded)
 	require.NoError(t, store.Park(t.Context(), event, ports.ParkedUnknown))
@@ -302,8 +303,8 @@ func TestStore_SerializationFailure(t *testing.T) {
 	db := pgtest.New(t)
 	store := postgres.NewStore(newPool(t, with(t, db.URL, "default_transaction_isolation", "repeatable read"), 4))
 	order := newOrder(t, "order_1")
-	mustClaim(t, store, order)
-	mustComplete(t, store, order)
+	mustBegin(t, store, order)
+	mustFinish(t, store, order)
 
 	other, err := db.Pool().Begin(t.Context())
 	require.NoError(t, err)
@@ -333,14 +334,14 @@ func TestStore_LimitsOfTheServer(t *testing.T) {
 			db := pgtest.New(t)
 			store := postgres.NewStore(newPool(t, with(t, db.URL, limit, "100ms"), 4))
 			order := newOrder(t, "order_1")
-			mustClaim(t, postgres.NewStore(db.Pool()), order)
+			mustBegin(t, postgres.NewStore(db.Pool()), order)
 
 			unlock := lock(t, db, "SELECT FROM payment_requests FOR UPDATE")
-			_, err := store.Complete(t.Context(), completionFor(order))
+			_, err := store.Finish(t.Context(), completionFor(order))
 			require.Equal(t, fault.Unavailable, fault.KindOf(err), "%v", err)
 
 			unlock()
-			mustComplete(t, postgres.NewStore(db.Pool()), order)
+			mustFinish(t, postgres.NewStore(db.Pool()), order)
 		})
 	}
 }
@@ -351,7 +352,7 @@ func TestStore_Standby(t *testing.T) {
 	t.Parallel()
 
 	store := postgres.NewStore(newPool(t, with(t, pgtest.New(t).URL, "default_transaction_read_only", "on"), 4))
-	_, err := store.Claim(t.Context(), newOrder(t, "order_1"))
+	_, err := store.Begin(t.Context(), newOrder(t, "order_1"))
 
 	require.Equal(t, fault.Unavailable, fault.KindOf(err), "%v", err)
 	require.Positive(t, fault.From(err).RetryAfter)
@@ -363,8 +364,8 @@ func TestStore_NoSchema(t *testing.T) {
 
 	store := postgres.NewStore(newPool(t, pgtest.NewEmpty(t).URL, 4))
 
-	for name, operation := range operations(t, store) {
-		err := operation(t.Context())
+	for name, op := range operations(t, store) {
+		err := op(t.Context())
 		require.Error(t, err, name)
 		require.Equal(t, fault.Internal, fault.KindOf(err), "%s: %v", name, err)
 		require.NotContains(t, fault.From(err).Detail, "payment", name)
@@ -384,14 +385,14 @@ func TestStore_LostMessages(t *testing.T) {
 			db := pgtest.New(t)
 			proxy := newProxy(t, db.URL)
 			store := postgres.NewStore(newPool(t, proxy.url, 1))
-			settle(t, store, newOrder(t, "warm")) // prepares the statements
+			finish(t, store, newOrder(t, "warm")) // prepares the statements
 
 			fired := 0
 			for ; ; fired++ {
-				order := newOrder(t, payment.Key(uuid.NewString()))
+				order := newOrder(t, operation.Key(uuid.NewString()))
 
 				proxy.lose(direction, fired+1)
-				settle(t, store, order)
+				finish(t, store, order)
 
 				if !proxy.calm() {
 					break
@@ -403,18 +404,18 @@ func TestStore_LostMessages(t *testing.T) {
 	}
 }
 
-// settle takes two payments through all that may happen to them, one of them
+// finish takes two payments through all that may happen to them, one of them
 // with and one of them without a transaction.
-func settle(t *testing.T, store *postgres.Store, order ports.NewClaim) {
+func finish(t *testing.T, store *postgres.Store, order ports.NewOperation) {
 	t.Helper()
 
-	claim := mustClaim(t, store, order)
-	require.Equal(t, 1, claim.Attempts, "one call is one attempt, however often it is repeated")
+	op := mustBegin(t, store, order)
+	require.Equal(t, 1, op.Attempts, "one call is one attempt, however often it is repeated")
 
 	completion := completionFor(order)
-	done, _, err := store.CompleteAndApply(t.Context(), completion, eventFor(order, payment.Failed))
+	done, _, err := store.FinishAndApply(t.Context(), completion, eventFor(order, payment.Failed))
 	require.NoError(t, err)
-	require.Equal(t, *completion.Response, done.Claim.Response)
+	require.Equal(t, *completion.Response, done.Operation.Response)
 
 	_, err = store.Apply(t.Context(), eventFor(order, payment.Succeeded))
 	require.NoError(t, err)
@@ -425,11 +426,11 @@ func settle(t *testing.T, store *postgres.Store, order ports.NewClaim) {
 	require.Equal(t, payment.Succeeded, history[2].To)
 
 	refused := newOrder(t, "")
-	mustClaim(t, store, refused)
+	mustBegin(t, store, refused)
 
-	no, err := store.Refuse(t.Context(), refused.PaymentID, *completion.Response)
+	no, err := store.FinishRejected(t.Context(), refused.PaymentID, *completion.Response)
 	require.NoError(t, err)
-	require.Equal(t, ports.ClaimRefused, no.State)
+	require.Equal(t, operation.Finished, no.State)
 }
 
 type direction int
@@ -685,7 +686,7 @@ func with(tb testing.TB, target, setting, value string) string {
 	return address.String()
 }
 
-func newOrder(t *testing.T, key payment.Key) ports.NewClaim {
+func newOrder(t *testing.T, key operation.Key) ports.NewOperation {
 	t.Helper()
 
 	currency, err := money.ParseCurrency("USD")
@@ -697,7 +698,7 @@ func newOrder(t *testing.T, key payment.Key) ports.NewClaim {
 	id, err := uuid.NewV7()
 	require.NoError(t, err)
 
-	return ports.NewClaim{
+	return ports.NewOperation{
 		PaymentID: id,
 		Key:       key,
 		Order:     payment.Order{Amount: amount},
@@ -706,7 +707,7 @@ func newOrder(t *testing.T, key payment.Key) ports.NewClaim {
 	}
 }
 
-func completionFor(order ports.NewClaim) ports.Completion {
+func completionFor(order ports.NewOperation) ports.Completion {
 	return ports.Completion{
 		Payment: payment.Payment{
 			ID: order.PaymentID, IntentID: "pi_" + order.PaymentID.String(), Key: order.Key, Amount: order.Order.Amount,
@@ -717,30 +718,30 @@ func completionFor(order ports.NewClaim) ports.Completion {
 	}
 }
 
-func eventFor(order ports.NewClaim, change payment.Status) ports.Event {
+func eventFor(order ports.NewOperation, change payment.Status) ports.Event {
 	intent := "pi_" + order.PaymentID.String()
 
 	return ports.Event{
 		ID: "evt_" + string(change) + order.PaymentID.String(), Type: "payment_intent." + string(change),
-		ObjectID: intent, About: true, Change: change, Raw: []byte("{}"),
+		ObjectID: intent, IsIntent: true, Change: change, Raw: []byte("{}"),
 		Intent: ports.Intent{ID: intent, Amount: order.Order.Amount, Status: change, PaymentID: order.PaymentID},
 	}
 }
 
-func mustClaim(t *testing.T, store *postgres.Store, order ports.NewClaim) ports.Claim {
+func mustBegin(t *testing.T, store *postgres.Store, order ports.NewOperation) ports.Operation {
 	t.Helper()
 
-	claim, err := store.Claim(t.Context(), order)
+	op, err := store.Begin(t.Context(), order)
 	require.NoError(t, err)
-	require.True(t, claim.Held())
+	require.True(t, op.Held())
 
-	return claim
+	return op
 }
 
-func mustComplete(t *testing.T, store *postgres.Store, order ports.NewClaim) {
+func mustFinish(t *testing.T, store *postgres.Store, order ports.NewOperation) {
 	t.Helper()
 
-	_, err := store.Complete(t.Context(), completionFor(order))
+	_, err := store.Finish(t.Context(), completionFor(order))
 	require.NoError(t, err)
 }
 

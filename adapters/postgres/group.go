@@ -123,7 +123,7 @@ func (g *group[Q, A]) fly() {
 			return
 		}
 
-		g.settle(members)
+		g.finish(members)
 	}
 }
 
@@ -161,9 +161,9 @@ func (g *group[Q, A]) next() []*member[Q, A] {
 	return taken
 }
 
-// settle runs one group. Its statement is in the trace of the first; the others'
+// finish runs one group. Its statement is in the trace of the first; the others'
 // point there.
-func (g *group[Q, A]) settle(members []*member[Q, A]) {
+func (g *group[Q, A]) finish(members []*member[Q, A]) {
 	asked := make([]Q, 0, len(members))
 	for _, m := range members {
 		asked = append(asked, m.asked)

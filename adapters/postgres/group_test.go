@@ -14,6 +14,7 @@ import (
 
 	"github.com/marketflow/marketflow/adapters/postgres"
 	"github.com/marketflow/marketflow/domain/fault"
+	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/domain/payment"
 	"github.com/marketflow/marketflow/internal/pgtest"
 	"github.com/marketflow/marketflow/ports"
@@ -21,14 +22,14 @@ import (
 )
 
 // paid are as many payments that exist.
-func paid(t *testing.T, store *postgres.Store, count int) []ports.NewClaim {
+func paid(t *testing.T, store *postgres.Store, count int) []ports.NewOperation {
 	t.Helper()
 
-	orders := make([]ports.NewClaim, 0, count)
+	orders := make([]ports.NewOperation, 0, count)
 	for i := range count {
-		order := newOrder(t, payment.Key(fmt.Sprintf("order_%d", i)))
-		mustClaim(t, store, order)
-		mustComplete(t, store, order)
+		order := newOrder(t, operation.Key(fmt.Sprintf("order_%d", i)))
+		mustBegin(t, store, order)
+		mustFinish(t, store, order)
 		orders = append(orders, order)
 	}
 
@@ -101,7 +102,7 @@ func TestStore_EventsDoNotQueueForAConnection(t *testing.T) {
 	events := make([]ports.Event, 0, count)
 
 	for range count {
-		events = append(events, eventFor(newOrder(t, payment.Key(uuid.NewString())), payment.Succeeded))
+		events = append(events, eventFor(newOrder(t, operation.Key(uuid.NewString())), payment.Succeeded))
 	}
 
 	conn, err := pool.Acquire(t.Context())
@@ -272,8 +273,8 @@ func TestStore_EventsOutliveAHangUp(t *testing.T) {
 	}
 }
 
-// Claims of different keys share commits; of one key, one gets the lease.
-func TestStore_ClaimsShareCommits(t *testing.T) {
+// Operations of different keys share commits; of one key, one gets the lease.
+func TestStore_OperationsShareCommits(t *testing.T) {
 	t.Parallel()
 
 	const count, copies = 60, 3
@@ -288,11 +289,11 @@ func TestStore_ClaimsShareCommits(t *testing.T) {
 	)
 
 	for i := range count * copies {
-		order := newOrder(t, payment.Key(fmt.Sprintf("order_%d", i%count)))
+		order := newOrder(t, operation.Key(fmt.Sprintf("order_%d", i%count)))
 
 		all.Go(func() {
-			var claim ports.Claim
-			if claim, errs[i] = store.Claim(t.Context(), order); claim.Held() {
+			var op ports.Operation
+			if op, errs[i] = store.Begin(t.Context(), order); op.Held() {
 				held[i%count].Add(1)
 			}
 		})
@@ -318,59 +319,59 @@ func TestStore_CompletionsShareCommits(t *testing.T) {
 
 	db := pgtest.New(t)
 	store := postgres.NewStore(newPool(t, db.URL, 4))
-	requireCompleted(t, store, claimed(t, store, count))
+	requireFinished(t, store, begun(t, store, count))
 	require.Less(t, commits(t, db, "payments"), count)
 }
 
-// One that contradicts and one of no claim do their neighbours no harm.
+// One that contradicts and one of no operation do their neighbours no harm.
 func TestStore_CompletionsDoNotHarmTheirNeighbours(t *testing.T) {
 	t.Parallel()
 
 	const count = 60
 
 	store := postgres.NewStore(newPool(t, pgtest.New(t).URL, 4))
-	completions := claimed(t, store, count)
+	completions := begun(t, store, count)
 
 	another, contradicting := newOrder(t, "another"), newOrder(t, "contradicting")
-	mustClaim(t, store, another)
-	mustComplete(t, store, another)
-	mustClaim(t, store, contradicting)
+	mustBegin(t, store, another)
+	mustFinish(t, store, another)
+	mustBegin(t, store, contradicting)
 
 	contradiction := completionFor(contradicting)
 	contradiction.Payment.IntentID = completionFor(another).Payment.IntentID
 
-	bad := requireCompleted(t, store, completions, contradiction, completionFor(newOrder(t, "never claimed")))
+	bad := requireFinished(t, store, completions, contradiction, completionFor(newOrder(t, "never begun")))
 	require.ErrorIs(t, bad[0], ports.ErrContradiction)
 	require.Equal(t, fault.NotFound, fault.KindOf(bad[1]))
 }
 
-// claimed are completions of as many claims.
-func claimed(t *testing.T, store *postgres.Store, count int) []ports.Completion {
+// begun are completions of as many operations.
+func begun(t *testing.T, store *postgres.Store, count int) []ports.Completion {
 	t.Helper()
 
 	completions := make([]ports.Completion, 0, count)
 
 	for i := range count {
-		order := newOrder(t, payment.Key(fmt.Sprintf("order_%d", i)))
-		mustClaim(t, store, order)
+		order := newOrder(t, operation.Key(fmt.Sprintf("order_%d", i)))
+		mustBegin(t, store, order)
 		completions = append(completions, completionFor(order))
 	}
 
 	return completions
 }
 
-// requireCompleted does all of them at once: the good ones succeed, whatever becomes
+// requireFinished does all of them at once: the good ones succeed, whatever becomes
 // of the bad.
-func requireCompleted(t *testing.T, store *postgres.Store, good []ports.Completion, bad ...ports.Completion) []error {
+func requireFinished(t *testing.T, store *postgres.Store, good []ports.Completion, bad ...ports.Completion) []error {
 	t.Helper()
 
 	var all sync.WaitGroup
 
 	completions := slices.Concat(good, bad)
 
-	done, errs := make([]ports.Completed, len(completions)), make([]error, len(completions))
+	done, errs := make([]ports.Finished, len(completions)), make([]error, len(completions))
 	for i, c := range completions {
-		all.Go(func() { done[i], errs[i] = store.Complete(t.Context(), c) })
+		all.Go(func() { done[i], errs[i] = store.Finish(t.Context(), c) })
 	}
 
 	all.Wait()
@@ -378,8 +379,8 @@ func requireCompleted(t *testing.T, store *postgres.Store, good []ports.Completi
 	for i, c := range good {
 		require.NoError(t, errs[i])
 		require.True(t, done[i].Created)
-		require.Equal(t, ports.ClaimCompleted, done[i].Claim.State)
-		require.Equal(t, *c.Response, done[i].Claim.Response)
+		require.Equal(t, operation.Finished, done[i].Operation.State)
+		require.Equal(t, *c.Response, done[i].Operation.Response)
 		require.Len(t, mustHistory(t, store, c.Payment.ID), 1)
 	}
 
@@ -396,7 +397,7 @@ func TestStore_AlwaysGrouped(t *testing.T) {
 		return alwaysGrouped(newBed(tb))
 	}
 
-	portstest.Claims(t, grouped)
+	portstest.Operations(t, grouped)
 	portstest.Inbox(t, grouped)
 }
 

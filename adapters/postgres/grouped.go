@@ -26,12 +26,12 @@ func noConnection(err error) bool {
 // are applied one after the other.
 func namesOfEvent(e sqlc.ApplyEventParams) []string {
 	names := []string{"event " + e.ID, "", ""}
-	if e.About {
+	if e.IsIntent {
 		names[1] = "intent " + e.ObjectID
 	}
 
-	if e.ClaimedPaymentID.Valid {
-		names[2] = "payment " + e.ClaimedPaymentID.UUID.String()
+	if e.NamedPaymentID.Valid {
+		names[2] = "payment " + e.NamedPaymentID.UUID.String()
 	}
 
 	return names
@@ -78,8 +78,8 @@ func eventsToDB(events []sqlc.ApplyEventParams) sqlc.ApplyEventsParams {
 		params.Ids = append(params.Ids, e.ID)
 		params.Types = append(params.Types, e.Type)
 		params.ObjectIds = append(params.ObjectIds, e.ObjectID)
-		params.Abouts = append(params.Abouts, e.About)
-		params.ClaimedPaymentIds = append(params.ClaimedPaymentIds, e.ClaimedPaymentID.UUID)
+		params.AreIntents = append(params.AreIntents, e.IsIntent)
+		params.NamedPaymentIds = append(params.NamedPaymentIds, e.NamedPaymentID.UUID)
 		params.Amounts = append(params.Amounts, e.Amount)
 		params.Currencies = append(params.Currencies, deref(e.Currency))
 		params.ToStatuses = append(params.ToStatuses, e.ToStatus)
@@ -91,14 +91,14 @@ func eventsToDB(events []sqlc.ApplyEventParams) sqlc.ApplyEventsParams {
 	return params
 }
 
-// claimPayments is ClaimPaymentOrFind for many.
-func (s *Store) claimPayments(
-	ctx context.Context, claims []sqlc.ClaimPaymentOrFindParams,
-) ([]*sqlc.ClaimPaymentOrFindRow, error) {
-	params := claimsToDB(claims)
+// beginOperations is BeginOperationOrFind for many.
+func (s *Store) beginOperations(
+	ctx context.Context, ops []sqlc.BeginOperationOrFindParams,
+) ([]*sqlc.BeginOperationOrFindRow, error) {
+	params := operationsToDB(ops)
 
-	rows, err := write(ctx, s, "claiming payments", func(ctx context.Context, q *sqlc.Queries) ([]sqlc.ClaimPaymentsRow, error) {
-		return q.ClaimPayments(ctx, params)
+	rows, err := write(ctx, s, "beginning operations", func(ctx context.Context, q *sqlc.Queries) ([]sqlc.BeginOperationsRow, error) {
+		return q.BeginOperations(ctx, params)
 	})
 	if err != nil {
 		return nil, err
@@ -109,21 +109,21 @@ func (s *Store) claimPayments(
 		written[row.PaymentID] = row.CreatedAt
 	}
 
-	answers := make([]*sqlc.ClaimPaymentOrFindRow, len(claims))
+	answers := make([]*sqlc.BeginOperationOrFindRow, len(ops))
 
-	for i, c := range claims {
+	for i, c := range ops {
 		if createdAt, ok := written[c.PaymentID]; ok {
-			answers[i] = newClaimRow(c, createdAt)
+			answers[i] = newOperationRow(c, createdAt)
 		}
 	}
 
 	return answers, nil
 }
 
-func claimsToDB(claims []sqlc.ClaimPaymentOrFindParams) sqlc.ClaimPaymentsParams {
-	var params sqlc.ClaimPaymentsParams
+func operationsToDB(ops []sqlc.BeginOperationOrFindParams) sqlc.BeginOperationsParams {
+	var params sqlc.BeginOperationsParams
 
-	for _, c := range claims {
+	for _, c := range ops {
 		params.PaymentIds = append(params.PaymentIds, c.PaymentID)
 		params.IdempotencyKeys = append(params.IdempotencyKeys, deref(c.IdempotencyKey))
 		params.Fingerprints = append(params.Fingerprints, c.Fingerprint)
@@ -141,26 +141,26 @@ func claimsToDB(claims []sqlc.ClaimPaymentOrFindParams) sqlc.ClaimPaymentsParams
 	return params
 }
 
-// completePayments is CompletePaymentOrFind for many, each with a response.
-func (s *Store) completePayments(
-	ctx context.Context, completions []sqlc.CompletePaymentOrFindParams,
-) ([]*sqlc.CompletePaymentOrFindRow, error) {
+// finishOperations is FinishOperationOrFind for many, each with a response.
+func (s *Store) finishOperations(
+	ctx context.Context, completions []sqlc.FinishOperationOrFindParams,
+) ([]*sqlc.FinishOperationOrFindRow, error) {
 	params := completionsToDB(completions)
 
-	rows, err := write(ctx, s, "completing payments",
-		func(ctx context.Context, q *sqlc.Queries) ([]sqlc.CompletePaymentsRow, error) {
-			return q.CompletePayments(ctx, params)
+	rows, err := write(ctx, s, "finishing operations",
+		func(ctx context.Context, q *sqlc.Queries) ([]sqlc.FinishOperationsRow, error) {
+			return q.FinishOperations(ctx, params)
 		})
 	if err != nil {
 		return nil, err
 	}
 
-	byID := make(map[uuid.UUID]*sqlc.CompletePaymentOrFindRow, len(rows))
+	byID := make(map[uuid.UUID]*sqlc.FinishOperationOrFindRow, len(rows))
 	for _, row := range rows {
-		byID[row.PaymentRequest.PaymentID] = new(completedRow(row.PaymentRequest, row.AgeSeconds, row.Parked))
+		byID[row.PaymentRequest.PaymentID] = new(finishedRow(row.PaymentRequest, row.AgeSeconds, row.Parked))
 	}
 
-	answers := make([]*sqlc.CompletePaymentOrFindRow, 0, len(completions))
+	answers := make([]*sqlc.FinishOperationOrFindRow, 0, len(completions))
 	for _, c := range completions {
 		answers = append(answers, byID[c.PaymentID])
 	}
@@ -168,8 +168,8 @@ func (s *Store) completePayments(
 	return answers, nil
 }
 
-func completionsToDB(completions []sqlc.CompletePaymentOrFindParams) sqlc.CompletePaymentsParams {
-	var params sqlc.CompletePaymentsParams
+func completionsToDB(completions []sqlc.FinishOperationOrFindParams) sqlc.FinishOperationsParams {
+	var params sqlc.FinishOperationsParams
 
 	for _, c := range completions {
 		params.PaymentIds = append(params.PaymentIds, c.PaymentID)
@@ -188,11 +188,13 @@ func completionsToDB(completions []sqlc.CompletePaymentOrFindParams) sqlc.Comple
 	return params
 }
 
-// namesOfClaim: of two claims with one key, the second finds the first.
-func namesOfClaim(c sqlc.ClaimPaymentOrFindParams) []string { return []string{deref(c.IdempotencyKey)} }
+// namesOfOperation: of two operations with one key, the second finds the first.
+func namesOfOperation(c sqlc.BeginOperationOrFindParams) []string {
+	return []string{deref(c.IdempotencyKey)}
+}
 
 // namesOfCompletion: what is written about one payment or one intent is written
 // one after the other.
-func namesOfCompletion(c sqlc.CompletePaymentOrFindParams) []string {
+func namesOfCompletion(c sqlc.FinishOperationOrFindParams) []string {
 	return []string{c.PaymentID.String(), c.IntentID}
 }

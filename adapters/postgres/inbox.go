@@ -53,12 +53,12 @@ func (s *Store) applyEvent(ctx context.Context, e sqlc.ApplyEventParams) (sqlc.A
 	return s.events.do(ctx, e, alone)
 }
 
-// CompleteAndApply implements ports.Inbox.
-func (s *Store) CompleteAndApply(
+// FinishAndApply implements ports.Inbox.
+func (s *Store) FinishAndApply(
 	ctx context.Context, c ports.Completion, e ports.Event,
-) (ports.Completed, ports.Applied, error) {
+) (ports.Finished, ports.Applied, error) {
 	var (
-		done  sqlc.CompletePaymentOrFindRow
+		done  sqlc.FinishOperationOrFindRow
 		event sqlc.ApplyEventRow
 	)
 
@@ -77,17 +77,17 @@ func (s *Store) CompleteAndApply(
 		})
 	})
 	if err != nil {
-		return ports.Completed{}, ports.Applied{}, fmt.Errorf("event %s: %w", e.ID, errNoClaim(err))
+		return ports.Finished{}, ports.Applied{}, fmt.Errorf("event %s: %w", e.ID, errNoOperation(err))
 	}
 
 	applied, err := appliedFromDB(event)
 	if err != nil {
-		return ports.Completed{}, ports.Applied{}, err
+		return ports.Finished{}, ports.Applied{}, err
 	}
 
-	completed, err := completedFromDB(done)
+	finished, err := finishedFromDB(done)
 
-	return completed, applied, err
+	return finished, applied, err
 }
 
 // Park implements ports.Inbox.
@@ -103,7 +103,7 @@ func (s *Store) Park(ctx context.Context, e ports.Event, reason ports.ParkReason
 }
 
 // KeepForeign implements ports.Inbox.
-func (s *Store) KeepForeign(ctx context.Context, e ports.Event) (ports.EventOutcome, error) {
+func (s *Store) StoreForeign(ctx context.Context, e ports.Event) (ports.EventOutcome, error) {
 	kept, err := query(ctx, s, "keeping a foreign event", func(ctx context.Context, q *sqlc.Queries) (int64, error) {
 		return q.KeepForeignEvent(ctx, sqlc.KeepForeignEventParams{ID: e.ID, Type: e.Type, CreatedAt: optional(e.CreatedAt)})
 	})
@@ -118,8 +118,8 @@ func (s *Store) KeepForeign(ctx context.Context, e ports.Event) (ports.EventOutc
 	return ports.EventForeign, nil
 }
 
-// Ripe implements ports.Inbox.
-func (s *Store) Ripe(
+// Ready implements ports.Inbox.
+func (s *Store) Ready(
 	ctx context.Context, before ports.ParkedPosition, limit int,
 ) ([]string, ports.ParkedPosition, error) {
 	if before == (ports.ParkedPosition{}) {
@@ -154,8 +154,8 @@ func (s *Store) Ripe(
 	return ids, next, err
 }
 
-// RipeFor implements ports.Inbox.
-func (s *Store) RipeFor(ctx context.Context, intentID string) ([]ports.StoredEvent, error) {
+// ReadyFor implements ports.Inbox.
+func (s *Store) ReadyFor(ctx context.Context, intentID string) ([]ports.StoredEvent, error) {
 	rows, err := query(ctx, s, "listing parked events", func(ctx context.Context, q *sqlc.Queries) ([]sqlc.StripeEvent, error) {
 		return q.ListReadyEventsOf(ctx, sqlc.ListReadyEventsOfParams{ObjectID: intentID, MaxRows: maxParkedPerIntent})
 	})
@@ -246,16 +246,16 @@ func (s *Store) judge(
 
 func eventToDB(e ports.Event) sqlc.ApplyEventParams {
 	params := sqlc.ApplyEventParams{
-		ID:               e.ID,
-		Type:             e.Type,
-		ObjectID:         e.ObjectID,
-		About:            e.About,
-		ClaimedPaymentID: optionalID(e.Intent.PaymentID),
-		Amount:           amountToDB(e.Intent.Amount),
-		ToStatus:         string(e.Change),
-		FromStatuses:     statusesToDB(e.Change.Sources()),
-		Payload:          e.Raw,
-		CreatedAt:        optional(e.CreatedAt),
+		ID:             e.ID,
+		Type:           e.Type,
+		ObjectID:       e.ObjectID,
+		IsIntent:       e.IsIntent,
+		NamedPaymentID: optionalID(e.Intent.PaymentID),
+		Amount:         amountToDB(e.Intent.Amount),
+		ToStatus:       string(e.Change),
+		FromStatuses:   statusesToDB(e.Change.Sources()),
+		Payload:        e.Raw,
+		CreatedAt:      optional(e.CreatedAt),
 	}
 	if !e.Intent.Amount.IsZero() {
 		params.Currency = new(e.Intent.Amount.Currency().Code())

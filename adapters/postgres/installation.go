@@ -104,7 +104,7 @@ func (s *Store) Rebind(ctx context.Context, a ports.Adoption) (int, error) {
 
 			var err error
 
-			givenUp, err = q.GiveUpClaims(ctx, "the database was adopted for another Stripe account: "+a.Reason)
+			givenUp, err = q.GiveUpOperations(ctx, "the database was adopted for another Stripe account: "+a.Reason)
 
 			return err
 		})

@@ -60,7 +60,7 @@ func requireFindsTheOldest(t *testing.T, store *postgres.Store, pool *pgxpool.Po
 	found, at := make([]string, 0, 1), ports.ParkedPosition{}
 
 	for range 300_000/slice + 1 {
-		ids, next, err := store.Ripe(t.Context(), at, slice)
+		ids, next, err := store.Ready(t.Context(), at, slice)
 		require.NoError(t, err)
 
 		found, at = append(found, ids...), next

@@ -354,15 +354,15 @@ func lines(t *testing.T, url, query string) []string {
 	return texts
 }
 
-// The release before does not know of rejected claims: a person has to look at them.
-func TestMigrations_RejectedClaimsGoBack(t *testing.T) {
+// The release before does not know of rejected operations: a person has to look at them.
+func TestMigrations_RejectedOperationsGoBack(t *testing.T) {
 	t.Parallel()
 
 	db := pgtest.New(t)
 	m := newMigrator(t, db.URL)
 	order := newOrder(t, "order_1")
 	store := postgres.NewStore(db.Pool())
-	_, err := store.Reject(t.Context(), mustClaim(t, store, order), errors.New("the account may not charge yet"))
+	_, err := store.Reject(t.Context(), mustBegin(t, store, order), errors.New("the account may not charge yet"))
 	require.NoError(t, err)
 
 	has := func() bool {

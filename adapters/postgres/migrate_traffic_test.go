@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/marketflow/marketflow/adapters/postgres"
+	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/domain/payment"
 	"github.com/marketflow/marketflow/internal/pgtest"
 )
@@ -80,8 +81,8 @@ func requireTrafficGoesOn(t *testing.T, migration string) {
 
 	store := postgres.NewStore(pool)
 	first := newOrder(t, "before")
-	mustClaim(t, store, first)
-	mustComplete(t, store, first)
+	mustBegin(t, store, first)
+	mustFinish(t, store, first)
 
 	stopReading := lock(t, db, "SET LOCAL application_name = 'report'; SELECT count(*) FROM payments, payment_requests")
 
@@ -97,9 +98,9 @@ func requireTrafficGoesOn(t *testing.T, migration string) {
 
 	for n := 0; said.about("others use the table") < 3; n++ {
 		began := time.Now()
-		order := newOrder(t, payment.Key(fmt.Sprint("during ", n)))
-		mustClaim(t, store, order)
-		mustComplete(t, store, order)
+		order := newOrder(t, operation.Key(fmt.Sprint("during ", n)))
+		mustBegin(t, store, order)
+		mustFinish(t, store, order)
 		_, err := store.Payment(t.Context(), first.PaymentID)
 		require.NoError(t, err)
 
@@ -115,11 +116,11 @@ func requireTrafficGoesOn(t *testing.T, migration string) {
 	require.Contains(t, schema(t, db.URL), "column payments.one_more integer f 7")
 
 	after := newOrder(t, "after")
-	mustClaim(t, store, after)
-	mustComplete(t, store, after)
+	mustBegin(t, store, after)
+	mustFinish(t, store, after)
 
 	for range 6 { // a prepared statement is planned anew
-		_, err = store.FindClaim(t.Context(), first.Key)
+		_, err = store.Find(t.Context(), first.Key)
 		require.NoError(t, err)
 		_, err = store.Payment(t.Context(), first.PaymentID)
 		require.NoError(t, err)

@@ -32,13 +32,13 @@ func TestStore_ExecModes(t *testing.T) {
 			portstest.Payments(t, alone)
 			portstest.Backlog(t, alone)
 			portstest.Reconciliation(t, alone)
-			portstest.Operations(t, alone)
+			portstest.Decisions(t, alone)
 			portstest.Audit(t, alone)
 
 			for name, newBed := range map[string]func(testing.TB) portstest.StoreBed{"Alone": alone, "Grouped": grouped} {
 				t.Run(name, func(t *testing.T) {
 					t.Parallel()
-					portstest.Claims(t, newBed)
+					portstest.Operations(t, newBed)
 					portstest.Inbox(t, newBed)
 				})
 			}

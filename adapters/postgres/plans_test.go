@@ -58,8 +58,8 @@ func requireLookups(t *testing.T, conn *pgx.Conn) {
 	}
 	// What waits is looked for in an index of its own.
 	waiting := []string{
-		"TakeUnfinishedClaims", "GetBacklog", "ListParkedEvents", "ListNewestParkedEvents", "ListUnfinishedOperations",
-		"GiveUpClaims",
+		"TakeOperations", "GetBacklog", "ListParkedEvents", "ListNewestParkedEvents", "ListUnfinishedOperations",
+		"GiveUpOperations",
 	}
 	wholeIndex := regexp.MustCompile(`Index (Only )?Scan .*\n +(->|Filter|InitPlan|CTE|SubPlan|$)`)
 

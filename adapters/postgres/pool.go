@@ -214,8 +214,8 @@ func firstAlone(atMost time.Duration) (before func(context.Context, *pgx.ConnCon
 // plan prepares the statements of requests and has PostgreSQL plan them.
 func plan(ctx context.Context, conn *pgx.Conn) error {
 	for _, text := range []string{
-		sqlc.ClaimPayment, sqlc.CompletePayment, sqlc.ApplyEvent, sqlc.GetPayment,
-		sqlc.ClaimPayments, sqlc.CompletePayments, sqlc.ApplyEvents,
+		sqlc.BeginOperation, sqlc.FinishOperation, sqlc.ApplyEvent, sqlc.GetPayment,
+		sqlc.BeginOperations, sqlc.FinishOperations, sqlc.ApplyEvents,
 	} {
 		prepared, err := conn.Prepare(ctx, text, text) // under its own text pgx finds it again
 		if err != nil {

@@ -11,6 +11,7 @@ import (
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 
 	"github.com/marketflow/marketflow/adapters/postgres"
+	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/domain/payment"
 	"github.com/marketflow/marketflow/internal/pgtest"
 )
@@ -76,8 +77,8 @@ func TestNewPool_Ready(t *testing.T) {
 	require.Equal(t, 7, planned)
 
 	store, order := postgres.NewStore(pool), newOrder(t, "order_1")
-	mustClaim(t, store, order)
-	mustComplete(t, store, order)
+	mustBegin(t, store, order)
+	mustFinish(t, store, order)
 
 	_, err = pool.Exec(t.Context(), "ALTER TABLE payments ALTER COLUMN currency TYPE TEXT")
 	require.NoError(t, err)
@@ -102,9 +103,9 @@ func TestNewPool_Spans(t *testing.T) {
 	ctx, request := provider.Tracer("test").Start(t.Context(), "request")
 	store, order := postgres.NewStore(pool), newOrder(t, "order_1")
 
-	_, err = store.Claim(ctx, order)
+	_, err = store.Begin(ctx, order)
 	require.NoError(t, err)
-	_, _, err = store.CompleteAndApply(ctx, completionFor(order), eventFor(order, payment.Succeeded))
+	_, _, err = store.FinishAndApply(ctx, completionFor(order), eventFor(order, payment.Succeeded))
 	require.NoError(t, err)
 
 	spans := recorder.Ended()
@@ -116,7 +117,7 @@ func TestNewPool_Spans(t *testing.T) {
 		require.NotContains(t, fmt.Sprint(span.Attributes(), span.Events()), "pi_secret")
 	}
 
-	for _, name := range []string{"ClaimPayment", "BEGIN", "CompletePaymentOrFind", "ApplyEvent", "COMMIT"} {
+	for _, name := range []string{"BeginOperation", "BEGIN", "FinishOperationOrFind", "ApplyEvent", "COMMIT"} {
 		require.Contains(t, names, name)
 	}
 }
@@ -157,9 +158,9 @@ func TestStore_RowsThatAreNotOurs(t *testing.T) {
 
 			db := pgtest.New(t)
 			store := postgres.NewStore(db.Pool())
-			order := newOrder(t, payment.Key(name))
-			mustClaim(t, store, order)
-			mustComplete(t, store, order)
+			order := newOrder(t, operation.Key(name))
+			mustBegin(t, store, order)
+			mustFinish(t, store, order)
 
 			for _, table := range []string{"payments", "payment_requests"} {
 				_, err := db.Pool().Exec(t.Context(), "UPDATE "+table+" SET "+change)
@@ -169,7 +170,7 @@ func TestStore_RowsThatAreNotOurs(t *testing.T) {
 			_, err := store.Payment(t.Context(), order.PaymentID)
 			require.ErrorContains(t, err, order.PaymentID.String())
 
-			_, err = store.FindClaim(t.Context(), order.Key)
+			_, err = store.Find(t.Context(), order.Key)
 			require.ErrorContains(t, err, order.PaymentID.String())
 		})
 	}

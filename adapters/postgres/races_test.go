@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/marketflow/marketflow/adapters/postgres"
+	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/domain/payment"
 	"github.com/marketflow/marketflow/internal/pgtest"
 	"github.com/marketflow/marketflow/ports"
@@ -30,11 +31,11 @@ func TestStore_OtherPlans(t *testing.T) {
 		return bedAt(tb, url)
 	}
 
-	portstest.Claims(t, newBed)
+	portstest.Operations(t, newBed)
 	portstest.Inbox(t, newBed)
 }
 
-// inTurn starts the calls one after the other while the claim is locked, so that
+// inTurn starts the calls one after the other while the operation is locked, so that
 // all of them have their snapshots and wait in that order, and then lets them go.
 func inTurn(t *testing.T, db *pgtest.DB, calls ...func() error) []error {
 	t.Helper()
@@ -60,21 +61,21 @@ func inTurn(t *testing.T, db *pgtest.DB, calls ...func() error) []error {
 	return results
 }
 
-func TestStore_RefuseWaitsForComplete(t *testing.T) {
+func TestStore_FinishRejectedWaitsForFinish(t *testing.T) {
 	t.Parallel()
 
 	db := pgtest.New(t)
 	store := postgres.Patient(postgres.NewStore(newPool(t, db.URL, 4)))
 	order := newOrder(t, "order_1")
-	mustClaim(t, store, order)
+	mustBegin(t, store, order)
 
 	completion := completionFor(order)
 	completion.Response = nil
 
 	errs := inTurn(t, db,
-		func() error { _, err := store.Complete(t.Context(), completion); return err },
+		func() error { _, err := store.Finish(t.Context(), completion); return err },
 		func() error {
-			_, err := store.Refuse(t.Context(), order.PaymentID, ports.FrozenResponse{Status: 502})
+			_, err := store.FinishRejected(t.Context(), order.PaymentID, ports.FrozenResponse{Status: 502})
 
 			return err
 		},
@@ -83,28 +84,28 @@ func TestStore_RefuseWaitsForComplete(t *testing.T) {
 	require.ErrorIs(t, errs[1], ports.ErrContradiction)
 }
 
-func TestStore_CompleteWaitsForRefuse(t *testing.T) {
+func TestStore_FinishWaitsForFinishRejected(t *testing.T) {
 	t.Parallel()
 
 	db := pgtest.New(t)
 	store := postgres.Patient(postgres.NewStore(newPool(t, db.URL, 4)))
 	order := newOrder(t, "order_1")
-	mustClaim(t, store, order)
+	mustBegin(t, store, order)
 
 	errs := inTurn(t, db,
 		func() error {
-			_, err := store.Refuse(t.Context(), order.PaymentID, ports.FrozenResponse{Status: 502})
+			_, err := store.FinishRejected(t.Context(), order.PaymentID, ports.FrozenResponse{Status: 502})
 
 			return err
 		},
-		func() error { _, err := store.Complete(t.Context(), completionFor(order)); return err },
+		func() error { _, err := store.Finish(t.Context(), completionFor(order)); return err },
 	)
 	require.NoError(t, errs[0])
 	require.ErrorIs(t, errs[1], ports.ErrContradiction)
 	require.Empty(t, mustHistory(t, store, order.PaymentID))
 }
 
-func TestStore_CompleteWaitsForAnotherIntent(t *testing.T) {
+func TestStore_FinishWaitsForAnotherIntent(t *testing.T) {
 	t.Parallel()
 
 	for name, known := range map[string]bool{"WithResponse": true, "Open": false} {
@@ -114,7 +115,7 @@ func TestStore_CompleteWaitsForAnotherIntent(t *testing.T) {
 			db := pgtest.New(t)
 			store := postgres.Patient(postgres.NewStore(newPool(t, db.URL, 4)))
 			order := newOrder(t, "order_1")
-			mustClaim(t, store, order)
+			mustBegin(t, store, order)
 
 			first, second := completionFor(order), completionFor(order)
 			second.Payment.IntentID = "pi_second"
@@ -124,15 +125,15 @@ func TestStore_CompleteWaitsForAnotherIntent(t *testing.T) {
 			}
 
 			errs := inTurn(t, db,
-				func() error { _, err := store.Complete(t.Context(), first); return err },
-				func() error { _, err := store.Complete(t.Context(), second); return err },
+				func() error { _, err := store.Finish(t.Context(), first); return err },
+				func() error { _, err := store.Finish(t.Context(), second); return err },
 			)
 			require.NoError(t, errs[0])
 			require.ErrorIs(t, errs[1], ports.ErrContradiction)
 
-			claim, err := store.ClaimByPayment(t.Context(), order.PaymentID)
+			op, err := store.FindByPayment(t.Context(), order.PaymentID)
 			require.NoError(t, err)
-			require.Equal(t, known, claim.Finished())
+			require.Equal(t, known, op.Finished())
 		})
 	}
 }
@@ -145,15 +146,15 @@ func TestStore_TakeOverOnce(t *testing.T) {
 	store := postgres.Patient(postgres.NewStore(newPool(t, db.URL, 4)))
 	order := newOrder(t, "order_1")
 	order.Lease.For = 0
-	mustClaim(t, store, order)
+	mustBegin(t, store, order)
 
 	var held [2]bool
 
 	take := func(i int) func() error {
 		return func() error {
 			heir := newOrder(t, "order_1")
-			claim, err := store.Claim(t.Context(), heir)
-			held[i] = claim.Held()
+			op, err := store.Begin(t.Context(), heir)
+			held[i] = op.Held()
 
 			return err
 		}
@@ -166,7 +167,7 @@ func TestStore_TakeOverOnce(t *testing.T) {
 	require.Equal(t, [2]bool{true, false}, held)
 }
 
-// Recovery does not wait for a claim that somebody is just writing.
+// Recovery does not wait for an operation that somebody is just writing.
 func TestStore_TakeUnfinishedSkipsLocked(t *testing.T) {
 	t.Parallel()
 
@@ -174,15 +175,15 @@ func TestStore_TakeUnfinishedSkipsLocked(t *testing.T) {
 	store := postgres.Patient(postgres.NewStore(newPool(t, db.URL, 4)))
 	busy, free := newOrder(t, "busy"), newOrder(t, "free")
 	busy.Lease.For, free.Lease.For = 0, 0
-	mustClaim(t, store, busy)
-	mustClaim(t, store, free)
+	mustBegin(t, store, busy)
+	mustBegin(t, store, free)
 
 	lock(t, db, "SELECT FROM payment_requests WHERE idempotency_key = 'busy' FOR UPDATE")
 
-	taken, err := store.TakeUnfinished(t.Context(), 10, ports.Lease{Token: uuid.New(), For: soon})
+	taken, err := store.Take(t.Context(), 10, ports.Lease{Token: uuid.New(), For: soon})
 	require.NoError(t, err)
 	require.Len(t, taken, 1)
-	require.Equal(t, payment.Key("free"), taken[0].Key)
+	require.Equal(t, operation.Key("free"), taken[0].Key)
 }
 
 // The event's snapshot still shows the event parked when a person has dismissed it:
@@ -193,11 +194,11 @@ func TestStore_ApplyThatADismissalOvertakes(t *testing.T) {
 	db := pgtest.New(t)
 	store := postgres.Patient(postgres.NewStore(newPool(t, db.URL, 4)))
 	order := newOrder(t, "order_1")
-	mustClaim(t, store, order)
+	mustBegin(t, store, order)
 
 	event := eventFor(order, payment.Succeeded)
 	require.NoError(t, store.Park(t.Context(), event, ports.ParkedUnknown))
-	mustComplete(t, store, order)
+	mustFinish(t, store, order)
 
 	unlock := lock(t, db, "SELECT FROM payments FOR UPDATE")
 	applied := make(chan ports.Applied, 1)

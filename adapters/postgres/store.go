@@ -1,4 +1,4 @@
-// Package postgres keeps payments, claims and events in PostgreSQL. It
+// Package postgres keeps payments, operations and events in PostgreSQL. It
 // implements the store ports over sqlc's code, which is sealed in internal/sqlc.
 package postgres
 
@@ -27,11 +27,11 @@ const (
 	tries = 3
 )
 
-// Store implements ports.Claims, ports.Payments, ports.Inbox and ports.Backlog.
+// Store implements ports.Operations, ports.Payments, ports.Inbox and ports.Backlog.
 type Store struct {
 	pool        *pgxpool.Pool
-	claims      *group[sqlc.ClaimPaymentOrFindParams, sqlc.ClaimPaymentOrFindRow]
-	completions *group[sqlc.CompletePaymentOrFindParams, sqlc.CompletePaymentOrFindRow]
+	ops         *group[sqlc.BeginOperationOrFindParams, sqlc.BeginOperationOrFindRow]
+	completions *group[sqlc.FinishOperationOrFindParams, sqlc.FinishOperationOrFindRow]
 	events      *group[sqlc.ApplyEventParams, sqlc.ApplyEventRow]
 	// acquire and operation are acquireTimeout and operationTimeout.
 	acquire, operation time.Duration
@@ -39,21 +39,21 @@ type Store struct {
 }
 
 var (
-	_ ports.Claims   = (*Store)(nil)
-	_ ports.Payments = (*Store)(nil)
-	_ ports.Inbox    = (*Store)(nil)
-	_ ports.Backlog  = (*Store)(nil)
-
 	_ ports.Operations = (*Store)(nil)
-	_ ports.Audit      = (*Store)(nil)
+	_ ports.Payments   = (*Store)(nil)
+	_ ports.Inbox      = (*Store)(nil)
+	_ ports.Backlog    = (*Store)(nil)
+
+	_ ports.Decisions = (*Store)(nil)
+	_ ports.Audit     = (*Store)(nil)
 )
 
 // NewStore returns a store over a migrated database.
 func NewStore(pool *pgxpool.Pool) *Store {
 	s := &Store{pool: pool, acquire: acquireTimeout, operation: operationTimeout}
-	s.claims = &group[sqlc.ClaimPaymentOrFindParams, sqlc.ClaimPaymentOrFindRow]{run: s.claimPayments, names: namesOfClaim}
-	s.completions = &group[sqlc.CompletePaymentOrFindParams, sqlc.CompletePaymentOrFindRow]{
-		run: s.completePayments, names: namesOfCompletion,
+	s.ops = &group[sqlc.BeginOperationOrFindParams, sqlc.BeginOperationOrFindRow]{run: s.beginOperations, names: namesOfOperation}
+	s.completions = &group[sqlc.FinishOperationOrFindParams, sqlc.FinishOperationOrFindRow]{
+		run: s.finishOperations, names: namesOfCompletion,
 	}
 	s.events = &group[sqlc.ApplyEventParams, sqlc.ApplyEventRow]{run: s.applyEvents, names: namesOfEvent}
 

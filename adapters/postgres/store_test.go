@@ -75,9 +75,9 @@ func elapse(tb testing.TB, pool *pgxpool.Pool, by time.Duration) {
 	}
 }
 
-func TestStore_Claims(t *testing.T) {
+func TestStore_Operations(t *testing.T) {
 	t.Parallel()
-	portstest.Claims(t, newBed)
+	portstest.Operations(t, newBed)
 }
 
 func TestStore_Payments(t *testing.T) {
@@ -100,9 +100,9 @@ func TestStore_Reconciliation(t *testing.T) {
 	portstest.Reconciliation(t, newBed)
 }
 
-func TestStore_Operations(t *testing.T) {
+func TestStore_Decisions(t *testing.T) {
 	t.Parallel()
-	portstest.Operations(t, newBed)
+	portstest.Decisions(t, newBed)
 }
 
 func TestStore_Audit(t *testing.T) {
@@ -130,6 +130,6 @@ func TestStore_AuditIsAppendOnly(t *testing.T) {
 	}
 }
 
-func BenchmarkStore_Claims(b *testing.B) { portstest.ClaimsBenchmarks(b, newBed) }
+func BenchmarkStore_Operations(b *testing.B) { portstest.OperationsBenchmarks(b, newBed) }
 
 func BenchmarkStore_Inbox(b *testing.B) { portstest.InboxBenchmarks(b, newBed) }

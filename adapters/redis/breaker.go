@@ -30,7 +30,7 @@ func (c *Client) do(ctx context.Context, command func(ctx context.Context) error
 
 func (c *Client) once(ctx context.Context, command func(ctx context.Context) error) (err error) {
 	// A reply that is not what was asked for makes redis_rate and go-redis
-	// panic: a type assertion there, a slice of a length that the reply claims
+	// panic: a type assertion there, a slice of a length that the reply operations
 	// here. A cache must not end a request.
 	defer func() {
 		if r := recover(); r != nil {

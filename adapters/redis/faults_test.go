@@ -20,7 +20,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/marketflow/marketflow/adapters/redis"
-	"github.com/marketflow/marketflow/domain/payment"
+	"github.com/marketflow/marketflow/domain/operation"
 )
 
 // bed is a cache and a limiter on one Redis.
@@ -58,7 +58,7 @@ func onURL(t *testing.T, config redis.Config) *bed {
 }
 
 // stored puts a replay under key and returns the name that it has in Redis.
-func (b *bed) stored(t *testing.T, key payment.Key) string {
+func (b *bed) stored(t *testing.T, key operation.Key) string {
 	t.Helper()
 
 	before := map[string]bool{}
@@ -83,7 +83,7 @@ func (b *bed) stored(t *testing.T, key payment.Key) string {
 	return name
 }
 
-func (b *bed) requireTampered(t *testing.T, key payment.Key, what string) {
+func (b *bed) requireTampered(t *testing.T, key operation.Key, what string) {
 	t.Helper()
 
 	before := b.meter.tampered.Load()
@@ -93,7 +93,7 @@ func (b *bed) requireTampered(t *testing.T, key payment.Key, what string) {
 	require.Equal(t, before+1, b.meter.tampered.Load(), what)
 }
 
-func (b *bed) requireFound(t *testing.T, key payment.Key) {
+func (b *bed) requireFound(t *testing.T, key operation.Key) {
 	t.Helper()
 	require.Eventually(t, func() bool {
 		replay, ok := b.cache.Get(t.Context(), key)
@@ -271,7 +271,7 @@ func TestReplayCache_CloseWritesWhatIsQueued(t *testing.T) {
 	b := setup(t)
 
 	for i := range answers {
-		key := payment.Key(strconv.Itoa(i))
+		key := operation.Key(strconv.Itoa(i))
 		b.cache.Put(t.Context(), key, aReplay(string(key)))
 	}
 

@@ -10,7 +10,7 @@ import (
 
 	"go.opentelemetry.io/otel/trace"
 
-	"github.com/marketflow/marketflow/domain/payment"
+	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/ports"
 )
 
@@ -81,7 +81,7 @@ var _ ports.ReplayCache = (*ReplayCache)(nil)
 
 // writing is an answer on its way to Redis.
 type writing struct {
-	key    payment.Key
+	key    operation.Key
 	replay ports.Replay
 	// origin is the span that put it.
 	origin trace.SpanContext
@@ -113,7 +113,7 @@ func NewReplayCache(client *Client, config ReplayConfig, meter CacheMeter) (*Rep
 }
 
 // Get implements ports.ReplayCache.
-func (c *ReplayCache) Get(ctx context.Context, key payment.Key) (ports.Replay, bool) {
+func (c *ReplayCache) Get(ctx context.Context, key operation.Key) (ports.Replay, bool) {
 	var sealed []byte
 
 	err := c.client.do(ctx, func(ctx context.Context) (err error) {
@@ -149,7 +149,7 @@ func (c *ReplayCache) Get(ctx context.Context, key payment.Key) (ports.Replay, b
 }
 
 // Put implements ports.ReplayCache.
-func (c *ReplayCache) Put(ctx context.Context, key payment.Key, replay ports.Replay) {
+func (c *ReplayCache) Put(ctx context.Context, key operation.Key, replay ports.Replay) {
 	replay.Response.Body = bytes.Clone(replay.Response.Body) // the caller goes on with its own
 
 	select {
@@ -234,6 +234,6 @@ func (c *ReplayCache) set(ctx context.Context, w writing) {
 	}
 }
 
-func (c *ReplayCache) name(key payment.Key) string {
+func (c *ReplayCache) name(key operation.Key) string {
 	return c.sealer.names.name(replayPrefix, string(key))
 }

@@ -13,7 +13,7 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/marketflow/marketflow/domain/payment"
+	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/ports"
 )
 
@@ -55,7 +55,7 @@ func newSealer(secret []byte) (*sealer, error) {
 	return &sealer{secret: append([]byte(nil), secret...), names: names}, nil
 }
 
-func (s *sealer) aead(key payment.Key) (cipher.AEAD, error) {
+func (s *sealer) aead(key operation.Key) (cipher.AEAD, error) {
 	const keySize = 32
 
 	derived, err := hkdf.Key(sha256.New, s.secret, nil, sealContext+string(key), keySize)
@@ -76,7 +76,7 @@ func (s *sealer) aead(key payment.Key) (cipher.AEAD, error) {
 	return aead, nil
 }
 
-func (s *sealer) seal(key payment.Key, replay ports.Replay) ([]byte, error) {
+func (s *sealer) seal(key operation.Key, replay ports.Replay) ([]byte, error) {
 	aead, err := s.aead(key)
 	if err != nil {
 		return nil, err
@@ -86,7 +86,7 @@ func (s *sealer) seal(key payment.Key, replay ports.Replay) ([]byte, error) {
 }
 
 // open returns errTampered for everything that seal did not make of key.
-func (s *sealer) open(key payment.Key, sealed []byte) (ports.Replay, error) {
+func (s *sealer) open(key operation.Key, sealed []byte) (ports.Replay, error) {
 	aead, err := s.aead(key)
 	if err != nil {
 		return ports.Replay{}, err
@@ -104,7 +104,7 @@ func (s *sealer) open(key payment.Key, sealed []byte) (ports.Replay, error) {
 // endian, and the body to the end.
 const (
 	idEnd          = len(uuid.UUID{})
-	fingerprintEnd = idEnd + len(payment.Fingerprint{})
+	fingerprintEnd = idEnd + len(operation.Fingerprint{})
 	statusEnd      = fingerprintEnd + 2
 )
 
@@ -124,7 +124,7 @@ func decode(form []byte) (ports.Replay, error) {
 
 	return ports.Replay{
 		PaymentID:   uuid.UUID(form[:idEnd]),
-		Fingerprint: payment.Fingerprint(form[idEnd:fingerprintEnd]),
+		Fingerprint: operation.Fingerprint(form[idEnd:fingerprintEnd]),
 		Response: ports.FrozenResponse{
 			Status: int(binary.BigEndian.Uint16(form[fingerprintEnd:statusEnd])),
 			Body:   form[statusEnd:],

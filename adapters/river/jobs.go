@@ -38,10 +38,10 @@ const (
 
 // Config says when to do what.
 type Config struct {
-	// RecoveryInterval is how often unfinished claims and parked events are
+	// RecoveryInterval is how often unfinished operations and parked events are
 	// looked for.
 	RecoveryInterval time.Duration
-	// ReconcileInterval is how often our books are held against the provider's;
+	// ReconcileInterval is how often our records are held against the provider's;
 	// 0 is never.
 	ReconcileInterval time.Duration
 }
@@ -49,12 +49,12 @@ type Config struct {
 // Deps is what the jobs do their work with.
 type Deps struct {
 	// Pool is the jobs' own, so that they never starve requests.
-	Pool          *pgxpool.Pool
-	RecoverClaims *app.RecoverClaims
-	ApplyParked   *app.ApplyParked
-	Reconcile     *app.Reconcile
-	Meter         Meter
-	Log           *zap.Logger
+	Pool              *pgxpool.Pool
+	RecoverOperations *app.RecoverOperations
+	ApplyParked       *app.ApplyParked
+	Reconcile         *app.Reconcile
+	Meter             Meter
+	Log               *zap.Logger
 }
 
 // Jobs is the background work of one process.
@@ -77,7 +77,7 @@ func New(config Config, deps Deps) (*Jobs, error) {
 	workers := river.NewWorkers()
 	river.AddWorker(workers, river.WorkFunc(func(ctx context.Context, job *river.Job[recoverArgs]) error {
 		about := spanOptions(job.JobRow)
-		_, recovering := deps.RecoverClaims.Do(ctx, about...)
+		_, recovering := deps.RecoverOperations.Do(ctx, about...)
 		_, applying := deps.ApplyParked.Do(ctx, about...)
 
 		return errors.Join(recovering, applying)
@@ -118,7 +118,7 @@ type recoverArgs struct{}
 // Kind implements river.JobArgs.
 func (recoverArgs) Kind() string { return "recover" }
 
-// reconcileArgs is the job that holds our books against the provider's.
+// reconcileArgs is the job that holds our records against the provider's.
 type reconcileArgs struct{}
 
 // Kind implements river.JobArgs.
@@ -153,7 +153,7 @@ func (r *reconciler) Work(ctx context.Context, job *river.Job[reconcileArgs]) er
 	if err == nil {
 		r.log.Info("reconciled", zap.Time("since", report.Since), zap.Time("until", report.Until),
 			zap.Int("events", report.Events), zap.Int("intents", report.Intents),
-			zap.Int("payments", report.Payments), zap.Int("drift_left", report.Left()))
+			zap.Int("payments", report.Payments), zap.Int("discrepancies_left", report.Left()))
 	}
 
 	return err
@@ -219,7 +219,7 @@ var unfinished = []rivertype.JobState{
 
 // tick asks for a job after a while and then once an interval. Every process
 // asks: River's own periodic jobs depend on an elected leader, and a killed leader
-// stays elected for longer than a claim may wait. None is inserted where this
+// stays elected for longer than an operation may wait. None is inserted where this
 // period has one in one of states; nil is in any but those of failure.
 func (j *Jobs) tick(ctx context.Context, args river.JobArgs, first, every time.Duration, states []rivertype.JobState) {
 	timer := time.NewTimer(first)

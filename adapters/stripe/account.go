@@ -98,9 +98,9 @@ func judgeAccount(id string, failed *failure) verdict {
 	case failed == nil && (!strings.HasPrefix(id, accountPrefix) || !isID(id)):
 		return verdict{outcome: unknown, reason: ReasonMismatch, err: errMismatch}
 	case failed != nil && failed.status == http.StatusUnauthorized:
-		return verdict{outcome: refused, reason: failed.reason, err: ports.ErrKeyRejected}
+		return verdict{outcome: rejected, reason: failed.reason, err: ports.ErrKeyRejected}
 	case failed != nil && notTold(failed.status):
-		return verdict{outcome: refused, reason: failed.reason, err: errNoAccount}
+		return verdict{outcome: rejected, reason: failed.reason, err: errNoAccount}
 	default:
 		return judgeRead(failed)
 	}

@@ -41,7 +41,7 @@ func TestAPI(t *testing.T) {
 func TestAccount(t *testing.T) {
 	t.Parallel()
 
-	refusal := `{"error":{"type":"invalid_request_error","message":"no"}}`
+	rejection := `{"error":{"type":"invalid_request_error","message":"no"}}`
 
 	for name, c := range map[string]struct {
 		status   int
@@ -51,15 +51,15 @@ func TestAccount(t *testing.T) {
 		unknown  bool
 	}{
 		"told":                          {200, `{"id":"acct_1","object":"account"}`, "acct_1", false, false},
-		"a restricted key":              {403, refusal, "", false, false},
-		"a stand-in without accounts":   {404, refusal, "", false, false},
+		"a restricted key":              {403, rejection, "", false, false},
+		"a stand-in without accounts":   {404, rejection, "", false, false},
 		"a stand-in that is no Stripe":  {404, "not found", "", false, false},
-		"one that says it otherwise":    {400, refusal, "", false, false},
+		"one that says it otherwise":    {400, rejection, "", false, false},
 		"one without the method":        {405, "", "", false, false},
 		"one that says it is not there": {501, "", "", false, false},
-		"a dead key":                    {401, refusal, "", true, false},
-		"an outage":                     {500, refusal, "", false, true},
-		"a limit":                       {429, refusal, "", false, true},
+		"a dead key":                    {401, rejection, "", true, false},
+		"an outage":                     {500, rejection, "", false, true},
+		"a limit":                       {429, rejection, "", false, true},
 		"a page":                        {200, "<html>", "", false, true},
 		"nothing":                       {200, "{}", "", false, true},
 		"another object":                {200, `{"id":"cus_1"}`, "", false, true},

@@ -51,11 +51,11 @@ func TestBounds_Messages(t *testing.T) {
 
 			_, err := bed.gateway.CreateIntent(t.Context(), bed.request(t), false)
 
-			var refused *ports.RefusedError
+			var rejected *ports.RejectedError
 
-			require.ErrorAs(t, err, &refused)
-			require.Contains(t, refused.Message, c.want)
-			require.LessOrEqual(t, len(refused.Message), 520)
+			require.ErrorAs(t, err, &rejected)
+			require.Contains(t, rejected.Message, c.want)
+			require.LessOrEqual(t, len(rejected.Message), 520)
 
 			_, err = bed.gateway.CreateIntent(t.Context(), bed.request(t), true)
 			requireOutcome(t, "unknown", err)
@@ -79,7 +79,7 @@ func TestBounds_Codes(t *testing.T) {
 
 		_, err := bed.gateway.CreateIntent(t.Context(), bed.request(t), false)
 
-		var rejected *ports.RejectedError
+		var rejected *ports.DeploymentError
 
 		require.ErrorAs(t, err, &rejected)
 		require.Empty(t, rejected.Code)
@@ -179,7 +179,7 @@ func TestBounds_ClientSecrets(t *testing.T) {
 		requireOutcome(t, want, err)
 
 		event, err := newWebhooks(t).Parse([]byte(`{"type":"payment_intent.succeeded","data":{"object":` + body + `}}`))
-		require.NoError(t, err, "an event settles the payment all the same")
+		require.NoError(t, err, "an event finishes the payment all the same")
 		require.Equal(t, want == "done", event.Intent.ClientSecret == secret)
 		require.Equal(t, want != "done", event.Intent.ClientSecret == "")
 	}

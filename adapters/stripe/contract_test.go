@@ -69,9 +69,9 @@ func gatewayBed(tb testing.TB) portstest.GatewayBed {
 			stripe.Config{SecretKey: secretKey, APIBase: server.URL},
 			stripe.WithSleep(noSleep), stripe.WithTransport(network.transport),
 		),
-		Refusable: order(tb, 1, nil),
-		Pay:       confirmWith("pm_card_visa"),
-		Decline:   confirmWith("pm_card_chargeDeclined"),
+		Rejectable: order(tb, 1, nil),
+		Pay:        confirmWith("pm_card_visa"),
+		Decline:    confirmWith("pm_card_chargeDeclined"),
 		Cancel: func(tb testing.TB, intentID string) {
 			tb.Helper()
 			post(tb, server.URL+"/v1/payment_intents/"+intentID+"/cancel", nil)

@@ -7,8 +7,8 @@
 //	gateway.go   the create call and the loop that repeats it
 //	read.go      reading intents and events back
 //	account.go   whose the key is
-//	outcome.go   what an attempt proves: done, refused, rejected, unknown, or not sent
-//	refusals.go  the order's fault or the deployment's: which refusals are for ever
+//	outcome.go   what an attempt proves: done, rejected, deployment_rejected, unknown, or not sent
+//	rejections.go  the order's fault or the deployment's: which rejections are for ever
 //	bounds.go    what of Stripe's words and ids is passed on
 //	overload.go  how many calls may wait, and when Stripe counts as dead
 //	wire.go      the HTTP client: exact bytes out, nothing resent unseen
@@ -82,7 +82,7 @@ func orDefault[T comparable](value, standard T) T {
 type Meter interface {
 	// Call: one attempt has ended, or was shed before it was sent. operation is
 	// create_intent, get_intent, list_intents, list_events or get_account; outcome
-	// is done, refused, rejected, unknown or not_sent; reason is one of the Reason
+	// is done, rejected, deployment_rejected, unknown or not_sent; reason is one of the Reason
 	// constants. took is zero where nothing was sent.
 	Call(operation, outcome, reason string, took time.Duration)
 	// InFlight: that many more attempts (fewer, where negative) wait now.
@@ -292,7 +292,7 @@ type call struct {
 	judge func(failed *failure, first bool) verdict
 }
 
-// call repeats c until it is settled, until another attempt would be of no use
+// call repeats c until it is finished, until another attempt would be of no use
 // or not be sent, or until ctx ends. What the last sent attempt proved stands:
 // one that was not sent changes nothing.
 func (g *Gateway) call(ctx context.Context, c *call) error {

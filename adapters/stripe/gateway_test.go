@@ -127,8 +127,8 @@ func TestCreateIntent_RefusesToSendWhatItCannotJudge(t *testing.T) {
 	}
 }
 
-// Every answer that Stripe, or something in its place, may give. "refused"
-// and "rejected" are proven on the first send; on a copy only a 402 proves anything.
+// Every answer that Stripe, or something in its place, may give. "rejected"
+// and "deployment_rejected" are proven on the first send; on a copy only a 402 proves anything.
 func TestCreateIntent_Outcomes(t *testing.T) {
 	t.Parallel()
 
@@ -154,19 +154,19 @@ func TestCreateIntent_Outcomes(t *testing.T) {
 	}{
 		"done":              {200, intentJSON, "", "done", "", 1, "done", 1},
 		"done, 201":         {201, intentJSON, "", "done", "", 1, "done", 1},
-		"400":               {400, invalid, "", "refused", "status_400", 1, "unknown", 1},
-		"400, too large":    {400, coded("amount_too_large"), "", "refused", "status_400", 1, "unknown", 1},
-		"400, no amount":    {400, coded("invalid_charge_amount"), "", "refused", "status_400", 1, "unknown", 1},
-		"400, account":      {400, coded("testmode_charges_only"), "", "rejected", "status_400", 1, "unknown", 1},
-		"400, key":          {400, coded("api_key_expired"), "", "rejected", "status_400", 1, "unknown", 1},
-		"400, method":       {400, coded("payment_method_unactivated"), "", "rejected", "status_400", 1, "unknown", 1},
-		"400, our mistake":  {400, coded("parameter_unknown"), "", "rejected", "status_400", 1, "unknown", 1},
-		"400, of tomorrow":  {400, coded("amount_of_the_future"), "", "rejected", "status_400", 1, "unknown", 1},
-		"400, no code":      {400, coded(""), "", "rejected", "status_400", 1, "unknown", 1},
-		"404":               {404, invalid, "", "rejected", "status_404", 1, "unknown", 1},
+		"400":               {400, invalid, "", "rejected", "status_400", 1, "unknown", 1},
+		"400, too large":    {400, coded("amount_too_large"), "", "rejected", "status_400", 1, "unknown", 1},
+		"400, no amount":    {400, coded("invalid_charge_amount"), "", "rejected", "status_400", 1, "unknown", 1},
+		"400, account":      {400, coded("testmode_charges_only"), "", "deployment_rejected", "status_400", 1, "unknown", 1},
+		"400, key":          {400, coded("api_key_expired"), "", "deployment_rejected", "status_400", 1, "unknown", 1},
+		"400, method":       {400, coded("payment_method_unactivated"), "", "deployment_rejected", "status_400", 1, "unknown", 1},
+		"400, our mistake":  {400, coded("parameter_unknown"), "", "deployment_rejected", "status_400", 1, "unknown", 1},
+		"400, of tomorrow":  {400, coded("amount_of_the_future"), "", "deployment_rejected", "status_400", 1, "unknown", 1},
+		"400, no code":      {400, coded(""), "", "deployment_rejected", "status_400", 1, "unknown", 1},
+		"404":               {404, invalid, "", "deployment_rejected", "status_404", 1, "unknown", 1},
 		"404 of a proxy":    {404, html, "", "unknown", "status_404", 1, "unknown", 1},
-		"402, not the bank": {402, coded("account_invalid"), "", "rejected", "status_402", 1, "rejected", 1},
-		"402":               {402, card, "", "refused", "status_402", 1, "refused", 1},
+		"402, not the bank": {402, coded("account_invalid"), "", "deployment_rejected", "status_402", 1, "deployment_rejected", 1},
+		"402":               {402, card, "", "rejected", "status_402", 1, "rejected", 1},
 		"402, intent named": {402, named, "", "unknown", "status_402", 1, "unknown", 1},
 		"402 of a proxy":    {402, html, "", "unknown", "status_402", 1, "unknown", 1},
 		"400 of a proxy":    {400, html, "", "unknown", "status_400", 1, "unknown", 1},
@@ -579,18 +579,18 @@ func requireOutcome(t *testing.T, want string, err error) {
 	t.Helper()
 
 	var (
-		refused  *ports.RefusedError
-		rejected *ports.RejectedError
-		unknown  *stripe.UnknownError
+		rejected   *ports.RejectedError
+		deployment *ports.DeploymentError
+		unknown    *stripe.UnknownError
 	)
 
 	switch {
 	case err == nil:
 		require.Equal(t, want, "done")
+	case errors.As(err, &deployment):
+		require.Equal(t, want, "deployment_rejected", "%v", err)
 	case errors.As(err, &rejected):
 		require.Equal(t, want, "rejected", "%v", err)
-	case errors.As(err, &refused):
-		require.Equal(t, want, "refused", "%v", err)
 	case errors.As(err, &unknown):
 		require.Equal(t, want, "unknown", "%v", err)
 		require.NotErrorIs(t, err, ports.ErrUnavailable)

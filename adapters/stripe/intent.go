@@ -116,7 +116,7 @@ func (o *intentObject) status() payment.Status {
 // currency that we do not know or of a sum that Stripe cannot charge. Its Amount
 // has to stay zero, which would read as "does not tell" and hide that it
 // contradicts whatever we have booked. So it names no payment of ours and asks
-// for no change: it is found, and nothing is settled by it.
+// for no change: it is found, and nothing is finished by it.
 func (o *intentObject) foreign() bool { return o.tellsAmount() && o.amount().IsZero() }
 
 // paymentID is uuid.Nil where the metadata name none of ours: we write the

@@ -49,11 +49,11 @@ const (
 type outcome string
 
 const (
-	done     outcome = "done"
-	refused  outcome = "refused"
-	rejected outcome = "rejected"
-	unknown  outcome = "unknown"
-	notSent  outcome = "not_sent"
+	done               outcome = "done"
+	rejected           outcome = "rejected"
+	deploymentRejected outcome = "deployment_rejected"
+	unknown            outcome = "unknown"
+	notSent            outcome = "not_sent"
 )
 
 // verdict is what to make of an attempt.
@@ -142,8 +142,8 @@ func shed(reason Reason) *notSentError { return &notSentError{reason: reason} }
 type failure struct {
 	reason Reason
 	status int
-	// refusal is Stripe's error body; nil where nothing decodable came.
-	refusal *stripego.Error
+	// rejection is Stripe's error body; nil where nothing decodable came.
+	rejection *stripego.Error
 	// shouldRetry is Stripe's advice: "true", "false" or nothing
 	// (https://docs.stripe.com/error-low-level#should-retry).
 	shouldRetry string
@@ -172,14 +172,14 @@ func explain(err error, seen *exchange, ended error) *failure {
 
 	f := &failure{status: seen.status, shouldRetry: seen.shouldRetry, replayed: seen.replayed, unsent: seen.unsent()}
 
-	refusal, decoded := errors.AsType[*stripego.Error](err)
+	rejection, decoded := errors.AsType[*stripego.Error](err)
 
 	switch {
-	case decoded && refusal.Type != "":
-		f.refusal = refusal
-		f.reason = reasonOfRefusal(refusal)
-		f.cause = fmt.Errorf("status %d %s %s: %s", seen.status, code(string(refusal.Type)), code(string(refusal.Code)),
-			sentence(refusal.Msg))
+	case decoded && rejection.Type != "":
+		f.rejection = rejection
+		f.reason = reasonOfRejection(rejection)
+		f.cause = fmt.Errorf("status %d %s %s: %s", seen.status, code(string(rejection.Type)), code(string(rejection.Code)),
+			sentence(rejection.Msg))
 	case errors.Is(seen.broken, errTooLong):
 		f.reason = ReasonUndecodable
 		f.cause = errTooLong
@@ -212,14 +212,14 @@ func reasonOfSilence(ended error) Reason {
 	}
 }
 
-func reasonOfRefusal(refusal *stripego.Error) Reason {
+func reasonOfRejection(rejection *stripego.Error) Reason {
 	switch {
-	case refusal.Type == stripego.ErrorTypeIdempotency:
+	case rejection.Type == stripego.ErrorTypeIdempotency:
 		return ReasonIdempotency
-	case refusal.Code == stripego.ErrorCodeLockTimeout:
+	case rejection.Code == stripego.ErrorCodeLockTimeout:
 		return ReasonLockTimeout
 	default:
-		return reasonOfStatus(refusal.HTTPStatusCode)
+		return reasonOfStatus(rejection.HTTPStatusCode)
 	}
 }
 
@@ -265,8 +265,8 @@ func judgeCreate(want asked, got *intentObject, failed *failure, first bool) ver
 		return verdict{outcome: done}
 	}
 
-	switch outcome, err := failed.refuses(first); outcome {
-	case refused, rejected:
+	switch outcome, err := failed.rejects(first); outcome {
+	case rejected, deploymentRejected:
 		return verdict{outcome: outcome, reason: failed.reason, err: err}
 	default:
 		return failed.verdict()

@@ -65,9 +65,9 @@ func judgeRead(failed *failure) verdict {
 	switch {
 	case failed == nil:
 		return verdict{outcome: done}
-	case failed.refusal != nil && failed.refusal.Code == stripego.ErrorCodeResourceMissing:
+	case failed.rejection != nil && failed.rejection.Code == stripego.ErrorCodeResourceMissing:
 		return verdict{
-			outcome: refused, reason: ReasonNotFound,
+			outcome: rejected, reason: ReasonNotFound,
 			err: fault.Wrap(fault.NotFound, failed.cause, "the payment provider has no such object"),
 		}
 	default:

@@ -56,7 +56,7 @@ func TestIntent_Outcomes(t *testing.T) {
 		attempts int
 		kind     fault.Kind
 	}{
-		"missing":          {404, missing, "refused not_found", 1, fault.NotFound},
+		"missing":          {404, missing, "rejected not_found", 1, fault.NotFound},
 		"unknown path":     {404, noRoute, "unknown status_404", 1, fault.Internal},
 		"404 of a proxy":   {404, "<html>", "unknown status_404", 1, fault.Internal},
 		"another intent":   {200, `{"id":"pi_2"}`, "unknown mismatch", 1, fault.Internal},

@@ -114,19 +114,19 @@ func TestCreateIntent_AttemptsThatAreNotSent(t *testing.T) {
 		want     string
 		told     []string
 	}{
-		"not sent, then refused": {
-			[]string{cut, small}, "refused", []string{"not_sent connection", "refused status_400"},
+		"not sent, then rejected": {
+			[]string{cut, small}, "rejected", []string{"not_sent connection", "rejected status_400"},
 		},
-		"not sent twice, then refused": {
-			[]string{cut, cut, small}, "refused", []string{"not_sent connection", "not_sent connection", "refused status_400"},
+		"not sent twice, then rejected": {
+			[]string{cut, cut, small}, "rejected", []string{"not_sent connection", "not_sent connection", "rejected status_400"},
 		},
 		"lost, then not sent": {
 			[]string{lost, cut, cut}, "unknown", []string{"unknown connection", "not_sent connection", "not_sent connection"},
 		},
-		"lost, not sent, refused": {
+		"lost, not sent, rejected": {
 			[]string{lost, cut, small}, "unknown", []string{"unknown connection", "not_sent connection", "unknown status_400"},
 		},
-		"not sent, lost, refused": {
+		"not sent, lost, rejected": {
 			[]string{cut, lost, small}, "unknown", []string{"not_sent connection", "unknown connection", "unknown status_400"},
 		},
 	} {
@@ -181,7 +181,7 @@ func TestCreateIntent_AKeptRejection(t *testing.T) {
 
 		_, err := bed.gateway.CreateIntent(t.Context(), bed.request(t), false)
 
-		var rejected *ports.RejectedError
+		var rejected *ports.DeploymentError
 
 		require.ErrorAs(t, err, &rejected)
 		require.Equal(t, kept, rejected.Kept)

@@ -206,7 +206,7 @@ func parseEvent(payload []byte) (ports.Event, error) {
 		CreatedAt: at(e.Created),
 		Live:      e.Livemode,
 		Account:   e.Account,
-		About:     strings.HasPrefix(e.Type, eventPrefix),
+		IsIntent:  strings.HasPrefix(e.Type, eventPrefix),
 		Raw:       payload,
 	}
 
@@ -272,7 +272,7 @@ func digest(payload []byte) string {
 // readObject reads what the event is about. Objects other than intents need no
 // id: a Balance has none.
 func readObject(event ports.Event, object []byte) (ports.Event, error) {
-	if !event.About {
+	if !event.IsIntent {
 		var other struct {
 			ID any `json:"id"`
 		}

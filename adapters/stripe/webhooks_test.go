@@ -112,7 +112,7 @@ func TestParse_WhatTypesAskFor(t *testing.T) {
 	} {
 		event, err := newWebhooks(t).Parse([]byte(`{"type":"` + kind + `","data":{"object":{"id":"pi_1"}}}`))
 		require.NoError(t, err)
-		require.True(t, event.About)
+		require.True(t, event.IsIntent)
 		require.Equal(t, want, event.Change, kind)
 
 		if want == "" {
@@ -135,7 +135,7 @@ func TestParse_OtherObjects(t *testing.T) {
 	} {
 		event, err := newWebhooks(t).Parse([]byte(`{"id":"evt_1","type":"charge.refunded","data":{"object":` + object + `}}`))
 		require.NoError(t, err)
-		require.False(t, event.About)
+		require.False(t, event.IsIntent)
 		require.Equal(t, id, event.ObjectID)
 		require.Zero(t, event.Intent)
 		require.Empty(t, event.Change)
@@ -203,8 +203,8 @@ func TestParse_PaymentIDIsFoundByItsExactName(t *testing.T) {
 	}
 }
 
-// What tells an amount that we could not have asked for settles nothing; what
-// tells none leaves it to our books.
+// What tells an amount that we could not have asked for finishes nothing; what
+// tells none leaves it to our records.
 func TestParse_ForeignAmountsChangeNothing(t *testing.T) {
 	t.Parallel()
 
@@ -279,7 +279,7 @@ func FuzzParse(f *testing.F) {
 		require.True(t, event.Change == "" || event.Change.Valid())
 		require.NotEmpty(t, event.ID)
 		require.NotEmpty(t, event.Type)
-		require.Equal(t, event.About, event.Intent.ID != "")
+		require.Equal(t, event.IsIntent, event.Intent.ID != "")
 		requireStorable(t, event.ID, event.Type, event.ObjectID, string(body))
 
 		_, err = event.CreatedAt.MarshalText()

@@ -18,6 +18,7 @@ import (
 
 	"github.com/marketflow/marketflow/adapters/postgres"
 	"github.com/marketflow/marketflow/domain/money"
+	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/domain/payment"
 	"github.com/marketflow/marketflow/internal/bootstrap"
 	"github.com/marketflow/marketflow/internal/config"
@@ -172,13 +173,13 @@ func (d *desk) park(id, intentID string, reason ports.ParkReason) {
 		`"data":{"object":{"id":"%s","object":"payment_intent","amount":1000,"currency":"usd","status":"succeeded",`+
 		`"receipt_email":"jane@example.com"}}}`, id, intentID)
 	require.NoError(d.t, d.store.Park(d.t.Context(), ports.Event{
-		ID: id, Type: "payment_intent.succeeded", ObjectID: intentID, About: true, Change: payment.Succeeded,
+		ID: id, Type: "payment_intent.succeeded", ObjectID: intentID, IsIntent: true, Change: payment.Succeeded,
 		Raw: []byte(raw), CreatedAt: time.Unix(1700000000, 0),
 	}, reason))
 }
 
 // ask writes an operation of 10.00 USD down, that old, of which nothing came.
-func (d *desk) ask(key payment.Key, age time.Duration) string {
+func (d *desk) ask(key operation.Key, age time.Duration) string {
 	d.t.Helper()
 
 	currency, err := money.ParseCurrency("USD")
@@ -188,7 +189,7 @@ func (d *desk) ask(key payment.Key, age time.Duration) string {
 	id, err := uuid.NewV7()
 	require.NoError(d.t, err)
 
-	_, err = d.store.Claim(d.t.Context(), ports.NewClaim{
+	_, err = d.store.Begin(d.t.Context(), ports.NewOperation{
 		PaymentID: id, Key: key, Order: payment.Order{Amount: amount},
 		Request:   ports.IntentRequest{IdempotencyKey: "payment-" + id.String(), Params: "amount=1000&currency=usd"},
 		Origin:    ports.Origin{RequestID: "req-of-" + string(key)},
@@ -201,7 +202,7 @@ func (d *desk) ask(key payment.Key, age time.Duration) string {
 }
 
 // giveUp is ask, handed to a person.
-func (d *desk) giveUp(key payment.Key) string {
+func (d *desk) giveUp(key operation.Key) string {
 	d.t.Helper()
 
 	id := d.ask(key, 25*time.Hour)

@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
+	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/domain/payment"
 	"github.com/marketflow/marketflow/internal/bootstrap"
 	"github.com/marketflow/marketflow/ports"
@@ -20,7 +21,7 @@ func newOperationsCommand() *cobra.Command {
 	command := &cobra.Command{
 		Use:   "operations",
 		Short: "Look at what was asked of Stripe, and decide what nobody else can",
-		Long: `An operation is one request for a payment, from the moment that it was written
+		Long: `An op is one request for a payment, from the moment that it was written
 down to its frozen answer. It has its payment's id.`,
 		Args: cobra.NoArgs,
 		Run:  showHelp,
@@ -31,26 +32,16 @@ down to its frozen answer. It has its payment's id.`,
 	return command
 }
 
-// statesByWord are the states that each word for one stands for.
-func statesByWord(word string) ([]ports.ClaimState, error) {
-	unfinished := []ports.ClaimState{ports.ClaimPending, ports.ClaimNeedsAttention}
-
-	switch word {
+// statesToList are those that --state asks for: without it, what is not finished.
+func statesToList(state string) ([]operation.State, error) {
+	switch one := operation.State(state); one {
 	case "":
-		return unfinished, nil
-	case "finished":
-		return []ports.ClaimState{ports.ClaimCompleted, ports.ClaimRefused}, nil
-	case "rejected":
-		return []ports.ClaimState{"rejected"}, nil // they wait for their client, not for us
+		return []operation.State{operation.Pending, operation.NeedsAttention}, nil
+	case operation.Pending, operation.NeedsAttention, operation.Rejected, operation.Finished:
+		return []operation.State{one}, nil
+	default:
+		return nil, fmt.Errorf("--state must be pending, needs_attention, rejected or finished, not %s", state)
 	}
-
-	for _, state := range unfinished {
-		if state.Word() == word {
-			return []ports.ClaimState{state}, nil
-		}
-	}
-
-	return nil, fmt.Errorf("--state must be pending, needs_attention, rejected or finished, not %s", word)
 }
 
 func newOperationsListCommand() *cobra.Command {
@@ -69,7 +60,7 @@ func newOperationsListCommand() *cobra.Command {
 				return err
 			}
 
-			attention := ports.ClaimNeedsAttention.Word()
+			attention := string(operation.NeedsAttention)
 
 			switch {
 			case needsAttention && state != "" && state != attention:
@@ -78,13 +69,13 @@ func newOperationsListCommand() *cobra.Command {
 				state = attention
 			}
 
-			states, err := statesByWord(state)
+			states, err := statesToList(state)
 			if err != nil {
 				return err
 			}
 
 			return withTools(cmd, func(ctx context.Context, tools bootstrap.Tools) error {
-				operations, err := tools.Operations.Operations(ctx, states, limit)
+				operations, err := tools.Decisions.Operations(ctx, states, limit)
 				if err != nil {
 					return err
 				}
@@ -104,11 +95,11 @@ func newOperationsListCommand() *cobra.Command {
 	return command
 }
 
-func printOperations(w io.Writer, operations []ports.Operation) error {
+func printOperations(w io.Writer, operations []ports.OperationDetails) error {
 	return printTable(w, "CREATED\tID\tSTATE\tAMOUNT\tATTEMPTS\tRETRY\tKEY\tLAST ERROR", func(w io.Writer) {
 		for _, o := range operations {
 			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%s\t%s\t%s\n",
-				o.CreatedAt.Format(time.RFC3339), o.PaymentID, o.State.Word(), o.Order.Amount, o.Attempts,
+				o.CreatedAt.Format(time.RFC3339), o.PaymentID, o.State, o.Order.Amount, o.Attempts,
 				timeOrDash(o.RetryAt), textOrDash(string(o.Key)), oneLine(o.LastError))
 		}
 	})
@@ -128,12 +119,12 @@ func newOperationsShowCommand() *cobra.Command {
 			}
 
 			return withTools(cmd, func(ctx context.Context, tools bootstrap.Tools) error {
-				operation, err := findOperation(ctx, tools, id, clientKey)
+				op, err := findOperation(ctx, tools, id, clientKey)
 				if err != nil {
 					return err
 				}
 
-				return showOperation(ctx, cmd, tools, operation)
+				return showOperation(ctx, cmd, tools, op)
 			})
 		},
 	}
@@ -143,29 +134,29 @@ func newOperationsShowCommand() *cobra.Command {
 }
 
 func findOperation(
-	ctx context.Context, tools bootstrap.Tools, id uuid.UUID, key payment.Key,
-) (ports.Operation, error) {
+	ctx context.Context, tools bootstrap.Tools, id uuid.UUID, key operation.Key,
+) (ports.OperationDetails, error) {
 	if key != "" {
-		operation, err := tools.Operations.OperationByKey(ctx, key)
+		op, err := tools.Decisions.OperationByKey(ctx, key)
 
-		return operation, named(err, "operation under the key", string(key))
+		return op, named(err, "operation under the key", string(key))
 	}
 
-	operation, err := tools.Operations.Operation(ctx, id)
+	op, err := tools.Decisions.Operation(ctx, id)
 
-	return operation, named(err, "operation", id.String())
+	return op, named(err, "operation", id.String())
 }
 
-func showOperation(ctx context.Context, cmd *cobra.Command, tools bootstrap.Tools, operation ports.Operation) error {
-	decisions, err := tools.Audit.AuditOf(ctx, operation.PaymentID.String())
+func showOperation(ctx context.Context, cmd *cobra.Command, tools bootstrap.Tools, op ports.OperationDetails) error {
+	decisions, err := tools.Audit.AuditOf(ctx, op.PaymentID.String())
 	if err != nil {
 		return err
 	}
 
-	shown := shownOperation{newOperationRow(operation), operation.Order.Metadata, problemOf(operation), auditRows(decisions)}
+	shown := shownOperation{newOperationRow(op), op.Order.Metadata, problemOf(op), auditRows(decisions)}
 
 	return printAnswer(cmd, shown, func(w io.Writer) error {
-		if err := printOperation(w, operation); err != nil {
+		if err := printOperation(w, op); err != nil {
 			return err
 		}
 
@@ -173,10 +164,10 @@ func showOperation(ctx context.Context, cmd *cobra.Command, tools bootstrap.Tool
 	})
 }
 
-func printOperation(w io.Writer, o ports.Operation) error {
+func printOperation(w io.Writer, o ports.OperationDetails) error {
 	return printTable(w, "", func(w io.Writer) {
 		fmt.Fprintf(w, "operation\t%s\n", o.PaymentID)
-		fmt.Fprintf(w, "state\t%s\n", o.State.Word())
+		fmt.Fprintf(w, "state\t%s\n", o.State)
 
 		if o.Finished() {
 			fmt.Fprintf(w, "answered\t%d\n", o.Response.Status)
@@ -204,7 +195,7 @@ func newOperationsCloseCommand() *cobra.Command {
 	command := &cobra.Command{
 		Use:   "close ID --reason TEXT",
 		Short: "End an operation of which nothing came, after a look at Stripe",
-		Long: `Ends an operation that needs attention, or is pending and over 23 hours old. Stripe
+		Long: `Ends an op that needs attention, or is pending and over 23 hours old. Stripe
 is asked first: where it has an intent of this payment, nothing is closed. From then
 on the key is answered with a problem document which says that nothing was made and
 that a new key is safe. The reason is kept.`,
@@ -239,7 +230,7 @@ func newOperationsAdoptCommand() *cobra.Command {
 	command := &cobra.Command{
 		Use:   "adopt ID --reason TEXT",
 		Short: "Finish an operation with the intent that Stripe has of it",
-		Long: `Finishes an operation that needs attention, or is pending and over 23 hours old, with
+		Long: `Finishes an op that needs attention, or is pending and over 23 hours old, with
 the intent whose metadata names its payment. The intent must be for the same amount
 and currency. The reason is kept.`,
 		Args: cobra.ExactArgs(1),
@@ -293,17 +284,17 @@ type shownOperation struct {
 	Audit    []auditRow      `json:"audit"`
 }
 
-func newOperationRow(o ports.Operation) operationRow {
+func newOperationRow(o ports.OperationDetails) operationRow {
 	return operationRow{
 		ID: o.PaymentID.String(), Kind: "create", PaymentID: o.PaymentID.String(), IdempotencyKey: orNull(string(o.Key)),
-		Amount: json.Number(o.Order.Amount.Decimal()), Currency: o.Order.Amount.Currency().Code(), State: o.State.Word(),
+		Amount: json.Number(o.Order.Amount.Decimal()), Currency: o.Order.Amount.Currency().Code(), State: string(o.State),
 		Attempts: o.Attempts, LastError: orNull(o.LastError), RetryAt: orNull(o.RetryAt),
 		ResponseStatus: orNull(o.Response.Status), RequestID: orNull(o.Origin.RequestID),
 		CreatedAt: o.CreatedAt, UpdatedAt: o.UpdatedAt,
 	}
 }
 
-func operationRows(operations []ports.Operation) []operationRow {
+func operationRows(operations []ports.OperationDetails) []operationRow {
 	rows := make([]operationRow, 0, len(operations))
 	for _, o := range operations {
 		rows = append(rows, newOperationRow(o))
@@ -312,7 +303,7 @@ func operationRows(operations []ports.Operation) []operationRow {
 	return rows
 }
 
-func problemOf(o ports.Operation) json.RawMessage {
+func problemOf(o ports.OperationDetails) json.RawMessage {
 	if o.Response.Status < http.StatusBadRequest {
 		return nil
 	}

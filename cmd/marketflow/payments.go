@@ -14,7 +14,7 @@ import (
 
 	edge "github.com/marketflow/marketflow/adapters/http"
 	"github.com/marketflow/marketflow/app"
-	"github.com/marketflow/marketflow/domain/payment"
+	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/internal/bootstrap"
 )
 
@@ -69,7 +69,7 @@ func paymentName(args []string, key string) (app.PaymentName, error) {
 }
 
 // idOrKey reads the one of both that is given.
-func idOrKey(args []string, key string) (uuid.UUID, payment.Key, error) {
+func idOrKey(args []string, key string) (uuid.UUID, operation.Key, error) {
 	switch {
 	case len(args) == 1 && key != "":
 		return uuid.Nil, "", errors.New("give an id or --key, not both")
@@ -78,7 +78,7 @@ func idOrKey(args []string, key string) (uuid.UUID, payment.Key, error) {
 
 		return id, "", err
 	case key != "":
-		parsed, err := payment.ParseKey(key)
+		parsed, err := operation.ParseKey(key)
 
 		return uuid.Nil, parsed, err
 	default:

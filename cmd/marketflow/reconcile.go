@@ -19,7 +19,7 @@ import (
 
 const (
 	// exitDrift is the exit code when something waits for a person.
-	exitDrift = 2
+	exitDiscrepancies = 2
 	// progressEvery is how often a long run says how far it is.
 	progressEvery = 2 * time.Second
 	// leastSince and mostSince bound how far back a run may look: what is younger
@@ -35,7 +35,7 @@ func newReconcileCommand() *cobra.Command {
 
 	command := &cobra.Command{
 		Use:   "reconcile",
-		Short: "Hold our books against Stripe's and repair what differs",
+		Short: "Hold our records against Stripe's and repair what differs",
 		Long: `Looks for events that never arrived, intents of ours without a payment or with
 another status, and payments that are not final although Stripe's are. What is
 younger than a minute is left alone: it is still on its way.
@@ -99,7 +99,7 @@ func reconcileError(report app.ReconcileReport, err error) error {
 			left = append(left, w.what)
 		}
 
-		return &exitError{errors.New(strings.Join(left, "; ")), exitDrift}
+		return &exitError{errors.New(strings.Join(left, "; ")), exitDiscrepancies}
 	case errors.Is(err, context.Canceled):
 		err = errors.New("interrupted")
 	}

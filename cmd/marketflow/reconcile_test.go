@@ -107,11 +107,11 @@ func TestReconcile_ExitCodes(t *testing.T) {
 		waits, says, look string
 		code              int
 	}{
-		"A parked event":     {parked, "2 events are parked", "marketflow inbox list --parked", 2},
-		"Needs attention":    {attention, "1 operation needs attention", "marketflow operations list --needs-attention", 2},
-		"A difference":       {unknown, "1 difference is left", "contradiction: 1 found, 0 repaired", 2},
-		"A pending claim":    {pending, "", "clean", 0},
-		"Two kinds together": {parked + ";" + attention, "1 operation needs attention; 2 events are parked", "inbox list", 2},
+		"A parked event":      {parked, "2 events are parked", "marketflow inbox list --parked", 2},
+		"Needs attention":     {attention, "1 operation needs attention", "marketflow operations list --needs-attention", 2},
+		"A difference":        {unknown, "1 difference is left", "contradiction: 1 found, 0 repaired", 2},
+		"A pending operation": {pending, "", "clean", 0},
+		"Two kinds together":  {parked + ";" + attention, "1 operation needs attention; 2 events are parked", "inbox list", 2},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

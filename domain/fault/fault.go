@@ -39,10 +39,10 @@ const (
 	// RateLimited: this client sends more than it may.
 	RateLimited Kind = "rate-limited"
 	// Refused: the payment provider did not take the payment; nothing was charged.
-	Refused Kind = "refused-by-provider"
+	Rejected Kind = "rejected-by-provider"
 	// RefusedAmount: it did not because of the amount, which the client can change.
 	// Its problem document has Refused's type.
-	RefusedAmount Kind = "amount-refused-by-provider"
+	AmountRejected Kind = "amount-rejected-by-provider"
 	// Unknown: the provider, or the database, may or may not have acted. Retry with
 	// the same key.
 	Unknown Kind = "outcome-unknown"

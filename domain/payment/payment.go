@@ -12,6 +12,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/marketflow/marketflow/domain/money"
+	"github.com/marketflow/marketflow/domain/operation"
 )
 
 // Payment is one payment as the store knows it. It is a snapshot: only the
@@ -22,7 +23,7 @@ type Payment struct {
 	// IntentID is the provider's id: "pi_…" at Stripe.
 	IntentID string
 	// Key is the idempotency key that created it; zero if there was none.
-	Key      Key
+	Key      operation.Key
 	Amount   money.Amount
 	Metadata Metadata
 	Status   Status
@@ -37,13 +38,10 @@ type Order struct {
 	Metadata Metadata
 }
 
-// Fingerprint tells orders apart. It does not depend on the order of JSON
-// keys or the spelling of numbers.
-type Fingerprint [sha256.Size]byte
-
 // Fingerprint hashes the order in a form that no two different orders share:
-// every part is preceded by its length.
-func (o Order) Fingerprint() Fingerprint {
+// every part is preceded by its length. It does not depend on the order of JSON
+// keys or the spelling of numbers.
+func (o Order) Fingerprint() operation.Fingerprint {
 	const estimate = 256
 
 	form := make([]byte, 0, estimate)

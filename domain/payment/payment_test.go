@@ -12,6 +12,7 @@ import (
 
 	"github.com/marketflow/marketflow/domain/fault"
 	"github.com/marketflow/marketflow/domain/money"
+	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/domain/payment"
 )
 
@@ -122,15 +123,15 @@ func TestParseKey(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 
-			_, err := payment.ParseKey(text)
+			_, err := operation.ParseKey(text)
 			require.Equal(t, fault.Invalid, fault.KindOf(err))
 		})
 	}
 
 	for _, text := range []string{"order_123_attempt_1", strings.Repeat("ж", 255), "with space", `"quoted"`} {
-		key, err := payment.ParseKey(text)
+		key, err := operation.ParseKey(text)
 		require.NoError(t, err)
-		require.Equal(t, payment.Key(text), key)
+		require.Equal(t, operation.Key(text), key)
 	}
 }
 

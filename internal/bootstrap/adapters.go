@@ -242,13 +242,13 @@ func newJobsPool(lc fx.Lifecycle, c config.Config, metrics *telemetry.Metrics) (
 }
 
 func newJobs(
-	lc fx.Lifecycle, c config.Config, claims *app.RecoverClaims, parked *app.ApplyParked, reconcile *app.Reconcile,
+	lc fx.Lifecycle, c config.Config, ops *app.RecoverOperations, parked *app.ApplyParked, reconcile *app.Reconcile,
 	pool jobsPool, metrics *telemetry.Metrics, log *zap.Logger,
 ) (*river.Jobs, error) {
 	jobs, err := river.New(
 		river.Config{RecoveryInterval: c.RecoveryInterval, ReconcileInterval: c.ReconcileInterval},
 		river.Deps{
-			Pool: pool.Pool, RecoverClaims: claims, ApplyParked: parked, Reconcile: reconcile, Meter: metrics.Jobs(), Log: log,
+			Pool: pool.Pool, RecoverOperations: ops, ApplyParked: parked, Reconcile: reconcile, Meter: metrics.Jobs(), Log: log,
 		})
 	if err != nil {
 		return nil, fmt.Errorf("setting up the background work: %w", err)

@@ -128,7 +128,7 @@ type Tools struct {
 	fx.In
 
 	Inbox          ports.Inbox
-	Operations     ports.Operations
+	Decisions      ports.Decisions
 	Audit          ports.Audit
 	ReprocessEvent *app.ReprocessEvent
 	DismissEvent   *app.DismissEvent

@@ -13,7 +13,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/marketflow/marketflow/adapters/postgres"
-	"github.com/marketflow/marketflow/domain/payment"
+	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/internal/bootstrap"
 	"github.com/marketflow/marketflow/internal/config"
 	"github.com/marketflow/marketflow/internal/devserver"
@@ -218,10 +218,10 @@ func get(t *testing.T, url string) int {
 
 type countingCache struct{ asked int }
 
-func (c *countingCache) Get(context.Context, payment.Key) (ports.Replay, bool) {
+func (c *countingCache) Get(context.Context, operation.Key) (ports.Replay, bool) {
 	c.asked++
 
 	return ports.Replay{}, false
 }
 
-func (c *countingCache) Put(context.Context, payment.Key, ports.Replay) {}
+func (c *countingCache) Put(context.Context, operation.Key, ports.Replay) {}

@@ -20,9 +20,9 @@ import (
 func graph() fx.Option {
 	return fx.Options(
 		fx.Provide(
-			fx.Annotate(postgres.NewStore, fx.As(fx.Self()), fx.As(new(ports.Claims)), fx.As(new(ports.Payments)),
+			fx.Annotate(postgres.NewStore, fx.As(fx.Self()), fx.As(new(ports.Operations)), fx.As(new(ports.Payments)),
 				fx.As(new(ports.Inbox)), fx.As(new(ports.Backlog)), fx.As(new(ports.Reconciliation)),
-				fx.As(new(ports.Operations)), fx.As(new(ports.Audit)), fx.As(new(ports.Installation))),
+				fx.As(new(ports.Decisions)), fx.As(new(ports.Audit)), fx.As(new(ports.Installation))),
 			fx.Annotate(newGateway, fx.As(new(ports.PaymentGateway)), fx.As(new(ports.ProviderAccount))),
 			fx.Annotate(newWebhooks, fx.As(new(ports.Webhooks))),
 			fx.Annotate(newReplayCache, fx.As(new(ports.ReplayCache))),
@@ -32,7 +32,7 @@ func graph() fx.Option {
 		),
 		// The use cases.
 		fx.Provide(newAppDeps, app.NewBinding, app.NewCreatePayment, app.NewGetPayment, app.NewHandleEvent, app.NewReprocessEvent,
-			app.NewRecoverClaims, app.NewApplyParked, app.NewReconcile,
+			app.NewRecoverOperations, app.NewApplyParked, app.NewReconcile,
 			app.NewDismissEvent, app.NewCloseOperation, app.NewAdoptOperation, app.NewShowPayment),
 		// What stands around them.
 		fx.Provide(newSharedCache, newLogger, newTracing, newPool, newRedis, newHandler, newScraping, newServer, newProfiling,
@@ -46,7 +46,7 @@ func newRenderer() edge.Renderer { return edge.Renderer{} }
 type appParams struct {
 	fx.In
 
-	Claims     ports.Claims
+	Operations ports.Operations
 	Payments   ports.Payments
 	Inbox      ports.Inbox
 	Binding    *app.Binding
@@ -55,9 +55,9 @@ type appParams struct {
 	Cache      ports.ReplayCache
 	Shared     sharedCache
 	Recorder   ports.Recorder
-	Books      ports.Reconciliation
+	Records    ports.Reconciliation
 	Backlog    ports.Backlog
-	Operations ports.Operations
+	Decisions  ports.Decisions
 	Audit      ports.Audit
 	Log        *zap.Logger
 	Tracing    trace.TracerProvider
@@ -65,10 +65,10 @@ type appParams struct {
 
 func newAppDeps(in appParams) app.Deps {
 	return app.Deps{
-		Claims: in.Claims, Payments: in.Payments, Inbox: in.Inbox, Gateway: in.Binding.Guard(),
+		Operations: in.Operations, Payments: in.Payments, Inbox: in.Inbox, Gateway: in.Binding.Guard(),
 		Binding: in.Binding, Webhooks: in.Webhooks,
 		Renderer: in.Renderer, Cache: in.Cache, Shared: in.Shared.ReplayCache, Recorder: in.Recorder,
-		Reconciliation: in.Books, Backlog: in.Backlog, Operations: in.Operations, Audit: in.Audit, Log: in.Log,
+		Reconciliation: in.Records, Backlog: in.Backlog, Decisions: in.Decisions, Audit: in.Audit, Log: in.Log,
 		Tracer: in.Tracing.Tracer("github.com/marketflow/marketflow/app"),
 	}
 }
@@ -83,7 +83,7 @@ type observed struct {
 	Redis   *redis.Client
 	Cache   ports.ReplayCache
 	Backlog ports.Backlog
-	Books   ports.Reconciliation
+	Records ports.Reconciliation
 	Jobs    *river.Jobs
 	Metrics *telemetry.Metrics
 }
@@ -91,7 +91,7 @@ type observed struct {
 func observe(in observed) {
 	in.Metrics.ObserveBuild(string(in.Version))
 	in.Metrics.ObserveBacklog(in.Backlog)
-	in.Metrics.ObserveBackground(in.Jobs, in.Books)
+	in.Metrics.ObserveBackground(in.Jobs, in.Records)
 	in.Metrics.ObservePool("requests", in.Pool)
 
 	if in.Redis != nil {

@@ -58,11 +58,11 @@ type Config struct {
 	// process counts by itself.
 	RateLimit int `env:"RATE_LIMIT" envDefault:"0"`
 
-	// RecoveryInterval is how often unfinished claims and parked events are
+	// RecoveryInterval is how often unfinished operations and parked events are
 	// looked for.
 	RecoveryInterval time.Duration `env:"RECOVERY_INTERVAL" envDefault:"1s"`
 
-	// ReconcileInterval is how often our books are held against Stripe's; 0 is
+	// ReconcileInterval is how often our records are held against Stripe's; 0 is
 	// never.
 	ReconcileInterval time.Duration `env:"RECONCILE_INTERVAL" envDefault:"5m"`
 

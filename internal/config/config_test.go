@@ -40,7 +40,7 @@ func with(changes map[string]string) map[string]string {
 }
 
 // requireRefused: with value for variable there is one problem, and this is it.
-func requireRefused(t *testing.T, variable, value, line string) {
+func requireRejected(t *testing.T, variable, value, line string) {
 	t.Helper()
 
 	_, err := config.FromEnvironment(with(map[string]string{variable: value}))
@@ -170,7 +170,7 @@ func TestFromEnvironment_SecretKey(t *testing.T) {
 		"sk_test_123":                     "is too short; a part of it is missing",
 		"sk_live_" + longer("aB3xZ9", 99): "is too long",
 	} {
-		requireRefused(t, "STRIPE_SECRET_KEY", key, line)
+		requireRejected(t, "STRIPE_SECRET_KEY", key, line)
 	}
 }
 
@@ -225,7 +225,7 @@ func TestFromEnvironment_WebhookSecret(t *testing.T) {
 		"whsec_Hunter2Hunter2Hunter2Hunter2Hun":          "is too short; a part of it is missing",
 		webhookSecret + "," + "whsec_Hunter2Hunter2Hunt": "secret 2 of 2 is too short; a part of it is missing",
 	} {
-		requireRefused(t, "STRIPE_WEBHOOK_SECRET", secret, line)
+		requireRejected(t, "STRIPE_WEBHOOK_SECRET", secret, line)
 	}
 }
 
@@ -271,7 +271,7 @@ func TestFromEnvironment_APIBase(t *testing.T) {
 		"${STRIPE_API_BASE}":             "is a placeholder that was not filled in; set the real value",
 		"https://api.stripe.com\u00a0/v": "holds a line break or an invisible character; write it again by hand",
 	} {
-		requireRefused(t, "STRIPE_API_BASE", base, line)
+		requireRejected(t, "STRIPE_API_BASE", base, line)
 	}
 }
 
@@ -319,13 +319,13 @@ func TestFromEnvironment_Addresses(t *testing.T) {
 		"shop hunter2:3000", "u:p@localhost:3000",
 	} {
 		for _, variable := range []string{"HTTP_ADDR", "PPROF_ADDR", "METRICS_ADDR"} {
-			requireRefused(t, variable, addr,
+			requireRejected(t, variable, addr,
 				"must be host:port, such as 127.0.0.1:3000, or :3000 for every address of this machine")
 		}
 	}
 
-	requireRefused(t, "PPROF_ADDR", ":3000", "must not be the address of HTTP_ADDR")
-	requireRefused(t, "METRICS_ADDR", ":3000", "must not be the address of HTTP_ADDR")
+	requireRejected(t, "PPROF_ADDR", ":3000", "must not be the address of HTTP_ADDR")
+	requireRejected(t, "METRICS_ADDR", ":3000", "must not be the address of HTTP_ADDR")
 }
 
 func TestFromEnvironment_Proxies(t *testing.T) {
@@ -346,7 +346,7 @@ func TestFromEnvironment_Proxies(t *testing.T) {
 		"u:12#hunter2@proxy":          "holds a #, which ends a URL; write it as %23",
 	} {
 		for _, name := range []string{"HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy"} {
-			requireRefused(t, name, proxy, line)
+			requireRejected(t, name, proxy, line)
 		}
 	}
 }
@@ -431,11 +431,11 @@ func TestFromEnvironment_Ranges(t *testing.T) {
 		}
 
 		for _, value := range of.bad {
-			requireRefused(t, variable, value, of.line)
+			requireRejected(t, variable, value, of.line)
 		}
 
 		for _, value := range of.unreadable {
-			requireRefused(t, variable, value, of.unreadableSay)
+			requireRejected(t, variable, value, of.unreadableSay)
 		}
 	}
 }

@@ -63,7 +63,7 @@ func TestFromEnvironment_DatabaseURL(t *testing.T) {
 		"postgres://app:${DB_PASSWORD}@db/x":        "is a placeholder that was not filled in; set the real value",
 		`"postgres://app:hunter2@db/x"`:             inQuotes,
 	} {
-		requireRefused(t, "DATABASE_URL", url, line)
+		requireRejected(t, "DATABASE_URL", url, line)
 	}
 }
 
@@ -95,7 +95,7 @@ func TestFromEnvironment_RedisURL(t *testing.T) {
 		"redis://:<password>@r":    "is a placeholder that was not filled in; set the real value",
 		"unix://":                  "must be a URL such as unix:///run/redis.sock",
 	} {
-		requireRefused(t, "REDIS_URL", url, line)
+		requireRejected(t, "REDIS_URL", url, line)
 	}
 }
 

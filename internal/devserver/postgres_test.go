@@ -148,10 +148,10 @@ func TestStartPostgres_AsksForThePassword(t *testing.T) {
 	address.User = url.UserPassword(address.User.Username(), "guess")
 	_, err = pgx.Connect(t.Context(), address.String())
 
-	var refusal *pgconn.PgError
+	var rejection *pgconn.PgError
 
-	require.ErrorAs(t, err, &refusal)
-	require.Equal(t, "28P01", refusal.Code, "invalid_password")
+	require.ErrorAs(t, err, &rejection)
+	require.Equal(t, "28P01", rejection.Code, "invalid_password")
 
 	for _, name := range []string{"password", "postgres.log", "lock", "port"} {
 		info, err := os.Stat(filepath.Join(dir, name))

@@ -125,10 +125,10 @@ func TestNewFrom_DropsTheDatabase(t *testing.T) { //nolint:tparallel // the inne
 
 	_, err := pgx.Connect(t.Context(), url)
 
-	var refusal *pgconn.PgError
+	var rejection *pgconn.PgError
 
-	require.ErrorAs(t, err, &refusal)
-	require.Equal(t, "3D000", refusal.Code, "invalid_catalog_name")
+	require.ErrorAs(t, err, &rejection)
+	require.Equal(t, "3D000", rejection.Code, "invalid_catalog_name")
 }
 
 func TestNewServer_KeepsCommitsOverACrash(t *testing.T) {

@@ -334,10 +334,10 @@ func exists(t *testing.T, url string) bool {
 		return true
 	}
 
-	var refusal *pgconn.PgError
+	var rejection *pgconn.PgError
 
-	require.ErrorAs(t, err, &refusal)
-	require.Equal(t, "3D000", refusal.Code, "invalid_catalog_name")
+	require.ErrorAs(t, err, &rejection)
+	require.Equal(t, "3D000", rejection.Code, "invalid_catalog_name")
 
 	return false
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/ports"
 )
 
@@ -21,7 +22,7 @@ const (
 	backlogFor = time.Second
 )
 
-// ObserveBacklog tells what is not settled yet, whenever Prometheus asks.
+// ObserveBacklog tells what is not finished yet, whenever Prometheus asks.
 // Where the database does not answer within a second, the success gauge is 0
 // and the rest is absent rather than out of date.
 func (m *Metrics) ObserveBacklog(backlog ports.Backlog) {
@@ -31,7 +32,7 @@ func (m *Metrics) ObserveBacklog(backlog ports.Backlog) {
 type backlogCollector struct {
 	stats *answer[ports.BacklogStats]
 
-	claims, oldestClaim, parked, oldestParked, success *prometheus.Desc
+	ops, oldestOperation, parked, oldestParked, success *prometheus.Desc
 }
 
 func newBacklogCollector(backlog ports.Backlog) *backlogCollector {
@@ -42,21 +43,21 @@ func newBacklogCollector(backlog ports.Backlog) *backlogCollector {
 
 	return &backlogCollector{
 		stats: &answer[ports.BacklogStats]{ask: backlog.Backlog},
-		claims: desc("claims",
-			"Claims without a frozen answer: pending, or needs_attention where a person has to look. "+mostCounted, "state"),
-		oldestClaim: desc("oldest_unfinished_claim_age_seconds",
-			"Age of the oldest pending claim, in seconds; 0 where there is none."),
+		ops: desc("operations",
+			"Operations without a frozen answer: pending, or needs_attention where a person has to look. "+mostCounted, "state"),
+		oldestOperation: desc("oldest_pending_operation_age_seconds",
+			"Age of the oldest pending operation, in seconds; 0 where there is none."),
 		parked: desc("parked_events", "Events that wait for their payment or for a person. "+mostCounted),
 		oldestParked: desc("oldest_parked_event_age_seconds",
 			"Time since the oldest parked event arrived, in seconds; 0 where there is none."),
 		success: desc("backlog_collection_success",
-			"1 where the database told about claims and parked events, 0 where it did not and they are absent."),
+			"1 where the database told about operations and parked events, 0 where it did not and they are absent."),
 	}
 }
 
 // Describe implements prometheus.Collector.
 func (c *backlogCollector) Describe(out chan<- *prometheus.Desc) {
-	for _, desc := range []*prometheus.Desc{c.claims, c.oldestClaim, c.parked, c.oldestParked, c.success} {
+	for _, desc := range []*prometheus.Desc{c.ops, c.oldestOperation, c.parked, c.oldestParked, c.success} {
 		out <- desc
 	}
 }
@@ -76,11 +77,11 @@ func (c *backlogCollector) Collect(out chan<- prometheus.Metric) {
 
 	gauge(c.success, 1)
 
-	for _, state := range []ports.ClaimState{ports.ClaimPending, ports.ClaimNeedsAttention} {
-		gauge(c.claims, float64(stats.Claims[state]), string(state))
+	for _, state := range []operation.State{operation.Pending, operation.NeedsAttention} {
+		gauge(c.ops, float64(stats.Operations[state]), string(state))
 	}
 
-	gauge(c.oldestClaim, stats.OldestUnfinished.Seconds())
+	gauge(c.oldestOperation, stats.OldestUnfinished.Seconds())
 	gauge(c.parked, float64(stats.Parked))
 	gauge(c.oldestParked, stats.OldestParked.Seconds())
 }

@@ -64,7 +64,7 @@ type JobQueue interface {
 	Waiting(ctx context.Context) (jobs int64, oldest time.Duration, err error)
 }
 
-// Reconciled is asked for the time up to which our books were held against the
+// Reconciled is asked for the time up to which our records were held against the
 // provider's; zero if never.
 type Reconciled interface {
 	// ReconciledThrough returns it, and the database's clock.
@@ -74,11 +74,11 @@ type Reconciled interface {
 // ObserveBackground tells, whenever Prometheus asks, how far behind the
 // background work is, whichever process does it. Where the database does not
 // answer, that is absent.
-func (m *Metrics) ObserveBackground(queue JobQueue, books Reconciled) {
+func (m *Metrics) ObserveBackground(queue JobQueue, records Reconciled) {
 	m.registry.MustRegister(&backgroundCollector{
 		queue: &answer[waiting]{ask: ask(queue)},
 		reconciled: &answer[time.Time]{ask: func(ctx context.Context) (time.Time, error) {
-			through, _, err := books.ReconciledThrough(ctx)
+			through, _, err := records.ReconciledThrough(ctx)
 
 			return through, err
 		}},
@@ -87,7 +87,7 @@ func (m *Metrics) ObserveBackground(queue JobQueue, books Reconciled) {
 		oldest: prometheus.NewDesc(prometheus.BuildFQName(namespace, "", "oldest_waiting_job_age_seconds"),
 			"For how long the oldest such job has waited, in seconds; 0 where there is none.", nil, nil),
 		through: prometheus.NewDesc(prometheus.BuildFQName(namespace, "", "reconciled_through_timestamp_seconds"),
-			"Time up to which Stripe's events and intents have been held against our books, in seconds since 1970; "+
+			"Time up to which Stripe's events and intents have been held against our records, in seconds since 1970; "+
 				"0 if there was no reconciliation.", nil, nil),
 	})
 }

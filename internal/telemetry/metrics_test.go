@@ -26,6 +26,7 @@ import (
 	"github.com/marketflow/marketflow/adapters/redis"
 	"github.com/marketflow/marketflow/domain/fault"
 	"github.com/marketflow/marketflow/domain/money"
+	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/domain/payment"
 	"github.com/marketflow/marketflow/internal/telemetry"
 	"github.com/marketflow/marketflow/ports"
@@ -88,26 +89,26 @@ func TestMetrics_WhatTheCoreDecides(t *testing.T) {
 	m := telemetry.NewMetrics()
 	m.Replayed(ports.ReplayFromCache)
 	m.Rejected(fault.KeyReused)
-	m.ClaimFinished(ports.ByRecovery, ports.ClaimCompleted)
+	m.OperationFinished(ports.ByRecovery, ports.FinishDone)
 	m.EventHandled("payment_intent.succeeded", ports.EventApplied, 3*time.Second)
 	m.EventHandled("payment_intent.succeeded", ports.EventApplied, 0)              // no time known
 	m.EventHandled("payment_intent.succeeded", ports.EventDuplicate, 24*time.Hour) // arrived in time before
 	m.EventHandled("payment_intent.canceled", ports.EventStale, -time.Second)      // their clock is ahead
-	m.Drifted(ports.DriftMissingRow, true)
+	m.DiscrepancyFound(ports.DiscrepancyMissingPayment, true)
 
 	requireMetrics(t, m, map[string]float64{
 		`marketflow_idempotent_replays_total{source="cache"}`:                                  1,
 		`marketflow_idempotent_replays_total{source="database"}`:                               0,
 		`marketflow_idempotency_rejections_total{kind="idempotency-key-reused"}`:               1,
 		`marketflow_idempotency_rejections_total{kind="idempotency-key-in-use"}`:               0,
-		`marketflow_claims_finished_total{by="recovery",state="completed"}`:                    1,
-		`marketflow_claims_finished_total{by="request",state="refused"}`:                       0,
+		`marketflow_operations_finished_total{by="recovery",outcome="done"}`:                   1,
+		`marketflow_operations_finished_total{by="request",outcome="rejected"}`:                0,
 		`marketflow_webhook_events_total{outcome="applied",type="payment_intent.succeeded"}`:   2,
 		`marketflow_webhook_events_total{outcome="duplicate",type="payment_intent.succeeded"}`: 1,
 		`marketflow_webhook_lag_seconds_count{}`:                                               2,
 		`marketflow_webhook_lag_seconds_sum{}`:                                                 3,
-		`marketflow_drift_total{kind="missing_payment",repaired="true"}`:                       1,
-		`marketflow_drift_total{kind="contradiction",repaired="false"}`:                        0,
+		`marketflow_discrepancies_total{kind="missing_payment",repaired="true"}`:               1,
+		`marketflow_discrepancies_total{kind="contradiction",repaired="false"}`:                0,
 	})
 }
 
@@ -162,9 +163,9 @@ func TestMetrics_LabelsAreBounded(t *testing.T) {
 		m.ObserveRequest(t.Context(), text, text, i, time.Second)
 		m.Replayed(ports.ReplaySource(text))
 		m.Rejected(fault.Kind(text))
-		m.ClaimFinished(ports.Finisher(text), ports.ClaimState(text))
+		m.OperationFinished(ports.Finisher(text), ports.FinishOutcome(text))
 		m.EventHandled(text, ports.EventOutcome(text), time.Second)
-		m.Drifted(ports.Drift(text), true)
+		m.DiscrepancyFound(ports.Discrepancy(text), true)
 		m.PaymentChanged(payment.Status(text), amount(t, "1", "USD"))
 		m.Stripe().Call(text, text, text, time.Second)
 		m.Jobs().Job(text, text, time.Second, time.Second)
@@ -284,7 +285,7 @@ func TestBacklog_IsAskedWhenPrometheusAsks(t *testing.T) {
 		require.True(t, span.IsValid() && !span.IsSampled(), "a scrape begins no trace of its own")
 
 		return ports.BacklogStats{
-			Claims:           map[ports.ClaimState]int64{ports.ClaimPending: 3},
+			Operations:       map[operation.State]int64{operation.Pending: 3},
 			OldestUnfinished: 90 * time.Second,
 			Parked:           2,
 			OldestParked:     1500 * time.Millisecond,
@@ -294,12 +295,12 @@ func TestBacklog_IsAskedWhenPrometheusAsks(t *testing.T) {
 
 	begin := time.Now()
 	want := map[string]float64{
-		`marketflow_claims{state="pending"}`:               3,
-		`marketflow_claims{state="needs_attention"}`:       0,
-		`marketflow_oldest_unfinished_claim_age_seconds{}`: 90,
-		`marketflow_parked_events{}`:                       2,
-		`marketflow_oldest_parked_event_age_seconds{}`:     1.5,
-		`marketflow_backlog_collection_success{}`:          1,
+		`marketflow_operations{state="pending"}`:            3,
+		`marketflow_operations{state="needs_attention"}`:    0,
+		`marketflow_oldest_pending_operation_age_seconds{}`: 90,
+		`marketflow_parked_events{}`:                        2,
+		`marketflow_oldest_parked_event_age_seconds{}`:      1.5,
+		`marketflow_backlog_collection_success{}`:           1,
 	}
 
 	for range 5 {
@@ -323,7 +324,7 @@ func TestBacklog_TellsThatTheDatabaseDoesNot(t *testing.T) {
 	require.Zero(t, got[`marketflow_backlog_collection_success{}`])
 	require.Contains(t, got, `marketflow_backlog_collection_success{}`)
 	require.NotContains(t, got, `marketflow_parked_events{}`)
-	require.NotContains(t, got, `marketflow_oldest_unfinished_claim_age_seconds{}`)
+	require.NotContains(t, got, `marketflow_oldest_pending_operation_age_seconds{}`)
 }
 
 func TestBackground_IsAskedWhenPrometheusAsks(t *testing.T) {
@@ -517,7 +518,7 @@ func BenchmarkMetrics(b *testing.B) {
 	a, err := money.New(100, currency)
 	require.NoError(b, err)
 
-	for name, operation := range map[string]func(){
+	for name, op := range map[string]func(){
 		"Request": func() {
 			m.ObserveRequest(b.Context(), "/payments", http.MethodPost, http.StatusCreated, time.Millisecond)
 		},
@@ -533,7 +534,7 @@ func BenchmarkMetrics(b *testing.B) {
 			b.ReportAllocs()
 
 			for b.Loop() {
-				operation()
+				op()
 			}
 		})
 	}

@@ -38,37 +38,37 @@ type eventLabels struct {
 }
 
 type finishLabels struct {
-	by    ports.Finisher
-	state ports.ClaimState
+	by      ports.Finisher
+	outcome ports.FinishOutcome
 }
 
-type driftLabels struct {
-	kind     ports.Drift
+type discrepancyLabels struct {
+	kind     ports.Discrepancy
 	repaired bool
 }
 
 // paymentMetrics implements ports.Recorder.
 type paymentMetrics struct {
-	payments   *series[paymentLabels, prometheus.Counter]
-	amounts    *series[string, prometheus.Counter]
-	replays    *series[ports.ReplaySource, prometheus.Counter]
-	rejections *series[fault.Kind, prometheus.Counter]
-	finished   *series[finishLabels, prometheus.Counter]
-	events     *series[eventLabels, prometheus.Counter]
-	lag        prometheus.Histogram
-	drift      *series[driftLabels, prometheus.Counter]
+	payments    *series[paymentLabels, prometheus.Counter]
+	amounts     *series[string, prometheus.Counter]
+	replays     *series[ports.ReplaySource, prometheus.Counter]
+	rejections  *series[fault.Kind, prometheus.Counter]
+	finished    *series[finishLabels, prometheus.Counter]
+	events      *series[eventLabels, prometheus.Counter]
+	lag         prometheus.Histogram
+	discrepancy *series[discrepancyLabels, prometheus.Counter]
 }
 
 func newPaymentMetrics(factory promauto.Factory) paymentMetrics {
 	return paymentMetrics{
-		payments:   newPaymentCounters(factory),
-		amounts:    newAmountCounters(factory),
-		replays:    newReplayCounters(factory),
-		rejections: newRejectionCounters(factory),
-		finished:   newFinishCounters(factory),
-		events:     newEventCounters(factory),
-		lag:        newLagHistogram(factory),
-		drift:      newDriftCounters(factory),
+		payments:    newPaymentCounters(factory),
+		amounts:     newAmountCounters(factory),
+		replays:     newReplayCounters(factory),
+		rejections:  newRejectionCounters(factory),
+		finished:    newFinishCounters(factory),
+		events:      newEventCounters(factory),
+		lag:         newLagHistogram(factory),
+		discrepancy: newDiscrepancyCounters(factory),
 	}
 }
 
@@ -90,9 +90,9 @@ func (m *paymentMetrics) Replayed(source ports.ReplaySource) { m.replays.get(sou
 // Rejected implements ports.Recorder.
 func (m *paymentMetrics) Rejected(kind fault.Kind) { m.rejections.get(kind).Inc() }
 
-// ClaimFinished implements ports.Recorder.
-func (m *paymentMetrics) ClaimFinished(by ports.Finisher, state ports.ClaimState) {
-	m.finished.get(finishLabels{by, state}).Inc()
+// OperationFinished implements ports.Recorder.
+func (m *paymentMetrics) OperationFinished(by ports.Finisher, outcome ports.FinishOutcome) {
+	m.finished.get(finishLabels{by, outcome}).Inc()
 }
 
 // EventHandled implements ports.Recorder. A duplicate says nothing about how
@@ -105,9 +105,9 @@ func (m *paymentMetrics) EventHandled(eventType string, outcome ports.EventOutco
 	}
 }
 
-// Drifted implements ports.Recorder.
-func (m *paymentMetrics) Drifted(kind ports.Drift, repaired bool) {
-	m.drift.get(driftLabels{kind, repaired}).Inc()
+// DiscrepancyFound implements ports.Recorder.
+func (m *paymentMetrics) DiscrepancyFound(kind ports.Discrepancy, repaired bool) {
+	m.discrepancy.get(discrepancyLabels{kind, repaired}).Inc()
 }
 
 // knownEventType is eventType if it concerns payments, refunds or disputes
@@ -188,38 +188,38 @@ func newRejectionCounters(factory promauto.Factory) *series[fault.Kind, promethe
 
 func newFinishCounters(factory promauto.Factory) *series[finishLabels, prometheus.Counter] {
 	finished := factory.NewCounterVec(prometheus.CounterOpts{
-		Namespace: namespace, Name: "claims_finished_total",
-		Help: "Claims that got their frozen answer or were rejected, by who finished them and how they ended.",
-	}, []string{"by", "state"})
-	counters := newSeries(maxFewSeries, finishLabels{by: other, state: other},
+		Namespace: namespace, Name: "operations_finished_total",
+		Help: "Operations that got their frozen answer or were rejected, by who finished them and how they ended.",
+	}, []string{"by", labelOutcome})
+	counters := newSeries(maxFewSeries, finishLabels{by: other, outcome: other},
 		func(l finishLabels) prometheus.Counter {
-			return finished.WithLabelValues(string(l.by), string(l.state))
+			return finished.WithLabelValues(string(l.by), string(l.outcome))
 		})
 
 	for _, by := range []ports.Finisher{ports.ByRequest, ports.ByRecovery, ports.ByWebhook, ports.ByReconciliation, ports.ByPerson} {
-		counters.get(finishLabels{by, ports.ClaimCompleted})
-		counters.get(finishLabels{by, ports.ClaimRefused})
-		counters.get(finishLabels{by, ports.ClaimRejected})
+		counters.get(finishLabels{by, ports.FinishDone})
+		counters.get(finishLabels{by, ports.FinishRejected})
+		counters.get(finishLabels{by, ports.FinishDeploymentRejected})
 	}
 
 	return counters
 }
 
-func newDriftCounters(factory promauto.Factory) *series[driftLabels, prometheus.Counter] {
-	drift := factory.NewCounterVec(prometheus.CounterOpts{
-		Namespace: namespace, Name: "drift_total",
-		Help: "Differences found between our books and the provider's, by kind and whether they were repaired.",
+func newDiscrepancyCounters(factory promauto.Factory) *series[discrepancyLabels, prometheus.Counter] {
+	discrepancy := factory.NewCounterVec(prometheus.CounterOpts{
+		Namespace: namespace, Name: "discrepancies_total",
+		Help: "Differences found between our records and the provider's, by kind and whether they were repaired.",
 	}, []string{labelKind, "repaired"})
-	counters := newSeries(maxFewSeries, driftLabels{kind: other},
-		func(l driftLabels) prometheus.Counter {
-			return drift.WithLabelValues(string(l.kind), strconv.FormatBool(l.repaired))
+	counters := newSeries(maxFewSeries, discrepancyLabels{kind: other},
+		func(l discrepancyLabels) prometheus.Counter {
+			return discrepancy.WithLabelValues(string(l.kind), strconv.FormatBool(l.repaired))
 		})
 
-	for _, kind := range []ports.Drift{
-		ports.DriftMissedEvent, ports.DriftStatus, ports.DriftMissingRow, ports.DriftContradiction,
+	for _, kind := range []ports.Discrepancy{
+		ports.DiscrepancyMissedEvent, ports.DiscrepancyStatus, ports.DiscrepancyMissingPayment, ports.DiscrepancyContradiction,
 	} {
-		counters.get(driftLabels{kind, true})
-		counters.get(driftLabels{kind, false})
+		counters.get(discrepancyLabels{kind, true})
+		counters.get(discrepancyLabels{kind, false})
 	}
 
 	return counters

@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/domain/payment"
 	"github.com/marketflow/marketflow/ports"
 )
@@ -17,10 +18,10 @@ func Backlog(t *testing.T, newBed func(tb testing.TB) StoreBed) {
 	t.Helper()
 
 	runStore(t, newBed, map[string]func(*testing.T, StoreBed){
-		"nothing":         backlogOfNothing,
-		"what is settled": backlogOfSettled,
-		"claims":          backlogOfClaims,
-		"parked events":   backlogOfEvents,
+		"nothing":          backlogOfNothing,
+		"what is finished": backlogOfFinished,
+		"operations":       backlogOfOperations,
+		"parked events":    backlogOfEvents,
 	})
 }
 
@@ -30,28 +31,28 @@ func backlogOfNothing(t *testing.T, b StoreBed) {
 	b.requireBacklog(t, ports.BacklogStats{})
 }
 
-func backlogOfSettled(t *testing.T, b StoreBed) {
+func backlogOfFinished(t *testing.T, b StoreBed) {
 	t.Helper()
 
-	p := b.mustPay(t, "completed")
+	p := b.mustPay(t, "finished")
 	b.mustApply(t, eventOf(t, p, payment.Succeeded))
 	b.mustApply(t, eventOf(t, p, payment.Failed))
 
-	_, err := b.Refuse(t.Context(), b.mustClaim(t, newClaim(t, "refused")).PaymentID, refused())
+	_, err := b.FinishRejected(t.Context(), b.mustBegin(t, newOperation(t, "refused")).PaymentID, refused())
 	require.NoError(t, err)
 
 	b.Elapse(t, lease)
 	b.requireBacklog(t, ports.BacklogStats{})
 }
 
-func backlogOfClaims(t *testing.T, b StoreBed) {
+func backlogOfOperations(t *testing.T, b StoreBed) {
 	t.Helper()
 
-	first := b.mustClaim(t, newClaim(t, "first"))
+	first := b.mustBegin(t, newOperation(t, "first"))
 	b.Elapse(t, time.Hour)
-	second := b.mustClaim(t, newClaim(t, "second"))
+	second := b.mustBegin(t, newOperation(t, "second"))
 	b.Elapse(t, time.Hour)
-	b.mustClaim(t, newClaim(t, "third"))
+	b.mustBegin(t, newOperation(t, "third"))
 	b.Elapse(t, time.Hour)
 
 	b.requireBacklog(t, backlogOf(3, 0, 3*time.Hour))
@@ -59,23 +60,23 @@ func backlogOfClaims(t *testing.T, b StoreBed) {
 	require.NoError(t, b.GiveUp(t.Context(), first.PaymentID, errors.New("lost")))
 	b.requireBacklog(t, backlogOf(2, 1, 2*time.Hour)) // what waits for a person does not hide the others
 
-	b.mustComplete(t, completionOf(first))
+	b.mustFinish(t, completionOf(first))
 	b.requireBacklog(t, backlogOf(2, 0, 2*time.Hour))
 
 	open := completionOf(second)
 	open.Response = nil
-	b.mustComplete(t, open)
+	b.mustFinish(t, open)
 	b.requireBacklog(t, backlogOf(2, 0, 2*time.Hour))
 
-	b.mustComplete(t, completionOf(second))
+	b.mustFinish(t, completionOf(second))
 	b.requireBacklog(t, backlogOf(1, 0, time.Hour))
 }
 
 func backlogOfEvents(t *testing.T, b StoreBed) {
 	t.Helper()
 
-	completion := completionOf(b.mustClaim(t, newClaim(t, "order_1")))
-	b.mustComplete(t, completion)
+	completion := completionOf(b.mustBegin(t, newOperation(t, "order_1")))
+	b.mustFinish(t, completion)
 
 	unknown := eventOf(t, payment.Payment{IntentID: "pi_unknown"}, payment.Succeeded)
 	b.mustApply(t, unknown)
@@ -88,16 +89,16 @@ func backlogOfEvents(t *testing.T, b StoreBed) {
 
 	b.requireBacklog(t, ports.BacklogStats{Parked: 2, OldestParked: 2 * time.Hour})
 
-	other := completionWith(b.mustClaim(t, newClaim(t, "order_2")), "pi_unknown")
-	b.mustComplete(t, other)
+	other := completionWith(b.mustBegin(t, newOperation(t, "order_2")), "pi_unknown")
+	b.mustFinish(t, other)
 	b.mustApply(t, unknown)
 	b.requireBacklog(t, ports.BacklogStats{Parked: 1, OldestParked: time.Hour})
 }
 
 func backlogOf(pending, given int64, oldest time.Duration) ports.BacklogStats {
 	return ports.BacklogStats{
-		Claims: map[ports.ClaimState]int64{
-			ports.ClaimPending: pending, ports.ClaimNeedsAttention: given,
+		Operations: map[operation.State]int64{
+			operation.Pending: pending, operation.NeedsAttention: given,
 		},
 		OldestUnfinished: oldest,
 	}
@@ -110,10 +111,10 @@ func (b StoreBed) requireBacklog(tb testing.TB, want ports.BacklogStats) {
 	got, err := b.Backlog(tb.Context())
 	require.NoError(tb, err)
 
-	for _, state := range []ports.ClaimState{
-		ports.ClaimPending, ports.ClaimNeedsAttention, ports.ClaimCompleted, ports.ClaimRefused,
+	for _, state := range []operation.State{
+		operation.Pending, operation.NeedsAttention, operation.Finished, operation.Finished,
 	} {
-		require.Equal(tb, want.Claims[state], got.Claims[state], state)
+		require.Equal(tb, want.Operations[state], got.Operations[state], state)
 	}
 
 	require.Equal(tb, want.Parked, got.Parked)

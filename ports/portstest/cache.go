@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
+	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/domain/payment"
 	"github.com/marketflow/marketflow/ports"
 )
@@ -85,20 +86,20 @@ func replayCacheKeepsEveryByte(t *testing.T, bed ReplayCacheBed) {
 	} {
 		want := aReplay(name)
 		want.Response = ports.FrozenResponse{Status: http.StatusBadGateway, Body: body}
-		bed.Cache.Put(t.Context(), payment.Key(name), want)
+		bed.Cache.Put(t.Context(), operation.Key(name), want)
 
-		requireReplay(t, bed.Cache, payment.Key(name), want)
+		requireReplay(t, bed.Cache, operation.Key(name), want)
 	}
 }
 
 func replayCacheKeepsKeysApart(t *testing.T, bed ReplayCacheBed) {
 	t.Helper()
 
-	keys := []payment.Key{
+	keys := []operation.Key{
 		"a", "A", "a ", "a:b", "a:", "ab", "*", "{a}", `"a"`, "ж", "order_1", "order_11",
-		payment.Key(strings.Repeat("k", payment.MaxKeyLength)),
-		payment.Key(strings.Repeat("k", payment.MaxKeyLength-1) + "K"),
-		payment.Key(strings.Repeat("ж", payment.MaxKeyLength)),
+		operation.Key(strings.Repeat("k", operation.MaxKeyLength)),
+		operation.Key(strings.Repeat("k", operation.MaxKeyLength-1) + "K"),
+		operation.Key(strings.Repeat("ж", operation.MaxKeyLength)),
 	}
 
 	for _, key := range keys {
@@ -174,7 +175,7 @@ func replayCacheServesManyAtOnce(t *testing.T, bed ReplayCacheBed) {
 	for g := range goroutines {
 		all.Go(func() {
 			for i := range rounds {
-				key := payment.Key(strconv.Itoa((g + i) % keys))
+				key := operation.Key(strconv.Itoa((g + i) % keys))
 				if got, ok := bed.Cache.Get(t.Context(), key); ok {
 					requireEqualReplay(t, aReplay(string(key)), got)
 				}
@@ -197,9 +198,9 @@ func replayCacheProperty(t *testing.T, bed ReplayCacheBed) {
 	rapid.Check(t, func(t *rapid.T) {
 		round++ // each with keys of its own in the one cache
 
-		known := map[payment.Key]ports.Replay{}
-		draw := func(t *rapid.T) payment.Key {
-			return payment.Key(strconv.Itoa(round) + "/" + name.Draw(t, "key"))
+		known := map[operation.Key]ports.Replay{}
+		draw := func(t *rapid.T) operation.Key {
+			return operation.Key(strconv.Itoa(round) + "/" + name.Draw(t, "key"))
 		}
 
 		t.Repeat(map[string]func(*rapid.T){
@@ -242,18 +243,18 @@ func ReplayCacheBenchmarks(b *testing.B, newCache func(b *testing.B) ports.Repla
 	})
 }
 
-func parallel(b *testing.B, operation func(context.Context)) {
+func parallel(b *testing.B, op func(context.Context)) {
 	b.Helper()
 	b.ReportAllocs()
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
-			operation(b.Context())
+			op(b.Context())
 		}
 	})
 }
 
 // requireReplay waits until cache knows key and returns what it knows.
-func requireReplay(tb testing.TB, cache ports.ReplayCache, key payment.Key, want ports.Replay) ports.Replay {
+func requireReplay(tb testing.TB, cache ports.ReplayCache, key operation.Key, want ports.Replay) ports.Replay {
 	tb.Helper()
 
 	var got ports.Replay
@@ -291,7 +292,7 @@ func aReplay(name string) ports.Replay {
 func drawReplay(t *rapid.T) ports.Replay {
 	return ports.Replay{
 		PaymentID:   uuid.UUID(rapid.SliceOfN(rapid.Byte(), 16, 16).Draw(t, "id")),
-		Fingerprint: payment.Fingerprint(rapid.SliceOfN(rapid.Byte(), 32, 32).Draw(t, "fingerprint")),
+		Fingerprint: operation.Fingerprint(rapid.SliceOfN(rapid.Byte(), 32, 32).Draw(t, "fingerprint")),
 		Response: ports.FrozenResponse{
 			Status: rapid.IntRange(http.StatusOK, http.StatusNetworkAuthenticationRequired).Draw(t, "status"),
 			Body:   rapid.SliceOfN(rapid.Byte(), 0, 300).Draw(t, "body"),

@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/marketflow/marketflow/domain/fault"
+	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/domain/payment"
 	"github.com/marketflow/marketflow/ports"
 )
@@ -23,9 +24,9 @@ type doubtful struct {
 func (b StoreBed) writesInDoubt(t *testing.T) map[string]func() doubtful {
 	t.Helper()
 
-	stateIs := func(c ports.NewClaim, state ports.ClaimState) func() bool {
+	stateIs := func(c ports.NewOperation, state operation.State) func() bool {
 		return func() bool {
-			found, err := b.ClaimByPayment(t.Context(), c.PaymentID)
+			found, err := b.FindByPayment(t.Context(), c.PaymentID)
 			if fault.KindOf(err) == fault.NotFound {
 				return false
 			}
@@ -35,25 +36,25 @@ func (b StoreBed) writesInDoubt(t *testing.T) map[string]func() doubtful {
 			return found.State == state
 		}
 	}
-	claim := func(key payment.Key) func() doubtful {
+	op := func(key operation.Key) func() doubtful {
 		return func() doubtful {
-			c := newClaim(t, key)
+			c := newOperation(t, key)
 			if key != "" {
-				c.Key = payment.Key(c.PaymentID.String())
+				c.Key = operation.Key(c.PaymentID.String())
 			}
 
 			return doubtful{
-				do:   func(s Store) error { _, err := s.Claim(t.Context(), c); return err },
-				done: stateIs(c, ports.ClaimPending),
+				do:   func(s Store) error { _, err := s.Begin(t.Context(), c); return err },
+				done: stateIs(c, operation.Pending),
 			}
 		}
 	}
 	of := func(
-		do func(s Store, claim ports.Claim) error, state ports.ClaimState, before ...func(ports.Claim),
+		do func(s Store, op ports.Operation) error, state operation.State, before ...func(ports.Operation),
 	) func() doubtful {
 		return func() doubtful {
-			c := newClaim(t, "")
-			held := b.mustClaim(t, c)
+			c := newOperation(t, "")
+			held := b.mustBegin(t, c)
 
 			for _, prepare := range before {
 				prepare(held)
@@ -64,37 +65,37 @@ func (b StoreBed) writesInDoubt(t *testing.T) map[string]func() doubtful {
 	}
 
 	return map[string]func() doubtful{
-		"Claim":             claim("a key"),
-		"Claim without key": claim(""),
-		"Complete": of(func(s Store, claim ports.Claim) error {
-			_, err := s.Complete(t.Context(), completionOf(claim))
+		"Operation":             op("a key"),
+		"Operation without key": op(""),
+		"Finish": of(func(s Store, op ports.Operation) error {
+			_, err := s.Finish(t.Context(), completionOf(op))
 
 			return err
-		}, ports.ClaimCompleted),
-		"Refuse": of(func(s Store, claim ports.Claim) error {
-			_, err := s.Refuse(t.Context(), claim.PaymentID, refused())
+		}, operation.Finished),
+		"FinishRejected": of(func(s Store, op ports.Operation) error {
+			_, err := s.FinishRejected(t.Context(), op.PaymentID, refused())
 
 			return err
-		}, ports.ClaimRefused),
-		"Reject": of(func(s Store, claim ports.Claim) error {
-			_, err := s.Reject(t.Context(), claim, errRepairable)
+		}, operation.Finished),
+		"Reject": of(func(s Store, op ports.Operation) error {
+			_, err := s.Reject(t.Context(), op, errRepairable)
 
 			return err
-		}, ports.ClaimRejected),
-		"Reopen": of(func(s Store, claim ports.Claim) error {
-			_, err := s.Reopen(t.Context(), claim.PaymentID, newLease())
+		}, operation.Rejected),
+		"Reopen": of(func(s Store, op ports.Operation) error {
+			_, err := s.Reopen(t.Context(), op.PaymentID, newLease())
 
 			return err
-		}, ports.ClaimPending, func(claim ports.Claim) {
-			_, err := b.Reject(t.Context(), claim, errRepairable)
+		}, operation.Pending, func(op ports.Operation) {
+			_, err := b.Reject(t.Context(), op, errRepairable)
 			require.NoError(t, err)
 		}),
-		"CompleteAndApply": of(func(s Store, claim ports.Claim) error {
-			completion := completionOf(claim)
-			_, _, err := s.CompleteAndApply(t.Context(), completion, eventOf(t, completion.Payment, payment.Succeeded))
+		"FinishAndApply": of(func(s Store, op ports.Operation) error {
+			completion := completionOf(op)
+			_, _, err := s.FinishAndApply(t.Context(), completion, eventOf(t, completion.Payment, payment.Succeeded))
 
 			return err
-		}, ports.ClaimCompleted),
+		}, operation.Finished),
 	}
 }
 
@@ -153,11 +154,11 @@ func groupsTellTheTruth(t *testing.T, b StoreBed) {
 	doubts := 0
 
 	for answers := 1; answers <= 3; answers++ {
-		claims := make([]ports.NewClaim, callers)
-		for i := range claims {
-			claims[i] = newClaim(t, "")
+		ops := make([]ports.NewOperation, callers)
+		for i := range ops {
+			ops[i] = newOperation(t, "")
 			if i%3 != 0 {
-				claims[i].Key = payment.Key(claims[i].PaymentID.String())
+				ops[i].Key = operation.Key(ops[i].PaymentID.String())
 			}
 		}
 
@@ -168,15 +169,15 @@ func groupsTellTheTruth(t *testing.T, b StoreBed) {
 			errs [callers]error
 		)
 
-		for i, c := range claims {
-			all.Go(func() { _, errs[i] = b.Severed.Claim(t.Context(), c) })
+		for i, c := range ops {
+			all.Go(func() { _, errs[i] = b.Severed.Begin(t.Context(), c) })
 		}
 
 		all.Wait()
 		mend()
 
 		for i, err := range errs {
-			_, missing := b.ClaimByPayment(t.Context(), claims[i].PaymentID)
+			_, missing := b.FindByPayment(t.Context(), ops[i].PaymentID)
 
 			switch kind := fault.KindOf(err); {
 			case err == nil:
@@ -193,20 +194,20 @@ func groupsTellTheTruth(t *testing.T, b StoreBed) {
 	require.Positive(t, doubts)
 }
 
-// A caller whose claim is in doubt and who asks again once more with the same lease
+// A caller whose operation is in doubt and who asks again once more with the same lease
 // goes on with it.
-func claimInDoubtIsHeld(t *testing.T, b StoreBed) {
+func operationInDoubtIsHeld(t *testing.T, b StoreBed) {
 	t.Helper()
 
-	c := newClaim(t, "order_1")
+	c := newOperation(t, "order_1")
 	mend := b.Sever(t, 1)
-	_, err := b.Severed.Claim(t.Context(), c)
+	_, err := b.Severed.Begin(t.Context(), c)
 	require.Equal(t, fault.Unknown, fault.KindOf(err), "%v", err)
 	mend()
 
-	claim := b.mustClaim(t, c)
-	require.Equal(t, c.PaymentID, claim.PaymentID)
-	require.Equal(t, 1, claim.Attempts)
+	op := b.mustBegin(t, c)
+	require.Equal(t, c.PaymentID, op.PaymentID)
+	require.Equal(t, 1, op.Attempts)
 }
 
 var errRepairable = errors.New("the account may not charge yet")

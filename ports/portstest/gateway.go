@@ -21,7 +21,7 @@ import (
 type GatewayBed struct {
 	Gateway ports.PaymentGateway
 	// Refusable is an order that the provider refuses for good.
-	Refusable payment.Order
+	Rejectable payment.Order
 	// Pay, Decline and Cancel do to an intent what a customer, a bank and a
 	// merchant do.
 	Pay, Decline, Cancel func(tb testing.TB, intentID string)
@@ -45,7 +45,7 @@ func Gateway(t *testing.T, bed func(tb testing.TB) GatewayBed) {
 		"CreateIntent/gives the intent that was asked for":  createGivesTheIntent,
 		"CreateIntent/the same request, the same intent":    createTwiceIsOnce,
 		"CreateIntent/two payments, two intents":            twoPaymentsTwoIntents,
-		"CreateIntent/refused at first, unknown on a copy":  refusedThenUnknown,
+		"CreateIntent/rejected at first, unknown on a copy": rejectedThenUnknown,
 		"CreateIntent/rejected, until it is repaired":       rejectedUntilRepaired,
 		"CreateIntent/what cannot be sent is no attempt":    unsentIsNoAttempt,
 		"CreateIntent/an accepted request stays accepted":   changedParametersAreUnknown,
@@ -135,17 +135,17 @@ func twoPaymentsTwoIntents(t *testing.T, b GatewayBed) {
 	require.NotEqual(t, first.ID, second.ID)
 }
 
-func refusedThenUnknown(t *testing.T, b GatewayBed) {
+func rejectedThenUnknown(t *testing.T, b GatewayBed) {
 	t.Helper()
 
-	request := b.Gateway.Prepare(uuid.New(), b.Refusable)
+	request := b.Gateway.Prepare(uuid.New(), b.Rejectable)
 
 	_, err := b.Gateway.CreateIntent(t.Context(), request, false)
 
-	var refused *ports.RefusedError
+	var rejected *ports.RejectedError
 
-	require.ErrorAs(t, err, &refused)
-	require.NotEmpty(t, refused.Message)
+	require.ErrorAs(t, err, &rejected)
+	require.NotEmpty(t, rejected.Message)
 	require.NotErrorIs(t, err, ports.ErrUnavailable)
 
 	// The copy's refusal says nothing about an original that somebody else sent.
@@ -164,14 +164,14 @@ func rejectedUntilRepaired(t *testing.T, b GatewayBed) {
 	_, err := b.Gateway.CreateIntent(t.Context(), request, false)
 
 	var (
-		rejected *ports.RejectedError
-		refused  *ports.RefusedError
+		deployment *ports.DeploymentError
+		rejected   *ports.RejectedError
 	)
 
-	require.ErrorAs(t, err, &rejected)
-	require.NotEmpty(t, rejected.Message)
-	require.False(t, rejected.Kept)
-	require.NotErrorAs(t, err, &refused)
+	require.ErrorAs(t, err, &deployment)
+	require.NotEmpty(t, deployment.Message)
+	require.False(t, deployment.Kept)
+	require.NotErrorAs(t, err, &rejected)
 	require.NotErrorIs(t, err, ports.ErrUnavailable)
 
 	_, err = b.Gateway.CreateIntent(t.Context(), request, true)
@@ -187,7 +187,7 @@ func rejectedUntilRepaired(t *testing.T, b GatewayBed) {
 func unsentIsNoAttempt(t *testing.T, b GatewayBed) {
 	t.Helper()
 
-	request := b.Gateway.Prepare(uuid.New(), b.Refusable)
+	request := b.Gateway.Prepare(uuid.New(), b.Rejectable)
 	restore := b.Cut(t)
 
 	for range 2 {
@@ -199,14 +199,14 @@ func unsentIsNoAttempt(t *testing.T, b GatewayBed) {
 
 	_, err := b.Gateway.CreateIntent(t.Context(), request, false)
 
-	var refused *ports.RefusedError
+	var rejected *ports.RejectedError
 
-	require.ErrorAs(t, err, &refused, "this is the first that the provider hears of it")
-	require.True(t, refused.Amount)
+	require.ErrorAs(t, err, &rejected, "this is the first that the provider hears of it")
+	require.True(t, rejected.Amount)
 }
 
 // A provider that refuses a key's second use with other parameters has proved
-// that the first one came through: nothing is refused.
+// that the first one came through: nothing is rejected.
 func changedParametersAreUnknown(t *testing.T, b GatewayBed) {
 	t.Helper()
 
@@ -253,9 +253,9 @@ func createWithEndedContext(t *testing.T, b GatewayBed) {
 	require.ErrorIs(t, err, context.Canceled)
 	require.ErrorIs(t, err, ports.ErrUnavailable, "nothing was sent")
 
-	var refused *ports.RefusedError
+	var rejected *ports.RejectedError
 
-	require.NotErrorAs(t, err, &refused)
+	require.NotErrorAs(t, err, &rejected)
 }
 
 func intentFollows(t *testing.T, b GatewayBed) {
@@ -384,7 +384,7 @@ func eventsSeesChanges(t *testing.T, b GatewayBed) {
 		require.NotEmpty(t, event.ID)
 		require.NotEmpty(t, event.Type)
 		require.NotEmpty(t, event.Raw)
-		require.True(t, event.About)
+		require.True(t, event.IsIntent)
 		require.False(t, event.CreatedAt.Before(intent.CreatedAt))
 		require.Equal(t, intent.ID, event.Intent.ID)
 		require.Equal(t, intent.Amount, event.Intent.Amount)
@@ -413,18 +413,18 @@ func eventsWithinBounds(t *testing.T, b GatewayBed) {
 	require.Empty(t, collect(t, b.Gateway.Events(t.Context(), at.Add(time.Second), at.Add(time.Hour))))
 }
 
-// requireUnknown: neither done, nor refused or rejected, nor certainly not sent.
+// requireUnknown: neither done, nor rejected, nor certainly not sent.
 func requireUnknown(tb testing.TB, err error) {
 	tb.Helper()
 
 	var (
-		refused  *ports.RefusedError
-		rejected *ports.RejectedError
+		rejected   *ports.RejectedError
+		deployment *ports.DeploymentError
 	)
 
 	require.Error(tb, err)
-	require.NotErrorAs(tb, err, &refused)
 	require.NotErrorAs(tb, err, &rejected)
+	require.NotErrorAs(tb, err, &deployment)
 	require.NotErrorIs(tb, err, ports.ErrUnavailable)
 }
 

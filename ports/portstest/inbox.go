@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/marketflow/marketflow/domain/money"
+	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/domain/payment"
 	"github.com/marketflow/marketflow/ports"
 )
@@ -21,41 +22,41 @@ func Inbox(t *testing.T, newBed func(tb testing.TB) StoreBed) {
 	t.Helper()
 
 	runStore(t, newBed, map[string]func(*testing.T, StoreBed){
-		"Apply/applied":                              applyApplied,
-		"Apply/stale":                                applyStale,
-		"Apply/ignored":                              applyIgnored,
-		"Apply/duplicate":                            applyDuplicate,
-		"Apply/parked, payment unknown":              applyUnknown,
-		"Apply/parked, contradicts the payment":      applyContradiction,
-		"Apply/parked, a second intent":              applySecondIntent,
-		"Apply/unclaimed":                            applyUnclaimed,
-		"Apply/confirms a claim":                     applyConfirms,
-		"Apply/failed and then paid":                 applyFailedThenPaid,
-		"Apply/in every order":                       applyInEveryOrder,
-		"Apply/twenty copies at once":                applyCopiesAtOnce,
-		"Apply/twenty copies of a parked one":        applyParkedCopiesAtOnce,
-		"Apply/different events at once":             applyDifferentAtOnce,
-		"Apply/two ids for one change at once":       applyOneChangeTwice,
-		"Apply/parked, then its payment appears":     applyParkedThenPaid,
-		"Apply/parked, then delivered again":         applyParkedThenRedelivered,
-		"Apply/against the completion":               applyAgainstComplete,
-		"CompleteAndApply/all in one commit":         completeAndApply,
-		"CompleteAndApply/without a response":        completeAndApplyOpen,
-		"CompleteAndApply/all or nothing":            completeAndApplyContradiction,
-		"CompleteAndApply/an event that contradicts": completeAndApplyParks,
-		"CompleteAndApply/a parked event":            completeAndApplyParked,
-		"CompleteAndApply/twice":                     completeAndApplyTwice,
-		"CompleteAndApply/against everybody else":    completeAndApplyByMany,
-		"Park/stored and not applied":                parkStores,
-		"Park/a stored one is left as it is":         parkStored,
-		"KeepForeign/id, type and time alone":        keepForeign,
-		"KeepForeign/a stored one is left as it is":  keepForeignStored,
-		"Ripe/oldest first":                          ripeOldestFirst,
-		"Ripe/slice by slice":                        ripeBySlices,
-		"Ripe/no contradictions":                     ripeWithoutContradictions,
-		"Event/as it came":                           eventAsItCame,
-		"Event/none is NotFound":                     eventNotFound,
-		"Events/newest first, filtered, limited":     eventsListed,
+		"Apply/applied":                             applyApplied,
+		"Apply/stale":                               applyStale,
+		"Apply/ignored":                             applyIgnored,
+		"Apply/duplicate":                           applyDuplicate,
+		"Apply/parked, payment unknown":             applyUnknown,
+		"Apply/parked, contradicts the payment":     applyContradiction,
+		"Apply/parked, a second intent":             applySecondIntent,
+		"Apply/unfinished":                          applyUnclaimed,
+		"Apply/confirms an operation":               applyConfirms,
+		"Apply/failed and then paid":                applyFailedThenPaid,
+		"Apply/in every order":                      applyInEveryOrder,
+		"Apply/twenty copies at once":               applyCopiesAtOnce,
+		"Apply/twenty copies of a parked one":       applyParkedCopiesAtOnce,
+		"Apply/different events at once":            applyDifferentAtOnce,
+		"Apply/two ids for one change at once":      applyOneChangeTwice,
+		"Apply/parked, then its payment appears":    applyParkedThenPaid,
+		"Apply/parked, then delivered again":        applyParkedThenRedelivered,
+		"Apply/against the completion":              applyAgainstFinish,
+		"FinishAndApply/all in one commit":          finishAndApply,
+		"FinishAndApply/without a response":         finishAndApplyOpen,
+		"FinishAndApply/all or nothing":             finishAndApplyContradiction,
+		"FinishAndApply/an event that contradicts":  finishAndApplyParks,
+		"FinishAndApply/a parked event":             finishAndApplyParked,
+		"FinishAndApply/twice":                      finishAndApplyTwice,
+		"FinishAndApply/against everybody else":     finishAndApplyByMany,
+		"Park/stored and not applied":               parkStores,
+		"Park/a stored one is left as it is":        parkStored,
+		"KeepForeign/id, type and time alone":       keepForeign,
+		"KeepForeign/a stored one is left as it is": keepForeignStored,
+		"Ready/oldest first":                        readyOldestFirst,
+		"Ready/slice by slice":                      readyBySlices,
+		"Ready/no contradictions":                   readyWithoutContradictions,
+		"Event/as it came":                          eventAsItCame,
+		"Event/none is NotFound":                    eventNotFound,
+		"Events/newest first, filtered, limited":    eventsListed,
 	})
 }
 
@@ -63,12 +64,12 @@ func applyApplied(t *testing.T, b StoreBed) {
 	t.Helper()
 
 	for _, change := range []payment.Status{payment.Succeeded, payment.Failed, payment.Cancelled} {
-		p := b.mustPay(t, payment.Key(change))
+		p := b.mustPay(t, operation.Key(change))
 		e := eventOf(t, p, change)
 
 		require.Equal(t, ports.Applied{
 			Outcome: ports.EventApplied, PaymentID: p.ID, From: payment.Pending, Amount: p.Amount,
-			Origin: b.claimNow(t, p.ID).Origin,
+			Origin: b.operationNow(t, p.ID).Origin,
 		}, b.mustApply(t, e))
 
 		require.Equal(t, change, b.paymentNow(t, p.ID).Status)
@@ -83,7 +84,7 @@ func applyStale(t *testing.T, b StoreBed) {
 	p := b.mustPay(t, "order_1")
 	b.mustApply(t, eventOf(t, p, payment.Succeeded))
 
-	settled := b.paymentNow(t, p.ID)
+	finished := b.paymentNow(t, p.ID)
 
 	for _, change := range []payment.Status{"", payment.Failed, payment.Succeeded, payment.Cancelled} {
 		e := eventOf(t, p, change)
@@ -93,7 +94,7 @@ func applyStale(t *testing.T, b StoreBed) {
 		b.requireStored(t, e, ports.EventStale, "")
 	}
 
-	require.Equal(t, settled, b.paymentNow(t, p.ID))
+	require.Equal(t, finished, b.paymentNow(t, p.ID))
 	require.Len(t, b.history(t, p.ID), 2)
 }
 
@@ -105,7 +106,7 @@ func applyIgnored(t *testing.T, b StoreBed) {
 	// A refund is about a charge; an event may even be about nothing.
 	for _, object := range []string{"ch_1", "", p.IntentID} {
 		e := eventOf(t, p, "")
-		e.Type, e.ObjectID, e.About, e.Intent = "charge.refunded", object, false, ports.Intent{}
+		e.Type, e.ObjectID, e.IsIntent, e.Intent = "charge.refunded", object, false, ports.Intent{}
 
 		require.Equal(t, ports.Applied{Outcome: ports.EventIgnored}, b.mustApply(t, e))
 		b.requireStored(t, e, ports.EventIgnored, "")
@@ -122,7 +123,7 @@ func applyDuplicate(t *testing.T, b StoreBed) {
 
 	p := b.mustPay(t, "order_1")
 	foreign := eventOf(t, p, "")
-	foreign.About = false
+	foreign.IsIntent = false
 
 	events := []ports.Event{
 		eventOf(t, p, ""), foreign, eventOf(t, p, payment.Failed), eventOf(t, p, payment.Succeeded), eventOf(t, p, payment.Failed),
@@ -153,7 +154,7 @@ func applyDuplicate(t *testing.T, b StoreBed) {
 func applyUnknown(t *testing.T, b StoreBed) {
 	t.Helper()
 
-	for _, named := range []uuid.UUID{uuid.Nil, uuid.New()} { // by no claim, or by another system's
+	for _, named := range []uuid.UUID{uuid.Nil, uuid.New()} { // by no operation, or by another system's
 		e := eventOf(t, payment.Payment{ID: named, IntentID: intentOf(uuid.New())}, payment.Succeeded)
 
 		require.Equal(t, ports.Applied{Outcome: ports.EventParked, Reason: ports.ParkedUnknown}, b.mustApply(t, e))
@@ -196,26 +197,26 @@ func applyContradiction(t *testing.T, b StoreBed) {
 	require.Equal(t, ports.EventApplied, b.mustApply(t, silent).Outcome)
 }
 
-// A claim that has its intent has no place for a second one, and one that was
-// refused or rejected has none for any.
+// An operation that has its intent has no place for a second one, and one that was
+// rejected has none for any.
 func applySecondIntent(t *testing.T, b StoreBed) {
 	t.Helper()
 
-	completed := b.mustPay(t, "completed").ID
+	finished := b.mustPay(t, "finished").ID
 
-	no, err := b.Refuse(t.Context(), b.mustClaim(t, newClaim(t, "refused")).PaymentID, refused())
+	no, err := b.FinishRejected(t.Context(), b.mustBegin(t, newOperation(t, "refused")).PaymentID, refused())
 	require.NoError(t, err)
 
-	open := completionOf(b.mustClaim(t, newClaim(t, "open")))
+	open := completionOf(b.mustBegin(t, newOperation(t, "open")))
 	open.Response = nil
-	b.mustComplete(t, open)
+	b.mustFinish(t, open)
 
-	rejected := b.mustReject(t, newClaim(t, "rejected"))
+	rejected := b.mustReject(t, newOperation(t, "rejected"))
 
 	for name, id := range map[string]uuid.UUID{
-		"completed": completed, "refused": no.PaymentID, "rejected": rejected.PaymentID, "open": open.Payment.ID,
+		"finished": finished, "refused": no.PaymentID, "rejected": rejected.PaymentID, "open": open.Payment.ID,
 	} {
-		before := b.claimNow(t, id)
+		before := b.operationNow(t, id)
 
 		for _, change := range []payment.Status{payment.Succeeded, ""} {
 			e := eventOf(t, payment.Payment{ID: id, IntentID: intentOf(uuid.New()), Amount: before.Order.Amount}, change)
@@ -225,10 +226,10 @@ func applySecondIntent(t *testing.T, b StoreBed) {
 			b.requireStored(t, e, ports.EventParked, ports.ParkedContradiction)
 		}
 
-		requireSameClaim(t, before, b.claimNow(t, id))
+		requireSameOperation(t, before, b.operationNow(t, id))
 	}
 
-	require.Len(t, b.history(t, completed), 1)
+	require.Len(t, b.history(t, finished), 1)
 	b.requireNoPayment(t, no.PaymentID)
 	b.requireNoPayment(t, rejected.PaymentID)
 }
@@ -236,17 +237,17 @@ func applySecondIntent(t *testing.T, b StoreBed) {
 func applyUnclaimed(t *testing.T, b StoreBed) {
 	t.Helper()
 
-	held := b.mustClaim(t, newClaim(t, "held"))
+	held := b.mustBegin(t, newOperation(t, "held"))
 	b.requireUnclaimed(t, eventOf(t, completionOf(held).Payment, payment.Succeeded))
 
-	given := b.mustClaim(t, newClaim(t, "given up"))
+	given := b.mustBegin(t, newOperation(t, "given up"))
 	require.NoError(t, b.GiveUp(t.Context(), given.PaymentID, errors.New("lost")))
 
 	for _, change := range []payment.Status{"", payment.Failed} {
 		b.requireUnclaimed(t, eventOf(t, completionOf(given).Payment, change))
 	}
 
-	released := b.mustClaim(t, newClaim(t, "released"))
+	released := b.mustBegin(t, newOperation(t, "released"))
 	require.NoError(t, b.Release(t.Context(), released, lease, errors.New("no answer")))
 	b.requireUnclaimed(t, eventOf(t, completionOf(released).Payment, ""))
 
@@ -254,16 +255,16 @@ func applyUnclaimed(t *testing.T, b StoreBed) {
 	b.requireUnclaimed(t, eventOf(t, completionOf(held).Payment, ""))
 }
 
-// An event that asks for nothing leaves the claim to whoever works on it.
+// An event that asks for nothing leaves the operation to whoever works on it.
 func applyConfirms(t *testing.T, b StoreBed) {
 	t.Helper()
 
-	claim := b.mustClaim(t, newClaim(t, "order_1"))
-	e := eventOf(t, completionOf(claim).Payment, "")
+	op := b.mustBegin(t, newOperation(t, "order_1"))
+	e := eventOf(t, completionOf(op).Payment, "")
 
 	require.Equal(t, ports.EventStale, b.mustApply(t, e).Outcome)
 	b.requireStored(t, e, ports.EventStale, "")
-	b.requireNoPayment(t, claim.PaymentID)
+	b.requireNoPayment(t, op.PaymentID)
 	require.Equal(t, ports.EventDuplicate, b.mustApply(t, e).Outcome)
 
 	b.Elapse(t, lease)
@@ -274,7 +275,7 @@ func applyFailedThenPaid(t *testing.T, b StoreBed) {
 	t.Helper()
 
 	for _, final := range []payment.Status{payment.Succeeded, payment.Cancelled} {
-		p := b.mustPay(t, payment.Key(final))
+		p := b.mustPay(t, operation.Key(final))
 		require.Equal(t, payment.Pending, b.mustApply(t, eventOf(t, p, payment.Failed)).From)
 		require.Equal(t, ports.EventStale, b.mustApply(t, eventOf(t, p, payment.Failed)).Outcome, "declined once more")
 
@@ -291,7 +292,7 @@ func applyInEveryOrder(t *testing.T, b StoreBed) {
 
 	for _, final := range []payment.Status{payment.Succeeded, payment.Cancelled} {
 		for i, changes := range permutations([]payment.Status{"", "", payment.Failed, final}) {
-			p := b.mustPay(t, payment.Key(string(final)+strconv.Itoa(i)))
+			p := b.mustPay(t, operation.Key(string(final)+strconv.Itoa(i)))
 
 			for _, change := range changes {
 				e := eventOf(t, p, change)
@@ -311,7 +312,7 @@ func applyCopiesAtOnce(t *testing.T, b StoreBed) {
 	const payments, copies = 10, 20
 
 	for n := range payments {
-		p := b.mustPay(t, payment.Key(strconv.Itoa(n)))
+		p := b.mustPay(t, operation.Key(strconv.Itoa(n)))
 		e := eventOf(t, p, payment.Succeeded)
 
 		applied := allAtOnce(t, copies, func(i int) (ports.Applied, error) { return b.either(i).Apply(t.Context(), e) })
@@ -329,20 +330,20 @@ func applyParkedCopiesAtOnce(t *testing.T, b StoreBed) {
 
 	const copies = 20
 
-	claim := b.mustClaim(t, newClaim(t, "order_1"))
-	e := eventOf(t, completionOf(claim).Payment, payment.Succeeded)
-	e.Intent.PaymentID = uuid.Nil // so that the claim cannot be found by it
+	op := b.mustBegin(t, newOperation(t, "order_1"))
+	e := eventOf(t, completionOf(op).Payment, payment.Succeeded)
+	e.Intent.PaymentID = uuid.Nil // so that the operation cannot be found by it
 
 	apply := func(i int) (ports.Applied, error) { return b.either(i).Apply(t.Context(), e) }
 
 	require.Equal(t, copies, count(allAtOnce(t, copies, apply), outcome(ports.EventParked)))
-	require.True(t, b.mustComplete(t, completionOf(claim)).Parked)
+	require.True(t, b.mustFinish(t, completionOf(op)).Parked)
 
 	applied := allAtOnce(t, copies, apply)
 	require.Equal(t, 1, count(applied, outcome(ports.EventApplied)))
 	require.Equal(t, copies-1, count(applied, outcome(ports.EventDuplicate)))
-	require.Len(t, b.history(t, claim.PaymentID), 2)
-	b.requireTrueHistory(t, claim.PaymentID)
+	require.Len(t, b.history(t, op.PaymentID), 2)
+	b.requireTrueHistory(t, op.PaymentID)
 }
 
 func applyDifferentAtOnce(t *testing.T, b StoreBed) {
@@ -353,7 +354,7 @@ func applyDifferentAtOnce(t *testing.T, b StoreBed) {
 	changes := []payment.Status{payment.Failed, payment.Succeeded, "", payment.Failed}
 
 	for n := range payments {
-		p := b.mustPay(t, payment.Key(strconv.Itoa(n)))
+		p := b.mustPay(t, operation.Key(strconv.Itoa(n)))
 
 		events := make([]ports.Event, 0, len(changes))
 		for _, change := range changes {
@@ -374,7 +375,7 @@ func applyOneChangeTwice(t *testing.T, b StoreBed) {
 	const payments = 20
 
 	for n := range payments {
-		p := b.mustPay(t, payment.Key(strconv.Itoa(n)))
+		p := b.mustPay(t, operation.Key(strconv.Itoa(n)))
 		events := []ports.Event{eventOf(t, p, payment.Succeeded), eventOf(t, p, payment.Succeeded)}
 
 		applied := allAtOnce(t, len(events), func(i int) (ports.Applied, error) {
@@ -390,27 +391,27 @@ func applyOneChangeTwice(t *testing.T, b StoreBed) {
 func applyParkedThenPaid(t *testing.T, b StoreBed) {
 	t.Helper()
 
-	claim := b.mustClaim(t, newClaim(t, "order_1"))
-	e := eventOf(t, completionOf(claim).Payment, payment.Succeeded)
+	op := b.mustBegin(t, newOperation(t, "order_1"))
+	e := eventOf(t, completionOf(op).Payment, payment.Succeeded)
 	e.Intent.PaymentID = uuid.Nil
 
 	require.Equal(t, ports.EventParked, b.mustApply(t, e).Outcome)
-	require.Empty(t, b.ripe(t))
-	require.Empty(t, b.ripeFor(t, e.ObjectID))
+	require.Empty(t, b.ready(t))
+	require.Empty(t, b.readyFor(t, e.ObjectID))
 
-	require.True(t, b.mustComplete(t, completionOf(claim)).Parked)
+	require.True(t, b.mustFinish(t, completionOf(op)).Parked)
 
 	stored := b.event(t, e.ID)
-	require.Equal(t, []ports.StoredEvent{stored}, b.ripe(t))
-	require.Equal(t, []ports.StoredEvent{stored}, b.ripeFor(t, e.ObjectID))
-	require.Empty(t, b.ripeFor(t, "pi_other"))
+	require.Equal(t, []ports.StoredEvent{stored}, b.ready(t))
+	require.Equal(t, []ports.StoredEvent{stored}, b.readyFor(t, e.ObjectID))
+	require.Empty(t, b.readyFor(t, "pi_other"))
 
 	applied := b.mustApply(t, e)
 	require.Equal(t, ports.EventApplied, applied.Outcome)
 	require.Equal(t, payment.Pending, applied.From)
 
-	require.Empty(t, b.ripe(t))
-	require.Empty(t, b.ripeFor(t, e.ObjectID))
+	require.Empty(t, b.ready(t))
+	require.Empty(t, b.readyFor(t, e.ObjectID))
 
 	done := b.event(t, e.ID)
 	require.Equal(t, stored.ReceivedAt, done.ReceivedAt)
@@ -418,27 +419,27 @@ func applyParkedThenPaid(t *testing.T, b StoreBed) {
 	b.requireStored(t, e, ports.EventApplied, "")
 
 	require.Equal(t, ports.EventDuplicate, b.mustApply(t, e).Outcome)
-	require.Len(t, b.history(t, claim.PaymentID), 2)
-	require.False(t, b.mustComplete(t, completionOf(claim)).Parked)
+	require.Len(t, b.history(t, op.PaymentID), 2)
+	require.False(t, b.mustFinish(t, completionOf(op)).Parked)
 }
 
 func applyParkedThenRedelivered(t *testing.T, b StoreBed) {
 	t.Helper()
 
-	claim := b.mustClaim(t, newClaim(t, "order_1"))
-	e := eventOf(t, completionOf(claim).Payment, payment.Succeeded)
+	op := b.mustBegin(t, newOperation(t, "order_1"))
+	e := eventOf(t, completionOf(op).Payment, payment.Succeeded)
 	e.Intent.PaymentID = uuid.Nil
 
 	for range 2 {
 		require.Equal(t, ports.Applied{Outcome: ports.EventParked, Reason: ports.ParkedUnknown}, b.mustApply(t, e))
 	}
 
-	b.mustComplete(t, completionOf(claim))
+	b.mustFinish(t, completionOf(op))
 	require.Equal(t, ports.EventApplied, b.mustApply(t, e).Outcome)
-	require.Equal(t, payment.Succeeded, b.paymentNow(t, claim.PaymentID).Status)
+	require.Equal(t, payment.Succeeded, b.paymentNow(t, op.PaymentID).Status)
 
 	// One that is parked for good does not become stale by another's success.
-	wrong := eventOf(t, b.paymentNow(t, claim.PaymentID), payment.Succeeded)
+	wrong := eventOf(t, b.paymentNow(t, op.PaymentID), payment.Succeeded)
 	wrong.Intent.Amount = amount(t, 1_00, "USD")
 
 	for range 2 {
@@ -447,15 +448,15 @@ func applyParkedThenRedelivered(t *testing.T, b StoreBed) {
 }
 
 // However the event and the completion fall together, the event ends applied:
-// by itself, or by what the completion says is parked, or by what is ripe.
-func applyAgainstComplete(t *testing.T, b StoreBed) {
+// by itself, or by what the completion says is parked, or by what is ready.
+func applyAgainstFinish(t *testing.T, b StoreBed) {
 	t.Helper()
 
 	const payments = 30
 
 	for n := range payments {
-		claim := b.mustClaim(t, newClaim(t, ""))
-		e := eventOf(t, completionOf(claim).Payment, payment.Succeeded)
+		op := b.mustBegin(t, newOperation(t, ""))
+		e := eventOf(t, completionOf(op).Payment, payment.Succeeded)
 
 		if n%2 == 0 {
 			e.Intent.PaymentID = uuid.Nil
@@ -463,97 +464,97 @@ func applyAgainstComplete(t *testing.T, b StoreBed) {
 
 		_, errs := atOnce(2, func(i int) (struct{}, error) {
 			if i == 0 {
-				_, err := b.Complete(t.Context(), completionOf(claim))
+				_, err := b.Finish(t.Context(), completionOf(op))
 
 				return struct{}{}, err
 			}
 
 			applied, err := b.Twin.Apply(t.Context(), e)
-			if err == nil && applied.Outcome == ports.EventUnclaimed {
-				_, _, err = b.Twin.CompleteAndApply(t.Context(), completionOf(claim), e)
+			if err == nil && applied.Outcome == ports.EventUnfinished {
+				_, _, err = b.Twin.FinishAndApply(t.Context(), completionOf(op), e)
 			}
 
 			return struct{}{}, err
 		})
 		require.NoError(t, errors.Join(errs...))
 
-		for _, stored := range b.ripe(t) {
+		for _, stored := range b.ready(t) {
 			require.Equal(t, e.ID, stored.ID)
 			require.Equal(t, ports.EventApplied, b.mustApply(t, e).Outcome)
 		}
 
-		require.Equal(t, payment.Succeeded, b.paymentNow(t, claim.PaymentID).Status)
-		require.Len(t, b.history(t, claim.PaymentID), 2)
-		b.requireTrueHistory(t, claim.PaymentID)
+		require.Equal(t, payment.Succeeded, b.paymentNow(t, op.PaymentID).Status)
+		require.Len(t, b.history(t, op.PaymentID), 2)
+		b.requireTrueHistory(t, op.PaymentID)
 	}
 }
 
-func completeAndApply(t *testing.T, b StoreBed) {
+func finishAndApply(t *testing.T, b StoreBed) {
 	t.Helper()
 
-	claim := b.mustClaim(t, newClaim(t, "order_1"))
-	completion := completionOf(claim)
+	op := b.mustBegin(t, newOperation(t, "order_1"))
+	completion := completionOf(op)
 	completion.Cause = "webhook"
 	e := eventOf(t, completion.Payment, payment.Succeeded)
 
-	done, applied, err := b.CompleteAndApply(t.Context(), completion, e)
+	done, applied, err := b.FinishAndApply(t.Context(), completion, e)
 	require.NoError(t, err)
 	require.True(t, done.Created)
 	require.Equal(t, ports.Applied{
-		Outcome: ports.EventApplied, PaymentID: claim.PaymentID, From: payment.Pending, Amount: claim.Order.Amount,
-		Origin: claim.Origin,
+		Outcome: ports.EventApplied, PaymentID: op.PaymentID, From: payment.Pending, Amount: op.Order.Amount,
+		Origin: op.Origin,
 	}, applied)
 
-	want := claim
-	want.State, want.Lease, want.Response = ports.ClaimCompleted, uuid.Nil, *completion.Response
-	requireSameClaim(t, want, done.Claim)
-	requireSameClaim(t, want, b.claimNow(t, claim.PaymentID))
+	want := op
+	want.State, want.Lease, want.Response = operation.Finished, uuid.Nil, *completion.Response
+	requireSameOperation(t, want, done.Operation)
+	requireSameOperation(t, want, b.operationNow(t, op.PaymentID))
 
-	require.Equal(t, payment.Succeeded, b.paymentNow(t, claim.PaymentID).Status)
+	require.Equal(t, payment.Succeeded, b.paymentNow(t, op.PaymentID).Status)
 	b.requireStored(t, e, ports.EventApplied, "")
-	b.requireTrueHistory(t, claim.PaymentID)
+	b.requireTrueHistory(t, op.PaymentID)
 
-	history := b.history(t, claim.PaymentID)
+	history := b.history(t, op.PaymentID)
 	require.Len(t, history, 2)
 	require.Equal(t, "webhook", history[0].Cause)
 	require.Equal(t, e.ID, history[1].Cause)
 }
 
-func completeAndApplyOpen(t *testing.T, b StoreBed) {
+func finishAndApplyOpen(t *testing.T, b StoreBed) {
 	t.Helper()
 
-	claim := b.mustClaim(t, newClaim(t, "order_1"))
-	completion := completionOf(claim)
+	op := b.mustBegin(t, newOperation(t, "order_1"))
+	completion := completionOf(op)
 	completion.Response = nil
 
-	done, applied, err := b.CompleteAndApply(t.Context(), completion, eventOf(t, completion.Payment, payment.Succeeded))
+	done, applied, err := b.FinishAndApply(t.Context(), completion, eventOf(t, completion.Payment, payment.Succeeded))
 	require.NoError(t, err)
 	require.True(t, done.Created)
-	require.Equal(t, ports.ClaimPending, done.Claim.State)
+	require.Equal(t, operation.Pending, done.Operation.State)
 	require.Equal(t, ports.EventApplied, applied.Outcome)
 
 	// The answer arrives after the event, with the status of its time.
-	require.Equal(t, ports.ClaimCompleted, b.mustComplete(t, completionOf(claim)).Claim.State)
-	require.Equal(t, payment.Succeeded, b.paymentNow(t, claim.PaymentID).Status)
-	require.Len(t, b.history(t, claim.PaymentID), 2)
+	require.Equal(t, operation.Finished, b.mustFinish(t, completionOf(op)).Operation.State)
+	require.Equal(t, payment.Succeeded, b.paymentNow(t, op.PaymentID).Status)
+	require.Len(t, b.history(t, op.PaymentID), 2)
 }
 
-func completeAndApplyContradiction(t *testing.T, b StoreBed) {
+func finishAndApplyContradiction(t *testing.T, b StoreBed) {
 	t.Helper()
 
 	p := b.mustPay(t, "order_1")
-	claim := b.mustClaim(t, newClaim(t, "order_2"))
+	op := b.mustBegin(t, newOperation(t, "order_2"))
 
-	taken := completionWith(claim, p.IntentID)
+	taken := completionWith(op, p.IntentID)
 	e := eventOf(t, taken.Payment, payment.Succeeded)
 
-	_, _, err := b.CompleteAndApply(t.Context(), taken, e)
+	_, _, err := b.FinishAndApply(t.Context(), taken, e)
 	require.ErrorIs(t, err, ports.ErrContradiction)
 
-	second := completionWith(b.claimNow(t, p.ID), "pi_second")
+	second := completionWith(b.operationNow(t, p.ID), "pi_second")
 	f := eventOf(t, second.Payment, payment.Succeeded)
 
-	_, _, err = b.CompleteAndApply(t.Context(), second, f)
+	_, _, err = b.FinishAndApply(t.Context(), second, f)
 	require.ErrorIs(t, err, ports.ErrContradiction)
 
 	for _, event := range []ports.Event{e, f} {
@@ -561,20 +562,20 @@ func completeAndApplyContradiction(t *testing.T, b StoreBed) {
 		requireNotFound(t, err)
 	}
 
-	b.requireNoPayment(t, claim.PaymentID)
-	require.Equal(t, ports.ClaimPending, b.claimNow(t, claim.PaymentID).State)
+	b.requireNoPayment(t, op.PaymentID)
+	require.Equal(t, operation.Pending, b.operationNow(t, op.PaymentID).State)
 	require.Equal(t, p, b.paymentNow(t, p.ID))
 	require.Len(t, b.history(t, p.ID), 1)
 }
 
-func completeAndApplyParks(t *testing.T, b StoreBed) {
+func finishAndApplyParks(t *testing.T, b StoreBed) {
 	t.Helper()
 
-	completion := completionOf(b.mustClaim(t, newClaim(t, "order_1")))
+	completion := completionOf(b.mustBegin(t, newOperation(t, "order_1")))
 	e := eventOf(t, completion.Payment, payment.Succeeded)
 	e.Intent.Amount = amount(t, 1_00, "USD")
 
-	done, applied, err := b.CompleteAndApply(t.Context(), completion, e)
+	done, applied, err := b.FinishAndApply(t.Context(), completion, e)
 	require.NoError(t, err)
 	require.True(t, done.Created)
 	require.Equal(t, ports.EventParked, applied.Outcome)
@@ -583,76 +584,76 @@ func completeAndApplyParks(t *testing.T, b StoreBed) {
 	b.requireStored(t, e, ports.EventParked, ports.ParkedContradiction)
 }
 
-func completeAndApplyParked(t *testing.T, b StoreBed) {
+func finishAndApplyParked(t *testing.T, b StoreBed) {
 	t.Helper()
 
-	completion := completionOf(b.mustClaim(t, newClaim(t, "order_1")))
+	completion := completionOf(b.mustBegin(t, newOperation(t, "order_1")))
 	e := eventOf(t, completion.Payment, payment.Succeeded)
 	require.NoError(t, b.Park(t.Context(), e, ports.ParkedUnknown))
 
-	require.Equal(t, ports.EventUnclaimed, b.mustApply(t, e).Outcome)
+	require.Equal(t, ports.EventUnfinished, b.mustApply(t, e).Outcome)
 
-	_, applied, err := b.CompleteAndApply(t.Context(), completion, e)
+	_, applied, err := b.FinishAndApply(t.Context(), completion, e)
 	require.NoError(t, err)
 	require.Equal(t, ports.EventApplied, applied.Outcome)
 	b.requireStored(t, e, ports.EventApplied, "")
 }
 
-func completeAndApplyTwice(t *testing.T, b StoreBed) {
+func finishAndApplyTwice(t *testing.T, b StoreBed) {
 	t.Helper()
 
-	completion := completionOf(b.mustClaim(t, newClaim(t, "order_1")))
+	completion := completionOf(b.mustBegin(t, newOperation(t, "order_1")))
 	e := eventOf(t, completion.Payment, payment.Succeeded)
 
-	first, _, err := b.CompleteAndApply(t.Context(), completion, e)
+	first, _, err := b.FinishAndApply(t.Context(), completion, e)
 	require.NoError(t, err)
 
 	completion.Response = created("another")
-	again, applied, err := b.CompleteAndApply(t.Context(), completion, e)
+	again, applied, err := b.FinishAndApply(t.Context(), completion, e)
 	require.NoError(t, err)
 	require.False(t, again.Created)
 	require.Equal(t, ports.EventDuplicate, applied.Outcome)
-	requireSameClaim(t, first.Claim, again.Claim)
+	requireSameOperation(t, first.Operation, again.Operation)
 	require.Len(t, b.history(t, completion.Payment.ID), 2)
 }
 
 // The request's own answer, recovery's and four deliveries, all for one payment.
-func completeAndApplyByMany(t *testing.T, b StoreBed) {
+func finishAndApplyByMany(t *testing.T, b StoreBed) {
 	t.Helper()
 
 	const payments, callers = 15, 8
 
 	for range payments {
-		claim := b.mustClaim(t, newClaim(t, ""))
-		p := completionOf(claim).Payment
+		op := b.mustBegin(t, newOperation(t, ""))
+		p := completionOf(op).Payment
 		first, second := eventOf(t, p, payment.Failed), eventOf(t, p, payment.Succeeded)
 
-		done := allAtOnce(t, callers, func(i int) (ports.Completed, error) {
-			completion := completionOf(claim)
+		done := allAtOnce(t, callers, func(i int) (ports.Finished, error) {
+			completion := completionOf(op)
 			completion.Response = created(strconv.Itoa(i))
 
 			switch i % 4 {
 			case 0, 1:
-				return b.either(i/4).Complete(t.Context(), completion)
+				return b.either(i/4).Finish(t.Context(), completion)
 			case 2:
-				completed, _, err := b.either(i/4).CompleteAndApply(t.Context(), completion, first)
+				finished, _, err := b.either(i/4).FinishAndApply(t.Context(), completion, first)
 
-				return completed, err
+				return finished, err
 			default:
-				completed, _, err := b.either(i/4).CompleteAndApply(t.Context(), completion, second)
+				finished, _, err := b.either(i/4).FinishAndApply(t.Context(), completion, second)
 
-				return completed, err
+				return finished, err
 			}
 		})
 
-		require.Equal(t, 1, count(done, func(d ports.Completed) bool { return d.Created }))
+		require.Equal(t, 1, count(done, func(d ports.Finished) bool { return d.Created }))
 
 		for _, d := range done {
-			requireSameClaim(t, b.claimNow(t, claim.PaymentID), d.Claim)
+			requireSameOperation(t, b.operationNow(t, op.PaymentID), d.Operation)
 		}
 
-		require.Equal(t, payment.Succeeded, b.paymentNow(t, claim.PaymentID).Status)
-		b.requireTrueHistory(t, claim.PaymentID)
+		require.Equal(t, payment.Succeeded, b.paymentNow(t, op.PaymentID).Status)
+		b.requireTrueHistory(t, op.PaymentID)
 		b.requireStored(t, second, ports.EventApplied, "")
 	}
 }
@@ -694,7 +695,7 @@ func keepForeign(t *testing.T, b StoreBed) {
 	p := b.mustPay(t, "order_1")
 	e := eventOf(t, p, payment.Succeeded)
 
-	outcome, err := b.KeepForeign(t.Context(), e)
+	outcome, err := b.StoreForeign(t.Context(), e)
 	require.NoError(t, err)
 	require.Equal(t, ports.EventForeign, outcome)
 
@@ -705,7 +706,7 @@ func keepForeign(t *testing.T, b StoreBed) {
 		ReceivedAt: stored.ReceivedAt, ProcessedAt: stored.ProcessedAt,
 	}, stored)
 
-	outcome, err = b.Twin.KeepForeign(t.Context(), e)
+	outcome, err = b.Twin.StoreForeign(t.Context(), e)
 	require.NoError(t, err)
 	require.Equal(t, ports.EventDuplicate, outcome)
 	require.Equal(t, payment.Pending, b.paymentNow(t, p.ID).Status)
@@ -719,7 +720,7 @@ func keepForeignStored(t *testing.T, b StoreBed) {
 	applied := eventOf(t, p, payment.Succeeded)
 	b.mustApply(t, applied)
 
-	outcome, err := b.KeepForeign(t.Context(), applied)
+	outcome, err := b.StoreForeign(t.Context(), applied)
 	require.NoError(t, err)
 	require.Equal(t, ports.EventDuplicate, outcome)
 	b.requireStored(t, applied, ports.EventApplied, "")
@@ -727,7 +728,7 @@ func keepForeignStored(t *testing.T, b StoreBed) {
 	parked := eventOf(t, payment.Payment{IntentID: "pi_elsewhere", Amount: p.Amount}, payment.Succeeded)
 	require.Equal(t, ports.EventParked, b.mustApply(t, parked).Outcome)
 
-	outcome, err = b.KeepForeign(t.Context(), parked)
+	outcome, err = b.StoreForeign(t.Context(), parked)
 	require.NoError(t, err)
 	require.Equal(t, ports.EventForeign, outcome)
 
@@ -738,7 +739,7 @@ func keepForeignStored(t *testing.T, b StoreBed) {
 	require.Empty(t, stored.Raw)
 }
 
-func ripeOldestFirst(t *testing.T, b StoreBed) {
+func readyOldestFirst(t *testing.T, b StoreBed) {
 	t.Helper()
 
 	const events = 5
@@ -746,25 +747,25 @@ func ripeOldestFirst(t *testing.T, b StoreBed) {
 	var want []string
 
 	for n := range events {
-		completion := completionOf(b.mustClaim(t, newClaim(t, "")))
+		completion := completionOf(b.mustBegin(t, newOperation(t, "")))
 		e := eventOf(t, completion.Payment, payment.Succeeded)
 		e.Intent.PaymentID = uuid.Nil
 		b.mustApply(t, e)
 		b.Elapse(t, time.Minute)
 
 		if n > 0 { // the oldest one's payment does not appear
-			b.mustComplete(t, completion)
+			b.mustFinish(t, completion)
 
 			want = append(want, e.ID)
 		}
 	}
 
-	require.Equal(t, want, eventIDs(b.ripe(t)))
+	require.Equal(t, want, eventIDs(b.ready(t)))
 }
 
 // Many events were received at one moment, so a slice may end between them. Each
 // is looked at once, also where most are not ready.
-func ripeBySlices(t *testing.T, b StoreBed) {
+func readyBySlices(t *testing.T, b StoreBed) {
 	t.Helper()
 
 	const events, slice = 20, 3
@@ -772,13 +773,13 @@ func ripeBySlices(t *testing.T, b StoreBed) {
 	var want []string
 
 	for n := range events {
-		completion := completionOf(b.mustClaim(t, newClaim(t, "")))
+		completion := completionOf(b.mustBegin(t, newOperation(t, "")))
 		e := eventOf(t, completion.Payment, payment.Succeeded)
 		e.Intent.PaymentID = uuid.Nil
 		b.mustApply(t, e)
 
 		if n%5 == 0 {
-			b.mustComplete(t, completion)
+			b.mustFinish(t, completion)
 
 			want = append(want, e.ID)
 		}
@@ -791,7 +792,7 @@ func ripeBySlices(t *testing.T, b StoreBed) {
 	)
 
 	for {
-		ids, next, err := b.Ripe(t.Context(), at, slice)
+		ids, next, err := b.Ready(t.Context(), at, slice)
 		require.NoError(t, err)
 		require.LessOrEqual(t, len(ids), slice)
 
@@ -809,7 +810,7 @@ func ripeBySlices(t *testing.T, b StoreBed) {
 }
 
 // A contradiction is a person's: trying it again would do nothing for ever.
-func ripeWithoutContradictions(t *testing.T, b StoreBed) {
+func readyWithoutContradictions(t *testing.T, b StoreBed) {
 	t.Helper()
 
 	p := b.mustPay(t, "order_1")
@@ -817,8 +818,8 @@ func ripeWithoutContradictions(t *testing.T, b StoreBed) {
 	e.Intent.Amount = amount(t, 1_00, "USD")
 	require.Equal(t, ports.EventParked, b.mustApply(t, e).Outcome)
 
-	require.Empty(t, b.ripe(t))
-	require.Empty(t, b.ripeFor(t, p.IntentID))
+	require.Empty(t, b.ready(t))
+	require.Empty(t, b.readyFor(t, p.IntentID))
 }
 
 func eventAsItCame(t *testing.T, b StoreBed) {
@@ -831,7 +832,7 @@ func eventAsItCame(t *testing.T, b StoreBed) {
 		"without time": func(e *ports.Event) { e.CreatedAt = time.Time{} },
 		"from a hash":  func(e *ports.Event) { e.ID = "sha256:" + e.ID },
 		"any bytes":    func(e *ports.Event) { e.Raw = []byte{0, 0xff, '{', '\\', 'x', '4', '1', '\r', '\n'} },
-		"no object":    func(e *ports.Event) { e.ObjectID, e.About = "", false },
+		"no object":    func(e *ports.Event) { e.ObjectID, e.IsIntent = "", false },
 	} {
 		e := eventOf(t, payment.Payment{IntentID: intentOf(uuid.New())}, payment.Succeeded)
 		change(&e)
@@ -903,7 +904,7 @@ func eventOf(tb testing.TB, p payment.Payment, change payment.Status) ports.Even
 		Type:      "payment_intent." + string(change),
 		CreatedAt: time.Now().UTC().Truncate(time.Second),
 		ObjectID:  p.IntentID,
-		About:     true,
+		IsIntent:  true,
 		Intent:    ports.Intent{ID: p.IntentID, Amount: p.Amount, Status: change, PaymentID: p.ID},
 		Change:    change,
 		Raw:       []byte(`{"id": "` + id + `"}`),
@@ -928,10 +929,10 @@ func (b StoreBed) event(tb testing.TB, id string) ports.StoredEvent {
 	return stored
 }
 
-func (b StoreBed) ripe(tb testing.TB) []ports.StoredEvent {
+func (b StoreBed) ready(tb testing.TB) []ports.StoredEvent {
 	tb.Helper()
 
-	ids, _, err := b.Ripe(tb.Context(), ports.ParkedPosition{}, 100)
+	ids, _, err := b.Ready(tb.Context(), ports.ParkedPosition{}, 100)
 	require.NoError(tb, err)
 
 	events := make([]ports.StoredEvent, 0, len(ids))
@@ -942,10 +943,10 @@ func (b StoreBed) ripe(tb testing.TB) []ports.StoredEvent {
 	return events
 }
 
-func (b StoreBed) ripeFor(tb testing.TB, intentID string) []ports.StoredEvent {
+func (b StoreBed) readyFor(tb testing.TB, intentID string) []ports.StoredEvent {
 	tb.Helper()
 
-	events, err := b.RipeFor(tb.Context(), intentID)
+	events, err := b.ReadyFor(tb.Context(), intentID)
 	require.NoError(tb, err)
 
 	return events
@@ -955,7 +956,7 @@ func (b StoreBed) requireUnclaimed(tb testing.TB, e ports.Event) {
 	tb.Helper()
 
 	applied := b.mustApply(tb, e)
-	require.Equal(tb, ports.EventUnclaimed, applied.Outcome)
+	require.Equal(tb, ports.EventUnfinished, applied.Outcome)
 	require.Equal(tb, uuid.Nil, applied.PaymentID)
 
 	_, err := b.Event(tb.Context(), e.ID)
@@ -1020,7 +1021,7 @@ func InboxBenchmarks(b *testing.B, newBed func(tb testing.TB) StoreBed) {
 		for b.Loop() {
 			b.StopTimer()
 
-			e := eventOf(b, bed.mustPay(b, payment.Key(uuid.NewString())), payment.Succeeded)
+			e := eventOf(b, bed.mustPay(b, operation.Key(uuid.NewString())), payment.Succeeded)
 
 			b.StartTimer()
 			bed.mustApply(b, e)
@@ -1036,19 +1037,19 @@ func InboxBenchmarks(b *testing.B, newBed func(tb testing.TB) StoreBed) {
 			bed.mustApply(b, e)
 		}
 	})
-	b.Run("CompleteAndApply", func(b *testing.B) {
+	b.Run("FinishAndApply", func(b *testing.B) {
 		bed := newBed(b)
 		b.ReportAllocs()
 
 		for b.Loop() {
 			b.StopTimer()
 
-			completion := completionOf(bed.mustClaim(b, newClaim(b, payment.Key(uuid.NewString()))))
+			completion := completionOf(bed.mustBegin(b, newOperation(b, operation.Key(uuid.NewString()))))
 			e := eventOf(b, completion.Payment, payment.Succeeded)
 
 			b.StartTimer()
 
-			_, _, err := bed.CompleteAndApply(b.Context(), completion, e)
+			_, _, err := bed.FinishAndApply(b.Context(), completion, e)
 			require.NoError(b, err)
 		}
 	})

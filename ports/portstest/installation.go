@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/marketflow/marketflow/domain/binding"
+	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/ports"
 )
 
@@ -21,7 +22,7 @@ func Installation(t *testing.T, newBed func(tb testing.TB) StoreBed) {
 		"Bind/never over what is":                 bindKeeps,
 		"Bind/many at once, one wins":             bindAtOnce,
 		"Rebind/over what is":                     adoptReplaces,
-		"Rebind/gives pending claims up":          adoptGivesUp,
+		"Rebind/gives pending operations up":      adoptGivesUp,
 		"NewestIntents/newest first, up to limit": newestIntentsFirst,
 		"NewestIntents/none before an adoption":   newestIntentsAfterAdoption,
 	})
@@ -118,7 +119,7 @@ func adoptReplaces(t *testing.T, b StoreBed) {
 	t.Helper()
 
 	b.mustBind(t, bound)
-	claim := b.mustClaim(t, newClaim(t, "order_1"))
+	op := b.mustBegin(t, newOperation(t, "order_1"))
 
 	to := binding.Binding{Host: "127.0.0.1:12111", Mode: binding.Test, Database: "copy"}
 	n, err := b.Rebind(t.Context(), ports.Adoption{To: to, Actor: "root@db1", Reason: "a restore"})
@@ -131,20 +132,20 @@ func adoptReplaces(t *testing.T, b StoreBed) {
 	require.Len(t, kept, 1)
 	require.WithinDuration(t, time.Now(), kept[0].At, time.Minute)
 	require.Equal(t, ports.Adopted{At: kept[0].At, Actor: "root@db1", Reason: "a restore", From: bound}, kept[0])
-	require.Equal(t, ports.ClaimPending, b.claimNow(t, claim.PaymentID).State)
+	require.Equal(t, operation.Pending, b.operationNow(t, op.PaymentID).State)
 }
 
 func adoptGivesUp(t *testing.T, b StoreBed) {
 	t.Helper()
 
-	pending := b.mustClaim(t, newClaim(t, "order_1"))
+	pending := b.mustBegin(t, newOperation(t, "order_1"))
 	p := b.mustPay(t, "order_2")
 
 	n, err := b.Rebind(t.Context(), ports.Adoption{To: bound, Actor: "a", Reason: "b", GiveUp: true})
 	require.NoError(t, err)
 	require.Equal(t, 1, n)
-	require.Equal(t, ports.ClaimNeedsAttention, b.claimNow(t, pending.PaymentID).State)
-	require.Equal(t, ports.ClaimCompleted, b.claimNow(t, p.ID).State)
+	require.Equal(t, operation.NeedsAttention, b.operationNow(t, pending.PaymentID).State)
+	require.Equal(t, operation.Finished, b.operationNow(t, p.ID).State)
 }
 
 func newestIntentsFirst(t *testing.T, b StoreBed) {

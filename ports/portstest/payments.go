@@ -7,6 +7,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
+	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/domain/payment"
 	"github.com/marketflow/marketflow/ports"
 )
@@ -17,7 +18,7 @@ func Payments(t *testing.T, newBed func(tb testing.TB) StoreBed) {
 	t.Helper()
 
 	runStore(t, newBed, map[string]func(*testing.T, StoreBed){
-		"Payment/as it was completed":        paymentAsCompleted,
+		"Payment/as it was finished":         paymentAsFinished,
 		"Payment/follows what happens":       paymentFollows,
 		"Payment/none is NotFound":           paymentNotFound,
 		"History/in order, with its causes":  historyInOrder,
@@ -27,16 +28,16 @@ func Payments(t *testing.T, newBed func(tb testing.TB) StoreBed) {
 	})
 }
 
-func paymentAsCompleted(t *testing.T, b StoreBed) {
+func paymentAsFinished(t *testing.T, b StoreBed) {
 	t.Helper()
 
-	for _, key := range []payment.Key{"order_1", ""} {
-		claim := b.mustClaim(t, newClaim(t, key))
-		want := completionOf(claim).Payment
-		b.mustComplete(t, completionOf(claim))
+	for _, key := range []operation.Key{"order_1", ""} {
+		op := b.mustBegin(t, newOperation(t, key))
+		want := completionOf(op).Payment
+		b.mustFinish(t, completionOf(op))
 
 		for _, store := range []Store{b.Store, b.Twin} {
-			got, err := store.Payment(t.Context(), claim.PaymentID)
+			got, err := store.Payment(t.Context(), op.PaymentID)
 			require.NoError(t, err)
 			require.Equal(t, time.UTC, got.CreatedAt.Location())
 			require.Equal(t, time.UTC, got.UpdatedAt.Location())
@@ -69,8 +70,8 @@ func paymentNotFound(t *testing.T, b StoreBed) {
 	_, err := b.Payment(t.Context(), uuid.New())
 	requireNotFound(t, err)
 
-	claim := b.mustClaim(t, newClaim(t, "order_1"))
-	_, err = b.Payment(t.Context(), claim.PaymentID)
+	op := b.mustBegin(t, newOperation(t, "order_1"))
+	_, err = b.Payment(t.Context(), op.PaymentID)
 	requireNotFound(t, err)
 }
 
@@ -103,7 +104,7 @@ func historyOfNothing(t *testing.T, b StoreBed) {
 	t.Helper()
 
 	require.Empty(t, b.history(t, uuid.New()))
-	require.Empty(t, b.history(t, b.mustClaim(t, newClaim(t, "order_1")).PaymentID))
+	require.Empty(t, b.history(t, b.mustBegin(t, newOperation(t, "order_1")).PaymentID))
 }
 
 func historyOfOne(t *testing.T, b StoreBed) {
@@ -121,9 +122,9 @@ func historyBeginsAnywhere(t *testing.T, b StoreBed) {
 	t.Helper()
 
 	for _, status := range payment.Statuses() {
-		completion := completionOf(b.mustClaim(t, newClaim(t, "")))
+		completion := completionOf(b.mustBegin(t, newOperation(t, "")))
 		completion.Payment.Status, completion.Cause = status, "recovery"
-		b.mustComplete(t, completion)
+		b.mustFinish(t, completion)
 
 		require.Equal(t, status, b.paymentNow(t, completion.Payment.ID).Status)
 		b.requireTrueHistory(t, completion.Payment.ID)

@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
+	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/domain/payment"
 	"github.com/marketflow/marketflow/ports"
 )
@@ -335,9 +336,9 @@ func advanceByTheTable(t *testing.T, b StoreBed) {
 func advanceNothing(t *testing.T, b StoreBed) {
 	t.Helper()
 
-	claim := b.mustClaim(t, newClaim(t, "order_1"))
+	op := b.mustBegin(t, newOperation(t, "order_1"))
 
-	for _, id := range []uuid.UUID{claim.PaymentID, uuid.New()} {
+	for _, id := range []uuid.UUID{op.PaymentID, uuid.New()} {
 		moved, err := b.Advance(t.Context(), id, payment.Succeeded, "reconciliation")
 		require.NoError(t, err)
 		require.False(t, moved)
@@ -352,7 +353,7 @@ func advanceAgainstEvent(t *testing.T, b StoreBed) {
 	const payments, callers = 20, 4
 
 	for n := range payments {
-		p := b.mustPay(t, payment.Key(strconv.Itoa(n)))
+		p := b.mustPay(t, operation.Key(strconv.Itoa(n)))
 		failed, succeeded := eventOf(t, p, payment.Failed), eventOf(t, p, payment.Succeeded)
 
 		moved := allAtOnce(t, callers, func(i int) (bool, error) {
@@ -382,9 +383,9 @@ func (b StoreBed) mustPayAt(tb testing.TB, at time.Time, status payment.Status) 
 	tb.Helper()
 	require.True(tb, slices.Contains(payment.Statuses(), status))
 
-	completion := completionOf(b.mustClaim(tb, newClaim(tb, "")))
+	completion := completionOf(b.mustBegin(tb, newOperation(tb, "")))
 	completion.Payment.CreatedAt, completion.Payment.Status = at, status
-	b.mustComplete(tb, completion)
+	b.mustFinish(tb, completion)
 
 	return b.paymentNow(tb, completion.Payment.ID)
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/marketflow/marketflow/domain/fault"
 	"github.com/marketflow/marketflow/domain/money"
+	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/domain/payment"
 	"github.com/marketflow/marketflow/ports"
 )
@@ -20,12 +21,12 @@ import (
 // Store is the ports that share one database. They are tested together:
 // what one writes the others read.
 type Store interface {
-	ports.Claims
+	ports.Operations
 	ports.Payments
 	ports.Inbox
 	ports.Backlog
 	ports.Reconciliation
-	ports.Operations
+	ports.Decisions
 	ports.Audit
 	ports.Installation
 }
@@ -37,7 +38,7 @@ type StoreBed struct {
 	// Twin is the same store through connections of its own, as another process
 	// has it.
 	Twin Store
-	// Elapse lets time pass for the claims and events that are in the store.
+	// Elapse lets time pass for the operations and events that are in the store.
 	Elapse func(tb testing.TB, by time.Duration)
 	// Severed is the same store over a way to its database that Sever cuts: after so
 	// many answers from now on, of which the last is lost, nobody gets through until
@@ -46,7 +47,7 @@ type StoreBed struct {
 	Sever   func(tb testing.TB, answers int) (mend func())
 }
 
-// lease is how long the claims of these tests are held: longer than any test.
+// lease is how long the operations of these tests are held: longer than any test.
 const lease = time.Hour
 
 // runStore runs each test on a store of its own.
@@ -120,14 +121,14 @@ func count[T any](values []T, is func(T) bool) int {
 	return n
 }
 
-// newClaim asks for 123.45 USD under key.
-func newClaim(tb testing.TB, key payment.Key) ports.NewClaim {
+// newOperation asks for 123.45 USD under key.
+func newOperation(tb testing.TB, key operation.Key) ports.NewOperation {
 	tb.Helper()
 
 	id, err := uuid.NewV7()
 	require.NoError(tb, err)
 
-	return ports.NewClaim{
+	return ports.NewOperation{
 		PaymentID: id,
 		Key:       key,
 		Order:     payment.Order{Amount: amount(tb, 123_45, "USD"), Metadata: payment.Metadata{"order": "42"}},
@@ -145,42 +146,42 @@ func newClaim(tb testing.TB, key payment.Key) ports.NewClaim {
 
 func newLease() ports.Lease { return ports.Lease{Token: uuid.New(), For: lease} }
 
-// mustClaim writes a claim down and holds it.
-func (b StoreBed) mustClaim(tb testing.TB, c ports.NewClaim) ports.Claim {
+// mustOperation writes an operation down and holds it.
+func (b StoreBed) mustBegin(tb testing.TB, c ports.NewOperation) ports.Operation {
 	tb.Helper()
 
-	claim, err := b.Claim(tb.Context(), c)
+	op, err := b.Begin(tb.Context(), c)
 	require.NoError(tb, err)
-	require.True(tb, claim.Held())
+	require.True(tb, op.Held())
 
-	return claim
+	return op
 }
 
-// claimNow is the claim as anybody sees it.
-func (b StoreBed) claimNow(tb testing.TB, id uuid.UUID) ports.Claim {
+// operationNow is the operation as anybody sees it.
+func (b StoreBed) operationNow(tb testing.TB, id uuid.UUID) ports.Operation {
 	tb.Helper()
 
-	claim, err := b.ClaimByPayment(tb.Context(), id)
+	op, err := b.FindByPayment(tb.Context(), id)
 	require.NoError(tb, err)
 
-	return claim
+	return op
 }
 
-// completionOf is the payment that claim becomes through an intent of its own.
-func completionOf(claim ports.Claim) ports.Completion {
-	return completionWith(claim, intentOf(claim.PaymentID))
+// completionOf is the payment that operation becomes through an intent of its own.
+func completionOf(op ports.Operation) ports.Completion {
+	return completionWith(op, intentOf(op.PaymentID))
 }
 
-func completionWith(claim ports.Claim, intentID string) ports.Completion {
+func completionWith(op ports.Operation, intentID string) ports.Completion {
 	return ports.Completion{
 		Payment: payment.Payment{
-			ID:        claim.PaymentID,
+			ID:        op.PaymentID,
 			IntentID:  intentID,
-			Key:       claim.Key,
-			Amount:    claim.Order.Amount,
-			Metadata:  claim.Order.Metadata,
+			Key:       op.Key,
+			Amount:    op.Order.Amount,
+			Metadata:  op.Order.Metadata,
 			Status:    payment.Pending,
-			CreatedAt: claim.CreatedAt,
+			CreatedAt: op.CreatedAt,
 		},
 		Response: created(intentID),
 		Cause:    "request",
@@ -194,29 +195,29 @@ func created(content string) *ports.FrozenResponse {
 }
 
 func refused() ports.FrozenResponse {
-	return ports.FrozenResponse{Status: http.StatusBadGateway, Body: []byte(`{"title":"Refused"}`)}
+	return ports.FrozenResponse{Status: http.StatusBadGateway, Body: []byte(`{"title":"Rejected"}`)}
 }
 
-// mustComplete makes a payment of a claim.
-func (b StoreBed) mustComplete(tb testing.TB, c ports.Completion) ports.Completed {
+// mustFinish makes a payment of an operation.
+func (b StoreBed) mustFinish(tb testing.TB, c ports.Completion) ports.Finished {
 	tb.Helper()
 
-	done, err := b.Complete(tb.Context(), c)
+	done, err := b.Finish(tb.Context(), c)
 	require.NoError(tb, err)
 
 	return done
 }
 
-// mustPay makes a claim under key and a payment of it.
-func (b StoreBed) mustPay(tb testing.TB, key payment.Key) payment.Payment {
+// mustPay makes an operation under key and a payment of it.
+func (b StoreBed) mustPay(tb testing.TB, key operation.Key) payment.Payment {
 	tb.Helper()
 
-	b.mustComplete(tb, completionOf(b.mustClaim(tb, newClaim(tb, key))))
+	b.mustFinish(tb, completionOf(b.mustBegin(tb, newOperation(tb, key))))
 
-	claim, err := b.FindClaim(tb.Context(), key)
+	op, err := b.Find(tb.Context(), key)
 	require.NoError(tb, err)
 
-	return b.paymentNow(tb, claim.PaymentID)
+	return b.paymentNow(tb, op.PaymentID)
 }
 
 func (b StoreBed) paymentNow(tb testing.TB, id uuid.UUID) payment.Payment {

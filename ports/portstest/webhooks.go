@@ -168,7 +168,7 @@ func parseWhole(t *testing.T, b WebhooksBed) {
 		require.NotEmpty(t, event.Type)
 		require.Equal(t, spec.CreatedAt, event.CreatedAt)
 		require.Equal(t, spec.IntentID, event.ObjectID)
-		require.True(t, event.About)
+		require.True(t, event.IsIntent)
 		require.Equal(t, payload, event.Raw)
 		require.Equal(t, spec.IntentID, event.Intent.ID)
 		require.Equal(t, spec.PaymentID, event.Intent.PaymentID)

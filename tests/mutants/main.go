@@ -3,7 +3,7 @@
 // be made any more, or that nobody notices, fails the run.
 //
 //	go run ./tests/mutants
-//	go run ./tests/mutants -only no-claim
+//	go run ./tests/mutants -only no-operation
 package main
 
 import (

@@ -42,7 +42,7 @@ func mutants() []mutant {
 			changes: []change{{"adapters/stripe/gateway.go", "key:       request.IdempotencyKey,", `key:       "",`}},
 		},
 		{
-			name: "no-claim", why: "a claim under the client's key is written before Stripe is called",
+			name: "no-begin", why: "an operation under the client's key is written before Stripe is called",
 			changes: []change{{
 				"app/create_payment.go",
 				"Key:       cmd.Key,\n\t\tOrder:     cmd.Order,\n\t\tRequest:",
@@ -50,11 +50,11 @@ func mutants() []mutant {
 			}},
 		},
 		{
-			name: "claim-not-looked-at", why: "a claim of somebody else's is answered, not sent",
-			changes: []change{{"app/create_payment.go", "if !claim.Held() {", "if false {"}},
+			name: "operation-not-looked-at", why: "an operation of somebody else's is answered, not sent",
+			changes: []change{{"app/create_payment.go", "if !op.Held() {", "if false {"}},
 		},
 		{
-			name: "no-unique-index", why: "two claims at once under one key cannot both be written",
+			name: "no-unique-index", why: "two operations at once under one key cannot both be written",
 			sql: `ALTER TABLE payment_requests DROP CONSTRAINT payment_requests_idempotency_key_key;
 				ALTER TABLE payments DROP CONSTRAINT payments_idempotency_key_key;`,
 		},
@@ -62,7 +62,7 @@ func mutants() []mutant {
 			name: "no-compare-and-set", why: "a status changes only from those that it may come from",
 			changes: []change{{
 				"adapters/postgres/inbox.go",
-				"FromStatuses:     statusesToDB(e.Change.Sources()),",
+				"FromStatuses:   statusesToDB(e.Change.Sources()),",
 				`FromStatuses: func() []string {
 			if e.Change == "" {
 				return nil
@@ -96,7 +96,7 @@ func mutants() []mutant {
 			name: "webhook-in-two-commits", why: "an event is stored and applied in one commit",
 			changes: []change{{
 				"app/handle_event.go",
-				"applied, err := in.keepOrApply(ctx, e)\n\tif err == nil && applied.Outcome == ports.EventUnclaimed {",
+				"applied, err := in.storeOrApply(ctx, e)\n\tif err == nil && applied.Outcome == ports.EventUnfinished {",
 				`if err := in.deps.Inbox.Park(ctx, e, ports.ParkedContradiction); err != nil {
 		return ports.Applied{}, err
 	}
@@ -106,17 +106,17 @@ func mutants() []mutant {
 		return ports.Applied{Outcome: ports.EventParked}, nil
 	}
 
-	if err == nil && applied.Outcome == ports.EventUnclaimed {`,
+	if err == nil && applied.Outcome == ports.EventUnfinished {`,
 			}},
 			faults: []string{"postgres"},
 		},
 		{
-			name: "unknown-is-refused", why: "an outcome that nobody knows is not called a failure",
+			name: "unknown-is-rejected", why: "an outcome that nobody knows is not called a failure",
 			changes: []change{{
 				"adapters/stripe/outcome.go",
 				"default:\n\t\treturn failed.verdict()\n\t}\n}",
 				`default:
-		return verdict{outcome: refused, reason: failed.reason, err: &ports.RefusedError{Code: "mutant"}}
+		return verdict{outcome: rejected, reason: failed.reason, err: &ports.RejectedError{Code: "mutant"}}
 	}
 }`,
 			}},
@@ -125,9 +125,9 @@ func mutants() []mutant {
 		{
 			name: "deployment-rejection-frozen", why: "a rejection that is about the deployment is not kept under the client's key",
 			changes: []change{{
-				"adapters/stripe/refusals.go",
-				"return rejected, &ports.RejectedError{Code: final.Code, Message: final.Message, Kept: f.replayed}",
-				"return refused, &final",
+				"adapters/stripe/rejections.go",
+				"return deploymentRejected, &ports.DeploymentError{Code: final.Code, Message: final.Message, Kept: f.replayed}",
+				"return rejected, &final",
 			}},
 			faults: []string{"account not activated", "no such URL"},
 		},
@@ -138,12 +138,12 @@ func mutants() []mutant {
 				"doubt = doubt || inDoubt(err)",
 				"_ = inDoubt",
 			}},
-			faults: []string{"claim's answer lost"},
+			faults: []string{"begin's answer lost"},
 		},
 		{
 			name: "no-recovery", why: "somebody finishes what a crash or an unknown outcome left behind",
 			changes: []change{{
-				"app/recover_claims.go",
+				"app/recover_operations.go",
 				"if err := uc.deps.Gateway.Ready(); err != nil {\n\t\treturn Recovered{}, nil",
 				"if err := uc.deps.Gateway.Ready(); true {\n\t\t_ = err\n\n\t\treturn Recovered{}, nil",
 			}},

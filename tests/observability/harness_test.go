@@ -237,7 +237,7 @@ func (w *world) eventually(condition func() bool, what string) {
 	require.Eventually(w.t, condition, 30*time.Second, 20*time.Millisecond, what)
 }
 
-func (w *world) settled(id, status string) {
+func (w *world) finished(id, status string) {
 	w.t.Helper()
 	w.eventually(func() bool {
 		read := w.do(http.MethodGet, "/payments/"+id, "")

@@ -81,13 +81,13 @@ func (w *world) load(name string) {
 		intent := made.text(w.t, "stripe_payment_intent_id")
 		if method == "" {
 			w.atStripe("/v1/payment_intents/"+intent+"/cancel", "")
-			w.settled(made.text(w.t, "id"), "cancelled")
+			w.finished(made.text(w.t, "id"), "cancelled")
 
 			continue
 		}
 
 		w.confirm(intent, method)
-		w.settled(made.text(w.t, "id"), map[string]string{
+		w.finished(made.text(w.t, "id"), map[string]string{
 			"pm_card_visa": "succeeded", "pm_card_chargeDeclined": "failed",
 		}[method])
 	}
@@ -105,9 +105,9 @@ func (w *world) load(name string) {
 	w.eventually(func() bool {
 		metrics := w.metrics()
 
-		return strings.Contains(metrics, `marketflow_claims_finished_total{by="recovery",state="completed"} 1.0`) ||
-			strings.Contains(metrics, `marketflow_claims_finished_total{by="webhook",state="completed"} 1.0`)
-	}, "the unknown outcome is not settled")
+		return strings.Contains(metrics, `marketflow_operations_finished_total{by="recovery",outcome="done"} 1.0`) ||
+			strings.Contains(metrics, `marketflow_operations_finished_total{by="webhook",outcome="done"} 1.0`)
+	}, "the unknown outcome is not finished")
 }
 
 // forNow fills in Grafana's variables.

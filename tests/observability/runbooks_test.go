@@ -18,6 +18,7 @@ import (
 
 	"github.com/marketflow/marketflow/adapters/postgres"
 	"github.com/marketflow/marketflow/domain/money"
+	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/domain/payment"
 	"github.com/marketflow/marketflow/ports"
 )
@@ -147,7 +148,7 @@ func newDesk(t *testing.T) *desk {
 	d.lost, d.found = d.giveUp("lost"), d.giveUp("found")
 	w.atStripe("/v1/payment_intents", "amount=1000&currency=usd&metadata[payment_id]="+d.found)
 	require.NoError(t, d.store.Park(t.Context(), ports.Event{
-		ID: "evt_parked", Type: "payment_intent.succeeded", ObjectID: "pi_unknown", About: true, Change: payment.Succeeded,
+		ID: "evt_parked", Type: "payment_intent.succeeded", ObjectID: "pi_unknown", IsIntent: true, Change: payment.Succeeded,
 		Raw: []byte(succeeded("pi_unknown")),
 	}, ports.ParkedUnknown))
 
@@ -156,7 +157,7 @@ func newDesk(t *testing.T) *desk {
 
 // giveUp writes an operation of 10.00 USD down that is a day old and waits for a
 // person.
-func (d *desk) giveUp(key payment.Key) string {
+func (d *desk) giveUp(key operation.Key) string {
 	d.t.Helper()
 
 	currency, err := money.ParseCurrency("USD")
@@ -166,7 +167,7 @@ func (d *desk) giveUp(key payment.Key) string {
 	id, err := uuid.NewV7()
 	require.NoError(d.t, err)
 
-	_, err = d.store.Claim(d.t.Context(), ports.NewClaim{
+	_, err = d.store.Begin(d.t.Context(), ports.NewOperation{
 		PaymentID: id, Key: key, Order: payment.Order{Amount: amount}, Lease: ports.Lease{Token: uuid.New()},
 		Request:   ports.IntentRequest{IdempotencyKey: "payment-" + id.String()},
 		CreatedAt: time.Now().Add(-25 * time.Hour),

@@ -77,8 +77,8 @@ func (w *world) everythingThatHappens() []string {
 		"payment_method_data[type]=card&payment_method_data[card][number]="+cardNumber)
 	w.confirm(paid.text(w.t, "stripe_payment_intent_id"), "pm_card_visa")
 	w.confirm(declined.text(w.t, "stripe_payment_intent_id"), "pm_card_chargeDeclined")
-	w.settled(paid.text(w.t, "id"), "succeeded")
-	w.settled(declined.text(w.t, "id"), "failed")
+	w.finished(paid.text(w.t, "id"), "succeeded")
+	w.finished(declined.text(w.t, "id"), "failed")
 
 	w.mistakes(made.text(w.t, "id"))
 
@@ -108,7 +108,7 @@ func (w *world) mistakes(paymentID string) {
 	w.do(http.MethodPost, "/webhooks/stripe", garbage, "Stripe-Signature", "t=1,v1="+headerValue)
 }
 
-// unknownOutcomes are what goes wrong at Stripe, until recovery has settled it.
+// unknownOutcomes are what goes wrong at Stripe, until recovery has finished it.
 func (w *world) unknownOutcomes() []string {
 	w.t.Helper()
 
@@ -135,7 +135,7 @@ func (w *world) unknownOutcomes() []string {
 			}
 
 			return again.status == http.StatusCreated
-		}, "an unknown outcome is not settled")
+		}, "an unknown outcome is not finished")
 	}
 
 	return secrets

@@ -20,10 +20,10 @@ import (
 const (
 	createTree = `POST /payments
   app.CreatePayment
-    ClaimPayment
+    BeginOperation
     stripe.create_intent
       POST
-    CompletePayment
+    FinishOperation
     set
   http.render
 `
@@ -58,8 +58,8 @@ func TestTraces_CreatePayment(t *testing.T) {
 	requireAttributes(t, root.child(t, "app.CreatePayment"), map[string]string{
 		"marketflow.payment.id": paymentID, "marketflow.idempotent_replayed": "false",
 	})
-	requireStatement(t, root.child(t, "ClaimPayment"))
-	requireStatement(t, root.child(t, "CompletePayment"))
+	requireStatement(t, root.child(t, "BeginOperation"))
+	requireStatement(t, root.child(t, "FinishOperation"))
 
 	call := root.child(t, "stripe.create_intent")
 	requireAttributes(t, call, map[string]string{
@@ -180,11 +180,11 @@ func TestTraces_RecoveryPointsToTheRequest(t *testing.T) {
 
 	w.eventually(func() bool {
 		jobs = received.find(func(s *otlp.Span) bool {
-			return s.GetName() == "app.RecoverClaim" && (&node{Span: s}).attributes()["marketflow.payment.id"] == paymentID
+			return s.GetName() == "app.RecoverOperation" && (&node{Span: s}).attributes()["marketflow.payment.id"] == paymentID
 		})
 
 		return len(jobs) > 0
-	}, "the claim is not recovered")
+	}, "the operation is not recovered")
 
 	job := &node{Span: jobs[len(jobs)-1]}
 	require.Equal(t, otlp.Span_SPAN_KIND_CONSUMER, job.GetKind())
@@ -200,7 +200,7 @@ func TestTraces_RecoveryPointsToTheRequest(t *testing.T) {
 	for _, span := range received.find(func(s *otlp.Span) bool { return len(s.GetParentSpanId()) == 0 }) {
 		require.Contains(t, []string{
 			"stripe.get_account", // at start
-			"POST /webhooks/stripe", "app.RecoverClaim", "app.ApplyParkedEvent", "app.Reconcile",
+			"POST /webhooks/stripe", "app.RecoverOperation", "app.ApplyParkedEvent", "app.Reconcile",
 		}, span.GetName())
 	}
 }

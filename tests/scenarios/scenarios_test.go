@@ -80,7 +80,7 @@ func TestDrill_Storm(t *testing.T) {
 	runDrill(t, "storm")
 }
 
-// TestDrill_Outage: Stripe answers nobody; then every claim is settled once.
+// TestDrill_Outage: Stripe answers nobody; then every operation is finished once.
 func TestDrill_Outage(t *testing.T) {
 	t.Parallel()
 	runDrill(t, "outage")
@@ -101,7 +101,7 @@ func runDrill(t *testing.T, name string) {
 
 	result, err := runner.Drill(t.Context(), name, runner.DrillOptions{
 		Seed: 1, For: 6 * time.Second, RPS: 50, Binary: service,
-		AnswerWithin: 10 * time.Second, SettleWithin: 30 * time.Second,
+		AnswerWithin: 10 * time.Second, FinishWithin: 30 * time.Second,
 	})
 	require.NoError(t, err)
 	t.Log(strings.Join(result.Figures, "\n"))

@@ -15,7 +15,7 @@ import (
 )
 
 // stripeBooks are the sandbox's, of all its accounts.
-type stripeBooks struct {
+type stripeRecords struct {
 	intents    []stripeIntent
 	deliveries []sandbox.Delivery
 }
@@ -55,31 +55,31 @@ func (i stripeIntent) status() string {
 	}
 }
 
-func readStripe(s *sandbox.Sandbox) (stripeBooks, error) {
-	var books stripeBooks
+func readStripe(s *sandbox.Sandbox) (stripeRecords, error) {
+	var records stripeRecords
 
 	for entry := range s.Books(sandbox.BooksFilter{Kinds: []string{sandbox.KindIntent, sandbox.KindDelivery}}) {
 		if entry.Delivery != nil {
-			books.deliveries = append(books.deliveries, *entry.Delivery)
+			records.deliveries = append(records.deliveries, *entry.Delivery)
 
 			continue
 		}
 
 		intent := stripeIntent{succeeded: entry.SucceededCharges, key: entry.IdempotencyKey, account: entry.Account}
 		if err := json.Unmarshal(entry.Object, &intent); err != nil {
-			return books, fmt.Errorf("reading the sandbox's books: %w", err)
+			return records, fmt.Errorf("reading the sandbox's records: %w", err)
 		}
 
-		books.intents = append(books.intents, intent)
+		records.intents = append(records.intents, intent)
 	}
 
-	return books, nil
+	return records, nil
 }
 
 // serviceBooks are the database's.
-type serviceBooks struct {
+type serviceRecords struct {
 	payments    []paymentRow
-	claims      []claimRow
+	ops         []operationRow
 	transitions []transitionRow
 	events      []eventRow
 }
@@ -88,7 +88,7 @@ type paymentRow struct {
 	ID, Intent, Key, Amount, Currency, Status string
 }
 
-type claimRow struct {
+type operationRow struct {
 	PaymentID, Key, State, LastError string
 	Attempts                         int
 	AgeSeconds                       float64
@@ -110,37 +110,37 @@ type eventRow struct {
 }
 
 // readService reads all of it in one snapshot.
-func readService(ctx context.Context, db *pgxpool.Pool) (books serviceBooks, err error) {
+func readService(ctx context.Context, db *pgxpool.Pool) (records serviceRecords, err error) {
 	options := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
 
 	err = pgx.BeginTxFunc(ctx, db, options, func(tx pgx.Tx) error {
-		if books.payments, err = rows[paymentRow](ctx, tx, `SELECT id::text, stripe_payment_intent_id,
+		if records.payments, err = rows[paymentRow](ctx, tx, `SELECT id::text, stripe_payment_intent_id,
 			COALESCE(idempotency_key, ''), amount::text, currency, status FROM payments ORDER BY created_at`); err != nil {
 			return err
 		}
 
-		if books.claims, err = rows[claimRow](ctx, tx, `SELECT payment_id::text, COALESCE(idempotency_key, ''), state,
+		if records.ops, err = rows[operationRow](ctx, tx, `SELECT payment_id::text, COALESCE(idempotency_key, ''), state,
 			COALESCE(last_error, ''), attempts, EXTRACT(EPOCH FROM now() - created_at)::float8,
 			EXTRACT(EPOCH FROM retry_at - now())::float8, amount::text, currency,
 			origin_request_id FROM payment_requests ORDER BY created_at`); err != nil {
 			return err
 		}
 
-		if books.transitions, err = rows[transitionRow](ctx, tx, `SELECT payment_id::text, COALESCE(from_status, ''),
+		if records.transitions, err = rows[transitionRow](ctx, tx, `SELECT payment_id::text, COALESCE(from_status, ''),
 			to_status, cause, at FROM payment_transitions ORDER BY id`); err != nil {
 			return err
 		}
 
-		books.events, err = rows[eventRow](ctx, tx, `SELECT id, type, object_id, outcome, COALESCE(parked_reason, '')
+		records.events, err = rows[eventRow](ctx, tx, `SELECT id, type, object_id, outcome, COALESCE(parked_reason, '')
 			FROM stripe_events ORDER BY received_at`)
 
 		return err
 	})
 	if err != nil {
-		return books, fmt.Errorf("reading the service's books: %w", err)
+		return records, fmt.Errorf("reading the service's records: %w", err)
 	}
 
-	return books, nil
+	return records, nil
 }
 
 func rows[T any](ctx context.Context, tx pgx.Tx, sql string) ([]T, error) {

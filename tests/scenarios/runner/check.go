@@ -23,14 +23,14 @@ func (v violation) String() string { return fmt.Sprintf("%s: %s: %s", v.invarian
 
 // evidence is all that a verdict rests on.
 type evidence struct {
-	stripe  stripeBooks
-	service serviceBooks
+	stripe  stripeRecords
+	service serviceRecords
 	ops     []operation
-	// alert is whether the metrics say that a claim needs a person.
+	// alert is whether the metrics say that an operation needs a person.
 	alert bool
 }
 
-// check holds the service's books against the sandbox's.
+// check holds the service's records against the sandbox's.
 func check(e evidence) []violation {
 	var found []violation
 
@@ -45,7 +45,7 @@ func check(e evidence) []violation {
 	return append(found, checkHistories(e.ops)...)
 }
 
-// oneCharge is I1, in the sandbox's books alone: the order is the client's own
+// oneCharge is I1, in the sandbox's records alone: the order is the client's own
 // name for what it wanted, so nothing here trusts an id of the service's.
 func oneCharge(e evidence) []violation {
 	var found []violation
@@ -117,7 +117,7 @@ func onePaymentForEachIntent(e evidence) []violation {
 }
 
 // nothingElsewhere is I7: only a service with the wrong key could write into another
-// account's books.
+// account's records.
 func nothingElsewhere(e evidence) []violation {
 	var found []violation
 
@@ -187,7 +187,7 @@ func follows(from, to string) bool {
 	}
 }
 
-// historiesAreWhole is I4 in the books: each history begins once, has no gap,
+// historiesAreWhole is I4 in the records: each history begins once, has no gap,
 // goes forward and ends where the payment stands, which is where Stripe is.
 func historiesAreWhole(e evidence) []violation {
 	var found []violation
@@ -341,14 +341,14 @@ func nothingIsUnknown(e evidence) []violation {
 		there[intent.paymentID()] = true
 	}
 
-	for _, c := range e.service.claims {
-		about := fmt.Sprintf("claim %s (key %q)", c.PaymentID, c.Key)
+	for _, c := range e.service.ops {
+		about := fmt.Sprintf("operation %s (key %q)", c.PaymentID, c.Key)
 
 		switch {
 		case c.State == "needs_attention" && !e.alert:
 			found = append(found, violation{"I8", about, "needs a person, and no metric says so"})
 		case c.State == "needs_attention" && (there[c.PaymentID] || c.AgeSeconds < keysForgotten):
-			found = append(found, violation{"I8", about, "was given up although it could be settled: " + c.LastError})
+			found = append(found, violation{"I8", about, "was given up although it could be finished: " + c.LastError})
 		case c.State == "pending" && !c.unprovable():
 			found = append(found, violation{"I8", about, fmt.Sprintf("is still pending after %d attempts, due in %.1f s: %s",
 				c.Attempts, c.DueSeconds, c.LastError)})
@@ -360,8 +360,8 @@ func nothingIsUnknown(e evidence) []violation {
 
 // unprovable: Stripe refuses the amount, but the answer to the first send was
 // lost, and a refusal of a copy does not speak for the original. Recovery keeps
-// the claim until it may be given to a person.
-func (c claimRow) unprovable() bool {
+// the operation until it may be given to a person.
+func (c operationRow) unprovable() bool {
 	const longestPause = 8 * 60
 
 	minor, err := minorUnits(c.Amount, c.Currency)
@@ -452,7 +452,7 @@ func changedPayloadsStayOut(e evidence) []violation {
 	refused := map[string]string{} // order and note → key
 
 	for _, op := range e.ops {
-		if op.kind == opCreate && op.result.status == http.StatusUnprocessableEntity && !op.result.isRefusal() {
+		if op.kind == opCreate && op.result.status == http.StatusUnprocessableEntity && !op.result.isRejection() {
 			refused[op.payload.id()] = op.key
 		}
 	}
@@ -482,7 +482,7 @@ func rejectionsAreNotKept(e evidence) []violation {
 			found = append(found, violation{
 				"I5", "key " + op.key, "is answered for ever that the deployment is wrong: " + op.result.String(),
 			})
-		case op.result.isRefusal() && !op.payload.tiny:
+		case op.result.isRejection() && !op.payload.tiny:
 			found = append(found, violation{"I5", "key " + op.key, "is refused although its amount is good: " + op.result.String()})
 		}
 	}
@@ -491,12 +491,12 @@ func rejectionsAreNotKept(e evidence) []violation {
 }
 
 // unavailableWroteNothing: whoever was told that nothing was done may order again, so
-// that no claim may stand under that request.
+// that no operation may stand under that request.
 func unavailableWroteNothing(e evidence) []violation {
 	var found []violation
 
-	begun := map[string]claimRow{}
-	for _, c := range e.service.claims {
+	begun := map[string]operationRow{}
+	for _, c := range e.service.ops {
 		begun[c.Origin] = c
 	}
 
@@ -509,7 +509,7 @@ func unavailableWroteNothing(e evidence) []violation {
 		if c, written := begun[requestID]; written {
 			found = append(found, violation{
 				"I2", "key " + op.key,
-				fmt.Sprintf("was told at %s that nothing was done, and its claim %s is %s", op.ret, c.PaymentID, c.State),
+				fmt.Sprintf("was told at %s that nothing was done, and its operation %s is %s", op.ret, c.PaymentID, c.State),
 			})
 		}
 	}

@@ -2,7 +2,7 @@
 // `marketflow serve` processes on a real PostgreSQL and Redis and the Stripe
 // sandbox, draws a workload and a schedule of faults from a seed, lets both run
 // against each other, stops the faults, waits for quiet, and holds the
-// service's books against the sandbox's.
+// service's records against the sandbox's.
 //
 //	run.go        many scenarios side by side, and what they add up to
 //	scenario.go   one scenario from its seed to its verdict
@@ -15,7 +15,7 @@
 //	workload.go   the clients
 //	history.go    what they did and were told, held against a model
 //	quiet.go      waiting for quiet
-//	books.go      both sides' books
+//	records.go      both sides' records
 //	check.go      the invariants I1 to I8
 //	timeline.go   what happened when
 package runner

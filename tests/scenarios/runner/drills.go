@@ -23,9 +23,9 @@ type DrillOptions struct {
 	// RPS is an outage's load, in requests per second.
 	RPS int
 	// AnswerWithin bounds each answer during an outage (1 s where it is 0), and
-	// SettleWithin how long claims stay open after it (10 s). A machine that is
+	// SettleWithin how long operations stay open after it (10 s). A machine that is
 	// busy with other tests needs more.
-	AnswerWithin, SettleWithin time.Duration
+	AnswerWithin, FinishWithin time.Duration
 	// Race and Overlay are for the build, Binary is one that is built already.
 	Race            bool
 	Overlay, Binary string
@@ -61,7 +61,7 @@ func drills() map[string]drill {
 // Drills are the names that Drill knows.
 func Drills() []string { return []string{"onekey", "storm", "outage", "kills"} }
 
-// Drill runs one fault at full length and holds the books against each other.
+// Drill runs one fault at full length and holds the records against each other.
 func Drill(ctx context.Context, name string, o DrillOptions) (result DrillResult, err error) {
 	result.Name = name
 
@@ -108,18 +108,18 @@ func Drill(ctx context.Context, name string, o DrillOptions) (result DrillResult
 		return result, err
 	}
 
-	settled, err := w.settleAll(ctx)
+	finished, err := w.finishAll(ctx)
 	if err != nil {
 		return result, err
 	}
 
 	result.Figures = figures
-	for _, v := range append(found, settled...) {
+	for _, v := range append(found, finished...) {
 		result.Violations = append(result.Violations, v.String())
 	}
 
 	if len(result.Violations) > 0 {
-		result.Report = w.report(Outcome{Faults: []string{name}}, Options{Seed: o.Seed}, append(found, settled...))
+		result.Report = w.report(Outcome{Faults: []string{name}}, Options{Seed: o.Seed}, append(found, finished...))
 	}
 
 	return result, nil
@@ -127,7 +127,7 @@ func Drill(ctx context.Context, name string, o DrillOptions) (result DrillResult
 
 // settleAll is the end of every drill: quiet, clients that ask until they are
 // answered, and the verdict.
-func (w *world) settleAll(ctx context.Context) ([]violation, error) {
+func (w *world) finishAll(ctx context.Context) ([]violation, error) {
 	if err := w.heal(ctx); err != nil {
 		return nil, err
 	}
@@ -148,13 +148,13 @@ func (w *world) settleAll(ctx context.Context) ([]violation, error) {
 }
 
 // drillOutage lets Stripe answer nobody under load: the service must go on
-// answering within a second, and settle every claim within ten seconds of
+// answering within a second, and finish every operation within ten seconds of
 // Stripe's return.
 func drillOutage(ctx context.Context, w *world, o DrillOptions) ([]string, []violation, error) {
 	const warmUp, coolDown = 2 * time.Second, 3 * time.Second
 
 	answerWithin := cmp.Or(o.AnswerWithin, time.Second)
-	settleWithin := cmp.Or(o.SettleWithin, 10*time.Second)
+	finishWithin := cmp.Or(o.FinishWithin, 10*time.Second)
 
 	loading, stop := context.WithCancel(ctx)
 	defer stop()
@@ -181,7 +181,7 @@ func drillOutage(ctx context.Context, w *world, o DrillOptions) ([]string, []vio
 		return nil, nil, err
 	}
 
-	settled, err := w.settledWithin(ctx, to, settleWithin)
+	finished, err := w.finishedWithin(ctx, to, finishWithin)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -199,10 +199,10 @@ func drillOutage(ctx context.Context, w *world, o DrillOptions) ([]string, []vio
 		found = append(found, violation{"outage", "answers", fmt.Sprintf("took up to %s while Stripe was away", worst)})
 	}
 
-	if settled > settleWithin {
+	if finished > finishWithin {
 		found = append(found, violation{
-			"outage", "claims",
-			fmt.Sprintf("%d were open when Stripe came back, some after %s", left, settled),
+			"outage", "operations",
+			fmt.Sprintf("%d were open when Stripe came back, some after %s", left, finished),
 		})
 	}
 
@@ -210,7 +210,7 @@ func drillOutage(ctx context.Context, w *world, o DrillOptions) ([]string, []vio
 		fmt.Sprintf("Stripe answered nobody for %s under %d requests a second; %d calls reached it", o.For, o.RPS, caught),
 		fmt.Sprintf("%d answers meanwhile: half within %s, 99 %% within %s, the slowest %s", len(during),
 			quantile(during, 0.5), quantile(during, 0.99), worst),
-		fmt.Sprintf("%d claims were open when Stripe came back, the last was settled %.1f s later", left, settled.Seconds()),
+		fmt.Sprintf("%d operations were open when Stripe came back, the last was finished %.1f s later", left, finished.Seconds()),
 		"statuses meanwhile: " + w.statuses(from, to),
 	}, found, nil
 }
@@ -238,19 +238,19 @@ func (w *world) load(ctx context.Context, rps int) {
 	}
 }
 
-// pending counts the claims that are open.
+// pending counts the operations that are open.
 func (w *world) pending(ctx context.Context) (int, error) {
 	var n int
 	if err := w.db.QueryRow(ctx, `SELECT count(*) FROM payment_requests WHERE state = 'pending'`).Scan(&n); err != nil {
-		return 0, fmt.Errorf("counting open claims: %w", err)
+		return 0, fmt.Errorf("counting open operations: %w", err)
 	}
 
 	return n, nil
 }
 
-// settledWithin is how long after a moment the last claim from before it was
-// settled; more than most if it was not by then.
-func (w *world) settledWithin(ctx context.Context, moment, most time.Duration) (time.Duration, error) {
+// settledWithin is how long after a moment the last operation from before it was
+// finished; more than most if it was not by then.
+func (w *world) finishedWithin(ctx context.Context, moment, most time.Duration) (time.Duration, error) {
 	var boundary time.Time
 	if err := w.db.QueryRow(ctx, `SELECT clock_timestamp()`).Scan(&boundary); err != nil {
 		return 0, fmt.Errorf("asking for the time: %w", err)
@@ -259,13 +259,13 @@ func (w *world) settledWithin(ctx context.Context, moment, most time.Duration) (
 	ctx, cancel := context.WithTimeout(ctx, 3*most)
 	defer cancel()
 
-	err := until(ctx, "claims", func() bool {
-		books, err := readService(ctx, w.db)
+	err := until(ctx, "operations", func() bool {
+		records, err := readService(ctx, w.db)
 		if err != nil {
 			return false
 		}
 
-		for _, c := range books.claims {
+		for _, c := range records.ops {
 			old := c.AgeSeconds > time.Since(boundary).Seconds()
 			if c.State == "pending" && old && !c.unprovable() {
 				return false

@@ -21,7 +21,7 @@ func postgresFaults() []fault {
 	})
 
 	for state, called := range map[string]string{"40001": "serialization failure", "40P01": "deadlock"} {
-		for _, statement := range []string{stmtClaim, stmtComplete, stmtApply} {
+		for _, statement := range []string{stmtOperation, stmtFinish, stmtApply} {
 			name := fmt.Sprintf("postgres: %s in %s", called, statement)
 			faults = append(faults, fault{name: name, play: trapProcess(name, moment{called, statement, before},
 				func(*world, *process, string) verdict { return verdict{sqlState: state} })})
@@ -41,9 +41,9 @@ func postgresFaults() []fault {
 	return append(faults, networkFaults("postgres", on)...)
 }
 
-// faultInDoubt: the claim is committed, its answer is lost, and with it the way to
+// faultInDoubt: the operation is committed, its answer is lost, and with it the way to
 // the database for a while, so that nobody can find out.
-const faultInDoubt = "postgres: claim's answer lost, then down"
+const faultInDoubt = "postgres: begin's answer lost, then down"
 
 func playInDoubt(ctx context.Context, w *world, r *rand.Rand) {
 	soon(ctx, r)
@@ -54,7 +54,7 @@ func playInDoubt(ctx context.Context, w *world, r *rand.Rand) {
 		proxy := w.lane.proxies[i]
 
 		defer func() { _ = proxy.Start() }() // after the trap is gone
-		defer wire.arm(&trap{statement: stmtClaim, when: after, left: 1, spring: func() verdict {
+		defer wire.arm(&trap{statement: stmtOperation, when: after, left: 1, spring: func() verdict {
 			proxy.Stop()
 			w.count(faultInDoubt, 1)
 			w.line.addf(proxy.Name, "%s", faultInDoubt)

@@ -12,11 +12,11 @@ import (
 
 // The statements at which the service's state changes.
 const (
-	stmtClaim    = "ClaimPayment"
-	stmtComplete = "CompletePayment"
-	stmtApply    = "ApplyEvent"
-	stmtTake     = "TakeUnfinishedClaim"
-	stmtCommit   = "commit"
+	stmtOperation = "BeginOperation"
+	stmtFinish    = "FinishOperation"
+	stmtApply     = "ApplyEvent"
+	stmtTake      = "TakeOperation"
+	stmtCommit    = "commit"
 )
 
 // moment is a point on the wire.
@@ -29,13 +29,13 @@ type moment struct {
 // moments are those of the table: around each commit.
 func moments() []moment {
 	return []moment{
-		{"before the claim commits", stmtClaim, before},
-		{"after the claim has committed", stmtClaim, after},
-		{"before the payment commits", stmtComplete, before},
-		{"after the payment has committed", stmtComplete, after},
+		{"before the operation commits", stmtOperation, before},
+		{"after the operation has committed", stmtOperation, after},
+		{"before the payment commits", stmtFinish, before},
+		{"after the payment has committed", stmtFinish, after},
 		{"before a webhook commits", stmtApply, before},
 		{"after a webhook has committed", stmtApply, after},
-		{"when recovery has taken claims", stmtTake, after},
+		{"when recovery has taken operations", stmtTake, after},
 	}
 }
 
@@ -62,8 +62,8 @@ func processFaults() []fault {
 	faults = append(faults, trapFaults("process: SIGKILL ", moments(), (*world).killHere)...)
 
 	return append(faults, trapFaults("process: SIGSTOP ", []moment{
-		{"after the claim has committed", stmtClaim, after},
-		{"before the payment commits", stmtComplete, before},
+		{"after the operation has committed", stmtOperation, after},
+		{"before the payment commits", stmtFinish, before},
 	}, (*world).stopHere)...)
 }
 
@@ -151,7 +151,7 @@ func killAtStripe(action sandbox.Action, name string) func(context.Context, *wor
 }
 
 // stopAtStripe stops whoever waits for Stripe for longer than its lease, so
-// that somebody else takes the claim, and wakes it up again.
+// that somebody else takes the operation, and wakes it up again.
 func stopAtStripe(name string) func(context.Context, *world, *rand.Rand) {
 	return func(ctx context.Context, w *world, r *rand.Rand) {
 		held, release := holdOne(ctx, w, r, sandbox.Hold)

@@ -18,7 +18,7 @@ func timeFaults() []fault {
 
 // dayLater leaves outcomes unknown, ends both processes, lets 25 hours pass and
 // starts them again. The sandbox's clock moves; the service reads ages off the
-// database's, so there the claims are made older instead.
+// database's, so there the operations are made older instead.
 func dayLater(ctx context.Context, w *world, r *rand.Rand) {
 	leaveUnknown(w, r)
 

@@ -63,10 +63,10 @@ func (r result) problem() (kind, requestID string) {
 }
 
 // isRefusal: Stripe does not charge this amount, which is the key's answer for ever.
-func (r result) isRefusal() bool {
+func (r result) isRejection() bool {
 	kind, _ := r.problem()
 
-	return r.status == http.StatusUnprocessableEntity && kind == "refused-by-provider"
+	return r.status == http.StatusUnprocessableEntity && kind == "rejected-by-provider"
 }
 
 // String is for the timeline.
@@ -206,7 +206,7 @@ func interpret(op operation) []porcupine.Operation {
 	}
 
 	switch status := op.result.status; {
-	case status == http.StatusCreated, op.result.isRefusal():
+	case status == http.StatusCreated, op.result.isRejection():
 		frozen := fmt.Sprintf("%d %s", op.result.status, op.result.body)
 
 		return []porcupine.Operation{at(decides{op.payload.id()}), at(answers{frozen})}

@@ -18,7 +18,7 @@ import (
 const quietWithin = 40 * time.Second
 
 // quiet waits until nothing moves any more: every event is accepted or lost for
-// good, no claim is open, nothing is parked. It returns how long that took.
+// good, no operation is open, nothing is parked. It returns how long that took.
 func (w *world) quiet(ctx context.Context) time.Duration {
 	ctx, cancel := context.WithTimeout(ctx, w.patience)
 	defer cancel()
@@ -49,18 +49,18 @@ func (w *world) loud(ctx context.Context) string {
 		}
 	}
 
-	books, err := readService(ctx, w.db)
+	records, err := readService(ctx, w.db)
 	if err != nil {
 		return err.Error()
 	}
 
-	for _, c := range books.claims {
+	for _, c := range records.ops {
 		if c.State == "pending" && !c.unprovable() {
-			return fmt.Sprintf("claim %s (key %s) is pending: %s", c.PaymentID, c.Key, c.LastError)
+			return fmt.Sprintf("operation %s (key %s) is pending: %s", c.PaymentID, c.Key, c.LastError)
 		}
 	}
 
-	for _, event := range books.events {
+	for _, event := range records.events {
 		if event.Outcome == "parked" {
 			return fmt.Sprintf("event %s is parked: %s", event.ID, event.Reason)
 		}
@@ -73,12 +73,12 @@ func (w *world) loud(ctx context.Context) string {
 // for a refusal that cannot be proven.
 func (w *world) unknownKeys(ctx context.Context) func(key string) bool {
 	return func(key string) bool {
-		books, err := readService(ctx, w.db)
+		records, err := readService(ctx, w.db)
 		if err != nil {
 			return false
 		}
 
-		for _, c := range books.claims {
+		for _, c := range records.ops {
 			if c.Key == key && (c.State == "needs_attention" || c.State == "pending" && c.Attempts > 1 && c.unprovable()) {
 				return true
 			}
@@ -115,8 +115,8 @@ func (w *world) reconcile(ctx context.Context) []violation {
 
 	w.line.addf("runner", "marketflow reconcile: %s", strings.TrimSpace(string(out)))
 
-	// A claim may wait for a person, and then the exit code is not 0: the verdict
-	// looks at claims and events itself.
+	// An operation may wait for a person, and then the exit code is not 0: the verdict
+	// looks at operations and events itself.
 	var report struct {
 		Left *int `json:"left"`
 	}
@@ -129,7 +129,7 @@ func (w *world) reconcile(ctx context.Context) []violation {
 	return nil
 }
 
-// alerted tells whether the metrics say that a claim needs a person.
+// alerted tells whether the metrics say that an operation needs a person.
 func (w *world) alerted(ctx context.Context) bool {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, w.processes[0].url()+"/metrics", nil)
 	if err != nil {
@@ -145,7 +145,7 @@ func (w *world) alerted(ctx context.Context) bool {
 
 	lines := bufio.NewScanner(resp.Body)
 	for lines.Scan() {
-		value, found := strings.CutPrefix(lines.Text(), `marketflow_claims{state="needs_attention"} `)
+		value, found := strings.CutPrefix(lines.Text(), `marketflow_operations{state="needs_attention"} `)
 		if found && value != "0" {
 			return true
 		}

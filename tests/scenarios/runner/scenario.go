@@ -26,7 +26,7 @@ type Outcome struct {
 	Fired map[string]int
 	// Operations is how many requests the clients made.
 	Operations int
-	// Quiet is how long the service took to settle everything once the faults
+	// Quiet is how long the service took to finish everything once the faults
 	// had stopped; Took is the whole scenario.
 	Quiet, Took time.Duration
 	// Violations are the broken promises; none is a pass.
@@ -183,11 +183,11 @@ func (w *world) judge(ctx context.Context) []violation {
 	)
 
 	if e.stripe, err = readStripe(w.stripe); err != nil {
-		return []violation{{"books", "Stripe", err.Error()}}
+		return []violation{{"records", "Stripe", err.Error()}}
 	}
 
 	if e.service, err = readService(ctx, w.db); err != nil {
-		return []violation{{"books", "the service", err.Error()}}
+		return []violation{{"records", "the service", err.Error()}}
 	}
 
 	found := check(e)

@@ -26,7 +26,7 @@ type payload struct {
 	minor     int64
 	currency  string
 	// order is unique to a key or, without one, to a request. It is in the
-	// metadata, so that the sandbox's books know it without the service's help.
+	// metadata, so that the sandbox's records know it without the service's help.
 	order string
 	note  string
 	// tiny amounts are refused by Stripe.
@@ -442,7 +442,7 @@ func (l *workload) finish(ctx context.Context, needsAttention func(key string) b
 
 			c := &client{l: l, w: l.w, number: clients + 1 + i, r: l.rand(clients + 1 + i)}
 			for key := range queue {
-				if err := c.settle(ctx, key, needsAttention); err != nil && failed == nil {
+				if err := c.finish(ctx, key, needsAttention); err != nil && failed == nil {
 					failed = err
 				}
 			}
@@ -462,9 +462,9 @@ func (l *workload) finish(ctx context.Context, needsAttention func(key string) b
 	return first
 }
 
-// settle asks with every payload that was sent under a key, until the key has
+// finish asks with every payload that was sent under a key, until the key has
 // answered each for good.
-func (c *client) settle(ctx context.Context, key string, needsAttention func(string) bool) error {
+func (c *client) finish(ctx context.Context, key string, needsAttention func(string) bool) error {
 	c.l.mu.Lock()
 	payloads := slices.Clone(c.l.payloads[key])
 	c.l.mu.Unlock()

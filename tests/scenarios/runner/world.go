@@ -21,7 +21,7 @@ const (
 	secretKey     = "sk_test_51ScenariosScenarios"
 	anotherKey    = "sk_test_51AnotherAnother"
 	webhookSecret = "whsec_ScenariosScenariosScenariosScenarios"
-	// anotherAccount has books of its own, in which nothing of ours belongs.
+	// anotherAccount has records of its own, in which nothing of ours belongs.
 	anotherAccount = "acct_1AnotherAccount"
 )
 

@@ -11,18 +11,18 @@ import (
 )
 
 const GetBacklog = `-- name: GetBacklog :one
-SELECT pending.claims                                                                             AS pending,
-       attention.claims                                                                           AS needs_attention,
+SELECT pending.operations                                                                             AS pending,
+       attention.operations                                                                           AS needs_attention,
        COALESCE(EXTRACT(EPOCH FROM now() - pending.oldest), 0)::float8                            AS oldest_seconds,
        parked.events                                                                              AS parked,
        COALESCE(EXTRACT(EPOCH FROM now() - parked.oldest), 0)::float8                             AS oldest_parked_seconds
 FROM (
-    SELECT count(*) AS claims, min(counted.created_at) AS oldest
+    SELECT count(*) AS operations, min(counted.created_at) AS oldest
     FROM (
         SELECT r.created_at FROM payment_requests r WHERE r.state = 'pending' ORDER BY r.retry_at LIMIT $1
     ) AS counted
 ) AS pending, (
-    SELECT count(*) AS claims
+    SELECT count(*) AS operations
     FROM (
         SELECT r.created_at FROM payment_requests r WHERE r.state = 'needs_attention' ORDER BY r.created_at LIMIT $1
     ) AS counted
@@ -42,9 +42,9 @@ type GetBacklogRow struct {
 	OldestParkedSeconds float64
 }
 
-// What is not settled. Each part is read from a partial index that is empty when
+// What is not finished. Each part is read from a partial index that is empty when
 // all is well; when it is not, no more is counted than a person wants to know. The
-// oldest pending claim is that of those which are counted. (One that waits for a
+// oldest pending operation is that of those which are counted. (One that waits for a
 // person has an alert of its own, and must not hide the next.)
 func (q *Queries) GetBacklog(ctx context.Context, most int32) (GetBacklogRow, error) {
 	row := q.db.QueryRow(ctx, GetBacklog, most)

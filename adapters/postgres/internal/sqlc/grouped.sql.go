@@ -19,8 +19,8 @@ WITH input AS MATERIALIZED (
     SELECT unnest($1::text[])                  AS id,
            unnest($2::text[])                AS type,
            unnest($3::text[])           AS object_id,
-           unnest($4::boolean[])            AS about,
-           unnest($5::uuid[])  AS claimed_payment_id,
+           unnest($4::boolean[])            AS is_intent,
+           unnest($5::uuid[])  AS named_payment_id,
            unnest($6::numeric[])           AS amount,
            unnest($7::text[])           AS currency,
            unnest($8::text[])          AS to_status,
@@ -31,23 +31,23 @@ WITH input AS MATERIALIZED (
     SELECT p.id, p.stripe_payment_intent_id, p.status, p.amount, p.currency
     FROM input
     JOIN payments p ON p.stripe_payment_intent_id = input.object_id
-    WHERE input.about
+    WHERE input.is_intent
     FOR UPDATE OF p SKIP LOCKED
 ), ready AS MATERIALIZED (
-    SELECT input.id, input.type, input.object_id, input.about, input.claimed_payment_id, input.amount, input.currency, input.to_status, input.from_statuses, input.payload, input.created_at, target.id AS payment_id, target.status AS from_status,
+    SELECT input.id, input.type, input.object_id, input.is_intent, input.named_payment_id, input.amount, input.currency, input.to_status, input.from_statuses, input.payload, input.created_at, target.id AS payment_id, target.status AS from_status,
            target.amount AS payment_amount, target.currency AS payment_currency,
            COALESCE(target.status = ANY (input.from_statuses::text[]), FALSE) AS moves
     FROM input
-    LEFT JOIN target ON target.stripe_payment_intent_id = input.object_id AND input.about
-    WHERE (target.id IS NOT NULL OR NOT input.about)
+    LEFT JOIN target ON target.stripe_payment_intent_id = input.object_id AND input.is_intent
+    WHERE (target.id IS NOT NULL OR NOT input.is_intent)
       AND NOT COALESCE(target.amount <> input.amount, FALSE)
       AND NOT COALESCE(target.currency <> NULLIF(input.currency, ''), FALSE)
-      AND NOT COALESCE(target.id <> NULLIF(input.claimed_payment_id, '00000000-0000-0000-0000-000000000000'), FALSE)
+      AND NOT COALESCE(target.id <> NULLIF(input.named_payment_id, '00000000-0000-0000-0000-000000000000'), FALSE)
       AND NOT EXISTS (SELECT FROM stripe_events e WHERE e.id = input.id)
 ), stored AS (
     INSERT INTO stripe_events (id, type, object_id, payload, outcome, created_at)
     SELECT ready.id, ready.type, ready.object_id, ready.payload,
-           CASE WHEN NOT ready.about THEN 'ignored' WHEN ready.moves THEN 'applied' ELSE 'stale' END,
+           CASE WHEN NOT ready.is_intent THEN 'ignored' WHEN ready.moves THEN 'applied' ELSE 'stale' END,
            NULLIF(ready.created_at, '0001-01-01 00:00:00+00')
     FROM ready
     ORDER BY ready.id
@@ -78,17 +78,17 @@ LEFT JOIN payment_requests r ON r.payment_id = ready.payment_id
 `
 
 type ApplyEventsParams struct {
-	Ids               []string
-	Types             []string
-	ObjectIds         []string
-	Abouts            []bool
-	ClaimedPaymentIds []uuid.UUID
-	Amounts           []pgtype.Numeric
-	Currencies        []string
-	ToStatuses        []string
-	FromStatuses      []string
-	Payloads          [][]byte
-	CreatedAts        []time.Time
+	Ids             []string
+	Types           []string
+	ObjectIds       []string
+	AreIntents      []bool
+	NamedPaymentIds []uuid.UUID
+	Amounts         []pgtype.Numeric
+	Currencies      []string
+	ToStatuses      []string
+	FromStatuses    []string
+	Payloads        [][]byte
+	CreatedAts      []time.Time
 }
 
 type ApplyEventsRow struct {
@@ -118,8 +118,8 @@ func (q *Queries) ApplyEvents(ctx context.Context, arg ApplyEventsParams) ([]App
 		arg.Ids,
 		arg.Types,
 		arg.ObjectIds,
-		arg.Abouts,
-		arg.ClaimedPaymentIds,
+		arg.AreIntents,
+		arg.NamedPaymentIds,
 		arg.Amounts,
 		arg.Currencies,
 		arg.ToStatuses,
@@ -154,7 +154,7 @@ func (q *Queries) ApplyEvents(ctx context.Context, arg ApplyEventsParams) ([]App
 	return items, nil
 }
 
-const ClaimPayments = `-- name: ClaimPayments :many
+const BeginOperations = `-- name: BeginOperations :many
 INSERT INTO payment_requests (
     payment_id, idempotency_key, fingerprint, amount, currency, metadata, stripe_key, stripe_params,
     lease_token, leased_until, retry_at, origin_request_id, origin_trace
@@ -182,7 +182,7 @@ ON CONFLICT DO NOTHING
 RETURNING payment_id, created_at
 `
 
-type ClaimPaymentsParams struct {
+type BeginOperationsParams struct {
 	PaymentIds       []uuid.UUID
 	IdempotencyKeys  []string
 	Fingerprints     [][]byte
@@ -197,17 +197,17 @@ type ClaimPaymentsParams struct {
 	OriginTraces     []string
 }
 
-type ClaimPaymentsRow struct {
+type BeginOperationsRow struct {
 	PaymentID uuid.UUID
 	CreatedAt time.Time
 }
 
-// ClaimPayment for many keys.
+// BeginOperation for many keys.
 //
 // The INSERT waits only while another transaction writes one of the keys; in one
 // order, so that two of these statements never wait for each other.
-func (q *Queries) ClaimPayments(ctx context.Context, arg ClaimPaymentsParams) ([]ClaimPaymentsRow, error) {
-	rows, err := q.db.Query(ctx, ClaimPayments,
+func (q *Queries) BeginOperations(ctx context.Context, arg BeginOperationsParams) ([]BeginOperationsRow, error) {
+	rows, err := q.db.Query(ctx, BeginOperations,
 		arg.PaymentIds,
 		arg.IdempotencyKeys,
 		arg.Fingerprints,
@@ -225,9 +225,9 @@ func (q *Queries) ClaimPayments(ctx context.Context, arg ClaimPaymentsParams) ([
 		return nil, err
 	}
 	defer rows.Close()
-	var items []ClaimPaymentsRow
+	var items []BeginOperationsRow
 	for rows.Next() {
-		var i ClaimPaymentsRow
+		var i BeginOperationsRow
 		if err := rows.Scan(&i.PaymentID, &i.CreatedAt); err != nil {
 			return nil, err
 		}
@@ -239,7 +239,7 @@ func (q *Queries) ClaimPayments(ctx context.Context, arg ClaimPaymentsParams) ([
 	return items, nil
 }
 
-const CompletePayments = `-- name: CompletePayments :many
+const FinishOperations = `-- name: FinishOperations :many
 WITH input AS MATERIALIZED (
     SELECT unnest($1::uuid[])          AS payment_id,
            unnest($2::text[])           AS intent_id,
@@ -252,7 +252,7 @@ WITH input AS MATERIALIZED (
            unnest($9::text[])               AS cause,
            unnest($10::smallint[]) AS response_status,
            unnest($11::bytea[])     AS response_body
-), claim AS MATERIALIZED (
+), operation AS MATERIALIZED (
     SELECT r.payment_id
     FROM input
     JOIN payment_requests r ON r.payment_id = input.payment_id
@@ -265,7 +265,7 @@ WITH input AS MATERIALIZED (
     SELECT input.payment_id, input.intent_id, NULLIF(input.idempotency_key, ''), input.amount, input.currency,
            input.status, NULLIF(input.metadata, '')::jsonb, input.created_at, clock_timestamp()
     FROM input
-    JOIN claim ON claim.payment_id = input.payment_id
+    JOIN operation ON operation.payment_id = input.payment_id
     WHERE NOT EXISTS (SELECT FROM payments p WHERE p.id = input.payment_id)
     ORDER BY input.intent_id
     RETURNING id
@@ -294,7 +294,7 @@ FROM frozen AS payment_requests
 JOIN input ON input.payment_id = payment_requests.payment_id
 `
 
-type CompletePaymentsParams struct {
+type FinishOperationsParams struct {
 	PaymentIds       []uuid.UUID
 	IntentIds        []string
 	IdempotencyKeys  []string
@@ -308,18 +308,18 @@ type CompletePaymentsParams struct {
 	ResponseBodies   [][]byte
 }
 
-type CompletePaymentsRow struct {
+type FinishOperationsRow struct {
 	PaymentRequest PaymentRequest
 	AgeSeconds     float64
 	Parked         bool
 }
 
-// CompletePayment for many claims.
+// FinishOperation for many operations.
 //
 // Where another transaction writes one of the payments or intents meanwhile, the
 // whole statement fails and nothing is done.
-func (q *Queries) CompletePayments(ctx context.Context, arg CompletePaymentsParams) ([]CompletePaymentsRow, error) {
-	rows, err := q.db.Query(ctx, CompletePayments,
+func (q *Queries) FinishOperations(ctx context.Context, arg FinishOperationsParams) ([]FinishOperationsRow, error) {
+	rows, err := q.db.Query(ctx, FinishOperations,
 		arg.PaymentIds,
 		arg.IntentIds,
 		arg.IdempotencyKeys,
@@ -336,9 +336,9 @@ func (q *Queries) CompletePayments(ctx context.Context, arg CompletePaymentsPara
 		return nil, err
 	}
 	defer rows.Close()
-	var items []CompletePaymentsRow
+	var items []FinishOperationsRow
 	for rows.Next() {
-		var i CompletePaymentsRow
+		var i FinishOperationsRow
 		if err := rows.Scan(
 			&i.PaymentRequest.PaymentID,
 			&i.PaymentRequest.IdempotencyKey,

@@ -187,7 +187,7 @@ func (q *Queries) GetSystemIdentifier(ctx context.Context) (string, error) {
 	return system_identifier, err
 }
 
-const GiveUpClaims = `-- name: GiveUpClaims :execrows
+const GiveUpOperations = `-- name: GiveUpOperations :execrows
 UPDATE payment_requests
 SET state       = 'needs_attention',
     lease_token = NULL,
@@ -197,8 +197,8 @@ WHERE state = 'pending'
 `
 
 // What was to be sent to another account is for a person to look at.
-func (q *Queries) GiveUpClaims(ctx context.Context, lastError string) (int64, error) {
-	result, err := q.db.Exec(ctx, GiveUpClaims, lastError)
+func (q *Queries) GiveUpOperations(ctx context.Context, lastError string) (int64, error) {
+	result, err := q.db.Exec(ctx, GiveUpOperations, lastError)
 	if err != nil {
 		return 0, err
 	}

@@ -7,101 +7,182 @@ package sqlc
 
 import (
 	"context"
+	"encoding/json"
+	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgtype"
 )
 
-const CloseOperation = `-- name: CloseOperation :one
-UPDATE payment_requests
-SET state           = 'refused',
-    response_status = $1::smallint,
-    response_body   = $2::bytea,
-    lease_token     = NULL,
-    updated_at      = now()
-WHERE payment_id = $3
-  AND state || '' = $4::text
-  AND leased_until <= now()
-  AND NOT EXISTS (SELECT FROM payments p WHERE p.id = $3)
-RETURNING payment_requests.payment_id, payment_requests.idempotency_key, payment_requests.fingerprint, payment_requests.amount, payment_requests.currency, payment_requests.metadata, payment_requests.stripe_key, payment_requests.stripe_params, payment_requests.state, payment_requests.lease_token, payment_requests.leased_until, payment_requests.retry_at, payment_requests.attempts, payment_requests.last_error, payment_requests.response_status, payment_requests.response_body, payment_requests.origin_request_id, payment_requests.origin_trace, payment_requests.created_at, payment_requests.updated_at, EXTRACT(EPOCH FROM now() - created_at)::float8 AS age_seconds
+const BeginOperation = `-- name: BeginOperation :many
+INSERT INTO payment_requests (
+    idempotency_key, payment_id, fingerprint, amount, currency, metadata, stripe_key, stripe_params,
+    lease_token, leased_until, retry_at, origin_request_id, origin_trace, created_at
+)
+VALUES (
+    $1, $2, $3, $4, $5, $6,
+    $7, $8,
+    $9, now() + $10::interval, now() + $10::interval, $11, $12,
+    COALESCE($13::timestamptz, now())
+)
+ON CONFLICT DO NOTHING
+RETURNING created_at, EXTRACT(EPOCH FROM now() - created_at)::float8 AS age_seconds
 `
 
-type CloseOperationParams struct {
-	ResponseStatus int16
-	ResponseBody   []byte
-	PaymentID      uuid.UUID
-	State          string
+type BeginOperationParams struct {
+	IdempotencyKey  *string
+	PaymentID       uuid.UUID
+	Fingerprint     []byte
+	Amount          pgtype.Numeric
+	Currency        string
+	Metadata        json.RawMessage
+	StripeKey       string
+	StripeParams    string
+	LeaseToken      uuid.NullUUID
+	Lease           pgtype.Interval
+	OriginRequestID string
+	OriginTrace     string
+	CreatedAt       *time.Time
 }
 
-type CloseOperationRow struct {
-	PaymentRequest PaymentRequest
-	AgeSeconds     float64
+type BeginOperationRow struct {
+	CreatedAt  time.Time
+	AgeSeconds float64
 }
 
-// No row: it is not in the state that was decided about any more, somebody works
-// on it, or a payment exists.
-func (q *Queries) CloseOperation(ctx context.Context, arg CloseOperationParams) (CloseOperationRow, error) {
-	row := q.db.QueryRow(ctx, CloseOperation,
-		arg.ResponseStatus,
-		arg.ResponseBody,
+// The common case at a third of the cost: a key that nobody has used. No row:
+// somebody has, and BeginOperationOrFind tells what is there.
+func (q *Queries) BeginOperation(ctx context.Context, arg BeginOperationParams) ([]BeginOperationRow, error) {
+	rows, err := q.db.Query(ctx, BeginOperation,
+		arg.IdempotencyKey,
 		arg.PaymentID,
-		arg.State,
+		arg.Fingerprint,
+		arg.Amount,
+		arg.Currency,
+		arg.Metadata,
+		arg.StripeKey,
+		arg.StripeParams,
+		arg.LeaseToken,
+		arg.Lease,
+		arg.OriginRequestID,
+		arg.OriginTrace,
+		arg.CreatedAt,
 	)
-	var i CloseOperationRow
-	err := row.Scan(
-		&i.PaymentRequest.PaymentID,
-		&i.PaymentRequest.IdempotencyKey,
-		&i.PaymentRequest.Fingerprint,
-		&i.PaymentRequest.Amount,
-		&i.PaymentRequest.Currency,
-		&i.PaymentRequest.Metadata,
-		&i.PaymentRequest.StripeKey,
-		&i.PaymentRequest.StripeParams,
-		&i.PaymentRequest.State,
-		&i.PaymentRequest.LeaseToken,
-		&i.PaymentRequest.LeasedUntil,
-		&i.PaymentRequest.RetryAt,
-		&i.PaymentRequest.Attempts,
-		&i.PaymentRequest.LastError,
-		&i.PaymentRequest.ResponseStatus,
-		&i.PaymentRequest.ResponseBody,
-		&i.PaymentRequest.OriginRequestID,
-		&i.PaymentRequest.OriginTrace,
-		&i.PaymentRequest.CreatedAt,
-		&i.PaymentRequest.UpdatedAt,
-		&i.AgeSeconds,
-	)
-	return i, err
-}
-
-const ListFinishedOperations = `-- name: ListFinishedOperations :many
-SELECT payment_requests.payment_id, payment_requests.idempotency_key, payment_requests.fingerprint, payment_requests.amount, payment_requests.currency, payment_requests.metadata, payment_requests.stripe_key, payment_requests.stripe_params, payment_requests.state, payment_requests.lease_token, payment_requests.leased_until, payment_requests.retry_at, payment_requests.attempts, payment_requests.last_error, payment_requests.response_status, payment_requests.response_body, payment_requests.origin_request_id, payment_requests.origin_trace, payment_requests.created_at, payment_requests.updated_at, EXTRACT(EPOCH FROM now() - payment_requests.created_at)::float8 AS age_seconds
-FROM payment_requests
-WHERE state || '' NOT IN ('pending', 'needs_attention')
-  AND state = ANY ($1::text[])
-ORDER BY payment_id DESC
-LIMIT $2
-`
-
-type ListFinishedOperationsParams struct {
-	States  []string
-	MaxRows int32
-}
-
-type ListFinishedOperationsRow struct {
-	PaymentRequest PaymentRequest
-	AgeSeconds     float64
-}
-
-// What nobody works on or waits for, the newest first: ids begin with the time.
-func (q *Queries) ListFinishedOperations(ctx context.Context, arg ListFinishedOperationsParams) ([]ListFinishedOperationsRow, error) {
-	rows, err := q.db.Query(ctx, ListFinishedOperations, arg.States, arg.MaxRows)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	var items []ListFinishedOperationsRow
+	var items []BeginOperationRow
 	for rows.Next() {
-		var i ListFinishedOperationsRow
+		var i BeginOperationRow
+		if err := rows.Scan(&i.CreatedAt, &i.AgeSeconds); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const BeginOperationOrFind = `-- name: BeginOperationOrFind :many
+
+WITH existing AS (
+    SELECT r.payment_id, r.idempotency_key, r.fingerprint, r.amount, r.currency, r.metadata, r.stripe_key, r.stripe_params, r.state, r.lease_token, r.leased_until, r.retry_at, r.attempts, r.last_error, r.response_status, r.response_body, r.origin_request_id, r.origin_trace, r.created_at, r.updated_at
+    FROM payment_requests r
+    WHERE r.idempotency_key = $1
+       OR r.payment_id = $2
+), inserted AS (
+    INSERT INTO payment_requests (
+        payment_id, idempotency_key, fingerprint, amount, currency, metadata, stripe_key, stripe_params,
+        lease_token, leased_until, retry_at, origin_request_id, origin_trace, created_at
+    )
+    SELECT
+        $2, $1, $3, $4, $5, $6,
+        $7, $8,
+        $9, now() + $10::interval, now() + $10::interval, $11, $12,
+        COALESCE($13::timestamptz, now())
+    WHERE NOT EXISTS (SELECT FROM existing)
+    ON CONFLICT DO NOTHING
+    RETURNING payment_id, idempotency_key, fingerprint, amount, currency, metadata, stripe_key, stripe_params, state, lease_token, leased_until, retry_at, attempts, last_error, response_status, response_body, origin_request_id, origin_trace, created_at, updated_at
+), taken_over AS (
+    UPDATE payment_requests r
+    SET lease_token  = $9,
+        leased_until = now() + $10::interval,
+        retry_at     = now() + $10::interval,
+        attempts     = r.attempts + 1,
+        updated_at   = now()
+    FROM existing
+    WHERE r.payment_id = existing.payment_id
+      AND r.state || '' = 'pending'
+      AND r.leased_until <= now()
+      AND r.fingerprint = $3
+    RETURNING r.payment_id, r.idempotency_key, r.fingerprint, r.amount, r.currency, r.metadata, r.stripe_key, r.stripe_params, r.state, r.lease_token, r.leased_until, r.retry_at, r.attempts, r.last_error, r.response_status, r.response_body, r.origin_request_id, r.origin_trace, r.created_at, r.updated_at
+)
+SELECT payment_requests.payment_id, payment_requests.idempotency_key, payment_requests.fingerprint, payment_requests.amount, payment_requests.currency, payment_requests.metadata, payment_requests.stripe_key, payment_requests.stripe_params, payment_requests.state, payment_requests.lease_token, payment_requests.leased_until, payment_requests.retry_at, payment_requests.attempts, payment_requests.last_error, payment_requests.response_status, payment_requests.response_body, payment_requests.origin_request_id, payment_requests.origin_trace, payment_requests.created_at, payment_requests.updated_at, EXTRACT(EPOCH FROM now() - payment_requests.created_at)::float8 AS age_seconds
+FROM (
+    SELECT payment_id, idempotency_key, fingerprint, amount, currency, metadata, stripe_key, stripe_params, state, lease_token, leased_until, retry_at, attempts, last_error, response_status, response_body, origin_request_id, origin_trace, created_at, updated_at FROM inserted
+    UNION ALL
+    SELECT payment_id, idempotency_key, fingerprint, amount, currency, metadata, stripe_key, stripe_params, state, lease_token, leased_until, retry_at, attempts, last_error, response_status, response_body, origin_request_id, origin_trace, created_at, updated_at FROM taken_over
+    UNION ALL
+    SELECT payment_id, idempotency_key, fingerprint, amount, currency, metadata, stripe_key, stripe_params, state, lease_token, leased_until, retry_at, attempts, last_error, response_status, response_body, origin_request_id, origin_trace, created_at, updated_at FROM existing WHERE NOT EXISTS (SELECT FROM taken_over)
+) AS payment_requests
+`
+
+type BeginOperationOrFindParams struct {
+	IdempotencyKey  *string
+	PaymentID       uuid.UUID
+	Fingerprint     []byte
+	Amount          pgtype.Numeric
+	Currency        string
+	Metadata        json.RawMessage
+	StripeKey       string
+	StripeParams    string
+	LeaseToken      uuid.NullUUID
+	Lease           pgtype.Interval
+	OriginRequestID string
+	OriginTrace     string
+	CreatedAt       *time.Time
+}
+
+type BeginOperationOrFindRow struct {
+	PaymentRequest PaymentRequest
+	AgeSeconds     float64
+}
+
+// r.state || ” is the state, written so that a statement that looks an operation up by
+// its payment never reads the index of the pending ones instead. The planner takes
+// that for empty, as it is when all is well and whenever tables are analysed;
+// between two vacuums it holds every operation of the last minutes.
+// BeginOperation, whatever is there.
+//
+// One row: the operation that was written, taken over or found, as it is now.
+// No row: another transaction wrote the key after this statement's snapshot;
+// ask again.
+func (q *Queries) BeginOperationOrFind(ctx context.Context, arg BeginOperationOrFindParams) ([]BeginOperationOrFindRow, error) {
+	rows, err := q.db.Query(ctx, BeginOperationOrFind,
+		arg.IdempotencyKey,
+		arg.PaymentID,
+		arg.Fingerprint,
+		arg.Amount,
+		arg.Currency,
+		arg.Metadata,
+		arg.StripeKey,
+		arg.StripeParams,
+		arg.LeaseToken,
+		arg.Lease,
+		arg.OriginRequestID,
+		arg.OriginTrace,
+		arg.CreatedAt,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []BeginOperationOrFindRow
+	for rows.Next() {
+		var i BeginOperationOrFindRow
 		if err := rows.Scan(
 			&i.PaymentRequest.PaymentID,
 			&i.PaymentRequest.IdempotencyKey,
@@ -135,41 +216,661 @@ func (q *Queries) ListFinishedOperations(ctx context.Context, arg ListFinishedOp
 	return items, nil
 }
 
-const ListUnfinishedOperations = `-- name: ListUnfinishedOperations :many
-
-SELECT payment_requests.payment_id, payment_requests.idempotency_key, payment_requests.fingerprint, payment_requests.amount, payment_requests.currency, payment_requests.metadata, payment_requests.stripe_key, payment_requests.stripe_params, payment_requests.state, payment_requests.lease_token, payment_requests.leased_until, payment_requests.retry_at, payment_requests.attempts, payment_requests.last_error, payment_requests.response_status, payment_requests.response_body, payment_requests.origin_request_id, payment_requests.origin_trace, payment_requests.created_at, payment_requests.updated_at, EXTRACT(EPOCH FROM now() - payment_requests.created_at)::float8 AS age_seconds
-FROM (
-    SELECT payment_id, idempotency_key, fingerprint, amount, currency, metadata, stripe_key, stripe_params, state, lease_token, leased_until, retry_at, attempts, last_error, response_status, response_body, origin_request_id, origin_trace, created_at, updated_at FROM payment_requests WHERE state = 'pending'
-    UNION ALL
-    SELECT payment_id, idempotency_key, fingerprint, amount, currency, metadata, stripe_key, stripe_params, state, lease_token, leased_until, retry_at, attempts, last_error, response_status, response_body, origin_request_id, origin_trace, created_at, updated_at FROM payment_requests WHERE state = 'needs_attention'
-) AS payment_requests
-WHERE payment_requests.state = ANY ($1::text[])
-ORDER BY payment_requests.created_at, payment_requests.payment_id
-LIMIT $2
+const ExtendLease = `-- name: ExtendLease :exec
+UPDATE payment_requests
+SET leased_until = now() + $1::interval,
+    retry_at     = now() + $1::interval
+WHERE payment_id = $2
+  AND state || '' = 'pending'
+  AND lease_token = $3::uuid
 `
 
-type ListUnfinishedOperationsParams struct {
-	States  []string
-	MaxRows int32
+type ExtendLeaseParams struct {
+	Lease      pgtype.Interval
+	PaymentID  uuid.UUID
+	LeaseToken uuid.UUID
 }
 
-type ListUnfinishedOperationsRow struct {
+func (q *Queries) ExtendLease(ctx context.Context, arg ExtendLeaseParams) error {
+	_, err := q.db.Exec(ctx, ExtendLease, arg.Lease, arg.PaymentID, arg.LeaseToken)
+	return err
+}
+
+const FindOperationByKey = `-- name: FindOperationByKey :one
+SELECT payment_requests.payment_id, payment_requests.idempotency_key, payment_requests.fingerprint, payment_requests.amount, payment_requests.currency, payment_requests.metadata, payment_requests.stripe_key, payment_requests.stripe_params, payment_requests.state, payment_requests.lease_token, payment_requests.leased_until, payment_requests.retry_at, payment_requests.attempts, payment_requests.last_error, payment_requests.response_status, payment_requests.response_body, payment_requests.origin_request_id, payment_requests.origin_trace, payment_requests.created_at, payment_requests.updated_at, EXTRACT(EPOCH FROM now() - payment_requests.created_at)::float8 AS age_seconds
+FROM payment_requests
+WHERE idempotency_key = $1::text
+`
+
+type FindOperationByKeyRow struct {
 	PaymentRequest PaymentRequest
 	AgeSeconds     float64
 }
 
-// What people look at and decide about. state || ” is explained in
-// payment_requests.sql.
-// What is not finished, the oldest first.
-func (q *Queries) ListUnfinishedOperations(ctx context.Context, arg ListUnfinishedOperationsParams) ([]ListUnfinishedOperationsRow, error) {
-	rows, err := q.db.Query(ctx, ListUnfinishedOperations, arg.States, arg.MaxRows)
+func (q *Queries) FindOperationByKey(ctx context.Context, idempotencyKey string) (FindOperationByKeyRow, error) {
+	row := q.db.QueryRow(ctx, FindOperationByKey, idempotencyKey)
+	var i FindOperationByKeyRow
+	err := row.Scan(
+		&i.PaymentRequest.PaymentID,
+		&i.PaymentRequest.IdempotencyKey,
+		&i.PaymentRequest.Fingerprint,
+		&i.PaymentRequest.Amount,
+		&i.PaymentRequest.Currency,
+		&i.PaymentRequest.Metadata,
+		&i.PaymentRequest.StripeKey,
+		&i.PaymentRequest.StripeParams,
+		&i.PaymentRequest.State,
+		&i.PaymentRequest.LeaseToken,
+		&i.PaymentRequest.LeasedUntil,
+		&i.PaymentRequest.RetryAt,
+		&i.PaymentRequest.Attempts,
+		&i.PaymentRequest.LastError,
+		&i.PaymentRequest.ResponseStatus,
+		&i.PaymentRequest.ResponseBody,
+		&i.PaymentRequest.OriginRequestID,
+		&i.PaymentRequest.OriginTrace,
+		&i.PaymentRequest.CreatedAt,
+		&i.PaymentRequest.UpdatedAt,
+		&i.AgeSeconds,
+	)
+	return i, err
+}
+
+const FindOperationByPayment = `-- name: FindOperationByPayment :one
+SELECT payment_requests.payment_id, payment_requests.idempotency_key, payment_requests.fingerprint, payment_requests.amount, payment_requests.currency, payment_requests.metadata, payment_requests.stripe_key, payment_requests.stripe_params, payment_requests.state, payment_requests.lease_token, payment_requests.leased_until, payment_requests.retry_at, payment_requests.attempts, payment_requests.last_error, payment_requests.response_status, payment_requests.response_body, payment_requests.origin_request_id, payment_requests.origin_trace, payment_requests.created_at, payment_requests.updated_at, EXTRACT(EPOCH FROM now() - payment_requests.created_at)::float8 AS age_seconds
+FROM payment_requests
+WHERE payment_id = $1
+`
+
+type FindOperationByPaymentRow struct {
+	PaymentRequest PaymentRequest
+	AgeSeconds     float64
+}
+
+func (q *Queries) FindOperationByPayment(ctx context.Context, paymentID uuid.UUID) (FindOperationByPaymentRow, error) {
+	row := q.db.QueryRow(ctx, FindOperationByPayment, paymentID)
+	var i FindOperationByPaymentRow
+	err := row.Scan(
+		&i.PaymentRequest.PaymentID,
+		&i.PaymentRequest.IdempotencyKey,
+		&i.PaymentRequest.Fingerprint,
+		&i.PaymentRequest.Amount,
+		&i.PaymentRequest.Currency,
+		&i.PaymentRequest.Metadata,
+		&i.PaymentRequest.StripeKey,
+		&i.PaymentRequest.StripeParams,
+		&i.PaymentRequest.State,
+		&i.PaymentRequest.LeaseToken,
+		&i.PaymentRequest.LeasedUntil,
+		&i.PaymentRequest.RetryAt,
+		&i.PaymentRequest.Attempts,
+		&i.PaymentRequest.LastError,
+		&i.PaymentRequest.ResponseStatus,
+		&i.PaymentRequest.ResponseBody,
+		&i.PaymentRequest.OriginRequestID,
+		&i.PaymentRequest.OriginTrace,
+		&i.PaymentRequest.CreatedAt,
+		&i.PaymentRequest.UpdatedAt,
+		&i.AgeSeconds,
+	)
+	return i, err
+}
+
+const FinishOperation = `-- name: FinishOperation :many
+WITH frozen AS (
+    UPDATE payment_requests r
+    SET state           = 'completed',
+        response_status = $2,
+        response_body   = $3,
+        lease_token     = NULL,
+        last_error      = NULL,
+        updated_at      = now()
+    WHERE r.payment_id = $4
+      AND r.state || '' = 'pending'
+    RETURNING r.payment_id, r.idempotency_key, r.fingerprint, r.amount, r.currency, r.metadata, r.stripe_key, r.stripe_params, r.state, r.lease_token, r.leased_until, r.retry_at, r.attempts, r.last_error, r.response_status, r.response_body, r.origin_request_id, r.origin_trace, r.created_at, r.updated_at
+), created AS (
+    INSERT INTO payments (
+        id, stripe_payment_intent_id, idempotency_key, amount, currency, status, metadata, created_at, updated_at
+    )
+    SELECT
+        frozen.payment_id, $1, $5, $6, $7, $8, $9,
+        $10, clock_timestamp()
+    FROM frozen
+    RETURNING id
+), history AS (
+    INSERT INTO payment_transitions (payment_id, to_status, cause, at)
+    SELECT created.id, $8, $11, clock_timestamp() FROM created
+)
+SELECT payment_requests.payment_id, payment_requests.idempotency_key, payment_requests.fingerprint, payment_requests.amount, payment_requests.currency, payment_requests.metadata, payment_requests.stripe_key, payment_requests.stripe_params, payment_requests.state, payment_requests.lease_token, payment_requests.leased_until, payment_requests.retry_at, payment_requests.attempts, payment_requests.last_error, payment_requests.response_status, payment_requests.response_body, payment_requests.origin_request_id, payment_requests.origin_trace, payment_requests.created_at, payment_requests.updated_at,
+       EXTRACT(EPOCH FROM now() - payment_requests.created_at)::float8                              AS age_seconds,
+       EXISTS (SELECT FROM stripe_events e WHERE e.object_id = $1 AND e.outcome = 'parked') AS parked
+FROM frozen AS payment_requests
+`
+
+type FinishOperationParams struct {
+	IntentID       string
+	ResponseStatus *int16
+	ResponseBody   []byte
+	PaymentID      uuid.UUID
+	IdempotencyKey *string
+	Amount         pgtype.Numeric
+	Currency       string
+	Status         string
+	Metadata       json.RawMessage
+	CreatedAt      time.Time
+	Cause          string
+}
+
+type FinishOperationRow struct {
+	PaymentRequest PaymentRequest
+	AgeSeconds     float64
+	Parked         bool
+}
+
+// The common case, with a response: a pending operation whose payment is not there.
+// No row: the operation is not pending. Where the payment or the intent is there, a
+// unique index fails the statement. Then FinishOperationOrFind tells what is there.
+func (q *Queries) FinishOperation(ctx context.Context, arg FinishOperationParams) ([]FinishOperationRow, error) {
+	rows, err := q.db.Query(ctx, FinishOperation,
+		arg.IntentID,
+		arg.ResponseStatus,
+		arg.ResponseBody,
+		arg.PaymentID,
+		arg.IdempotencyKey,
+		arg.Amount,
+		arg.Currency,
+		arg.Status,
+		arg.Metadata,
+		arg.CreatedAt,
+		arg.Cause,
+	)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	var items []ListUnfinishedOperationsRow
+	var items []FinishOperationRow
 	for rows.Next() {
-		var i ListUnfinishedOperationsRow
+		var i FinishOperationRow
+		if err := rows.Scan(
+			&i.PaymentRequest.PaymentID,
+			&i.PaymentRequest.IdempotencyKey,
+			&i.PaymentRequest.Fingerprint,
+			&i.PaymentRequest.Amount,
+			&i.PaymentRequest.Currency,
+			&i.PaymentRequest.Metadata,
+			&i.PaymentRequest.StripeKey,
+			&i.PaymentRequest.StripeParams,
+			&i.PaymentRequest.State,
+			&i.PaymentRequest.LeaseToken,
+			&i.PaymentRequest.LeasedUntil,
+			&i.PaymentRequest.RetryAt,
+			&i.PaymentRequest.Attempts,
+			&i.PaymentRequest.LastError,
+			&i.PaymentRequest.ResponseStatus,
+			&i.PaymentRequest.ResponseBody,
+			&i.PaymentRequest.OriginRequestID,
+			&i.PaymentRequest.OriginTrace,
+			&i.PaymentRequest.CreatedAt,
+			&i.PaymentRequest.UpdatedAt,
+			&i.AgeSeconds,
+			&i.Parked,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const FinishOperationOrFind = `-- name: FinishOperationOrFind :one
+WITH operation AS MATERIALIZED (
+    SELECT r.payment_id, r.idempotency_key, r.fingerprint, r.amount, r.currency, r.metadata, r.stripe_key, r.stripe_params, r.state, r.lease_token, r.leased_until, r.retry_at, r.attempts, r.last_error, r.response_status, r.response_body, r.origin_request_id, r.origin_trace, r.created_at, r.updated_at
+    FROM payment_requests r
+    WHERE r.payment_id = $1
+    FOR UPDATE
+), created AS (
+    INSERT INTO payments (
+        id, stripe_payment_intent_id, idempotency_key, amount, currency, status, metadata, created_at, updated_at
+    )
+    SELECT
+        operation.payment_id, $2, $3, $4, $5, $6, $7,
+        $8, clock_timestamp()
+    FROM operation
+    WHERE operation.state NOT IN ('refused', 'rejected')
+    ON CONFLICT DO NOTHING
+    RETURNING id
+), history AS (
+    INSERT INTO payment_transitions (payment_id, to_status, cause, at)
+    SELECT created.id, $6, $9, clock_timestamp() FROM created
+), here AS (
+    SELECT created.id FROM created
+    UNION ALL
+    SELECT p.id FROM payments p
+    WHERE p.id = $1 AND p.stripe_payment_intent_id = $2
+), frozen AS (
+    UPDATE payment_requests r
+    SET state           = 'completed',
+        response_status = $10,
+        response_body   = $11,
+        lease_token     = NULL,
+        last_error      = NULL,
+        updated_at      = now()
+    FROM operation
+    WHERE r.payment_id = operation.payment_id
+      AND operation.state IN ('pending', 'needs_attention')
+      AND $10::smallint IS NOT NULL
+      AND EXISTS (SELECT FROM here)
+    RETURNING r.payment_id, r.idempotency_key, r.fingerprint, r.amount, r.currency, r.metadata, r.stripe_key, r.stripe_params, r.state, r.lease_token, r.leased_until, r.retry_at, r.attempts, r.last_error, r.response_status, r.response_body, r.origin_request_id, r.origin_trace, r.created_at, r.updated_at
+)
+SELECT payment_requests.payment_id, payment_requests.idempotency_key, payment_requests.fingerprint, payment_requests.amount, payment_requests.currency, payment_requests.metadata, payment_requests.stripe_key, payment_requests.stripe_params, payment_requests.state, payment_requests.lease_token, payment_requests.leased_until, payment_requests.retry_at, payment_requests.attempts, payment_requests.last_error, payment_requests.response_status, payment_requests.response_body, payment_requests.origin_request_id, payment_requests.origin_trace, payment_requests.created_at, payment_requests.updated_at,
+       EXTRACT(EPOCH FROM now() - payment_requests.created_at)::float8 AS age_seconds,
+       EXISTS (SELECT FROM created)                                    AS created,
+       EXISTS (SELECT FROM here)                                       AS here,
+       (payment_requests.state IN ('refused', 'rejected') OR EXISTS (
+           SELECT FROM payments p
+           WHERE (p.id = $1
+                  OR p.stripe_payment_intent_id = $2
+                  OR p.idempotency_key = $3)
+             AND NOT (p.id = $1 AND p.stripe_payment_intent_id = $2)
+       ))::boolean                                                     AS contradicts,
+       EXISTS (SELECT FROM stripe_events e WHERE e.object_id = $2 AND e.outcome = 'parked') AS parked
+FROM (
+    SELECT payment_id, idempotency_key, fingerprint, amount, currency, metadata, stripe_key, stripe_params, state, lease_token, leased_until, retry_at, attempts, last_error, response_status, response_body, origin_request_id, origin_trace, created_at, updated_at FROM frozen
+    UNION ALL
+    SELECT payment_id, idempotency_key, fingerprint, amount, currency, metadata, stripe_key, stripe_params, state, lease_token, leased_until, retry_at, attempts, last_error, response_status, response_body, origin_request_id, origin_trace, created_at, updated_at FROM operation WHERE NOT EXISTS (SELECT FROM frozen)
+) AS payment_requests
+`
+
+type FinishOperationOrFindParams struct {
+	PaymentID      uuid.UUID
+	IntentID       string
+	IdempotencyKey *string
+	Amount         pgtype.Numeric
+	Currency       string
+	Status         string
+	Metadata       json.RawMessage
+	CreatedAt      time.Time
+	Cause          string
+	ResponseStatus *int16
+	ResponseBody   []byte
+}
+
+type FinishOperationOrFindRow struct {
+	PaymentRequest PaymentRequest
+	AgeSeconds     float64
+	Created        bool
+	Here           bool
+	Contradicts    bool
+	Parked         bool
+}
+
+// FinishOperation, whatever is there.
+//
+// The payment's row, its first transition and the frozen response in one commit.
+// A completion that comes second changes nothing.
+//
+// operation is locked first, so that what is written about one payment is written
+// one after the other. What another transaction has just committed is not in
+// this statement's snapshot: where the payment is neither there nor
+// contradicted, ask again. No row: there is no such operation.
+//
+// ON CONFLICT names no index: of two equal rows at once, one would else fail on
+// the intent's index instead of waiting at the primary key's.
+func (q *Queries) FinishOperationOrFind(ctx context.Context, arg FinishOperationOrFindParams) (FinishOperationOrFindRow, error) {
+	row := q.db.QueryRow(ctx, FinishOperationOrFind,
+		arg.PaymentID,
+		arg.IntentID,
+		arg.IdempotencyKey,
+		arg.Amount,
+		arg.Currency,
+		arg.Status,
+		arg.Metadata,
+		arg.CreatedAt,
+		arg.Cause,
+		arg.ResponseStatus,
+		arg.ResponseBody,
+	)
+	var i FinishOperationOrFindRow
+	err := row.Scan(
+		&i.PaymentRequest.PaymentID,
+		&i.PaymentRequest.IdempotencyKey,
+		&i.PaymentRequest.Fingerprint,
+		&i.PaymentRequest.Amount,
+		&i.PaymentRequest.Currency,
+		&i.PaymentRequest.Metadata,
+		&i.PaymentRequest.StripeKey,
+		&i.PaymentRequest.StripeParams,
+		&i.PaymentRequest.State,
+		&i.PaymentRequest.LeaseToken,
+		&i.PaymentRequest.LeasedUntil,
+		&i.PaymentRequest.RetryAt,
+		&i.PaymentRequest.Attempts,
+		&i.PaymentRequest.LastError,
+		&i.PaymentRequest.ResponseStatus,
+		&i.PaymentRequest.ResponseBody,
+		&i.PaymentRequest.OriginRequestID,
+		&i.PaymentRequest.OriginTrace,
+		&i.PaymentRequest.CreatedAt,
+		&i.PaymentRequest.UpdatedAt,
+		&i.AgeSeconds,
+		&i.Created,
+		&i.Here,
+		&i.Contradicts,
+		&i.Parked,
+	)
+	return i, err
+}
+
+const FinishRejectedOperation = `-- name: FinishRejectedOperation :one
+UPDATE payment_requests
+SET state           = 'refused',
+    response_status = $1::smallint,
+    response_body   = $2::bytea,
+    lease_token     = NULL,
+    updated_at      = now()
+WHERE payment_id = $3
+  AND state || '' IN ('pending', 'needs_attention')
+  AND NOT EXISTS (SELECT FROM payments p WHERE p.id = $3)
+RETURNING payment_requests.payment_id, payment_requests.idempotency_key, payment_requests.fingerprint, payment_requests.amount, payment_requests.currency, payment_requests.metadata, payment_requests.stripe_key, payment_requests.stripe_params, payment_requests.state, payment_requests.lease_token, payment_requests.leased_until, payment_requests.retry_at, payment_requests.attempts, payment_requests.last_error, payment_requests.response_status, payment_requests.response_body, payment_requests.origin_request_id, payment_requests.origin_trace, payment_requests.created_at, payment_requests.updated_at, EXTRACT(EPOCH FROM now() - created_at)::float8 AS age_seconds
+`
+
+type FinishRejectedOperationParams struct {
+	ResponseStatus int16
+	ResponseBody   []byte
+	PaymentID      uuid.UUID
+}
+
+type FinishRejectedOperationRow struct {
+	PaymentRequest PaymentRequest
+	AgeSeconds     float64
+}
+
+// No row: a payment exists already.
+func (q *Queries) FinishRejectedOperation(ctx context.Context, arg FinishRejectedOperationParams) (FinishRejectedOperationRow, error) {
+	row := q.db.QueryRow(ctx, FinishRejectedOperation, arg.ResponseStatus, arg.ResponseBody, arg.PaymentID)
+	var i FinishRejectedOperationRow
+	err := row.Scan(
+		&i.PaymentRequest.PaymentID,
+		&i.PaymentRequest.IdempotencyKey,
+		&i.PaymentRequest.Fingerprint,
+		&i.PaymentRequest.Amount,
+		&i.PaymentRequest.Currency,
+		&i.PaymentRequest.Metadata,
+		&i.PaymentRequest.StripeKey,
+		&i.PaymentRequest.StripeParams,
+		&i.PaymentRequest.State,
+		&i.PaymentRequest.LeaseToken,
+		&i.PaymentRequest.LeasedUntil,
+		&i.PaymentRequest.RetryAt,
+		&i.PaymentRequest.Attempts,
+		&i.PaymentRequest.LastError,
+		&i.PaymentRequest.ResponseStatus,
+		&i.PaymentRequest.ResponseBody,
+		&i.PaymentRequest.OriginRequestID,
+		&i.PaymentRequest.OriginTrace,
+		&i.PaymentRequest.CreatedAt,
+		&i.PaymentRequest.UpdatedAt,
+		&i.AgeSeconds,
+	)
+	return i, err
+}
+
+const GiveUpOperation = `-- name: GiveUpOperation :exec
+UPDATE payment_requests
+SET state        = 'needs_attention',
+    lease_token  = NULL,
+    last_error   = $1::text,
+    updated_at   = now()
+WHERE payment_id = $2
+  AND state || '' = 'pending'
+`
+
+type GiveUpOperationParams struct {
+	LastError string
+	PaymentID uuid.UUID
+}
+
+func (q *Queries) GiveUpOperation(ctx context.Context, arg GiveUpOperationParams) error {
+	_, err := q.db.Exec(ctx, GiveUpOperation, arg.LastError, arg.PaymentID)
+	return err
+}
+
+const LockOperation = `-- name: LockOperation :one
+SELECT payment_requests.payment_id, payment_requests.idempotency_key, payment_requests.fingerprint, payment_requests.amount, payment_requests.currency, payment_requests.metadata, payment_requests.stripe_key, payment_requests.stripe_params, payment_requests.state, payment_requests.lease_token, payment_requests.leased_until, payment_requests.retry_at, payment_requests.attempts, payment_requests.last_error, payment_requests.response_status, payment_requests.response_body, payment_requests.origin_request_id, payment_requests.origin_trace, payment_requests.created_at, payment_requests.updated_at, EXTRACT(EPOCH FROM now() - payment_requests.created_at)::float8 AS age_seconds
+FROM payment_requests
+WHERE payment_id = $1
+FOR UPDATE
+`
+
+type LockOperationRow struct {
+	PaymentRequest PaymentRequest
+	AgeSeconds     float64
+}
+
+// After it, the next statement sees all that was written about the payment.
+func (q *Queries) LockOperation(ctx context.Context, paymentID uuid.UUID) (LockOperationRow, error) {
+	row := q.db.QueryRow(ctx, LockOperation, paymentID)
+	var i LockOperationRow
+	err := row.Scan(
+		&i.PaymentRequest.PaymentID,
+		&i.PaymentRequest.IdempotencyKey,
+		&i.PaymentRequest.Fingerprint,
+		&i.PaymentRequest.Amount,
+		&i.PaymentRequest.Currency,
+		&i.PaymentRequest.Metadata,
+		&i.PaymentRequest.StripeKey,
+		&i.PaymentRequest.StripeParams,
+		&i.PaymentRequest.State,
+		&i.PaymentRequest.LeaseToken,
+		&i.PaymentRequest.LeasedUntil,
+		&i.PaymentRequest.RetryAt,
+		&i.PaymentRequest.Attempts,
+		&i.PaymentRequest.LastError,
+		&i.PaymentRequest.ResponseStatus,
+		&i.PaymentRequest.ResponseBody,
+		&i.PaymentRequest.OriginRequestID,
+		&i.PaymentRequest.OriginTrace,
+		&i.PaymentRequest.CreatedAt,
+		&i.PaymentRequest.UpdatedAt,
+		&i.AgeSeconds,
+	)
+	return i, err
+}
+
+const RejectOperation = `-- name: RejectOperation :one
+UPDATE payment_requests
+SET state        = 'rejected',
+    lease_token  = NULL,
+    leased_until = now(),
+    attempts     = 0,
+    last_error   = $1::text,
+    updated_at   = now()
+WHERE payment_id = $2
+  AND state || '' = 'pending'
+  AND lease_token = $3::uuid
+  AND NOT EXISTS (SELECT FROM payments p WHERE p.id = $2)
+RETURNING payment_requests.payment_id, payment_requests.idempotency_key, payment_requests.fingerprint, payment_requests.amount, payment_requests.currency, payment_requests.metadata, payment_requests.stripe_key, payment_requests.stripe_params, payment_requests.state, payment_requests.lease_token, payment_requests.leased_until, payment_requests.retry_at, payment_requests.attempts, payment_requests.last_error, payment_requests.response_status, payment_requests.response_body, payment_requests.origin_request_id, payment_requests.origin_trace, payment_requests.created_at, payment_requests.updated_at, EXTRACT(EPOCH FROM now() - created_at)::float8 AS age_seconds
+`
+
+type RejectOperationParams struct {
+	LastError  string
+	PaymentID  uuid.UUID
+	LeaseToken uuid.UUID
+}
+
+type RejectOperationRow struct {
+	PaymentRequest PaymentRequest
+	AgeSeconds     float64
+}
+
+// No row: the caller does not hold it, or a payment exists already.
+func (q *Queries) RejectOperation(ctx context.Context, arg RejectOperationParams) (RejectOperationRow, error) {
+	row := q.db.QueryRow(ctx, RejectOperation, arg.LastError, arg.PaymentID, arg.LeaseToken)
+	var i RejectOperationRow
+	err := row.Scan(
+		&i.PaymentRequest.PaymentID,
+		&i.PaymentRequest.IdempotencyKey,
+		&i.PaymentRequest.Fingerprint,
+		&i.PaymentRequest.Amount,
+		&i.PaymentRequest.Currency,
+		&i.PaymentRequest.Metadata,
+		&i.PaymentRequest.StripeKey,
+		&i.PaymentRequest.StripeParams,
+		&i.PaymentRequest.State,
+		&i.PaymentRequest.LeaseToken,
+		&i.PaymentRequest.LeasedUntil,
+		&i.PaymentRequest.RetryAt,
+		&i.PaymentRequest.Attempts,
+		&i.PaymentRequest.LastError,
+		&i.PaymentRequest.ResponseStatus,
+		&i.PaymentRequest.ResponseBody,
+		&i.PaymentRequest.OriginRequestID,
+		&i.PaymentRequest.OriginTrace,
+		&i.PaymentRequest.CreatedAt,
+		&i.PaymentRequest.UpdatedAt,
+		&i.AgeSeconds,
+	)
+	return i, err
+}
+
+const ReleaseOperation = `-- name: ReleaseOperation :exec
+UPDATE payment_requests
+SET lease_token  = NULL,
+    leased_until = now(),
+    retry_at     = now() + $1::interval,
+    attempts     = CASE WHEN $2::boolean THEN attempts ELSE attempts - 1 END,
+    last_error   = $3::text,
+    updated_at   = now()
+WHERE payment_id = $4
+  AND state || '' = 'pending'
+  AND lease_token = $5::uuid
+`
+
+type ReleaseOperationParams struct {
+	RetryIn    pgtype.Interval
+	Sent       bool
+	LastError  string
+	PaymentID  uuid.UUID
+	LeaseToken uuid.UUID
+}
+
+func (q *Queries) ReleaseOperation(ctx context.Context, arg ReleaseOperationParams) error {
+	_, err := q.db.Exec(ctx, ReleaseOperation,
+		arg.RetryIn,
+		arg.Sent,
+		arg.LastError,
+		arg.PaymentID,
+		arg.LeaseToken,
+	)
+	return err
+}
+
+const ReopenOperation = `-- name: ReopenOperation :one
+UPDATE payment_requests
+SET state        = 'pending',
+    lease_token  = $1::uuid,
+    leased_until = now() + $2::interval,
+    retry_at     = now() + $2::interval,
+    attempts     = CASE WHEN state || '' = 'rejected' THEN attempts + 1 ELSE attempts END,
+    updated_at   = now()
+WHERE payment_id = $3
+  AND (state || '' = 'rejected' OR state || '' = 'pending' AND lease_token = $1::uuid)
+RETURNING payment_requests.payment_id, payment_requests.idempotency_key, payment_requests.fingerprint, payment_requests.amount, payment_requests.currency, payment_requests.metadata, payment_requests.stripe_key, payment_requests.stripe_params, payment_requests.state, payment_requests.lease_token, payment_requests.leased_until, payment_requests.retry_at, payment_requests.attempts, payment_requests.last_error, payment_requests.response_status, payment_requests.response_body, payment_requests.origin_request_id, payment_requests.origin_trace, payment_requests.created_at, payment_requests.updated_at, EXTRACT(EPOCH FROM now() - created_at)::float8 AS age_seconds
+`
+
+type ReopenOperationParams struct {
+	LeaseToken uuid.UUID
+	Lease      pgtype.Interval
+	PaymentID  uuid.UUID
+}
+
+type ReopenOperationRow struct {
+	PaymentRequest PaymentRequest
+	AgeSeconds     float64
+}
+
+// No row: it is not rejected. One that the caller has opened already stays as it is.
+func (q *Queries) ReopenOperation(ctx context.Context, arg ReopenOperationParams) (ReopenOperationRow, error) {
+	row := q.db.QueryRow(ctx, ReopenOperation, arg.LeaseToken, arg.Lease, arg.PaymentID)
+	var i ReopenOperationRow
+	err := row.Scan(
+		&i.PaymentRequest.PaymentID,
+		&i.PaymentRequest.IdempotencyKey,
+		&i.PaymentRequest.Fingerprint,
+		&i.PaymentRequest.Amount,
+		&i.PaymentRequest.Currency,
+		&i.PaymentRequest.Metadata,
+		&i.PaymentRequest.StripeKey,
+		&i.PaymentRequest.StripeParams,
+		&i.PaymentRequest.State,
+		&i.PaymentRequest.LeaseToken,
+		&i.PaymentRequest.LeasedUntil,
+		&i.PaymentRequest.RetryAt,
+		&i.PaymentRequest.Attempts,
+		&i.PaymentRequest.LastError,
+		&i.PaymentRequest.ResponseStatus,
+		&i.PaymentRequest.ResponseBody,
+		&i.PaymentRequest.OriginRequestID,
+		&i.PaymentRequest.OriginTrace,
+		&i.PaymentRequest.CreatedAt,
+		&i.PaymentRequest.UpdatedAt,
+		&i.AgeSeconds,
+	)
+	return i, err
+}
+
+const TakeOperations = `-- name: TakeOperations :many
+WITH due AS MATERIALIZED (
+    SELECT r.payment_id, r.retry_at
+    FROM payment_requests r
+    WHERE r.state = 'pending'
+      AND r.retry_at <= now()
+      AND r.leased_until <= now()
+    ORDER BY r.retry_at
+    LIMIT $1
+    FOR UPDATE SKIP LOCKED
+), taken AS (
+    UPDATE payment_requests r
+    SET lease_token  = $2,
+        leased_until = now() + $3::interval,
+        retry_at     = now() + $3::interval,
+        attempts     = r.attempts + 1,
+        updated_at   = now()
+    FROM due
+    WHERE r.payment_id = due.payment_id
+    RETURNING r.payment_id, r.idempotency_key, r.fingerprint, r.amount, r.currency, r.metadata, r.stripe_key, r.stripe_params, r.state, r.lease_token, r.leased_until, r.retry_at, r.attempts, r.last_error, r.response_status, r.response_body, r.origin_request_id, r.origin_trace, r.created_at, r.updated_at
+)
+SELECT payment_requests.payment_id, payment_requests.idempotency_key, payment_requests.fingerprint, payment_requests.amount, payment_requests.currency, payment_requests.metadata, payment_requests.stripe_key, payment_requests.stripe_params, payment_requests.state, payment_requests.lease_token, payment_requests.leased_until, payment_requests.retry_at, payment_requests.attempts, payment_requests.last_error, payment_requests.response_status, payment_requests.response_body, payment_requests.origin_request_id, payment_requests.origin_trace, payment_requests.created_at, payment_requests.updated_at, EXTRACT(EPOCH FROM now() - payment_requests.created_at)::float8 AS age_seconds
+FROM taken AS payment_requests
+JOIN due ON due.payment_id = payment_requests.payment_id
+ORDER BY due.retry_at
+`
+
+type TakeOperationsParams struct {
+	MaxRows    int32
+	LeaseToken uuid.NullUUID
+	Lease      pgtype.Interval
+}
+
+type TakeOperationsRow struct {
+	PaymentRequest PaymentRequest
+	AgeSeconds     float64
+}
+
+// due is materialized: as a subquery the planner may run it again for each row,
+// and then more than max_rows are taken.
+func (q *Queries) TakeOperations(ctx context.Context, arg TakeOperationsParams) ([]TakeOperationsRow, error) {
+	rows, err := q.db.Query(ctx, TakeOperations, arg.MaxRows, arg.LeaseToken, arg.Lease)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []TakeOperationsRow
+	for rows.Next() {
+		var i TakeOperationsRow
 		if err := rows.Scan(
 			&i.PaymentRequest.PaymentID,
 			&i.PaymentRequest.IdempotencyKey,

@@ -31,22 +31,22 @@ WITH target AS MATERIALIZED (
 ), seen AS (
     SELECT FROM stripe_events e
     WHERE e.id = $6 AND NOT EXISTS (SELECT FROM waiting)
-), claim AS (
-    -- A settled one has a payment of another intent, or never will have any. An
-    -- event that changes nothing leaves a claim alone that somebody works on.
+), operation AS (
+    -- A finished one has a payment of another intent, or never will have any. An
+    -- event that changes nothing leaves an operation alone that somebody works on.
     SELECT r.payment_id,
            r.state IN ('completed', 'refused', 'rejected')
-               OR EXISTS (SELECT FROM payments p WHERE p.id = r.payment_id)                      AS settled,
+               OR EXISTS (SELECT FROM payments p WHERE p.id = r.payment_id)                      AS finished,
            r.state = 'pending' AND $7::text = '' AND r.leased_until > now()              AS in_hand
     FROM payment_requests r
     WHERE r.payment_id = $3::uuid
       AND $4::boolean
       AND NOT EXISTS (SELECT FROM target)
-), unclaimed AS (
-    SELECT claim.payment_id
-    FROM claim
-    WHERE NOT claim.settled
-      AND NOT claim.in_hand
+), unfinished AS (
+    SELECT operation.payment_id
+    FROM operation
+    WHERE NOT operation.finished
+      AND NOT operation.in_hand
       AND NOT EXISTS (SELECT FROM seen)
 ), moved AS (
     UPDATE payments p
@@ -66,15 +66,15 @@ WITH target AS MATERIALIZED (
                WHEN EXISTS (SELECT FROM target WHERE target.contradicts) THEN 'parked'
                WHEN EXISTS (SELECT FROM moved) THEN 'applied'
                WHEN EXISTS (SELECT FROM target) THEN 'stale'
-               WHEN EXISTS (SELECT FROM claim WHERE claim.settled) THEN 'parked'
+               WHEN EXISTS (SELECT FROM operation WHERE operation.finished) THEN 'parked'
                WHEN $7::text <> '' THEN 'parked'
-               WHEN EXISTS (SELECT FROM claim) THEN 'stale'
+               WHEN EXISTS (SELECT FROM operation) THEN 'stale'
                ELSE 'ignored'
            END AS outcome,
            CASE
                WHEN EXISTS (SELECT FROM target WHERE target.contradicts) THEN 'contradiction'
                WHEN NOT $4::boolean OR EXISTS (SELECT FROM target) THEN NULL
-               WHEN EXISTS (SELECT FROM claim WHERE claim.settled) THEN 'contradiction'
+               WHEN EXISTS (SELECT FROM operation WHERE operation.finished) THEN 'contradiction'
                WHEN $7::text <> '' THEN 'unknown_payment'
            END AS reason
 ), stored AS (
@@ -82,14 +82,14 @@ WITH target AS MATERIALIZED (
     SELECT $6, $9, $5, $10, verdict.outcome, verdict.reason, $11
     FROM verdict
     WHERE NOT EXISTS (SELECT FROM seen)
-      AND NOT EXISTS (SELECT FROM unclaimed)
+      AND NOT EXISTS (SELECT FROM unfinished)
     ON CONFLICT (id) DO UPDATE
         SET outcome = EXCLUDED.outcome, parked_reason = EXCLUDED.parked_reason, processed_at = now()
         WHERE stripe_events.outcome = 'parked'
     RETURNING outcome, parked_reason
 )
 SELECT (CASE
-            WHEN EXISTS (SELECT FROM unclaimed) THEN 'unclaimed'
+            WHEN EXISTS (SELECT FROM unfinished) THEN 'unfinished'
             ELSE COALESCE((SELECT stored.outcome FROM stored), 'duplicate')
         END)::text                                                    AS outcome,
        COALESCE((SELECT stored.parked_reason FROM stored), '')::text  AS parked_reason,
@@ -101,21 +101,21 @@ SELECT (CASE
        COALESCE(r.origin_trace, '')::text                             AS origin_trace
 FROM verdict
 LEFT JOIN target ON TRUE
-LEFT JOIN payment_requests r ON r.payment_id = COALESCE(target.id, (SELECT claim.payment_id FROM claim))
+LEFT JOIN payment_requests r ON r.payment_id = COALESCE(target.id, (SELECT operation.payment_id FROM operation))
 `
 
 type ApplyEventParams struct {
-	Amount           pgtype.Numeric
-	Currency         *string
-	ClaimedPaymentID uuid.NullUUID
-	About            bool
-	ObjectID         string
-	ID               string
-	ToStatus         string
-	FromStatuses     []string
-	Type             string
-	Payload          []byte
-	CreatedAt        *time.Time
+	Amount         pgtype.Numeric
+	Currency       *string
+	NamedPaymentID uuid.NullUUID
+	IsIntent       bool
+	ObjectID       string
+	ID             string
+	ToStatus       string
+	FromStatuses   []string
+	Type           string
+	Payload        []byte
+	CreatedAt      *time.Time
 }
 
 type ApplyEventRow struct {
@@ -139,8 +139,8 @@ func (q *Queries) ApplyEvent(ctx context.Context, arg ApplyEventParams) (ApplyEv
 	row := q.db.QueryRow(ctx, ApplyEvent,
 		arg.Amount,
 		arg.Currency,
-		arg.ClaimedPaymentID,
-		arg.About,
+		arg.NamedPaymentID,
+		arg.IsIntent,
 		arg.ObjectID,
 		arg.ID,
 		arg.ToStatus,

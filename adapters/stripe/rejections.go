@@ -30,7 +30,7 @@ var aboutTheAmount = map[stripego.ErrorCode]bool{
 	stripego.ErrorCodeInvalidChargeAmount: true,
 }
 
-// refuses tells why there is no intent, and none comes of what was sent so far; an
+// rejects tells why there is no intent, and none comes of what was sent so far; an
 // outcome of unknown where that is not proven. first says that the request had
 // never been sent before this attempt: a copy's 400 or 404 does not speak for the
 // original, a 402 does.
@@ -38,22 +38,22 @@ var aboutTheAmount = map[stripego.ErrorCode]bool{
 // Only Stripe's own word counts, not a status that some proxy has set; and an error
 // that names an intent says that there is one. 401 and 403 stay unknown: the key is
 // repaired and the same request sent again.
-func (f *failure) refuses(first bool) (outcome, error) {
-	if f.refusal == nil || (f.refusal.PaymentIntent != nil && f.refusal.PaymentIntent.ID != "") {
+func (f *failure) rejects(first bool) (outcome, error) {
+	if f.rejection == nil || (f.rejection.PaymentIntent != nil && f.rejection.PaymentIntent.ID != "") {
 		return unknown, nil
 	}
 
-	final := ports.RefusedError{Code: code(string(f.refusal.Code)), Message: sentence(f.refusal.Msg)}
+	final := ports.RejectedError{Code: code(string(f.rejection.Code)), Message: sentence(f.rejection.Msg)}
 
 	switch {
-	case f.reason == ReasonPayment && f.refusal.Type == stripego.ErrorTypeCard: // the bank's word
-		return refused, &final
-	case f.reason == ReasonBadRequest && first && aboutTheAmount[f.refusal.Code]:
+	case f.reason == ReasonPayment && f.rejection.Type == stripego.ErrorTypeCard: // the bank's word
+		return rejected, &final
+	case f.reason == ReasonBadRequest && first && aboutTheAmount[f.rejection.Code]:
 		final.Amount = true
 
-		return refused, &final
+		return rejected, &final
 	case f.reason == ReasonPayment, first && (f.reason == ReasonBadRequest || f.reason == ReasonUnknownPath):
-		return rejected, &ports.RejectedError{Code: final.Code, Message: final.Message, Kept: f.replayed}
+		return deploymentRejected, &ports.DeploymentError{Code: final.Code, Message: final.Message, Kept: f.replayed}
 	default:
 		return unknown, nil
 	}

@@ -1,4 +1,4 @@
-package payment
+package operation
 
 import (
 	"strings"
@@ -12,7 +12,7 @@ import (
 // Stripe's limit too.
 const MaxKeyLength = 255
 
-// Key is an idempotency key: a client's own name for one attempt to pay. The
+// Key is an idempotency key: a client's own name for one request. The
 // zero value is no key.
 type Key string
 

@@ -1,0 +1,314 @@
+package postgres
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/marketflow/marketflow/adapters/postgres/internal/sqlc"
+	"github.com/marketflow/marketflow/domain/operation"
+	"github.com/marketflow/marketflow/ports"
+)
+
+// Operation implements ports.Decisions.
+func (s *Store) Operation(ctx context.Context, id uuid.UUID) (ports.OperationDetails, error) {
+	row, err := query(ctx, s, "reading an operation",
+		func(ctx context.Context, q *sqlc.Queries) (sqlc.FindOperationByPaymentRow, error) {
+			return q.FindOperationByPayment(ctx, id)
+		})
+	if err != nil {
+		return ports.OperationDetails{}, errNoOperation(err)
+	}
+
+	return detailsFromDB(row.PaymentRequest, row.AgeSeconds)
+}
+
+// OperationByKey implements ports.Decisions.
+func (s *Store) OperationByKey(ctx context.Context, key operation.Key) (ports.OperationDetails, error) {
+	row, err := query(ctx, s, "finding an operation", func(ctx context.Context, q *sqlc.Queries) (sqlc.FindOperationByKeyRow, error) {
+		return q.FindOperationByKey(ctx, string(key))
+	})
+	if err != nil {
+		return ports.OperationDetails{}, errNoOperation(err)
+	}
+
+	return detailsFromDB(row.PaymentRequest, row.AgeSeconds)
+}
+
+// Operations implements ports.Decisions.
+func (s *Store) Operations(ctx context.Context, states []operation.State, limit int) ([]ports.OperationDetails, error) {
+	rows, err := query(ctx, s, "listing operations",
+		func(ctx context.Context, q *sqlc.Queries) ([]sqlc.ListFinishedOperationsRow, error) {
+			return listOperations(ctx, q, statesToDB(states), limit, slices.ContainsFunc(states, isAtRest))
+		})
+	if err != nil {
+		return nil, err
+	}
+
+	operations := make([]ports.OperationDetails, 0, len(rows))
+
+	for _, row := range rows {
+		op, err := detailsFromDB(row.PaymentRequest, row.AgeSeconds)
+		if err != nil {
+			return nil, err
+		}
+
+		operations = append(operations, op)
+	}
+
+	return operations, nil
+}
+
+// isAtRest: nobody works on it or waits for it.
+func isAtRest(state operation.State) bool {
+	return state != operation.Pending && state != operation.NeedsAttention
+}
+
+// listOperations asks for those at rest only where they are wanted and there is
+// room: they are in no index of their own.
+func listOperations(
+	ctx context.Context, q *sqlc.Queries, states []string, limit int, alsoAtRest bool,
+) ([]sqlc.ListFinishedOperationsRow, error) {
+	unfinished, err := q.ListUnfinishedOperations(ctx, sqlc.ListUnfinishedOperationsParams{
+		States: states, MaxRows: int32(limit), //nolint:gosec // checked by the caller
+	})
+	rows := mapped(unfinished, func(row sqlc.ListUnfinishedOperationsRow) sqlc.ListFinishedOperationsRow {
+		return sqlc.ListFinishedOperationsRow(row)
+	})
+
+	if err != nil || len(rows) == limit || !alsoAtRest {
+		return rows, err
+	}
+
+	finished, err := q.ListFinishedOperations(ctx, sqlc.ListFinishedOperationsParams{
+		States: states, MaxRows: int32(limit - len(rows)), //nolint:gosec // checked by the caller
+	})
+
+	return append(rows, finished...), err
+}
+
+func isFinished(state operation.State) bool { return ports.Operation{State: state}.Finished() }
+
+// Close implements ports.Decisions.
+func (s *Store) Close(
+	ctx context.Context, id uuid.UUID, state operation.State, response ports.FrozenResponse, entry ports.AuditEntry,
+) (ports.Operation, error) {
+	var op ports.Operation
+
+	err := s.inTransaction(ctx, "closing an operation", func(ctx context.Context, q *sqlc.Queries) error {
+		// What waited for the lock is seen by the statements after it.
+		locked, err := q.LockOperation(ctx, id)
+		if err != nil {
+			return fmt.Errorf("operation %s: %w", id, err)
+		}
+
+		done, err := q.HasAudit(ctx, entry.ID)
+		if err != nil {
+			return fmt.Errorf("operation %s: %w", id, err)
+		}
+
+		if done {
+			op, err = operationFromDB(locked.PaymentRequest, locked.AgeSeconds, uuid.Nil)
+
+			return err
+		}
+
+		closed, err := q.CloseOperation(ctx, sqlc.CloseOperationParams{
+			PaymentID:      id,
+			State:          string(state),
+			ResponseStatus: int16(response.Status), //nolint:gosec // an HTTP status
+			ResponseBody:   bodyToDB(response.Body),
+		})
+
+		switch {
+		case errors.Is(err, pgx.ErrNoRows):
+			return fmt.Errorf("operation %s: %w", id, ports.ErrMoved)
+		case err != nil:
+			return fmt.Errorf("operation %s: %w", id, err)
+		}
+
+		if op, err = operationFromDB(closed.PaymentRequest, closed.AgeSeconds, uuid.Nil); err != nil {
+			return err
+		}
+
+		return writeAudit(ctx, q, entry)
+	})
+
+	return op, errNoOperation(err)
+}
+
+// Adopt implements ports.Decisions.
+func (s *Store) Adopt(ctx context.Context, c ports.Completion, entry ports.AuditEntry) (ports.Finished, error) {
+	var finished ports.Finished
+
+	err := s.inTransaction(ctx, "adopting an intent", func(ctx context.Context, q *sqlc.Queries) error {
+		locked, err := q.LockOperation(ctx, c.Payment.ID)
+		if err != nil {
+			return fmt.Errorf("operation %s: %w", c.Payment.ID, err)
+		}
+
+		done, err := q.HasAudit(ctx, entry.ID)
+		if err != nil {
+			return fmt.Errorf("operation %s: %w", c.Payment.ID, err)
+		}
+
+		if !done && isFinished(operation.State(locked.PaymentRequest.State)) {
+			return fmt.Errorf("operation %s: %w", c.Payment.ID, ports.ErrMoved)
+		}
+
+		row, err := complete(ctx, q, completionToDB(c)) // repeating it changes nothing
+		if err != nil {
+			return err
+		}
+
+		if finished, err = finishedFromDB(row); err != nil || done {
+			return err
+		}
+
+		return writeAudit(ctx, q, entry)
+	})
+
+	return finished, errNoOperation(err)
+}
+
+// AuditOf implements ports.Audit.
+func (s *Store) AuditOf(ctx context.Context, objectIDs ...string) ([]ports.AuditEntry, error) {
+	rows, err := query(ctx, s, "reading the audit", func(ctx context.Context, q *sqlc.Queries) ([]sqlc.Audit, error) {
+		return q.ListAudit(ctx, objectIDs)
+	})
+	if err != nil {
+		return nil, err
+	}
+
+	entries := make([]ports.AuditEntry, 0, len(rows))
+
+	for _, row := range rows {
+		entry, err := auditFromDB(row)
+		if err != nil {
+			return nil, err
+		}
+
+		entries = append(entries, entry)
+	}
+
+	return entries, nil
+}
+
+// writeAudit is part of the transaction of the change that entry is about.
+func writeAudit(ctx context.Context, q *sqlc.Queries, entry ports.AuditEntry) error {
+	before, err := changeToDB(entry.Before)
+	if err != nil {
+		return err
+	}
+
+	after, err := changeToDB(entry.After)
+	if err != nil {
+		return err
+	}
+
+	err = q.InsertAudit(ctx, sqlc.InsertAuditParams{
+		ID:         entry.ID,
+		Actor:      entry.Actor,
+		OnBehalfOf: optional(entry.OnBehalfOf),
+		Action:     string(entry.Action),
+		ObjectType: entry.ObjectType,
+		ObjectID:   entry.ObjectID,
+		Reason:     entry.Reason,
+		Before:     before,
+		After:      after,
+		RequestID:  optional(entry.RequestID),
+	})
+	if err != nil {
+		return fmt.Errorf("writing the audit: %w", err)
+	}
+
+	return nil
+}
+
+func changeToDB(change map[string]any) (*string, error) {
+	if change == nil {
+		return nil, nil
+	}
+
+	form, err := json.Marshal(change)
+	if err != nil {
+		return nil, fmt.Errorf("a change for the audit: %w", err)
+	}
+
+	return new(string(form)), nil
+}
+
+func changeFromDB(form []byte) (map[string]any, error) {
+	if form == nil {
+		return nil, nil
+	}
+
+	var change map[string]any
+	if err := json.Unmarshal(form, &change); err != nil {
+		return nil, fmt.Errorf("a change in the audit: %w", err)
+	}
+
+	return change, nil
+}
+
+func auditFromDB(row sqlc.Audit) (ports.AuditEntry, error) {
+	before, err := changeFromDB(row.Before)
+	if err != nil {
+		return ports.AuditEntry{}, err
+	}
+
+	after, err := changeFromDB(row.After)
+	if err != nil {
+		return ports.AuditEntry{}, err
+	}
+
+	return ports.AuditEntry{
+		ID:         row.ID,
+		At:         row.At.UTC(),
+		Actor:      row.Actor,
+		OnBehalfOf: deref(row.OnBehalfOf),
+		Action:     ports.AuditAction(row.Action),
+		ObjectType: row.ObjectType,
+		ObjectID:   row.ObjectID,
+		Reason:     row.Reason,
+		Before:     before,
+		After:      after,
+		RequestID:  deref(row.RequestID),
+	}, nil
+}
+
+// detailsFromDB: the row was read ageSeconds after it was written.
+func detailsFromDB(row sqlc.PaymentRequest, ageSeconds float64) (ports.OperationDetails, error) {
+	op, err := operationFromDB(row, ageSeconds, uuid.Nil)
+	if err != nil {
+		return ports.OperationDetails{}, err
+	}
+
+	details := ports.OperationDetails{
+		Operation: op,
+		LastError: deref(row.LastError),
+		InHand:    !op.Finished() && row.LeasedUntil.After(row.CreatedAt.Add(op.Age)),
+		UpdatedAt: row.UpdatedAt.UTC(),
+	}
+
+	if op.State == operation.Pending {
+		details.RetryAt = row.RetryAt.UTC()
+	}
+
+	return details, nil
+}
+
+// errNoOperation tells the caller that there is no such operation, if that is
+// what err says.
+func errNoOperation(err error) error {
+	if errors.Is(err, pgx.ErrNoRows) {
+		return errNotFound("operation")
+	}
+
+	return err
+}
