@@ -92,8 +92,6 @@ func listOperations(
 	return append(rows, finished...), err
 }
 
-func isFinished(state operation.State) bool { return ports.Operation{State: state}.Finished() }
-
 // Close implements ports.Decisions.
 func (s *Store) Close(
 	ctx context.Context, id uuid.UUID, state operation.State, response ports.FrozenResponse, entry ports.AuditEntry,
@@ -157,7 +155,7 @@ func (s *Store) Adopt(ctx context.Context, c ports.Completion, entry ports.Audit
 			return fmt.Errorf("operation %s: %w", c.Payment.ID, err)
 		}
 
-		if !done && isFinished(operation.State(locked.PaymentRequest.State)) {
+		if !done && stateFromDB(locked.PaymentRequest.State) == operation.Finished {
 			return fmt.Errorf("operation %s: %w", c.Payment.ID, ports.ErrMoved)
 		}
 

@@ -38,7 +38,7 @@ func backlogOfFinished(t *testing.T, b StoreBed) {
 	b.mustApply(t, eventOf(t, p, payment.Succeeded))
 	b.mustApply(t, eventOf(t, p, payment.Failed))
 
-	_, err := b.FinishRejected(t.Context(), b.mustBegin(t, newOperation(t, "refused")).PaymentID, refused())
+	_, err := b.FinishRejected(t.Context(), b.mustBegin(t, newOperation(t, "rejected order")).PaymentID, rejection())
 	require.NoError(t, err)
 
 	b.Elapse(t, lease)
@@ -112,7 +112,7 @@ func (b StoreBed) requireBacklog(tb testing.TB, want ports.BacklogStats) {
 	require.NoError(tb, err)
 
 	for _, state := range []operation.State{
-		operation.Pending, operation.NeedsAttention, operation.Finished, operation.Finished,
+		operation.Pending, operation.NeedsAttention, operation.Finished,
 	} {
 		require.Equal(tb, want.Operations[state], got.Operations[state], state)
 	}

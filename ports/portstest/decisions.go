@@ -115,7 +115,7 @@ func (b StoreBed) close(
 ) (ports.Operation, error) {
 	tb.Helper()
 
-	return b.Close(tb.Context(), id, state, refused(), entry)
+	return b.Close(tb.Context(), id, state, rejection(), entry)
 }
 
 func operationShown(t *testing.T, b StoreBed) {
@@ -163,7 +163,7 @@ func operationNotFound(t *testing.T, b StoreBed) {
 }
 
 var everyState = []operation.State{
-	operation.Pending, operation.NeedsAttention, operation.Finished, operation.Finished,
+	operation.Pending, operation.NeedsAttention, operation.Finished,
 }
 
 func operationsListed(t *testing.T, b StoreBed) {
@@ -197,19 +197,18 @@ func operationsFiltered(t *testing.T, b StoreBed) {
 	pending := b.mustBegin(t, newOperation(t, "pending")).PaymentID
 	given := b.mustGiveUp(t, "given up").PaymentID
 	paid := b.mustPay(t, "paid").ID
-	turnedDown := b.mustBegin(t, newOperation(t, "refused")).PaymentID
-	_, err := b.FinishRejected(t.Context(), turnedDown, refused())
+	turnedDown := b.mustBegin(t, newOperation(t, "rejected order")).PaymentID
+	_, err := b.FinishRejected(t.Context(), turnedDown, rejection())
 	require.NoError(t, err)
 
-	for want, states := range map[uuid.UUID][]operation.State{
-		pending:    {operation.Pending},
-		given:      {operation.NeedsAttention},
-		paid:       {operation.Finished},
-		turnedDown: {operation.Finished},
+	for state, want := range map[operation.State][]uuid.UUID{
+		operation.Pending:        {pending},
+		operation.NeedsAttention: {given},
+		operation.Finished:       {turnedDown, paid},
 	} {
-		listed, err := b.Operations(t.Context(), states, 10)
+		listed, err := b.Operations(t.Context(), []operation.State{state}, 10)
 		require.NoError(t, err)
-		require.Equal(t, []uuid.UUID{want}, operationIDs(listed), states)
+		require.Equal(t, want, operationIDs(listed), state)
 	}
 
 	for limit := 1; limit <= 5; limit++ {
@@ -245,7 +244,7 @@ func closeFreezes(t *testing.T, b StoreBed) {
 		closed, err := b.close(t, op.PaymentID, state, entry)
 		require.NoError(t, err)
 		require.Equal(t, operation.Finished, closed.State)
-		require.Equal(t, refused(), closed.Response)
+		require.Equal(t, rejection(), closed.Response)
 		requireSameOperation(t, closed, b.operationNow(t, op.PaymentID))
 		b.requireAudit(t, op.PaymentID.String(), entry)
 		b.requireNoPayment(t, op.PaymentID)
@@ -383,7 +382,7 @@ func closeByMany(t *testing.T, b StoreBed) {
 
 	op := b.mustGiveUp(t, "order_1")
 	_, errs := atOnce(people, func(i int) (ports.Operation, error) {
-		return b.either(i).Close(t.Context(), op.PaymentID, op.State, refused(),
+		return b.either(i).Close(t.Context(), op.PaymentID, op.State, rejection(),
 			entryFor(t, ports.AuditOperationClosed, op.PaymentID.String()))
 	})
 
@@ -516,7 +515,7 @@ func adoptAgainstClose(t *testing.T, b StoreBed) {
 			return struct{}{}, err
 		}
 
-		_, err := b.Twin.Close(t.Context(), op.PaymentID, op.State, refused(), closing)
+		_, err := b.Twin.Close(t.Context(), op.PaymentID, op.State, rejection(), closing)
 
 		return struct{}{}, err
 	})

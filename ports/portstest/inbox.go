@@ -204,7 +204,7 @@ func applySecondIntent(t *testing.T, b StoreBed) {
 
 	finished := b.mustPay(t, "finished").ID
 
-	no, err := b.FinishRejected(t.Context(), b.mustBegin(t, newOperation(t, "refused")).PaymentID, refused())
+	no, err := b.FinishRejected(t.Context(), b.mustBegin(t, newOperation(t, "rejected order")).PaymentID, rejection())
 	require.NoError(t, err)
 
 	open := completionOf(b.mustBegin(t, newOperation(t, "open")))
@@ -214,7 +214,7 @@ func applySecondIntent(t *testing.T, b StoreBed) {
 	rejected := b.mustReject(t, newOperation(t, "rejected"))
 
 	for name, id := range map[string]uuid.UUID{
-		"finished": finished, "refused": no.PaymentID, "rejected": rejected.PaymentID, "open": open.Payment.ID,
+		"finished": finished, "rejected order": no.PaymentID, "rejected": rejected.PaymentID, "open": open.Payment.ID,
 	} {
 		before := b.operationNow(t, id)
 

@@ -223,13 +223,13 @@ func operationFinished(t *testing.T, b StoreBed) {
 
 	b.mustFinish(t, completionOf(b.mustBegin(t, newOperation(t, "paid"))))
 
-	_, err := b.FinishRejected(t.Context(), b.mustBegin(t, newOperation(t, "refused")).PaymentID, refused())
+	_, err := b.FinishRejected(t.Context(), b.mustBegin(t, newOperation(t, "rejected order")).PaymentID, rejection())
 	require.NoError(t, err)
 
 	b.Elapse(t, 365*24*time.Hour)
 
 	for key, state := range map[operation.Key]operation.State{
-		"paid": operation.Finished, "refused": operation.Finished,
+		"paid": operation.Finished, "rejected order": operation.Finished,
 	} {
 		stands, err := b.Find(t.Context(), key)
 		require.NoError(t, err)
@@ -405,7 +405,7 @@ func takeUnfinished(t *testing.T, b StoreBed) {
 	require.Empty(t, taken)
 
 	b.mustFinish(t, completionOf(b.mustBegin(t, newOperation(t, "finished"))))
-	_, err = b.FinishRejected(t.Context(), b.mustBegin(t, newOperation(t, "refused")).PaymentID, refused())
+	_, err = b.FinishRejected(t.Context(), b.mustBegin(t, newOperation(t, "rejected order")).PaymentID, rejection())
 	require.NoError(t, err)
 	require.NoError(t, b.GiveUp(t.Context(), b.mustBegin(t, newOperation(t, "given up")).PaymentID, errors.New("lost")))
 
@@ -643,7 +643,7 @@ func giveUpFinished(t *testing.T, b StoreBed) {
 	require.NoError(t, b.GiveUp(t.Context(), done.PaymentID, errors.New("late")))
 	requireSameOperation(t, done, b.operationNow(t, done.PaymentID))
 
-	no, err := b.FinishRejected(t.Context(), b.mustBegin(t, newOperation(t, "refused")).PaymentID, refused())
+	no, err := b.FinishRejected(t.Context(), b.mustBegin(t, newOperation(t, "rejected order")).PaymentID, rejection())
 	require.NoError(t, err)
 	require.NoError(t, b.GiveUp(t.Context(), no.PaymentID, errors.New("late")))
 	requireSameOperation(t, no, b.operationNow(t, no.PaymentID))
@@ -736,7 +736,7 @@ func finishKeepsBytes(t *testing.T, b StoreBed) {
 		requireResponse(t, *completion.Response, b.operationNow(t, completion.Payment.ID).Response)
 
 		no := ports.FrozenResponse{Status: http.StatusBadGateway, Body: body}
-		op, err := b.FinishRejected(t.Context(), b.mustBegin(t, newOperation(t, operation.Key("refused "+name))).PaymentID, no)
+		op, err := b.FinishRejected(t.Context(), b.mustBegin(t, newOperation(t, operation.Key("rejected "+name))).PaymentID, no)
 		require.NoError(t, err)
 		requireResponse(t, no, op.Response)
 	}
@@ -918,9 +918,9 @@ func finishRejectedFreezes(t *testing.T, b StoreBed) {
 	t.Helper()
 
 	want := b.mustBegin(t, newOperation(t, "order_1"))
-	want.State, want.Lease, want.Response = operation.Finished, uuid.Nil, refused()
+	want.State, want.Lease, want.Response = operation.Finished, uuid.Nil, rejection()
 
-	op, err := b.FinishRejected(t.Context(), want.PaymentID, refused())
+	op, err := b.FinishRejected(t.Context(), want.PaymentID, rejection())
 	require.NoError(t, err)
 	requireSameOperation(t, want, op)
 
@@ -941,7 +941,7 @@ func finishRejectedAfterFinish(t *testing.T, b StoreBed) {
 
 	done := b.mustFinish(t, completionOf(b.mustBegin(t, newOperation(t, "order_1"))))
 
-	stands, err := b.FinishRejected(t.Context(), done.Operation.PaymentID, refused())
+	stands, err := b.FinishRejected(t.Context(), done.Operation.PaymentID, rejection())
 	require.NoError(t, err)
 	requireSameOperation(t, done.Operation, stands)
 }
@@ -952,16 +952,16 @@ func finishRejectedAfterGiveUp(t *testing.T, b StoreBed) {
 	op := b.mustBegin(t, newOperation(t, "order_1"))
 	require.NoError(t, b.GiveUp(t.Context(), op.PaymentID, errors.New("lost")))
 
-	no, err := b.FinishRejected(t.Context(), op.PaymentID, refused())
+	no, err := b.FinishRejected(t.Context(), op.PaymentID, rejection())
 	require.NoError(t, err)
 	require.Equal(t, operation.Finished, no.State)
-	require.Equal(t, refused(), no.Response)
+	require.Equal(t, rejection(), no.Response)
 }
 
 func finishAfterFinishRejected(t *testing.T, b StoreBed) {
 	t.Helper()
 
-	no, err := b.FinishRejected(t.Context(), b.mustBegin(t, newOperation(t, "order_1")).PaymentID, refused())
+	no, err := b.FinishRejected(t.Context(), b.mustBegin(t, newOperation(t, "order_1")).PaymentID, rejection())
 	require.NoError(t, err)
 
 	_, err = b.Finish(t.Context(), completionOf(no))
@@ -978,7 +978,7 @@ func finishRejectedAfterPayment(t *testing.T, b StoreBed) {
 	open.Response = nil
 	b.mustFinish(t, open)
 
-	_, err := b.FinishRejected(t.Context(), open.Payment.ID, refused())
+	_, err := b.FinishRejected(t.Context(), open.Payment.ID, rejection())
 	require.ErrorIs(t, err, ports.ErrContradiction)
 	require.Equal(t, operation.Pending, b.operationNow(t, open.Payment.ID).State)
 }
@@ -998,7 +998,7 @@ func finishRejectedAgainstFinish(t *testing.T, b StoreBed) {
 
 		_, errs := atOnce(2, func(i int) (struct{}, error) {
 			if i == 0 {
-				_, err := b.FinishRejected(t.Context(), op.PaymentID, refused())
+				_, err := b.FinishRejected(t.Context(), op.PaymentID, rejection())
 
 				return struct{}{}, err
 			}
@@ -1008,7 +1008,7 @@ func finishRejectedAgainstFinish(t *testing.T, b StoreBed) {
 			return struct{}{}, err
 		})
 
-		if b.operationNow(t, op.PaymentID).State == operation.Finished {
+		if b.operationNow(t, op.PaymentID).Response.Status == rejection().Status {
 			require.NoError(t, errs[0])
 			require.ErrorIs(t, errs[1], ports.ErrContradiction)
 			b.requireNoPayment(t, op.PaymentID)
@@ -1030,7 +1030,7 @@ func finishRejectedAgainstFinish(t *testing.T, b StoreBed) {
 func finishRejectedWithoutOperation(t *testing.T, b StoreBed) {
 	t.Helper()
 
-	_, err := b.FinishRejected(t.Context(), uuid.New(), refused())
+	_, err := b.FinishRejected(t.Context(), uuid.New(), rejection())
 	requireNotFound(t, err)
 }
 
@@ -1231,7 +1231,7 @@ func reopenOthers(t *testing.T, b StoreBed) {
 
 	done := b.mustFinish(t, completionOf(b.mustBegin(t, newOperation(t, "finished")))).Operation
 
-	no, err := b.FinishRejected(t.Context(), b.mustBegin(t, newOperation(t, "refused")).PaymentID, refused())
+	no, err := b.FinishRejected(t.Context(), b.mustBegin(t, newOperation(t, "rejected order")).PaymentID, rejection())
 	require.NoError(t, err)
 
 	given := b.mustBegin(t, newOperation(t, "given up"))

@@ -194,7 +194,7 @@ func created(content string) *ports.FrozenResponse {
 	return &ports.FrozenResponse{Status: http.StatusCreated, Body: []byte(`{"id":"` + content + "\"}\n")}
 }
 
-func refused() ports.FrozenResponse {
+func rejection() ports.FrozenResponse {
 	return ports.FrozenResponse{Status: http.StatusBadGateway, Body: []byte(`{"title":"Rejected"}`)}
 }
 
