@@ -23,10 +23,8 @@ type Deps struct {
 	Gateway    ports.PaymentGateway
 	Webhooks   ports.Webhooks
 	Renderer   ports.Renderer
-	// Cache is this process's own memory; Shared is what all processes have, and
-	// is nil where there is nothing like it.
+	// Cache is this process's own memory.
 	Cache    ports.ReplayCache
-	Shared   ports.ReplayCache
 	Recorder ports.Recorder
 	// Binding tells which events are not ours.
 	Binding        *Binding

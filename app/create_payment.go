@@ -68,30 +68,13 @@ func (uc *CreatePayment) Do(ctx context.Context, cmd CreatePaymentCommand) (Crea
 }
 
 func (uc *CreatePayment) do(ctx context.Context, cmd CreatePaymentCommand) (CreatePaymentAnswer, error) {
-	if replay, ok := uc.cached(ctx, uc.deps.Cache, cmd.Key); ok {
-		return uc.replay(replay, cmd, ports.ReplayFromCache)
+	if cmd.Key != "" {
+		if replay, ok := uc.deps.Cache.Get(ctx, cmd.Key); ok {
+			return uc.replay(replay, cmd, ports.ReplayFromCache)
+		}
 	}
 
-	answer, err := uc.create(ctx, cmd)
-	if kind := fault.KindOf(err); kind != fault.Unavailable && kind != fault.Unknown {
-		return answer, err
-	}
-
-	// The operation's statement finds what other processes have answered, and a new
-	// key is nothing to ask them about. They are asked when there is nobody else.
-	if replay, ok := uc.cached(ctx, uc.deps.Shared, cmd.Key); ok {
-		return uc.replay(replay, cmd, ports.ReplayFromCache)
-	}
-
-	return answer, err
-}
-
-func (*CreatePayment) cached(ctx context.Context, cache ports.ReplayCache, key operation.Key) (ports.Replay, bool) {
-	if key == "" || cache == nil {
-		return ports.Replay{}, false
-	}
-
-	return cache.Get(ctx, key)
+	return uc.create(ctx, cmd)
 }
 
 func (uc *CreatePayment) create(ctx context.Context, cmd CreatePaymentCommand) (CreatePaymentAnswer, error) {

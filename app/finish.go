@@ -217,10 +217,6 @@ func (s *finisher) remember(ctx context.Context, op ports.Operation) {
 	}
 
 	s.deps.Cache.Put(ctx, op.Key, replayOf(op))
-
-	if s.deps.Shared != nil {
-		s.deps.Shared.Put(ctx, op.Key, replayOf(op))
-	}
 }
 
 // release leaves an operation to recovery, because nobody knows what came of it.

@@ -9,9 +9,8 @@ import (
 )
 
 // ReplayCache keeps frozen answers near. It only makes replays faster: it may
-// forget at any time, and what it returns was put there by us, unaltered, or
-// is not returned at all. Every call ends within a few milliseconds; an error
-// is a measurement, not an outcome.
+// forget at any time, and what it returns is what was put under that key,
+// unaltered. No call waits or fails.
 type ReplayCache interface {
 	// Get returns what was put under key; false if nothing is known.
 	Get(ctx context.Context, key operation.Key) (Replay, bool)

@@ -1,6 +1,3 @@
--- name: GetInstallation :one
-SELECT id FROM installation;
-
 -- name: GetBinding :one
 -- What this database was recorded to belong to; empty where that is not known.
 SELECT COALESCE(stripe_host, '')::text       AS stripe_host,

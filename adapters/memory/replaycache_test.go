@@ -30,10 +30,10 @@ func newCache(tb testing.TB, bounds memory.Bounds) *memory.ReplayCache {
 
 func TestReplayCache_Contract(t *testing.T) {
 	t.Parallel()
-	portstest.ReplayCache(t, func(t *testing.T) portstest.ReplayCacheBed {
+	portstest.ReplayCache(t, func(t *testing.T) ports.ReplayCache {
 		t.Helper()
 
-		return portstest.ReplayCacheBed{Cache: newCache(t, memory.DefaultBounds())}
+		return newCache(t, memory.DefaultBounds())
 	})
 }
 

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/google/uuid"
 	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -17,13 +16,6 @@ import (
 )
 
 var _ ports.Installation = (*Store)(nil)
-
-// Installation is the id of this database, made when it was first migrated.
-func (s *Store) Installation(ctx context.Context) (uuid.UUID, error) {
-	return query(ctx, s, "reading the installation's id", func(ctx context.Context, q *sqlc.Queries) (uuid.UUID, error) {
-		return q.GetInstallation(ctx)
-	})
-}
 
 // Binding implements ports.Installation.
 func (s *Store) Binding(ctx context.Context) (binding.Binding, error) {

@@ -52,7 +52,7 @@ func requireLookups(t *testing.T, conn *pgx.Conn) {
 
 	// They read everything because they are asked for it, or a table of one row.
 	everything := []string{
-		"ListEvents", "ListFinishedOperations", "GetInstallation", "GetReconciledThrough", "StartReconciledThrough",
+		"ListEvents", "ListFinishedOperations", "GetReconciledThrough", "StartReconciledThrough",
 		"MoveReconciledThrough", "HoldReconciliation", "ReleaseReconciliation",
 		"GetSystemIdentifier", "CountRelations", "ListAdoptions",
 	}

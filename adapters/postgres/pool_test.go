@@ -5,7 +5,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
@@ -120,26 +119,6 @@ func TestNewPool_Spans(t *testing.T) {
 	for _, name := range []string{"BeginOperation", "BEGIN", "FinishOperationOrFind", "ApplyEvent", "COMMIT"} {
 		require.Contains(t, names, name)
 	}
-}
-
-func TestStore_Installation(t *testing.T) {
-	t.Parallel()
-
-	url := pgtest.New(t).URL
-	first, err := postgres.NewStore(newPool(t, url, 1)).Installation(t.Context())
-	require.NoError(t, err)
-	require.NotEqual(t, uuid.Nil, first)
-
-	again, err := postgres.NewStore(newPool(t, url, 1)).Installation(t.Context())
-	require.NoError(t, err)
-	require.Equal(t, first, again)
-
-	other := pgtest.NewEmpty(t).URL
-	require.NoError(t, postgres.Migrate(t.Context(), other))
-
-	another, err := postgres.NewStore(newPool(t, other, 1)).Installation(t.Context())
-	require.NoError(t, err)
-	require.NotEqual(t, first, another)
 }
 
 // What somebody else's hand has written into the tables is not taken for money.

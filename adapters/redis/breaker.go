@@ -31,22 +31,17 @@ func (c *Client) do(ctx context.Context, command func(ctx context.Context) error
 func (c *Client) once(ctx context.Context, command func(ctx context.Context) error) (err error) {
 	// A reply that is not what was asked for makes redis_rate and go-redis
 	// panic: a type assertion there, a slice of a length that the reply operations
-	// here. A cache must not end a request.
+	// here. A limiter must not end a request.
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("reading a reply of Redis: %v", r) //nolint:err113 // any panic
 		}
 	}()
 
-	bounded, cancel := context.WithTimeout(ctx, c.timeout)
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 
-	err = command(bounded)
-	if err != nil && ctx.Err() != nil {
-		return errors.Join(errGone, err)
-	}
-
-	return err
+	return command(ctx)
 }
 
 func (c *Client) breakerSettings(rest time.Duration) gobreaker.Settings {
@@ -76,11 +71,8 @@ func answered(err error) bool {
 	return ok && (strings.HasPrefix(reply.Error(), "WRONGTYPE ") || strings.HasPrefix(reply.Error(), "ERR "))
 }
 
-// saysNothing: the caller left, or all connections were taken, which is a
-// matter of our load.
-func saysNothing(err error) bool {
-	return errors.Is(err, errGone) || errors.Is(err, goredis.ErrPoolTimeout)
-}
+// saysNothing: all connections were taken, which is a matter of our load.
+func saysNothing(err error) bool { return errors.Is(err, goredis.ErrPoolTimeout) }
 
 // logOutage tells of the first rest and of its end, not of each try between.
 func (c *Client) logOutage(_ string, from, to gobreaker.State) {

@@ -1,9 +1,9 @@
-// Package redis makes replays faster and shares the service fairly, over
-// Redis. It never decides whether a payment is right: Redis down, slow, flushed
-// or lying costs speed and a measurement, nothing else.
+// Package redis counts the rate limits of all processes together, in Redis. It
+// knows no payment: with Redis down, slow, flushed or lying, each process
+// limits by itself, and a measurement says so.
 //
-// Everything here is written for a Redis that cannot be trusted: values are
-// sealed, names are hashes, every command has a deadline, and a Redis that
+// Everything here is written for a Redis that cannot be trusted: names are
+// hashes, answers are checked, every command has a deadline, and a Redis that
 // fails is left alone for a while.
 package redis
 
@@ -24,10 +24,9 @@ import (
 	"go.uber.org/zap"
 )
 
-// Defaults. A command to a Redis nearby takes well under a millisecond; what
-// it saves, a query to PostgreSQL, takes one or two. So 50 ms is no time that
-// is worth waiting for, but room for a pause of either process that should not
-// count as an outage. A connection takes longer than a command and is made in
+// Defaults. A command to a Redis nearby takes well under a millisecond. 50 ms
+// leave room for a pause of either process that should not count as an outage.
+// A connection takes longer than a command and is made in
 // the background: whoever asked has stopped waiting after 50 ms, the next
 // caller finds it.
 const (
@@ -42,9 +41,6 @@ const (
 
 // failuresToRest in a row are an outage; fewer may be a pause of this process.
 const failuresToRest = 3
-
-// errGone: the caller left before Redis answered, which says nothing of Redis.
-var errGone = errors.New("the caller has gone")
 
 // errURL: the errors of net/url and of go-redis show parts of the URL.
 var errURL = errors.New("REDIS_URL is not a URL such as redis://localhost:6379/0")
@@ -115,8 +111,7 @@ func NewClient(c Config) (*Client, error) {
 		return client, nil
 	}
 
-	// Without statements: their arguments are sealed answers and hashes, of no
-	// use to a reader.
+	// Without statements: their arguments are hashes, of no use to a reader.
 	err = redisotel.InstrumentTracing(client.redis, redisotel.WithTracerProvider(c.Tracer),
 		redisotel.WithDBStatement(false), redisotel.WithCallerEnabled(false),
 		redisotel.WithAttributes(semconv.DBSystemNameRedis), // it knows only the name of old, db.system

@@ -3,13 +3,11 @@ package redis_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
-	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
@@ -27,25 +25,6 @@ const patient = 10 * time.Second
 
 const secret = "a secret of tests alone"
 
-func TestReplayCache_Contract(t *testing.T) {
-	t.Parallel()
-	onEveryRedis(t, func(t *testing.T, url string) {
-		t.Helper()
-		portstest.ReplayCache(t, func(t *testing.T) portstest.ReplayCacheBed {
-			t.Helper()
-
-			config := redis.ReplayConfig{Secret: []byte(secret + t.Name())}
-			client := newClient(t, redis.Config{URL: url, Timeout: patient, Rest: time.Hour})
-			twin := newClient(t, redis.Config{URL: url, Timeout: patient, Rest: time.Hour})
-
-			return portstest.ReplayCacheBed{
-				Cache: newCache(t, client, config, &meter{}),
-				Twin:  newCache(t, twin, config, &meter{}),
-			}
-		})
-	})
-}
-
 func TestRateLimiter_Contract(t *testing.T) {
 	t.Parallel()
 	onEveryRedis(t, func(t *testing.T, url string) {
@@ -60,18 +39,6 @@ func TestRateLimiter_Contract(t *testing.T) {
 
 			return limiter
 		})
-	})
-}
-
-func BenchmarkReplayCache(b *testing.B) {
-	server := miniredis.RunT(b)
-
-	portstest.ReplayCacheBenchmarks(b, func(b *testing.B) ports.ReplayCache {
-		b.Helper()
-
-		client := newClient(b, redis.Config{URL: "redis://" + server.Addr(), Timeout: patient, Rest: time.Hour})
-
-		return newCache(b, client, redis.ReplayConfig{Secret: []byte(secret + b.Name())}, &meter{})
 	})
 }
 
@@ -107,32 +74,8 @@ func newClient(tb testing.TB, config redis.Config) *redis.Client {
 	return client
 }
 
-func newCache(tb testing.TB, client *redis.Client, config redis.ReplayConfig, m *meter) *redis.ReplayCache {
-	tb.Helper()
+type meter struct{ errors, allowed, limited atomic.Int64 }
 
-	cache, err := redis.NewReplayCache(client, config, m)
-	require.NoError(tb, err)
-	tb.Cleanup(func() { require.NoError(tb, cache.Close(context.WithoutCancel(tb.Context()))) })
-
-	return cache
-}
-
-// meter counts for both the cache and the limiter.
-type meter struct {
-	hits, misses, errors, tampered, dropped, allowed, limited atomic.Int64
-}
-
-func (m *meter) Hit()      { m.hits.Add(1) }
-func (m *meter) Miss()     { m.misses.Add(1) }
-func (m *meter) Error()    { m.errors.Add(1) }
-func (m *meter) Tampered() { m.tampered.Add(1) }
-func (m *meter) Dropped()  { m.dropped.Add(1) }
-func (m *meter) Allowed()  { m.allowed.Add(1) }
-func (m *meter) Limited()  { m.limited.Add(1) }
-
-func aReplay(name string) ports.Replay {
-	return ports.Replay{
-		PaymentID: uuid.NewSHA1(uuid.NameSpaceOID, []byte(name)),
-		Response:  ports.FrozenResponse{Status: 201, Body: fmt.Appendf(nil, `{"client_secret":"pi_%s_secret"}`, name)},
-	}
-}
+func (m *meter) Error()   { m.errors.Add(1) }
+func (m *meter) Allowed() { m.allowed.Add(1) }
+func (m *meter) Limited() { m.limited.Add(1) }

@@ -112,47 +112,6 @@ func newReplayCache(metrics *telemetry.Metrics) (*memory.ReplayCache, error) {
 	return memory.NewReplayCache(memory.DefaultBounds(), metrics.MemoryCache())
 }
 
-// sharedCache is what all processes have; none where there is no Redis.
-type sharedCache struct{ ports.ReplayCache }
-
-func newSharedCache(
-	lc fx.Lifecycle, c config.Config, store *postgres.Store, client *redis.Client, metrics *telemetry.Metrics,
-) (sharedCache, error) {
-	if client == nil {
-		return sharedCache{}, nil
-	}
-
-	secret, err := cacheSecret(c, store)
-	if err != nil {
-		return sharedCache{}, err
-	}
-
-	cache, err := redis.NewReplayCache(client, redis.ReplayConfig{Secret: secret}, metrics.RedisCache())
-	if err != nil {
-		return sharedCache{}, err
-	}
-
-	lc.Append(fx.StopHook(cache.Close))
-
-	return sharedCache{cache}, nil
-}
-
-// cacheSecret seals the cache to this Stripe account and this database: an
-// answer that was cached for another database is never believed.
-func cacheSecret(c config.Config, store *postgres.Store) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
-	defer cancel()
-
-	installation, err := store.Installation(ctx)
-	if err != nil {
-		return nil, err
-	}
-
-	sum := sha256.Sum256([]byte("marketflow cache " + installation.String() + " " + c.StripeSecretKey.Reveal()))
-
-	return sum[:], nil
-}
-
 func newRateLimiter(c config.Config, client *redis.Client, metrics *telemetry.Metrics) (ports.RateLimiter, error) {
 	if c.RateLimit == 0 {
 		return memory.AllowAll{}, nil

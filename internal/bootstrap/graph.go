@@ -35,7 +35,7 @@ func graph() fx.Option {
 			app.NewRecoverOperations, app.NewApplyParked, app.NewReconcile,
 			app.NewDismissEvent, app.NewCloseOperation, app.NewAdoptOperation, app.NewShowPayment),
 		// What stands around them.
-		fx.Provide(newSharedCache, newLogger, newTracing, newPool, newRedis, newHandler, newScraping, newServer, newProfiling,
+		fx.Provide(newLogger, newTracing, newPool, newRedis, newHandler, newScraping, newServer, newProfiling,
 			newJobsPool, newJobs),
 	)
 }
@@ -53,7 +53,6 @@ type appParams struct {
 	Webhooks   ports.Webhooks
 	Renderer   ports.Renderer
 	Cache      ports.ReplayCache
-	Shared     sharedCache
 	Recorder   ports.Recorder
 	Records    ports.Reconciliation
 	Backlog    ports.Backlog
@@ -67,7 +66,7 @@ func newAppDeps(in appParams) app.Deps {
 	return app.Deps{
 		Operations: in.Operations, Payments: in.Payments, Inbox: in.Inbox, Gateway: in.Binding.Guard(),
 		Binding: in.Binding, Webhooks: in.Webhooks,
-		Renderer: in.Renderer, Cache: in.Cache, Shared: in.Shared.ReplayCache, Recorder: in.Recorder,
+		Renderer: in.Renderer, Cache: in.Cache, Recorder: in.Recorder,
 		Reconciliation: in.Records, Backlog: in.Backlog, Decisions: in.Decisions, Audit: in.Audit, Log: in.Log,
 		Tracer: in.Tracing.Tracer("github.com/marketflow/marketflow/app"),
 	}

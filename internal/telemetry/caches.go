@@ -9,8 +9,7 @@ import (
 func newCacheCounters(factory promauto.Factory) *prometheus.CounterVec {
 	return factory.NewCounterVec(prometheus.CounterOpts{
 		Namespace: namespace, Name: "replay_cache_operations_total",
-		Help: "What the caches of frozen answers did, by cache (memory, redis) and outcome: hit, miss, " +
-			"error (Redis failed or is left alone), tampered (a value that we did not write), dropped (not kept).",
+		Help: "Questions to the cache of frozen answers, by cache (memory) and outcome: hit or miss.",
 	}, []string{"cache", labelOutcome})
 }
 
@@ -18,9 +17,9 @@ func newCacheCounters(factory promauto.Factory) *prometheus.CounterVec {
 type CacheMeter struct{ hit, miss prometheus.Counter }
 
 // MemoryCache is what adapters/memory measures with.
-func (m *Metrics) MemoryCache() *CacheMeter { return m.cacheMeter("memory") }
+func (m *Metrics) MemoryCache() *CacheMeter {
+	const cache = "memory"
 
-func (m *Metrics) cacheMeter(cache string) *CacheMeter {
 	return &CacheMeter{
 		hit:  m.caches.WithLabelValues(cache, "hit"),
 		miss: m.caches.WithLabelValues(cache, "miss"),
@@ -32,32 +31,6 @@ func (c *CacheMeter) Hit() { c.hit.Inc() }
 
 // Miss counts one that was not.
 func (c *CacheMeter) Miss() { c.miss.Inc() }
-
-// SharedCacheMeter measures a replay cache that may fail and lie.
-type SharedCacheMeter struct {
-	*CacheMeter
-
-	failed, tampered, dropped prometheus.Counter
-}
-
-// RedisCache is what adapters/redis measures its replay cache with.
-func (m *Metrics) RedisCache() *SharedCacheMeter {
-	return &SharedCacheMeter{
-		CacheMeter: m.cacheMeter(subsystemRedis),
-		failed:     m.caches.WithLabelValues(subsystemRedis, "error"),
-		tampered:   m.caches.WithLabelValues(subsystemRedis, "tampered"),
-		dropped:    m.caches.WithLabelValues(subsystemRedis, "dropped"),
-	}
-}
-
-// Error counts a command that failed or was not sent.
-func (c *SharedCacheMeter) Error() { c.failed.Inc() }
-
-// Tampered counts a value that was not ours.
-func (c *SharedCacheMeter) Tampered() { c.tampered.Inc() }
-
-// Dropped counts an answer that was not kept.
-func (c *SharedCacheMeter) Dropped() { c.dropped.Inc() }
 
 // LimiterMeter measures a rate limiter.
 type LimiterMeter struct{ allowed, limited, failed prometheus.Counter }

@@ -76,7 +76,6 @@ func TestNewLogger_SecretsPrintAsStars(t *testing.T) {
 		map[string]config.Secret{"k": secret},
 		settings, &settings,
 		redis.Config{URL: "redis://:" + hidden + "@localhost"},
-		redis.ReplayConfig{Secret: []byte(hidden)},
 		redis.LimiterConfig{Secret: []byte(hidden)},
 	} {
 		logger.Info("any", zap.Any("value", value), zap.Reflect("reflected", value))

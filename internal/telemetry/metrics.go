@@ -29,7 +29,7 @@ const (
 
 // Metrics is everything that the service measures, in a registry of its own.
 // It implements ports.Recorder and what adapters/http observes requests with;
-// Stripe, RedisCache and their like are what the other adapters measure with.
+// Stripe, MemoryCache and their like are what the other adapters measure with.
 // Its methods never block and never fail.
 type Metrics struct {
 	requestMetrics

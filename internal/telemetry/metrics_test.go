@@ -122,7 +122,6 @@ func TestMetrics_Adapters(t *testing.T) {
 	m.Stripe().InFlight(-1)
 	m.Stripe().BreakerState(true)
 	m.MemoryCache().Hit()
-	m.RedisCache().Tampered()
 	m.RateLimit().Limited()
 	m.Jobs().Job("recover", "completed", -time.Second, time.Second)
 	m.RequestsInFlight(3)
@@ -135,7 +134,6 @@ func TestMetrics_Adapters(t *testing.T) {
 		`marketflow_stripe_requests_in_flight{}`:                                                            1,
 		`marketflow_stripe_breaker_open{}`:                                                                  1,
 		`marketflow_replay_cache_operations_total{cache="memory",outcome="hit"}`:                            1,
-		`marketflow_replay_cache_operations_total{cache="redis",outcome="tampered"}`:                        1,
 		`marketflow_rate_limit_decisions_total{outcome="limited"}`:                                          1,
 		`marketflow_http_requests_in_flight{}`:                                                              3,
 		`marketflow_jobs_total{kind="recover",result="completed"}`:                                          1,
@@ -386,7 +384,6 @@ func everything(t *testing.T) *telemetry.Metrics {
 	m.PaymentChanged(payment.Succeeded, amount(t, "1", "USD"))
 	m.Stripe().Call("create_intent", "done", "", time.Second)
 	m.MemoryCache().Miss()
-	m.RedisCache().Error()
 	m.RateLimit().Allowed()
 	m.ObserveBacklog(backlogFunc(func(context.Context) (ports.BacklogStats, error) { return ports.BacklogStats{}, nil }))
 	m.ObserveBackground(background{}, background{})

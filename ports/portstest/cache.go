@@ -21,21 +21,14 @@ import (
 	"github.com/marketflow/marketflow/ports"
 )
 
-// ReplayCacheBed is what the suite runs on: a cache that is well and empty.
-type ReplayCacheBed struct {
-	Cache ports.ReplayCache
-	// Twin shares its store with Cache, as another process does; nil where
-	// nothing is shared.
-	Twin ports.ReplayCache
-}
-
-// ReplayCache is the contract of ports.ReplayCache. A put may take effect a
-// little later, and a cache may always forget; what it must not do is return
-// anything else than what was put under that very key.
-func ReplayCache(t *testing.T, newBed func(t *testing.T) ReplayCacheBed) {
+// ReplayCache is the contract of ports.ReplayCache. Each call of newCache gives
+// an empty one. A put may take effect a little later, and a cache may always
+// forget; what it must not do is return anything else than what was put under
+// that very key.
+func ReplayCache(t *testing.T, newCache func(t *testing.T) ports.ReplayCache) {
 	t.Helper()
 
-	for name, test := range map[string]func(*testing.T, ReplayCacheBed){
+	for name, test := range map[string]func(*testing.T, ports.ReplayCache){
 		"KnowsNothing":           replayCacheKnowsNothing,
 		"ReturnsWhatWasPut":      replayCacheReturnsWhatWasPut,
 		"KeepsEveryByte":         replayCacheKeepsEveryByte,
@@ -43,39 +36,38 @@ func ReplayCache(t *testing.T, newBed func(t *testing.T) ReplayCacheBed) {
 		"OwnsItsBodies":          replayCacheOwnsItsBodies,
 		"OutlivesTheRequest":     replayCacheOutlivesTheRequest,
 		"EndsWithItsCaller":      replayCacheEndsWithItsCaller,
-		"IsSharedWithItsTwin":    replayCacheIsShared,
 		"ServesManyAtOnce":       replayCacheServesManyAtOnce,
 		"ReturnsNothingElseEver": replayCacheProperty,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			test(t, newBed(t))
+			test(t, newCache(t))
 		})
 	}
 }
 
-func replayCacheKnowsNothing(t *testing.T, bed ReplayCacheBed) {
+func replayCacheKnowsNothing(t *testing.T, cache ports.ReplayCache) {
 	t.Helper()
 
-	replay, ok := bed.Cache.Get(t.Context(), "order_1")
+	replay, ok := cache.Get(t.Context(), "order_1")
 
 	require.False(t, ok)
 	require.Zero(t, replay)
 }
 
-func replayCacheReturnsWhatWasPut(t *testing.T, bed ReplayCacheBed) {
+func replayCacheReturnsWhatWasPut(t *testing.T, cache ports.ReplayCache) {
 	t.Helper()
 
 	want := aReplay("order_1")
-	bed.Cache.Put(t.Context(), "order_1", want)
+	cache.Put(t.Context(), "order_1", want)
 
-	requireReplay(t, bed.Cache, "order_1", want)
+	requireReplay(t, cache, "order_1", want)
 
-	bed.Cache.Put(t.Context(), "order_1", want) // a second replica finished it too
-	requireReplay(t, bed.Cache, "order_1", want)
+	cache.Put(t.Context(), "order_1", want) // a second replica finished it too
+	requireReplay(t, cache, "order_1", want)
 }
 
-func replayCacheKeepsEveryByte(t *testing.T, bed ReplayCacheBed) {
+func replayCacheKeepsEveryByte(t *testing.T, cache ports.ReplayCache) {
 	t.Helper()
 
 	for name, body := range map[string][]byte{
@@ -86,13 +78,13 @@ func replayCacheKeepsEveryByte(t *testing.T, bed ReplayCacheBed) {
 	} {
 		want := aReplay(name)
 		want.Response = ports.FrozenResponse{Status: http.StatusBadGateway, Body: body}
-		bed.Cache.Put(t.Context(), operation.Key(name), want)
+		cache.Put(t.Context(), operation.Key(name), want)
 
-		requireReplay(t, bed.Cache, operation.Key(name), want)
+		requireReplay(t, cache, operation.Key(name), want)
 	}
 }
 
-func replayCacheKeepsKeysApart(t *testing.T, bed ReplayCacheBed) {
+func replayCacheKeepsKeysApart(t *testing.T, cache ports.ReplayCache) {
 	t.Helper()
 
 	keys := []operation.Key{
@@ -103,70 +95,59 @@ func replayCacheKeepsKeysApart(t *testing.T, bed ReplayCacheBed) {
 	}
 
 	for _, key := range keys {
-		bed.Cache.Put(t.Context(), key, aReplay(string(key)))
+		cache.Put(t.Context(), key, aReplay(string(key)))
 	}
 
 	for _, key := range keys {
-		requireReplay(t, bed.Cache, key, aReplay(string(key)))
+		requireReplay(t, cache, key, aReplay(string(key)))
 	}
 }
 
-func replayCacheOwnsItsBodies(t *testing.T, bed ReplayCacheBed) {
+func replayCacheOwnsItsBodies(t *testing.T, cache ports.ReplayCache) {
 	t.Helper()
 
 	mine := aReplay("order_1")
-	bed.Cache.Put(t.Context(), "order_1", mine)
+	cache.Put(t.Context(), "order_1", mine)
 	clear(mine.Response.Body)
 
-	got := requireReplay(t, bed.Cache, "order_1", aReplay("order_1"))
+	got := requireReplay(t, cache, "order_1", aReplay("order_1"))
 	clear(got.Response.Body)
 
-	requireReplay(t, bed.Cache, "order_1", aReplay("order_1"))
+	requireReplay(t, cache, "order_1", aReplay("order_1"))
 }
 
-func replayCacheOutlivesTheRequest(t *testing.T, bed ReplayCacheBed) {
+func replayCacheOutlivesTheRequest(t *testing.T, cache ports.ReplayCache) {
 	t.Helper()
 
 	ctx, cancel := context.WithCancel(t.Context())
-	bed.Cache.Put(ctx, "order_1", aReplay("order_1"))
+	cache.Put(ctx, "order_1", aReplay("order_1"))
 	cancel()
 
-	requireReplay(t, bed.Cache, "order_1", aReplay("order_1"))
+	requireReplay(t, cache, "order_1", aReplay("order_1"))
 }
 
-func replayCacheEndsWithItsCaller(t *testing.T, bed ReplayCacheBed) {
+func replayCacheEndsWithItsCaller(t *testing.T, cache ports.ReplayCache) {
 	t.Helper()
 
-	bed.Cache.Put(t.Context(), "order_1", aReplay("order_1"))
-	requireReplay(t, bed.Cache, "order_1", aReplay("order_1"))
+	cache.Put(t.Context(), "order_1", aReplay("order_1"))
+	requireReplay(t, cache, "order_1", aReplay("order_1"))
 
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()
 
-	if got, ok := bed.Cache.Get(gone, "order_1"); ok {
+	if got, ok := cache.Get(gone, "order_1"); ok {
 		require.Equal(t, aReplay("order_1"), got)
 	}
 
 	// Callers that hang up say nothing about the cache.
 	for range 10 {
-		bed.Cache.Get(gone, "order_2")
+		cache.Get(gone, "order_2")
 	}
 
-	requireReplay(t, bed.Cache, "order_1", aReplay("order_1"))
+	requireReplay(t, cache, "order_1", aReplay("order_1"))
 }
 
-func replayCacheIsShared(t *testing.T, bed ReplayCacheBed) {
-	t.Helper()
-
-	if bed.Twin == nil {
-		t.Skip("this cache is one process's own")
-	}
-
-	bed.Cache.Put(t.Context(), "order_1", aReplay("order_1"))
-	requireReplay(t, bed.Twin, "order_1", aReplay("order_1"))
-}
-
-func replayCacheServesManyAtOnce(t *testing.T, bed ReplayCacheBed) {
+func replayCacheServesManyAtOnce(t *testing.T, cache ports.ReplayCache) {
 	t.Helper()
 
 	const goroutines, rounds, keys = 8, 40, 10
@@ -176,11 +157,11 @@ func replayCacheServesManyAtOnce(t *testing.T, bed ReplayCacheBed) {
 		all.Go(func() {
 			for i := range rounds {
 				key := operation.Key(strconv.Itoa((g + i) % keys))
-				if got, ok := bed.Cache.Get(t.Context(), key); ok {
+				if got, ok := cache.Get(t.Context(), key); ok {
 					requireEqualReplay(t, aReplay(string(key)), got)
 				}
 
-				bed.Cache.Put(t.Context(), key, aReplay(string(key)))
+				cache.Put(t.Context(), key, aReplay(string(key)))
 			}
 		})
 	}
@@ -189,7 +170,7 @@ func replayCacheServesManyAtOnce(t *testing.T, bed ReplayCacheBed) {
 }
 
 // Whatever is asked in whatever order: an answer is the one that was put.
-func replayCacheProperty(t *testing.T, bed ReplayCacheBed) {
+func replayCacheProperty(t *testing.T, cache ports.ReplayCache) {
 	t.Helper()
 
 	ctx, round := t.Context(), 0
@@ -210,11 +191,11 @@ func replayCacheProperty(t *testing.T, bed ReplayCacheBed) {
 					known[k] = drawReplay(t)
 				}
 
-				bed.Cache.Put(ctx, k, known[k])
+				cache.Put(ctx, k, known[k])
 			},
 			"get": func(t *rapid.T) {
 				k := draw(t)
-				if got, ok := bed.Cache.Get(ctx, k); ok {
+				if got, ok := cache.Get(ctx, k); ok {
 					requireEqualReplay(t, known[k], got)
 				}
 			},
@@ -243,12 +224,12 @@ func ReplayCacheBenchmarks(b *testing.B, newCache func(b *testing.B) ports.Repla
 	})
 }
 
-func parallel(b *testing.B, op func(context.Context)) {
+func parallel(b *testing.B, operation func(context.Context)) {
 	b.Helper()
 	b.ReportAllocs()
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
-			op(b.Context())
+			operation(b.Context())
 		}
 	})
 }

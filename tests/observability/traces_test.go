@@ -19,12 +19,12 @@ import (
 
 const (
 	createTree = `POST /payments
+  evalsha
   app.CreatePayment
     BeginOperation
     stripe.create_intent
       POST
     FinishOperation
-    set
   http.render
 `
 	getTree = `GET /payments/{id}
@@ -43,7 +43,7 @@ const (
 func TestTraces_CreatePayment(t *testing.T) {
 	t.Parallel()
 
-	w := newWorld(t)
+	w := newWorld(t, "RATE_LIMIT", "1000")
 	made, root := w.createdInTrace()
 
 	require.Equal(t, otlp.Span_SPAN_KIND_SERVER, root.GetKind())
@@ -73,8 +73,8 @@ func TestTraces_CreatePayment(t *testing.T) {
 		"http.request.method": "POST", "http.response.status_code": "200", "url.full": w.stripe.URL + "/v1/payment_intents",
 	})
 
-	requireAttributes(t, root.child(t, "set"), map[string]string{
-		"db.system.name": "redis", "db.operation.name": "set",
+	requireAttributes(t, root.child(t, "evalsha"), map[string]string{
+		"db.system.name": "redis", "db.operation.name": "evalsha",
 	})
 
 	requireNoErrors(t, root)
@@ -115,7 +115,7 @@ func TestTraces_GetPayment(t *testing.T) {
 func TestTraces_Webhook(t *testing.T) {
 	t.Parallel()
 
-	w := newWorld(t)
+	w := newWorld(t, "RATE_LIMIT", "1000")
 	made, create := w.createdInTrace()
 
 	event := w.webhook(succeeded(made.text(t, "stripe_payment_intent_id")), webhookSecret)

@@ -19,7 +19,6 @@ func redisFaults() []fault {
 	return append(networkFaults("redis", on),
 		fault{name: "redis: FLUSHALL", play: atRedis("redis: FLUSHALL", flush)},
 		again("redis: garbage under our keys", atRedis("redis: garbage under our keys", spoil)),
-		again("redis: values swapped between keys", atRedis("redis: values swapped between keys", swap)),
 		fault{name: "redis: dies", play: killRedis},
 	)
 }
@@ -89,29 +88,6 @@ func spoil(ctx context.Context, client *goredis.Client, r *rand.Rand) (int, erro
 	}
 
 	return spoiled, nil
-}
-
-// swap gives every key its neighbour's value: true answers of other payments.
-func swap(ctx context.Context, client *goredis.Client, _ *rand.Rand) (int, error) {
-	keys, err := client.Keys(ctx, "*").Result()
-	if err != nil || len(keys) < 2 {
-		return 0, err
-	}
-
-	values, err := client.MGet(ctx, keys...).Result()
-	if err != nil {
-		return 0, fmt.Errorf("reading Redis: %w", err)
-	}
-
-	swapped := 0
-
-	for i, key := range keys {
-		if value, ok := values[(i+1)%len(values)].(string); ok && client.Set(ctx, key, value, 0).Err() == nil {
-			swapped++
-		}
-	}
-
-	return swapped, nil
 }
 
 func killRedis(ctx context.Context, w *world, r *rand.Rand) {

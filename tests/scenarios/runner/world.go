@@ -188,6 +188,7 @@ func (w *world) environment(i int, addr, stripeURL string) []string {
 		"DATABASE_URL=" + w.lane.databaseURL(w.lane.proxies[i].Listen, w.database),
 		"DATABASE_MAX_CONNS=8",
 		"REDIS_URL=" + w.lane.redisURL(i),
+		"RATE_LIMIT=10000", // so that requests ask Redis; more than the clients send
 		"STRIPE_API_BASE=" + stripeURL,
 		"STRIPE_SECRET_KEY=" + secretKey,
 		"STRIPE_WEBHOOK_SECRET=" + webhookSecret,

@@ -8,8 +8,6 @@ package sqlc
 import (
 	"context"
 	"time"
-
-	"github.com/google/uuid"
 )
 
 const Bind = `-- name: Bind :execrows
@@ -112,17 +110,6 @@ func (q *Queries) GetDatabaseName(ctx context.Context) (string, error) {
 	var name string
 	err := row.Scan(&name)
 	return name, err
-}
-
-const GetInstallation = `-- name: GetInstallation :one
-SELECT id FROM installation
-`
-
-func (q *Queries) GetInstallation(ctx context.Context) (uuid.UUID, error) {
-	row := q.db.QueryRow(ctx, GetInstallation)
-	var id uuid.UUID
-	err := row.Scan(&id)
-	return id, err
 }
 
 const GetMadeByDev = `-- name: GetMadeByDev :one
