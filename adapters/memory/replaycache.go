@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"hash/maphash"
 	"strings"
 	"sync"
 
@@ -17,13 +16,6 @@ import (
 // entryOverhead is about what an entry takes beyond its key and body: the
 // replay itself, the list's element and the map's slot.
 const entryOverhead = 320
-
-// Sharding: one lock is enough for a small cache and would be what all
-// goroutines wait for in a large one.
-const (
-	shardCount       = 16
-	entriesToShardAt = 1024
-)
 
 // Bounds is how much a ReplayCache may hold. It forgets what was not asked for
 // the longest once either is reached.
@@ -46,10 +38,17 @@ type Meter interface {
 
 // ReplayCache is a ports.ReplayCache in this process's memory. Frozen answers
 // never change, so nothing in it can be out of date and nothing expires.
+//
+// It forgets by age alone, because a replay follows its request by seconds. A
+// cache that prefers what is asked for often (otter, ristretto) forgets just the
+// newest answers: decision 21.
 type ReplayCache struct {
-	shards []*shard
-	seed   maphash.Seed
-	meter  Meter
+	meter    Meter
+	maxBytes int64
+
+	mu    sync.Mutex // held for well under a microsecond
+	lru   *simplelru.LRU[operation.Key, ports.Replay]
+	bytes int64
 }
 
 var _ ports.ReplayCache = (*ReplayCache)(nil)
@@ -61,28 +60,26 @@ func NewReplayCache(bounds Bounds, meter Meter) (*ReplayCache, error) {
 			bounds.Entries, bounds.Bytes)
 	}
 
-	count := 1
-	if bounds.Entries >= entriesToShardAt {
-		count = shardCount
+	cache := &ReplayCache{meter: meter, maxBytes: bounds.Bytes}
+
+	lru, err := simplelru.NewLRU(bounds.Entries, func(key operation.Key, replay ports.Replay) {
+		cache.bytes -= cost(key, replay)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("making the replay cache: %w", err)
 	}
 
-	cache := &ReplayCache{seed: maphash.MakeSeed(), meter: meter}
-
-	for range count {
-		s, err := newShard(bounds.Entries/count, max(1, bounds.Bytes/int64(count)))
-		if err != nil {
-			return nil, err
-		}
-
-		cache.shards = append(cache.shards, s)
-	}
+	cache.lru = lru
 
 	return cache, nil
 }
 
 // Get implements ports.ReplayCache. The body is the caller's own.
 func (c *ReplayCache) Get(_ context.Context, key operation.Key) (ports.Replay, bool) {
-	replay, ok := c.shard(key).get(key)
+	c.mu.Lock()
+	replay, ok := c.lru.Get(key)
+	c.mu.Unlock()
+
 	if !ok {
 		c.meter.Miss()
 
@@ -94,92 +91,42 @@ func (c *ReplayCache) Get(_ context.Context, key operation.Key) (ports.Replay, b
 	return own(replay), true
 }
 
-// Put implements ports.ReplayCache. It keeps a copy.
+// Put implements ports.ReplayCache. It keeps a copy, also of the key, which may
+// be a piece of a whole request's memory. What is larger than the whole cache is
+// left out.
 func (c *ReplayCache) Put(_ context.Context, key operation.Key, replay ports.Replay) {
-	c.shard(key).put(key, own(replay))
+	size := cost(key, replay)
+	if size > c.maxBytes {
+		return
+	}
+
+	key, replay = operation.Key(strings.Clone(string(key))), own(replay)
+
+	c.mu.Lock()
+	defer c.mu.Unlock()
+
+	c.lru.Remove(key) // Add alone would not tell what the old entry took
+	c.lru.Add(key, replay)
+	c.bytes += size
+
+	for c.bytes > c.maxBytes {
+		c.lru.RemoveOldest()
+	}
 }
 
 // Size tells how many answers are held and about how many bytes they take.
 func (c *ReplayCache) Size() (entries int, size int64) {
-	for _, s := range c.shards {
-		n, b := s.size()
-		entries += n
-		size += b
-	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
 
-	return entries, size
+	return c.lru.Len(), c.bytes
 }
 
-func (c *ReplayCache) shard(key operation.Key) *shard {
-	if len(c.shards) == 1 {
-		return c.shards[0]
-	}
-
-	return c.shards[maphash.String(c.seed, string(key))%uint64(len(c.shards))]
-}
-
-// own copies the body: whoever holds the other one may write to it, and a
-// cache whose answers can be altered from outside would lie.
+// own copies the body: whoever holds the other one may write to it.
 func own(replay ports.Replay) ports.Replay {
 	replay.Response.Body = bytes.Clone(replay.Response.Body)
 
 	return replay
-}
-
-// shard is a part of the cache with a lock of its own.
-type shard struct {
-	mu       sync.Mutex
-	lru      *simplelru.LRU[operation.Key, ports.Replay]
-	bytes    int64
-	maxBytes int64
-}
-
-func newShard(entries int, maxBytes int64) (*shard, error) {
-	s := &shard{maxBytes: maxBytes}
-
-	lru, err := simplelru.NewLRU(entries, func(key operation.Key, replay ports.Replay) {
-		s.bytes -= cost(key, replay)
-	})
-	if err != nil {
-		return nil, fmt.Errorf("making the replay cache: %w", err)
-	}
-
-	s.lru = lru
-
-	return s, nil
-}
-
-func (s *shard) get(key operation.Key) (ports.Replay, bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-
-	return s.lru.Get(key)
-}
-
-func (s *shard) put(key operation.Key, replay ports.Replay) {
-	size := cost(key, replay)
-	if size > s.maxBytes {
-		return // it would only drive out everything else
-	}
-
-	s.mu.Lock()
-	defer s.mu.Unlock()
-
-	s.lru.Remove(key) // Add alone would not tell what the old entry took
-	// A copy of the key: it may be a piece of a whole request's memory.
-	s.lru.Add(operation.Key(strings.Clone(string(key))), replay)
-	s.bytes += size
-
-	for s.bytes > s.maxBytes {
-		s.lru.RemoveOldest()
-	}
-}
-
-func (s *shard) size() (entries int, size int64) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-
-	return s.lru.Len(), s.bytes
 }
 
 func cost(key operation.Key, replay ports.Replay) int64 {
