@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"time"
 
+	"github.com/cenkalti/backoff/v5"
 	"go.uber.org/zap"
 
 	"github.com/marketflow/marketflow/domain/fault"
@@ -260,9 +260,10 @@ func retryIn(age time.Duration) time.Duration {
 		share       = 20
 	)
 
-	pause := min(max(age/share, least), most)
+	pause := backoff.NewExponentialBackOff() // half as much more or less by chance
+	pause.InitialInterval = min(max(age/share, least), most)
 
-	return pause/2 + rand.N(pause) //nolint:gosec // jitter
+	return pause.NextBackOff()
 }
 
 // ageOf goes by the database's clock and by ours: one of them may have been set back.

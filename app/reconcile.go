@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/cenkalti/backoff/v5"
 	"github.com/google/uuid"
 	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/zap"
@@ -421,18 +422,23 @@ func (run *reconciliation) progress() {
 // again repeats a read that the provider did not answer, a few times: a run of
 // many calls meets a limit or a broken connection now and then.
 func again[T any](ctx context.Context, read func() (T, error)) (T, error) {
-	const tries, step = 5, 10 * time.Second
+	const tries, longest = 5, 1750 * time.Millisecond // some five seconds in all
 
-	for try := 1; ; try++ {
-		got, err := read()
+	pause := backoff.NewExponentialBackOff()
+	pause.Multiplier, pause.MaxInterval = 2, longest
 
-		switch {
-		case err == nil, try == tries, errors.Is(err, errTooMany), fault.KindOf(err) == fault.NotFound:
-			return got, err
-		case sleep(ctx, retryIn(time.Duration(try)*step)) != nil:
-			return got, err
+	var failed error // what read said last, also where ctx ends first
+
+	got, _ := backoff.Retry(ctx, func() (got T, err error) {
+		got, failed = read()
+		if errors.Is(failed, errTooMany) || fault.KindOf(failed) == fault.NotFound {
+			return got, backoff.Permanent(failed)
 		}
-	}
+
+		return got, failed
+	}, backoff.WithBackOff(pause), backoff.WithMaxTries(tries))
+
+	return got, failed
 }
 
 // sleep returns ctx's error if that ends first.

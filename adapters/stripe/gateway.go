@@ -20,13 +20,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/cenkalti/backoff/v5"
 	"github.com/google/uuid"
 	stripego "github.com/stripe/stripe-go/v76"
 	"go.opentelemetry.io/otel"
@@ -178,8 +178,8 @@ const (
 	paymentIDParam  = "metadata[" + payment.ReservedMetadata + "]"
 	maxKeyLength    = 255 // https://docs.stripe.com/api/idempotent_requests
 	decimal         = 10
-	backoffBase     = 100 * time.Millisecond
-	backoffMost     = time.Second
+	firstPause      = 50 * time.Millisecond // on average
+	longestPause    = 500 * time.Millisecond
 	instrumentation = "github.com/marketflow/marketflow/adapters/stripe"
 )
 
@@ -298,10 +298,16 @@ type call struct {
 func (g *Gateway) call(ctx context.Context, c *call) error {
 	var sent error // what the last attempt that was sent proved
 
+	// Full jitter, from nothing to twice the pause: callers who failed together
+	// do not come back together.
+	pause := backoff.ExponentialBackOff{
+		InitialInterval: firstPause, MaxInterval: longestPause, Multiplier: 2, RandomizationFactor: 1,
+	}
+
 	for number := 1; ; number++ {
 		v := g.attempt(ctx, c, number, sent == nil)
 
-		again := v.again && number < g.config.MaxAttempts && g.gate.ready(c.kind) == nil && g.pause(ctx, number)
+		again := v.again && number < g.config.MaxAttempts && g.gate.ready(c.kind) == nil && g.pause(ctx, pause.NextBackOff())
 
 		switch {
 		case v.outcome != notSent && !again:
@@ -316,13 +322,8 @@ func (g *Gateway) call(ctx context.Context, c *call) error {
 	}
 }
 
-// pause waits before the next attempt, with full jitter so that callers who
-// failed together do not come back together. It is false where ctx would end
-// before.
-func (g *Gateway) pause(ctx context.Context, attempt int) bool {
-	most := min(backoffBase<<(attempt-1), backoffMost)
-	d := rand.N(most) //nolint:gosec // spreads load, hides nothing
-
+// pause waits before the next attempt. It is false where ctx would end before.
+func (g *Gateway) pause(ctx context.Context, d time.Duration) bool {
 	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= d {
 		return false
 	}

@@ -3,10 +3,10 @@ package stripe
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
 	"sync"
 	"time"
 
+	"github.com/cenkalti/backoff/v5"
 	"github.com/sony/gobreaker/v2"
 	"go.uber.org/zap"
 )
@@ -71,17 +71,25 @@ const (
 	// Stripe is back: a second.
 	openFor      = 250 * time.Millisecond
 	probeTimeout = 750 * time.Millisecond
-	// The pause after a 429: from throttleLeast, doubling, to throttleMost.
-	throttleLeast = 50 * time.Millisecond
-	throttleMost  = time.Second
+	// The pause after a 429: doubling, and a third more or less by chance, so 25 to
+	// 50 ms at first and half a second to a second in the end.
+	throttleFirst   = 37500 * time.Microsecond
+	throttleLongest = 750 * time.Millisecond
+	throttleJitter  = 1.0 / 3
 )
 
 // pause is what a 429 asks for.
 type pause struct {
-	// until is when calls may flow again; length is how long the pause is, doubled
-	// by the next 429 after it.
-	until  time.Time
-	length time.Duration
+	// until is when calls may flow again.
+	until time.Time
+	// length grows with each 429 after a pause, until something goes well.
+	length backoff.ExponentialBackOff
+}
+
+func newPause() pause {
+	return pause{length: backoff.ExponentialBackOff{
+		InitialInterval: throttleFirst, MaxInterval: throttleLongest, Multiplier: 2, RandomizationFactor: throttleJitter,
+	}}
 }
 
 // ticket is the right to make one attempt.
@@ -147,6 +155,7 @@ func newGate(config Config, meter Meter, log *zap.Logger) *gate {
 		meter:      meter,
 		log:        log,
 		waiting:    make(map[*ticket]struct{}, config.MaxInFlight),
+		pauses:     [kinds]pause{writes: newPause(), reads: newPause()},
 	}
 	g.breaker = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
 		Name:        "stripe",
@@ -269,7 +278,8 @@ func (g *gate) leave(t *ticket, h health) time.Duration {
 
 	switch h {
 	case alive:
-		g.answered, g.pauses[t.kind].length = now, 0
+		g.answered = now
+		g.pauses[t.kind].length.Reset()
 		g.dismiss(t, nil)
 	case throttled:
 		g.answered = now
@@ -311,16 +321,14 @@ func (g *gate) dismiss(t *ticket, result error) {
 	t.report(result)
 }
 
-// begin sheds calls for a moment, half of it by chance, and for twice as long where
-// nothing has gone well since the last time.
+// begin sheds calls for a moment, and for twice as long where nothing has gone
+// well since the last time.
 func (p *pause) begin(now time.Time) {
 	if now.Before(p.until) {
 		return // it was sent before the pause began
 	}
 
-	p.length = min(max(2*p.length, throttleLeast), throttleMost)
-	half := p.length / 2                       //nolint:mnd // a half is a half
-	p.until = now.Add(p.length - rand.N(half)) //nolint:gosec // spreads load
+	p.until = now.Add(p.length.NextBackOff())
 }
 
 // watch starts the stall detector where enough calls wait and it is not running.

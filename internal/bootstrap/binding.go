@@ -75,28 +75,27 @@ func keepBinding(ctx context.Context, b *app.Binding, log *zap.Logger) error {
 	pause := backoff.NewExponentialBackOff()
 	pause.InitialInterval, pause.MaxInterval = time.Second/2, bindRetryMost
 
-	for {
+	_, err := backoff.Retry(ctx, func() (struct{}, error) {
 		err := b.Verify(ctx)
 
 		switch {
 		case ctx.Err() != nil:
-			return nil //nolint:nilerr // the service stops
 		case err == nil:
 			log.Info("the database belongs to this Stripe account")
-
-			return nil
 		case app.IsDifferent(err):
-			return err
+			err = backoff.Permanent(err)
 		case !errors.Is(err, app.ErrUnverified):
 			log.Error("whether the database belongs to this Stripe account is still not known", zap.Error(err))
 		}
 
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(pause.NextBackOff()):
-		}
+		return struct{}{}, err //nolint:wrapcheck // Permanent is a mark for Retry, which takes it off
+	}, backoff.WithBackOff(pause), backoff.WithMaxElapsedTime(0))
+
+	if ctx.Err() != nil {
+		return nil //nolint:nilerr // the service stops
 	}
+
+	return err //nolint:wrapcheck // what Verify said
 }
 
 // check is bind for a command: it records nothing before Stripe is called.
