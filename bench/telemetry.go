@@ -7,9 +7,12 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/google/uuid"
+
 	edge "github.com/marketflow/marketflow/adapters/http"
+	"github.com/marketflow/marketflow/domain/binding"
 	"github.com/marketflow/marketflow/domain/fault"
-	"github.com/marketflow/marketflow/domain/money"
+	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/domain/payment"
 	"github.com/marketflow/marketflow/internal/bootstrap"
 	"github.com/marketflow/marketflow/internal/config"
@@ -29,7 +32,7 @@ func serveUnobserved(ctx context.Context) error {
 	}
 
 	service, err := bootstrap.Start(ctx, settings, "unobserved",
-		bootstrap.With[ports.Recorder](unobserved{}), bootstrap.With[edge.Observer](unobserved{}))
+		bootstrap.With[bootstrap.Observer](unobserved{}), bootstrap.With[edge.Observer](unobserved{}))
 	if err != nil {
 		return err
 	}
@@ -40,18 +43,39 @@ func serveUnobserved(ctx context.Context) error {
 // unobserved measures nothing.
 type unobserved struct{}
 
-func (unobserved) PaymentChanged(payment.Status, money.Amount)                        {}
-func (unobserved) Replayed(ports.ReplaySource)                                        {}
-func (unobserved) Rejected(fault.Kind)                                                {}
-func (unobserved) OperationFinished(ports.Finisher, ports.FinishOutcome)              {}
-func (unobserved) EventHandled(string, ports.EventOutcome, time.Duration)             {}
-func (unobserved) DiscrepancyFound(ports.Discrepancy, bool)                           {}
+func (unobserved) Start(ctx context.Context, _ string, _ *ports.Operation) (context.Context, func(error)) {
+	return ctx, func(error) {}
+}
+
+func (unobserved) Link(context.Context, ports.Origin)                                          {}
+func (unobserved) TraceParent(context.Context) string                                          { return "" }
+func (unobserved) Answered(context.Context, uuid.UUID, ports.ReplaySource)                     {}
+func (unobserved) DuplicatePrevented(fault.Kind)                                               {}
+func (unobserved) PaymentCreated(context.Context, payment.Payment, operation.Finisher)         {}
+func (unobserved) OutcomeUnknown(context.Context, ports.Operation, error)                      {}
+func (unobserved) NeedsAttention(context.Context, ports.Operation, error)                      {}
+func (unobserved) Decided(context.Context, ports.AuditEntry)                                   {}
+func (unobserved) EventTaken(ports.Event, ports.EventOutcome)                                  {}
+func (unobserved) EventHandled(context.Context, ports.Event, ports.Applied)                    {}
+func (unobserved) EventContradicts(context.Context, ports.Event, error)                        {}
+func (unobserved) ParkedLeft(context.Context, string, error)                                   {}
+func (unobserved) DiscrepancyFound(context.Context, ports.Discrepancy, bool)                   {}
+func (unobserved) PaymentAdvanced(payment.Payment, payment.Status)                             {}
+func (unobserved) CursorReset(context.Context, time.Time, time.Time)                           {}
+func (unobserved) LeaseKept(context.Context, error)                                            {}
+func (unobserved) DatabaseAdopted(_ context.Context, _, _ binding.Binding, _, _ string, _ int) {}
+
+func (unobserved) OperationFinished(
+	context.Context, uuid.UUID, operation.Finisher, operation.Outcome, error,
+) {
+}
+
 func (unobserved) ObserveRequest(context.Context, string, string, int, time.Duration) {}
 func (unobserved) RequestsInFlight(int)                                               {}
 
 // telemetry holds the service as it is shipped, and with every request traced,
 // against itself without tracing and metrics. What is looked for is less than what
-// a machine discrepancies in a few seconds, so the turns are many and short.
+// a machine varies by in a few seconds, so the turns are many and short.
 func (s *suite) telemetry(ctx context.Context) error {
 	defer func(p plan) { s.plan = p }(s.plan)
 

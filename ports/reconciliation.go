@@ -61,3 +61,30 @@ type PaymentPosition struct {
 	CreatedAt time.Time
 	ID        uuid.UUID
 }
+
+// Discrepancy is a difference between our records and the provider's. IDs and
+// statuses are there as far as the difference is about them.
+type Discrepancy struct {
+	Kind      DiscrepancyKind
+	PaymentID uuid.UUID
+	IntentID  string
+	EventID   string
+	EventType string
+	// Status is ours and ProviderStatus the provider's.
+	Status, ProviderStatus payment.Status
+	// Repaired: our records are right now.
+	Repaired bool
+	// Cause is why it was not repaired; nil where nobody tried.
+	Cause error
+}
+
+// DiscrepancyKind is a way in which our records and the provider's can differ.
+type DiscrepancyKind string
+
+// The kinds.
+const (
+	DiscrepancyMissedEvent    DiscrepancyKind = "missed_event"
+	DiscrepancyStatus         DiscrepancyKind = "status"
+	DiscrepancyMissingPayment DiscrepancyKind = "missing_payment"
+	DiscrepancyContradiction  DiscrepancyKind = "contradiction"
+)

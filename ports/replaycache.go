@@ -24,3 +24,12 @@ type Replay struct {
 	Fingerprint operation.Fingerprint
 	Response    FrozenResponse
 }
+
+// ReplaySource is where the answer to a repeated request was found.
+type ReplaySource string
+
+// The sources.
+const (
+	ReplayFromCache    ReplaySource = "cache"
+	ReplayFromDatabase ReplaySource = "database"
+)

@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/zap"
 
-	"github.com/marketflow/marketflow/app"
+	"github.com/marketflow/marketflow/app/account"
 	"github.com/marketflow/marketflow/internal/bootstrap"
 	"github.com/marketflow/marketflow/internal/config"
 	"github.com/marketflow/marketflow/ports"
@@ -85,10 +85,10 @@ func (w *world) restart(change func(*config.Config)) error {
 
 func same(*config.Config) {}
 
-func (w *world) adopt(reason string) (adopted app.Adopted) {
+func (w *world) adopt(reason string) (adopted account.Adopted) {
 	w.t.Helper()
 
-	require.NoError(w.t, bootstrap.WithBinding(w.t.Context(), w.config, "test", func(ctx context.Context, b *app.Binding) error {
+	require.NoError(w.t, bootstrap.WithBinding(w.t.Context(), w.config, "test", func(ctx context.Context, b *account.Binding) error {
 		var err error
 
 		adopted, err = b.Adopt(ctx, "a test", reason)
@@ -157,13 +157,13 @@ func TestBinding_AnotherAccountIsRefused(t *testing.T) {
 				"SELECT count(*) FROM payment_requests WHERE idempotency_key = 'open' AND state = 'needs_attention'"))
 			require.Equal(t, 1, w.count("SELECT count(*) FROM installation_adoptions WHERE reason = 'another account from today on'"))
 			require.Equal(t, http.StatusCreated, w.create(`{"amount":10,"currency":"USD"}`).status)
-			require.ErrorIs(t, w.tryAdopt(), app.ErrNothingToAdopt)
+			require.ErrorIs(t, w.tryAdopt(), account.ErrNothingToAdopt)
 		})
 	}
 }
 
 func (w *world) tryAdopt() error {
-	return bootstrap.WithBinding(w.t.Context(), w.config, "test", func(ctx context.Context, b *app.Binding) error {
+	return bootstrap.WithBinding(w.t.Context(), w.config, "test", func(ctx context.Context, b *account.Binding) error {
 		_, err := b.Adopt(ctx, "a test", "")
 
 		return err

@@ -15,7 +15,7 @@ import (
 
 	"github.com/marketflow/marketflow/adapters/postgres"
 	"github.com/marketflow/marketflow/adapters/stripe"
-	"github.com/marketflow/marketflow/app"
+	"github.com/marketflow/marketflow/app/operations"
 	"github.com/marketflow/marketflow/domain/money"
 	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/domain/payment"
@@ -90,7 +90,7 @@ func (w *world) closeWhile(id uuid.UUID, happens func()) error {
 
 	return bootstrap.WithTools(w.t.Context(), w.config, "test",
 		func(ctx context.Context, tools bootstrap.Tools) error {
-			_, err := tools.CloseOperation.Do(ctx, id, app.Decision{Actor: "test", Reason: "given up"})
+			_, err := tools.CloseOperation.Do(ctx, id, operations.Decision{Actor: "test", Reason: "given up"})
 
 			return err
 		},

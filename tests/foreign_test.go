@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/zap"
 
-	"github.com/marketflow/marketflow/app"
+	"github.com/marketflow/marketflow/app/operations"
 	"github.com/marketflow/marketflow/internal/bootstrap"
 	"github.com/marketflow/marketflow/ports"
 )
@@ -82,7 +82,7 @@ func TestWebhook_ForeignEventThatWasParked(t *testing.T) {
 
 	require.NoError(t, bootstrap.WithTools(t.Context(), w.config, "test", func(ctx context.Context, tools bootstrap.Tools) error {
 		for range 2 {
-			applied, err := tools.ReprocessEvent.Do(ctx, "evt_old", app.Decision{})
+			applied, err := tools.ReprocessEvent.Do(ctx, "evt_old", operations.Decision{})
 			require.NoError(t, err)
 			require.Equal(t, ports.EventForeign, applied.Outcome)
 		}

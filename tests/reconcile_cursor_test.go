@@ -18,7 +18,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/marketflow/marketflow/app"
+	"github.com/marketflow/marketflow/app/reconcile"
 	"github.com/marketflow/marketflow/internal/config"
 	"github.com/marketflow/marketflow/ports"
 )
@@ -291,8 +291,8 @@ func TestReconcileKeepsItsProgress(t *testing.T) {
 		return false
 	})
 
-	report, err := w.reconcileAs(func(_ context.Context, r *app.Reconcile) (app.ReconcileReport, error) {
-		return r.Do(ctx, app.ReconcileOptions{Back: 21 * time.Hour})
+	report, err := w.reconcileAs(func(_ context.Context, r *reconcile.Reconcile) (reconcile.Report, error) {
+		return r.Do(ctx, reconcile.Options{Back: 21 * time.Hour})
 	})
 	require.ErrorIs(t, err, context.Canceled)
 	require.Equal(t, http.StatusOK, w.get("/payments/"+early.text("id")).status)
@@ -429,8 +429,8 @@ func TestReconcileOneAtATime(t *testing.T) {
 	waits := make(chan struct{})
 	errs := make([]error, 2)
 	run := func(i int, waiting func()) {
-		_, errs[i] = w.reconcileAs(func(ctx context.Context, r *app.Reconcile) (app.ReconcileReport, error) {
-			return r.Do(ctx, app.ReconcileOptions{Back: 2 * time.Hour, Waiting: waiting})
+		_, errs[i] = w.reconcileAs(func(ctx context.Context, r *reconcile.Reconcile) (reconcile.Report, error) {
+			return r.Do(ctx, reconcile.Options{Back: 2 * time.Hour, Waiting: waiting})
 		})
 	}
 
@@ -440,7 +440,7 @@ func TestReconcileOneAtATime(t *testing.T) {
 	<-waits
 
 	_, err := w.reconcileScheduled()
-	require.ErrorIs(t, err, app.ErrReconciling)
+	require.ErrorIs(t, err, reconcile.ErrReconciling)
 	require.Len(t, watch.take("/v1"), 1, "nobody else has asked for anything")
 
 	release()
@@ -459,8 +459,8 @@ func TestReconcileRefusesToLookAtNothing(t *testing.T) {
 	w := newWorld(t, func(c *config.Config) { c.ReconcileInterval = 0 })
 
 	for _, since := range []time.Time{time.Now().Add(-10 * time.Second), time.Now().Add(time.Hour)} {
-		_, err := w.reconcileAs(func(ctx context.Context, r *app.Reconcile) (app.ReconcileReport, error) {
-			return r.Do(ctx, app.ReconcileOptions{Since: since})
+		_, err := w.reconcileAs(func(ctx context.Context, r *reconcile.Reconcile) (reconcile.Report, error) {
+			return r.Do(ctx, reconcile.Options{Since: since})
 		})
 		require.ErrorContains(t, err, "nothing to look at")
 	}

@@ -85,7 +85,7 @@ func TestSweepAsksAFewAtOnce(t *testing.T) {
 
 	report := w.reconcile(false)
 	require.Equal(t, payments, report.Payments)
-	require.Equal(t, map[ports.Discrepancy]int{ports.DiscrepancyStatus: 1}, report.Repaired)
+	require.Equal(t, map[ports.DiscrepancyKind]int{ports.DiscrepancyStatus: 1}, report.Repaired)
 	require.Equal(t, atOnce, watch.most)
 
 	order := asked(watch.take("/v1/payment_intents/"))
@@ -212,7 +212,7 @@ func TestSweepGoesPastOneThatFails(t *testing.T) {
 
 	report, err := w.reconcileScheduled()
 	require.ErrorContains(t, err, intents[1])
-	require.Equal(t, map[ports.Discrepancy]int{ports.DiscrepancyStatus: 1}, report.Repaired)
+	require.Equal(t, map[ports.DiscrepancyKind]int{ports.DiscrepancyStatus: 1}, report.Repaired)
 	require.Equal(t, 1, w.count("SELECT count(*) FROM payments WHERE status = $1", payment.Succeeded))
 }
 

@@ -14,23 +14,23 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/zap"
 
-	"github.com/marketflow/marketflow/app"
+	"github.com/marketflow/marketflow/app/reconcile"
 	"github.com/marketflow/marketflow/internal/bootstrap"
 	"github.com/marketflow/marketflow/ports"
 )
 
 // reconcile runs what `marketflow reconcile` runs.
-func (w *world) reconcile(dryRun bool) app.ReconcileReport {
+func (w *world) reconcile(dryRun bool) reconcile.Report {
 	w.t.Helper()
 
 	return w.reconcileSince(time.Hour, dryRun)
 }
 
-func (w *world) reconcileSince(back time.Duration, dryRun bool) app.ReconcileReport {
+func (w *world) reconcileSince(back time.Duration, dryRun bool) reconcile.Report {
 	w.t.Helper()
 
-	report, err := w.reconcileAs(func(ctx context.Context, r *app.Reconcile) (app.ReconcileReport, error) {
-		return r.Do(ctx, app.ReconcileOptions{Back: back, DryRun: dryRun})
+	report, err := w.reconcileAs(func(ctx context.Context, r *reconcile.Reconcile) (reconcile.Report, error) {
+		return r.Do(ctx, reconcile.Options{Back: back, DryRun: dryRun})
 	})
 	require.NoError(w.t, err)
 
@@ -39,8 +39,8 @@ func (w *world) reconcileSince(back time.Duration, dryRun bool) app.ReconcileRep
 
 // reconcileAs runs one in a process of its own, as far as it can tell.
 func (w *world) reconcileAs(
-	do func(context.Context, *app.Reconcile) (app.ReconcileReport, error),
-) (report app.ReconcileReport, err error) {
+	do func(context.Context, *reconcile.Reconcile) (reconcile.Report, error),
+) (report reconcile.Report, err error) {
 	w.t.Helper()
 
 	err = bootstrap.WithTools(w.t.Context(), w.config, "test", func(ctx context.Context, tools bootstrap.Tools) error {
@@ -55,10 +55,10 @@ func (w *world) reconcileAs(
 }
 
 // reconcileScheduled runs what a service runs every RECONCILE_INTERVAL.
-func (w *world) reconcileScheduled() (app.ReconcileReport, error) {
+func (w *world) reconcileScheduled() (reconcile.Report, error) {
 	w.t.Helper()
 
-	return w.reconcileAs(func(ctx context.Context, r *app.Reconcile) (app.ReconcileReport, error) { return r.Scheduled(ctx) })
+	return w.reconcileAs(func(ctx context.Context, r *reconcile.Reconcile) (reconcile.Report, error) { return r.Scheduled(ctx) })
 }
 
 // age makes what the sandbox does from now on an hour old as far as Stripe's
@@ -245,7 +245,7 @@ func TestReconcileAsksForOldPayments(t *testing.T) {
 
 	report := w.reconcile(false)
 	require.Equal(t, 1, report.Payments)
-	require.Equal(t, map[ports.Discrepancy]int{ports.DiscrepancyStatus: 1}, report.Repaired)
+	require.Equal(t, map[ports.DiscrepancyKind]int{ports.DiscrepancyStatus: 1}, report.Repaired)
 	require.Equal(t, "succeeded", w.status(created.text("id")))
 }
 

@@ -26,7 +26,8 @@ import (
 	edge "github.com/marketflow/marketflow/adapters/http"
 	"github.com/marketflow/marketflow/adapters/memory"
 	"github.com/marketflow/marketflow/adapters/stripe"
-	"github.com/marketflow/marketflow/app"
+	"github.com/marketflow/marketflow/app/account"
+	"github.com/marketflow/marketflow/app/events"
 	"github.com/marketflow/marketflow/internal/telemetry"
 	"github.com/marketflow/marketflow/ports"
 	"github.com/marketflow/marketflow/sandbox"
@@ -101,12 +102,12 @@ func setup(t *testing.T, change ...func(*edge.Deps)) *testBundle {
 	require.NoError(t, err)
 
 	metrics := telemetry.NewMetrics()
+	told := telemetry.NewObserver(metrics, zap.New(core), tracing)
+	ours := account.NewBinding(nil, stripe.NewGateway(stripe.Config{SecretKey: "sk_test_1"}), nil, told)
+	parked := events.NewParked(b.inbox, webhooks, ours, told)
 	deps := edge.Deps{
-		HandleEvent: app.NewHandleEvent(app.Deps{
-			Webhooks: webhooks, Inbox: b.inbox, Recorder: metrics, Log: zap.New(core), Tracer: tracing.Tracer("app"),
-			Binding: app.NewBinding(nil, stripe.NewGateway(stripe.Config{SecretKey: "sk_test_1"}), nil, zap.New(core)),
-		}),
-		Limiter: b.clients, Unsigned: unsigned, Metrics: metrics.Handler(), Observer: metrics, Log: zap.New(core),
+		HandleEvent: events.NewReceive(webhooks, events.NewApply(b.inbox, nil, nil, parked, told), told),
+		Limiter:     b.clients, Unsigned: unsigned, Metrics: metrics.Handler(), Observer: metrics, Log: zap.New(core),
 		Tracing: tracing, Propagator: propagation.TraceContext{},
 	}
 

@@ -17,7 +17,8 @@ import (
 
 	edge "github.com/marketflow/marketflow/adapters/http"
 	"github.com/marketflow/marketflow/adapters/memory"
-	"github.com/marketflow/marketflow/app"
+	"github.com/marketflow/marketflow/app/operations"
+	"github.com/marketflow/marketflow/app/payments"
 	"github.com/marketflow/marketflow/domain/money"
 	"github.com/marketflow/marketflow/domain/payment"
 	"github.com/marketflow/marketflow/internal/telemetry"
@@ -56,11 +57,10 @@ func benchmarkReplay(b *testing.B, sampler sdktrace.Sampler) {
 		Response:    ports.FrozenResponse{Status: http.StatusCreated, Body: []byte(strings.Repeat("x", 280))},
 	})
 
+	told := telemetry.NewObserver(metrics, log, tracing)
 	handler := edge.NewHandler(edge.Deps{
-		CreatePayment: app.NewCreatePayment(app.Deps{
-			Cache: cache, Recorder: metrics, Log: log, Tracer: tracing.Tracer("bench"),
-		}),
-		Limiter: memory.AllowAll{}, Metrics: http.NotFoundHandler(), Observer: metrics, Log: log,
+		CreatePayment: payments.NewCreate(operations.NewEngine(nil, nil, nil, cache, nil, told), nil, told),
+		Limiter:       memory.AllowAll{}, Metrics: http.NotFoundHandler(), Observer: metrics, Log: log,
 		Tracing: tracing, Propagator: propagation.TraceContext{},
 	})
 

@@ -6,7 +6,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/gorilla/mux"
 
-	"github.com/marketflow/marketflow/app"
+	"github.com/marketflow/marketflow/app/payments"
 	"github.com/marketflow/marketflow/domain/fault"
 )
 
@@ -34,7 +34,7 @@ func (s *server) createPayment(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 
-	answer, err := s.CreatePayment.Do(ctx, app.CreatePaymentCommand{
+	answer, err := s.CreatePayment.Do(ctx, payments.CreateCommand{
 		Key: request.key, Order: request.order, RequestID: requestID(ctx),
 	})
 	if err != nil {

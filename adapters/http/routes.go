@@ -14,7 +14,8 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/marketflow/marketflow/api"
-	"github.com/marketflow/marketflow/app"
+	"github.com/marketflow/marketflow/app/events"
+	"github.com/marketflow/marketflow/app/payments"
 	"github.com/marketflow/marketflow/domain/fault"
 	"github.com/marketflow/marketflow/ports"
 )
@@ -38,9 +39,9 @@ type Observer interface {
 
 // Deps is what the edge needs.
 type Deps struct {
-	CreatePayment *app.CreatePayment
-	GetPayment    *app.GetPayment
-	HandleEvent   *app.HandleEvent
+	CreatePayment *payments.Create
+	GetPayment    *payments.Get
+	HandleEvent   *events.Receive
 	Database      Pinger
 	// Redis is nil where there is none.
 	Redis Pinger

@@ -18,7 +18,9 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/exp/zapslog"
 
-	"github.com/marketflow/marketflow/app"
+	"github.com/marketflow/marketflow/app/events"
+	"github.com/marketflow/marketflow/app/operations"
+	"github.com/marketflow/marketflow/app/reconcile"
 )
 
 const (
@@ -49,12 +51,12 @@ type Config struct {
 // Deps is what the jobs do their work with.
 type Deps struct {
 	// Pool is the jobs' own, so that they never starve requests.
-	Pool              *pgxpool.Pool
-	RecoverOperations *app.RecoverOperations
-	ApplyParked       *app.ApplyParked
-	Reconcile         *app.Reconcile
-	Meter             Meter
-	Log               *zap.Logger
+	Pool        *pgxpool.Pool
+	Recover     *operations.Recover
+	ApplyParked *events.ApplyParked
+	Reconcile   *reconcile.Reconcile
+	Meter       Meter
+	Log         *zap.Logger
 }
 
 // Jobs is the background work of one process.
@@ -64,7 +66,7 @@ type Jobs struct {
 	meter  Meter
 	config Config
 	// reconcile knows when it is due.
-	reconcile *app.Reconcile
+	reconcile *reconcile.Reconcile
 	log       *zap.Logger
 	stop      context.CancelFunc
 	// ticking are the goroutines that ask for jobs, and counting the one that
@@ -76,9 +78,9 @@ type Jobs struct {
 func New(config Config, deps Deps) (*Jobs, error) {
 	workers := river.NewWorkers()
 	river.AddWorker(workers, river.WorkFunc(func(ctx context.Context, job *river.Job[recoverArgs]) error {
-		about := spanOptions(job.JobRow)
-		_, recovering := deps.RecoverOperations.Do(ctx, about...)
-		_, applying := deps.ApplyParked.Do(ctx, about...)
+		ctx = withSpanOptions(ctx, job.JobRow)
+		_, recovering := deps.Recover.Do(ctx)
+		_, applying := deps.ApplyParked.Do(ctx)
 
 		return errors.Join(recovering, applying)
 	}))
@@ -128,7 +130,7 @@ func (reconcileArgs) Kind() string { return "reconcile" }
 type reconciler struct {
 	river.WorkerDefaults[reconcileArgs]
 
-	reconcile *app.Reconcile
+	reconcile *reconcile.Reconcile
 	log       *zap.Logger
 	// running: there is a run in this process.
 	running sync.Mutex
@@ -145,8 +147,8 @@ func (r *reconciler) Work(ctx context.Context, job *river.Job[reconcileArgs]) er
 	}
 	defer r.running.Unlock()
 
-	report, err := r.reconcile.Scheduled(ctx, spanOptions(job.JobRow)...)
-	if errors.Is(err, app.ErrReconciling) {
+	report, err := r.reconcile.Scheduled(withSpanOptions(ctx, job.JobRow))
+	if errors.Is(err, reconcile.ErrReconciling) {
 		return nil // it is being done, in another process or by hand
 	}
 

@@ -10,6 +10,8 @@ import (
 	"github.com/riverqueue/river/rivertype"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/trace"
+
+	"github.com/marketflow/marketflow/internal/telemetry/rootspan"
 )
 
 // Meter takes the jobs' measurements. It must not block.
@@ -63,16 +65,15 @@ WHERE state = 'available' AND queue = $1 AND scheduled_at <= now()`
 	return jobs, time.Duration(seconds * float64(time.Second)), nil
 }
 
-// spanOptions describe a job as OpenTelemetry's messaging conventions do
+// withSpanOptions describes the job, for the traces that its work begins, as OpenTelemetry's messaging conventions do
 // (https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/).
-func spanOptions(job *rivertype.JobRow) []trace.SpanStartOption {
-	return []trace.SpanStartOption{
+func withSpanOptions(ctx context.Context, job *rivertype.JobRow) context.Context {
+	return rootspan.With(ctx,
 		trace.WithSpanKind(trace.SpanKindConsumer),
 		trace.WithAttributes(
 			semconv.MessagingSystemKey.String("river"),
 			semconv.MessagingOperationTypeProcess,
 			semconv.MessagingOperationName(job.Kind),
 			semconv.MessagingDestinationName(job.Queue),
-			semconv.MessagingMessageID(strconv.FormatInt(job.ID, 10))),
-	}
+			semconv.MessagingMessageID(strconv.FormatInt(job.ID, 10))))
 }

@@ -11,7 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/marketflow/marketflow/app"
+	"github.com/marketflow/marketflow/app/account"
 	"github.com/marketflow/marketflow/domain/binding"
 	"github.com/marketflow/marketflow/internal/bootstrap"
 )
@@ -29,7 +29,7 @@ func newAccountCommand() *cobra.Command {
 }
 
 // withBinding runs fn whether database and settings belong together or not.
-func withBinding(cmd *cobra.Command, fn func(context.Context, *app.Binding) error) error {
+func withBinding(cmd *cobra.Command, fn func(context.Context, *account.Binding) error) error {
 	settings, err := loadSettings(cmd)
 	if err != nil {
 		return err
@@ -46,7 +46,7 @@ func newAccountShowCommand() *cobra.Command {
 nothing was recorded yet; 1: they do not, or Stripe did not answer.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return withBinding(cmd, func(ctx context.Context, b *app.Binding) error {
+			return withBinding(cmd, func(ctx context.Context, b *account.Binding) error {
 				shown, err := b.Show(ctx)
 				if err != nil {
 					return err
@@ -70,7 +70,7 @@ the same Stripe account, nothing that was pending is ever sent: it waits for a
 person.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return withBinding(cmd, func(ctx context.Context, b *app.Binding) error {
+			return withBinding(cmd, func(ctx context.Context, b *account.Binding) error {
 				adopted, err := b.Adopt(ctx, actor(), reason)
 				if err != nil {
 					return err
@@ -134,7 +134,7 @@ type adoptionRow struct {
 	From   bindingRow `json:"from"`
 }
 
-func printBinding(cmd *cobra.Command, shown app.Shown) error {
+func printBinding(cmd *cobra.Command, shown account.Shown) error {
 	row := shownRow{
 		Recorded: bindingRow(shown.Recorded), Now: bindingRow(shown.Now), Holds: shown.Err == nil, Adoptions: []adoptionRow{},
 	}

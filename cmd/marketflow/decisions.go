@@ -10,7 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/marketflow/marketflow/app"
+	"github.com/marketflow/marketflow/app/operations"
 	"github.com/marketflow/marketflow/domain/fault"
 	"github.com/marketflow/marketflow/ports"
 )
@@ -32,13 +32,13 @@ func (f *decisionFlags) add(command *cobra.Command, needed bool) {
 	}
 }
 
-func (f *decisionFlags) decision() app.Decision {
+func (f *decisionFlags) decision() operations.Decision {
 	actor := f.actor
 	if actor == "" {
 		actor = operator()
 	}
 
-	return app.Decision{Actor: actor, Reason: f.reason}
+	return operations.Decision{Actor: actor, Reason: f.reason}
 }
 
 // operator is who runs this command. A container may know neither a name nor a

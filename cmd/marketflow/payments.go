@@ -13,7 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	edge "github.com/marketflow/marketflow/adapters/http"
-	"github.com/marketflow/marketflow/app"
+	"github.com/marketflow/marketflow/app/payments"
 	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/internal/bootstrap"
 )
@@ -58,14 +58,14 @@ func newPaymentsShowCommand() *cobra.Command {
 	return command
 }
 
-func paymentName(args []string, key string) (app.PaymentName, error) {
+func paymentName(args []string, key string) (payments.Name, error) {
 	if len(args) == 1 && key == "" && strings.HasPrefix(args[0], "pi_") {
-		return app.PaymentName{IntentID: args[0]}, nil
+		return payments.Name{IntentID: args[0]}, nil
 	}
 
 	id, clientKey, err := idOrKey(args, key)
 
-	return app.PaymentName{ID: id, Key: clientKey}, err
+	return payments.Name{ID: id, Key: clientKey}, err
 }
 
 // idOrKey reads the one of both that is given.
@@ -113,7 +113,7 @@ type timelineRow struct {
 	Data      map[string]any `json:"data"`
 }
 
-func newStory(story app.PaymentStory) storyRow {
+func newStory(story payments.Story) storyRow {
 	row := storyRow{Timeline: make([]timelineRow, 0, len(story.Timeline))}
 
 	if story.Payment != nil {
@@ -134,7 +134,7 @@ func newStory(story app.PaymentStory) storyRow {
 	return row
 }
 
-func printStory(w io.Writer, story app.PaymentStory) error {
+func printStory(w io.Writer, story payments.Story) error {
 	if p := story.Payment; p != nil {
 		err := printTable(w, "", func(w io.Writer) {
 			fmt.Fprintf(w, "payment\t%s\n", p.ID)
@@ -167,13 +167,13 @@ func printStory(w io.Writer, story app.PaymentStory) error {
 }
 
 // storyDetail is what of an entry's data a line of text has room for.
-func storyDetail(e app.TimelineEntry) string {
+func storyDetail(e payments.TimelineEntry) string {
 	switch e.Kind {
-	case app.TimelineStripeEvent:
+	case payments.TimelineStripeEvent:
 		return fmt.Sprintf("%s %s", e.Data["id"], e.Data["outcome"])
-	case app.TimelineAudit:
+	case payments.TimelineAudit:
 		return fmt.Sprint(e.Data["reason"])
-	case app.TimelineOperation:
+	case payments.TimelineOperation:
 		if status, ok := e.Data["response_status"]; ok {
 			return fmt.Sprintf("answered %d", status)
 		}

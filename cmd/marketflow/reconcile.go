@@ -12,7 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/marketflow/marketflow/app"
+	"github.com/marketflow/marketflow/app/reconcile"
 	"github.com/marketflow/marketflow/internal/bootstrap"
 	"github.com/marketflow/marketflow/ports"
 )
@@ -70,22 +70,22 @@ While another run is under way, such as that of a running service, it waits.`,
 	return command
 }
 
-func reconcileOptions(since string) (app.ReconcileOptions, error) {
+func reconcileOptions(since string) (reconcile.Options, error) {
 	if at, err := time.Parse(time.RFC3339, since); err == nil && time.Since(at) <= mostSince {
-		return app.ReconcileOptions{Since: at}, nil
+		return reconcile.Options{Since: at}, nil
 	}
 
 	back, err := time.ParseDuration(since)
 	if err != nil || back < leastSince || back > mostSince {
-		return app.ReconcileOptions{}, fmt.Errorf(
+		return reconcile.Options{}, fmt.Errorf(
 			"--since must be a duration from 2m to 87600h, or a time such as 2024-01-15T12:00:00Z of the last ten years, not %q", since)
 	}
 
-	return app.ReconcileOptions{Back: back}, nil
+	return reconcile.Options{Back: back}, nil
 }
 
 // reconcileError is nil where nothing is left for a person.
-func reconcileError(report app.ReconcileReport, err error) error {
+func reconcileError(report reconcile.Report, err error) error {
 	switch {
 	case err == nil && report.Clean():
 		return nil
@@ -116,7 +116,7 @@ func reconcileError(report app.ReconcileReport, err error) error {
 type wait struct{ what, look string }
 
 // waiting lists it, whenever it came.
-func waiting(r app.ReconcileReport) []wait {
+func waiting(r reconcile.Report) []wait {
 	var waits []wait
 
 	if n := r.NeedsAttention; n > 0 {
@@ -145,10 +145,10 @@ func counted(n int64, one, many string) string {
 }
 
 // progressLine prints to stderr now and then.
-func progressLine(cmd *cobra.Command) func(app.ReconcileReport) {
+func progressLine(cmd *cobra.Command) func(reconcile.Report) {
 	next := time.Now().Add(progressEvery)
 
-	return func(r app.ReconcileReport) {
+	return func(r reconcile.Report) {
 		if time.Now().Before(next) {
 			return
 		}
@@ -182,7 +182,7 @@ type difference struct {
 	Repaired int `json:"repaired"`
 }
 
-func printReport(cmd *cobra.Command, r app.ReconcileReport, failed error, dryRun bool) error {
+func printReport(cmd *cobra.Command, r reconcile.Report, failed error, dryRun bool) error {
 	if failed != nil && r.Until.IsZero() { // it has not begun
 		return nil
 	}
@@ -194,7 +194,7 @@ func printReport(cmd *cobra.Command, r app.ReconcileReport, failed error, dryRun
 	})
 }
 
-func reportText(out io.Writer, r app.ReconcileReport, failed error, dryRun bool) {
+func reportText(out io.Writer, r reconcile.Report, failed error, dryRun bool) {
 	fmt.Fprintf(out, "looked at %d events and %d intents from %s until %s, and at %d open payments\n",
 		r.Events, r.Intents, r.Since.Format(time.RFC3339), r.Until.Format(time.RFC3339), r.Payments)
 
@@ -220,7 +220,7 @@ func reportText(out io.Writer, r app.ReconcileReport, failed error, dryRun bool)
 	}
 }
 
-func reportValue(r app.ReconcileReport, failed error, dryRun bool) reconciled {
+func reportValue(r reconcile.Report, failed error, dryRun bool) reconciled {
 	value := reconciled{
 		Since: r.Since, Until: r.Until, DryRun: dryRun, Events: r.Events, Intents: r.Intents, OpenPayments: r.Payments,
 		Differences: map[string]difference{}, Left: r.Left(), Clean: failed == nil && r.Clean(),

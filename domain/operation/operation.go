@@ -21,3 +21,30 @@ const (
 	Rejected       State = "rejected"
 	NeedsAttention State = "needs_attention"
 )
+
+// Finisher is who finished an operation. It is also written to a payment's history.
+type Finisher string
+
+// The finishers.
+const (
+	ByRequest        Finisher = "request"
+	ByRecovery       Finisher = "recovery"
+	ByWebhook        Finisher = "webhook"
+	ByReconciliation Finisher = "reconciliation"
+	ByPerson         Finisher = "person"
+)
+
+// Outcome is how an operation ended.
+type Outcome string
+
+// The outcomes.
+const (
+	// OutcomeDone: the provider did what was asked.
+	OutcomeDone Outcome = "done"
+	// OutcomeRejected: the provider's API did not accept the order, or a person has
+	// closed the operation. The answer is kept.
+	OutcomeRejected Outcome = "rejected"
+	// OutcomeDeploymentRejected: the provider's API did not accept the request because
+	// of how the service is set up there. Whoever repeats it opens the operation again.
+	OutcomeDeploymentRejected Outcome = "deployment_rejected"
+)

@@ -20,7 +20,11 @@ import (
 	"github.com/marketflow/marketflow/adapters/redis"
 	"github.com/marketflow/marketflow/adapters/river"
 	"github.com/marketflow/marketflow/adapters/stripe"
-	"github.com/marketflow/marketflow/app"
+	"github.com/marketflow/marketflow/app/account"
+	"github.com/marketflow/marketflow/app/events"
+	"github.com/marketflow/marketflow/app/operations"
+	"github.com/marketflow/marketflow/app/payments"
+	"github.com/marketflow/marketflow/app/reconcile"
 	"github.com/marketflow/marketflow/internal/config"
 	"github.com/marketflow/marketflow/internal/telemetry"
 	"github.com/marketflow/marketflow/ports"
@@ -140,9 +144,9 @@ type handlerParams struct {
 	fx.In
 
 	Config        config.Config
-	CreatePayment *app.CreatePayment
-	GetPayment    *app.GetPayment
-	HandleEvent   *app.HandleEvent
+	CreatePayment *payments.Create
+	GetPayment    *payments.Get
+	HandleEvent   *events.Receive
 	Store         *postgres.Store
 	Redis         *redis.Client
 	Draining      *draining
@@ -201,13 +205,13 @@ func newJobsPool(lc fx.Lifecycle, c config.Config, metrics *telemetry.Metrics) (
 }
 
 func newJobs(
-	lc fx.Lifecycle, c config.Config, ops *app.RecoverOperations, parked *app.ApplyParked, reconcile *app.Reconcile,
+	lc fx.Lifecycle, c config.Config, ops *operations.Recover, parked *events.ApplyParked, records *reconcile.Reconcile,
 	pool jobsPool, metrics *telemetry.Metrics, log *zap.Logger,
 ) (*river.Jobs, error) {
 	jobs, err := river.New(
 		river.Config{RecoveryInterval: c.RecoveryInterval, ReconcileInterval: c.ReconcileInterval},
 		river.Deps{
-			Pool: pool.Pool, RecoverOperations: ops, ApplyParked: parked, Reconcile: reconcile, Meter: metrics.Jobs(), Log: log,
+			Pool: pool.Pool, Recover: ops, ApplyParked: parked, Reconcile: records, Meter: metrics.Jobs(), Log: log,
 		})
 	if err != nil {
 		return nil, fmt.Errorf("setting up the background work: %w", err)
@@ -216,4 +220,11 @@ func newJobs(
 	lc.Append(fx.StartStopHook(jobs.Start, jobs.Stop))
 
 	return jobs, nil
+}
+
+// newBinding asks the gateway itself: the guard is what it opens.
+func newBinding(
+	installation ports.Installation, provider ports.ProviderAccount, gateway *stripe.Gateway, observer account.Observer,
+) *account.Binding {
+	return account.NewBinding(installation, provider, gateway, observer)
 }

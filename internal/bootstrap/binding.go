@@ -11,7 +11,8 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/marketflow/marketflow/adapters/postgres"
-	"github.com/marketflow/marketflow/app"
+	"github.com/marketflow/marketflow/app/account"
+	"github.com/marketflow/marketflow/app/operations"
 )
 
 const (
@@ -33,7 +34,8 @@ type lateRefusal chan error
 // Its hook comes after those of everything that is opened when it is made, so that
 // all that is closed where it refuses, and before those of the jobs and servers.
 func bind(
-	lc fx.Lifecycle, b *app.Binding, store *postgres.Store, refuse lateRefusal, log *zap.Logger, _ app.Deps, _ jobsPool,
+	lc fx.Lifecycle, b *account.Binding, store *postgres.Store, refuse lateRefusal, log *zap.Logger,
+	_ *operations.Engine, _ jobsPool,
 ) {
 	asking, stop := context.WithCancel(context.Background())
 
@@ -49,7 +51,7 @@ func bind(
 			defer cancel()
 
 			err := b.Verify(verifying)
-			if !errors.Is(err, app.ErrUnverified) {
+			if !errors.Is(err, account.ErrUnverified) {
 				return err
 			}
 
@@ -71,7 +73,7 @@ func bind(
 
 // keepBinding asks until there is an answer. Only a difference ends the service:
 // a key that is not accepted, or a database that is away, may come back.
-func keepBinding(ctx context.Context, b *app.Binding, log *zap.Logger) error {
+func keepBinding(ctx context.Context, b *account.Binding, log *zap.Logger) error {
 	pause := backoff.NewExponentialBackOff()
 	pause.InitialInterval, pause.MaxInterval = time.Second/2, bindRetryMost
 
@@ -82,9 +84,9 @@ func keepBinding(ctx context.Context, b *app.Binding, log *zap.Logger) error {
 		case ctx.Err() != nil:
 		case err == nil:
 			log.Info("the database belongs to this Stripe account")
-		case app.IsDifferent(err):
+		case account.IsDifferent(err):
 			err = backoff.Permanent(err)
-		case !errors.Is(err, app.ErrUnverified):
+		case !errors.Is(err, account.ErrUnverified):
 			log.Error("whether the database belongs to this Stripe account is still not known", zap.Error(err))
 		}
 
@@ -99,12 +101,12 @@ func keepBinding(ctx context.Context, b *app.Binding, log *zap.Logger) error {
 }
 
 // check is bind for a command: it records nothing before Stripe is called.
-func check(ctx context.Context, b *app.Binding, log *zap.Logger) error {
+func check(ctx context.Context, b *account.Binding, log *zap.Logger) error {
 	ctx, cancel := context.WithTimeout(ctx, bindTimeout)
 	defer cancel()
 
 	err := b.Check(ctx)
-	if errors.Is(err, app.ErrUnverified) {
+	if errors.Is(err, account.ErrUnverified) {
 		log.Warn("Stripe did not say whose the key is", zap.Error(err))
 
 		return nil

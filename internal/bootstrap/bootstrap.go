@@ -15,7 +15,11 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/marketflow/marketflow/adapters/river"
-	"github.com/marketflow/marketflow/app"
+	"github.com/marketflow/marketflow/app/account"
+	"github.com/marketflow/marketflow/app/events"
+	"github.com/marketflow/marketflow/app/operations"
+	"github.com/marketflow/marketflow/app/payments"
+	"github.com/marketflow/marketflow/app/reconcile"
 	"github.com/marketflow/marketflow/internal/config"
 	"github.com/marketflow/marketflow/ports"
 )
@@ -130,12 +134,12 @@ type Tools struct {
 	Inbox          ports.Inbox
 	Decisions      ports.Decisions
 	Audit          ports.Audit
-	ReprocessEvent *app.ReprocessEvent
-	DismissEvent   *app.DismissEvent
-	CloseOperation *app.CloseOperation
-	AdoptOperation *app.AdoptOperation
-	ShowPayment    *app.ShowPayment
-	Reconcile      *app.Reconcile
+	ReprocessEvent *events.Reprocess
+	DismissEvent   *events.Dismiss
+	CloseOperation *operations.Close
+	AdoptOperation *operations.Adopt
+	ShowPayment    *payments.Show
+	Reconcile      *reconcile.Reconcile
 }
 
 // WithTools runs fn with the use cases and without the servers, on a database
@@ -148,7 +152,7 @@ func WithTools(
 		fx.In
 
 		Tools   Tools
-		Binding *app.Binding
+		Binding *account.Binding
 		Log     *zap.Logger
 	},
 	) error {
@@ -163,7 +167,7 @@ func WithTools(
 // WithBinding runs fn with what compares the database and the settings, whether
 // they belong together or not.
 func WithBinding(
-	ctx context.Context, c config.Config, version Version, fn func(context.Context, *app.Binding) error, swaps ...Swap,
+	ctx context.Context, c config.Config, version Version, fn func(context.Context, *account.Binding) error, swaps ...Swap,
 ) error {
 	return with(ctx, c, version, swaps, fn)
 }

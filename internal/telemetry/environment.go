@@ -159,15 +159,15 @@ var (
 	headerName = regexp.MustCompile("^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")
 	// headerValue is not the end of a token in base64, whose = was taken for that
 	// between key and value, and not in quotes.
-	headerValue = regexp.MustCompile(`^[^\x00-\x1f\x7f="' ][^\x00-\x1f\x7f]*$`)
-	attribute   = regexp.MustCompile(`^[A-Za-z0-9_.:/-]+$`)
+	headerValue  = regexp.MustCompile(`^[^\x00-\x1f\x7f="' ][^\x00-\x1f\x7f]*$`)
+	attributeKey = regexp.MustCompile(`^[A-Za-z0-9_.:/-]+$`)
 )
 
 func isHeader(key, value string) bool {
 	return headerName.MatchString(key) && headerValue.MatchString(value)
 }
 
-func isAttribute(key, _ string) bool { return attribute.MatchString(key) }
+func isAttribute(key, _ string) bool { return attributeKey.MatchString(key) }
 
 func oneOf(name string, allowed ...string) error {
 	if value := trimmed(name); value != "" && !slices.Contains(allowed, value) {

@@ -19,6 +19,7 @@ const (
 	subsystemRedis  = "redis"
 	labelOutcome    = "outcome"
 	labelKind       = "kind"
+	labelStatus     = "status"
 )
 
 const (
@@ -28,8 +29,8 @@ const (
 )
 
 // Metrics is everything that the service measures, in a registry of its own.
-// It implements ports.Recorder and what adapters/http observes requests with;
-// Stripe, MemoryCache and their like are what the other adapters measure with.
+// An Observer counts with it what the use cases report, and adapters/http observes
+// requests with it; Stripe, MemoryCache and their like are what the other adapters measure with.
 // Its methods never block and never fail.
 type Metrics struct {
 	requestMetrics

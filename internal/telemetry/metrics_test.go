@@ -88,12 +88,12 @@ func TestMetrics_WhatTheCoreDecides(t *testing.T) {
 
 	m := telemetry.NewMetrics()
 	m.Replayed(ports.ReplayFromCache)
-	m.Rejected(fault.KeyReused)
-	m.OperationFinished(ports.ByRecovery, ports.FinishDone)
-	m.EventHandled("payment_intent.succeeded", ports.EventApplied, 3*time.Second)
-	m.EventHandled("payment_intent.succeeded", ports.EventApplied, 0)              // no time known
-	m.EventHandled("payment_intent.succeeded", ports.EventDuplicate, 24*time.Hour) // arrived in time before
-	m.EventHandled("payment_intent.canceled", ports.EventStale, -time.Second)      // their clock is ahead
+	m.DuplicatePrevented(fault.KeyReused)
+	m.OperationFinished(operation.ByRecovery, operation.OutcomeDone)
+	m.EventTaken("payment_intent.succeeded", ports.EventApplied, 3*time.Second)
+	m.EventTaken("payment_intent.succeeded", ports.EventApplied, 0)              // no time known
+	m.EventTaken("payment_intent.succeeded", ports.EventDuplicate, 24*time.Hour) // arrived in time before
+	m.EventTaken("payment_intent.canceled", ports.EventStale, -time.Second)      // their clock is ahead
 	m.DiscrepancyFound(ports.DiscrepancyMissingPayment, true)
 
 	requireMetrics(t, m, map[string]float64{
@@ -160,10 +160,10 @@ func TestMetrics_LabelsAreBounded(t *testing.T) {
 		text := "evil_" + strconv.Itoa(i)
 		m.ObserveRequest(t.Context(), text, text, i, time.Second)
 		m.Replayed(ports.ReplaySource(text))
-		m.Rejected(fault.Kind(text))
-		m.OperationFinished(ports.Finisher(text), ports.FinishOutcome(text))
-		m.EventHandled(text, ports.EventOutcome(text), time.Second)
-		m.DiscrepancyFound(ports.Discrepancy(text), true)
+		m.DuplicatePrevented(fault.Kind(text))
+		m.OperationFinished(operation.Finisher(text), operation.Outcome(text))
+		m.EventTaken(text, ports.EventOutcome(text), time.Second)
+		m.DiscrepancyFound(ports.DiscrepancyKind(text), true)
 		m.PaymentChanged(payment.Status(text), amount(t, "1", "USD"))
 		m.Stripe().Call(text, text, text, time.Second)
 		m.Jobs().Job(text, text, time.Second, time.Second)
@@ -191,7 +191,7 @@ func TestMetrics_UnknownEventTypeIsOther(t *testing.T) {
 
 	m := telemetry.NewMetrics()
 	for _, eventType := range []string{"", "customer.created", "payment_intent.invented", "client_secret_123"} {
-		m.EventHandled(eventType, ports.EventIgnored, 0)
+		m.EventTaken(eventType, ports.EventIgnored, 0)
 	}
 
 	requireMetrics(t, m, map[string]float64{`marketflow_webhook_events_total{outcome="ignored",type="other"}`: 4})
@@ -380,7 +380,7 @@ func everything(t *testing.T) *telemetry.Metrics {
 	m := telemetry.NewMetrics()
 	m.ObserveBuild("v1.2.3")
 	m.ObserveRequest(t.Context(), "/payments", http.MethodPost, http.StatusCreated, time.Second)
-	m.EventHandled("payment_intent.succeeded", ports.EventApplied, time.Second)
+	m.EventTaken("payment_intent.succeeded", ports.EventApplied, time.Second)
 	m.PaymentChanged(payment.Succeeded, amount(t, "1", "USD"))
 	m.Stripe().Call("create_intent", "done", "", time.Second)
 	m.MemoryCache().Miss()
@@ -523,7 +523,7 @@ func BenchmarkMetrics(b *testing.B) {
 			m.ObserveRequest(traced, "/payments", http.MethodPost, http.StatusCreated, time.Millisecond)
 		},
 		"PaymentChanged": func() { m.PaymentChanged(payment.Succeeded, a) },
-		"EventHandled":   func() { m.EventHandled("payment_intent.succeeded", ports.EventApplied, time.Second) },
+		"EventHandled":   func() { m.EventTaken("payment_intent.succeeded", ports.EventApplied, time.Second) },
 		"StripeCall":     func() { m.Stripe().Call("create_intent", "done", "", time.Millisecond) },
 		"Replayed":       func() { m.Replayed(ports.ReplayFromCache) },
 	} {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/marketflow/marketflow/domain/fault"
 	"github.com/marketflow/marketflow/domain/money"
+	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/domain/payment"
 	"github.com/marketflow/marketflow/ports"
 )
@@ -25,8 +26,6 @@ const (
 	maxFewSeries     = 32
 )
 
-var _ ports.Recorder = (*Metrics)(nil)
-
 type paymentLabels struct {
 	status   payment.Status
 	currency string
@@ -38,16 +37,16 @@ type eventLabels struct {
 }
 
 type finishLabels struct {
-	by      ports.Finisher
-	outcome ports.FinishOutcome
+	by      operation.Finisher
+	outcome operation.Outcome
 }
 
 type discrepancyLabels struct {
-	kind     ports.Discrepancy
+	kind     ports.DiscrepancyKind
 	repaired bool
 }
 
-// paymentMetrics implements ports.Recorder.
+// paymentMetrics count what the use cases report.
 type paymentMetrics struct {
 	payments    *series[paymentLabels, prometheus.Counter]
 	amounts     *series[string, prometheus.Counter]
@@ -72,7 +71,7 @@ func newPaymentMetrics(factory promauto.Factory) paymentMetrics {
 	}
 }
 
-// PaymentChanged implements ports.Recorder. The first payment of a currency
+// PaymentChanged: a payment is new at a status or moved there. The first payment of a currency
 // brings all the statuses: what follows is seen by a rate from its first on.
 func (m *paymentMetrics) PaymentChanged(to payment.Status, amount money.Amount) {
 	currency := amount.Currency()
@@ -84,20 +83,20 @@ func (m *paymentMetrics) PaymentChanged(to payment.Status, amount money.Amount) 
 	}
 }
 
-// Replayed implements ports.Recorder.
+// Replayed: a repeated request got its frozen answer.
 func (m *paymentMetrics) Replayed(source ports.ReplaySource) { m.replays.get(source).Inc() }
 
-// Rejected implements ports.Recorder.
-func (m *paymentMetrics) Rejected(kind fault.Kind) { m.rejections.get(kind).Inc() }
+// DuplicatePrevented: an idempotency key kept a request from charging again.
+func (m *paymentMetrics) DuplicatePrevented(kind fault.Kind) { m.rejections.get(kind).Inc() }
 
-// OperationFinished implements ports.Recorder.
-func (m *paymentMetrics) OperationFinished(by ports.Finisher, outcome ports.FinishOutcome) {
+// OperationFinished: an operation came to its end.
+func (m *paymentMetrics) OperationFinished(by operation.Finisher, outcome operation.Outcome) {
 	m.finished.get(finishLabels{by, outcome}).Inc()
 }
 
-// EventHandled implements ports.Recorder. A duplicate says nothing about how
-// late events arrive.
-func (m *paymentMetrics) EventHandled(eventType string, outcome ports.EventOutcome, lag time.Duration) {
+// EventTaken: an event was taken from the provider. lag is zero where it does not tell
+// when it was created. A duplicate says nothing about how late events arrive.
+func (m *paymentMetrics) EventTaken(eventType string, outcome ports.EventOutcome, lag time.Duration) {
 	m.events.get(eventLabels{knownEventType(eventType), outcome}).Inc()
 
 	if lag != 0 && outcome != ports.EventDuplicate {
@@ -105,8 +104,8 @@ func (m *paymentMetrics) EventHandled(eventType string, outcome ports.EventOutco
 	}
 }
 
-// DiscrepancyFound implements ports.Recorder.
-func (m *paymentMetrics) DiscrepancyFound(kind ports.Discrepancy, repaired bool) {
+// DiscrepancyFound: our records and the provider's differed.
+func (m *paymentMetrics) DiscrepancyFound(kind ports.DiscrepancyKind, repaired bool) {
 	m.discrepancy.get(discrepancyLabels{kind, repaired}).Inc()
 }
 
@@ -132,7 +131,7 @@ func newPaymentCounters(factory promauto.Factory) *series[paymentLabels, prometh
 	payments := factory.NewCounterVec(prometheus.CounterOpts{
 		Namespace: namespace, Name: "payments_total",
 		Help: "Payments that are new at a status or moved there, by status and currency.",
-	}, []string{"status", "currency"})
+	}, []string{labelStatus, "currency"})
 
 	return newSeries(maxPaymentSeries, paymentLabels{status: other, currency: other},
 		func(l paymentLabels) prometheus.Counter {
@@ -196,10 +195,12 @@ func newFinishCounters(factory promauto.Factory) *series[finishLabels, prometheu
 			return finished.WithLabelValues(string(l.by), string(l.outcome))
 		})
 
-	for _, by := range []ports.Finisher{ports.ByRequest, ports.ByRecovery, ports.ByWebhook, ports.ByReconciliation, ports.ByPerson} {
-		counters.get(finishLabels{by, ports.FinishDone})
-		counters.get(finishLabels{by, ports.FinishRejected})
-		counters.get(finishLabels{by, ports.FinishDeploymentRejected})
+	for _, by := range []operation.Finisher{
+		operation.ByRequest, operation.ByRecovery, operation.ByWebhook, operation.ByReconciliation, operation.ByPerson,
+	} {
+		counters.get(finishLabels{by, operation.OutcomeDone})
+		counters.get(finishLabels{by, operation.OutcomeRejected})
+		counters.get(finishLabels{by, operation.OutcomeDeploymentRejected})
 	}
 
 	return counters
@@ -215,7 +216,7 @@ func newDiscrepancyCounters(factory promauto.Factory) *series[discrepancyLabels,
 			return discrepancy.WithLabelValues(string(l.kind), strconv.FormatBool(l.repaired))
 		})
 
-	for _, kind := range []ports.Discrepancy{
+	for _, kind := range []ports.DiscrepancyKind{
 		ports.DiscrepancyMissedEvent, ports.DiscrepancyStatus, ports.DiscrepancyMissingPayment, ports.DiscrepancyContradiction,
 	} {
 		counters.get(discrepancyLabels{kind, true})

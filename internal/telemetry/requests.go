@@ -30,7 +30,7 @@ func newRequestMetrics(factory promauto.Factory) requestMetrics {
 		Help: "How long requests took from the first byte to the last, in seconds, by route template, method and status.",
 		// From a replay out of memory to the time-out of a create.
 		Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
-	}, []string{"route", "method", "status"})
+	}, []string{"route", "method", labelStatus})
 
 	requests := newSeries(maxRequestSeries, requestLabels{route: other, method: other},
 		func(l requestLabels) prometheus.Observer {

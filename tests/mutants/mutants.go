@@ -44,14 +44,14 @@ func mutants() []mutant {
 		{
 			name: "no-begin", why: "an operation under the client's key is written before Stripe is called",
 			changes: []change{{
-				"app/create_payment.go",
+				"app/payments/create.go",
 				"Key:       cmd.Key,\n\t\tOrder:     cmd.Order,\n\t\tRequest:",
 				"Key:       \"\",\n\t\tOrder:     cmd.Order,\n\t\tRequest:",
 			}},
 		},
 		{
 			name: "operation-not-looked-at", why: "an operation of somebody else's is answered, not sent",
-			changes: []change{{"app/create_payment.go", "if !op.Held() {", "if false {"}},
+			changes: []change{{"app/operations/engine.go", "case !op.Held():", "case false:"}},
 		},
 		{
 			name: "no-unique-index", why: "two operations at once under one key cannot both be written",
@@ -95,13 +95,13 @@ func mutants() []mutant {
 		{
 			name: "webhook-in-two-commits", why: "an event is stored and applied in one commit",
 			changes: []change{{
-				"app/handle_event.go",
-				"applied, err := in.storeOrApply(ctx, e)\n\tif err == nil && applied.Outcome == ports.EventUnfinished {",
-				`if err := in.deps.Inbox.Park(ctx, e, ports.ParkedContradiction); err != nil {
+				"app/events/apply.go",
+				"applied, err := a.parked.storeOrApply(ctx, e)\n\tif err == nil && applied.Outcome == ports.EventUnfinished {",
+				`if err := a.inbox.Park(ctx, e, ports.ParkedContradiction); err != nil {
 		return ports.Applied{}, err
 	}
 
-	applied, err := in.deps.Inbox.Apply(ctx, e)
+	applied, err := a.inbox.Apply(ctx, e)
 	if err != nil {
 		return ports.Applied{Outcome: ports.EventParked}, nil
 	}
@@ -143,20 +143,20 @@ func mutants() []mutant {
 		{
 			name: "no-recovery", why: "somebody finishes what a crash or an unknown outcome left behind",
 			changes: []change{{
-				"app/recover_operations.go",
-				"if err := uc.deps.Gateway.Ready(); err != nil {\n\t\treturn Recovered{}, nil",
-				"if err := uc.deps.Gateway.Ready(); true {\n\t\t_ = err\n\n\t\treturn Recovered{}, nil",
+				"app/operations/recover.go",
+				"if err := uc.gateway.Ready(); err != nil {\n\t\treturn Recovered{}, nil",
+				"if err := uc.gateway.Ready(); true {\n\t\t_ = err\n\n\t\treturn Recovered{}, nil",
 			}},
 		},
 		{
 			name: "forgotten-key-is-sent", why: "a key that Stripe may have forgotten is never sent again",
-			changes: []change{{"app/app.go", "resendFor = 23 * time.Hour", "resendFor = 2300 * time.Hour"}},
+			changes: []change{{"app/operations/engine.go", "resendFor = 23 * time.Hour", "resendFor = 2300 * time.Hour"}},
 			faults:  []string{"time"},
 		},
 		{
 			name: "account-not-bound", why: "a process with another account's key does not serve this database",
 			changes: []change{{
-				"app/binding.go",
+				"app/account/binding.go",
 				"if differ := recorded.Differences(now); len(differ) > 0 {",
 				"if differ := recorded.Differences(now); false {",
 			}},

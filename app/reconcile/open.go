@@ -1,4 +1,4 @@
-package app
+package reconcile
 
 import (
 	"context"
@@ -8,7 +8,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/marketflow/marketflow/domain/fault"
@@ -97,7 +96,7 @@ func (run *reconciliation) bands(ctx context.Context) ([]*band, error) {
 			continue // what was listed reaches further back
 		}
 
-		at, err := run.deps.Reconciliation.Sweep(ctx, n)
+		at, err := run.records.Sweep(ctx, n)
 		if err != nil {
 			return nil, err
 		}
@@ -122,7 +121,7 @@ func (run *reconciliation) sweepBand(ctx context.Context, b *band, most int) (in
 			break
 		}
 
-		open, next, err := run.deps.Reconciliation.OpenPayments(ctx, b.from, b.at, min(reconcileBatch, most-asked))
+		open, next, err := run.records.OpenPayments(ctx, b.from, b.at, min(reconcileBatch, most-asked))
 		if err != nil {
 			return asked, err
 		}
@@ -135,7 +134,7 @@ func (run *reconciliation) sweepBand(ctx context.Context, b *band, most int) (in
 		b.at, b.done, b.pages = next, next == ports.PaymentPosition{}, b.pages+1
 
 		if run.options.scheduled {
-			if err := run.deps.Reconciliation.SetSweep(ctx, b.number, next); err != nil {
+			if err := run.records.SetSweep(ctx, b.number, next); err != nil {
 				return asked, err
 			}
 		}
@@ -164,7 +163,7 @@ func (run *reconciliation) ask(ctx context.Context, page []payment.Payment) erro
 	for i, p := range page {
 		asking.Go(func() error {
 			intent, err := again(together, func() (ports.Intent, error) {
-				return run.deps.Gateway.Intent(together, p.IntentID)
+				return run.gateway.Intent(together, p.IntentID)
 			})
 			answers[i] = answer{intent, err}
 
@@ -201,9 +200,11 @@ func (run *reconciliation) judge(ctx context.Context, p payment.Payment, intent 
 	case err == nil:
 		return run.compareOne(ctx, p, intent)
 	case fault.KindOf(err) == fault.NotFound:
-		return run.discrepancy(ctx, ports.DiscrepancyContradiction, func() error {
+		unknown := ports.Discrepancy{Kind: ports.DiscrepancyContradiction, PaymentID: p.ID, IntentID: p.IntentID}
+
+		return run.discrepancy(ctx, unknown, func() error {
 			return fmt.Errorf("payment %s has an intent that the provider does not know: %w", p.ID, ports.ErrContradiction)
-		}, zap.Stringer("payment_id", p.ID), zap.String("intent_id", p.IntentID))
+		})
 	default:
 		run.unanswered = errors.Join(run.unanswered, fmt.Errorf("reading intent %s of payment %s: %w", p.IntentID, p.ID, err))
 

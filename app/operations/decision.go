@@ -1,4 +1,4 @@
-package app
+package operations
 
 import (
 	"errors"
@@ -21,9 +21,9 @@ const maxActor, maxReason = 255, 1000
 // are kept in the audit.
 type Decision struct{ Actor, Reason string }
 
-// entry is the decision's place in the audit. Without an actor or a reason:
+// Entry is the decision's entry in the audit. Without an actor or a reason:
 // fault.Invalid.
-func (d Decision) entry(action ports.AuditAction, objectType, objectID string) (ports.AuditEntry, error) {
+func (d Decision) Entry(action ports.AuditAction, objectType, objectID string) (ports.AuditEntry, error) {
 	actor, reason := strings.TrimSpace(d.Actor), strings.TrimSpace(d.Reason)
 
 	switch {
@@ -49,23 +49,15 @@ func canBeKept(text string, most int) bool {
 		!strings.ContainsFunc(text, unicode.IsControl)
 }
 
-// The types of what is decided about.
-const (
-	objectOperation  = "operation"
-	objectInboxEvent = "inbox_event"
-)
+// objectOperation is the type of what is decided about here.
+const objectOperation = "operation"
 
-// stateKey is how an operation's state is named in the audit and in timelines.
+// stateKey is how an operation's state is named in the audit.
 const stateKey = "state"
 
 // unfinished is what the audit keeps of an operation before a decision.
 func unfinished(o ports.OperationDetails) map[string]any {
 	return map[string]any{stateKey: o.State, "attempts": o.Attempts, "last_error": o.LastError}
-}
-
-// outcomeIs is what the audit keeps of an event before and after a decision.
-func outcomeIs(outcome ports.EventOutcome) map[string]any {
-	return map[string]any{"outcome": string(outcome)}
 }
 
 // mayDecide: an operation is a person's only where nobody else can finish it.
@@ -88,8 +80,8 @@ func mayDecide(o ports.OperationDetails) error {
 	}
 }
 
-// moved says in a person's words that a decision came too late.
-func moved(err error, what string) error {
+// Moved says in a person's words that a decision came too late.
+func Moved(err error, what string) error {
 	if errors.Is(err, ports.ErrMoved) {
 		return fault.Newf(fault.Invalid, "%s has changed meanwhile, and nothing was done. Look at it again.", what)
 	}

@@ -1,4 +1,4 @@
-package app
+package operations
 
 import (
 	"context"
@@ -6,47 +6,49 @@ import (
 	"fmt"
 
 	"github.com/google/uuid"
-	"go.uber.org/zap"
 
 	"github.com/marketflow/marketflow/domain/fault"
 	"github.com/marketflow/marketflow/domain/operation"
-	"github.com/marketflow/marketflow/internal/telemetry/logctx"
 	"github.com/marketflow/marketflow/ports"
 )
 
-// AdoptOperation finishes an operation with the intent that the provider has of
+// Adopt finishes an operation with the intent that the provider has of
 // it, by a person's decision.
-type AdoptOperation struct {
-	deps   Deps
-	finish *finisher
+type Adopt struct {
+	decisions ports.Decisions
+	gateway   ports.PaymentGateway
+	engine    *Engine
+	observer  Observer
 }
 
-// NewAdoptOperation returns the use case.
-func NewAdoptOperation(deps Deps) *AdoptOperation {
-	return &AdoptOperation{deps: deps, finish: newFinisher(deps)}
+// NewAdopt returns the use case.
+func NewAdopt(
+	decisions ports.Decisions, gateway ports.PaymentGateway, engine *Engine, observer Observer,
+) *Adopt {
+	return &Adopt{decisions: decisions, gateway: gateway, engine: engine, observer: observer}
 }
 
 // Do writes the payment of intentID, or of the one intent that the provider lists
 // for the operation. The intent must carry the operation's payment id and be for
 // its amount and currency. Whatever speaks against it is fault.Invalid, with its
 // reason; no such operation is fault.NotFound.
-func (uc *AdoptOperation) Do(
+func (uc *Adopt) Do(
 	ctx context.Context, id uuid.UUID, intentID string, decision Decision,
 ) (ports.OperationDetails, error) {
-	return inSpan(ctx, uc.deps.Tracer, "app.AdoptOperation", func(ctx context.Context) (ports.OperationDetails, error) {
+	return ports.InSpan(ctx, uc.observer, "app.AdoptOperation", func(ctx context.Context) (ports.OperationDetails, error) {
 		return uc.do(ctx, id, intentID, decision)
 	})
 }
 
-func (uc *AdoptOperation) do(
+func (uc *Adopt) do(
 	ctx context.Context, id uuid.UUID, intentID string, decision Decision,
 ) (ports.OperationDetails, error) {
-	entry, err := decision.entry(ports.AuditOperationAdopted, objectOperation, id.String())
+	entry, err := decision.Entry(ports.AuditOperationAdopted, objectOperation, id.String())
 	if err != nil {
 		return ports.OperationDetails{}, err
 	}
 
-	op, err := uc.deps.Decisions.Operation(ctx, id)
+	op, err := uc.decisions.Operation(ctx, id)
 	if err != nil {
 		return ports.OperationDetails{}, err
 	}
@@ -60,7 +62,7 @@ func (uc *AdoptOperation) do(
 		return ports.OperationDetails{}, err
 	}
 
-	completion, err := uc.finish.completion(op.Operation, intent, ports.ByPerson)
+	completion, err := uc.engine.Completion(op.Operation, intent, operation.ByPerson)
 	if err != nil {
 		return ports.OperationDetails{}, contradicts(err, op, intent)
 	}
@@ -71,22 +73,21 @@ func (uc *AdoptOperation) do(
 		"stripe_payment_intent_id": intent.ID, "payment_status": string(intent.Status),
 	}
 
-	done, err := uc.deps.Decisions.Adopt(ctx, completion, entry)
+	done, err := uc.decisions.Adopt(ctx, completion, entry)
 	if err != nil {
-		return ports.OperationDetails{}, moved(contradicts(err, op, intent), "Operation "+id.String())
+		return ports.OperationDetails{}, Moved(contradicts(err, op, intent), "Operation "+id.String())
 	}
 
-	uc.deps.Log.Warn("intent adopted by a person", logctx.Field(ctx), zap.Stringer("payment_id", id),
-		zap.String("intent_id", intent.ID), zap.String("actor", entry.Actor), zap.String("reason", entry.Reason))
-	uc.finish.finished(ctx, completion, done, ports.ByPerson)
+	uc.observer.Decided(ctx, entry)
+	uc.engine.Finished(ctx, completion, done, operation.ByPerson)
 
-	return uc.deps.Decisions.Operation(ctx, id)
+	return uc.decisions.Operation(ctx, id)
 }
 
 // intent reads the one that is meant, whole: lists leave out the client's secret.
-func (uc *AdoptOperation) intent(ctx context.Context, op ports.OperationDetails, intentID string) (ports.Intent, error) {
+func (uc *Adopt) intent(ctx context.Context, op ports.OperationDetails, intentID string) (ports.Intent, error) {
 	if intentID == "" {
-		found, err := intentsOf(ctx, uc.deps.Gateway, op)
+		found, err := intentsOf(ctx, uc.gateway, op)
 
 		switch {
 		case err != nil:
@@ -102,7 +103,7 @@ func (uc *AdoptOperation) intent(ctx context.Context, op ports.OperationDetails,
 		intentID = found[0].ID
 	}
 
-	intent, err := uc.deps.Gateway.Intent(ctx, intentID)
+	intent, err := uc.gateway.Intent(ctx, intentID)
 
 	switch {
 	case fault.KindOf(err) == fault.NotFound:

@@ -1,4 +1,6 @@
-package app
+// Package reconcile holds our records against the provider's and repairs what
+// differs.
+package reconcile
 
 import (
 	"context"
@@ -9,18 +11,17 @@ import (
 
 	"github.com/cenkalti/backoff/v5"
 	"github.com/google/uuid"
-	"go.opentelemetry.io/otel/trace"
-	"go.uber.org/zap"
 
+	"github.com/marketflow/marketflow/app/operations"
 	"github.com/marketflow/marketflow/domain/fault"
 	"github.com/marketflow/marketflow/domain/operation"
-	"github.com/marketflow/marketflow/internal/telemetry/logctx"
+	"github.com/marketflow/marketflow/domain/payment"
 	"github.com/marketflow/marketflow/ports"
 )
 
 const (
-	// settling is how old a thing has to be before its absence here is discrepancy:
-	// younger ones are still on their way.
+	// tooYoung: what is younger than this and not here may still be on its way. It is
+	// no discrepancy yet.
 	tooYoung = time.Minute
 	// overlap is how much of what was looked at before is looked at again.
 	overlap = 15 * time.Minute
@@ -44,18 +45,62 @@ var errLeaseLost = errors.New("another process has taken the lease of this recon
 // through the same doors as everything else. Of those that repair, one runs at a
 // time, whichever process it is in.
 type Reconcile struct {
-	deps   Deps
-	inbox  *inbox
-	finish *finisher
+	records    ports.Reconciliation
+	backlog    ports.Backlog
+	inbox      ports.Inbox
+	operations ports.Operations
+	gateway    ports.PaymentGateway
+	engine     *operations.Engine
+	apply      Events
+	ours       Ours
+	observer   Observer
 }
 
-// NewReconcile returns the use case.
-func NewReconcile(deps Deps) *Reconcile {
-	return &Reconcile{deps: deps, inbox: newInbox(deps), finish: newFinisher(deps)}
+// New returns the use case.
+func New(
+	records ports.Reconciliation, backlog ports.Backlog, inbox ports.Inbox, ops ports.Operations,
+	gateway ports.PaymentGateway, engine *operations.Engine, apply Events, ours Ours, observer Observer,
+) *Reconcile {
+	return &Reconcile{
+		records: records, backlog: backlog, inbox: inbox, operations: ops, gateway: gateway, engine: engine,
+		apply: apply, ours: ours, observer: observer,
+	}
 }
 
-// ReconcileOptions say what to look at.
-type ReconcileOptions struct {
+// Observer is told what reconciliation finds.
+type Observer interface {
+	ports.Spans
+
+	// DiscrepancyFound: our records and the provider's differ, or did until now. A
+	// dry run finds a discrepancy and does not try to repair it.
+	DiscrepancyFound(ctx context.Context, d ports.Discrepancy, dryRun bool)
+	// PaymentAdvanced: reconciliation moved a payment on.
+	PaymentAdvanced(p payment.Payment, to payment.Status)
+	// CursorReset: the cursor was in the future and has been set to another time.
+	CursorReset(ctx context.Context, wrong, to time.Time)
+	// LeaseKept: the lease of a run could not be given back. It runs out by itself.
+	LeaseKept(ctx context.Context, cause error)
+}
+
+// Events applies what the provider has told and we have not.
+type Events interface {
+	// Foreign tells whether an event is none of ours.
+	Foreign(e ports.Event) bool
+	// Do stores an event and does what it asks for, in one commit.
+	Do(ctx context.Context, e ports.Event) (ports.Applied, error)
+	// Take is Do, and counts the event as taken from the provider.
+	Take(ctx context.Context, e ports.Event) (ports.Applied, error)
+}
+
+// Ours tells what is ours at the provider.
+type Ours interface {
+	// Foreign tells whether an object is from the provider's other mode or from an
+	// account that is not ours.
+	Foreign(live *bool, account string) bool
+}
+
+// Options say what to look at.
+type Options struct {
 	// Since is how far back events and intents are looked at. Payments that are
 	// not final are looked at whatever their age.
 	Since time.Time
@@ -67,14 +112,14 @@ type ReconcileOptions struct {
 	// Waiting is told where another run has to end first; it may be nil.
 	Waiting func()
 	// Progress is told now and then; it may be nil.
-	Progress func(ReconcileReport)
+	Progress func(Report)
 
 	// scheduled runs go on where the last one stopped, and are bounded.
 	scheduled bool
 }
 
-// ReconcileReport is what a run saw and did.
-type ReconcileReport struct {
+// Report is what a run saw and did.
+type Report struct {
 	// Events and intents were looked at from Since until Until, which a run that
 	// was interrupted has not come far with. They are the provider's times.
 	Since, Until time.Time
@@ -85,14 +130,14 @@ type ReconcileReport struct {
 	Events, Intents, Payments int
 	// Found and Repaired count the discrepancy of each kind. What was stored for a
 	// person is not repaired.
-	Found, Repaired map[ports.Discrepancy]int
+	Found, Repaired map[ports.DiscrepancyKind]int
 	// NeedsAttention and Parked wait for a person, each counted up to
 	// ports.BacklogMost. They are there once a run has come to its end.
 	NeedsAttention, Parked int64
 }
 
 // Left is the discrepancy that remains.
-func (r ReconcileReport) Left() int {
+func (r Report) Left() int {
 	left := 0
 	for kind, n := range r.Found {
 		left += n - r.Repaired[kind]
@@ -102,25 +147,25 @@ func (r ReconcileReport) Left() int {
 }
 
 // Clean tells whether nothing is left for a person, by this run or from before.
-func (r ReconcileReport) Clean() bool { return r.Left() == 0 && r.NeedsAttention == 0 && r.Parked == 0 }
+func (r Report) Clean() bool { return r.Left() == 0 && r.NeedsAttention == 0 && r.Parked == 0 }
 
 // Do looks at everything since options.Since: events that never arrived,
 // intents of ours without a payment or with another status or amount, and
 // payments that are not final although the provider's are. It waits while another
 // run is under way. The report tells what was done also where there is an error.
-func (uc *Reconcile) Do(ctx context.Context, options ReconcileOptions) (ReconcileReport, error) {
+func (uc *Reconcile) Do(ctx context.Context, options Options) (Report, error) {
 	report, err := uc.byHand(ctx, options)
 	if err != nil {
 		return report, err
 	}
 
-	backlog, err := uc.deps.Backlog.Backlog(ctx)
+	backlog, err := uc.backlog.Backlog(ctx)
 	report.NeedsAttention, report.Parked = backlog.Operations[operation.NeedsAttention], backlog.Parked
 
 	return report, err
 }
 
-func (uc *Reconcile) byHand(ctx context.Context, options ReconcileOptions) (ReconcileReport, error) {
+func (uc *Reconcile) byHand(ctx context.Context, options Options) (Report, error) {
 	if options.DryRun {
 		return uc.run(ctx, options)
 	}
@@ -130,7 +175,7 @@ func (uc *Reconcile) byHand(ctx context.Context, options ReconcileOptions) (Reco
 	for told := false; ; told = true {
 		switch held, err := uc.hold(ctx, token); {
 		case err != nil:
-			return ReconcileReport{}, err
+			return Report{}, err
 		case held:
 			return uc.alone(ctx, token, options)
 		case !told && options.Waiting != nil:
@@ -138,7 +183,7 @@ func (uc *Reconcile) byHand(ctx context.Context, options ReconcileOptions) (Reco
 		}
 
 		if err := sleep(ctx, leasePoll); err != nil {
-			return ReconcileReport{}, err
+			return Report{}, err
 		}
 	}
 }
@@ -147,7 +192,7 @@ func (uc *Reconcile) byHand(ctx context.Context, options ReconcileOptions) (Reco
 // often: not at all where the last that came to its end is that long ago, whichever
 // process did it.
 func (uc *Reconcile) UntilDue(ctx context.Context, every time.Duration) time.Duration {
-	through, now, err := uc.deps.Reconciliation.ReconciledThrough(ctx)
+	through, now, err := uc.records.ReconciledThrough(ctx)
 
 	switch {
 	case err != nil || through.IsZero():
@@ -162,19 +207,19 @@ func (uc *Reconcile) UntilDue(ctx context.Context, every time.Duration) time.Dur
 // Scheduled looks at everything since the cursor, and a while more, and at some
 // of the payments that are not final, where the last run stopped. Where another
 // run has the lease it waits no longer than a process that has died keeps it:
-// ErrReconciling. about says what the job is in its trace's terms.
-func (uc *Reconcile) Scheduled(ctx context.Context, about ...trace.SpanStartOption) (ReconcileReport, error) {
+// ErrReconciling.
+func (uc *Reconcile) Scheduled(ctx context.Context) (Report, error) {
 	token, began := uuid.New(), time.Now()
 
-	before, _, err := uc.deps.Reconciliation.ReconciledThrough(ctx)
+	before, _, err := uc.records.ReconciledThrough(ctx)
 	if err != nil {
-		return ReconcileReport{}, err
+		return Report{}, err
 	}
 
 	for {
 		held, err := uc.hold(ctx, token)
 		if err != nil {
-			return ReconcileReport{}, err
+			return Report{}, err
 		}
 
 		if held {
@@ -182,40 +227,40 @@ func (uc *Reconcile) Scheduled(ctx context.Context, about ...trace.SpanStartOpti
 		}
 
 		if time.Since(began) > runLease+leasePoll {
-			return ReconcileReport{}, ErrReconciling
+			return Report{}, ErrReconciling
 		}
 
 		if err := sleep(ctx, leasePoll); err != nil {
-			return ReconcileReport{}, err
+			return Report{}, err
 		}
 	}
 
 	// The run that had the lease may have done what this one is for.
-	after, _, err := uc.deps.Reconciliation.ReconciledThrough(ctx)
+	after, _, err := uc.records.ReconciledThrough(ctx)
 	if err != nil || !after.Equal(before) {
 		uc.release(ctx, token)
 
-		return ReconcileReport{}, errors.Join(err, ErrReconciling)
+		return Report{}, errors.Join(err, ErrReconciling)
 	}
 
-	return uc.alone(ctx, token, ReconcileOptions{scheduled: true}, about...)
+	return uc.alone(ctx, token, Options{scheduled: true})
 }
 
 func (uc *Reconcile) hold(ctx context.Context, token uuid.UUID) (bool, error) {
-	return uc.deps.Reconciliation.HoldReconciliation(ctx, ports.Lease{Token: token, For: runLease})
+	return uc.records.HoldReconciliation(ctx, ports.Lease{Token: token, For: runLease})
 }
 
 // release gives the lease back. Where that fails it runs out by itself.
 func (uc *Reconcile) release(ctx context.Context, token uuid.UUID) {
-	if err := uc.deps.Reconciliation.ReleaseReconciliation(context.WithoutCancel(ctx), token); err != nil {
-		uc.deps.Log.Warn("lease of reconciliation not given back", logctx.Field(ctx), zap.Error(err))
+	if err := uc.records.ReleaseReconciliation(context.WithoutCancel(ctx), token); err != nil {
+		uc.observer.LeaseKept(ctx, err)
 	}
 }
 
 // alone runs while it keeps the lease that token has, and gives it back.
 func (uc *Reconcile) alone(
-	ctx context.Context, token uuid.UUID, options ReconcileOptions, about ...trace.SpanStartOption,
-) (ReconcileReport, error) {
+	ctx context.Context, token uuid.UUID, options Options,
+) (Report, error) {
 	const beat = runLease / 3
 
 	running, stop := context.WithCancelCause(ctx)
@@ -236,7 +281,7 @@ func (uc *Reconcile) alone(
 		uc.release(ctx, token)
 	}()
 
-	report, err := uc.run(running, options, about...)
+	report, err := uc.run(running, options)
 	if lost := context.Cause(running); errors.Is(lost, errLeaseLost) {
 		err = errors.Join(lost, err)
 	}
@@ -244,16 +289,14 @@ func (uc *Reconcile) alone(
 	return report, err
 }
 
-func (uc *Reconcile) run(
-	ctx context.Context, options ReconcileOptions, about ...trace.SpanStartOption,
-) (ReconcileReport, error) {
+func (uc *Reconcile) run(ctx context.Context, options Options) (Report, error) {
 	run := &reconciliation{
 		Reconcile: uc,
 		options:   options,
-		report:    ReconcileReport{Found: map[ports.Discrepancy]int{}, Repaired: map[ports.Discrepancy]int{}},
+		report:    Report{Found: map[ports.DiscrepancyKind]int{}, Repaired: map[ports.DiscrepancyKind]int{}},
 	}
 
-	return inSpan(ctx, uc.deps.Tracer, "app.Reconcile", func(ctx context.Context) (ReconcileReport, error) {
+	return ports.InSpan(ctx, uc.observer, "app.Reconcile", func(ctx context.Context) (Report, error) {
 		err := run.begin(ctx)
 		if err == nil {
 			err = errors.Join(run.lists(ctx), run.sweep(ctx))
@@ -262,14 +305,14 @@ func (uc *Reconcile) run(
 		run.report.Cursor = run.cursor
 
 		return run.report, err
-	}, about...)
+	})
 }
 
 // reconciliation is one run.
 type reconciliation struct {
 	*Reconcile
 
-	options ReconcileOptions
+	options Options
 	// now is the database's clock when the run began. What is created after until
 	// is too young.
 	now, until time.Time
@@ -281,12 +324,12 @@ type reconciliation struct {
 	stored []string
 	// unanswered is what the provider did not tell of single payments.
 	unanswered error
-	report     ReconcileReport
+	report     Report
 }
 
 // begin decides from when on to look.
 func (run *reconciliation) begin(ctx context.Context) error {
-	through, now, err := run.deps.Reconciliation.ReconciledThrough(ctx)
+	through, now, err := run.records.ReconciledThrough(ctx)
 	if err != nil {
 		return err
 	}
@@ -340,10 +383,9 @@ func (run *reconciliation) healCursor(ctx context.Context) error {
 		return nil
 	}
 
-	run.deps.Log.Warn("the cursor of reconciliation was in the future", logctx.Field(ctx),
-		zap.Time("cursor", wrong), zap.Time("set_to", run.cursor))
+	run.observer.CursorReset(ctx, wrong, run.cursor)
 
-	_, err := run.deps.Reconciliation.MoveReconciledThrough(ctx, wrong, run.cursor)
+	_, err := run.records.MoveReconciledThrough(ctx, wrong, run.cursor)
 
 	return err
 }
@@ -352,7 +394,7 @@ func (run *reconciliation) healCursor(ctx context.Context) error {
 // right or stands here for a person.
 func (run *reconciliation) moveCursor(ctx context.Context, to time.Time) error {
 	for run.moves && run.cursor.Before(to) {
-		moved, err := run.deps.Reconciliation.MoveReconciledThrough(ctx, run.cursor, to)
+		moved, err := run.records.MoveReconciledThrough(ctx, run.cursor, to)
 		if err != nil {
 			return err
 		}
@@ -364,7 +406,7 @@ func (run *reconciliation) moveCursor(ctx context.Context, to time.Time) error {
 		}
 
 		// Somebody else has moved it: a process of an older release knows no lease.
-		if run.cursor, _, err = run.deps.Reconciliation.ReconciledThrough(ctx); err != nil {
+		if run.cursor, _, err = run.records.ReconciledThrough(ctx); err != nil {
 			return err
 		}
 
@@ -376,41 +418,37 @@ func (run *reconciliation) moveCursor(ctx context.Context, to time.Time) error {
 
 // discrepancy counts a difference and repairs it. What cannot be repaired is left
 // for a person; only an outage ends the run.
-func (run *reconciliation) discrepancy(ctx context.Context, kind ports.Discrepancy, repair func() error, fields ...zap.Field) error {
-	run.report.Found[kind]++
-
-	fields = append(fields, logctx.Field(ctx), zap.String("discrepancy", string(kind)))
+func (run *reconciliation) discrepancy(ctx context.Context, d ports.Discrepancy, repair func() error) error {
+	run.report.Found[d.Kind]++
 
 	if run.options.DryRun {
-		run.deps.Log.Warn("discrepancy found", fields...)
+		run.observer.DiscrepancyFound(ctx, d, true)
 
 		return nil
 	}
 
-	err := repair()
-	if errors.Is(err, errStored) {
-		return nil // it is counted once it is known what became of it
-	}
-
-	run.deps.Recorder.DiscrepancyFound(kind, err == nil)
+	d.Cause = repair()
+	d.Repaired = d.Cause == nil
 
 	switch {
-	case err == nil:
-		run.report.Repaired[kind]++
-		run.deps.Log.Warn("discrepancy repaired", fields...)
+	case errors.Is(d.Cause, errStored):
+		return nil // it is counted once it is known what became of it
+	case d.Repaired:
+		run.report.Repaired[d.Kind]++
+	case fault.KindOf(d.Cause) == fault.Unavailable || ctx.Err() != nil:
+		run.observer.DiscrepancyFound(ctx, d, false)
 
-		return nil
-	case fault.KindOf(err) == fault.Unavailable || ctx.Err() != nil:
-		return err
+		return d.Cause
 	default:
-		run.deps.Log.Error("discrepancy left", append(fields, zap.Error(err))...)
-
 		// What contradicts us, and what nobody can read, is the same at the next run.
 		// Anything else may succeed then.
-		run.moves = run.moves && (errors.Is(err, ports.ErrContradiction) || fault.KindOf(err) == fault.Invalid)
-
-		return nil
+		run.moves = run.moves &&
+			(errors.Is(d.Cause, ports.ErrContradiction) || fault.KindOf(d.Cause) == fault.Invalid)
 	}
+
+	run.observer.DiscrepancyFound(ctx, d, false)
+
+	return nil
 }
 
 func (run *reconciliation) progress() {

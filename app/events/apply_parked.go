@@ -1,12 +1,10 @@
-package app
+package events
 
 import (
 	"context"
 	"errors"
 	"fmt"
 	"sync"
-
-	"go.opentelemetry.io/otel/trace"
 
 	"github.com/marketflow/marketflow/ports"
 )
@@ -19,8 +17,8 @@ const parkedBatch = 500
 // event and its payment are written, whoever comes second applies the event; this
 // is for what both have missed, or did not live to do.
 type ApplyParked struct {
-	deps  Deps
-	inbox *inbox
+	inbox  ports.Inbox
+	parked *Parked
 
 	mu sync.Mutex
 	// next is where the walk through all parked events goes on. A process that
@@ -29,14 +27,16 @@ type ApplyParked struct {
 }
 
 // NewApplyParked returns the use case.
-func NewApplyParked(deps Deps) *ApplyParked { return &ApplyParked{deps: deps, inbox: newInbox(deps)} }
+func NewApplyParked(inbox ports.Inbox, parked *Parked) *ApplyParked {
+	return &ApplyParked{inbox: inbox, parked: parked}
+}
 
 // Do looks at the newest parked events, where a race was lost a moment ago, and at
 // some of the others, so that each is looked at in its turn, and applies those
 // that are ready. It returns how many there were. What fails stays parked.
-// Each event gets a trace of its own, as in RecoverOperations.Do.
-func (uc *ApplyParked) Do(ctx context.Context, about ...trace.SpanStartOption) (int, error) {
-	ready, behind, err := uc.deps.Inbox.Ready(ctx, ports.ParkedPosition{}, parkedBatch)
+// Each event gets a trace of its own.
+func (uc *ApplyParked) Do(ctx context.Context) (int, error) {
+	ready, behind, err := uc.inbox.Ready(ctx, ports.ParkedPosition{}, parkedBatch)
 	if err != nil {
 		return 0, err
 	}
@@ -53,12 +53,12 @@ func (uc *ApplyParked) Do(ctx context.Context, about ...trace.SpanStartOption) (
 	var failed error
 
 	for _, id := range ready {
-		stored, err := uc.deps.Inbox.Event(ctx, id)
+		stored, err := uc.inbox.Event(ctx, id)
 		if err != nil {
 			return 0, errors.Join(failed, fmt.Errorf("parked event %s: %w", id, err))
 		}
 
-		failed = errors.Join(failed, uc.inbox.applyStored(ctx, []ports.StoredEvent{stored}, about...))
+		failed = errors.Join(failed, uc.parked.applyStored(ctx, stored))
 	}
 
 	return len(ready), failed
@@ -73,7 +73,7 @@ func (uc *ApplyParked) walk(ctx context.Context, newest ports.ParkedPosition) ([
 		uc.next = newest
 	}
 
-	ready, next, err := uc.deps.Inbox.Ready(ctx, uc.next, parkedBatch)
+	ready, next, err := uc.inbox.Ready(ctx, uc.next, parkedBatch)
 	if err == nil {
 		uc.next = next
 	}

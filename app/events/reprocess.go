@@ -1,22 +1,24 @@
-package app
+package events
 
 import (
 	"context"
 	"fmt"
 
+	"github.com/marketflow/marketflow/app/operations"
 	"github.com/marketflow/marketflow/domain/fault"
 	"github.com/marketflow/marketflow/ports"
 )
 
-// ReprocessEvent applies a stored event once more, by hand.
-type ReprocessEvent struct {
-	deps  Deps
-	inbox *inbox
+// Reprocess applies a stored event once more, by hand.
+type Reprocess struct {
+	inbox    ports.Inbox
+	webhooks ports.Webhooks
+	apply    *Apply
 }
 
-// NewReprocessEvent returns the use case.
-func NewReprocessEvent(deps Deps) *ReprocessEvent {
-	return &ReprocessEvent{deps: deps, inbox: newInbox(deps)}
+// NewReprocess returns the use case.
+func NewReprocess(inbox ports.Inbox, webhooks ports.Webhooks, apply *Apply) *Reprocess {
+	return &Reprocess{inbox: inbox, webhooks: webhooks, apply: apply}
 }
 
 // Do applies the event with that id; one that was applied already is
@@ -26,8 +28,8 @@ func NewReprocessEvent(deps Deps) *ReprocessEvent {
 // and needs its reason: without one, fault.Invalid. For others the decision is not
 // looked at: to apply an event again is nothing that the provider's own retry
 // would not do.
-func (uc *ReprocessEvent) Do(ctx context.Context, id string, decision Decision) (ports.Applied, error) {
-	stored, err := uc.deps.Inbox.Event(ctx, id)
+func (uc *Reprocess) Do(ctx context.Context, id string, decision operations.Decision) (ports.Applied, error) {
+	stored, err := uc.inbox.Event(ctx, id)
 	if err != nil {
 		return ports.Applied{}, err
 	}
@@ -36,7 +38,7 @@ func (uc *ReprocessEvent) Do(ctx context.Context, id string, decision Decision) 
 		return ports.Applied{Outcome: ports.EventForeign}, nil // nothing else of it is kept
 	}
 
-	event, err := uc.deps.Webhooks.Parse(stored.Raw)
+	event, err := uc.webhooks.Parse(stored.Raw)
 	if err != nil {
 		return ports.Applied{}, fmt.Errorf("event %s: %w", id, err)
 	}
@@ -47,11 +49,11 @@ func (uc *ReprocessEvent) Do(ctx context.Context, id string, decision Decision) 
 		}
 	}
 
-	return uc.inbox.apply(ctx, event)
+	return uc.apply.Do(ctx, event)
 }
 
-func (uc *ReprocessEvent) reopen(ctx context.Context, stored ports.StoredEvent, decision Decision) error {
-	entry, err := decision.entry(ports.AuditEventReopened, objectInboxEvent, stored.ID)
+func (uc *Reprocess) reopen(ctx context.Context, stored ports.StoredEvent, decision operations.Decision) error {
+	entry, err := decision.Entry(ports.AuditEventReopened, objectInboxEvent, stored.ID)
 	if err != nil {
 		return fault.Newf(fault.Invalid, "Event %s was dismissed by a person, and this would undo it. %s",
 			stored.ID, fault.From(err).Detail)
@@ -59,5 +61,5 @@ func (uc *ReprocessEvent) reopen(ctx context.Context, stored ports.StoredEvent, 
 
 	entry.Before, entry.After = outcomeIs(ports.EventDismissed), outcomeIs(ports.EventParked)
 
-	return moved(uc.deps.Inbox.Undismiss(ctx, stored.ID, entry), "Event "+stored.ID)
+	return operations.Moved(uc.inbox.Undismiss(ctx, stored.ID, entry), "Event "+stored.ID)
 }

@@ -1,21 +1,17 @@
-package app
+package operations
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 
 	"github.com/google/uuid"
-	"go.opentelemetry.io/otel/attribute"
-	"go.opentelemetry.io/otel/trace"
-	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/marketflow/marketflow/domain/fault"
-	"github.com/marketflow/marketflow/internal/telemetry/logctx"
+	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/ports"
 )
 
@@ -23,23 +19,27 @@ const (
 	// recoverBatch is how many operations one run takes, and recoverAtOnce how many
 	// of them it sends at a time.
 	recoverBatch, recoverAtOnce = 64, 8
-	// clockSkew is how far our clocks and the provider's may be apart when
-	// intents are looked for by their creation time.
+	// clockSkew is how far our clocks and the provider's may be apart, where intents
+	// are looked for by their creation time.
 	clockSkew = 15 * time.Minute
 )
 
-// RecoverOperations finishes what a crash or an unknown outcome left behind.
-type RecoverOperations struct {
-	deps   Deps
-	finish *finisher
+// Recover finishes what a crash or an unknown outcome left behind.
+type Recover struct {
+	operations ports.Operations
+	gateway    ports.PaymentGateway
+	engine     *Engine
+	observer   Observer
 	// searching: a run of this process looks through the provider's list, which
 	// may take long. Others leave their operations for later and go on.
 	searching sync.Mutex
 }
 
-// NewRecoverOperations returns the use case.
-func NewRecoverOperations(deps Deps) *RecoverOperations {
-	return &RecoverOperations{deps: deps, finish: newFinisher(deps)}
+// NewRecover returns the use case.
+func NewRecover(
+	operations ports.Operations, gateway ports.PaymentGateway, engine *Engine, observer Observer,
+) *Recover {
+	return &Recover{operations: operations, gateway: gateway, engine: engine, observer: observer}
 }
 
 // Recovered is what one run did.
@@ -55,52 +55,49 @@ type Recovered struct {
 // is never called failed because time has passed.
 //
 // Each operation gets a trace of its own that points to the request that asked for
-// it; about says what the job is in its terms. A run that finds nothing leaves
-// no trace.
-func (uc *RecoverOperations) Do(ctx context.Context, about ...trace.SpanStartOption) (Recovered, error) {
-	if err := uc.deps.Gateway.Ready(); err != nil {
+// it. A run that finds nothing leaves no trace.
+func (uc *Recover) Do(ctx context.Context) (Recovered, error) {
+	if err := uc.gateway.Ready(); err != nil {
 		return Recovered{}, nil //nolint:nilerr // the operations wait; the gateway's own metrics tell
 	}
 
-	ops, err := uc.deps.Operations.Take(ctx, recoverBatch, ports.Lease{Token: uuid.New(), For: leaseFor})
+	ops, err := uc.operations.Take(ctx, recoverBatch, ports.Lease{Token: uuid.New(), For: LeaseFor})
 	if err != nil || len(ops) == 0 {
 		return Recovered{}, err
 	}
 
 	result := Recovered{Taken: len(ops)}
-	open := uc.resend(ctx, ops, about)
+	open := uc.resend(ctx, ops)
 	result.Finished = len(ops) - len(open)
 
 	missing := suspects(open)
-	if ready := uc.deps.Gateway.Ready() == nil; !ready || len(missing) == 0 {
+	if ready := uc.gateway.Ready() == nil; !ready || len(missing) == 0 {
 		return result, nil
 	}
 
-	return uc.find(ctx, missing, result, about)
+	return uc.find(ctx, missing, result)
 }
 
 // find adds to result what a search brings, unless one is under way.
-func (uc *RecoverOperations) find(
-	ctx context.Context, missing map[uuid.UUID]ports.Operation, result Recovered, about []trace.SpanStartOption,
+func (uc *Recover) find(
+	ctx context.Context, missing map[uuid.UUID]ports.Operation, result Recovered,
 ) (Recovered, error) {
 	if !uc.searching.TryLock() {
 		return result, nil
 	}
 	defer uc.searching.Unlock()
 
-	return inSpan(ctx, uc.deps.Tracer, "app.FindLostIntents", func(ctx context.Context) (Recovered, error) {
+	return ports.InSpan(ctx, uc.observer, "app.FindLostIntents", func(ctx context.Context) (Recovered, error) {
 		found, given, err := uc.search(ctx, missing)
 		result.Finished += found
 		result.GivenUp = given
 
 		return result, err
-	}, about...)
+	})
 }
 
 // resend returns the operations that are still open.
-func (uc *RecoverOperations) resend(
-	ctx context.Context, ops []ports.Operation, about []trace.SpanStartOption,
-) []ports.Operation {
+func (uc *Recover) resend(ctx context.Context, ops []ports.Operation) []ports.Operation {
 	var (
 		mu   sync.Mutex
 		open []ports.Operation
@@ -111,7 +108,7 @@ func (uc *RecoverOperations) resend(
 
 	for _, op := range ops {
 		workers.Go(func() error {
-			err := uc.resendOne(ctx, op, about)
+			err := uc.resendOne(ctx, op)
 			if err != nil && fault.KindOf(err) != fault.Rejected { // rejected: there is nothing to look for
 				mu.Lock()
 				defer mu.Unlock()
@@ -128,19 +125,14 @@ func (uc *RecoverOperations) resend(
 	return open
 }
 
-func (uc *RecoverOperations) resendOne(ctx context.Context, op ports.Operation, about []trace.SpanStartOption) error {
-	ctx, cancel := patiently(ctx)
+func (uc *Recover) resendOne(ctx context.Context, op ports.Operation) error {
+	ctx, cancel := withSendTimeout(ctx)
 	defer cancel()
 
-	opts := append(slices.Clone(about),
-		trace.WithAttributes(attribute.String("marketflow.payment.id", op.PaymentID.String())))
-	if link, ok := linkTo(op.Origin.TraceParent); ok {
-		opts = append(opts, trace.WithLinks(link))
-	}
-
-	_, err := inSpan(ctx, uc.deps.Tracer, "app.RecoverOperation", func(ctx context.Context) (ports.Operation, error) {
-		return uc.finish.send(ctx, op, ports.ByRecovery)
-	}, opts...)
+	_, err := ports.InSpanOf(ctx, uc.observer, "app.RecoverOperation", op,
+		func(ctx context.Context) (ports.Operation, error) {
+			return uc.engine.Send(ctx, op, operation.ByRecovery)
+		})
 
 	return err
 }
@@ -161,9 +153,9 @@ func suspects(open []ports.Operation) map[uuid.UUID]ports.Operation {
 }
 
 // search looks for the operations' intents by the payment id in their metadata.
-func (uc *RecoverOperations) search(ctx context.Context, missing map[uuid.UUID]ports.Operation) (found, given int, err error) {
+func (uc *Recover) search(ctx context.Context, missing map[uuid.UUID]ports.Operation) (found, given int, err error) {
 	now := time.Now()
-	for intent, err := range uc.deps.Gateway.Intents(ctx, oldest(missing).Add(-clockSkew), now.Add(clockSkew)) {
+	for intent, err := range uc.gateway.Intents(ctx, oldest(missing).Add(-clockSkew), now.Add(clockSkew)) {
 		if err != nil {
 			return found, 0, fmt.Errorf("looking for lost intents: %w", err)
 		}
@@ -202,9 +194,9 @@ func (uc *RecoverOperations) search(ctx context.Context, missing map[uuid.UUID]p
 }
 
 // adopt completes an operation with an intent that was found.
-func (uc *RecoverOperations) adopt(ctx context.Context, op ports.Operation, intent ports.Intent) error {
+func (uc *Recover) adopt(ctx context.Context, op ports.Operation, intent ports.Intent) error {
 	if intent.ClientSecret == "" {
-		whole, err := uc.deps.Gateway.Intent(ctx, intent.ID)
+		whole, err := uc.gateway.Intent(ctx, intent.ID)
 		if err != nil {
 			return fmt.Errorf("reading intent %s: %w", intent.ID, err)
 		}
@@ -212,21 +204,18 @@ func (uc *RecoverOperations) adopt(ctx context.Context, op ports.Operation, inte
 		intent = whole
 	}
 
-	if link, ok := linkTo(op.Origin.TraceParent); ok {
-		trace.SpanFromContext(ctx).AddLink(link)
-	}
+	uc.observer.Link(ctx, op.Origin)
 
-	_, err := uc.finish.complete(ctx, op, intent, ports.ByRecovery)
+	_, err := uc.engine.Finish(ctx, op, intent, operation.ByRecovery)
 
 	return err
 }
 
-func (uc *RecoverOperations) giveUp(ctx context.Context, op ports.Operation) error {
+func (uc *Recover) giveUp(ctx context.Context, op ports.Operation) error {
 	cause := errors.New("its key is too old to be sent again and the provider lists no intent for it")
-	uc.deps.Log.Error("operation needs attention", logctx.Field(ctx), zap.Stringer("payment_id", op.PaymentID),
-		zap.Duration("age", op.Age), zap.Error(cause))
+	uc.observer.NeedsAttention(ctx, op, cause)
 
-	if err := uc.deps.Operations.GiveUp(ctx, op.PaymentID, cause); err != nil {
+	if err := uc.operations.GiveUp(ctx, op.PaymentID, cause); err != nil {
 		return fmt.Errorf("operation %s: %w", op.PaymentID, err)
 	}
 

@@ -1,4 +1,4 @@
-package app
+package reconcile
 
 import (
 	"context"
@@ -10,10 +10,10 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"go.opentelemetry.io/otel/trace"
-	"go.uber.org/zap"
 
+	"github.com/marketflow/marketflow/app/operations"
 	"github.com/marketflow/marketflow/domain/fault"
+	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/domain/payment"
 	"github.com/marketflow/marketflow/ports"
 )
@@ -106,11 +106,11 @@ func (w *window) look(ctx context.Context, from, to time.Time, most int) (int, e
 	)
 
 	if w.noEvents == nil {
-		events, w.noEvents = list(ctx, "events", most, run.deps.Gateway.Events(ctx, from, to))
+		events, w.noEvents = list(ctx, "events", most, run.gateway.Events(ctx, from, to))
 	}
 
 	if w.noIntents == nil {
-		intents, w.noIntents = list(ctx, "intents", most, run.deps.Gateway.Intents(ctx, from, to))
+		intents, w.noIntents = list(ctx, "intents", most, run.gateway.Intents(ctx, from, to))
 	}
 
 	switch {
@@ -181,7 +181,7 @@ func list[T any](ctx context.Context, what string, most int, all iter.Seq2[T, er
 // events applies those that the provider has and the inbox has not.
 func (run *reconciliation) events(ctx context.Context, found listed[ports.Event]) error {
 	for _, odd := range found.odd {
-		if err := run.discrepancy(ctx, ports.DiscrepancyMissedEvent, func() error { return odd }); err != nil {
+		if err := run.discrepancy(ctx, ports.Discrepancy{Kind: ports.DiscrepancyMissedEvent}, func() error { return odd }); err != nil {
 			return err
 		}
 	}
@@ -205,14 +205,14 @@ func (run *reconciliation) applyMissed(ctx context.Context, batch []ports.Event)
 		ids = append(ids, event.ID)
 	}
 
-	unknown, err := run.deps.Reconciliation.UnknownEvents(ctx, ids)
+	unknown, err := run.records.UnknownEvents(ctx, ids)
 	if err != nil {
 		return err
 	}
 
 	for _, event := range batch {
-		if slices.Contains(unknown, event.ID) && run.inbox.foreign(event) {
-			if err := run.keepForeign(ctx, event); err != nil {
+		if slices.Contains(unknown, event.ID) && run.apply.Foreign(event) {
+			if err := run.takeForeign(ctx, event); err != nil {
 				return err
 			}
 
@@ -224,15 +224,17 @@ func (run *reconciliation) applyMissed(ctx context.Context, batch []ports.Event)
 			continue
 		}
 
-		err := run.discrepancy(ctx, ports.DiscrepancyMissedEvent, func() error {
-			applied, err := run.inbox.apply(ctx, event)
+		missed := ports.Discrepancy{Kind: ports.DiscrepancyMissedEvent, EventID: event.ID, EventType: event.Type}
+
+		err := run.discrepancy(ctx, missed, func() error {
+			applied, err := run.apply.Do(ctx, event)
 			if err == nil && applied.Outcome == ports.EventParked {
 				run.stored = append(run.stored, event.ID)
 				err = errStored
 			}
 
 			return err
-		}, zap.String("event_id", event.ID), zap.String("event_type", event.Type))
+		})
 		if err != nil {
 			return err
 		}
@@ -241,16 +243,13 @@ func (run *reconciliation) applyMissed(ctx context.Context, batch []ports.Event)
 	return nil
 }
 
-// keepForeign is no discrepancy: such an event says nothing about our payments.
-func (run *reconciliation) keepForeign(ctx context.Context, event ports.Event) error {
+// takeForeign: it is no discrepancy: such an event says nothing about our payments.
+func (run *reconciliation) takeForeign(ctx context.Context, event ports.Event) error {
 	if run.options.DryRun {
 		return nil
 	}
 
-	applied, err := run.inbox.apply(ctx, event)
-	if err == nil {
-		run.inbox.handled(event, applied.Outcome)
-	}
+	_, err := run.apply.Take(ctx, event)
 
 	return err
 }
@@ -259,7 +258,7 @@ func (run *reconciliation) keepForeign(ctx context.Context, event ports.Event) e
 // payment has been written back.
 func (run *reconciliation) recount(ctx context.Context) error {
 	for _, id := range run.stored {
-		event, err := run.deps.Inbox.Event(ctx, id)
+		event, err := run.inbox.Event(ctx, id)
 		if err != nil {
 			return fmt.Errorf("event %s: %w", id, err)
 		}
@@ -269,7 +268,14 @@ func (run *reconciliation) recount(ctx context.Context) error {
 			run.report.Repaired[ports.DiscrepancyMissedEvent]++
 		}
 
-		run.deps.Recorder.DiscrepancyFound(ports.DiscrepancyMissedEvent, repaired)
+		d := ports.Discrepancy{
+			Kind: ports.DiscrepancyMissedEvent, EventID: id, EventType: event.Type, Repaired: repaired,
+		}
+		if !repaired {
+			d.Cause = errStored
+		}
+
+		run.observer.DiscrepancyFound(ctx, d, false)
 	}
 
 	run.stored = nil
@@ -280,7 +286,7 @@ func (run *reconciliation) recount(ctx context.Context) error {
 // intents compares those of ours with their payments.
 func (run *reconciliation) intents(ctx context.Context, found listed[ports.Intent]) error {
 	ours := slices.DeleteFunc(found.things, func(intent ports.Intent) bool {
-		return intent.PaymentID == uuid.Nil || run.deps.Binding.foreign(intent.Live, "")
+		return intent.PaymentID == uuid.Nil || run.ours.Foreign(intent.Live, "")
 	})
 
 	for batch := range slices.Chunk(ours, reconcileBatch) {
@@ -302,7 +308,7 @@ func (run *reconciliation) compare(ctx context.Context, batch []ports.Intent) er
 		ids = append(ids, intent.ID)
 	}
 
-	known, err := run.deps.Reconciliation.PaymentsByIntent(ctx, ids)
+	known, err := run.records.PaymentsByIntent(ctx, ids)
 	if err != nil {
 		return err
 	}
@@ -312,8 +318,10 @@ func (run *reconciliation) compare(ctx context.Context, batch []ports.Intent) er
 		if ok {
 			err = run.compareOne(ctx, p, intent)
 		} else {
-			err = run.discrepancy(ctx, ports.DiscrepancyMissingPayment, func() error { return run.adopt(ctx, intent) },
-				zap.String("intent_id", intent.ID), zap.Stringer("payment_id", intent.PaymentID))
+			missing := ports.Discrepancy{
+				Kind: ports.DiscrepancyMissingPayment, IntentID: intent.ID, PaymentID: intent.PaymentID,
+			}
+			err = run.discrepancy(ctx, missing, func() error { return run.adopt(ctx, intent) })
 		}
 
 		if err != nil {
@@ -325,31 +333,32 @@ func (run *reconciliation) compare(ctx context.Context, batch []ports.Intent) er
 }
 
 func (run *reconciliation) compareOne(ctx context.Context, p payment.Payment, intent ports.Intent) error {
-	fields := []zap.Field{
-		zap.Stringer("payment_id", p.ID), zap.String("intent_id", intent.ID),
-		zap.String("status", string(p.Status)), zap.String("provider_status", string(intent.Status)),
+	differ := func(kind ports.DiscrepancyKind) ports.Discrepancy {
+		return ports.Discrepancy{
+			Kind: kind, PaymentID: p.ID, IntentID: intent.ID, Status: p.Status, ProviderStatus: intent.Status,
+		}
 	}
 
 	switch {
 	case p.Amount != intent.Amount || intent.PaymentID != uuid.Nil && intent.PaymentID != p.ID ||
-		run.deps.Binding.foreign(intent.Live, ""):
-		return run.discrepancy(ctx, ports.DiscrepancyContradiction, func() error {
+		run.ours.Foreign(intent.Live, ""):
+		return run.discrepancy(ctx, differ(ports.DiscrepancyContradiction), func() error {
 			return fmt.Errorf("payment %s and intent %s differ: %w", p.ID, intent.ID, ports.ErrContradiction)
-		}, fields...)
+		})
 	case agree(p.Status, intent.Status):
 		return nil
 	case !p.Status.CanBecome(intent.Status):
 		// The payment may have moved on after the intent was listed.
-		fresh, err := run.deps.Gateway.Intent(ctx, intent.ID)
+		fresh, err := run.gateway.Intent(ctx, intent.ID)
 		if err != nil || agree(p.Status, fresh.Status) {
 			return err
 		}
 
-		return run.discrepancy(ctx, ports.DiscrepancyContradiction, func() error {
+		return run.discrepancy(ctx, differ(ports.DiscrepancyContradiction), func() error {
 			return fmt.Errorf("payment %s is %s, its intent %s: %w", p.ID, p.Status, intent.Status, ports.ErrContradiction)
-		}, fields...)
+		})
 	default:
-		return run.discrepancy(ctx, ports.DiscrepancyStatus, func() error { return run.advance(ctx, p, intent) }, fields...)
+		return run.discrepancy(ctx, differ(ports.DiscrepancyStatus), func() error { return run.advance(ctx, p, intent) })
 	}
 }
 
@@ -359,9 +368,9 @@ func agree(ours, theirs payment.Status) bool {
 }
 
 func (run *reconciliation) advance(ctx context.Context, p payment.Payment, intent ports.Intent) error {
-	moved, err := run.deps.Reconciliation.Advance(ctx, p.ID, intent.Status, string(ports.ByReconciliation))
+	moved, err := run.records.Advance(ctx, p.ID, intent.Status, string(operation.ByReconciliation))
 	if err == nil && moved {
-		run.deps.Recorder.PaymentChanged(intent.Status, p.Amount)
+		run.observer.PaymentAdvanced(p, intent.Status)
 	}
 
 	return err
@@ -370,14 +379,14 @@ func (run *reconciliation) advance(ctx context.Context, p payment.Payment, inten
 // adopt writes the payment of an intent that has none. Its operation is there,
 // unless the database was restored from an older copy.
 func (run *reconciliation) adopt(ctx context.Context, intent ports.Intent) error {
-	op, err := run.deps.Operations.FindByPayment(ctx, intent.PaymentID)
+	op, err := run.operations.FindByPayment(ctx, intent.PaymentID)
 	if fault.KindOf(err) == fault.NotFound {
 		order := payment.Order{Amount: intent.Amount}
-		op, err = run.deps.Operations.Begin(ctx, ports.NewOperation{
+		op, err = run.operations.Begin(ctx, ports.NewOperation{
 			PaymentID: intent.PaymentID,
 			Order:     order,
-			Request:   run.deps.Gateway.Prepare(intent.PaymentID, order),
-			Lease:     ports.Lease{Token: uuid.New(), For: leaseFor},
+			Request:   run.gateway.Prepare(intent.PaymentID, order),
+			Lease:     ports.Lease{Token: uuid.New(), For: operations.LeaseFor},
 			CreatedAt: intent.CreatedAt,
 		})
 	}
@@ -386,17 +395,15 @@ func (run *reconciliation) adopt(ctx context.Context, intent ports.Intent) error
 		return err
 	}
 
-	if link, ok := linkTo(op.Origin.TraceParent); ok {
-		trace.SpanFromContext(ctx).AddLink(link)
-	}
+	run.observer.Link(ctx, op.Origin)
 
 	if intent.ClientSecret == "" {
-		if intent, err = run.deps.Gateway.Intent(ctx, intent.ID); err != nil {
+		if intent, err = run.gateway.Intent(ctx, intent.ID); err != nil {
 			return fmt.Errorf("reading intent: %w", err)
 		}
 	}
 
-	_, err = run.finish.complete(ctx, op, intent, ports.ByReconciliation)
+	_, err = run.engine.Finish(ctx, op, intent, operation.ByReconciliation)
 
 	return err
 }

@@ -1,4 +1,4 @@
-package app
+package payments
 
 import (
 	"cmp"
@@ -15,21 +15,33 @@ import (
 	"github.com/marketflow/marketflow/ports"
 )
 
-// ShowPayment tells all that is known about a payment.
-type ShowPayment struct{ deps Deps }
+// Show tells all that is known about a payment.
+type Show struct {
+	payments  ports.Payments
+	decisions ports.Decisions
+	records   ports.Reconciliation
+	inbox     ports.Inbox
+	audit     ports.Audit
+	spans     ports.Spans
+}
 
-// NewShowPayment returns the use case.
-func NewShowPayment(deps Deps) *ShowPayment { return &ShowPayment{deps: deps} }
+// NewShow returns the use case.
+func NewShow(
+	payments ports.Payments, decisions ports.Decisions, records ports.Reconciliation, inbox ports.Inbox,
+	audit ports.Audit, spans ports.Spans,
+) *Show {
+	return &Show{payments: payments, decisions: decisions, records: records, inbox: inbox, audit: audit, spans: spans}
+}
 
-// PaymentName is one of the names that a payment has; exactly one is given.
-type PaymentName struct {
+// Name is one of the names that a payment has; exactly one is given.
+type Name struct {
 	ID       uuid.UUID
 	IntentID string
 	Key      operation.Key
 }
 
-// PaymentStory is all that is known about a payment.
-type PaymentStory struct {
+// Story is all that is known about a payment.
+type Story struct {
 	// Payment is nil where there is an operation only; Operation is nil only for a
 	// payment that somebody has written into the database by hand.
 	Payment   *payment.Payment
@@ -63,28 +75,28 @@ type TimelineEntry struct {
 const maxEventsShown = 1000
 
 // Do gathers the story. No payment and no operation of that name: fault.NotFound.
-func (uc *ShowPayment) Do(ctx context.Context, name PaymentName) (PaymentStory, error) {
-	return inSpan(ctx, uc.deps.Tracer, "app.ShowPayment", func(ctx context.Context) (PaymentStory, error) {
+func (uc *Show) Do(ctx context.Context, name Name) (Story, error) {
+	return ports.InSpan(ctx, uc.spans, "app.ShowPayment", func(ctx context.Context) (Story, error) {
 		id, err := uc.id(ctx, name)
 		if err != nil {
-			return PaymentStory{}, err
+			return Story{}, err
 		}
 
 		return uc.story(ctx, id)
 	})
 }
 
-func (uc *ShowPayment) id(ctx context.Context, name PaymentName) (uuid.UUID, error) {
+func (uc *Show) id(ctx context.Context, name Name) (uuid.UUID, error) {
 	switch {
 	case name.Key != "":
-		op, err := uc.deps.Decisions.OperationByKey(ctx, name.Key)
+		op, err := uc.decisions.OperationByKey(ctx, name.Key)
 		if fault.KindOf(err) == fault.NotFound {
 			return uuid.Nil, fault.New(fault.NotFound, "No payment was ever asked for under this idempotency key.")
 		}
 
 		return op.PaymentID, err
 	case name.IntentID != "":
-		known, err := uc.deps.Reconciliation.PaymentsByIntent(ctx, []string{name.IntentID})
+		known, err := uc.records.PaymentsByIntent(ctx, []string{name.IntentID})
 		if err != nil {
 			return uuid.Nil, err
 		}
@@ -100,30 +112,30 @@ func (uc *ShowPayment) id(ctx context.Context, name PaymentName) (uuid.UUID, err
 	}
 }
 
-func (uc *ShowPayment) story(ctx context.Context, id uuid.UUID) (PaymentStory, error) {
-	var story PaymentStory
+func (uc *Show) story(ctx context.Context, id uuid.UUID) (Story, error) {
+	var story Story
 
-	p, err := uc.deps.Payments.Payment(ctx, id)
+	p, err := uc.payments.Payment(ctx, id)
 	if err == nil {
 		story.Payment = &p
 	} else if fault.KindOf(err) != fault.NotFound {
-		return PaymentStory{}, err
+		return Story{}, err
 	}
 
-	op, err := uc.deps.Decisions.Operation(ctx, id)
+	op, err := uc.decisions.Operation(ctx, id)
 	if err == nil {
 		story.Operation = &op
 		story.Timeline = operationEntries(op)
 	} else if fault.KindOf(err) != fault.NotFound {
-		return PaymentStory{}, err
+		return Story{}, err
 	}
 
 	if story.Payment == nil && story.Operation == nil {
-		return PaymentStory{}, fault.Newf(fault.NotFound, "There is no payment and no operation %s.", id)
+		return Story{}, fault.Newf(fault.NotFound, "There is no payment and no operation %s.", id)
 	}
 
 	if err := uc.addHistory(ctx, &story, id); err != nil {
-		return PaymentStory{}, err
+		return Story{}, err
 	}
 
 	slices.SortStableFunc(story.Timeline, func(a, b TimelineEntry) int { return cmp.Compare(a.At.UnixNano(), b.At.UnixNano()) })
@@ -132,8 +144,8 @@ func (uc *ShowPayment) story(ctx context.Context, id uuid.UUID) (PaymentStory, e
 }
 
 // addHistory adds what happened after the payment was asked for.
-func (uc *ShowPayment) addHistory(ctx context.Context, story *PaymentStory, id uuid.UUID) error {
-	transitions, err := uc.deps.Payments.History(ctx, id)
+func (uc *Show) addHistory(ctx context.Context, story *Story, id uuid.UUID) error {
+	transitions, err := uc.payments.History(ctx, id)
 	if err != nil {
 		return err
 	}
@@ -145,7 +157,7 @@ func (uc *ShowPayment) addHistory(ctx context.Context, story *PaymentStory, id u
 	about := []string{id.String()}
 
 	if story.Payment != nil {
-		events, err := uc.deps.Inbox.Events(ctx, ports.EventFilter{ObjectID: story.Payment.IntentID}, maxEventsShown)
+		events, err := uc.inbox.Events(ctx, ports.EventFilter{ObjectID: story.Payment.IntentID}, maxEventsShown)
 		if err != nil {
 			return err
 		}
@@ -156,7 +168,7 @@ func (uc *ShowPayment) addHistory(ctx context.Context, story *PaymentStory, id u
 		}
 	}
 
-	decisions, err := uc.deps.Audit.AuditOf(ctx, about...)
+	decisions, err := uc.audit.AuditOf(ctx, about...)
 	if err != nil {
 		return err
 	}
@@ -173,7 +185,7 @@ func (uc *ShowPayment) addHistory(ctx context.Context, story *PaymentStory, id u
 func operationEntries(o ports.OperationDetails) []TimelineEntry {
 	begun := TimelineEntry{
 		At: o.CreatedAt, Kind: TimelineOperation, Title: "create asked for",
-		RequestID: o.Origin.RequestID, TraceID: traceID(o.Origin.TraceParent),
+		RequestID: o.Origin.RequestID, TraceID: o.Origin.TraceID(),
 		Data: map[string]any{"amount": o.Order.Amount.Decimal(), "currency": o.Order.Amount.Currency().Code()},
 	}
 
@@ -183,7 +195,7 @@ func operationEntries(o ports.OperationDetails) []TimelineEntry {
 
 	ended := TimelineEntry{
 		At: o.UpdatedAt, Kind: TimelineOperation, Title: "create " + strings.ReplaceAll(string(o.State), "_", " "),
-		Data: map[string]any{stateKey: o.State, "attempts": o.Attempts},
+		Data: map[string]any{"state": o.State, "attempts": o.Attempts},
 	}
 
 	if o.Finished() {
@@ -224,14 +236,4 @@ func auditEntry(a ports.AuditEntry) TimelineEntry {
 			"before": a.Before, "after": a.After,
 		},
 	}
-}
-
-// traceID is the second part of a W3C traceparent.
-func traceID(traceparent string) string {
-	link, ok := linkTo(traceparent)
-	if !ok {
-		return ""
-	}
-
-	return link.SpanContext.TraceID().String()
 }

@@ -1,4 +1,4 @@
-package app
+package operations
 
 import (
 	"context"
@@ -7,42 +7,49 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"go.uber.org/zap"
 
 	"github.com/marketflow/marketflow/domain/fault"
 	"github.com/marketflow/marketflow/domain/operation"
-	"github.com/marketflow/marketflow/internal/telemetry/logctx"
 	"github.com/marketflow/marketflow/ports"
 )
 
-// CloseOperation ends an operation of which nothing came, by a person's decision.
-type CloseOperation struct {
-	deps   Deps
-	finish *finisher
+// Close ends an operation of which nothing came, by a person's decision.
+type Close struct {
+	decisions ports.Decisions
+	payments  ports.Payments
+	gateway   ports.PaymentGateway
+	renderer  ports.Renderer
+	engine    *Engine
+	observer  Observer
 }
 
-// NewCloseOperation returns the use case.
-func NewCloseOperation(deps Deps) *CloseOperation {
-	return &CloseOperation{deps: deps, finish: newFinisher(deps)}
+// NewClose returns the use case.
+func NewClose(
+	decisions ports.Decisions, payments ports.Payments, gateway ports.PaymentGateway, renderer ports.Renderer,
+	engine *Engine, observer Observer,
+) *Close {
+	return &Close{
+		decisions: decisions, payments: payments, gateway: gateway, renderer: renderer, engine: engine, observer: observer,
+	}
 }
 
 // Do freezes the answer that this payment was never made. The operation must need
 // attention, or be so old that it is never sent again; and the provider must not
 // have an intent of it. Whatever speaks against it is fault.Invalid, with its
 // reason; no such operation is fault.NotFound.
-func (uc *CloseOperation) Do(ctx context.Context, id uuid.UUID, decision Decision) (ports.OperationDetails, error) {
-	return inSpan(ctx, uc.deps.Tracer, "app.CloseOperation", func(ctx context.Context) (ports.OperationDetails, error) {
+func (uc *Close) Do(ctx context.Context, id uuid.UUID, decision Decision) (ports.OperationDetails, error) {
+	return ports.InSpan(ctx, uc.observer, "app.CloseOperation", func(ctx context.Context) (ports.OperationDetails, error) {
 		return uc.do(ctx, id, decision)
 	})
 }
 
-func (uc *CloseOperation) do(ctx context.Context, id uuid.UUID, decision Decision) (ports.OperationDetails, error) {
-	entry, err := decision.entry(ports.AuditOperationClosed, objectOperation, id.String())
+func (uc *Close) do(ctx context.Context, id uuid.UUID, decision Decision) (ports.OperationDetails, error) {
+	entry, err := decision.Entry(ports.AuditOperationClosed, objectOperation, id.String())
 	if err != nil {
 		return ports.OperationDetails{}, err
 	}
 
-	op, err := uc.deps.Decisions.Operation(ctx, id)
+	op, err := uc.decisions.Operation(ctx, id)
 	if err != nil {
 		return ports.OperationDetails{}, err
 	}
@@ -55,29 +62,28 @@ func (uc *CloseOperation) do(ctx context.Context, id uuid.UUID, decision Decisio
 		return ports.OperationDetails{}, err
 	}
 
-	answer := uc.deps.Renderer.Rejected(fault.New(fault.Rejected,
+	answer := uc.renderer.Rejected(fault.New(fault.Rejected,
 		"This payment was never made: nothing was charged, and nothing will be under this idempotency key. "+
 			"To order it again, use a new key: that is safe."), op.Origin.RequestID)
 	entry.Before = unfinished(op)
 	entry.After = map[string]any{stateKey: string(operation.Finished), "response_status": answer.Status}
 
-	closed, err := uc.deps.Decisions.Close(ctx, id, op.State, answer, entry)
+	closed, err := uc.decisions.Close(ctx, id, op.State, answer, entry)
 	if err != nil {
-		return ports.OperationDetails{}, moved(err, "Operation "+id.String())
+		return ports.OperationDetails{}, Moved(err, "Operation "+id.String())
 	}
 
-	uc.deps.Recorder.OperationFinished(ports.ByPerson, ports.FinishRejected)
-	uc.deps.Log.Warn("operation closed by a person", logctx.Field(ctx), zap.Stringer("payment_id", id),
-		zap.String("actor", entry.Actor), zap.String("reason", entry.Reason))
-	uc.finish.remember(ctx, closed)
+	uc.observer.OperationFinished(ctx, id, operation.ByPerson, operation.OutcomeRejected, nil)
+	uc.observer.Decided(ctx, entry)
+	uc.engine.remember(ctx, closed)
 
-	return uc.deps.Decisions.Operation(ctx, id)
+	return uc.decisions.Operation(ctx, id)
 }
 
 // nothingWasMade looks here and at the provider. The operation is never sent
 // again, so what is not there now does not come.
-func (uc *CloseOperation) nothingWasMade(ctx context.Context, op ports.OperationDetails) error {
-	p, err := uc.deps.Payments.Payment(ctx, op.PaymentID)
+func (uc *Close) nothingWasMade(ctx context.Context, op ports.OperationDetails) error {
+	p, err := uc.payments.Payment(ctx, op.PaymentID)
 
 	switch {
 	case err == nil:
@@ -86,7 +92,7 @@ func (uc *CloseOperation) nothingWasMade(ctx context.Context, op ports.Operation
 		return err
 	}
 
-	intents, err := intentsOf(ctx, uc.deps.Gateway, op)
+	intents, err := intentsOf(ctx, uc.gateway, op)
 	if err != nil {
 		return err
 	}

@@ -1,4 +1,6 @@
-package app
+// Package account keeps a database together with the provider's account that it
+// belongs to.
+package account
 
 import (
 	"context"
@@ -7,8 +9,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-
-	"go.uber.org/zap"
 
 	"github.com/marketflow/marketflow/domain/binding"
 	"github.com/marketflow/marketflow/domain/fault"
@@ -26,6 +26,13 @@ var ErrUnverified = errors.New("whether this database belongs to this Stripe acc
 const wayOut = "; correct the settings, or, if the database was moved, renamed or restored on purpose, " +
 	"run `marketflow account adopt`"
 
+// Observer is told what people decide about the binding.
+type Observer interface {
+	// DatabaseAdopted: a person has recorded that the database belongs to another
+	// account, host or server. givenUp operations wait for a person now.
+	DatabaseAdopted(ctx context.Context, from, to binding.Binding, actor, reason string, givenUp int)
+}
+
 // Binding holds what the database belongs to against what the settings lead to.
 // An idempotency key means nothing in another account: what is sent again there
 // is executed again.
@@ -33,7 +40,7 @@ type Binding struct {
 	installation ports.Installation
 	account      ports.ProviderAccount
 	gateway      ports.PaymentGateway
-	log          *zap.Logger
+	observer     Observer
 
 	verifying sync.Mutex
 	// holds: the database and the account are known to belong together.
@@ -44,9 +51,9 @@ type Binding struct {
 
 // NewBinding returns the use case.
 func NewBinding(
-	installation ports.Installation, account ports.ProviderAccount, gateway ports.PaymentGateway, log *zap.Logger,
+	installation ports.Installation, account ports.ProviderAccount, gateway ports.PaymentGateway, observer Observer,
 ) *Binding {
-	b := &Binding{installation: installation, account: account, gateway: gateway, log: log}
+	b := &Binding{installation: installation, account: account, gateway: gateway, observer: observer}
 	b.own.Store("")
 
 	return b
@@ -195,11 +202,11 @@ func (b *Binding) checkIntents(ctx context.Context) error {
 	return nil
 }
 
-// foreign tells whether an event or an object is from the provider's other mode
+// Foreign tells whether an event or an object is from the provider's other mode
 // or from an account that is not ours. What it does not tell is ours. Only
 // events of connected accounts name one
 // (https://docs.stripe.com/api/events/object#event_object-account).
-func (b *Binding) foreign(live *bool, account string) bool {
+func (b *Binding) Foreign(live *bool, account string) bool {
 	_, mode := b.account.API()
 	own, _ := b.own.Load().(string)
 
@@ -287,8 +294,7 @@ func (b *Binding) Adopt(ctx context.Context, actor, reason string) (Adopted, err
 		return Adopted{}, err
 	}
 
-	b.log.Warn("the database was adopted", zap.String("actor", actor), zap.String("reason", reason),
-		zap.Any("from", adopted.From), zap.Any("to", adopted.To), zap.Int("given_up", adopted.GivenUp))
+	b.observer.DatabaseAdopted(ctx, adopted.From, adopted.To, actor, reason, adopted.GivenUp)
 
 	return adopted, nil
 }

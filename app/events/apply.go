@@ -1,0 +1,99 @@
+package events
+
+import (
+	"context"
+	"errors"
+
+	"github.com/marketflow/marketflow/app/operations"
+	"github.com/marketflow/marketflow/domain/operation"
+	"github.com/marketflow/marketflow/domain/payment"
+	"github.com/marketflow/marketflow/ports"
+)
+
+// Apply stores and applies events: those that arrive, those that reconciliation has
+// fetched, and those that a person wants applied once more.
+type Apply struct {
+	inbox      ports.Inbox
+	operations ports.Operations
+	engine     *operations.Engine
+	parked     *Parked
+	observer   Observer
+}
+
+// NewApply returns what applies events.
+func NewApply(
+	inbox ports.Inbox, ops ports.Operations, engine *operations.Engine, parked *Parked, observer Observer,
+) *Apply {
+	return &Apply{inbox: inbox, operations: ops, engine: engine, parked: parked, observer: observer}
+}
+
+// Foreign tells whether an event is none of ours.
+func (a *Apply) Foreign(e ports.Event) bool { return a.parked.foreign(e) }
+
+// Take is Do for an event that was taken from the provider now, and counts it.
+func (a *Apply) Take(ctx context.Context, e ports.Event) (ports.Applied, error) {
+	applied, err := a.Do(ctx, e)
+	if err == nil {
+		a.observer.EventTaken(e, applied.Outcome)
+	}
+
+	return applied, err
+}
+
+// Do stores an event and does what it asks for, in one commit.
+func (a *Apply) Do(ctx context.Context, e ports.Event) (ports.Applied, error) {
+	applied, err := a.parked.storeOrApply(ctx, e)
+	if err == nil && applied.Outcome == ports.EventUnfinished {
+		applied, err = a.finishOperation(ctx, e)
+	}
+
+	if err != nil {
+		return applied, err
+	}
+
+	a.observer.EventHandled(ctx, e, applied)
+
+	// The payment may have been written between the snapshot that missed it
+	// and the commit that parked the event.
+	if applied.Outcome == ports.EventParked && applied.Reason == ports.ParkedUnknown {
+		a.parked.ApplyFor(ctx, e.ObjectID)
+	}
+
+	return applied, nil
+}
+
+// finishOperation finishes the operation whose intent an event is about: the event
+// came before the provider's answer, or the answer was lost.
+func (a *Apply) finishOperation(ctx context.Context, e ports.Event) (ports.Applied, error) {
+	op, err := a.operations.FindByPayment(ctx, e.Intent.PaymentID)
+	if err != nil {
+		return ports.Applied{}, err
+	}
+
+	intent := e.Intent
+	intent.Status = payment.Pending // the event itself moves it on, so that the history has both
+
+	completion, err := a.engine.Completion(op, intent, operation.ByWebhook)
+	if err == nil {
+		var (
+			done    ports.Finished
+			applied ports.Applied
+		)
+
+		done, applied, err = a.inbox.FinishAndApply(ctx, completion, e)
+		if err == nil {
+			a.engine.Finished(ctx, completion, done, operation.ByWebhook)
+
+			return applied, nil
+		}
+	}
+
+	if !errors.Is(err, ports.ErrContradiction) {
+		return ports.Applied{}, err
+	}
+
+	a.observer.EventContradicts(ctx, e, err)
+
+	return ports.Applied{Outcome: ports.EventParked, Reason: ports.ParkedContradiction, PaymentID: op.PaymentID},
+		a.inbox.Park(ctx, e, ports.ParkedContradiction)
+}

@@ -1,0 +1,292 @@
+package telemetry
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
+	"go.uber.org/zap"
+
+	"github.com/marketflow/marketflow/domain/binding"
+	"github.com/marketflow/marketflow/domain/fault"
+	"github.com/marketflow/marketflow/domain/operation"
+	"github.com/marketflow/marketflow/domain/payment"
+	"github.com/marketflow/marketflow/internal/telemetry/logctx"
+	"github.com/marketflow/marketflow/internal/telemetry/rootspan"
+	"github.com/marketflow/marketflow/ports"
+)
+
+// Observer shows what the use cases report as spans, metrics and log lines. It
+// implements the Observer of each package in app.
+type Observer struct {
+	metrics *Metrics
+	log     *zap.Logger
+	tracer  trace.Tracer
+}
+
+// NewObserver returns an observer.
+func NewObserver(metrics *Metrics, log *zap.Logger, tracing trace.TracerProvider) *Observer {
+	return &Observer{metrics: metrics, log: log, tracer: tracing.Tracer("github.com/marketflow/marketflow/app")}
+}
+
+// Names of what several lines and spans tell.
+const (
+	keyPaymentID = "payment_id"
+	keyIntentID  = "intent_id"
+	keyEventID   = "event_id"
+	keyEventType = "event_type"
+
+	attributePaymentID = "marketflow.payment.id"
+)
+
+// Start implements ports.Spans.
+func (o *Observer) Start(ctx context.Context, name string, op *ports.Operation) (context.Context, func(error)) {
+	options := rootspan.Options(ctx)
+
+	if op != nil {
+		options = append(slices.Clone(options), trace.WithAttributes(paymentID(op.PaymentID)))
+
+		if link, ok := linkTo(op.Origin); ok {
+			options = append(options, trace.WithLinks(link))
+		}
+	}
+
+	ctx, span := o.tracer.Start(ctx, name, options...)
+
+	return ctx, func(err error) {
+		fail(span, err)
+		span.End()
+	}
+}
+
+func fail(span trace.Span, err error) {
+	if err == nil {
+		return
+	}
+
+	kind := fault.KindOf(err)
+	span.SetAttributes(attribute.String("error.type", string(kind)))
+
+	// A client's mistake is not an error of the service's (OpenTelemetry, HTTP
+	// semantic conventions, "Status"), and its text quotes what the client sent.
+	switch kind {
+	case fault.Internal, fault.Unavailable, fault.Unknown:
+		span.RecordError(err)
+		span.SetStatus(codes.Error, string(kind))
+	default:
+	}
+}
+
+// Link implements ports.Spans.
+func (o *Observer) Link(ctx context.Context, origin ports.Origin) {
+	if link, ok := linkTo(origin); ok {
+		trace.SpanFromContext(ctx).AddLink(link)
+	}
+}
+
+// TraceParent implements ports.Spans.
+func (o *Observer) TraceParent(ctx context.Context) string {
+	carrier := propagation.MapCarrier{}
+	propagation.TraceContext{}.Inject(ctx, carrier)
+
+	return carrier.Get("traceparent")
+}
+
+func linkTo(origin ports.Origin) (trace.Link, bool) {
+	if origin.TraceParent == "" {
+		return trace.Link{}, false
+	}
+
+	carrier := propagation.MapCarrier{"traceparent": origin.TraceParent}
+	span := trace.SpanContextFromContext(propagation.TraceContext{}.Extract(context.Background(), carrier))
+
+	return trace.Link{SpanContext: span}, span.IsValid()
+}
+
+func paymentID(id uuid.UUID) attribute.KeyValue {
+	return attribute.String(attributePaymentID, id.String())
+}
+
+// Answered implements operations.Observer.
+func (o *Observer) Answered(ctx context.Context, id uuid.UUID, from ports.ReplaySource) {
+	if from != "" {
+		o.metrics.Replayed(from)
+	}
+
+	trace.SpanFromContext(ctx).SetAttributes(paymentID(id), attribute.Bool("marketflow.idempotent_replayed", from != ""))
+}
+
+// DuplicatePrevented implements operations.Observer.
+func (o *Observer) DuplicatePrevented(kind fault.Kind) { o.metrics.DuplicatePrevented(kind) }
+
+// PaymentCreated implements operations.Observer.
+func (o *Observer) PaymentCreated(ctx context.Context, p payment.Payment, by operation.Finisher) {
+	o.metrics.PaymentChanged(p.Status, p.Amount)
+	o.log.Info("payment created", logctx.Field(ctx), zap.Stringer(keyPaymentID, p.ID),
+		zap.String(keyIntentID, p.IntentID), zap.String("by", string(by)))
+}
+
+// OperationFinished implements operations.Observer.
+func (o *Observer) OperationFinished(
+	ctx context.Context, id uuid.UUID, by operation.Finisher, outcome operation.Outcome, cause error,
+) {
+	o.metrics.OperationFinished(by, outcome)
+
+	if rejected, ok := errors.AsType[*ports.RejectedError](cause); ok {
+		o.log.Warn("payment rejected by the provider", logctx.Field(ctx), zap.Stringer(keyPaymentID, id),
+			zap.String("code", rejected.Code))
+	}
+
+	if deployment, ok := errors.AsType[*ports.DeploymentError](cause); ok {
+		o.log.Error("the provider does not accept requests of this deployment", logctx.Field(ctx),
+			zap.Stringer(keyPaymentID, id), zap.String("code", deployment.Code), zap.Error(deployment))
+	}
+}
+
+// OutcomeUnknown implements operations.Observer.
+func (o *Observer) OutcomeUnknown(ctx context.Context, op ports.Operation, cause error) {
+	news := "outcome unknown"
+	if errors.Is(cause, ports.ErrUnavailable) {
+		news = "not sent yet"
+	}
+
+	o.log.Warn(news, logctx.Field(ctx), zap.Stringer(keyPaymentID, op.PaymentID),
+		zap.Int("attempts", op.Attempts), zap.Error(cause))
+}
+
+// NeedsAttention implements operations.Observer.
+func (o *Observer) NeedsAttention(ctx context.Context, op ports.Operation, cause error) {
+	news := "operation needs attention"
+
+	if errors.Is(cause, ports.ErrContradiction) {
+		news = "the provider contradicts our records"
+
+		o.metrics.DiscrepancyFound(ports.DiscrepancyContradiction, false)
+	}
+
+	o.log.Error(news, logctx.Field(ctx), zap.Stringer(keyPaymentID, op.PaymentID), zap.Duration("age", op.Age),
+		zap.Error(cause))
+}
+
+// Decided implements operations.Observer and events.Observer.
+func (o *Observer) Decided(ctx context.Context, entry ports.AuditEntry) {
+	o.log.Warn("a person has decided", logctx.Field(ctx), zap.String("action", string(entry.Action)),
+		zap.String("object_type", entry.ObjectType), zap.String("object_id", entry.ObjectID),
+		zap.String("actor", entry.Actor), zap.String("reason", entry.Reason))
+}
+
+// EventTaken implements events.Observer.
+func (o *Observer) EventTaken(e ports.Event, outcome ports.EventOutcome) {
+	var lag time.Duration
+	if !e.CreatedAt.IsZero() {
+		lag = time.Since(e.CreatedAt)
+	}
+
+	o.metrics.EventTaken(e.Type, outcome, lag)
+}
+
+// EventHandled implements events.Observer.
+func (o *Observer) EventHandled(ctx context.Context, e ports.Event, applied ports.Applied) {
+	span := trace.SpanFromContext(ctx)
+	span.SetAttributes(
+		attribute.String("marketflow.event.id", e.ID),
+		attribute.String("marketflow.event.type", e.Type),
+		attribute.String("marketflow.event.outcome", string(applied.Outcome)))
+
+	fields := []zap.Field{
+		logctx.Field(ctx), zap.String(keyEventID, e.ID), zap.String(keyEventType, e.Type),
+		zap.String("object_id", e.ObjectID), zap.String("outcome", string(applied.Outcome)),
+	}
+
+	if applied.PaymentID != uuid.Nil {
+		span.SetAttributes(paymentID(applied.PaymentID))
+
+		fields = append(fields, zap.Stringer(keyPaymentID, applied.PaymentID))
+	}
+
+	o.Link(ctx, applied.Origin)
+
+	switch applied.Outcome {
+	case ports.EventApplied:
+		o.metrics.PaymentChanged(e.Change, applied.Amount)
+		o.log.Info("payment "+string(e.Change), append(fields, zap.String("from", string(applied.From)))...)
+	case ports.EventParked:
+		o.log.Warn("event parked", append(fields, zap.String("reason", string(applied.Reason)))...)
+	default:
+		o.log.Debug("event changed nothing", fields...)
+	}
+}
+
+// EventContradicts implements events.Observer.
+func (o *Observer) EventContradicts(ctx context.Context, e ports.Event, cause error) {
+	o.log.Error("an event contradicts its operation", logctx.Field(ctx), zap.String(keyEventID, e.ID), zap.Error(cause))
+}
+
+// ParkedLeft implements events.Observer.
+func (o *Observer) ParkedLeft(ctx context.Context, intentID string, cause error) {
+	o.log.Warn("parked events wait", logctx.Field(ctx), zap.String(keyIntentID, intentID), zap.Error(cause))
+}
+
+// DiscrepancyFound implements reconcile.Observer.
+func (o *Observer) DiscrepancyFound(ctx context.Context, d ports.Discrepancy, dryRun bool) {
+	fields := []zap.Field{logctx.Field(ctx), zap.String("discrepancy", string(d.Kind))}
+
+	if d.PaymentID != uuid.Nil {
+		fields = append(fields, zap.Stringer(keyPaymentID, d.PaymentID))
+	}
+
+	for _, text := range []struct{ key, value string }{
+		{keyIntentID, d.IntentID},
+		{keyEventID, d.EventID},
+		{keyEventType, d.EventType},
+		{labelStatus, string(d.Status)},
+		{"provider_status", string(d.ProviderStatus)},
+	} {
+		if text.value != "" {
+			fields = append(fields, zap.String(text.key, text.value))
+		}
+	}
+
+	switch {
+	case dryRun:
+		o.log.Warn("discrepancy found", fields...)
+
+		return
+	case d.Repaired:
+		o.log.Warn("discrepancy repaired", fields...)
+	default:
+		o.log.Error("discrepancy left", append(fields, zap.Error(d.Cause))...)
+	}
+
+	o.metrics.DiscrepancyFound(d.Kind, d.Repaired)
+}
+
+// PaymentAdvanced implements reconcile.Observer.
+func (o *Observer) PaymentAdvanced(p payment.Payment, to payment.Status) {
+	o.metrics.PaymentChanged(to, p.Amount)
+}
+
+// CursorReset implements reconcile.Observer.
+func (o *Observer) CursorReset(ctx context.Context, wrong, to time.Time) {
+	o.log.Warn("the cursor of reconciliation was in the future", logctx.Field(ctx),
+		zap.Time("cursor", wrong), zap.Time("set_to", to))
+}
+
+// LeaseKept implements reconcile.Observer.
+func (o *Observer) LeaseKept(ctx context.Context, cause error) {
+	o.log.Warn("lease of reconciliation not given back", logctx.Field(ctx), zap.Error(cause))
+}
+
+// DatabaseAdopted implements account.Observer.
+func (o *Observer) DatabaseAdopted(
+	ctx context.Context, from, to binding.Binding, actor, reason string, givenUp int,
+) {
+	o.log.Warn("the database was adopted", logctx.Field(ctx), zap.String("actor", actor), zap.String("reason", reason),
+		zap.Any("from", from), zap.Any("to", to), zap.Int("given_up", givenUp))
+}
