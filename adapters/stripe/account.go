@@ -7,8 +7,6 @@ import (
 	"net/url"
 	"strings"
 
-	stripego "github.com/stripe/stripe-go/v76"
-
 	"github.com/marketflow/marketflow/domain/binding"
 	"github.com/marketflow/marketflow/ports"
 )
@@ -58,21 +56,7 @@ var errNoAccount = errors.New("the account is not told")
 // A restricted key may lack the permission, which is 403; a stand-in for Stripe
 // may lack the route, which is 404 at Stripe and something like it elsewhere.
 func (g *Gateway) Account(ctx context.Context) (string, error) {
-	var got accountAnswer
-
-	err := g.call(ctx, &call{
-		operation: "get_account",
-		kind:      reads,
-		most:      maxObject,
-		method:    http.MethodGet,
-		path:      accountPath,
-		answer: func() stripego.LastResponseSetter {
-			got = accountAnswer{}
-
-			return &got
-		},
-		judge: func(failed *failure, _ bool) verdict { return judgeAccount(got.ID, failed) },
-	})
+	got, err := read(ctx, g, "get_account", accountPath, maxObject, judgeAccount)
 
 	// The next call may be hours away, and a request that is written to a connection
 	// that has died meanwhile counts as sent.
@@ -93,9 +77,9 @@ type accountAnswer struct {
 	ID string `json:"id"`
 }
 
-func judgeAccount(id string, failed *failure) verdict {
+func judgeAccount(got *accountAnswer, failed *failure) verdict {
 	switch {
-	case failed == nil && (!strings.HasPrefix(id, accountPrefix) || !isID(id)):
+	case failed == nil && (!strings.HasPrefix(got.ID, accountPrefix) || !isID(got.ID)):
 		return verdict{outcome: unknown, reason: ReasonMismatch, err: errMismatch}
 	case failed != nil && failed.status == http.StatusUnauthorized:
 		return verdict{outcome: rejected, reason: failed.reason, err: ports.ErrKeyRejected}

@@ -17,6 +17,7 @@
 package stripe
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -60,21 +61,12 @@ type Config struct {
 func (c Config) withDefaults() Config {
 	return Config{
 		SecretKey:      c.SecretKey,
-		APIBase:        orDefault(c.APIBase, stripego.APIURL),
-		AttemptTimeout: orDefault(c.AttemptTimeout, 10*time.Second),
-		MaxAttempts:    orDefault(c.MaxAttempts, 3),
-		MaxInFlight:    orDefault(c.MaxInFlight, 256),
-		StallAfter:     orDefault(c.StallAfter, 700*time.Millisecond),
+		APIBase:        cmp.Or(c.APIBase, stripego.APIURL),
+		AttemptTimeout: cmp.Or(c.AttemptTimeout, 10*time.Second),
+		MaxAttempts:    cmp.Or(c.MaxAttempts, 3),
+		MaxInFlight:    cmp.Or(c.MaxInFlight, 256),
+		StallAfter:     cmp.Or(c.StallAfter, 700*time.Millisecond),
 	}
-}
-
-func orDefault[T comparable](value, standard T) T {
-	var zero T
-	if value == zero {
-		return standard
-	}
-
-	return value
 }
 
 // Meter takes the gateway's measurements. It must not block: some calls are
@@ -223,11 +215,7 @@ func (g *Gateway) CreateIntent(ctx context.Context, request ports.IntentRequest,
 		key:       request.IdempotencyKey,
 		body:      request.Params,
 		paymentID: asked.paymentID,
-		answer: func() stripego.LastResponseSetter {
-			got = intentAnswer{}
-
-			return &got
-		},
+		answer:    emptied(&got),
 		judge: func(failed *failure, first bool) verdict {
 			return judgeCreate(asked, &got.intentObject, failed, first && !resend)
 		},
@@ -292,11 +280,26 @@ type call struct {
 	judge func(failed *failure, first bool) verdict
 }
 
+// settable is what stripe-go decodes an answer into.
+type settable[T any] interface {
+	*T
+	stripego.LastResponseSetter
+}
+
+// emptied returns got, emptied of what an earlier attempt may have left there.
+func emptied[T any, P settable[T]](got P) func() stripego.LastResponseSetter {
+	return func() stripego.LastResponseSetter {
+		*got = *new(T)
+
+		return got
+	}
+}
+
 // call repeats c until it is finished, until another attempt would be of no use
 // or not be sent, or until ctx ends. What the last sent attempt proved stands:
 // one that was not sent changes nothing.
 func (g *Gateway) call(ctx context.Context, c *call) error {
-	var sent error // what the last attempt that was sent proved
+	var result error
 
 	// Full jitter, from nothing to twice the pause: callers who failed together
 	// do not come back together.
@@ -304,20 +307,18 @@ func (g *Gateway) call(ctx context.Context, c *call) error {
 		InitialInterval: firstPause, MaxInterval: longestPause, Multiplier: 2, RandomizationFactor: 1,
 	}
 
-	for number := 1; ; number++ {
-		v := g.attempt(ctx, c, number, sent == nil)
+	for number, first := 1, true; ; number++ {
+		v := g.attempt(ctx, c, number, first)
+
+		if v.outcome != notSent || first {
+			result = v.err
+		}
+
+		first = first && v.outcome == notSent
 
 		again := v.again && number < g.config.MaxAttempts && g.gate.ready(c.kind) == nil && g.pause(ctx, pause.NextBackOff())
-
-		switch {
-		case v.outcome != notSent && !again:
-			return v.err
-		case v.outcome != notSent:
-			sent = v.err
-		case !again && sent != nil:
-			return sent
-		case !again:
-			return v.err
+		if !again {
+			return result
 		}
 	}
 }

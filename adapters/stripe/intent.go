@@ -104,10 +104,7 @@ func (o *intentObject) status() payment.Status {
 		}
 
 		return payment.Pending
-	case stripego.PaymentIntentStatusProcessing, stripego.PaymentIntentStatusRequiresAction,
-		stripego.PaymentIntentStatusRequiresCapture, stripego.PaymentIntentStatusRequiresConfirmation:
-		return payment.Pending
-	default: // a status that is newer than this code decides nothing
+	default: // nothing is decided yet, or by a status that is newer than this code
 		return payment.Pending
 	}
 }

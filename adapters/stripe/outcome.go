@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 
 	stripego "github.com/stripe/stripe-go/v76"
@@ -224,23 +225,11 @@ func reasonOfRejection(rejection *stripego.Error) Reason {
 }
 
 func reasonOfStatus(status int) Reason {
-	switch status {
-	case http.StatusBadRequest:
-		return ReasonBadRequest
-	case http.StatusUnauthorized:
-		return ReasonUnauthorized
-	case http.StatusPaymentRequired:
-		return ReasonPayment
-	case http.StatusForbidden:
-		return ReasonForbidden
-	case http.StatusNotFound:
-		return ReasonUnknownPath
-	case http.StatusConflict:
-		return ReasonConflict
-	case http.StatusFailedDependency:
-		return ReasonDependency
-	case http.StatusTooManyRequests:
-		return ReasonRateLimit
+	switch own := Reason("status_" + strconv.Itoa(status)); own {
+	case ReasonBadRequest, ReasonUnauthorized, ReasonPayment, ReasonForbidden, ReasonUnknownPath,
+		ReasonConflict, ReasonDependency, ReasonRateLimit:
+		return own
+	default: // the others share a reason
 	}
 
 	switch {

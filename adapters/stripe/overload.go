@@ -276,37 +276,31 @@ func (g *gate) leave(t *ticket, h health) time.Duration {
 		return took // the detector was faster
 	}
 
+	var result error
+
 	switch h {
 	case alive:
 		g.answered = now
 		g.pauses[t.kind].length.Reset()
-		g.dismiss(t, nil)
 	case throttled:
 		g.answered = now
 		g.pauses[t.kind].begin(now)
-		g.dismiss(t, nil)
 	case ailing:
-		g.answered = now
-		g.dismiss(t, errNoAnswer)
+		g.answered, result = now, errNoAnswer
 	case silent:
-		g.dismiss(t, errNoAnswer)
+		result = errNoAnswer
 	case hurried:
-		g.dismiss(t, g.patience(took))
+		// Only a caller who waited as long as a stall takes has found Stripe silent.
+		if result = errNoMatter; took >= g.stallAfter {
+			result = errNoAnswer
+		}
 	case unrelated:
-		g.dismiss(t, errNoMatter)
+		result = errNoMatter
 	}
+
+	g.dismiss(t, result)
 
 	return took
-}
-
-// patience: a caller who waited as long as a stall takes has found Stripe
-// silent; one who had less time says nothing about it.
-func (g *gate) patience(took time.Duration) error {
-	if took >= g.stallAfter {
-		return errNoAnswer
-	}
-
-	return errNoMatter
 }
 
 // dismiss frees t's slot and tells the breaker.

@@ -31,33 +31,39 @@ func (g *Gateway) Intent(ctx context.Context, id string) (ports.Intent, error) {
 		return ports.Intent{}, fault.New(fault.NotFound, "no payment intent can have this id")
 	}
 
-	var got intentAnswer
+	judge := func(got *intentAnswer, failed *failure) verdict {
+		if failed == nil && got.ID != id {
+			return verdict{outcome: unknown, reason: ReasonMismatch, err: errMismatch}
+		}
 
-	err := g.call(ctx, &call{
-		operation: "get_intent",
-		kind:      reads,
-		most:      maxObject,
-		method:    http.MethodGet,
-		path:      intentsPath + "/" + id,
-		answer: func() stripego.LastResponseSetter {
-			got = intentAnswer{}
+		return judgeRead(failed)
+	}
 
-			return &got
-		},
-		judge: func(failed *failure, _ bool) verdict {
-			v := judgeRead(failed)
-			if v.outcome == done && got.ID != id {
-				return verdict{outcome: unknown, reason: ReasonMismatch, err: errMismatch}
-			}
-
-			return v
-		},
-	})
+	got, err := read(ctx, g, "get_intent", intentsPath+"/"+id, maxObject, judge)
 	if err != nil {
 		return ports.Intent{}, err
 	}
 
 	return got.intent(), nil
+}
+
+// read asks for path; most bounds the answer, and judge says what it proves.
+func read[T any, P settable[T]](
+	ctx context.Context, g *Gateway, operation, path string, most int64, judge func(got P, failed *failure) verdict,
+) (T, error) {
+	var got T
+
+	err := g.call(ctx, &call{
+		operation: operation,
+		kind:      reads,
+		most:      most,
+		method:    http.MethodGet,
+		path:      path,
+		answer:    emptied[T, P](&got),
+		judge:     func(failed *failure, _ bool) verdict { return judge(&got, failed) },
+	})
+
+	return got, err
 }
 
 // judgeRead sorts a read. Reading again does no harm, so even a 500 is worth it.
@@ -150,6 +156,8 @@ type page struct {
 	HasMore bool              `json:"has_more"`
 }
 
+func judgePage(_ *page, failed *failure) verdict { return judgeRead(failed) }
+
 var errEndless = errors.New("stripe's list does not advance")
 
 // list reads a list page by page and yields its objects as they came. An error
@@ -161,8 +169,8 @@ func (g *Gateway) list(
 		query := maps.Clone(query) // ranging over it again begins anew
 		query.Set("limit", pageSize)
 
-		for more := true; more; {
-			got, err := g.page(ctx, operation, path+"?"+query.Encode())
+		for {
+			got, err := read(ctx, g, operation, path+"?"+query.Encode(), maxList, judgePage)
 			if err != nil {
 				yield(nil, err)
 
@@ -175,55 +183,36 @@ func (g *Gateway) list(
 				}
 			}
 
-			if more = got.HasMore; more {
-				more = advance(query, got, yield)
+			if !got.HasMore {
+				return
+			}
+
+			if err := advance(query, got.Data); err != nil {
+				yield(nil, err)
+
+				return
 			}
 		}
 	}
 }
 
-// advance moves the cursor behind the page; where that is not possible it
-// yields an error and is false.
-func advance(query url.Values, got page, yield func(json.RawMessage, error) bool) bool {
+// advance asks for what comes after the page's last object.
+func advance(query url.Values, objects []json.RawMessage) error {
 	var last struct {
 		ID string `json:"id"`
 	}
 
-	if n := len(got.Data); n > 0 {
-		if err := decode(got.Data[n-1], &last); err != nil {
-			yield(nil, fmt.Errorf("decode a listed object: %w", err))
-
-			return false
+	if n := len(objects); n > 0 {
+		if err := decode(objects[n-1], &last); err != nil {
+			return fmt.Errorf("decode a listed object: %w", err)
 		}
 	}
 
 	if !isID(last.ID) || last.ID == query.Get("starting_after") {
-		yield(nil, errEndless)
-
-		return false
+		return errEndless
 	}
 
 	query.Set("starting_after", last.ID)
 
-	return true
-}
-
-func (g *Gateway) page(ctx context.Context, operation, path string) (page, error) {
-	var got page
-
-	err := g.call(ctx, &call{
-		operation: operation,
-		kind:      reads,
-		most:      maxList,
-		method:    http.MethodGet,
-		path:      path,
-		answer: func() stripego.LastResponseSetter {
-			got = page{}
-
-			return &got
-		},
-		judge: func(failed *failure, _ bool) verdict { return judgeRead(failed) },
-	})
-
-	return got, err
+	return nil
 }
