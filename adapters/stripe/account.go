@@ -18,8 +18,8 @@ const (
 
 var _ ports.ProviderAccount = (*Gateway)(nil)
 
-// API implements ports.ProviderAccount. The scheme and its own port are left
-// out: they say how to reach the host, not which it is.
+// API implements ports.ProviderAccount. The scheme and its default port are left
+// out: they say how to reach the host, not which host it is.
 func (g *Gateway) API() (string, binding.Mode) {
 	mode := modeOfKey(g.config.SecretKey)
 
@@ -40,7 +40,7 @@ func (g *Gateway) API() (string, binding.Mode) {
 	return host, mode
 }
 
-// modeOfKey: https://docs.stripe.com/keys#obtain-api-keys.
+// modeOfKey reads the mode from the key's prefix (https://docs.stripe.com/keys#obtain-api-keys).
 func modeOfKey(key string) binding.Mode {
 	if strings.HasPrefix(key, "sk_live_") || strings.HasPrefix(key, "rk_live_") {
 		return binding.Live
@@ -49,17 +49,17 @@ func modeOfKey(key string) binding.Mode {
 	return binding.Test
 }
 
-// errNoAccount says that this key or this API does not tell the account.
-var errNoAccount = errors.New("the account is not told")
+// errNoAccount says that nobody can learn the account with this key at this API.
+var errNoAccount = errors.New("the account cannot be read")
 
 // Account implements ports.ProviderAccount (https://docs.stripe.com/api/accounts/retrieve).
-// A restricted key may lack the permission, which is 403; a stand-in for Stripe
-// may lack the route, which is 404 at Stripe and something like it elsewhere.
+// A restricted key may lack the permission (403), and a stand-in for Stripe may lack
+// the route (404 or one like it): then the account is empty, without an error.
 func (g *Gateway) Account(ctx context.Context) (string, error) {
 	got, err := read(ctx, g, "get_account", accountPath, maxObject, judgeAccount)
 
-	// The next call may be hours away, and a request that is written to a connection
-	// that has died meanwhile counts as sent.
+	// The next call may be hours away. A kept connection may have died by then, and a
+	// request that is written to a dead connection counts as sent.
 	if idle, ok := g.network.(interface{ CloseIdleConnections() }); ok {
 		idle.CloseIdleConnections()
 	}
@@ -83,14 +83,15 @@ func judgeAccount(got *accountAnswer, failed *failure) verdict {
 		return verdict{outcome: unknown, reason: ReasonMismatch, err: errMismatch}
 	case failed != nil && failed.status == http.StatusUnauthorized:
 		return verdict{outcome: rejected, reason: failed.reason, err: ports.ErrKeyRejected}
-	case failed != nil && notTold(failed.status):
+	case failed != nil && withoutAccount(failed.status):
 		return verdict{outcome: rejected, reason: failed.reason, err: errNoAccount}
 	default:
 		return judgeRead(failed)
 	}
 }
 
-func notTold(status int) bool {
+// withoutAccount tells whether a status says that the account cannot be read here.
+func withoutAccount(status int) bool {
 	switch status {
 	case http.StatusForbidden, http.StatusNotFound,
 		http.StatusBadRequest, http.StatusMethodNotAllowed, http.StatusNotImplemented:

@@ -8,15 +8,16 @@ import (
 	"github.com/marketflow/marketflow/domain/fault"
 )
 
-// What comes from Stripe, or from something in its place, is bounded here before it
-// is passed on, kept or logged (OWASP API10:2023, "Unsafe consumption of APIs").
+// Text that comes from Stripe, or from something in its place, is checked and cut
+// here before it is passed on, stored or logged (OWASP API10:2023, "Unsafe
+// consumption of APIs").
 const (
-	// maxSentence bounds Stripe's words, in bytes; they are a sentence or two.
+	// maxSentence bounds Stripe's messages, in bytes; they are a sentence or two.
 	maxSentence = 500
 	// maxID is Stripe's longest id
 	// (https://docs.stripe.com/upgrades#what-changes-does-stripe-consider-to-be-backwards-compatible).
 	maxID = 255
-	// maxSecret bounds a client secret: an intent's id and as much again.
+	// maxSecret bounds a client secret: an intent's id, "_secret_", and as much again.
 	maxSecret = 2*maxID + len("_secret_")
 )
 
@@ -30,17 +31,19 @@ var (
 	secret = regexp.MustCompile(`(_secret_|[sr]k_(?:live|test)_|whsec_)[0-9A-Za-z]+`)
 )
 
-// isID: "evt_1", "ch_3MmlLr…": letters, digits, underscores and hyphens behind a prefix.
+// isID accepts "evt_1", "ch_3MmlLr…": a prefix, then letters, digits, underscores and
+// hyphens.
 func isID(text string) bool { return len(text) <= maxID && idForm.MatchString(text) }
 
-// isIntentID: with anything else the service could not look a payment up again.
+// isIntentID accepts an id with which the intent can be read again.
 func isIntentID(text string) bool { return strings.HasPrefix(text, "pi_") && isID(text) }
 
-// isSecret: a client's browser gets it, and it is never looked at here.
+// isSecret accepts what can be a client secret. It goes to a customer's browser;
+// nothing here reads it.
 func isSecret(text string) bool { return len(text) <= maxSecret && secretForm.MatchString(text) }
 
-// requestID is Stripe's id of a request (https://docs.stripe.com/api/request_ids),
-// or nothing.
+// requestID returns Stripe's id of a request
+// (https://docs.stripe.com/api/request_ids), empty if it is none.
 func requestID(header string) string {
 	if !requestIDForm.MatchString(header) {
 		return ""
@@ -49,7 +52,7 @@ func requestID(header string) string {
 	return header
 }
 
-// code is an error's code or type, or nothing.
+// code returns an error's code or type, empty if it is none.
 func code(text string) string {
 	if !codeForm.MatchString(text) {
 		return ""
@@ -58,10 +61,10 @@ func code(text string) string {
 	return text
 }
 
-// sentence is what Stripe says to a person: cut, in one line, and without secrets.
+// sentence returns Stripe's message to a person: cut, in one line, without secrets.
 func sentence(text string) string {
 	short := strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) || unicode.Is(unicode.Cf, r) { // Cf turns the reading direction, for one
+		if unicode.IsControl(r) || unicode.Is(unicode.Cf, r) { // Cf can reverse the reading direction
 			return ' '
 		}
 

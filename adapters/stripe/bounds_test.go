@@ -15,7 +15,7 @@ import (
 	"github.com/marketflow/marketflow/ports"
 )
 
-// errorBody is a refusal of Stripe's.
+// errorBody is an error as Stripe writes it.
 func errorBody(t *testing.T, kind, code, message string) string {
 	t.Helper()
 
@@ -25,7 +25,7 @@ func errorBody(t *testing.T, kind, code, message string) string {
 	return string(form)
 }
 
-// What Stripe says is passed on, kept and logged, so it is a sentence.
+// Stripe's messages are passed on, stored and logged, so they are cut to a sentence.
 func TestBounds_Messages(t *testing.T) {
 	t.Parallel()
 
@@ -117,8 +117,8 @@ func TestBounds_RequestIDs(t *testing.T) {
 	}
 }
 
-// An intent whose id the service could not look up again is not the one that was
-// asked for, whatever else it says.
+// An intent whose id cannot be looked up again is not the one that was asked for,
+// whatever else it says.
 func TestBounds_IntentIDs(t *testing.T) {
 	t.Parallel()
 
@@ -185,7 +185,7 @@ func TestBounds_ClientSecrets(t *testing.T) {
 	}
 }
 
-// One odd object hides none of those behind it, and does not lead the list astray.
+// A bad id hides no object after it, and does not become a list's cursor.
 func TestBounds_ListedIDs(t *testing.T) {
 	t.Parallel()
 
@@ -209,7 +209,7 @@ func TestBounds_ListedIDs(t *testing.T) {
 	}
 
 	require.Equal(t, []string{"pi_2"}, ids)
-	require.Equal(t, 1, errs, "what is no intent at all ends the list")
+	require.Equal(t, 1, errs, "an object that is not an intent ends the list")
 	require.Equal(t, 1, bed.logs.FilterMessageSnippet("impossible id").Len())
 
 	bed = newBed(t, func(w http.ResponseWriter, _ *http.Request) {
@@ -282,7 +282,7 @@ func TestBounds_Events(t *testing.T) {
 	}
 }
 
-// Whoever adds an event destination of the wrong kind is told so.
+// Who adds an event destination with thin events is told which ones to choose.
 func TestParse_AThinEvent(t *testing.T) {
 	t.Parallel()
 

@@ -85,7 +85,7 @@ func gatewayBed(tb testing.TB) portstest.GatewayBed {
 	}
 }
 
-// cuttable is a network whose cable can be pulled.
+// cuttable is a network that can be cut.
 type cuttable struct {
 	transport *http.Transport
 	broken    atomic.Bool
@@ -126,7 +126,7 @@ func webhooksBed(tb testing.TB) portstest.WebhooksBed {
 	}
 }
 
-// payload writes an event as Stripe does, as far as we read it.
+// payload writes an event as Stripe does, with the fields that we read.
 func payload(tb testing.TB, spec portstest.EventSpec) []byte {
 	tb.Helper()
 
@@ -168,7 +168,7 @@ func payload(tb testing.TB, spec portstest.EventSpec) []byte {
 	return text
 }
 
-// post acts at the sandbox as a customer's browser or a colleague would. A
+// post calls the sandbox as the customer's browser or another program would. A
 // declined card is answered 402, which is no error here.
 func post(tb testing.TB, address string, form url.Values) {
 	tb.Helper()

@@ -1,19 +1,9 @@
-// Package stripe is the payment provider over stripe-go: Gateway calls Stripe's
-// API, Webhooks verifies and reads its events.
+// Package stripe is the payment provider: Gateway calls Stripe's API, Webhooks
+// verifies and reads its events.
 //
-// Stripe-go builds requests, signs in and decodes errors. Everything that
-// decides whether a payment exists is done here, in files of one concern each:
-//
-//	gateway.go   the create call and the loop that repeats it
-//	read.go      reading intents and events back
-//	account.go   whose the key is
-//	outcome.go   what an attempt proves: done, rejected, deployment_rejected, unknown, or not sent
-//	rejections.go  the order's fault or the deployment's: which rejections are for ever
-//	bounds.go    what of Stripe's words and ids is passed on
-//	overload.go  how many calls may wait, and when Stripe counts as dead
-//	wire.go      the HTTP client: exact bytes out, nothing resent unseen
-//	intent.go    Stripe's object in our terms
-//	webhooks.go  signatures and events
+// Stripe-go builds requests, adds the key and decodes errors. Whatever decides
+// whether a payment exists is done here. README.md says what the package owns,
+// what always holds, and which file does what.
 package stripe
 
 import (
@@ -40,18 +30,18 @@ import (
 
 // Config says how to reach Stripe. Zero values take the defaults.
 type Config struct {
-	// SecretKey is "sk_…" or "rk_…". A restricted key needs to write
+	// SecretKey is "sk_…" or "rk_…". A restricted key must be allowed to write
 	// PaymentIntents and to read Events.
 	SecretKey string
 	// APIBase is the API's URL without /v1; empty is https://api.stripe.com.
 	APIBase string
 	// AttemptTimeout is how long a single attempt may take; 10 s by default.
 	AttemptTimeout time.Duration
-	// MaxAttempts is how often one call is sent at most, the first time
-	// included; 3 by default.
+	// MaxAttempts is the most times that one call is sent, the first included; 3
+	// by default.
 	MaxAttempts int
-	// MaxInFlight is how many attempts may wait for Stripe at once, whatever
-	// they ask for; 256 by default. One more is shed, not queued.
+	// MaxInFlight is how many attempts of all kinds may wait for Stripe at once;
+	// 256 by default. Further ones are shed: they fail at once, without a queue.
 	MaxInFlight int
 	// StallAfter is how long Stripe may leave every waiting call unanswered
 	// before it counts as dead; 700 ms by default.
@@ -72,14 +62,15 @@ func (c Config) withDefaults() Config {
 // Meter takes the gateway's measurements. It must not block: some calls are
 // made with a lock held.
 type Meter interface {
-	// Call: one attempt has ended, or was shed before it was sent. operation is
+	// Call: an attempt has ended, or was shed before it was sent. operation is
 	// create_intent, get_intent, list_intents, list_events or get_account; outcome
-	// is done, rejected, deployment_rejected, unknown or not_sent; reason is one of the Reason
-	// constants. took is zero where nothing was sent.
+	// is done, rejected, deployment_rejected, unknown or not_sent; reason is one of
+	// the Reason constants. took is zero if nothing was sent.
 	Call(operation, outcome, reason string, took time.Duration)
-	// InFlight: that many more attempts (fewer, where negative) wait now.
+	// InFlight: the number of attempts that wait for Stripe has changed by delta.
 	InFlight(delta int)
-	// BreakerState: calls flow (false), or are shed but for probes (true).
+	// BreakerState: the circuit breaker has opened (all calls but probes are shed)
+	// or closed.
 	BreakerState(open bool)
 }
 
@@ -89,17 +80,19 @@ func (noMeter) Call(string, string, string, time.Duration) {}
 func (noMeter) InFlight(int)                               {}
 func (noMeter) BreakerState(bool)                          {}
 
-// Option changes what a gateway is wired to.
+// Option replaces something that a gateway works with.
 type Option func(*Gateway)
 
-// WithLogger sets where breaker changes and stripe-go's own lines (at debug
-// level, without secrets and bodies) go; nowhere by default.
+// WithLogger sets the log for changes of the circuit breaker and, at debug level
+// and without secrets and bodies, for stripe-go's own lines. By default there is
+// none.
 func WithLogger(log *zap.Logger) Option { return func(g *Gateway) { g.log = log } }
 
-// WithMeter sets who measures; nobody by default.
+// WithMeter sets what measures the calls; nothing does by default.
 func WithMeter(meter Meter) Option { return func(g *Gateway) { g.meter = meter } }
 
-// WithTracerProvider sets who traces; OpenTelemetry's global by default.
+// WithTracerProvider sets the tracer provider; the default is OpenTelemetry's
+// global one.
 func WithTracerProvider(provider trace.TracerProvider) Option {
 	return func(g *Gateway) { g.traces = provider }
 }
@@ -109,8 +102,8 @@ func WithTransport(network http.RoundTripper) Option {
 	return func(g *Gateway) { g.network = network }
 }
 
-// WithSleep replaces the pause between attempts. It returns ctx's error if
-// that ends first.
+// WithSleep replaces how the gateway waits between attempts. sleep returns ctx's
+// error if ctx ends first.
 func WithSleep(sleep func(ctx context.Context, d time.Duration) error) Option {
 	return func(g *Gateway) { g.sleep = sleep }
 }
@@ -152,8 +145,8 @@ func NewGateway(config Config, options ...Option) *Gateway {
 		URL:           &g.config.APIBase,
 		HTTPClient:    newClient(g.network, g.traces),
 		LeveledLogger: leveledLogger{log: g.log},
-		// No retries: a hidden one's answer can hide a first attempt that
-		// executed, so the loop is ours. No telemetry.
+		// No retries by stripe-go: the answer to one that we do not see could hide
+		// that the first attempt succeeded. The loop is in Gateway.call.
 		MaxNetworkRetries: new(int64),
 		EnableTelemetry:   new(bool),
 	})
@@ -209,7 +202,7 @@ func (g *Gateway) CreateIntent(ctx context.Context, request ports.IntentRequest,
 	err = g.call(ctx, &call{
 		operation: "create_intent",
 		kind:      writes,
-		most:      maxObject,
+		maxAnswer: maxObject,
 		method:    http.MethodPost,
 		path:      intentsPath,
 		key:       request.IdempotencyKey,
@@ -227,16 +220,16 @@ func (g *Gateway) CreateIntent(ctx context.Context, request ports.IntentRequest,
 	return got.intent(), nil
 }
 
-// asked is what an intent must have to be the one that was asked for.
+// asked is what an intent must say to be the one that was asked for.
 type asked struct {
 	amount    int64
 	currency  string
 	paymentID string
 }
 
-var errBadRequest = errors.New("the request that was written down cannot be sent")
+var errBadRequest = errors.New("the stored request cannot be sent")
 
-// readRequest reads back what Prepare wrote, perhaps in an earlier version.
+// readRequest reads what Prepare wrote, perhaps in an earlier version of ours.
 func readRequest(request ports.IntentRequest) (asked, error) {
 	if request.IdempotencyKey == "" || len(request.IdempotencyKey) > maxKeyLength {
 		return asked{}, fmt.Errorf("%w: its idempotency key has %d characters", errBadRequest, len(request.IdempotencyKey))
@@ -244,12 +237,12 @@ func readRequest(request ports.IntentRequest) (asked, error) {
 
 	values, err := url.ParseQuery(request.Params)
 	if err != nil {
-		return asked{}, fmt.Errorf("%w: its parameters are no form: %w", errBadRequest, err)
+		return asked{}, fmt.Errorf("%w: its parameters are not form-encoded: %w", errBadRequest, err)
 	}
 
 	amount, err := strconv.ParseInt(values.Get("amount"), decimal, 64)
 	if err != nil {
-		return asked{}, fmt.Errorf("%w: its amount is no integer: %w", errBadRequest, err)
+		return asked{}, fmt.Errorf("%w: its amount is not an integer: %w", errBadRequest, err)
 	}
 
 	want := asked{amount: amount, currency: values.Get("currency"), paymentID: values.Get(paymentIDParam)}
@@ -260,23 +253,22 @@ func readRequest(request ports.IntentRequest) (asked, error) {
 	return want, nil
 }
 
-// call is one operation at Stripe; every attempt sends the same.
+// call is one call of Stripe's API; every attempt sends the same bytes.
 type call struct {
+	// operation is its name in metrics, traces and errors.
 	operation    string
 	kind         kind
 	method, path string
-	// most bounds the answer's body, in bytes.
-	most int64
-	// key is the idempotency key; a read has none.
-	key string
-	// body is sent byte for byte; a read has none.
-	body string
+	// maxAnswer bounds the answer's body, in bytes.
+	maxAnswer int64
+	// key is the idempotency key, and body is sent byte for byte; a read has neither.
+	key, body string
 	// paymentID is for the trace.
 	paymentID string
-	// answer returns where the next attempt's answer goes, empty.
+	// answer returns what the next attempt's answer is decoded into, emptied.
 	answer func() stripego.LastResponseSetter
-	// judge says what an attempt proves; failed is nil where it was answered
-	// with an object. first: no attempt before it was sent.
+	// judge decides what an attempt proves; failed is nil if an object came back.
+	// first says that no earlier attempt was sent.
 	judge func(failed *failure, first bool) verdict
 }
 
@@ -286,7 +278,8 @@ type settable[T any] interface {
 	stripego.LastResponseSetter
 }
 
-// emptied returns got, emptied of what an earlier attempt may have left there.
+// emptied makes a call's answer of got: an attempt must not see what an earlier one
+// has left there.
 func emptied[T any, P settable[T]](got P) func() stripego.LastResponseSetter {
 	return func() stripego.LastResponseSetter {
 		*got = *new(T)
@@ -295,9 +288,9 @@ func emptied[T any, P settable[T]](got P) func() stripego.LastResponseSetter {
 	}
 }
 
-// call repeats c until it is finished, until another attempt would be of no use
-// or not be sent, or until ctx ends. What the last sent attempt proved stands:
-// one that was not sent changes nothing.
+// call sends c, and sends it again as long as that may help, the gate lets it
+// through and ctx has time. The result is what the last attempt that was sent has
+// proved: one that was not sent changes nothing, unless none was sent at all.
 func (g *Gateway) call(ctx context.Context, c *call) error {
 	var result error
 
@@ -344,8 +337,8 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// attempt sends c once, if the gate lets it through, and tells everybody.
-// first: none before it was sent.
+// attempt sends c once, if the gate lets it through, and reports to meter and
+// trace. first says that no earlier attempt was sent.
 func (g *Gateway) attempt(ctx context.Context, c *call, number int, first bool) verdict {
 	ticket, shed := g.gate.enter(ctx, c.kind)
 	if shed != nil {
@@ -357,7 +350,7 @@ func (g *Gateway) attempt(ctx context.Context, c *call, number int, first bool) 
 	spanCtx, span := g.tracer.Start(ticket.ctx, "stripe."+c.operation)
 	defer span.End()
 
-	seen := exchange{body: c.body, number: number, left: c.most}
+	seen := exchange{body: c.body, number: number, mayRead: c.maxAnswer}
 	err := g.send(spanCtx, c, &seen)
 	failed := explain(err, &seen, ticket.ended(ctx))
 	v := c.judge(failed, first)

@@ -89,8 +89,8 @@ func TestCreateIntent_SendsExactlyTheParameters(t *testing.T) {
 	}, form)
 }
 
-// A request that another version of ours wrote down goes out as it was.
-func TestCreateIntent_KeepsOldParametersAsTheyWere(t *testing.T) {
+// A request that another version of ours has stored is sent unchanged.
+func TestCreateIntent_SendsAStoredRequestUnchanged(t *testing.T) {
 	t.Parallel()
 
 	params := "currency=usd&amount=1999&metadata[payment_id]=" + paymentID.String() + "&description=an%20old+field"
@@ -107,7 +107,7 @@ func TestCreateIntent_KeepsOldParametersAsTheyWere(t *testing.T) {
 	require.Equal(t, params, <-body)
 }
 
-func TestCreateIntent_RefusesToSendWhatItCannotJudge(t *testing.T) {
+func TestCreateIntent_DoesNotSendAnUnreadableRequest(t *testing.T) {
 	t.Parallel()
 
 	bed := newBed(t, func(http.ResponseWriter, *http.Request) { t.Error("it was sent") })
@@ -127,8 +127,8 @@ func TestCreateIntent_RefusesToSendWhatItCannotJudge(t *testing.T) {
 	}
 }
 
-// Every answer that Stripe, or something in its place, may give. "rejected"
-// and "deployment_rejected" are proven on the first send; on a copy only a 402 proves anything.
+// Every answer that Stripe, or something in its place, may give. The first send can
+// prove "rejected" and "deployment_rejected"; of the answers to a copy only a 402 can.
 func TestCreateIntent_Outcomes(t *testing.T) {
 	t.Parallel()
 
@@ -148,9 +148,9 @@ func TestCreateIntent_Outcomes(t *testing.T) {
 		advice   string // Stripe-Should-Retry
 		outcome  string // on the first send
 		reason   string
-		attempts int // on the first send
-		copy     string
-		copies   int
+		attempts int    // on the first send
+		copy     string // the outcome on a copy
+		copies   int    // attempts on a copy
 	}{
 		"done":              {200, intentJSON, "", "done", "", 1, "done", 1},
 		"done, 201":         {201, intentJSON, "", "done", "", 1, "done", 1},
@@ -221,8 +221,8 @@ func TestCreateIntent_Outcomes(t *testing.T) {
 	}
 }
 
-// What Stripe keeps under a key it gives again and again, whatever it advises.
-func TestCreateIntent_AReplayIsNotAskedForAgain(t *testing.T) {
+// Stripe would replay the same answer again, whatever it advises.
+func TestCreateIntent_AReplayedErrorIsNotRepeated(t *testing.T) {
 	t.Parallel()
 
 	bed := newBed(t, func(w http.ResponseWriter, _ *http.Request) {
@@ -236,9 +236,9 @@ func TestCreateIntent_AReplayIsNotAskedForAgain(t *testing.T) {
 	bed.meter.require(t, 1, "unknown", "status_5xx")
 }
 
-// Only the very first send may be refused: once an attempt's answer was lost,
-// a refusal of the next one says nothing about it.
-func TestCreateIntent_RefusalAfterALostAnswerIsUnknown(t *testing.T) {
+// Only the very first send can be rejected for certain: once an attempt's answer was
+// lost, a rejection of the next one says nothing about it.
+func TestCreateIntent_RejectionAfterALostAnswerIsUnknown(t *testing.T) {
 	t.Parallel()
 
 	calls := 0
@@ -304,9 +304,9 @@ func TestCreateIntent_AnotherAttemptFindsTheIntent(t *testing.T) {
 	}
 }
 
-// net/http sends a POST again by itself when a kept connection dies under it
-// and there is an Idempotency-Key. Here each send is an attempt that is seen.
-func TestCreateIntent_NothingIsResentUnseen(t *testing.T) {
+// net/http itself resends a POST that has an Idempotency-Key when a kept connection
+// dies. The gateway prevents that: each send is an attempt of its own.
+func TestCreateIntent_NetHTTPResendsNothing(t *testing.T) {
 	t.Parallel()
 
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -402,8 +402,8 @@ func TestCreateIntent_HonoursItsContext(t *testing.T) {
 	bed.meter.require(t, 1, "unknown", "deadline")
 }
 
-// A truncated answer quotes the client's secret, and so does stripe-go.
-func TestGateway_TellsNoSecrets(t *testing.T) {
+// A truncated answer holds the client secret, and stripe-go's errors quote it.
+func TestGateway_KeepsSecretsOutOfErrorsLogsAndSpans(t *testing.T) {
 	t.Parallel()
 
 	for name, c := range map[string]struct {
@@ -454,7 +454,7 @@ func TestGateway_TracesEachAttempt(t *testing.T) {
 	calls := 0
 	bed := newBed(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Traceparent") == "" || r.Header.Get("Baggage") != "" {
-			t.Error("the trace's id and nothing else goes to Stripe")
+			t.Error("Stripe gets the trace's id and nothing else of it")
 		}
 
 		calls++
@@ -504,7 +504,7 @@ func TestGateway_TracesEachAttempt(t *testing.T) {
 	require.Equal(t, []string{"1 req_1 unknown status_409 false Error\n", "2 req_2 done  true Unset\n"}, told)
 }
 
-func TestGateway_ErrorsNameWhatSupportAsksFor(t *testing.T) {
+func TestGateway_ErrorsNameTheRequestID(t *testing.T) {
 	t.Parallel()
 
 	bed := newBed(t, func(w http.ResponseWriter, _ *http.Request) {
@@ -531,7 +531,7 @@ type received struct {
 	body string
 }
 
-// testBed is a gateway before a server of the test's own, and all it tells.
+// testBed is a gateway that calls a server of the test's, and all that it reports.
 type testBed struct {
 	gateway *stripe.Gateway
 	meter   *recorder
@@ -572,7 +572,7 @@ func (b testBed) request(t *testing.T) ports.IntentRequest {
 
 func answer(w http.ResponseWriter, status int, body string) {
 	w.WriteHeader(status)
-	_, _ = io.WriteString(w, body) // a client that has gone is the test's business
+	_, _ = io.WriteString(w, body) // in some tests the client has gone
 }
 
 func requireOutcome(t *testing.T, want string, err error) {
@@ -647,7 +647,7 @@ func (r *recorder) take() []string {
 	return calls
 }
 
-// require: since the last time there were n attempts, all alike.
+// require wants n attempts since the last time, all with this outcome and reason.
 func (r *recorder) require(t *testing.T, n int, outcome, reason string) {
 	t.Helper()
 
@@ -665,7 +665,7 @@ func (r *recorder) require(t *testing.T, n int, outcome, reason string) {
 
 func noSleep(ctx context.Context, _ time.Duration) error { return ctx.Err() }
 
-// order is for so many cents.
+// order is an order for so many cents.
 func order(tb testing.TB, minor int64, metadata payment.Metadata) payment.Order {
 	tb.Helper()
 

@@ -31,15 +31,15 @@ type intentObject struct {
 	LastPaymentError *struct{} `json:"last_payment_error"`
 }
 
-// decode reads Stripe's JSON in one pass, names to the letter: a client's own
-// "Payment_ID" is not ours. What is odd and harmless is read all the same:
-// refusing it would lose an event.
+// decode reads Stripe's JSON. Names must match in case: a client's own "Payment_ID"
+// is not ours. Duplicate names and invalid UTF-8 are accepted: an error would lose
+// an event.
 func decode(form []byte, into any) error {
-	//nolint:wrapcheck // the caller says what it was
+	//nolint:wrapcheck // the caller says what it decoded
 	return json.Unmarshal(form, into, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 }
 
-// isPossible: the service can look it up, and a browser can pay it.
+// isPossible says that the intent can be read again and, with its client secret, paid.
 func (o *intentObject) isPossible() bool {
 	return isIntentID(o.ID) && (o.ClientSecret == "" || isSecret(o.ClientSecret))
 }
@@ -50,7 +50,7 @@ func (o *intentObject) matches(want asked) bool {
 		o.Metadata.PaymentID == want.paymentID
 }
 
-// intent leaves out a client's secret that cannot be one.
+// intent leaves out a client secret that cannot be one.
 func (o *intentObject) intent() ports.Intent {
 	clientSecret := o.ClientSecret
 	if !isSecret(clientSecret) {
@@ -68,10 +68,10 @@ func (o *intentObject) intent() ports.Intent {
 	}
 }
 
-// amount is zero where the object does not tell, and where it tells something
-// that we could never have asked for.
+// amount is zero if the object names none, or one that we could never have asked
+// for.
 func (o *intentObject) amount() money.Amount {
-	if !o.tellsAmount() {
+	if !o.hasAmount() {
 		return money.Amount{}
 	}
 
@@ -88,7 +88,7 @@ func (o *intentObject) amount() money.Amount {
 	return amount
 }
 
-func (o *intentObject) tellsAmount() bool { return o.Amount != nil && o.Currency != "" }
+func (o *intentObject) hasAmount() bool { return o.Amount != nil && o.Currency != "" }
 
 // status follows https://docs.stripe.com/payments/paymentintents/lifecycle: a
 // declined intent goes back to requires_payment_method and keeps its error.
@@ -104,20 +104,19 @@ func (o *intentObject) status() payment.Status {
 		}
 
 		return payment.Pending
-	default: // nothing is decided yet, or by a status that is newer than this code
+	default: // it is not decided yet, or the status is newer than this code
 		return payment.Pending
 	}
 }
 
-// foreign: the object tells an amount that we could never have asked for, in a
-// currency that we do not know or of a sum that Stripe cannot charge. Its Amount
-// has to stay zero, which would read as "does not tell" and hide that it
-// contradicts whatever we have booked. So it names no payment of ours and asks
-// for no change: it is found, and nothing is finished by it.
-func (o *intentObject) foreign() bool { return o.tellsAmount() && o.amount().IsZero() }
+// foreign says that the object has an amount that we could never have asked for: in
+// a currency that we do not know, or one that Stripe cannot charge. Our zero Amount
+// would look like "no amount", which contradicts nothing. So a foreign intent is
+// read, but names no payment of ours and changes none.
+func (o *intentObject) foreign() bool { return o.hasAmount() && o.amount().IsZero() }
 
-// paymentID is uuid.Nil where the metadata name none of ours: we write the
-// canonical form alone (RFC 9562 section 4).
+// paymentID is uuid.Nil if the metadata name no payment of ours. We write the
+// canonical form (RFC 9562 section 4), so no other form is ours.
 func (o *intentObject) paymentID() uuid.UUID {
 	const canonical = 36
 
@@ -134,7 +133,7 @@ func (o *intentObject) paymentID() uuid.UUID {
 	return id
 }
 
-// at is Stripe's time, in seconds; zero where there is none.
+// at converts Stripe's time, in seconds; zero if there is none.
 func at(seconds int64) time.Time {
 	if seconds == 0 {
 		return time.Time{}
@@ -143,7 +142,7 @@ func at(seconds int64) time.Time {
 	return time.Unix(seconds, 0).UTC()
 }
 
-// unseen drops the response that stripe-go hands over: wire.go has seen it.
+// unseen ignores the response that stripe-go hands over: wire.go has seen it.
 type unseen struct{}
 
 // SetLastResponse implements stripe-go's LastResponseSetter.

@@ -13,8 +13,8 @@ import (
 	"github.com/marketflow/marketflow/ports"
 )
 
-// Reason names why an attempt was not simply done. There are few, so that a
-// metric can carry them.
+// Reason says why an attempt was not done. There are few, so that a reason can be
+// a metric's label.
 type Reason string
 
 // The reasons. A done attempt has none.
@@ -22,11 +22,11 @@ const (
 	ReasonTimeout      Reason = "timeout"           // no answer within the attempt's time
 	ReasonDeadline     Reason = "deadline"          // no answer within the caller's time
 	ReasonCancelled    Reason = "cancelled"         // the caller gave up
-	ReasonStalled      Reason = "stalled"           // nobody was being answered
-	ReasonConnection   Reason = "connection"        // not reached, or broken off
+	ReasonStalled      Reason = "stalled"           // Stripe answered no call at all
+	ReasonConnection   Reason = "connection"        // there was none, or it broke
 	ReasonUndecodable  Reason = "undecodable"       // an answer that is not Stripe's
 	ReasonMismatch     Reason = "mismatch"          // another intent than the one asked for
-	ReasonIdempotency  Reason = "idempotency_error" // the key belongs to another request
+	ReasonIdempotency  Reason = "idempotency_error" // Stripe knows the key from another request
 	ReasonLockTimeout  Reason = "lock_timeout"      // Stripe holds a lock on the object
 	ReasonNotFound     Reason = "not_found"         // a read: there is no such object
 	ReasonBadRequest   Reason = "status_400"
@@ -46,7 +46,7 @@ const (
 	ReasonThrottled   Reason = "throttled"    // shed: Stripe asked for fewer calls
 )
 
-// outcome is what an attempt proves.
+// outcome is what an attempt proves; README.md says how.
 type outcome string
 
 const (
@@ -57,7 +57,7 @@ const (
 	notSent            outcome = "not_sent"
 )
 
-// verdict is what to make of an attempt.
+// verdict is an attempt's outcome, and whether to send the request again.
 type verdict struct {
 	outcome outcome
 	reason  Reason
@@ -71,9 +71,9 @@ type verdict struct {
 type UnknownError struct {
 	Operation string
 	Reason    Reason
-	// Status is the HTTP status; 0 where there was no answer.
+	// Status is the HTTP status; 0 if there was no answer.
 	Status int
-	// RequestID is Stripe's, for its support; empty where there was no answer.
+	// RequestID is what Stripe's support asks for; empty if there was no answer.
 	RequestID string
 	// Attempt is the number of the last attempt.
 	Attempt int
@@ -97,10 +97,10 @@ func (e *UnknownError) Error() string {
 	return text.String()
 }
 
-// Unwrap returns what the connection or the context said.
+// Unwrap returns the cause, a context's error for one.
 func (e *UnknownError) Unwrap() error { return e.cause }
 
-// wrap gives an unknown outcome its error; the others have theirs.
+// wrap returns the error of an unknown outcome; the others have one already.
 func (v verdict) wrap(operation string, seen *exchange) error {
 	if v.outcome != unknown {
 		return v.err
@@ -119,7 +119,7 @@ func (v verdict) wrap(operation string, seen *exchange) error {
 // notSentError says that nothing was sent, and why.
 type notSentError struct {
 	reason Reason
-	cause  error // nil where the gate shed the call
+	cause  error // nil if the gate shed the call
 }
 
 // Error implements error.
@@ -134,38 +134,38 @@ func (e *notSentError) Error() string {
 // Is makes it ports.ErrUnavailable.
 func (e *notSentError) Is(target error) bool { return target == ports.ErrUnavailable }
 
-// Unwrap returns what the connection or the context said.
+// Unwrap returns the cause, a context's error for one.
 func (e *notSentError) Unwrap() error { return e.cause }
 
 func shed(reason Reason) *notSentError { return &notSentError{reason: reason} }
 
-// failure is an attempt that brought no object.
+// failure is an attempt that returned no object.
 type failure struct {
 	reason Reason
 	status int
-	// rejection is Stripe's error body; nil where nothing decodable came.
+	// rejection is Stripe's error; nil if the answer holds none.
 	rejection *stripego.Error
 	// shouldRetry is Stripe's advice: "true", "false" or nothing
 	// (https://docs.stripe.com/error-low-level#should-retry).
 	shouldRetry string
-	// replayed: Stripe repeats what it keeps under the key.
+	// replayed: Stripe repeats the answer that it keeps under the key.
 	replayed bool
-	// unsent: there was no connection, so that nothing has left.
+	// unsent: there was no connection, so nothing was sent.
 	unsent bool
 	// cause is safe to log.
 	cause error
 }
 
 var (
-	errUndecodable = errors.New("the answer does not decode")
+	errUndecodable = errors.New("the answer cannot be decoded")
 	errMismatch    = errors.New("the answer is about another intent than the one asked for")
 )
 
-// explain finds out why an attempt brought nothing; nil if it did bring an
-// object. ended is why the attempt's context ended, nil if it has not.
+// explain says why an attempt returned no object; nil if it did. ended is why the
+// attempt's context ended, nil if it has not.
 //
-// The text of stripe-go's errors is left behind: it quotes bodies, which may
-// hold a client_secret.
+// The text of stripe-go's errors is dropped: it quotes bodies, which may hold a
+// client_secret.
 func explain(err error, seen *exchange, ended error) *failure {
 	if err == nil {
 		return nil
@@ -185,7 +185,7 @@ func explain(err error, seen *exchange, ended error) *failure {
 		f.reason = ReasonUndecodable
 		f.cause = errTooLong
 	case seen.status == 0 || seen.broken != nil:
-		f.reason = reasonOfSilence(ended)
+		f.reason = reasonOfNoAnswer(ended)
 		f.cause = err
 	case seen.status >= http.StatusMultipleChoices:
 		f.reason = reasonOfStatus(seen.status)
@@ -198,7 +198,7 @@ func explain(err error, seen *exchange, ended error) *failure {
 	return f
 }
 
-func reasonOfSilence(ended error) Reason {
+func reasonOfNoAnswer(ended error) Reason {
 	switch {
 	case ended == nil:
 		return ReasonConnection
@@ -242,8 +242,8 @@ func reasonOfStatus(status int) Reason {
 	}
 }
 
-// judgeCreate sorts a create's answer. first says that the request has never been
-// sent before this attempt.
+// judgeCreate decides what the answer to a create proves. first says that the
+// request was never sent before this attempt.
 func judgeCreate(want asked, got *intentObject, failed *failure, first bool) verdict {
 	switch {
 	case failed == nil && !got.isPossible():
@@ -265,18 +265,19 @@ func judgeCreate(want asked, got *intentObject, failed *failure, first bool) ver
 func (f *failure) verdict() verdict {
 	if f.unsent {
 		return verdict{
-			outcome: notSent, reason: f.reason, again: f.worthAnother(),
+			outcome: notSent, reason: f.reason, again: f.worthRepeating(),
 			err: &notSentError{reason: f.reason, cause: f.cause},
 		}
 	}
 
-	return verdict{outcome: unknown, reason: f.reason, again: f.worthAnother(), err: f.cause}
+	return verdict{outcome: unknown, reason: f.reason, again: f.worthRepeating(), err: f.cause}
 }
 
-// worthAnother: may the same request, sent again, bring more? Stripe's advice
-// comes first, unless it repeats itself already. A plain 500 is kept under its
-// key and would only come back (https://docs.stripe.com/error-low-level#idempotency).
-func (f *failure) worthAnother() bool {
+// worthRepeating tells whether sending the same request again may help. Stripe's
+// advice counts first, unless the answer is a replay, which would only be replayed
+// again. So would a plain 500: Stripe keeps it under the key
+// (https://docs.stripe.com/error-low-level#idempotency).
+func (f *failure) worthRepeating() bool {
 	switch {
 	case f.replayed, f.shouldRetry == "false":
 		return false

@@ -11,32 +11,29 @@ import (
 	"go.uber.org/zap"
 )
 
-// kind is what Stripe limits apart
-// (https://docs.stripe.com/rate-limits: "read and write operations").
+// kind of a call: Stripe limits reads and writes separately
+// (https://docs.stripe.com/rate-limits).
 type kind uint8
 
 const (
 	writes kind = iota
 	reads
-	kinds = iota // how many there are
+	kinds = iota // the number of kinds
 )
 
-// gate decides which attempts go out, so that a slow or dead Stripe costs its
-// callers milliseconds and not their time-outs.
+// gate decides which attempts are sent, so that a dead Stripe costs a caller
+// milliseconds instead of a time-out. Four things can stop an attempt:
 //
-// Who owns what:
+//   - the circuit breaker, gobreaker's: closed, open, or half-open with one probe;
+//   - the stall detector, which opens the breaker when many attempts wait and none is
+//     answered. The breaker alone learns of that from time-outs, and until the first
+//     of them every caller waits. One slow call among answered ones is left alone;
+//   - the limit on attempts under way (slots);
+//   - the pause after a 429.
 //
-//   - gobreaker owns the states: closed, open, and half-open with one probe.
-//   - gate owns the slots (waiting), the stall detector (watch) and the pause
-//     that a 429 asks for. Whatever happens to any of these happens under mu,
-//     gobreaker included; mu is never held during a call.
-//   - a ticket belongs to the attempt that entered. It leaves exactly once: by
-//     leave, or before that because the detector threw everybody out.
-//
-// The breaker alone would not do. It learns of a dead Stripe by time-outs, one
-// attempt's time after the first call went out, and by then every caller hangs.
-// The detector sees it sooner: many wait and nobody is answered. A single slow
-// call among answered ones is left alone.
+// All of it, gobreaker included, is guarded by mu, which is never held during a call.
+// An attempt that enters gets a ticket. It is removed exactly once: when the attempt
+// leaves, or earlier by the stall detector.
 type gate struct {
 	slots      int
 	stallAfter time.Duration
@@ -51,24 +48,24 @@ type gate struct {
 	probe *ticket
 	// answered is when the last attempt was answered, whatever the answer.
 	answered time.Time
-	// watching: a timer runs that looks for a stall.
+	// watching: a timer will check for a stall.
 	watching bool
-	// stalled is what trips the breaker from outside.
+	// stalled makes the next failure open the breaker.
 	stalled bool
-	// pauses are those that a 429 asks for: one to a list sheds no creates.
+	// pauses are those after a 429: one to a list must not shed creates.
 	pauses [kinds]pause
-	// news is logged once mu is free.
-	news string
+	// logLine is logged when mu is unlocked.
+	logLine string
 }
 
 const (
-	// stallCalls that wait at once are enough to tell a stall from one slow call.
+	// stallCalls is how many attempts must wait for a stall: fewer may just be slow.
 	stallCalls = 8
-	// failuresToOpen in a row, time-outs, broken connections and 5xx, open the
-	// breaker.
+	// failuresToOpen is how many failures in a row (time-outs, broken connections,
+	// 5xx) open the breaker.
 	failuresToOpen = 8
-	// openFor and probeTimeout together bound how long calls stay shed once
-	// Stripe is back: a second.
+	// openFor and probeTimeout together are a second: so long calls may still be
+	// shed after Stripe is back.
 	openFor      = 250 * time.Millisecond
 	probeTimeout = 750 * time.Millisecond
 	// The pause after a 429: doubling, and a third more or less by chance, so 25 to
@@ -78,9 +75,9 @@ const (
 	throttleJitter  = 1.0 / 3
 )
 
-// pause is what a 429 asks for.
+// pause sheds calls after a 429.
 type pause struct {
-	// until is when calls may flow again.
+	// until is when it ends.
 	until time.Time
 	// length grows with each 429 after a pause, until something goes well.
 	length backoff.ExponentialBackOff
@@ -95,55 +92,55 @@ func newPause() pause {
 // ticket is the right to make one attempt.
 type ticket struct {
 	kind    kind
-	ctx     context.Context //nolint:containedctx // it is the attempt's
+	ctx     context.Context //nolint:containedctx // it lives as long as the attempt
 	cancel  context.CancelCauseFunc
 	stop    context.CancelFunc
 	report  func(error)
 	entered time.Time
 }
 
-// Why an attempt's context ended, if the caller's has not.
+// Why the gate ended an attempt's context.
 var (
-	errStalled        = errors.New("stripe answers nobody")
+	errStalled        = errors.New("stripe answers no calls")
 	errAttemptTimeout = errors.New("stripe did not answer in time")
 )
 
-// What gobreaker is told; nil is a success.
+// What gobreaker is told of an attempt; nil is a success.
 var (
-	errNoAnswer = errors.New("no answer, or a broken one")
-	errNoMatter = errors.New("says nothing about stripe")
+	errUnhealthy = errors.New("no answer, or one that no working API gives")
+	errIgnored   = errors.New("says nothing about stripe")
 )
 
 // health is what an attempt says about Stripe, not about the payment.
 type health uint8
 
 const (
-	alive     health = iota // an answer about the business, good or bad
-	ailing                  // an answer that no working API gives
-	silent                  // no answer in time, or a broken one
-	hurried                 // no answer by the caller's deadline
-	throttled               // too many requests
-	unrelated               // the caller left
+	healthy    health = iota // a working API's answer, good or bad
+	faulty                   // an answer that no working API gives
+	silent                   // no answer in time, or it broke off
+	outOfTime                // no answer by the caller's deadline
+	throttled                // too many requests
+	callerLeft               // the caller gave up
 )
 
 func healthOf(failed *failure) health {
-	if failed == nil || failed.replayed { // an old 500 that a healthy Stripe repeats
-		return alive
+	if failed == nil || failed.replayed { // a healthy Stripe repeats old errors, too
+		return healthy
 	}
 
 	switch failed.reason {
 	case ReasonTimeout, ReasonConnection, ReasonStalled:
 		return silent
 	case ReasonDeadline:
-		return hurried
+		return outOfTime
 	case ReasonStatus5xx, ReasonUndecodable:
-		return ailing
+		return faulty
 	case ReasonRateLimit:
 		return throttled
 	case ReasonCancelled:
-		return unrelated
+		return callerLeft
 	default:
-		return alive
+		return healthy
 	}
 }
 
@@ -164,40 +161,41 @@ func newGate(config Config, meter Meter, log *zap.Logger) *gate {
 		ReadyToTrip: func(counts gobreaker.Counts) bool {
 			return g.stalled || counts.ConsecutiveFailures >= failuresToOpen
 		},
-		IsExcluded:    func(err error) bool { return errors.Is(err, errNoMatter) },
+		IsExcluded:    func(err error) bool { return errors.Is(err, errIgnored) },
 		OnStateChange: g.changed,
 	})
 
 	return g
 }
 
-// changed hears of every change of state, under mu.
+// changed is called for every change of the breaker's state, under mu.
 func (g *gate) changed(_ string, from, to gobreaker.State) {
 	switch {
 	case to == gobreaker.StateClosed:
-		g.news = "stripe is back: calls flow again"
+		g.logLine = "stripe answers again: calls are sent"
 	case from == gobreaker.StateClosed && g.stalled:
-		g.news = "stripe answers nobody: calls are shed"
+		g.logLine = "stripe answers no calls: calls are shed"
 	case from == gobreaker.StateClosed:
-		g.news = "stripe fails again and again: calls are shed"
-	default: // between open and half-open, while probes fail
+		g.logLine = "stripe fails repeatedly: calls are shed"
+	default: // between open and half-open: a probe is sent, or has failed
 		return
 	}
 
 	g.meter.BreakerState(to != gobreaker.StateClosed)
 }
 
+// unlock logs outside the lock: a log may be slow.
 func (g *gate) unlock() {
-	news := g.news
-	g.news = ""
+	line := g.logLine
+	g.logLine = ""
 	g.mu.Unlock()
 
-	if news != "" {
-		g.log.Warn(news)
+	if line != "" {
+		g.log.Warn(line)
 	}
 }
 
-// ready tells whether enter would let an attempt through now.
+// ready returns an error if enter would shed an attempt now.
 func (g *gate) ready(k kind) error {
 	g.mu.Lock()
 	defer g.unlock()
@@ -209,6 +207,7 @@ func (g *gate) ready(k kind) error {
 	return nil
 }
 
+// closedTo says why an attempt would be shed; nil if it would not.
 func (g *gate) closedTo(k kind, now time.Time) *notSentError {
 	switch {
 	case g.probe != nil || g.breaker.State() == gobreaker.StateOpen:
@@ -222,7 +221,7 @@ func (g *gate) closedTo(k kind, now time.Time) *notSentError {
 	}
 }
 
-// enter lets an attempt through, with a context that ends it in time, or sheds it.
+// enter lets an attempt through, with a context that bounds its time, or sheds it.
 func (g *gate) enter(ctx context.Context, k kind) (*ticket, *notSentError) {
 	if err := ctx.Err(); err != nil {
 		return nil, &notSentError{reason: ReasonCancelled, cause: err}
@@ -255,13 +254,13 @@ func (g *gate) enter(ctx context.Context, k kind) (*ticket, *notSentError) {
 	t.ctx, t.stop = context.WithTimeoutCause(t.ctx, timeout, errAttemptTimeout)
 	g.waiting[t] = struct{}{}
 	g.meter.InFlight(1)
-	g.watch(now)
+	g.watchForStall(now)
 
 	return t, nil
 }
 
-// leave gives the slot back, says what the attempt showed and returns how long
-// it took.
+// leave frees the slot, tells the breaker what the attempt says about Stripe, and
+// returns how long it took.
 func (g *gate) leave(t *ticket, h health) time.Duration {
 	t.stop()
 	t.cancel(nil)
@@ -273,38 +272,38 @@ func (g *gate) leave(t *ticket, h health) time.Duration {
 	took := now.Sub(t.entered)
 
 	if _, in := g.waiting[t]; !in {
-		return took // the detector was faster
+		return took // the stall detector has removed it
 	}
 
 	var result error
 
 	switch h {
-	case alive:
+	case healthy:
 		g.answered = now
 		g.pauses[t.kind].length.Reset()
 	case throttled:
 		g.answered = now
 		g.pauses[t.kind].begin(now)
-	case ailing:
-		g.answered, result = now, errNoAnswer
+	case faulty:
+		g.answered, result = now, errUnhealthy
 	case silent:
-		result = errNoAnswer
-	case hurried:
-		// Only a caller who waited as long as a stall takes has found Stripe silent.
-		if result = errNoMatter; took >= g.stallAfter {
-			result = errNoAnswer
+		result = errUnhealthy
+	case outOfTime:
+		// The deadline says something about Stripe only if it was long enough.
+		if result = errIgnored; took >= g.stallAfter {
+			result = errUnhealthy
 		}
-	case unrelated:
-		result = errNoMatter
+	case callerLeft:
+		result = errIgnored
 	}
 
-	g.dismiss(t, result)
+	g.remove(t, result)
 
 	return took
 }
 
-// dismiss frees t's slot and tells the breaker.
-func (g *gate) dismiss(t *ticket, result error) {
+// remove frees t's slot and tells the breaker its result.
+func (g *gate) remove(t *ticket, result error) {
 	delete(g.waiting, t)
 	g.meter.InFlight(-1)
 
@@ -325,17 +324,18 @@ func (p *pause) begin(now time.Time) {
 	p.until = now.Add(p.length.NextBackOff())
 }
 
-// watch starts the stall detector where enough calls wait and it is not running.
-func (g *gate) watch(now time.Time) {
+// watchForStall starts the stall detector if enough attempts wait and it is not
+// running.
+func (g *gate) watchForStall(now time.Time) {
 	if g.watching || len(g.waiting) < min(stallCalls, g.slots) {
 		return
 	}
 
 	g.watching = true
-	time.AfterFunc(g.stallDue().Sub(now), g.look)
+	time.AfterFunc(g.stallDue().Sub(now), g.checkStall)
 }
 
-// stallDue is when Stripe counts as stalled unless somebody is answered before.
+// stallDue is when Stripe counts as stalled, unless it answers before that.
 func (g *gate) stallDue() time.Time {
 	since := time.Time{}
 	for t := range g.waiting {
@@ -351,9 +351,9 @@ func (g *gate) stallDue() time.Time {
 	return since.Add(g.stallAfter)
 }
 
-// look ends the wait of everybody if Stripe has stalled; else it looks again
-// when it could have.
-func (g *gate) look() {
+// checkStall ends all attempts if Stripe has stalled, and otherwise checks again when
+// it can have.
+func (g *gate) checkStall() {
 	g.mu.Lock()
 	defer g.unlock()
 
@@ -361,7 +361,7 @@ func (g *gate) look() {
 	now := time.Now()
 
 	if len(g.waiting) < min(stallCalls, g.slots) || now.Before(g.stallDue()) {
-		g.watch(now)
+		g.watchForStall(now)
 
 		return
 	}
@@ -370,18 +370,19 @@ func (g *gate) look() {
 
 	for t := range g.waiting {
 		t.cancel(errStalled)
-		g.dismiss(t, errNoAnswer)
+		g.remove(t, errUnhealthy)
 	}
 
 	g.stalled = false
 }
 
-// ended is why t's attempt was ended: by the gate, by the caller, or not at all.
+// ended is why t's attempt ended early, by the gate or by the caller; nil if it did
+// not.
 func (t *ticket) ended(caller context.Context) error {
 	cause := context.Cause(t.ctx)
 	if errors.Is(cause, errStalled) || errors.Is(cause, errAttemptTimeout) {
-		return cause //nolint:wrapcheck // it is looked at, not returned
+		return cause //nolint:wrapcheck // the caller only looks at it
 	}
 
-	return caller.Err() //nolint:wrapcheck // it is looked at, not returned
+	return caller.Err() //nolint:wrapcheck // the caller only looks at it
 }

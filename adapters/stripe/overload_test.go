@@ -70,7 +70,7 @@ func always(status int, body string) behaviour {
 	}
 }
 
-// replayed answers as one that it keeps under the key.
+// replayed marks the answer as one that Stripe keeps under the key.
 func replayed(serve behaviour) behaviour {
 	return func(r *http.Request) (*http.Response, error) {
 		response, err := serve(r)
@@ -80,7 +80,7 @@ func replayed(serve behaviour) behaviour {
 	}
 }
 
-// after answers rightly, after d.
+// after answers with the intent, after d.
 func after(d time.Duration) behaviour {
 	return delayed(d, always(http.StatusOK, intentJSON))
 }
@@ -119,7 +119,7 @@ func (b *overloadBed) try(ctx context.Context) result {
 	return result{time.Since(began), err}
 }
 
-// begin creates one intent elsewhere.
+// begin creates one intent in a goroutine.
 func (b *overloadBed) begin(ctx context.Context) <-chan result {
 	ended := make(chan result, 1)
 
@@ -128,7 +128,7 @@ func (b *overloadBed) begin(ctx context.Context) <-chan result {
 	return ended
 }
 
-// load begins n creates, pause apart.
+// load begins n creates, with a pause after each.
 func (b *overloadBed) load(ctx context.Context, n int, pause time.Duration) []<-chan result {
 	begun := make([]<-chan result, 0, n)
 
@@ -154,10 +154,10 @@ func wait(begun []<-chan result) (all []result, longest time.Duration) {
 
 const perSecond50 = 20 * time.Millisecond
 
-// Stripe answers nothing for a minute under 50 requests a second: everybody is
-// answered in under a second, almost nothing is sent, and a second after Stripe
-// is back everything flows.
-func TestOverload_DeadStripeCostsNobodyASecond(t *testing.T) {
+// Stripe answers nothing for a minute under 50 requests a second: each caller waits
+// less than a second, almost nothing is sent, and a second after Stripe is back all
+// calls succeed.
+func TestOverload_ADeadStripeCostsLessThanASecond(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		bed := newOverloadBed(t, stripe.Config{})
@@ -184,7 +184,7 @@ func TestOverload_DeadStripeCostsNobodyASecond(t *testing.T) {
 	})
 }
 
-// Those who were waiting when Stripe stalled may have been served.
+// What was waiting when Stripe stalled may have been executed.
 func TestOverload_StalledAttemptsAreUnknown(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -204,7 +204,7 @@ func TestOverload_StalledAttemptsAreUnknown(t *testing.T) {
 }
 
 // Seven are too few to tell a dead Stripe from a slow one.
-func TestOverload_FewSlowCallsTakeTheirTime(t *testing.T) {
+func TestOverload_FewSlowCallsAreNoStall(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		bed := newOverloadBed(t, stripe.Config{})
@@ -215,7 +215,7 @@ func TestOverload_FewSlowCallsTakeTheirTime(t *testing.T) {
 }
 
 // Ten slow calls among answered ones are left alone.
-func TestOverload_SlowCallsAmongAnsweredOnesTakeTheirTime(t *testing.T) {
+func TestOverload_SlowCallsAmongAnsweredOnesAreNoStall(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		bed := newOverloadBed(t, stripe.Config{})
@@ -250,8 +250,8 @@ func TestOverload_AnAttemptTimesOut(t *testing.T) {
 	})
 }
 
-// While the breaker is open one probe at a time goes out, with little time.
-func TestOverload_ProbesGoOneByOne(t *testing.T) {
+// While the breaker is open one probe at a time is sent, with a short time-out.
+func TestOverload_OneProbeAtATime(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		bed := newOverloadBed(t, stripe.Config{})
@@ -275,7 +275,7 @@ func TestOverload_ProbesGoOneByOne(t *testing.T) {
 	})
 }
 
-// A probe whose caller leaves makes room for the next.
+// When a probe's caller gives up, the next attempt is a probe.
 func TestOverload_AnAbandonedProbeIsReplaced(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -350,20 +350,20 @@ func TestOverload_WhatOpensTheBreaker(t *testing.T) {
 		serve behaviour
 		opens bool
 	}{
-		"200":                {always(200, intentJSON), false},
-		"mismatch":           {always(200, strings.Replace(intentJSON, "1999", "1", 1)), false},
-		"400":                {always(400, failure), false},
-		"401":                {always(401, failure), false},
-		"402":                {always(402, failure), false},
-		"404":                {always(404, failure), false},
-		"409":                {always(409, failure), false},
-		"lock timeout":       {always(429, `{"error":{"type":"invalid_request_error","code":"lock_timeout"}}`), false},
-		"500":                {always(500, failure), true},
-		"500 of long ago":    {replayed(always(500, failure)), false},
-		"502":                {always(502, "<html>"), true},
-		"HTML 200":           {always(200, "<html>"), true},
-		"no connection":      {func(*http.Request) (*http.Response, error) { return nil, errors.New("refused") }, true},
-		"a caller in a rush": {dead, false},
+		"200":              {always(200, intentJSON), false},
+		"mismatch":         {always(200, strings.Replace(intentJSON, "1999", "1", 1)), false},
+		"400":              {always(400, failure), false},
+		"401":              {always(401, failure), false},
+		"402":              {always(402, failure), false},
+		"404":              {always(404, failure), false},
+		"409":              {always(409, failure), false},
+		"lock timeout":     {always(429, `{"error":{"type":"invalid_request_error","code":"lock_timeout"}}`), false},
+		"500":              {always(500, failure), true},
+		"500 of long ago":  {replayed(always(500, failure)), false},
+		"502":              {always(502, "<html>"), true},
+		"HTML 200":         {always(200, "<html>"), true},
+		"no connection":    {func(*http.Request) (*http.Response, error) { return nil, errors.New("refused") }, true},
+		"a short deadline": {dead, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -383,7 +383,7 @@ func TestOverload_WhatOpensTheBreaker(t *testing.T) {
 	}
 }
 
-// Callers who wait a second each, one after the other, find a dead Stripe out.
+// Callers who wait a second each, one after the other, open the breaker.
 func TestOverload_CallersDeadlinesOpenTheBreaker(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -400,7 +400,7 @@ func TestOverload_CallersDeadlinesOpenTheBreaker(t *testing.T) {
 	})
 }
 
-// 429 asks for fewer calls: they are shed for a moment that grows.
+// After a 429 calls are shed for a moment, which grows with each further one.
 func TestOverload_ThrottlingShedsForAMoment(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -419,7 +419,7 @@ func TestOverload_ThrottlingShedsForAMoment(t *testing.T) {
 		time.Sleep(time.Second)
 		require.NoError(t, bed.try(t.Context()).err)
 
-		// Once something has gone well the next pause is a short one.
+		// After a success the next pause is a short one.
 		bed.stripe.become(always(http.StatusTooManyRequests, ""))
 		bed.try(t.Context())
 		require.ErrorIs(t, bed.gateway.Ready(), ports.ErrUnavailable)
@@ -428,9 +428,9 @@ func TestOverload_ThrottlingShedsForAMoment(t *testing.T) {
 	})
 }
 
-// Stripe limits reads and writes apart: a list that asks for too much sheds no create,
-// and the other way round.
-func TestOverload_ReadsAndWritesAreThrottledApart(t *testing.T) {
+// Stripe limits reads and writes separately: a 429 to a list sheds no create, and
+// the other way round.
+func TestOverload_ReadsAndWritesAreThrottledSeparately(t *testing.T) {
 	t.Parallel()
 
 	limited := always(http.StatusTooManyRequests, `{"error":{"type":"invalid_request_error","code":"rate_limit"}}`)
@@ -473,8 +473,8 @@ func TestOverload_ReadsAndWritesAreThrottledApart(t *testing.T) {
 	}
 }
 
-// Many that were under way together are one reason to pause, not many.
-func TestOverload_OneThrottlingIsOnePause(t *testing.T) {
+// Many 429s to attempts that were under way together make one pause, not many.
+func TestOverload_ABurstOf429IsOnePause(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		bed := newOverloadBed(t, stripe.Config{MaxAttempts: 1})
@@ -514,7 +514,7 @@ func TestOverload_ShedAfterASendIsUnknown(t *testing.T) {
 	})
 }
 
-// Where another attempt would come too late nobody waits for it.
+// If the next attempt would come after the deadline, the gateway does not wait for it.
 func TestOverload_NoPauseBeyondTheDeadline(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

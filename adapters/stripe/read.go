@@ -27,7 +27,7 @@ const (
 
 // Intent implements ports.PaymentGateway.
 func (g *Gateway) Intent(ctx context.Context, id string) (ports.Intent, error) {
-	if !isIntentID(id) { // it would ask for another path, whose 404 proves nothing
+	if !isIntentID(id) { // it could lead to another path, whose 404 proves nothing
 		return ports.Intent{}, fault.New(fault.NotFound, "no payment intent can have this id")
 	}
 
@@ -47,16 +47,16 @@ func (g *Gateway) Intent(ctx context.Context, id string) (ports.Intent, error) {
 	return got.intent(), nil
 }
 
-// read asks for path; most bounds the answer, and judge says what it proves.
+// read asks for path; maxAnswer bounds the answer, and judge says what it proves.
 func read[T any, P settable[T]](
-	ctx context.Context, g *Gateway, operation, path string, most int64, judge func(got P, failed *failure) verdict,
+	ctx context.Context, g *Gateway, operation, path string, maxAnswer int64, judge func(got P, failed *failure) verdict,
 ) (T, error) {
 	var got T
 
 	err := g.call(ctx, &call{
 		operation: operation,
 		kind:      reads,
-		most:      most,
+		maxAnswer: maxAnswer,
 		method:    http.MethodGet,
 		path:      path,
 		answer:    emptied[T, P](&got),
@@ -66,7 +66,8 @@ func read[T any, P settable[T]](
 	return got, err
 }
 
-// judgeRead sorts a read. Reading again does no harm, so even a 500 is worth it.
+// judgeRead decides what the answer to a read proves. Reading again does no harm, so
+// even a 500 is repeated.
 func judgeRead(failed *failure) verdict {
 	switch {
 	case failed == nil:
@@ -106,8 +107,8 @@ func (g *Gateway) Intents(ctx context.Context, from, to time.Time) iter.Seq2[por
 				return
 			}
 
-			if !isIntentID(o.ID) { // one odd object must not hide those behind it
-				g.log.Warn("stripe lists an intent with an impossible id; it is left out",
+			if !isIntentID(o.ID) { // one bad object must not hide those after it
+				g.log.Warn("stripe listed an intent with an impossible id; it is skipped",
 					zap.String("payment_id", o.paymentID().String()))
 
 				continue
@@ -120,10 +121,9 @@ func (g *Gateway) Intents(ctx context.Context, from, to time.Time) iter.Seq2[por
 	}
 }
 
-// Events implements ports.PaymentGateway. It asks for the events that change a
-// payment; the others only confirm what is there. An event that does not parse
-// is yielded as its error, and the reading goes on: one odd event must not hide
-// those behind it.
+// Events implements ports.PaymentGateway. It asks only for the events that change a
+// payment. An event that does not parse is yielded as an error, and the reading goes
+// on: one bad event must not hide those after it.
 func (g *Gateway) Events(ctx context.Context, from, to time.Time) iter.Seq2[ports.Event, error] {
 	query := url.Values{
 		"created[gte]": {unix(from)},
@@ -160,13 +160,13 @@ func judgePage(_ *page, failed *failure) verdict { return judgeRead(failed) }
 
 var errEndless = errors.New("stripe's list does not advance")
 
-// list reads a list page by page and yields its objects as they came. An error
-// ends it.
+// list reads a list page by page and yields its objects as they are. An error ends
+// it.
 func (g *Gateway) list(
 	ctx context.Context, operation, path string, query url.Values,
 ) iter.Seq2[json.RawMessage, error] {
 	return func(yield func(json.RawMessage, error) bool) {
-		query := maps.Clone(query) // ranging over it again begins anew
+		query := maps.Clone(query) // a second range starts again
 		query.Set("limit", pageSize)
 
 		for {
@@ -196,7 +196,7 @@ func (g *Gateway) list(
 	}
 }
 
-// advance asks for what comes after the page's last object.
+// advance makes query ask for what comes after a page's last object.
 func advance(query url.Values, objects []json.RawMessage) error {
 	var last struct {
 		ID string `json:"id"`

@@ -81,7 +81,7 @@ func TestIntent_Outcomes(t *testing.T) {
 	}
 }
 
-// An intent that is none of ours may have an amount that we could not book.
+// An intent that is not ours may have an amount that ours cannot have.
 func TestIntent_ForeignAmountIsNoAmount(t *testing.T) {
 	t.Parallel()
 
@@ -131,9 +131,8 @@ func TestIntents_AsksForWhatItNeeds(t *testing.T) {
 	}, asked)
 }
 
-// A list that does not end by itself is ended: reading it for ever would look
-// like work.
-func TestIntents_EndsWhatDoesNotAdvance(t *testing.T) {
+// A list that does not advance ends with an error, instead of being read for ever.
+func TestIntents_EndsAListThatDoesNotAdvance(t *testing.T) {
 	t.Parallel()
 
 	for name, body := range map[string]string{
@@ -187,7 +186,7 @@ func TestIntents_RetriesAPage(t *testing.T) {
 	require.Equal(t, []string{"pi_2", "pi_4"}, ids)
 }
 
-func TestEvents_OneOddEventHidesNoOther(t *testing.T) {
+func TestEvents_ABadEventHidesNoOther(t *testing.T) {
 	t.Parallel()
 
 	bed := newBed(t, func(w http.ResponseWriter, r *http.Request) {

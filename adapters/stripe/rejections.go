@@ -6,18 +6,16 @@ import (
 	"github.com/marketflow/marketflow/ports"
 )
 
-// aboutTheAmount are the codes of Stripe's error page
-// (https://docs.stripe.com/error-codes) that the order's own money causes, whoever
-// sends it, wherever and whenever: only these are kept for ever under a client's
-// key.
+// aboutTheAmount holds the error codes (https://docs.stripe.com/error-codes) that
+// the order's amount itself causes, in every account and at any time. Only these
+// answers are frozen: the client's key gives the same one for ever.
 //
-// Everything else that Stripe answers with 400 or 404 may be gone tomorrow, because
-// somebody completes the account, switches a payment method on, corrects a URL or
-// deploys a version that sends other parameters. So codes that only look like the
-// order's are not in here: parameter_invalid_integer, parameter_invalid_empty,
-// parameter_missing and parameter_unknown (we write the parameters, so these are our
-// own mistakes); an "Invalid currency" has no code and depends on the account's
-// country. A code that Stripe adds later is not in here either.
+// Every other 400 or 404 may succeed tomorrow: somebody completes the account,
+// switches a payment method on, corrects a URL or deploys a version that sends other
+// parameters. Not listed therefore: parameter_invalid_integer,
+// parameter_invalid_empty, parameter_missing and parameter_unknown (we write the
+// parameters, so these are our own mistakes); "Invalid currency", which has no code
+// and depends on the account's country; any code that Stripe adds later.
 //
 //nolint:gochecknoglobals // a constant table
 var aboutTheAmount = map[stripego.ErrorCode]bool{
@@ -30,14 +28,14 @@ var aboutTheAmount = map[stripego.ErrorCode]bool{
 	stripego.ErrorCodeInvalidChargeAmount: true,
 }
 
-// rejects tells why there is no intent, and none comes of what was sent so far; an
-// outcome of unknown where that is not proven. first says that the request had
-// never been sent before this attempt: a copy's 400 or 404 does not speak for the
-// original, a 402 does.
+// rejects decides whether a failure proves that there is no intent, and that nothing
+// sent so far will make one; if not, the outcome is unknown. first says that the
+// request was never sent before this attempt: a 400 or 404 to a copy proves nothing
+// about the original, a 402 does.
 //
-// Only Stripe's own word counts, not a status that some proxy has set; and an error
-// that names an intent says that there is one. 401 and 403 stay unknown: the key is
-// repaired and the same request sent again.
+// Only an error of Stripe's counts, not a status that a proxy may have set, and not
+// an error that names an intent: then there is one. 401 and 403 are unknown:
+// somebody repairs the key, and the same request is sent again.
 func (f *failure) rejects(first bool) (outcome, error) {
 	if f.rejection == nil || (f.rejection.PaymentIntent != nil && f.rejection.PaymentIntent.ID != "") {
 		return unknown, nil
@@ -46,7 +44,7 @@ func (f *failure) rejects(first bool) (outcome, error) {
 	final := ports.RejectedError{Code: code(string(f.rejection.Code)), Message: sentence(f.rejection.Msg)}
 
 	switch {
-	case f.reason == ReasonPayment && f.rejection.Type == stripego.ErrorTypeCard: // the bank's word
+	case f.reason == ReasonPayment && f.rejection.Type == stripego.ErrorTypeCard: // the bank declined
 		return rejected, &final
 	case f.reason == ReasonBadRequest && first && aboutTheAmount[f.rejection.Code]:
 		final.Amount = true

@@ -20,7 +20,7 @@ import (
 
 const tooSmall = `{"error":{"type":"invalid_request_error","code":"amount_too_small","message":"too small"}}`
 
-// Whatever fails before there is a connection has sent nothing.
+// An attempt that fails before there is a connection has sent nothing.
 func TestCreateIntent_NotSent(t *testing.T) {
 	t.Parallel()
 
@@ -45,19 +45,19 @@ func TestCreateIntent_NotSent(t *testing.T) {
 		base    string
 		reason  string
 	}{
-		"connection refused": {&http.Transport{}, "http://" + nobody(t), "connection"},
+		"connection refused": {&http.Transport{}, "http://" + closedAddress(t), "connection"},
 		"no such host": {&http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
 			return nil, &net.OpError{Op: "dial", Err: &net.DNSError{Err: "no such host", IsNotFound: true}}
 		}}, "http://stripe.invalid", "connection"},
-		"a certificate that nobody knows": {&http.Transport{}, secured.URL, "connection"},
-		"no TLS there":                    {&http.Transport{}, "https" + plain.URL[len("http"):], "connection"},
+		"an unknown certificate": {&http.Transport{}, secured.URL, "connection"},
+		"a server without TLS":   {&http.Transport{}, "https" + plain.URL[len("http"):], "connection"},
 		"another version of TLS": {&http.Transport{TLSClientConfig: &tls.Config{
 			MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS10,
 		}}, secured.URL, "connection"},
 		"a proxy that does not connect": {proxied(func(w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(http.StatusBadGateway)
 		}), secured.URL, "connection"},
-		"nobody answers the dial": {&http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		"no answer to the dial": {&http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			<-ctx.Done()
 
 			return nil, ctx.Err()
@@ -79,8 +79,8 @@ func TestCreateIntent_NotSent(t *testing.T) {
 	}
 }
 
-// A caller who leaves while the connection is being made has sent nothing, either.
-func TestCreateIntent_LeftBeforeTheConnection(t *testing.T) {
+// If the caller gives up before there is a connection, nothing was sent either.
+func TestCreateIntent_CallerGivesUpBeforeTheConnection(t *testing.T) {
 	t.Parallel()
 
 	ctx, cancel := context.WithCancel(t.Context())
@@ -98,21 +98,21 @@ func TestCreateIntent_LeftBeforeTheConnection(t *testing.T) {
 	require.ErrorIs(t, err, context.Canceled)
 }
 
-// An attempt that was not sent does not make the next one a copy, and does not undo
-// what one before it may have done.
+// An attempt that was not sent does not make the next one a copy, and says nothing
+// about what an earlier one may have done.
 func TestCreateIntent_AttemptsThatAreNotSent(t *testing.T) {
 	t.Parallel()
 
 	const (
 		cut   = "cut"   // no connection
 		lost  = "lost"  // a connection, and no answer
-		small = "small" // a refusal
+		small = "small" // a rejection
 	)
 
 	for name, c := range map[string]struct {
 		attempts []string
 		want     string
-		told     []string
+		measured []string
 	}{
 		"not sent, then rejected": {
 			[]string{cut, small}, "rejected", []string{"not_sent connection", "rejected status_400"},
@@ -160,13 +160,13 @@ func TestCreateIntent_AttemptsThatAreNotSent(t *testing.T) {
 
 			_, err := gateway.CreateIntent(t.Context(), gateway.Prepare(paymentID, order(t, 1999, nil)), false)
 			requireOutcome(t, c.want, err)
-			require.Equal(t, c.told, meter.take())
+			require.Equal(t, c.measured, meter.take())
 		})
 	}
 }
 
-// What Stripe keeps under the key it repeats, and whoever repairs the cause should
-// know that the key is no good any more.
+// Stripe replays a rejection that it keeps under the key, even when the cause is
+// repaired: whoever repairs it must know.
 func TestCreateIntent_AKeptRejection(t *testing.T) {
 	t.Parallel()
 
@@ -189,12 +189,12 @@ func TestCreateIntent_AKeptRejection(t *testing.T) {
 	}
 }
 
-// Being unable to connect is a sign of a dead Stripe all the same.
+// Failing to connect counts as a failure of Stripe, although nothing was sent.
 func TestCreateIntent_NotSentOpensTheBreaker(t *testing.T) {
 	t.Parallel()
 
 	meter := &recorder{}
-	gateway := stripe.NewGateway(stripe.Config{SecretKey: "sk_test_1", APIBase: "http://" + nobody(t)},
+	gateway := stripe.NewGateway(stripe.Config{SecretKey: "sk_test_1", APIBase: "http://" + closedAddress(t)},
 		stripe.WithSleep(noSleep), stripe.WithMeter(meter))
 
 	for range 8 {
@@ -205,8 +205,8 @@ func TestCreateIntent_NotSentOpensTheBreaker(t *testing.T) {
 	require.Equal(t, 1, meter.opened)
 }
 
-// nobody is an address where nobody listens.
-func nobody(t *testing.T) string {
+// closedAddress is an address where nothing listens.
+func closedAddress(t *testing.T) string {
 	t.Helper()
 
 	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")

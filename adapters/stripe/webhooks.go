@@ -28,15 +28,14 @@ const (
 )
 
 const (
-	// tolerance in seconds is how far a signature's time may be from ours, in
-	// the past and in the future (https://docs.stripe.com/webhooks#replay-attacks).
+	// tolerance is how many seconds a signature's time may differ from ours, in the
+	// past and in the future (https://docs.stripe.com/webhooks#replay-attacks).
 	tolerance = 300
-	// maxTime is the last second that RFC 3339 can write.
+	// maxTime is the last second of the year 9999: RFC 3339 cannot write a later one.
 	maxTime = 253402300799
 )
 
-// Webhooks is Stripe's signed events as ports.Webhooks. It is safe for
-// concurrent use.
+// Webhooks is ports.Webhooks for Stripe. It is safe for concurrent use.
 type Webhooks struct {
 	secrets [][]byte
 	now     func() time.Time
@@ -46,9 +45,9 @@ var _ ports.Webhooks = (*Webhooks)(nil)
 
 var errNoSecret = errors.New("a webhook secret is empty: anybody could sign events with it")
 
-// NewWebhooks returns a reader that accepts events signed with any of secrets;
-// there are two during a rollover. No secret at all, or an empty one, is an
-// error. now is the clock that signatures are held against.
+// NewWebhooks returns a Webhooks that accepts events signed with any of secrets:
+// while one replaces another there are two. It is an error if there is none, or an
+// empty one. Signatures are compared with the clock now.
 func NewWebhooks(secrets []string, now func() time.Time) (*Webhooks, error) {
 	if len(secrets) == 0 || slices.Contains(secrets, "") {
 		return nil, errNoSecret
@@ -70,8 +69,8 @@ func (w *Webhooks) Check(signature string) error {
 }
 
 // Verify implements ports.Webhooks. The scheme is described at
-// https://docs.stripe.com/webhooks#verify-manually. stripe-go's own check takes
-// timestamps from any distant future and one secret only.
+// https://docs.stripe.com/webhooks#verify-manually. stripe-go's own check takes only
+// one secret, and timestamps however far in the future.
 func (w *Webhooks) Verify(payload []byte, signature string) error {
 	header, err := w.header(signature)
 	if err != nil {
@@ -87,7 +86,7 @@ func (w *Webhooks) Verify(payload []byte, signature string) error {
 	return unauthenticated("no signature matches the body and any secret of this endpoint")
 }
 
-// header reads a Stripe-Signature that is well-formed and of our time.
+// header parses a Stripe-Signature and checks its time.
 func (w *Webhooks) header(text string) (signatureHeader, error) {
 	header, err := parseHeader(text)
 	if err != nil {
@@ -108,14 +107,13 @@ func (w *Webhooks) header(text string) (signatureHeader, error) {
 
 // signatureHeader is a Stripe-Signature: t=…,v1=…[,v1=…].
 type signatureHeader struct {
-	// timestamp is what was signed, to the letter; time is what it says.
+	// timestamp is the text that was signed; time is its value.
 	timestamp  string
 	time       int64
 	signatures [][]byte
 }
 
-// parseHeader ignores schemes other than v1, as Stripe asks: v0 is for its own
-// tests, and others may come.
+// parseHeader ignores every scheme but v1, as Stripe's documentation asks.
 func parseHeader(text string) (signatureHeader, error) {
 	var header signatureHeader
 
@@ -167,8 +165,8 @@ func (h signatureHeader) signedWith(secret, payload []byte) bool {
 
 func unauthenticated(detail string) error { return fault.New(fault.Unauthenticated, detail) }
 
-// Parse implements ports.Webhooks. It reads events of every API version: what
-// it looks at has never changed its name or type.
+// Parse implements ports.Webhooks. It reads events of every API version: the fields
+// that it needs have the same names and types in all of them.
 func (w *Webhooks) Parse(payload []byte) (ports.Event, error) { return parseEvent(payload) }
 
 // envelope is an event (https://docs.stripe.com/api/events/object).
@@ -177,7 +175,7 @@ type envelope struct {
 	Type     string `json:"type"`
 	Created  int64  `json:"created"`
 	Livemode *bool  `json:"livemode"`
-	// Account is there for events of connected accounts alone
+	// Account is set only in events of connected accounts
 	// (https://docs.stripe.com/connect/webhooks).
 	Account string `json:"account"`
 	Data    struct {
@@ -186,7 +184,7 @@ type envelope struct {
 }
 
 func parseEvent(payload []byte) (ports.Event, error) {
-	if !utf8.Valid(payload) { // RFC 8259 section 8.1; decode would replace what is wrong
+	if !utf8.Valid(payload) { // RFC 8259 section 8.1; decode would accept it
 		return ports.Event{}, fault.New(fault.Invalid, "the event is not UTF-8")
 	}
 
@@ -226,9 +224,9 @@ func readEnvelope(payload []byte) (envelope, error) {
 	return e, e.check()
 }
 
-// isThin: the envelope of an event of API v2 (https://docs.stripe.com/event-destinations#thin-events)
-// names its kind of object, "v2.core.event" or one like it; created is a text in it,
-// so that it would not even decode as one of ours.
+// isThin recognizes an event of API v2 (https://docs.stripe.com/event-destinations#thin-events):
+// its object is "v2.core.event" or the like. Its created is a string, so it does not
+// decode as an envelope.
 func isThin(payload []byte) bool {
 	var envelope struct {
 		Object  any            `json:"object"`
@@ -250,11 +248,11 @@ func (e *envelope) check() error {
 	case e.Type == "":
 		return fault.New(fault.Invalid, "the event has no type")
 	case !typeForm.MatchString(e.Type):
-		return fault.New(fault.Invalid, "the event's type is not 1 to 255 small letters, digits, dots and underscores")
+		return fault.New(fault.Invalid, "the event's type is not made of 1 to 255 lower-case letters, digits, dots and underscores")
 	case e.ID != "" && !isID(e.ID):
 		return fault.New(fault.Invalid, "the event's id is not like evt_1, of at most 255 letters, digits, underscores and hyphens")
 	case e.Created < 0 || e.Created > maxTime:
-		return fault.New(fault.Invalid, "the event's created is no time in seconds")
+		return fault.New(fault.Invalid, "the event's created is not a time in seconds")
 	case len(e.Data.Object) == 0 || e.Data.Object[0] != '{':
 		return fault.New(fault.Invalid, "the event has no data.object")
 	default:
@@ -262,15 +260,15 @@ func (e *envelope) check() error {
 	}
 }
 
-// digest stands in for an id, so that a body that comes twice is one event.
+// digest replaces a missing id, so that a body that comes twice is one event.
 func digest(payload []byte) string {
 	sum := sha256.Sum256(payload)
 
 	return "sha256:" + hex.EncodeToString(sum[:])
 }
 
-// readObject reads what the event is about. Objects other than intents need no
-// id: a Balance has none.
+// readObject reads the object that the event is about. Only an intent must have an
+// id: a Balance, for one, has none.
 func readObject(event ports.Event, object []byte) (ports.Event, error) {
 	if !event.IsIntent {
 		var other struct {
@@ -296,7 +294,7 @@ func readObject(event ports.Event, object []byte) (ports.Event, error) {
 	if !isIntentID(o.ID) || o.Created < 0 || o.Created > maxTime {
 		return ports.Event{}, fault.New(fault.Invalid,
 			"the event's data.object has no id like pi_1, of at most 255 letters, digits, underscores and hyphens, "+
-				"or its created is no time in seconds")
+				"or its created is not a time in seconds")
 	}
 
 	event.ObjectID = o.ID
@@ -310,7 +308,7 @@ func readObject(event ports.Event, object []byte) (ports.Event, error) {
 	return event, nil
 }
 
-// change is the status that an event asks for.
+// change is the status that an event gives its payment; empty if it changes none.
 func change(eventType string, o *intentObject) payment.Status {
 	if o.foreign() {
 		return ""

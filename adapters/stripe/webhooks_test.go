@@ -22,7 +22,7 @@ import (
 
 const now = 1705314605
 
-func TestNewWebhooks_RefusesAnEmptySecret(t *testing.T) {
+func TestNewWebhooks_NeedsSecrets(t *testing.T) {
 	t.Parallel()
 
 	for _, secrets := range [][]string{nil, {}, {""}, {"whsec_1", ""}} {
@@ -73,9 +73,9 @@ func TestVerify_SaysWhatIsWrong(t *testing.T) {
 	}
 }
 
-// An adversary without the secret gains nothing by writing t in another way:
-// what is hashed is what was sent.
-func TestVerify_HashesTheTimestampToTheLetter(t *testing.T) {
+// The hash is over the timestamp as it was sent, so that writing the same time in
+// another way does not verify.
+func TestVerify_HashesTheTimestampAsItWasSent(t *testing.T) {
 	t.Parallel()
 
 	good := sign(now, "{}", "whsec_1")
@@ -97,7 +97,7 @@ func TestParse_IgnoresTheAPIVersion(t *testing.T) {
 	}
 }
 
-func TestParse_WhatTypesAskFor(t *testing.T) {
+func TestParse_TheChangeOfEachType(t *testing.T) {
 	t.Parallel()
 
 	for kind, want := range map[string]payment.Status{
@@ -123,7 +123,7 @@ func TestParse_WhatTypesAskFor(t *testing.T) {
 	}
 }
 
-// Events about other objects are none of ours, whatever shape those have.
+// Events about other objects are accepted, whatever shape those have.
 func TestParse_OtherObjects(t *testing.T) {
 	t.Parallel()
 
@@ -203,8 +203,8 @@ func TestParse_PaymentIDIsFoundByItsExactName(t *testing.T) {
 	}
 }
 
-// What tells an amount that we could not have asked for finishes nothing; what
-// tells none leaves it to our records.
+// An amount that we could not have asked for changes nothing; where there is none,
+// our records have it.
 func TestParse_ForeignAmountsChangeNothing(t *testing.T) {
 	t.Parallel()
 

@@ -22,18 +22,18 @@ import (
 
 const (
 	dialTimeout = 5 * time.Second
-	// idleTimeout is below the minute after which servers commonly hang up, so
-	// that few requests meet a connection that has just died.
+	// idleTimeout is below the minute after which many servers close an idle
+	// connection, so that few requests are written to a closed one.
 	idleTimeout = 45 * time.Second
-	// maxObject and maxList bound what is read of an answer: an object, or 100 of
-	// them, with all the metadata that Stripe allows stays below.
+	// maxObject and maxList bound how much of an answer is read. An object, or a list
+	// of 100, is smaller with all the metadata that Stripe allows.
 	maxObject, maxList = 1 << 20, 16 << 20
 	// maxHeader bounds an answer's headers.
 	maxHeader = 1 << 20
 )
 
-// newNetwork speaks HTTP/1.1, one connection for each call in flight: a
-// connection that dies takes one call with it, not all of them.
+// newNetwork speaks HTTP/1.1, with one connection for each call under way: a
+// connection that breaks fails one call, not all of them.
 func newNetwork(maxInFlight int) *http.Transport {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
@@ -51,8 +51,8 @@ func newNetwork(maxInFlight int) *http.Transport {
 	}
 }
 
-// newClient traces each request as OpenTelemetry's HTTP conventions say. Stripe
-// is told the trace's id and nothing else of it; Meter measures, not otelhttp.
+// newClient traces each request by OpenTelemetry's HTTP conventions. Stripe gets the
+// trace's id and no baggage. Meter measures, so otelhttp does not.
 func newClient(network http.RoundTripper, traces trace.TracerProvider) *http.Client {
 	return &http.Client{
 		Transport: &wire{next: otelhttp.NewTransport(network,
@@ -61,19 +61,18 @@ func newClient(network http.RoundTripper, traces trace.TracerProvider) *http.Cli
 			otelhttp.WithPropagators(propagation.TraceContext{}),
 			otelhttp.WithSpanNameFormatter(func(_ string, r *http.Request) string { return r.Method }),
 		)},
-		// Stripe does not redirect. Following would send the key elsewhere.
+		// Stripe does not redirect, and following would send the key elsewhere.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 }
 
-// exchange is one attempt as the wire saw it. Stripe-go does not show all of
-// it: where a body does not decode, status and headers are gone.
+// exchange is what wire sees of one attempt. Stripe-go does not return all of it:
+// if a body does not decode, status and headers are lost.
 type exchange struct {
-	// body, number and left, how much of the answer may still be read, are set by
-	// the sender.
-	body   string
-	number int
-	left   int64
+	// The sender sets these: mayRead is how many bytes of the answer may still be read.
+	body    string
+	number  int
+	mayRead int64
 
 	asked, connected bool // a connection was asked for, and there was one
 
@@ -84,10 +83,10 @@ type exchange struct {
 	broken      error // reading the answer ended early
 }
 
-// unsent: net/http asked for a connection and got none, so that it has written
-// nothing. The name look-up, the dial, a proxy's CONNECT and the TLS handshake all
-// come before there is a connection (net/http/httptrace.ClientTrace.GotConn). What
-// was written to a connection that turns out dead counts as sent.
+// unsent says that net/http asked for a connection and got none, so it has written
+// nothing. The DNS look-up, the dial, a proxy's CONNECT and the TLS handshake all
+// come before GotConn (net/http/httptrace.ClientTrace). What is written to a
+// connection that turns out to be dead counts as sent.
 func (e *exchange) unsent() bool { return e.asked && !e.connected }
 
 func (e *exchange) trace() *httptrace.ClientTrace {
@@ -99,16 +98,15 @@ func (e *exchange) trace() *httptrace.ClientTrace {
 
 type exchangeKey struct{}
 
-// wire is what every request passes last.
+// wire is the last of our code that a request passes.
 type wire struct{ next http.RoundTripper }
 
-// RoundTrip sends the exchange's body in place of stripe-go's, which would be
-// chunked, and written anew by whatever version is running: a request must
-// come back to Stripe as it was first sent.
+// RoundTrip replaces stripe-go's body, which would be chunked, with the exchange's: a
+// request must reach Stripe as it was first sent, whatever version is running.
 //
-// There is no GetBody on purpose. With it net/http quietly sends a POST again
-// that has an Idempotency-Key and met a dying connection (net/http.Transport's
-// documentation), and an answer to the copy would pass for one to the original.
+// It sets no GetBody. With one net/http would itself resend a POST that has an
+// Idempotency-Key when its connection dies (see net/http.Transport), and we would
+// take the answer to that copy for the answer to the original.
 func (w *wire) RoundTrip(r *http.Request) (*http.Response, error) {
 	seen, ok := r.Context().Value(exchangeKey{}).(*exchange)
 	if !ok {
@@ -139,11 +137,11 @@ func (w *wire) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 var (
-	errNoExchange = errors.New("a request that the gateway did not send")
-	errTooLong    = errors.New("the answer is too long for what was asked")
+	errNoExchange = errors.New("this request was not made by the gateway")
+	errTooLong    = errors.New("the answer is longer than such an answer can be")
 )
 
-// watchedBody remembers that a body broke off, and ends one that does not end.
+// watchedBody notes how reading a body failed, and ends a body that is too long.
 type watchedBody struct {
 	io.ReadCloser
 
@@ -152,14 +150,14 @@ type watchedBody struct {
 
 // Read implements io.Reader.
 func (b *watchedBody) Read(p []byte) (int, error) {
-	if b.seen.left <= 0 {
+	if b.seen.mayRead <= 0 {
 		b.seen.broken = errTooLong
 
 		return 0, errTooLong
 	}
 
-	n, err := b.ReadCloser.Read(p[:min(int64(len(p)), b.seen.left)])
-	b.seen.left -= int64(n)
+	n, err := b.ReadCloser.Read(p[:min(int64(len(p)), b.seen.mayRead)])
+	b.seen.mayRead -= int64(n)
 
 	if err != nil && !errors.Is(err, io.EOF) {
 		b.seen.broken = err
@@ -168,7 +166,7 @@ func (b *watchedBody) Read(p []byte) (int, error) {
 	return n, err //nolint:wrapcheck // io.EOF stays io.EOF
 }
 
-// describe says in an attempt's span what became of it.
+// describe writes an attempt's outcome into its span.
 func describe(span trace.Span, c *call, seen *exchange, v verdict) {
 	if !span.IsRecording() {
 		return
@@ -181,7 +179,7 @@ func describe(span trace.Span, c *call, seen *exchange, v verdict) {
 		attribute.Bool("stripe.idempotent_replayed", seen.replayed),
 	)
 
-	if c.paymentID != "" { // a list is about no one payment
+	if c.paymentID != "" { // only a create knows its payment
 		span.SetAttributes(attribute.String("marketflow.payment.id", c.paymentID))
 	}
 
@@ -194,9 +192,9 @@ func describe(span trace.Span, c *call, seen *exchange, v verdict) {
 	}
 }
 
-// leveledLogger is stripe-go's log, at debug level: the errors that it reports
-// are returned as well. Its lines on bodies and requests are dropped: they hold
-// secrets, and the span says the rest.
+// leveledLogger is stripe-go's log. Warnings and errors are logged at debug level
+// only, since they are returned as well. Lines about requests and bodies are dropped:
+// they hold secrets.
 type leveledLogger struct{ log *zap.Logger }
 
 var _ stripego.LeveledLoggerInterface = leveledLogger{}
