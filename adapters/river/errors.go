@@ -9,7 +9,7 @@ import (
 	"go.uber.org/zap"
 )
 
-// errorHandler logs what a job could not do.
+// errorHandler logs the errors and panics of jobs.
 type errorHandler struct{ log *zap.Logger }
 
 var _ river.ErrorHandler = (*errorHandler)(nil)

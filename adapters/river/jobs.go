@@ -1,5 +1,5 @@
-// Package river runs the background work as River jobs in PostgreSQL: it calls
-// use cases on a schedule and decides nothing itself.
+// Package river runs the background work as River jobs in PostgreSQL: it calls use
+// cases on a schedule and decides nothing itself.
 package river
 
 import (
@@ -26,31 +26,31 @@ import (
 const (
 	// jobTimeout bounds one run.
 	jobTimeout = time.Minute
-	// reconcileTimeout bounds a run of reconciliation: the next one goes on where
-	// it stopped.
+	// reconcileTimeout bounds one run of reconciliation; the next goes on where it
+	// stopped.
 	reconcileTimeout = 15 * time.Minute
-	// stopPatience is how long running jobs may go on when the service stops: a
-	// call to the provider mostly ends in it, a reconciliation may not.
+	// stopPatience is how long running jobs may go on when the service stops: long
+	// enough for most calls to the provider, not for every reconciliation.
 	stopPatience = 5 * time.Second
-	// keepFinished is how long a finished job's row stays.
+	// keepFinished is how long the row of a finished job is kept.
 	keepFinished = 5 * time.Minute
-	// MaxConns is what a Jobs needs of its own pool: River listens on one.
+	// MaxConns is how many connections the jobs' own pool needs; River listens on one.
 	MaxConns = 5
 )
 
-// Config says when to do what.
+// Config says how often the work is done.
 type Config struct {
 	// RecoveryInterval is how often unfinished operations and parked events are
 	// looked for.
 	RecoveryInterval time.Duration
-	// ReconcileInterval is how often our records are held against the provider's;
+	// ReconcileInterval is how often our records are compared with the provider's;
 	// 0 is never.
 	ReconcileInterval time.Duration
 }
 
-// Deps is what the jobs do their work with.
+// Deps is what the jobs need.
 type Deps struct {
-	// Pool is the jobs' own, so that they never starve requests.
+	// Pool is for the jobs alone, so that they never take a request's connection.
 	Pool        *pgxpool.Pool
 	Recover     *operations.Recover
 	ApplyParked *events.ApplyParked
@@ -65,12 +65,12 @@ type Jobs struct {
 	pool   *pgxpool.Pool
 	meter  Meter
 	config Config
-	// reconcile knows when it is due.
+	// reconcile says when its next run is due.
 	reconcile *reconcile.Reconcile
 	log       *zap.Logger
 	stop      context.CancelFunc
-	// ticking are the goroutines that ask for jobs, and counting the one that
-	// measures them.
+	// ticking are the goroutines that insert jobs; counting is the one that measures
+	// them.
 	ticking, counting sync.WaitGroup
 }
 
@@ -106,41 +106,41 @@ func New(config Config, deps Deps) (*Jobs, error) {
 	}, nil
 }
 
-// quiet lets River's warnings and errors through: it tells of every start and
-// of its own statistics.
+// quiet is River's log without what is below a warning: every start and its
+// statistics.
 func quiet(log *zap.Logger) *slog.Logger {
 	warnings := log.WithOptions(zap.IncreaseLevel(zap.WarnLevel))
 
 	return slog.New(zapslog.NewHandler(warnings.Core(), zapslog.WithName("river")))
 }
 
-// recoverArgs is the job that finishes what was left behind.
+// recoverArgs is the job that finishes operations and events that were left behind.
 type recoverArgs struct{}
 
 // Kind implements river.JobArgs.
 func (recoverArgs) Kind() string { return "recover" }
 
-// reconcileArgs is the job that holds our records against the provider's.
+// reconcileArgs is the job that compares our records with the provider's.
 type reconcileArgs struct{}
 
 // Kind implements river.JobArgs.
 func (reconcileArgs) Kind() string { return "reconcile" }
 
-// reconciler takes longer than other jobs may.
+// reconciler is a worker of its own because it may take longer than other jobs.
 type reconciler struct {
 	river.WorkerDefaults[reconcileArgs]
 
 	reconcile *reconcile.Reconcile
 	log       *zap.Logger
-	// running: there is a run in this process.
+	// running is held during a run.
 	running sync.Mutex
 }
 
 // Timeout implements river.Worker.
 func (r *reconciler) Timeout(*river.Job[reconcileArgs]) time.Duration { return reconcileTimeout }
 
-// Work implements river.Worker. A run that takes longer than the interval must
-// not gather others behind it: they would take the workers that recovery needs.
+// Work implements river.Worker. While a run goes on others do nothing: waiting for
+// it, they would take the workers that recovery needs.
 func (r *reconciler) Work(ctx context.Context, job *river.Job[reconcileArgs]) error {
 	if !r.running.TryLock() {
 		return nil
@@ -149,7 +149,7 @@ func (r *reconciler) Work(ctx context.Context, job *river.Job[reconcileArgs]) er
 
 	report, err := r.reconcile.Scheduled(withSpanOptions(ctx, job.JobRow))
 	if errors.Is(err, reconcile.ErrReconciling) {
-		return nil // it is being done, in another process or by hand
+		return nil // another process does it, or somebody by hand
 	}
 
 	if err == nil {
@@ -161,7 +161,7 @@ func (r *reconciler) Work(ctx context.Context, job *river.Job[reconcileArgs]) er
 	return err
 }
 
-// Start begins to work.
+// Start starts the jobs.
 func (j *Jobs) Start(ctx context.Context) error {
 	runs, unsubscribe := j.client.Subscribe(finished...)
 
@@ -188,7 +188,7 @@ func (j *Jobs) Start(ctx context.Context) error {
 	return nil
 }
 
-// Stop lets running jobs end within a while, then cancels them: each may be
+// Stop lets running jobs finish for stopPatience, then cancels them. A job can be
 // interrupted anywhere.
 func (j *Jobs) Stop(ctx context.Context) error {
 	j.stop()
@@ -210,24 +210,24 @@ func (j *Jobs) Stop(ctx context.Context) error {
 	return nil
 }
 
-// unfinished are the states in which a recovery job stands for another of its
-// period. A finished one does not: a process whose clock is ahead finishes the
-// jobs of a time that is yet to come for the others.
+// unfinished are the states in which a period's recovery job keeps another one from
+// being inserted. A finished job does not count: a process whose clock is ahead may
+// have finished the job of a period that begins later for the others.
 //
 //nolint:gochecknoglobals // a constant list
 var unfinished = []rivertype.JobState{
 	rivertype.JobStateAvailable, rivertype.JobStatePending, rivertype.JobStateRunning, rivertype.JobStateScheduled,
 }
 
-// tick asks for a job after a while and then once an interval. Every process
-// asks: River's own periodic jobs depend on an elected leader, and a killed leader
-// stays elected for longer than an operation may wait. None is inserted where this
-// period has one in one of states; nil is in any but those of failure.
+// tick inserts a job after first, and then once every interval, unless this period has
+// one in one of states (nil: in any state but cancelled and discarded). Every process
+// does: River's own periodic jobs need an elected leader, and a killed leader stays
+// elected for longer than an operation may wait.
 func (j *Jobs) tick(ctx context.Context, args river.JobArgs, first, every time.Duration, states []rivertype.JobState) {
 	timer := time.NewTimer(first)
 	defer timer.Stop()
 
-	// River's periods are a second at least.
+	// River's shortest period is a second.
 	once := &river.InsertOpts{UniqueOpts: river.UniqueOpts{ByPeriod: max(every, time.Second), ByState: states}}
 
 	for {

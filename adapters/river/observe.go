@@ -16,13 +16,13 @@ import (
 
 // Meter takes the jobs' measurements. It must not block.
 type Meter interface {
-	// Job: this process has run a job. result is completed, failed or
-	// interrupted, by a stop that was in a hurry.
+	// Job: this process has run a job. result is completed, failed, or interrupted
+	// when the service stopped.
 	Job(kind, result string, waited, ran time.Duration)
 }
 
-// finished are the ends of a run that can happen here: nothing is retried,
-// snoozed or cancelled by hand.
+// finished are the ways in which a run can end: no job is retried, snoozed or
+// cancelled by hand.
 //
 //nolint:gochecknoglobals // a constant list
 var finished = []river.EventKind{
@@ -47,18 +47,18 @@ func resultOf(kind river.EventKind) string {
 	}
 }
 
-// Waiting tells how many jobs should be running and are not, and for how long
-// the oldest of them has waited; zero where there is none.
+// Waiting tells how many jobs should be running and are not, and how long the oldest
+// of them has waited; zero if there is none.
 func (j *Jobs) Waiting(ctx context.Context) (jobs int64, oldest time.Duration, err error) {
-	// River offers no such question. The index that it fetches jobs by answers.
-	const question = `
+	// River has no method for this. The query uses the index that River fetches by.
+	const query = `
 SELECT count(*), COALESCE(EXTRACT(EPOCH FROM now() - min(scheduled_at)), 0)::float8
 FROM river_job
 WHERE state = 'available' AND queue = $1 AND scheduled_at <= now()`
 
 	var seconds float64
 
-	if err := j.pool.QueryRow(ctx, question, river.QueueDefault).Scan(&jobs, &seconds); err != nil {
+	if err := j.pool.QueryRow(ctx, query, river.QueueDefault).Scan(&jobs, &seconds); err != nil {
 		return 0, 0, fmt.Errorf("counting the jobs that wait: %w", err)
 	}
 
