@@ -44,31 +44,32 @@ func TestCreateIntent_NotSent(t *testing.T) {
 		network *http.Transport
 		base    string
 		reason  string
+		timeout time.Duration // of an attempt; zero is the default
 	}{
-		"connection refused": {&http.Transport{}, "http://" + closedAddress(t), "connection"},
+		"connection refused": {&http.Transport{}, "http://" + closedAddress(t), "connection", 0},
 		"no such host": {&http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
 			return nil, &net.OpError{Op: "dial", Err: &net.DNSError{Err: "no such host", IsNotFound: true}}
-		}}, "http://stripe.invalid", "connection"},
-		"an unknown certificate": {&http.Transport{}, secured.URL, "connection"},
-		"a server without TLS":   {&http.Transport{}, "https" + plain.URL[len("http"):], "connection"},
+		}}, "http://stripe.invalid", "connection", 0},
+		"an unknown certificate": {&http.Transport{}, secured.URL, "connection", 0},
+		"a server without TLS":   {&http.Transport{}, "https" + plain.URL[len("http"):], "connection", 0},
 		"another version of TLS": {&http.Transport{TLSClientConfig: &tls.Config{
 			MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS10,
-		}}, secured.URL, "connection"},
+		}}, secured.URL, "connection", 0},
 		"a proxy that does not connect": {proxied(func(w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(http.StatusBadGateway)
-		}), secured.URL, "connection"},
+		}), secured.URL, "connection", 0},
 		"no answer to the dial": {&http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			<-ctx.Done()
 
 			return nil, ctx.Err()
-		}}, "http://stripe.invalid", "timeout"},
+		}}, "http://stripe.invalid", "timeout", time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 
 			meter := &recorder{}
 			gateway := stripe.NewGateway(
-				stripe.Config{SecretKey: "sk_test_1", APIBase: c.base, AttemptTimeout: time.Second, MaxAttempts: 2},
+				stripe.Config{SecretKey: "sk_test_1", APIBase: c.base, AttemptTimeout: c.timeout, MaxAttempts: 2},
 				stripe.WithTransport(c.network), stripe.WithSleep(noSleep), stripe.WithMeter(meter))
 
 			_, err := gateway.CreateIntent(t.Context(), gateway.Prepare(paymentID, order(t, 1999, nil)), false)
