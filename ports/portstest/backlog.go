@@ -111,9 +111,7 @@ func (b StoreBed) requireBacklog(tb testing.TB, want ports.BacklogStats) {
 	got, err := b.Backlog(tb.Context())
 	require.NoError(tb, err)
 
-	for _, state := range []operation.State{
-		operation.Pending, operation.NeedsAttention, operation.Finished,
-	} {
+	for _, state := range everyState {
 		require.Equal(tb, want.Operations[state], got.Operations[state], state)
 	}
 

@@ -1,5 +1,3 @@
-// Package portstest holds one contract suite for each port. Every adapter and
-// every fake runs it.
 package portstest
 
 import (

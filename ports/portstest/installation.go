@@ -21,8 +21,8 @@ func Installation(t *testing.T, newBed func(tb testing.TB) StoreBed) {
 		"Bind/what was not recorded":              bindFills,
 		"Bind/never over what is":                 bindKeeps,
 		"Bind/many at once, one wins":             bindAtOnce,
-		"Rebind/over what is":                     adoptReplaces,
-		"Rebind/gives pending operations up":      adoptGivesUp,
+		"Rebind/over what is":                     rebindReplaces,
+		"Rebind/gives pending operations up":      rebindGivesUp,
 		"NewestIntents/newest first, up to limit": newestIntentsFirst,
 		"NewestIntents/none before an adoption":   newestIntentsAfterAdoption,
 	})
@@ -115,7 +115,7 @@ func bindAtOnce(t *testing.T, b StoreBed) {
 	}
 }
 
-func adoptReplaces(t *testing.T, b StoreBed) {
+func rebindReplaces(t *testing.T, b StoreBed) {
 	t.Helper()
 
 	b.mustBind(t, bound)
@@ -135,7 +135,7 @@ func adoptReplaces(t *testing.T, b StoreBed) {
 	require.Equal(t, operation.Pending, b.operationNow(t, op.PaymentID).State)
 }
 
-func adoptGivesUp(t *testing.T, b StoreBed) {
+func rebindGivesUp(t *testing.T, b StoreBed) {
 	t.Helper()
 
 	pending := b.mustBegin(t, newOperation(t, "order_1"))

@@ -131,3 +131,60 @@ func historyBeginsAnywhere(t *testing.T, b StoreBed) {
 		require.Equal(t, "recovery", b.history(t, completion.Payment.ID)[0].Cause)
 	}
 }
+
+// mustPay makes an operation under key and a payment of it.
+func (b StoreBed) mustPay(tb testing.TB, key operation.Key) payment.Payment {
+	tb.Helper()
+
+	b.mustFinish(tb, completionOf(b.mustBegin(tb, newOperation(tb, key))))
+
+	op, err := b.Find(tb.Context(), key)
+	require.NoError(tb, err)
+
+	return b.paymentNow(tb, op.PaymentID)
+}
+
+func (b StoreBed) paymentNow(tb testing.TB, id uuid.UUID) payment.Payment {
+	tb.Helper()
+
+	p, err := b.Payment(tb.Context(), id)
+	require.NoError(tb, err)
+
+	return p
+}
+
+// requireNoPayment: nothing of the payment is written down.
+func (b StoreBed) requireNoPayment(tb testing.TB, id uuid.UUID) {
+	tb.Helper()
+
+	_, err := b.Payment(tb.Context(), id)
+	requireNotFound(tb, err)
+	require.Empty(tb, b.history(tb, id))
+}
+
+func (b StoreBed) history(tb testing.TB, id uuid.UUID) []ports.Transition {
+	tb.Helper()
+
+	history, err := b.History(tb.Context(), id)
+	require.NoError(tb, err)
+
+	return history
+}
+
+// requireTrueHistory: each step begins where the last one ended, the state
+// machine allows it, and the payment is where the last one led.
+func (b StoreBed) requireTrueHistory(tb testing.TB, id uuid.UUID) {
+	tb.Helper()
+
+	history := b.history(tb, id)
+	require.NotEmpty(tb, history)
+	require.Empty(tb, history[0].From)
+
+	for i, step := range history[1:] {
+		require.Equal(tb, history[i].To, step.From, "step %d begins where the last ended", i+1)
+		require.True(tb, step.From.CanBecome(step.To), "%s → %s", step.From, step.To)
+		require.False(tb, step.At.Before(history[i].At), "step %d is not before the last", i+1)
+	}
+
+	require.Equal(tb, history[len(history)-1].To, b.paymentNow(tb, id).Status)
+}

@@ -1,20 +1,21 @@
+// Package portstest holds one contract suite for each port. Every adapter and every
+// fake runs it.
+//
+// A port's file has the suite's entry, which lists the cases, and what several cases
+// need. A large suite has a file for each method, named after both: the cases of
+// Operations.Take are in operations_take.go.
 package portstest
 
 import (
 	"errors"
-	"fmt"
-	"net/http"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
 	"github.com/marketflow/marketflow/domain/fault"
 	"github.com/marketflow/marketflow/domain/money"
-	"github.com/marketflow/marketflow/domain/operation"
-	"github.com/marketflow/marketflow/domain/payment"
 	"github.com/marketflow/marketflow/ports"
 )
 
@@ -121,148 +122,9 @@ func count[T any](values []T, is func(T) bool) int {
 	return n
 }
 
-// newOperation asks for 123.45 USD under key.
-func newOperation(tb testing.TB, key operation.Key) ports.NewOperation {
-	tb.Helper()
-
-	id, err := uuid.NewV7()
-	require.NoError(tb, err)
-
-	return ports.NewOperation{
-		PaymentID: id,
-		Key:       key,
-		Order:     payment.Order{Amount: amount(tb, 123_45, "USD"), Metadata: payment.Metadata{"order": "42"}},
-		Request: ports.IntentRequest{
-			IdempotencyKey: "payment-" + id.String(),
-			Params:         "amount=12345&currency=usd&metadata[payment_id]=" + id.String(),
-		},
-		Origin: ports.Origin{
-			RequestID:   "request-" + id.String(),
-			TraceParent: fmt.Sprintf("00-%x-%x-01", id[:], id[:8]),
-		},
-		Lease: newLease(),
-	}
-}
-
-func newLease() ports.Lease { return ports.Lease{Token: uuid.New(), For: lease} }
-
-// mustOperation writes an operation down and holds it.
-func (b StoreBed) mustBegin(tb testing.TB, c ports.NewOperation) ports.Operation {
-	tb.Helper()
-
-	op, err := b.Begin(tb.Context(), c)
-	require.NoError(tb, err)
-	require.True(tb, op.Held())
-
-	return op
-}
-
-// operationNow is the operation as anybody sees it.
-func (b StoreBed) operationNow(tb testing.TB, id uuid.UUID) ports.Operation {
-	tb.Helper()
-
-	op, err := b.FindByPayment(tb.Context(), id)
-	require.NoError(tb, err)
-
-	return op
-}
-
-// completionOf is the payment that operation becomes through an intent of its own.
-func completionOf(op ports.Operation) ports.Completion {
-	return completionWith(op, intentOf(op.PaymentID))
-}
-
-func completionWith(op ports.Operation, intentID string) ports.Completion {
-	return ports.Completion{
-		Payment: payment.Payment{
-			ID:        op.PaymentID,
-			IntentID:  intentID,
-			Key:       op.Key,
-			Amount:    op.Order.Amount,
-			Metadata:  op.Order.Metadata,
-			Status:    payment.Pending,
-			CreatedAt: op.CreatedAt,
-		},
-		Response: created(intentID),
-		Cause:    "request",
-	}
-}
-
-func intentOf(id uuid.UUID) string { return "pi_" + id.String() }
-
-func created(content string) *ports.FrozenResponse {
-	return &ports.FrozenResponse{Status: http.StatusCreated, Body: []byte(`{"id":"` + content + "\"}\n")}
-}
-
-func rejection() ports.FrozenResponse {
-	return ports.FrozenResponse{Status: http.StatusBadGateway, Body: []byte(`{"title":"Rejected"}`)}
-}
-
-// mustFinish makes a payment of an operation.
-func (b StoreBed) mustFinish(tb testing.TB, c ports.Completion) ports.Finished {
-	tb.Helper()
-
-	done, err := b.Finish(tb.Context(), c)
-	require.NoError(tb, err)
-
-	return done
-}
-
-// mustPay makes an operation under key and a payment of it.
-func (b StoreBed) mustPay(tb testing.TB, key operation.Key) payment.Payment {
-	tb.Helper()
-
-	b.mustFinish(tb, completionOf(b.mustBegin(tb, newOperation(tb, key))))
-
-	op, err := b.Find(tb.Context(), key)
-	require.NoError(tb, err)
-
-	return b.paymentNow(tb, op.PaymentID)
-}
-
-func (b StoreBed) paymentNow(tb testing.TB, id uuid.UUID) payment.Payment {
-	tb.Helper()
-
-	p, err := b.Payment(tb.Context(), id)
-	require.NoError(tb, err)
-
-	return p
-}
-
-// requireNoPayment: nothing of the payment is written down.
-func (b StoreBed) requireNoPayment(tb testing.TB, id uuid.UUID) {
-	tb.Helper()
-
-	_, err := b.Payment(tb.Context(), id)
-	requireNotFound(tb, err)
-	require.Empty(tb, b.history(tb, id))
-}
-
-func (b StoreBed) history(tb testing.TB, id uuid.UUID) []ports.Transition {
-	tb.Helper()
-
-	history, err := b.History(tb.Context(), id)
-	require.NoError(tb, err)
-
-	return history
-}
-
-// requireTrueHistory: each step begins where the last one ended, the state
-// machine allows it, and the payment is where the last one led.
-func (b StoreBed) requireTrueHistory(tb testing.TB, id uuid.UUID) {
-	tb.Helper()
-
-	history := b.history(tb, id)
-	require.NotEmpty(tb, history)
-	require.Empty(tb, history[0].From)
-
-	for i, step := range history[1:] {
-		require.Equal(tb, history[i].To, step.From, "step %d begins where the last ended", i+1)
-		require.True(tb, step.From.CanBecome(step.To), "%s → %s", step.From, step.To)
-		require.False(tb, step.At.Before(history[i].At), "step %d is not before the last", i+1)
-	}
-
-	require.Equal(tb, history[len(history)-1].To, b.paymentNow(tb, id).Status)
+func requireNotFound(t require.TestingT, err error) {
+	require.Error(t, err)
+	require.Equal(t, fault.NotFound, fault.KindOf(err), "%v", err)
 }
 
 func amount(t require.TestingT, minor int64, code string) money.Amount {
@@ -273,9 +135,4 @@ func amount(t require.TestingT, minor int64, code string) money.Amount {
 	require.NoError(t, err)
 
 	return a
-}
-
-func requireNotFound(t require.TestingT, err error) {
-	require.Error(t, err)
-	require.Equal(t, fault.NotFound, fault.KindOf(err), "%v", err)
 }

@@ -1,7 +1,6 @@
 package portstest
 
 import (
-	"errors"
 	"sync"
 	"testing"
 
@@ -65,8 +64,8 @@ func (b StoreBed) writesInDoubt(t *testing.T) map[string]func() doubtful {
 	}
 
 	return map[string]func() doubtful{
-		"Operation":             op("a key"),
-		"Operation without key": op(""),
+		"Begin":             op("a key"),
+		"Begin without key": op(""),
 		"Finish": of(func(s Store, op ports.Operation) error {
 			_, err := s.Finish(t.Context(), completionOf(op))
 
@@ -196,7 +195,7 @@ func groupsTellTheTruth(t *testing.T, b StoreBed) {
 
 // A caller whose operation is in doubt and who asks again once more with the same lease
 // goes on with it.
-func operationInDoubtIsHeld(t *testing.T, b StoreBed) {
+func beginInDoubtIsHeld(t *testing.T, b StoreBed) {
 	t.Helper()
 
 	c := newOperation(t, "order_1")
@@ -209,5 +208,3 @@ func operationInDoubtIsHeld(t *testing.T, b StoreBed) {
 	require.Equal(t, c.PaymentID, op.PaymentID)
 	require.Equal(t, 1, op.Attempts)
 }
-
-var errRepairable = errors.New("the account may not charge yet")

@@ -1,0 +1,112 @@
+package portstest
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	"github.com/marketflow/marketflow/ports"
+)
+
+func takeUnfinished(t *testing.T, b StoreBed) {
+	t.Helper()
+
+	taken, err := b.Take(t.Context(), 10, newLease())
+	require.NoError(t, err)
+	require.Empty(t, taken)
+
+	b.mustFinish(t, completionOf(b.mustBegin(t, newOperation(t, "finished"))))
+	_, err = b.FinishRejected(t.Context(), b.mustBegin(t, newOperation(t, "rejected order")).PaymentID, rejection())
+	require.NoError(t, err)
+	require.NoError(t, b.GiveUp(t.Context(), b.mustBegin(t, newOperation(t, "given up")).PaymentID, errors.New("lost")))
+
+	want := b.mustBegin(t, newOperation(t, "pending"))
+
+	taken, err = b.Take(t.Context(), 10, newLease())
+	require.NoError(t, err)
+	require.Empty(t, taken, "somebody works on it")
+
+	b.Elapse(t, lease)
+
+	heir := newLease()
+	taken, err = b.Take(t.Context(), 10, heir)
+	require.NoError(t, err)
+	require.Len(t, taken, 1)
+	require.True(t, taken[0].Held())
+	require.GreaterOrEqual(t, taken[0].Age, lease)
+
+	want.Lease, want.Attempts, want.CreatedAt = heir.Token, 2, taken[0].CreatedAt
+	requireSameOperation(t, want, taken[0])
+
+	taken, err = b.Take(t.Context(), 10, newLease())
+	require.NoError(t, err)
+	require.Empty(t, taken, "the heir works on it")
+
+	found, err := b.Begin(t.Context(), newOperation(t, "pending"))
+	require.NoError(t, err)
+	require.False(t, found.Held(), "the heir works on it")
+}
+
+func takeLongestWaiting(t *testing.T, b StoreBed) {
+	t.Helper()
+
+	const ops, batch = 40, 15
+
+	want := make([]uuid.UUID, ops)
+
+	// Written in another order than they fall due.
+	for i := range ops {
+		place := i * 7 % ops
+		op := b.mustBegin(t, newOperation(t, ""))
+		want[place] = op.PaymentID
+
+		due := time.Duration(place) * time.Minute
+		require.NoError(t, b.Release(t.Context(), op, due, errors.New("no answer")))
+	}
+
+	b.Elapse(t, (ops-2)*time.Minute+time.Second) // all but the last are due
+
+	for _, size := range []int{batch, batch, ops - 1 - 2*batch, 0} {
+		taken, err := b.Take(t.Context(), batch, newLease())
+		require.NoError(t, err)
+		require.Equal(t, want[:size], paymentIDs(taken))
+
+		want = want[size:]
+	}
+
+	b.Elapse(t, time.Minute)
+
+	taken, err := b.Take(t.Context(), batch, newLease())
+	require.NoError(t, err)
+	require.Equal(t, want, paymentIDs(taken))
+}
+
+func takeByMany(t *testing.T, b StoreBed) {
+	t.Helper()
+
+	const ops, callers, batch = 60, 16, 5
+
+	want, got := make([]uuid.UUID, 0, ops), make([]uuid.UUID, 0, ops)
+
+	for range ops {
+		want = append(want, b.mustBegin(t, newOperation(t, "")).PaymentID)
+	}
+
+	b.Elapse(t, lease)
+
+	for _, taken := range allAtOnce(t, callers, func(i int) ([]ports.Operation, error) {
+		return b.either(i).Take(t.Context(), batch, newLease())
+	}) {
+		require.LessOrEqual(t, len(taken), batch)
+
+		got = append(got, paymentIDs(taken)...)
+	}
+
+	// Callers skip what others are just taking, so something may be left.
+	rest, err := b.Take(t.Context(), ops, newLease())
+	require.NoError(t, err)
+	require.ElementsMatch(t, want, append(got, paymentIDs(rest)...), "each once")
+}
