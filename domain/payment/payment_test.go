@@ -12,7 +12,6 @@ import (
 
 	"github.com/marketflow/marketflow/domain/fault"
 	"github.com/marketflow/marketflow/domain/money"
-	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/domain/payment"
 )
 
@@ -111,28 +110,6 @@ func TestFingerprint_MovedCharacterIsAnotherOrder(t *testing.T) {
 	two := payment.Order{Amount: a, Metadata: payment.Metadata{"a": "bc"}}
 
 	require.NotEqual(t, one.Fingerprint(), two.Fingerprint())
-}
-
-func TestParseKey(t *testing.T) {
-	t.Parallel()
-
-	for name, text := range map[string]string{
-		"empty": "", "too long": strings.Repeat("k", 256), "newline": "a\nb", "NUL": "a\x00",
-		"DEL": "a\x7f", "C1": "a\u0085", "not UTF-8": "a\xff",
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-
-			_, err := operation.ParseKey(text)
-			require.Equal(t, fault.Invalid, fault.KindOf(err))
-		})
-	}
-
-	for _, text := range []string{"order_123_attempt_1", strings.Repeat("ж", 255), "with space", `"quoted"`} {
-		key, err := operation.ParseKey(text)
-		require.NoError(t, err)
-		require.Equal(t, operation.Key(text), key)
-	}
 }
 
 func TestParseMetadata_RefusesWhatStripeWould(t *testing.T) {
