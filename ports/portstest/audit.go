@@ -74,7 +74,7 @@ func entryFor(tb testing.TB, action ports.AuditAction, objectID string) ports.Au
 	}
 }
 
-// requireAudit: exactly the entries were written about the object.
+// requireAudit requires that the audit has exactly these entries about the object.
 func (b StoreBed) requireAudit(tb testing.TB, objectID string, want ...ports.AuditEntry) {
 	tb.Helper()
 

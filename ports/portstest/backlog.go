@@ -58,7 +58,7 @@ func backlogOfOperations(t *testing.T, b StoreBed) {
 	b.requireBacklog(t, backlogOf(3, 0, 3*time.Hour))
 
 	require.NoError(t, b.GiveUp(t.Context(), first.PaymentID, errors.New("lost")))
-	b.requireBacklog(t, backlogOf(2, 1, 2*time.Hour)) // what waits for a person does not hide the others
+	b.requireBacklog(t, backlogOf(2, 1, 2*time.Hour)) // one that needs attention does not hide the others
 
 	b.mustFinish(t, completionOf(first))
 	b.requireBacklog(t, backlogOf(2, 0, 2*time.Hour))

@@ -40,7 +40,7 @@ func Decisions(t *testing.T, newBed func(tb testing.TB) StoreBed) {
 	})
 }
 
-// mustGiveUp makes an operation that needs attention and that nobody works on.
+// mustGiveUp makes an operation that needs attention and that nobody holds.
 func (b StoreBed) mustGiveUp(tb testing.TB, key operation.Key) ports.Operation {
 	tb.Helper()
 

@@ -34,7 +34,7 @@ func closeFreezes(t *testing.T, b StoreBed) {
 		b.requireAudit(t, op.PaymentID.String(), entry)
 		b.requireNoPayment(t, op.PaymentID)
 
-		// A late answer finds that a person has decided.
+		// A late answer cannot change what a person has decided.
 		_, err = b.Finish(t.Context(), completionOf(op))
 		require.ErrorIs(t, err, ports.ErrContradiction)
 	}
@@ -90,7 +90,7 @@ func closeInHand(t *testing.T, b StoreBed) {
 	_, err := b.close(t, op.PaymentID, operation.Pending, entry)
 	require.ErrorIs(t, err, ports.ErrMoved)
 
-	// Whoever held it when it was given up may still be calling.
+	// Its last holder may still be calling the provider.
 	require.NoError(t, b.GiveUp(t.Context(), op.PaymentID, errors.New("given up")))
 
 	_, err = b.close(t, op.PaymentID, operation.NeedsAttention, entry)
@@ -122,8 +122,8 @@ func closeNotFound(t *testing.T, b StoreBed) {
 	b.requireAudit(t, id.String())
 }
 
-// Recovery finds the intent while a person closes the operation: the payment is
-// there or the answer says that there is none, never both and never neither.
+// Recovery finds the intent while a person closes the operation. Either the payment
+// exists, or the frozen answer says that there is none: never both, never neither.
 func closeAgainstFinish(t *testing.T, b StoreBed) {
 	t.Helper()
 

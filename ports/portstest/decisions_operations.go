@@ -65,7 +65,7 @@ func operationsListed(t *testing.T, b StoreBed) {
 
 	want := make([]uuid.UUID, 0, 5)
 
-	// Each is a while older than the next.
+	// Each is a minute older than the next.
 	for _, key := range []operation.Key{"first", "second", "third"} {
 		want = append(want, b.mustBegin(t, newOperation(t, key)).PaymentID)
 		b.Elapse(t, time.Minute)

@@ -12,15 +12,14 @@ import (
 	"github.com/marketflow/marketflow/ports"
 )
 
-// GatewayBed is a gateway before a provider that a test can steer.
+// GatewayBed is a gateway and the provider behind it, which a test can steer.
 type GatewayBed struct {
 	Gateway ports.PaymentGateway
-	// Refusable is an order that the provider refuses for good.
+	// Rejectable is an order that the provider rejects for good.
 	Rejectable payment.Order
-	// Pay, Decline and Cancel do to an intent what a customer, a bank and a
-	// merchant do.
+	// Pay, Decline and Cancel do to an intent what a customer, a bank and a merchant do.
 	Pay, Decline, Cancel func(tb testing.TB, intentID string)
-	// LoseAnswers makes the provider act on every create and answer none, until
+	// LoseAnswers makes the provider act on every create and lose the answer, until
 	// restore is called.
 	LoseAnswers func(tb testing.TB) (restore func())
 	// Misconfigure makes the provider reject every create because of the account,
@@ -97,7 +96,7 @@ func collect[T any](tb testing.TB, list iter.Seq2[T, error]) []T {
 	return all
 }
 
-// requireUnknown: neither done, nor rejected, nor certainly not sent.
+// requireUnknown requires that err says neither rejected nor not sent.
 func requireUnknown(tb testing.TB, err error) {
 	tb.Helper()
 

@@ -9,8 +9,7 @@ import (
 	"github.com/marketflow/marketflow/ports"
 )
 
-// BenchmarkGateway measures what a gateway costs: Prepare alone, and
-// CreateIntent with the provider's share.
+// BenchmarkGateway measures Prepare alone, and CreateIntent together with the provider.
 func BenchmarkGateway(b *testing.B, bed func(tb testing.TB) GatewayBed) {
 	b.Helper()
 

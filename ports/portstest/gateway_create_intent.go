@@ -72,13 +72,13 @@ func rejectedThenUnknown(t *testing.T, b GatewayBed) {
 	require.NotEmpty(t, rejected.Message)
 	require.NotErrorIs(t, err, ports.ErrUnavailable)
 
-	// The copy's refusal says nothing about an original that somebody else sent.
+	// A rejection of the copy says nothing about the first send.
 	_, err = b.Gateway.CreateIntent(t.Context(), request, true)
 	requireUnknown(t, err)
 	require.Empty(t, recentIntents(t, b))
 }
 
-// The order may be all right, so that nothing is said about it for ever.
+// The order itself may be fine, so no final answer about it is kept.
 func rejectedUntilRepaired(t *testing.T, b GatewayBed) {
 	t.Helper()
 
@@ -129,8 +129,8 @@ func unsentIsNoAttempt(t *testing.T, b GatewayBed) {
 	require.True(t, rejected.Amount)
 }
 
-// A provider that refuses a key's second use with other parameters has proved
-// that the first one came through: nothing is rejected.
+// If the provider rejects a key because it comes back with other parameters, then the
+// first request has arrived. So the outcome is unknown, not rejected.
 func changedParametersAreUnknown(t *testing.T, b GatewayBed) {
 	t.Helper()
 
@@ -156,7 +156,7 @@ func lostAnswerIsFound(t *testing.T, b GatewayBed) {
 	requireUnknown(t, err)
 	restore()
 
-	// The intent exists although nobody was told, and carries our id.
+	// The intent exists although the answer was lost, and it carries our id.
 	found := recentIntents(t, b)
 	require.Len(t, found, 1)
 	require.Equal(t, id, found[0].PaymentID)

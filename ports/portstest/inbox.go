@@ -63,7 +63,8 @@ func Inbox(t *testing.T, newBed func(tb testing.TB) StoreBed) {
 	})
 }
 
-// eventOf is an event about p that asks for change, or only confirms.
+// eventOf returns an event about p that asks for change. If change is empty, it only
+// confirms.
 func eventOf(tb testing.TB, p payment.Payment, change payment.Status) ports.Event {
 	tb.Helper()
 
@@ -90,7 +91,7 @@ func (b StoreBed) mustApply(tb testing.TB, e ports.Event) ports.Applied {
 	return applied
 }
 
-// mustPark parks an event of a payment that is not there yet.
+// mustPark parks an event whose payment does not exist yet.
 func (b StoreBed) mustPark(tb testing.TB, p payment.Payment) ports.Event {
 	tb.Helper()
 
@@ -109,7 +110,7 @@ func (b StoreBed) event(tb testing.TB, id string) ports.StoredEvent {
 	return stored
 }
 
-// requireStored: e is in the inbox as it came, and it is known what it did.
+// requireStored requires that e is in the inbox as it came, with this outcome and reason.
 func (b StoreBed) requireStored(
 	tb testing.TB, e ports.Event, outcome ports.EventOutcome, reason ports.ParkReason,
 ) ports.StoredEvent {

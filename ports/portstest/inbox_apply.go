@@ -57,7 +57,7 @@ func applyIgnored(t *testing.T, b StoreBed) {
 
 	p := b.mustPay(t, "order_1")
 
-	// A refund is about a charge; an event may even be about nothing.
+	// A refund is about a charge, and an event may have no object at all.
 	for _, object := range []string{"ch_1", "", p.IntentID} {
 		e := eventOf(t, p, "")
 		e.Type, e.ObjectID, e.IsIntent, e.Intent = "charge.refunded", object, false, ports.Intent{}
@@ -66,7 +66,7 @@ func applyIgnored(t *testing.T, b StoreBed) {
 		b.requireStored(t, e, ports.EventIgnored, "")
 	}
 
-	// An intent of somebody else's that asks for nothing is nobody's business.
+	// An event about a foreign intent that asks for no change is ignored.
 	e := eventOf(t, payment.Payment{IntentID: "pi_foreign", Amount: p.Amount}, "")
 	require.Equal(t, ports.Applied{Outcome: ports.EventIgnored}, b.mustApply(t, e))
 	require.Len(t, b.history(t, p.ID), 1)
@@ -138,7 +138,7 @@ func (b StoreBed) requireUnfinished(tb testing.TB, e ports.Event) {
 	b.requireNoPayment(tb, e.Intent.PaymentID)
 }
 
-// An event that asks for nothing leaves the operation to whoever works on it.
+// An event that asks for no change leaves an operation to its holder.
 func applyConfirms(t *testing.T, b StoreBed) {
 	t.Helper()
 
@@ -151,7 +151,7 @@ func applyConfirms(t *testing.T, b StoreBed) {
 	require.Equal(t, ports.EventDuplicate, b.mustApply(t, e).Outcome)
 
 	b.Elapse(t, lease)
-	require.Equal(t, ports.EventDuplicate, b.mustApply(t, e).Outcome, "what is stored is done")
+	require.Equal(t, ports.EventDuplicate, b.mustApply(t, e).Outcome, "a stored event is not handled again")
 }
 
 func applyFailedThenPaid(t *testing.T, b StoreBed) {

@@ -14,7 +14,7 @@ import (
 func applyUnknown(t *testing.T, b StoreBed) {
 	t.Helper()
 
-	for _, named := range []uuid.UUID{uuid.Nil, uuid.New()} { // by no operation, or by another system's
+	for _, named := range []uuid.UUID{uuid.Nil, uuid.New()} { // the event names no payment, or one that we do not have
 		e := eventOf(t, payment.Payment{ID: named, IntentID: intentOf(uuid.New())}, payment.Succeeded)
 
 		require.Equal(t, ports.Applied{Outcome: ports.EventParked, Reason: ports.ParkedUnknown}, b.mustApply(t, e))
@@ -37,7 +37,7 @@ func applyContradiction(t *testing.T, b StoreBed) {
 			e := eventOf(t, p, change)
 			spoil(&e)
 
-			for range 2 { // parked again when it comes again
+			for range 2 { // a second delivery parks it again
 				applied := b.mustApply(t, e)
 				require.Equal(t, ports.EventParked, applied.Outcome, name)
 				require.Equal(t, ports.ParkedContradiction, applied.Reason, name)
@@ -51,14 +51,14 @@ func applyContradiction(t *testing.T, b StoreBed) {
 	require.Equal(t, p, b.paymentNow(t, p.ID))
 	require.Len(t, b.history(t, p.ID), 1)
 
-	// What the event does not tell cannot contradict.
+	// A field that the event does not have cannot contradict.
 	silent := eventOf(t, p, payment.Succeeded)
 	silent.Intent.Amount, silent.Intent.PaymentID = money.Amount{}, uuid.Nil
 	require.Equal(t, ports.EventApplied, b.mustApply(t, silent).Outcome)
 }
 
-// An operation that has its intent has no place for a second one, and one that was
-// rejected has none for any.
+// An operation that has an intent takes no second one, and a rejected operation takes
+// none.
 func applySecondIntent(t *testing.T, b StoreBed) {
 	t.Helper()
 
@@ -144,7 +144,7 @@ func applyParkedThenRedelivered(t *testing.T, b StoreBed) {
 	require.Equal(t, ports.EventApplied, b.mustApply(t, e).Outcome)
 	require.Equal(t, payment.Succeeded, b.paymentNow(t, op.PaymentID).Status)
 
-	// One that is parked for good does not become stale by another's success.
+	// An event that contradicts stays parked after another event made the payment succeed.
 	wrong := eventOf(t, b.paymentNow(t, op.PaymentID), payment.Succeeded)
 	wrong.Intent.Amount = amount(t, 1_00, "USD")
 

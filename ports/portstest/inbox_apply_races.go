@@ -95,8 +95,8 @@ func applyOneChangeTwice(t *testing.T, b StoreBed) {
 	}
 }
 
-// However the event and the completion fall together, the event ends applied:
-// by itself, or by what the completion says is parked, or by what is ready.
+// In whatever order Finish and the event come, the event ends up applied: at once,
+// through FinishAndApply, or because Ready lists it.
 func applyAgainstFinish(t *testing.T, b StoreBed) {
 	t.Helper()
 

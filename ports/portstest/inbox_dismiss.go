@@ -22,7 +22,7 @@ func dismissEnds(t *testing.T, b StoreBed) {
 	b.requireStored(t, e, ports.EventDismissed, "")
 	b.requireAudit(t, e.ID, entry)
 
-	// Its payment appears, and Stripe sends it again.
+	// Its payment appears, and Stripe sends the event again.
 	b.mustFinish(t, completionOf(op))
 
 	require.Empty(t, b.ready(t))
@@ -73,8 +73,8 @@ func dismissNotFound(t *testing.T, b StoreBed) {
 	b.requireAudit(t, "evt_none")
 }
 
-// A person dismisses an event at the moment that its payment appears: it has taken
-// effect, or it is dismissed and has none.
+// A person dismisses an event at the moment at which it is applied. Either it is
+// dismissed and changes nothing, or it is applied and the decision comes too late.
 func dismissAgainstApply(t *testing.T, b StoreBed) {
 	t.Helper()
 

@@ -56,7 +56,7 @@ func finishAndApplyOpen(t *testing.T, b StoreBed) {
 	require.Equal(t, operation.Pending, done.Operation.State)
 	require.Equal(t, ports.EventApplied, applied.Outcome)
 
-	// The answer arrives after the event, with the status of its time.
+	// The provider's answer arrives after the event and still says pending.
 	require.Equal(t, operation.Finished, b.mustFinish(t, completionOf(op)).Operation.State)
 	require.Equal(t, payment.Succeeded, b.paymentNow(t, op.PaymentID).Status)
 	require.Len(t, b.history(t, op.PaymentID), 2)
@@ -140,7 +140,7 @@ func finishAndApplyTwice(t *testing.T, b StoreBed) {
 	require.Len(t, b.history(t, completion.Payment.ID), 2)
 }
 
-// The request's own answer, recovery's and four deliveries, all for one payment.
+// The request, recovery and the deliveries of two events finish one payment at once.
 func finishAndApplyByMany(t *testing.T, b StoreBed) {
 	t.Helper()
 

@@ -25,7 +25,7 @@ func readyOldestFirst(t *testing.T, b StoreBed) {
 		b.mustApply(t, e)
 		b.Elapse(t, time.Minute)
 
-		if n > 0 { // the oldest one's payment does not appear
+		if n > 0 { // the payment of the oldest event never appears
 			b.mustFinish(t, completion)
 
 			want = append(want, e.ID)
@@ -35,8 +35,8 @@ func readyOldestFirst(t *testing.T, b StoreBed) {
 	require.Equal(t, want, eventIDs(b.ready(t)))
 }
 
-// Many events were received at one moment, so a slice may end between them. Each
-// is looked at once, also where most are not ready.
+// Many events may be received at one moment, and a slice may end between two of them.
+// Each event is looked at once, even if most are not ready.
 func readyBySlices(t *testing.T, b StoreBed) {
 	t.Helper()
 
@@ -81,7 +81,7 @@ func readyBySlices(t *testing.T, b StoreBed) {
 	require.Equal(t, events/slice+1, calls, "each call looks at a slice, whatever is ready in it")
 }
 
-// A contradiction is a person's: trying it again would do nothing for ever.
+// A contradiction waits for a person. Trying it again would never help.
 func readyWithoutContradictions(t *testing.T, b StoreBed) {
 	t.Helper()
 

@@ -32,7 +32,7 @@ func storeForeign(t *testing.T, b StoreBed) {
 	require.Equal(t, payment.Pending, b.paymentNow(t, p.ID).Status)
 }
 
-// One that was parked before it was known to be foreign waits no longer.
+// A parked event that turns out to be foreign is parked no longer.
 func storeForeignStored(t *testing.T, b StoreBed) {
 	t.Helper()
 

@@ -96,7 +96,7 @@ func rateLimiterCountsHangUps(t *testing.T, newLimiter func(*testing.T, int) por
 	}, 10*time.Second, time.Millisecond)
 }
 
-// Of many requests at once, as many are allowed as of one after the other.
+// Requests at the same time are limited like requests one after the other.
 func rateLimiterCountsConcurrently(t *testing.T, newLimiter func(*testing.T, int) ports.RateLimiter) {
 	t.Helper()
 
@@ -136,9 +136,8 @@ func rateLimiterTakesAnyName(t *testing.T, newLimiter func(*testing.T, int) port
 	}
 }
 
-// exhaust asks for client until it is limited and returns how long it should
-// wait. The bound is far above every rate here: it ends unless a thousand
-// requests take longer than the limiter needs to refill.
+// exhaust asks for client until it is limited and returns how long it should wait. It
+// asks at most a thousand times, far more than any rate here allows.
 func exhaust(t *testing.T, limiter ports.RateLimiter, client string) time.Duration {
 	t.Helper()
 

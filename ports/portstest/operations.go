@@ -108,7 +108,7 @@ func newOperation(tb testing.TB, key operation.Key) ports.NewOperation {
 
 func newLease() ports.Lease { return ports.Lease{Token: uuid.New(), For: lease} }
 
-// mustOperation writes an operation down and holds it.
+// mustBegin begins an operation and requires that the caller holds it.
 func (b StoreBed) mustBegin(tb testing.TB, c ports.NewOperation) ports.Operation {
 	tb.Helper()
 
@@ -119,7 +119,7 @@ func (b StoreBed) mustBegin(tb testing.TB, c ports.NewOperation) ports.Operation
 	return op
 }
 
-// operationNow is the operation as anybody sees it.
+// operationNow reads the operation as somebody sees it who does not hold it.
 func (b StoreBed) operationNow(tb testing.TB, id uuid.UUID) ports.Operation {
 	tb.Helper()
 
@@ -129,7 +129,7 @@ func (b StoreBed) operationNow(tb testing.TB, id uuid.UUID) ports.Operation {
 	return op
 }
 
-// completionOf is the payment that operation becomes through an intent of its own.
+// completionOf completes op with an intent of its own.
 func completionOf(op ports.Operation) ports.Completion {
 	return completionWith(op, intentOf(op.PaymentID))
 }
@@ -170,7 +170,7 @@ func (b StoreBed) mustFinish(tb testing.TB, c ports.Completion) ports.Finished {
 	return done
 }
 
-// mustReject makes an operation and gives it back as rejected.
+// mustReject begins an operation and rejects it because of the deployment.
 func (b StoreBed) mustReject(tb testing.TB, c ports.NewOperation) ports.Operation {
 	tb.Helper()
 
@@ -188,7 +188,8 @@ func requireStateOf(tb testing.TB, b StoreBed, c ports.Operation, state operatio
 	require.Equal(tb, state, b.operationNow(tb, c.PaymentID).State)
 }
 
-// requireHeldByOther: a newcomer does not get the operation of order_1.
+// requireHeldByOther requires that somebody else holds the operation of order_1: neither
+// Begin nor Take gets it.
 func (b StoreBed) requireHeldByOther(tb testing.TB) {
 	tb.Helper()
 
@@ -202,7 +203,7 @@ func (b StoreBed) requireHeldByOther(tb testing.TB) {
 	require.Empty(tb, taken)
 }
 
-// requireSameOperation compares all but the age, which is a moment's.
+// requireSameOperation compares everything but Age, which grows by itself.
 func requireSameOperation(tb testing.TB, want, got ports.Operation) {
 	tb.Helper()
 	requireResponse(tb, want.Response, got.Response)
@@ -212,7 +213,7 @@ func requireSameOperation(tb testing.TB, want, got ports.Operation) {
 	require.Equal(tb, want, got)
 }
 
-// requireResponse takes an empty body and none for the same bytes.
+// requireResponse treats a nil body and an empty one as equal.
 func requireResponse(tb testing.TB, want, got ports.FrozenResponse) {
 	tb.Helper()
 	require.Equal(tb, want.Status, got.Status)

@@ -41,7 +41,7 @@ func beginFindsHeld(t *testing.T, b StoreBed) {
 
 	first := newOperation(t, "order_1")
 	want := b.mustBegin(t, first)
-	want.Lease = uuid.Nil // the holder's affair
+	want.Lease = uuid.Nil // only the holder sees it
 
 	found, err := b.Twin.Begin(t.Context(), newOperation(t, "order_1"))
 	require.NoError(t, err)
@@ -63,8 +63,8 @@ func beginTakesOver(t *testing.T, b StoreBed) {
 	b.Elapse(t, lease)
 
 	// It has another payment id, other parameters and another origin, as a later
-	// release of the service would send them. What was written first counts:
-	// Stripe refuses a key that comes back with other parameters.
+	// release of the service would send them. What was written first counts, because
+	// Stripe rejects a key that comes back with other parameters.
 	heir := newOperation(t, "order_1")
 	taken := b.mustBegin(t, heir)
 
@@ -105,11 +105,10 @@ func beginWithAnotherOrder(t *testing.T, b StoreBed) {
 		require.Equal(t, 1, found.Attempts)
 	}
 
-	b.mustBegin(t, newOperation(t, "order_1")) // still to be had by its own order
+	b.mustBegin(t, newOperation(t, "order_1")) // its own order can still take it over
 }
 
-// A caller whose answer was lost repeats the call and must not be locked out by
-// its own lease.
+// A caller whose answer was lost repeats the call. Its own lease must not lock it out.
 func beginRepeated(t *testing.T, b StoreBed) {
 	t.Helper()
 
@@ -189,7 +188,7 @@ func beginByMany(t *testing.T, b StoreBed) {
 
 	const callers = 64
 
-	// First who writes it, then who takes it over.
+	// In the first round one caller writes it, in the second one takes it over.
 	for attempt := range 2 {
 		ops := allAtOnce(t, callers, func(i int) (ports.Operation, error) {
 			return b.either(i).Begin(t.Context(), newOperation(t, "order_1"))

@@ -10,8 +10,8 @@ import (
 	"github.com/marketflow/marketflow/domain/operation"
 )
 
-// OperationsBenchmarks measures the walk of a payment from its operation to its frozen
-// response: one caller, and as many as there are processors.
+// OperationsBenchmarks measures Begin and Finish for one caller, and both together for as
+// many callers as there are processors.
 func OperationsBenchmarks(b *testing.B, newBed func(tb testing.TB) StoreBed) {
 	b.Helper()
 

@@ -19,7 +19,8 @@ type doubtful struct {
 	done func() bool
 }
 
-// writesInDoubt are those that a client is told about, each prepared anew.
+// writesInDoubt returns the writes whose errors reach a client. Each call of a value
+// prepares a new one.
 func (b StoreBed) writesInDoubt(t *testing.T) map[string]func() doubtful {
 	t.Helper()
 
@@ -98,12 +99,12 @@ func (b StoreBed) writesInDoubt(t *testing.T) map[string]func() doubtful {
 	}
 }
 
-// Whichever answer is lost, and with it the way to the database: unavailable is said
-// only where surely nothing was written.
+// Whichever answer is lost together with the connection: the error is fault.Unavailable
+// only if surely nothing was written.
 func writesTellTheTruth(t *testing.T, b StoreBed) {
 	t.Helper()
 
-	const most = 20 // messages of a write
+	const most = 20 // answers that a write needs
 
 	for name, prepare := range b.writesInDoubt(t) {
 		writtenInDoubt := false
@@ -143,8 +144,8 @@ func writesTellTheTruth(t *testing.T, b StoreBed) {
 	}
 }
 
-// Those who share a commit share its doubt, and those who only waited for it do not
-// lie about theirs.
+// Callers that share a commit share its doubt. A caller that only waited for that commit
+// gets fault.Unavailable only if nothing of its own was written.
 func groupsTellTheTruth(t *testing.T, b StoreBed) {
 	t.Helper()
 
@@ -193,8 +194,7 @@ func groupsTellTheTruth(t *testing.T, b StoreBed) {
 	require.Positive(t, doubts)
 }
 
-// A caller whose operation is in doubt and who asks again once more with the same lease
-// goes on with it.
+// A caller whose Begin is in doubt repeats it with the same lease and holds the operation.
 func beginInDoubtIsHeld(t *testing.T, b StoreBed) {
 	t.Helper()
 

@@ -19,7 +19,7 @@ func extendByHolder(t *testing.T, b StoreBed) {
 	b.requireHeldByOther(t)
 
 	b.Elapse(t, time.Minute)
-	// Nobody has noticed that it ran out.
+	// The lease ran out, but nobody has taken the operation over.
 	require.NoError(t, b.Extend(t.Context(), op, lease))
 	b.requireHeldByOther(t)
 

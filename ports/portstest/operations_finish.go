@@ -125,7 +125,7 @@ func finishWithoutResponse(t *testing.T, b StoreBed) {
 	require.Zero(t, done.Operation.Response)
 	require.Equal(t, payment.Pending, b.paymentNow(t, op.PaymentID).Status)
 
-	requireSameOperation(t, op, b.mustBegin(t, c)) // whoever holds it goes on
+	requireSameOperation(t, op, b.mustBegin(t, c)) // its holder can go on
 
 	again := b.mustFinish(t, open)
 	require.False(t, again.Created)
@@ -189,8 +189,8 @@ func finishOpenWithAnotherIntent(t *testing.T, b StoreBed) {
 	require.Equal(t, "pi_first", b.paymentNow(t, op.PaymentID).IntentID)
 }
 
-// Whichever intent comes first: the payment, its history and the frozen
-// response are of that one, and every other caller hears of the contradiction.
+// The first intent wins: the payment, its history and the frozen response are all of
+// that one. Every other caller gets ErrContradiction.
 func finishWithManyIntents(t *testing.T, b StoreBed) {
 	t.Helper()
 

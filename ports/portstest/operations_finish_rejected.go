@@ -68,7 +68,7 @@ func finishAfterFinishRejected(t *testing.T, b StoreBed) {
 	b.requireNoPayment(t, no.PaymentID)
 }
 
-// The webhook has told of an intent that the API's answer denies.
+// A webhook has told us of an intent. Then the API says that it rejected the order.
 func finishRejectedAfterPayment(t *testing.T, b StoreBed) {
 	t.Helper()
 

@@ -11,8 +11,8 @@ import (
 	"github.com/marketflow/marketflow/ports"
 )
 
-// The provider did not take the request, so that the next send is the first one, and
-// goes out as it was written down.
+// A rejected request is no attempt. The next send is the first one again and has the
+// same bytes.
 func rejectAndReopen(t *testing.T, b StoreBed) {
 	t.Helper()
 
@@ -65,7 +65,7 @@ func rejectedIsNotTaken(t *testing.T, b StoreBed) {
 	require.NoError(t, b.Release(t.Context(), op, 0, errors.New("late")))
 	requireStateOf(t, b, op, operation.Rejected)
 
-	// Once it is open again, a crash of whoever opened it is recovered.
+	// Once it is open again, recovery takes it over if its holder crashes.
 	_, err = b.Reopen(t.Context(), op.PaymentID, newLease())
 	require.NoError(t, err)
 	b.Elapse(t, lease)
@@ -76,7 +76,7 @@ func rejectedIsNotTaken(t *testing.T, b StoreBed) {
 	require.Equal(t, 2, taken[0].Attempts, "it may have been sent")
 }
 
-// Somebody else may have sent it meanwhile, with a better configuration.
+// Somebody else may have sent it meanwhile, after the cause was repaired.
 func rejectByOthers(t *testing.T, b StoreBed) {
 	t.Helper()
 

@@ -24,7 +24,7 @@ func releaseByHolder(t *testing.T, b StoreBed) {
 	require.NoError(t, err)
 	require.Empty(t, taken, "not due yet")
 
-	// The client need not wait for recovery.
+	// A client that repeats its request need not wait for recovery.
 	again := b.mustBegin(t, newOperation(t, "order_1"))
 	require.Equal(t, 2, again.Attempts)
 
@@ -37,8 +37,8 @@ func releaseByHolder(t *testing.T, b StoreBed) {
 	require.Equal(t, 3, taken[0].Attempts)
 }
 
-// A call that was shed has sent nothing: the next one is the first send, whose
-// refusal is believed.
+// A call that was not sent is no attempt. The next one is the first send, and a
+// rejection of it is believed.
 func releaseUnsent(t *testing.T, b StoreBed) {
 	t.Helper()
 
@@ -71,8 +71,8 @@ func releaseByOthers(t *testing.T, b StoreBed) {
 	requireSameOperation(t, done, b.operationNow(t, former.PaymentID))
 }
 
-// A cause may quote what a broken proxy has sent. It must not keep the operation
-// from being released or given up.
+// A cause may quote what a broken proxy has sent. The operation must be released or
+// given up all the same.
 func releaseAnyCause(t *testing.T, b StoreBed) {
 	t.Helper()
 

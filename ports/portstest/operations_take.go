@@ -57,7 +57,7 @@ func takeLongestWaiting(t *testing.T, b StoreBed) {
 
 	want := make([]uuid.UUID, ops)
 
-	// Written in another order than they fall due.
+	// They are written in another order than they become due.
 	for i := range ops {
 		place := i * 7 % ops
 		op := b.mustBegin(t, newOperation(t, ""))
@@ -105,7 +105,7 @@ func takeByMany(t *testing.T, b StoreBed) {
 		got = append(got, paymentIDs(taken)...)
 	}
 
-	// Callers skip what others are just taking, so something may be left.
+	// A caller skips what others are taking at the same moment, so some may be left.
 	rest, err := b.Take(t.Context(), ops, newLease())
 	require.NoError(t, err)
 	require.ElementsMatch(t, want, append(got, paymentIDs(rest)...), "each once")

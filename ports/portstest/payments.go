@@ -117,7 +117,7 @@ func historyOfOne(t *testing.T, b StoreBed) {
 	require.Len(t, b.history(t, second.ID), 2)
 }
 
-// An intent that recovery finds may have been paid long since.
+// An intent that recovery finds may have been paid long ago.
 func historyBeginsAnywhere(t *testing.T, b StoreBed) {
 	t.Helper()
 
@@ -132,7 +132,7 @@ func historyBeginsAnywhere(t *testing.T, b StoreBed) {
 	}
 }
 
-// mustPay makes an operation under key and a payment of it.
+// mustPay begins an operation under key and finishes it with a payment.
 func (b StoreBed) mustPay(tb testing.TB, key operation.Key) payment.Payment {
 	tb.Helper()
 
@@ -153,7 +153,7 @@ func (b StoreBed) paymentNow(tb testing.TB, id uuid.UUID) payment.Payment {
 	return p
 }
 
-// requireNoPayment: nothing of the payment is written down.
+// requireNoPayment requires that there is neither the payment nor a history of it.
 func (b StoreBed) requireNoPayment(tb testing.TB, id uuid.UUID) {
 	tb.Helper()
 
@@ -171,8 +171,8 @@ func (b StoreBed) history(tb testing.TB, id uuid.UUID) []ports.Transition {
 	return history
 }
 
-// requireTrueHistory: each step begins where the last one ended, the state
-// machine allows it, and the payment is where the last one led.
+// requireTrueHistory requires that each step begins where the last one ended, that the
+// state machine allows it, and that the payment is where the last step led.
 func (b StoreBed) requireTrueHistory(tb testing.TB, id uuid.UUID) {
 	tb.Helper()
 

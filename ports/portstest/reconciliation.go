@@ -54,7 +54,7 @@ func unknownEvents(t *testing.T, b StoreBed) {
 	}
 }
 
-// mustPayAt makes a payment that was created at a time and stands at status.
+// mustPayAt makes a payment with this time of creation and this status.
 func (b StoreBed) mustPayAt(tb testing.TB, at time.Time, status payment.Status) payment.Payment {
 	tb.Helper()
 	require.True(tb, slices.Contains(payment.Statuses(), status))

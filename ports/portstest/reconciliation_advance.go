@@ -55,7 +55,7 @@ func advanceNothing(t *testing.T, b StoreBed) {
 	}
 }
 
-// Reconciliation finds what an event, which is just arriving, tells too.
+// Reconciliation and an event find the same change at the same moment.
 func advanceAgainstEvent(t *testing.T, b StoreBed) {
 	t.Helper()
 

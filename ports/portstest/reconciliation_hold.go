@@ -46,7 +46,7 @@ func holdReconciliationByMany(t *testing.T, b StoreBed) {
 	require.Equal(t, 1, count(held, func(held bool) bool { return held }))
 }
 
-// A process that has died holds nobody up for ever.
+// The lease of a process that has died runs out.
 func holdReconciliationRunsOut(t *testing.T, b StoreBed) {
 	t.Helper()
 

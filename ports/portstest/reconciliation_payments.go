@@ -28,7 +28,7 @@ func paymentsByIntent(t *testing.T, b StoreBed) {
 	}
 }
 
-// Several payments are created at one moment, so a page may end between them.
+// Several payments are created at one moment, and a page may end between two of them.
 func openByPage(t *testing.T, b StoreBed) {
 	t.Helper()
 
@@ -68,7 +68,7 @@ func openWithinBounds(t *testing.T, b StoreBed) {
 	require.Empty(t, b.openPages(t, noon.Add(-time.Minute), noon.Add(-time.Minute), 10))
 }
 
-// The oldest one is found although what is before it is all final.
+// An open payment is found behind newer ones that are all final.
 func openBehindMany(t *testing.T, b StoreBed) {
 	t.Helper()
 
@@ -82,7 +82,7 @@ func openBehindMany(t *testing.T, b StoreBed) {
 	require.Equal(t, []payment.Payment{want}, b.openPages(t, time.Time{}, noon, 1))
 }
 
-// openPages reads page by page, and wants each page to go on behind the last one.
+// openPages reads every page and requires that each begins where the last one ended.
 func (b StoreBed) openPages(tb testing.TB, from, before time.Time, limit int) []payment.Payment {
 	tb.Helper()
 

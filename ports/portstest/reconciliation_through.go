@@ -30,12 +30,12 @@ func moveReconciled(t *testing.T, b StoreBed) {
 		moved    bool
 		want     time.Time
 	}{
-		{noon, noon.Add(time.Hour), false, time.Time{}}, // there is none yet
+		{noon, noon.Add(time.Hour), false, time.Time{}}, // there is no cursor yet
 		{time.Time{}, noon, true, noon},
 		{time.Time{}, noon.Add(time.Hour), false, noon},
 		{noon.Add(time.Microsecond), noon.Add(time.Hour), false, noon},
 		{noon, noon.Add(time.Microsecond), true, noon.Add(time.Microsecond)},
-		{noon.Add(time.Microsecond), noon.Add(-time.Hour), true, noon.Add(-time.Hour)}, // one that a wrong clock wrote
+		{noon.Add(time.Microsecond), noon.Add(-time.Hour), true, noon.Add(-time.Hour)}, // a wrong clock wrote the cursor
 	} {
 		moved, err := b.MoveReconciledThrough(t.Context(), step.from, step.to)
 		require.NoError(t, err)
@@ -73,7 +73,7 @@ func moveReconciledByMany(t *testing.T, b StoreBed) {
 			continue
 		}
 
-		// Whoever sets it to what it is lets another one through.
+		// Run 0 sets the cursor to the value that it has, so another run may succeed too.
 		require.Contains(t, []int{1, 2}, count(moved, func(moved bool) bool { return moved }))
 	}
 }

@@ -19,8 +19,8 @@ import (
 	"github.com/marketflow/marketflow/ports"
 )
 
-// Store is the ports that share one database. They are tested together:
-// what one writes the others read.
+// Store is the ports that share one database. They are tested together, because one
+// reads what another writes.
 type Store interface {
 	ports.Operations
 	ports.Payments
@@ -36,19 +36,18 @@ type Store interface {
 type StoreBed struct {
 	Store
 
-	// Twin is the same store through connections of its own, as another process
-	// has it.
+	// Twin is the same store over its own connections, as in another process.
 	Twin Store
-	// Elapse lets time pass for the operations and events that are in the store.
+	// Elapse makes the operations and events in the store older.
 	Elapse func(tb testing.TB, by time.Duration)
-	// Severed is the same store over a way to its database that Sever cuts: after so
-	// many answers from now on, of which the last is lost, nobody gets through until
-	// mend is called. After none nobody gets through at all.
+	// Severed is the same store over connections that Sever cuts. The database gives
+	// that many more answers, of which the last is lost. Then nothing gets through until
+	// mend is called. With no answers the connections are cut at once.
 	Severed Store
 	Sever   func(tb testing.TB, answers int) (mend func())
 }
 
-// lease is how long the operations of these tests are held: longer than any test.
+// lease is how long these tests hold an operation: longer than any of them takes.
 const lease = time.Hour
 
 // runStore runs each test on a store of its own.
@@ -63,7 +62,7 @@ func runStore(t *testing.T, newBed func(tb testing.TB) StoreBed, tests map[strin
 	}
 }
 
-// either is the store for odd, and its twin for even callers.
+// either returns the twin to even callers and the store to odd ones.
 func (b StoreBed) either(i int) Store {
 	if i%2 == 0 {
 		return b.Twin
@@ -72,8 +71,8 @@ func (b StoreBed) either(i int) Store {
 	return b.Store
 }
 
-// atOnce calls do n times at the same moment. Whoever hears that the store is
-// overloaded asks again, as the contract wants it.
+// atOnce calls do n times at the same moment. A call that gets fault.Unavailable is
+// repeated, as the contract allows.
 func atOnce[T any](n int, do func(i int) (T, error)) ([]T, []error) {
 	const patience = 20
 
@@ -100,7 +99,7 @@ func atOnce[T any](n int, do func(i int) (T, error)) ([]T, []error) {
 	return results, errs
 }
 
-// allAtOnce is atOnce for calls of which none may fail.
+// allAtOnce is atOnce where no call may fail.
 func allAtOnce[T any](tb testing.TB, n int, do func(i int) (T, error)) []T {
 	tb.Helper()
 

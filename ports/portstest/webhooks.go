@@ -16,11 +16,11 @@ import (
 // WebhooksBed is a reader of events and everything needed to write them.
 type WebhooksBed struct {
 	Webhooks ports.Webhooks
-	// Now is what the reader's clock says, for ever.
+	// Now is what the reader's clock says; it stands still.
 	Now time.Time
 	// Tolerance is how far a signature's time may be from Now.
 	Tolerance time.Duration
-	// Secrets are those that the reader accepts: at least two.
+	// Secrets are what the reader accepts: at least two.
 	Secrets []string
 	// Sign signs a payload as the provider does, once with each secret.
 	Sign func(payload []byte, at time.Time, secrets ...string) string
@@ -31,8 +31,8 @@ type WebhooksBed struct {
 // EventSpec is an event to write. Zero fields are left out of it.
 type EventSpec struct {
 	ID string
-	// Change is the status that the event asks for; where it is Pending, the
-	// event only confirms.
+	// Change is the status that the event asks for. If it is Pending, the event only
+	// confirms.
 	Change    payment.Status
 	IntentID  string
 	PaymentID uuid.UUID
@@ -65,7 +65,7 @@ func Webhooks(t *testing.T, bed func(tb testing.TB) WebhooksBed) {
 	}
 }
 
-// Whatever Verify takes, Check takes; and it cannot know who has signed.
+// Check accepts whatever Verify accepts. It cannot know who has signed.
 func checkAccepts(t *testing.T, b WebhooksBed) {
 	t.Helper()
 
