@@ -10,17 +10,17 @@ import (
 	"github.com/marketflow/marketflow/domain/operation"
 )
 
-// ErrMoved says that a decision was made about something that has changed
-// meanwhile. Nothing was done: look again and decide anew.
+// ErrMoved says that what a person decided about has changed meanwhile. Nothing was done:
+// look again and decide again.
 var ErrMoved = errors.New("it has changed meanwhile")
 
-// Decisions is what people see of the operations, and what they decide where neither
-// sending again nor looking for the intent can finish one. An operation has its
-// payment's id.
+// Decisions shows operations to people, and takes their decisions when neither sending
+// again nor looking for the intent can finish one. An operation has its payment's id.
 //
-// A decision is one commit with its entry in the audit, and may be repeated after
-// an error without harm: the entry's id tells that it has been done. An
-// unreachable or overloaded database is fault.Unavailable.
+// Atomicity: a decision is one commit with its entry in the audit. Idempotency: a decision
+// may be repeated with the same entry; the entry's id tells that it has been done. Errors:
+// an unreachable or overloaded database is fault.Unavailable, and then surely nothing was
+// written; if a decision may have been written, the error is fault.Unknown.
 type Decisions interface {
 	// Operation returns the operation of that id. None: fault.NotFound.
 	Operation(ctx context.Context, id uuid.UUID) (OperationDetails, error)
@@ -29,19 +29,19 @@ type Decisions interface {
 	// None: fault.NotFound.
 	OperationByKey(ctx context.Context, key operation.Key) (OperationDetails, error)
 
-	// Operations lists those in one of the states, up to limit: first what is not
-	// finished, the oldest first, then what is, the newest first.
+	// Operations lists up to limit operations in one of the states: first the unfinished
+	// ones, the oldest first, then the finished ones, the newest first.
 	Operations(ctx context.Context, states []operation.State, limit int) ([]OperationDetails, error)
 
-	// Close freezes response as the answer for ever: a person has decided that the
-	// payment was never made. The operation has to be in state still, nobody may be
-	// working on it and no payment may exist; else ErrMoved.
-	// No operation: fault.NotFound.
+	// Close freezes response as the answer for ever: a person has decided that the payment
+	// was never made. The operation must still be in state, nobody may be working on it,
+	// and no payment may exist; otherwise ErrMoved. No operation: fault.NotFound. After
+	// either error nothing has changed.
 	Close(ctx context.Context, id uuid.UUID, state operation.State, response FrozenResponse, entry AuditEntry) (Operation, error)
 
-	// Adopt is Operations.Finish by a person's decision. Where the operation is
-	// finished: ErrMoved. Where the intent or a payment contradicts it:
-	// ErrContradiction. No operation: fault.NotFound.
+	// Adopt is Operations.Finish by a person's decision. If the operation is finished
+	// already: ErrMoved. If Finish would find a contradiction: ErrContradiction. No
+	// operation: fault.NotFound. After any of these errors nothing has changed.
 	Adopt(ctx context.Context, c Completion, entry AuditEntry) (Finished, error)
 }
 
@@ -49,36 +49,38 @@ type Decisions interface {
 type OperationDetails struct {
 	Operation
 
-	// LastError is what the last try ended with; empty where there was none.
+	// LastError is how the last attempt ended; empty if there was no error.
 	LastError string
-	// RetryAt is when recovery tries again, while the operation is pending.
+	// RetryAt is when recovery tries again; zero if the operation is not pending.
 	RetryAt time.Time
-	// InHand: somebody works on it at this moment, or has just stopped.
+	// InHand says that somebody is working on it, or has just stopped.
 	InHand    bool
 	UpdatedAt time.Time
 }
 
-// Audit tells what people decided. What is in it never changes: each port writes
-// its entries in the commit of the change that they are about.
+// Audit reads what people decided. An entry is written in the commit of the change that
+// it is about and never changes. An unreachable or overloaded database is
+// fault.Unavailable.
 type Audit interface {
-	// AuditOf returns what was decided about any of the objects, oldest first.
+	// AuditOf returns what was decided about any of the objects, oldest first; nothing if
+	// there is nothing.
 	AuditOf(ctx context.Context, objectIDs ...string) ([]AuditEntry, error)
 }
 
 // AuditEntry is a person's decision.
 type AuditEntry struct {
-	// ID is made by whoever decides: the same decision has the same id.
+	// ID is made by whoever decides. A repeated decision has the same id.
 	ID uuid.UUID
-	// At is the store's time; it need not be given.
+	// At is set by the store.
 	At time.Time
-	// Actor is who did it: "cli:" and a user, or what they call themselves.
+	// Actor is who did it: "cli:" and a user, or the name that they gave.
 	Actor      string
 	OnBehalfOf string
 	Action     AuditAction
 	ObjectType string
 	ObjectID   string
 	Reason     string
-	// Before and After are what was changed; nil where there is nothing to tell.
+	// Before and After are what was changed; nil if nothing is known.
 	Before, After map[string]any
 	// RequestID is empty for a command.
 	RequestID string

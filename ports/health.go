@@ -2,6 +2,6 @@ package ports
 
 import "errors"
 
-// ErrReadOnly says that the database answers and takes no writes, as a standby
-// does, or a primary that another server has taken over from.
+// ErrReadOnly says that the database answers but takes no writes: it is a standby, or it
+// was the primary and another server has taken over.
 var ErrReadOnly = errors.New("the database is read-only")

@@ -10,43 +10,44 @@ import (
 	"github.com/marketflow/marketflow/domain/payment"
 )
 
-// Inbox keeps the provider's events and what they did. An event is either
-// wholly stored and applied or not there at all, so that the provider's
-// retry is the repair.
+// Inbox keeps the provider's events and what they did.
 //
-// An unreachable or overloaded database is fault.Unavailable: surely nothing was
-// stored. Where that is not sure it is fault.Unknown.
+// Atomicity: every method is one commit. An event is stored with everything that it
+// changed, or not at all, so that the provider's retry repairs any failure. Idempotency:
+// every method may be repeated after an error without harm. Errors: an unreachable or
+// overloaded database is fault.Unavailable, and then surely nothing was stored. If it may
+// have been stored, the error is fault.Unknown.
 type Inbox interface {
-	// Apply stores e and applies it in one commit. Repeating it is harmless:
-	// an event that is stored already is EventDuplicate and changes nothing,
-	// except that a parked one is tried again.
+	// Apply stores e and applies it. An event that is stored already is EventDuplicate and
+	// changes nothing; only a parked one is tried again.
 	//
-	// Where the payment has no row yet but an operation that e names is open,
-	// nothing is stored and the outcome is EventUnfinished: the caller
-	// completes the operation with FinishAndApply. (An event that changes nothing
-	// leaves an operation alone that somebody is working on.)
+	// If the payment does not exist yet, but e names an operation that is pending or needs
+	// attention, then nothing is stored and the outcome is EventUnfinished: the caller
+	// finishes the operation with FinishAndApply. An event that asks for no change leaves
+	// an operation to its holder and is stored as EventStale.
 	Apply(ctx context.Context, e Event) (Applied, error)
 
-	// FinishAndApply is Operations.Finish and Apply in one commit.
+	// FinishAndApply is Operations.Finish and Apply in one commit, with the errors of both.
+	// If Finish fails, e is not stored.
 	FinishAndApply(ctx context.Context, c Completion, e Event) (Finished, Applied, error)
 
-	// Park stores e without applying it, for a person to look at. An event that
-	// is stored already is left as it is.
+	// Park stores e and does not apply it. An event that is stored already stays as it is.
 	Park(ctx context.Context, e Event, reason ParkReason) error
 
-	// KeepForeign stores e's id, type and time, and nothing else of it: it is from
-	// the other mode or from an account that is not ours. One that is stored
-	// already is EventDuplicate and left as it is, unless it is parked: then it
-	// becomes foreign.
+	// StoreForeign stores only the id, the type and the time of e, which is from the other
+	// mode or from an account that is not ours. An event that is stored already is
+	// EventDuplicate and stays as it is; only a parked one becomes foreign.
 	StoreForeign(ctx context.Context, e Event) (EventOutcome, error)
 
-	// Ready looks at up to limit parked events, the newest first, that came before a
-	// position (zero: from the newest on), and returns the ids of those whose
-	// payment has appeared, oldest first, and the position to go on from: zero
-	// where there are no more. Its cost does not depend on how many are parked.
+	// Ready looks at up to limit parked events that were received before a position (zero:
+	// at the newest ones). It returns the ids of those whose payment has appeared, oldest
+	// first, and the position to go on from, which is zero if there are no more. It
+	// returns no contradictions: those wait for a person. Its cost does not depend on how
+	// many events are parked.
 	Ready(ctx context.Context, before ParkedPosition, limit int) (ids []string, next ParkedPosition, err error)
 
-	// ReadyFor returns the parked events of one intent whose payment has appeared.
+	// ReadyFor returns the parked events of one intent if its payment has appeared. It
+	// returns no contradictions.
 	ReadyFor(ctx context.Context, intentID string) ([]StoredEvent, error)
 
 	// Event returns a stored event. None: fault.NotFound.
@@ -55,40 +56,38 @@ type Inbox interface {
 	// Events lists stored events, newest first, up to limit, without their bodies.
 	Events(ctx context.Context, filter EventFilter, limit int) ([]StoredEvent, error)
 
-	// Dismiss ends a parked event by a person's decision, in one commit with its
-	// entry in the audit: it is neither applied nor counted again. An event that
-	// is not parked any more: ErrMoved. None: fault.NotFound. Repeating it with the
-	// same entry is harmless.
+	// Dismiss ends a parked event by a person's decision, in one commit with its entry in
+	// the audit. The event is neither applied nor counted again. If the event is not
+	// parked any more: ErrMoved. None: fault.NotFound. Repeating it with the same entry
+	// changes nothing.
 	Dismiss(ctx context.Context, id string, entry AuditEntry) error
 
-	// Undismiss parks a dismissed event again, to be applied as one whose payment
-	// has yet to appear. One that is not dismissed: ErrMoved; all else is as with
-	// Dismiss.
+	// Undismiss parks a dismissed event again, as one whose payment is unknown. If the
+	// event is not dismissed: ErrMoved. Everything else is as with Dismiss.
 	Undismiss(ctx context.Context, id string, entry AuditEntry) error
 }
 
 // Event is a provider's event, as far as the core reads it.
 type Event struct {
-	// ID is the provider's, or "sha256:…" of the body where it has none.
+	// ID is the provider's, or "sha256:…" of the body if it has none.
 	ID   string
 	Type string
-	// CreatedAt is the provider's time, to the second; zero if it has none.
-	// It never orders events.
+	// CreatedAt is the provider's time, to the second; zero if it has none. Events are
+	// never ordered by it.
 	CreatedAt time.Time
-	// Live is the mode that the event, or its object, says it is from; nil where
-	// neither tells.
+	// Live is the mode that the event or its object is from; nil if neither says so.
 	Live *bool
 	// Account is the connected account that the event is from; empty for our own.
 	Account string
 	// ObjectID is the id of the object that the event is about.
 	ObjectID string
-	// About tells whether the object is a payment of the kind that we keep.
+	// IsIntent says that the object is an intent.
 	IsIntent bool
-	// Intent is the object where About; Intent.Amount is zero and
-	// Intent.PaymentID is uuid.Nil where the event does not tell.
+	// Intent is the object if IsIntent. Its Amount is zero and its PaymentID is uuid.Nil
+	// if the event does not have them.
 	Intent Intent
-	// Change is the status that the event asks for; empty where it only
-	// confirms what is there.
+	// Change is the status that the event asks for; empty if it only confirms what we
+	// have.
 	Change payment.Status
 	// Raw is the body as it was signed.
 	Raw []byte
@@ -101,7 +100,7 @@ type EventOutcome string
 const (
 	// EventApplied: the payment's status changed.
 	EventApplied EventOutcome = "applied"
-	// EventStale: the payment was there already, or further.
+	// EventStale: the payment has that status already, or a later one.
 	EventStale EventOutcome = "stale"
 	// EventIgnored: of a type that we do not use.
 	EventIgnored EventOutcome = "ignored"
@@ -109,11 +108,11 @@ const (
 	EventParked EventOutcome = "parked"
 	// EventForeign: of the other mode or of an account that is not ours.
 	EventForeign EventOutcome = "foreign"
-	// EventDismissed: it was parked, and a person has judged it.
+	// EventDismissed: it was parked, and a person decided that it is not needed.
 	EventDismissed EventOutcome = "dismissed"
 	// EventDuplicate: it was stored before.
 	EventDuplicate EventOutcome = "duplicate"
-	// EventUnfinished: nothing is stored; an open operation has to be completed.
+	// EventUnfinished: nothing is stored; an operation has to be finished first.
 	EventUnfinished EventOutcome = "unfinished"
 )
 
@@ -122,7 +121,7 @@ type ParkReason string
 
 // The reasons.
 const (
-	// ParkedUnknown: there is no payment for its intent yet.
+	// ParkedUnknown: its intent has no payment yet.
 	ParkedUnknown ParkReason = "unknown_payment"
 	// ParkedContradiction: its amount, currency or intent contradicts our records.
 	ParkedContradiction ParkReason = "contradiction"
@@ -131,14 +130,14 @@ const (
 // Applied is what Apply did.
 type Applied struct {
 	Outcome EventOutcome
-	// Reason is there when Outcome is EventParked.
+	// Reason is set if Outcome is EventParked.
 	Reason ParkReason
-	// PaymentID is uuid.Nil where no payment is known.
+	// PaymentID is uuid.Nil if no payment is known.
 	PaymentID uuid.UUID
-	// From and Amount are there when Outcome is EventApplied.
+	// From and Amount are set if Outcome is EventApplied.
 	From   payment.Status
 	Amount money.Amount
-	// Origin is the request that created the payment, where it is known.
+	// Origin is the request that created the payment, if it is known.
 	Origin Origin
 }
 
@@ -155,14 +154,14 @@ type StoredEvent struct {
 	ProcessedAt time.Time
 }
 
-// ParkedPosition is a place among the parked events, which are in the order in
-// which they were received.
+// ParkedPosition is a place among the parked events, in the order in which they were
+// received.
 type ParkedPosition struct {
 	ReceivedAt time.Time
 	ID         string
 }
 
-// EventFilter narrows a list of events; its zero value does not.
+// EventFilter narrows a list of events. An empty field does not.
 type EventFilter struct {
 	Outcome  EventOutcome
 	Type     string

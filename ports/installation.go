@@ -8,41 +8,42 @@ import (
 	"github.com/marketflow/marketflow/domain/binding"
 )
 
-// Installation is what a database knows of itself and of what it belongs to. An
-// unreachable or overloaded database is fault.Unavailable.
+// Installation is what a database knows about itself and about the account that it belongs
+// to. An unreachable or overloaded database is fault.Unavailable.
 type Installation interface {
-	// Binding is what was recorded; fields are empty where nothing was.
+	// Binding returns what was recorded. A field is empty if nothing was.
 	Binding(ctx context.Context) (binding.Binding, error)
 
-	// Here is what the server tells of the database: System and Database. System
-	// is empty where the server does not tell.
+	// Here returns what the server says about the database: System and Database. System is
+	// empty if the server does not say it.
 	Here(ctx context.Context) (binding.Binding, error)
 
-	// Bind records what is known of now and was not recorded yet, in one commit,
-	// and returns what is recorded then. Where anything else is recorded already
-	// nothing is written. Repeating it is harmless.
+	// Bind records each field of now that was not recorded yet, in one commit. If a field
+	// of now differs from what is recorded, nothing is written. It returns what is recorded
+	// afterwards. Repeating it is harmless.
 	Bind(ctx context.Context, now binding.Binding) (binding.Binding, error)
 
-	// Rebind records a.To whatever was recorded, and keeps what was, who and why,
-	// in one commit. GiveUp hands all pending operations to a person in the same
-	// commit, and their number is returned.
+	// Rebind records a.To in place of what was recorded, and keeps the old binding, who
+	// did it and why, in one commit. If a.GiveUp, all pending operations need attention
+	// from the same commit on, and their number is returned. If it may have been written,
+	// the error is fault.Unknown. Repeating it keeps one more adoption.
 	Rebind(ctx context.Context, a Adoption) (givenUp int, err error)
 
 	// Adoptions lists what Rebind has kept, oldest first.
 	Adoptions(ctx context.Context) ([]Adopted, error)
 
-	// NewestIntents returns the provider's ids of the newest payments, up to
-	// limit; only of those that were created after the last adoption.
+	// NewestIntents returns the provider's ids of up to limit payments, newest first. Only
+	// payments that were created after the last adoption count.
 	NewestIntents(ctx context.Context, limit int) ([]string, error)
 }
 
-// Adoption is a person's word that a database belongs to something else now.
+// Adoption is a person's decision that a database belongs to something else now.
 type Adoption struct {
 	To binding.Binding
 	// Actor and Reason are kept.
 	Actor, Reason string
-	// GiveUp hands pending operations to a person: they were for another account, and
-	// sending them to this one would be a second payment.
+	// GiveUp hands pending operations to a person. They were meant for another account, and
+	// sending them to this one would make a second payment.
 	GiveUp bool
 }
 
@@ -57,13 +58,14 @@ type Adopted struct {
 // ErrKeyRejected says that the provider does not accept our key.
 var ErrKeyRejected = errors.New("the payment provider does not accept the key")
 
-// ProviderAccount tells whose the provider's key is.
+// ProviderAccount says which account our provider's key belongs to.
 type ProviderAccount interface {
-	// API tells, without any I/O, which API is called and with which mode's key.
+	// API returns the host of the API that is called, and the mode of our key. It does no
+	// I/O.
 	API() (host string, mode binding.Mode)
 
-	// Account asks for the account's id. It is empty, without an error, where the
-	// key may not read it or the API has no such thing. A key that is not accepted
-	// is ErrKeyRejected; any other error says nothing about the account.
+	// Account asks for the account's id. It is empty, without an error, if the key may not
+	// read it or the API has no accounts. If the key is not accepted: ErrKeyRejected. Any
+	// other error says nothing about the account.
 	Account(ctx context.Context) (string, error)
 }

@@ -1,6 +1,6 @@
-// Package ports holds what the core needs of the outside: small interfaces
-// whose comments are their contracts. Each has one suite in ports/portstest
-// that every adapter and every fake runs.
+// Package ports holds what the core needs of the outside: small interfaces whose
+// comments are their contracts. Each has one suite in ports/portstest, which every
+// adapter and every fake runs.
 package ports
 
 import (
@@ -14,95 +14,96 @@ import (
 	"github.com/marketflow/marketflow/domain/payment"
 )
 
-// ErrContradiction says that what the provider tells does not fit what is written down
-// here, for example a second intent for one payment. It is never resolved by
-// itself.
+// ErrContradiction says that what the provider says does not fit our records: for
+// example, a second intent for one payment. Only a person can resolve it.
 var ErrContradiction = errors.New("the provider contradicts our records")
 
-// Operations is the book of what was asked for. An operation is written before the
-// provider hears of a payment, so that a crash at any moment leaves a trace
-// that somebody finishes.
+// Operations keeps what clients asked for. An operation is written before the provider
+// hears of it, so that a crash at any moment leaves a record that somebody finishes.
 //
-// Every method is one commit and may be repeated after an error without harm.
-// An unreachable or overloaded database is fault.Unavailable, and then surely
-// nothing was written. Where that is not sure, as when the connection broke after
-// the statement had gone out, it is fault.Unknown, however the attempts after it
-// ended. Whoever shares a commit shares its doubt.
+// Atomicity: every method is one commit. Idempotency: every method may be repeated after
+// an error without harm. Errors: an unreachable or overloaded database is
+// fault.Unavailable, and then surely nothing was written. If a write may have been
+// committed, because the connection broke after it was sent, the error is fault.Unknown;
+// a later attempt that fails does not change that. Callers that share a commit share its
+// doubt.
 type Operations interface {
 	Rejections
 
-	// Operation writes down that c is wanted, or finds what was written under its
-	// key before. Operation.Held tells whether the caller now has the lease and
-	// must Finish, FinishRejected, Reject or Release; a pending operation whose lease has run
-	// out is taken over. A rejected one is only found: see Reopen. Calls with one LeaseToken are one call: repeating it after
-	// a lost answer finds the lease still held.
+	// Begin writes c as a pending operation, or finds what was written under its key
+	// before. If Operation.Held, the caller has the lease and must call Finish,
+	// FinishRejected, Reject or Release.
 	//
-	// A found operation may have another fingerprint: the caller compares.
+	// A pending operation with the same fingerprint whose lease has run out is taken
+	// over. Any other one is only found; the caller compares the fingerprint. Reopen
+	// opens a rejected one. Of many callers one holds it. Calls with the same
+	// Lease.Token are one call: after a lost answer, repeating it finds the lease still
+	// held.
 	Begin(ctx context.Context, c NewOperation) (Operation, error)
 
-	// Find returns the operation under key without touching it.
-	// None: fault.NotFound.
+	// Find returns the operation under key and changes nothing. None: fault.NotFound.
 	Find(ctx context.Context, key operation.Key) (Operation, error)
 
-	// FindByPayment returns the operation of a payment id without touching it.
+	// FindByPayment returns the operation of a payment id and changes nothing.
 	// None: fault.NotFound.
 	FindByPayment(ctx context.Context, id uuid.UUID) (Operation, error)
 
-	// Take leases up to limit pending operations that nobody holds and
-	// whose retry is due, the longest waiting first. Concurrent callers get
-	// different ones.
+	// Take leases up to limit pending operations that nobody holds and whose retry is
+	// due, the longest waiting first. Callers at the same time get different ones. If the
+	// answer is lost, what it took is due again when the lease runs out.
 	Take(ctx context.Context, limit int, lease Lease) ([]Operation, error)
 
-	// Extend lengthens c's lease; where it has gone to somebody else or the
-	// operation is finished, nothing happens.
+	// Extend makes c's lease end after by, counted from now. If the caller no longer has
+	// the lease or the operation is no longer pending, nothing happens.
 	Extend(ctx context.Context, c Operation, by time.Duration) error
 
-	// Finish writes the payment's row, its first transition and the frozen
-	// response in one commit. Where somebody else has completed the operation
-	// already, their response stands and is returned.
+	// Finish writes the payment, its first transition and the frozen response in one
+	// commit. If the operation is finished already, its response stands and is returned.
 	//
-	// Where the operation or the intent belongs to something else, or the operation was
-	// rejected: ErrContradiction. No operation: fault.NotFound. Nothing is changed
-	// then.
+	// ErrContradiction: the payment has another intent, the intent or the key belongs to
+	// another payment, or the operation was rejected. No operation: fault.NotFound. After
+	// either error nothing has changed.
 	Finish(ctx context.Context, c Completion) (Finished, error)
 
-	// FinishRejected freezes a rejection: the provider will never have this payment.
-	// Where the operation is finished already, what stands is returned. A payment
-	// that exists cannot be rejected: ErrContradiction. No operation: fault.NotFound.
+	// FinishRejected freezes a rejection of the order: the provider will never have this
+	// payment. If the operation is finished already, its response stands and is returned.
+	// A payment that exists cannot be rejected: ErrContradiction. No operation:
+	// fault.NotFound. After either error nothing has changed.
 	FinishRejected(ctx context.Context, id uuid.UUID, response FrozenResponse) (Operation, error)
 
-	// Release gives c's lease back; recovery tries again once retryIn has
-	// passed. Where the lease has gone to somebody else or the operation is
-	// finished, nothing happens. A cause that is ErrUnavailable says that nothing
-	// was sent: the attempt does not count.
+	// Release gives c's lease back. Recovery tries again once retryIn has passed. If the
+	// caller no longer has the lease or the operation is no longer pending, nothing
+	// happens. If cause is ErrUnavailable, nothing was sent, and the attempt does not
+	// count.
 	Release(ctx context.Context, c Operation, retryIn time.Duration, cause error) error
 
-	// GiveUp hands an operation to a person: neither sending again nor looking for
-	// it can finish it. A finished operation is left alone.
+	// GiveUp marks a pending operation as needing attention: neither sending it again nor
+	// looking for its intent can finish it, so a person has to decide. If it is not
+	// pending, nothing happens.
 	GiveUp(ctx context.Context, id uuid.UUID, cause error) error
 }
 
 // Rejections is the part of Operations about requests that the provider does not take
 // because of the deployment.
 type Rejections interface {
-	// Reject gives c back as rejected: the provider did not take the request because
-	// of the deployment, and nothing exists under it. So none of its attempts counts
-	// any more. Nobody takes it before it is reopened. It returns the operation as it is
-	// then: where the lease has gone to somebody else or the operation is finished,
-	// nothing has changed. A payment that exists cannot be rejected:
-	// ErrContradiction. No operation: fault.NotFound.
+	// Reject marks c as rejected and gives its lease back: the provider did not take the
+	// request because of the deployment, and nothing exists under it. None of its attempts
+	// counts any more. Nobody takes it until Reopen. It returns the operation as it is
+	// afterwards: if the caller no longer has the lease or the operation is finished,
+	// nothing has changed. A payment that exists cannot be rejected: ErrContradiction.
+	// No operation: fault.NotFound.
 	Reject(ctx context.Context, c Operation, cause error) (Operation, error)
 
-	// Reopen makes a rejected operation pending again, under lease; its request and its
-	// provider's key stay as they are. Of many callers one holds it; the others, and
-	// whoever comes when it is no longer rejected, find it as Operation does. Calls with
-	// one Lease.Token are one call. No operation: fault.NotFound.
+	// Reopen makes a rejected operation pending again, under lease. Its request and its
+	// provider's key stay as they are. Of many callers one holds it. The others find it
+	// and change nothing, as does a caller for whom it is no longer rejected. Calls with
+	// the same Lease.Token are one call. No operation: fault.NotFound.
 	Reopen(ctx context.Context, id uuid.UUID, lease Lease) (Operation, error)
 }
 
-// Lease is the right to work on an operation for a while.
+// Lease is the right to work on an operation for some time.
 type Lease struct {
-	// Token is the holder's, new for each call.
+	// Token is new for each call; whoever knows it is the holder.
 	Token uuid.UUID
 	// For is how long the lease lasts by the database's clock.
 	For time.Duration
@@ -113,26 +114,25 @@ type NewOperation struct {
 	PaymentID uuid.UUID
 	Key       operation.Key
 	Order     payment.Order
-	// Request is sent as it is, now and on every retry, whatever is deployed
-	// in between: Stripe refuses a key that comes back with other parameters.
+	// Request is sent as it is, now and on every retry, even by another release: Stripe
+	// rejects a key that comes back with other parameters.
 	Request IntentRequest
 	Origin  Origin
 	Lease   Lease
-	// CreatedAt is zero for one that is new, by the database's clock. For an
-	// intent that is there already it is the intent's: the provider's key is that
-	// old, however young the operation.
+	// CreatedAt is zero for a new operation: the database's clock decides. For an intent
+	// that exists already it is the intent's time, because the provider's key is that old.
 	CreatedAt time.Time
 }
 
-// Origin is the HTTP request that asked for the payment, so that whoever
-// finishes it can point there.
+// Origin is the HTTP request that asked for the payment. Whoever finishes the payment
+// can refer to it.
 type Origin struct {
 	RequestID string
 	// TraceParent is the W3C traceparent of the request's span.
 	TraceParent string
 }
 
-// Operation is what is written down about one request for a payment.
+// Operation is our record of one request for a payment.
 type Operation struct {
 	PaymentID   uuid.UUID
 	Key         operation.Key
@@ -143,13 +143,14 @@ type Operation struct {
 	State       operation.State
 	// Lease is the caller's token while it holds the lease, else uuid.Nil.
 	Lease uuid.UUID
-	// Attempts counts the leases given out, this one included, less those that
-	// sent nothing and those whose request was rejected. The request may have been sent before if it is over 1.
+	// Attempts counts the leases, this one included, without those that sent nothing and
+	// those whose request was rejected. If it is over 1, the request may have been sent
+	// before.
 	Attempts int
-	// Age is how long ago the operation was first written, by the database's
-	// clock; the provider's key is at most that old.
+	// Age is the time since CreatedAt by the database's clock. The provider's key is at
+	// most that old.
 	Age time.Duration
-	// Response is there when State is finished.
+	// Response is set if State is finished.
 	Response  FrozenResponse
 	CreatedAt time.Time
 }
@@ -160,7 +161,7 @@ func (c Operation) Held() bool { return c.Lease != uuid.Nil }
 // Finished tells whether the operation has its frozen response.
 func (c Operation) Finished() bool { return c.State == operation.Finished }
 
-// FrozenResponse is an HTTP answer kept for ever: a repeated request gets the
+// FrozenResponse is an HTTP answer that is kept for ever. A repeated request gets the
 // same bytes and status.
 type FrozenResponse struct {
 	Status int
@@ -170,14 +171,14 @@ type FrozenResponse struct {
 // Completion is the payment that an operation became.
 type Completion struct {
 	Payment payment.Payment
-	// Response is nil where the client's secret is not known yet: the payment
-	// is written down and the operation stays open until it is.
+	// Response is nil if the client's secret is not known yet. Then the payment is
+	// written, and the operation stays as it is until the secret is known.
 	Response *FrozenResponse
 	// Cause is written to the payment's history: who found the intent.
 	Cause string
 }
 
-// Finished is what Finish left behind.
+// Finished is the result of Finish.
 type Finished struct {
 	Operation Operation
 	// Created: this call wrote the payment's row.

@@ -9,14 +9,14 @@ import (
 	"github.com/marketflow/marketflow/domain/payment"
 )
 
-// Payments reads payments. An unreachable or overloaded database is
+// Payments reads payments and changes nothing. An unreachable or overloaded database is
 // fault.Unavailable.
 type Payments interface {
-	// Payment returns the payment now. None: fault.NotFound.
+	// Payment returns the payment as it is now. None: fault.NotFound.
 	Payment(ctx context.Context, id uuid.UUID) (payment.Payment, error)
 
-	// History returns a payment's transitions, oldest first; none for a
-	// payment that does not exist.
+	// History returns a payment's transitions, oldest first. A payment that does not exist
+	// has none.
 	History(ctx context.Context, id uuid.UUID) ([]Transition, error)
 }
 
@@ -24,7 +24,7 @@ type Payments interface {
 type Transition struct {
 	// From is empty for the first one.
 	From, To payment.Status
-	// Cause is who brought it: "api", "recovery", "evt_…", ….
+	// Cause is what brought it: "request", "recovery", the event's id, ….
 	Cause string
 	At    time.Time
 }

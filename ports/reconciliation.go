@@ -9,54 +9,60 @@ import (
 	"github.com/marketflow/marketflow/domain/payment"
 )
 
-// Reconciliation holds our records against the provider's. An unreachable or
-// overloaded database is fault.Unavailable.
+// Reconciliation is what the comparison of our records with the provider's reads and
+// writes.
+//
+// Every method is one commit. Errors: an unreachable or overloaded database is
+// fault.Unavailable, and then surely nothing was written. If a write may have been
+// committed, the error is fault.Unknown.
 type Reconciliation interface {
-	// ReconciledThrough is the cursor: everything that happened at the provider
-	// before it has been looked at; zero if nothing has. now is the database's
-	// clock, the only one that cursors are compared with. An older release whose
-	// clock was wrong may have left a cursor that is after now.
+	// ReconciledThrough returns the cursor: everything that happened at the provider before
+	// it has been looked at. It is zero if nothing has. now is the database's clock, the
+	// only clock that cursors are compared with. An older release with a wrong clock may
+	// have left a cursor after now.
 	ReconciledThrough(ctx context.Context) (through, now time.Time, err error)
 
-	// MoveReconciledThrough sets the cursor to a time if it still is the one that
-	// was read; false if it is not.
+	// MoveReconciledThrough sets the cursor to a time if it still is from; if not, nothing
+	// happens and the answer is false. A repeated call that has succeeded before is false.
 	MoveReconciledThrough(ctx context.Context, from, to time.Time) (bool, error)
 
-	// HoldReconciliation takes the lease that one run at a time has, or extends
-	// it by the same token; false while somebody else has it.
+	// HoldReconciliation takes the lease that only one run has at a time, or extends it for
+	// the same token. It is false while somebody else has it. Repeating it is harmless.
 	HoldReconciliation(ctx context.Context, lease Lease) (bool, error)
 
-	// ReleaseReconciliation gives the lease back, where token still has it.
+	// ReleaseReconciliation gives the lease back. If token does not have it, nothing
+	// happens.
 	ReleaseReconciliation(ctx context.Context, token uuid.UUID) error
 
-	// UnknownEvents returns those of the events that the inbox does not have.
+	// UnknownEvents returns the ids of those events that the inbox does not have.
 	UnknownEvents(ctx context.Context, ids []string) ([]string, error)
 
-	// PaymentsByIntent returns the payments of those intents that have one.
+	// PaymentsByIntent returns the payments of the intents by the intent's id. An intent
+	// without a payment is left out.
 	PaymentsByIntent(ctx context.Context, intentIDs []string) (map[string]payment.Payment, error)
 
-	// OpenPayments returns up to limit payments that are not final, newest first,
-	// that stand before a position and were created at from or later; and the
-	// position to go on from, zero where there are no more. It looks at a bounded
-	// number of payments: there may be more although it returns few, or none.
+	// OpenPayments returns up to limit open payments that were created before a position
+	// and not before from, newest first. It also returns the position to go on from, which
+	// is zero if there are no more. It looks at a bounded number of payments, so there may
+	// be more although it returns few or none.
 	OpenPayments(
 		ctx context.Context, from time.Time, before PaymentPosition, limit int,
 	) (open []payment.Payment, next PaymentPosition, err error)
 
-	// Sweep is where the sweep of a band of open payments goes on; zero where it
-	// begins.
+	// Sweep returns where the sweep of a band of open payments goes on; zero if it begins
+	// again.
 	Sweep(ctx context.Context, band int) (PaymentPosition, error)
 
-	// SetSweep remembers it.
+	// SetSweep keeps the position for Sweep. Repeating it is harmless.
 	SetSweep(ctx context.Context, band int, at PaymentPosition) error
 
-	// Advance moves a payment on by the state machine, with its history; false
-	// where that leads nowhere from where the payment stands.
+	// Advance changes a payment's status and writes its history in one commit, if the state
+	// machine allows it. If not, or if there is no payment, nothing happens and the answer
+	// is false. A repeated call that has succeeded before is false.
 	Advance(ctx context.Context, id uuid.UUID, to payment.Status, cause string) (bool, error)
 }
 
-// PaymentPosition is a place among the payments, which are in the order of their
-// creation.
+// PaymentPosition is a place among the payments, in the order of their creation.
 type PaymentPosition struct {
 	CreatedAt time.Time
 	ID        uuid.UUID

@@ -5,8 +5,8 @@ import (
 	"github.com/marketflow/marketflow/domain/payment"
 )
 
-// Renderer writes the answers that are frozen with an operation. The core needs it
-// because an operation may be finished long after its request has gone.
+// Renderer writes the answers that are frozen with an operation. The core needs it because
+// an operation may be finished long after its request has ended.
 type Renderer interface {
 	// Created is the answer to the client whose payment p now exists.
 	Created(p payment.Payment, clientSecret string) FrozenResponse
