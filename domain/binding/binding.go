@@ -1,5 +1,5 @@
-// Package binding tells what a database belongs to, so that it never meets
-// another Stripe account, another mode or another copy of itself unnoticed.
+// Package binding says what a database belongs to, so that a wrong Stripe account, a wrong
+// mode or a copy of the database is noticed.
 package binding
 
 import (
@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// Mode is the half of the provider that a key opens: real money, or none.
+// Mode says whether a provider's key moves real money.
 type Mode string
 
 // The modes.
@@ -16,26 +16,25 @@ const (
 	Test Mode = "test"
 )
 
-// Binding is what a database belongs to. A field is empty where that is not
-// known.
+// Binding is what a database belongs to. A field is empty if it is not known.
 type Binding struct {
-	// Host is that of the provider's API, with its port where it has one.
+	// Host is the host of the provider's API, with its port if it has one.
 	Host string
 	Mode Mode
 	// Account is the provider's id of the account.
 	Account string
-	// System is the database server's own identifier: the same on its standbys
-	// and after a point-in-time restore, another where a dump was restored.
+	// System is the database server's own identifier. It is the same on its standbys and
+	// after a point-in-time restore, and another one after the restore of a dump.
 	System string
 	// Database is the database's name.
 	Database string
 }
 
-// Difference is one thing that is not as it was recorded.
+// Difference is a field that is not as it was recorded.
 type Difference struct{ What, Recorded, Now string }
 
-// Differences are those between what was recorded and what is now. What is not
-// known does not differ.
+// Differences returns the fields of the recorded binding b that now are different. A field
+// that is not known does not differ.
 func (b Binding) Differences(now Binding) []Difference {
 	var differ []Difference
 
@@ -54,14 +53,14 @@ func (b Binding) Differences(now Binding) []Difference {
 	return differ
 }
 
-// SameAccount tells whether both are surely one account in one mode: then what
-// was asked for in one may be sent in the other.
+// SameAccount says whether both are surely the same account in the same mode. Then what was
+// asked for under one may be sent under the other.
 func (b Binding) SameAccount(now Binding) bool {
 	return b.Account != "" && b.Account == now.Account && b.Mode == now.Mode
 }
 
-// Adopted is what an adoption records: what is now, and of what is not known now
-// only that which cannot have changed with the rest.
+// Adopted returns what an adoption of now records. An unknown account is kept from b if the
+// host and the mode are the same, and an unknown system is kept from b.
 func (b Binding) Adopted(now Binding) Binding {
 	if now.Account == "" && b.Host == now.Host && b.Mode == now.Mode {
 		now.Account = b.Account

@@ -35,7 +35,7 @@ func TestBinding_Differences(t *testing.T) {
 	}
 }
 
-// What is pending may go on only in what is surely the same account.
+// A pending operation may go on only in an account that is surely the same.
 func TestBinding_SameAccount(t *testing.T) {
 	t.Parallel()
 

@@ -1,6 +1,6 @@
-// Package fault is the one error type of the house. Inside, a fault carries a
-// Kind, a sentence that a client may read and the cause that only the log may
-// read; the edge turns the Kind into a status in one table.
+// Package fault is the core's one error type. A fault carries a Kind, a sentence that a
+// client may read, and a cause that only the log may read. The edge turns the Kind into a
+// status in one table.
 package fault
 
 import (
@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// Kind says what went wrong in terms that a client can act on.
+// Kind says what went wrong in words that a client can act on.
 type Kind string
 
 // The kinds. Their names end the `type` of a problem document (RFC 9457
@@ -38,17 +38,17 @@ const (
 	UnsupportedMedia Kind = "unsupported-media-type"
 	// RateLimited: this client sends more than it may.
 	RateLimited Kind = "rate-limited"
-	// Refused: the payment provider did not take the payment; nothing was charged.
+	// Rejected: the payment provider did not take the payment. Nothing was charged.
 	Rejected Kind = "rejected-by-provider"
-	// RefusedAmount: it did not because of the amount, which the client can change.
-	// Its problem document has Refused's type.
+	// AmountRejected: as Rejected, because of the amount, which the client can change. Its
+	// problem document has the type of Rejected.
 	AmountRejected Kind = "amount-rejected-by-provider"
 	// Unknown: the provider, or the database, may or may not have acted. Retry with
 	// the same key.
 	Unknown Kind = "outcome-unknown"
-	// Unavailable: a dependency is down or overloaded and surely nothing was done. Retry.
+	// Unavailable: a dependency is down or overloaded, and surely nothing was done. Retry.
 	Unavailable Kind = "unavailable"
-	// Internal: a bug of ours. Every error that is no fault counts as this.
+	// Internal: a bug of ours. Every error that is not a fault counts as Internal.
 	Internal Kind = "internal-error"
 )
 
@@ -58,9 +58,9 @@ type Error struct {
 	// Detail is for the client: what happened and what to change. It never
 	// holds an internal message, an SQL text or a secret.
 	Detail string
-	// RetryAfter is how long a client should wait; zero where waiting is no use.
+	// RetryAfter is how long a client should wait; zero if waiting does not help.
 	RetryAfter time.Duration
-	// Cause is for the log alone.
+	// Cause is only for the log.
 	Cause error
 }
 
@@ -109,10 +109,10 @@ func From(err error) *Error {
 	return Wrap(Internal, err, "Something went wrong on our side.")
 }
 
-// KindOf returns the kind of err: Internal where err is no fault.
+// KindOf returns the kind of err: Internal if err is not a fault.
 func KindOf(err error) Kind { return From(err).Kind }
 
-// Shorten cuts a text that is kept to most bytes, at a character's end.
+// Shorten cuts a text to most bytes, between two characters, and marks the cut.
 func Shorten(text string, most int) string {
 	if len(text) <= most {
 		return text

@@ -1,6 +1,6 @@
-// Package money holds exact amounts: an int64 of Stripe's minor units and a
-// currency. Text becomes an amount and an amount text without passing through
-// a float, and what cannot be represented is refused.
+// Package money holds exact amounts: an int64 of Stripe's minor units and a currency. No
+// conversion from or to text uses a float, and what cannot be represented exactly is
+// fault.Invalid.
 package money
 
 import (
@@ -49,9 +49,8 @@ func New(minor int64, currency Currency) (Amount, error) {
 
 // Parse reads an amount in major units: a JSON number (RFC 8259 section 6),
 // which includes plain decimals. "0.1", "19.99", "1e3" and "1000.00" are exact;
-// an amount with more decimals than the currency has, of 0 or less, or of more
-// than Stripe charges is fault.Invalid. Zeros at the end of a fraction carry no value
-// and are accepted.
+// an amount with more decimals than the currency has, of 0 or less, or of more than
+// Stripe charges is fault.Invalid. Zeros at the end of a fraction are accepted.
 func Parse(text string, currency Currency) (Amount, error) {
 	if currency.code == "" {
 		return Amount{}, fault.New(fault.Invalid, "an amount needs a currency")
@@ -77,7 +76,7 @@ func Parse(text string, currency Currency) (Amount, error) {
 
 	minor, ok := number.scaled(currency.Exponent())
 	if !ok {
-		minor = math.MaxInt64 // New says what the most is
+		minor = math.MaxInt64 // New rejects it and names the limit
 	}
 
 	return New(minor, currency)
@@ -89,7 +88,7 @@ func (a Amount) Minor() int64 { return a.minor }
 // Currency is the amount's currency.
 func (a Amount) Currency() Currency { return a.currency }
 
-// IsZero tells whether a is the zero value, which is no amount.
+// IsZero says whether a is the zero value, which is no amount.
 func (a Amount) IsZero() bool { return a == Amount{} }
 
 // Decimal is the amount in major units with exactly the currency's decimals:
@@ -109,7 +108,7 @@ func decimal(minor int64, c Currency) string {
 
 	whole := digits[:len(digits)-int(r.exponent)]
 	if r.decimals == 0 {
-		return whole // ISK and UGX: New saw to it that the hundredths are 00
+		return whole // ISK and UGX: New has checked that the hundredths are 00
 	}
 
 	return whole + "." + digits[len(whole):]
@@ -124,8 +123,8 @@ type number struct {
 	exponent int
 }
 
-// scan reads the grammar of RFC 8259 section 6. It bounds the text and the
-// exponent, so that nothing hostile is ever expanded.
+// scan reads the grammar of RFC 8259 section 6. It bounds the text and the exponent, so
+// that a hostile number is never written out in full.
 func scan(text string) (number, bool) {
 	if len(text) == 0 || len(text) > maxText {
 		return number{}, false
@@ -168,7 +167,7 @@ func cutExponent(text string) (mantissa string, exponent int, ok bool) {
 
 	exponent, err := strconv.Atoi(strings.TrimPrefix(text[at+1:], "+"))
 	if err != nil || exponent < math.MinInt32 || exponent > math.MaxInt32 {
-		exponent = math.MaxInt32 // out of every currency's range, whichever its sign
+		exponent = math.MaxInt32 // out of every currency's range, with either sign
 		if strings.HasPrefix(text[at+1:], "-") {
 			exponent = math.MinInt32
 		}
@@ -187,7 +186,7 @@ func allDigits(s string) bool {
 	return s != ""
 }
 
-// scaled is the number × 10^shift, if it is an integer in int64's range.
+// scaled returns the number × 10^shift if that is an integer in int64's range.
 func (n number) scaled(shift int) (int64, bool) {
 	zeros := n.exponent + shift
 	if zeros < 0 || zeros > 18 || len(n.digits)+zeros > 18 {
@@ -199,7 +198,7 @@ func (n number) scaled(shift int) (int64, bool) {
 	return value, err == nil
 }
 
-// quote shows a piece of a client's input, cut to a sane length.
+// quote quotes a client's input in a message, cut to a readable length.
 func quote(s string) string {
 	const most = 40
 	if len(s) > most {

@@ -9,12 +9,12 @@ import (
 // Currency is a currency that Stripe charges in. The zero value is no currency.
 type Currency struct{ code string }
 
-// rule says how Stripe counts a currency. It is Stripe's table, not ISO 4217's:
-// they differ for ISK, UGX and MGA (https://docs.stripe.com/currencies).
+// rule says how Stripe counts a currency. The table is Stripe's, not ISO 4217's: they
+// differ for ISK, UGX and MGA (https://docs.stripe.com/currencies).
 type rule struct {
 	// exponent: one major unit is 10^exponent minor units at Stripe.
 	exponent uint8
-	// decimals that people write and that our answers show.
+	// decimals is how many people write and our answers show.
 	decimals uint8
 	// step: a chargeable number of minor units is a multiple of it.
 	step int64
@@ -27,7 +27,7 @@ var ordinary = rule{exponent: 2, decimals: 2, step: 1} //nolint:gochecknoglobals
 var (
 	zeroDecimal  = rule{exponent: 0, decimals: 0, step: 1}
 	threeDecimal = rule{exponent: 3, decimals: 3, step: 10}
-	// backwardCompatible: no fractions exist, yet Stripe still counts in hundredths.
+	// backwardCompatible: there are no fractions, but Stripe still counts in hundredths.
 	backwardCompatible = rule{exponent: 2, decimals: 0, step: 100}
 
 	special = map[string]rule{
@@ -83,8 +83,8 @@ func (c Currency) String() string { return c.code }
 // Decimals is how many decimals people write in this currency, from 0 to 3.
 func (c Currency) Decimals() int { return int(c.rule().decimals) }
 
-// Exponent says that one major unit is 10^Exponent of Stripe's minor units.
-// It differs from Decimals for ISK and UGX.
+// Exponent is the power of ten that makes one major unit of Stripe's minor units. It
+// differs from Decimals for ISK and UGX.
 func (c Currency) Exponent() int { return int(c.rule().exponent) }
 
 // most is the largest chargeable number of minor units.

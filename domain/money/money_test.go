@@ -89,8 +89,8 @@ func TestParse_NeedsACurrency(t *testing.T) {
 	require.Equal(t, fault.Invalid, fault.KindOf(err))
 }
 
-// Whatever is accepted has exactly the value that the text has in rational
-// arithmetic, and is a JSON number of the same value.
+// An accepted amount has exactly the value of its text in rational arithmetic, and its
+// decimal form is a JSON number of the same value.
 func TestParse_AgreesWithRationals(t *testing.T) {
 	t.Parallel()
 
@@ -111,7 +111,7 @@ func TestParse_AgreesWithRationals(t *testing.T) {
 	})
 }
 
-// Every chargeable amount survives the way to text and back.
+// Every chargeable amount is the same after being written as text and read back.
 func TestDecimal_RoundTrips(t *testing.T) {
 	t.Parallel()
 

@@ -8,12 +8,11 @@ import (
 	"github.com/marketflow/marketflow/domain/fault"
 )
 
-// MaxKeyLength is the most characters that an idempotency key may have. It is
-// Stripe's limit too.
+// MaxKeyLength is the most characters that an idempotency key may have. Stripe has the
+// same limit.
 const MaxKeyLength = 255
 
-// Key is an idempotency key: a client's own name for one request. The
-// zero value is no key.
+// Key is an idempotency key: a client's own name for one request. The zero value is no key.
 type Key string
 
 // ParseKey checks a client's key: 1 to MaxKeyLength characters of UTF-8, none

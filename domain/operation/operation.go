@@ -1,6 +1,6 @@
-// Package operation is what all requests to do something at the provider have in
-// common: the key that makes one safe to repeat, the fingerprint that tells two
-// requests apart, and how far one has come.
+// Package operation holds what all requests to do something at the provider have in common:
+// the key that makes a request safe to repeat, the fingerprint that tells two requests
+// apart, and the state.
 package operation
 
 import "crypto/sha256"
@@ -12,13 +12,16 @@ type Fingerprint [sha256.Size]byte
 // State is how far an operation has come.
 type State string
 
-// The states. A finished operation keeps its answer for ever. A rejected one has no
-// payment and no kept answer: the provider's API did not accept it because of how
-// the service is set up there, and whoever repeats the request opens it again.
+// The states.
 const (
-	Pending        State = "pending"
-	Finished       State = "finished"
-	Rejected       State = "rejected"
+	// Pending: it is being worked on, or recovery will take it.
+	Pending State = "pending"
+	// Finished: its answer is kept for ever.
+	Finished State = "finished"
+	// Rejected: the provider's API rejected it because of how this service is set up there.
+	// It has no payment and no kept answer. A repeated request opens it again.
+	Rejected State = "rejected"
+	// NeedsAttention: nothing can finish it without a person.
 	NeedsAttention State = "needs_attention"
 )
 

@@ -8,8 +8,8 @@ import (
 	"github.com/marketflow/marketflow/domain/fault"
 )
 
-// ReservedMetadata is the metadata key under which the provider keeps our
-// payment id, so that an intent whose answer was lost can be recognised.
+// ReservedMetadata is the metadata key under which the provider keeps our payment id. By it
+// we recognise an intent whose answer was lost.
 const ReservedMetadata = "payment_id"
 
 // Stripe's limits on metadata (https://docs.stripe.com/metadata), less the one
@@ -20,8 +20,7 @@ const (
 	MaxMetadataValueLength = 500
 )
 
-// Metadata is what a client wants to remember with a payment. It is nil where
-// nothing was sent.
+// Metadata is what a client wants to keep with a payment. It is nil if nothing was sent.
 type Metadata map[string]string
 
 // ParseMetadata checks a client's metadata. Too many entries, keys or values
@@ -64,5 +63,5 @@ func checkMetadataKey(key string) error {
 	return nil
 }
 
-// storable: PostgreSQL's text holds UTF-8 without U+0000.
+// storable says whether PostgreSQL's text can hold s: UTF-8 without U+0000.
 func storable(s string) bool { return utf8.ValidString(s) && !strings.ContainsRune(s, 0) }

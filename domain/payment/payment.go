@@ -1,5 +1,5 @@
-// Package payment is what a payment is: its identity, what was ordered, where
-// it stands and how that may change.
+// Package payment says what a payment is: its identity, what was ordered, its status and
+// how that may change.
 package payment
 
 import (
@@ -15,8 +15,8 @@ import (
 	"github.com/marketflow/marketflow/domain/operation"
 )
 
-// Payment is one payment as the store knows it. It is a snapshot: only the
-// store changes a payment, through Status.Sources.
+// Payment is a snapshot of one payment. Only the store changes a payment, by the rules of
+// Status.Sources.
 type Payment struct {
 	// ID is a UUIDv7 of ours.
 	ID uuid.UUID
@@ -31,16 +31,15 @@ type Payment struct {
 	CreatedAt, UpdatedAt time.Time
 }
 
-// Order is what a client asked for: two requests with equal orders ask for
-// the same payment.
+// Order is what a client asked for. Two requests with equal orders ask for the same payment.
 type Order struct {
 	Amount   money.Amount
 	Metadata Metadata
 }
 
-// Fingerprint hashes the order in a form that no two different orders share:
-// every part is preceded by its length. It does not depend on the order of JSON
-// keys or the spelling of numbers.
+// Fingerprint hashes the order. Each part is preceded by its length, so that two different
+// orders never have the same form. The order of JSON keys and the spelling of numbers do
+// not matter.
 func (o Order) Fingerprint() operation.Fingerprint {
 	const estimate = 256
 

@@ -30,7 +30,8 @@ func TestStatus_TheTable(t *testing.T) {
 	}
 }
 
-// Whatever comes in whatever order: a final status stays, no status comes back.
+// Whatever changes are tried in whatever order: a final status stays, and no status comes
+// back.
 func TestStatus_NeverGoesBackwards(t *testing.T) {
 	t.Parallel()
 
@@ -50,8 +51,8 @@ func TestStatus_NeverGoesBackwards(t *testing.T) {
 	})
 }
 
-// The last word on a payment does not depend on the order in which its events
-// arrive, as long as Stripe sent at most one final event.
+// The last status of a payment does not depend on the order in which its events arrive, if
+// Stripe sends only one final event.
 func TestStatus_AnyOrderEndsTheSame(t *testing.T) {
 	t.Parallel()
 
@@ -100,8 +101,8 @@ func TestFingerprint_TellsOrdersApart(t *testing.T) {
 	})
 }
 
-// Parts are told apart by their length: moving a character from a key to its
-// value is another order.
+// Each part is preceded by its length, so moving a character from a key to its value makes
+// another order.
 func TestFingerprint_MovedCharacterIsAnotherOrder(t *testing.T) {
 	t.Parallel()
 

@@ -18,19 +18,19 @@ const (
 // Statuses lists every status.
 func Statuses() []Status { return []Status{Pending, Succeeded, Failed, Cancelled} }
 
-// Valid tells whether s is one of Statuses.
+// Valid says whether s is one of Statuses.
 func (s Status) Valid() bool { return slices.Contains(Statuses(), s) }
 
-// Final tells whether a payment that stands at s stays there for ever.
+// Final says whether a payment with status s keeps it for ever.
 func (s Status) Final() bool { return s == Succeeded || s == Cancelled }
 
-// Sources is the state machine: the statuses from which a payment may go to s.
-// A change from anywhere else is stale and does nothing.
+// Sources is the state machine: the statuses from which a payment may go to s. A change
+// from any other status is stale and does nothing.
 //
 //	pending → succeeded | failed | cancelled
 //	failed  → succeeded | cancelled
 //
-// The store compares-and-sets with it, so that no other code decides.
+// The store compares and sets with it; no other code decides.
 func (s Status) Sources() []Status {
 	switch s {
 	case Succeeded, Cancelled:
@@ -38,11 +38,11 @@ func (s Status) Sources() []Status {
 	case Failed:
 		return []Status{Pending}
 	case Pending:
-		return nil // where every payment begins; nothing leads back
+		return nil // every payment begins here, and none comes back
 	default:
 		return nil
 	}
 }
 
-// CanBecome tells whether the state machine leads from s to next in one step.
+// CanBecome says whether the state machine leads from s to next in one step.
 func (s Status) CanBecome(next Status) bool { return slices.Contains(next.Sources(), s) }
