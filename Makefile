@@ -42,7 +42,7 @@ bench: deps ## what the service adds to what PostgreSQL and Stripe cost anyway (
 	$(GO) test -run '^$$' -bench CreateIntent ./sandbox
 	$(GO) run ./bench
 
-bench-quick: deps ## the same, in under a minute
+bench-quick: deps ## the same, in about a minute
 	$(GO) run ./bench -quick
 
 observe: ## Prometheus with our rules against the service on this machine

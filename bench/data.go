@@ -3,11 +3,12 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
-	"sync"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"golang.org/x/sync/errgroup"
 )
 
 // loaded are the tables as if each payment had been created through the API:
@@ -28,37 +29,17 @@ func loaded() map[string]string {
 	}
 }
 
-// loadPayments fills empty tables with the payments below count. Indexes are
-// taken away meanwhile: to sort at the end is several times as fast.
-func loadPayments(ctx context.Context, db *pgxpool.Pool, count uint64) error {
-	var (
-		group  sync.WaitGroup
-		mu     sync.Mutex
-		failed error
-	)
+// loadPayments fills empty tables with the payments below count. It drops their
+// indexes meanwhile, because building them at the end is several times as fast.
+func loadPayments(ctx context.Context, db *pgxpool.Pool, count uint64) {
+	group, groupCtx := errgroup.WithContext(ctx)
 
 	for table, form := range loaded() {
-		group.Go(func() {
-			if err := loadTable(ctx, db, table, form, count); err != nil {
-				mu.Lock()
-				defer mu.Unlock()
-
-				failed = fmt.Errorf("loading %s: %w", table, err)
-			}
-		})
+		group.Go(func() error { return loadTable(groupCtx, db, table, form, count) })
 	}
 
-	group.Wait()
-
-	if failed != nil {
-		return failed
-	}
-
-	if _, err := db.Exec(ctx, "CHECKPOINT"); err != nil {
-		return fmt.Errorf("settling the loaded payments: %w", err)
-	}
-
-	return nil
+	check(group.Wait())
+	must(db.Exec(ctx, "CHECKPOINT"))
 }
 
 func loadTable(ctx context.Context, db *pgxpool.Pool, table, form string, count uint64) error {
@@ -71,20 +52,19 @@ func loadTable(ctx context.Context, db *pgxpool.Pool, table, form string, count 
 		"{ID}", `('01990000-0000-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid`,
 		"{INTENT}", `('pi_' || lpad(n::text, 24, '0'))`,
 		"{AT}", `(timestamptz '2026-01-01' + n * interval '1 millisecond')`,
-	).Replace("INSERT INTO " + table + " " + form + fmt.Sprintf(" FROM generate_series(0, %d::bigint - 1) AS n", count))
+	).Replace(fmt.Sprintf("INSERT INTO %s %s FROM generate_series(0, %d::bigint - 1) AS n", table, form, count))
 
-	statements := append(append(append([]string{}, drop...), insert), restore...)
-	for _, statement := range append(statements, "VACUUM (ANALYZE, FREEZE) "+table) {
+	for _, statement := range slices.Concat(drop, []string{insert}, restore, []string{"VACUUM (ANALYZE, FREEZE) " + table}) {
 		if _, err := db.Exec(ctx, statement); err != nil {
-			return fmt.Errorf("%s: %w", strings.Fields(statement)[0], err)
+			return fmt.Errorf("loading %s: %w", table, err)
 		}
 	}
 
 	return nil
 }
 
-// indexesOf are the statements that take a table's indexes away and make them
-// again as they were.
+// indexesOf returns the statements that drop a table's indexes and make them again
+// as they were.
 func indexesOf(ctx context.Context, db *pgxpool.Pool, table string) (drop, restore []string, err error) {
 	rows, err := db.Query(ctx, `
 		SELECT format('ALTER TABLE %I DROP CONSTRAINT %I', $1::text, conname),
@@ -97,7 +77,7 @@ func indexesOf(ctx context.Context, db *pgxpool.Pool, table string) (drop, resto
 		WHERE tablename = $1::text AND schemaname = 'public'
 		  AND indexname NOT IN (SELECT conname FROM pg_constraint WHERE conrelid = $1::text::regclass)`, table)
 	if err != nil {
-		return nil, nil, fmt.Errorf("reading the indexes: %w", err)
+		return nil, nil, err
 	}
 
 	var down, up string
@@ -107,9 +87,6 @@ func indexesOf(ctx context.Context, db *pgxpool.Pool, table string) (drop, resto
 
 		return nil
 	})
-	if err != nil {
-		return nil, nil, fmt.Errorf("reading the indexes: %w", err)
-	}
 
-	return drop, restore, nil
+	return drop, restore, err
 }

@@ -6,90 +6,86 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"strings"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	edge "github.com/marketflow/marketflow/adapters/http"
+	"github.com/marketflow/marketflow/internal/bootstrap"
+	"github.com/marketflow/marketflow/internal/config"
 )
 
-// The bare handlers that reads and replays are held against. They run in a
-// process of their own, as the service does.
+// The floors that are programs of ours. Each runs in a process of its own, as the
+// service does: this program, started with -floor.
 const (
-	floorReads   = "reads"
-	floorReplays = "replays"
+	floorReads      = "reads"
+	floorReplays    = "replays"
+	floorUnobserved = "unobserved"
 )
 
-var errFloor = errors.New("no such floor")
+// replayBody is as long as what a create answers.
+const replayBody = `{"id":"01990000-0000-7000-8000-000000000000","stripe_payment_intent_id":"pi_000000000000000000000000",` +
+	`"client_secret":"pi_000000000000000000000000_secret_0000000000000000000000000","amount":1000.00,` +
+	`"currency":"USD","status":"pending","created_at":"2026-01-15T10:30:00.123456Z"}`
 
-// serveFloor serves until its standard input ends, and prints where.
+// unobserved starts the service without telemetry.
+func (s *suite) unobserved(ctx context.Context) *service {
+	return s.serveBy(ctx, s.main.url, []string{must(os.Executable()), "-floor", floorUnobserved},
+		"OTEL_SDK_DISABLED=true", "GOGC=400", "GOMEMLIMIT=96MiB") // the last two as cmd/marketflow sets them
+}
+
+// serveFloor serves at HTTP_ADDR until ctx is done.
 func serveFloor(ctx context.Context, name string) error {
-	var handler http.Handler
-
-	switch name {
-	case floorReads:
-		db, err := pgxpool.New(ctx, os.Getenv("DATABASE_URL"))
-		if err != nil {
-			return fmt.Errorf("opening the pool: %w", err)
-		}
-		defer db.Close()
-
-		get, err := readStatement("GetPayment")
-		if err != nil {
-			return err
-		}
-
-		handler = bareRead(db, get.text)
-	case floorUnobserved:
-		return serveUnobserved(ctx)
-	case floorReplays:
-		handler = http.HandlerFunc(bareReplay)
-	default:
-		return fmt.Errorf("%w: %s", errFloor, name)
+	if name == floorUnobserved {
+		return unobservedService(ctx)
 	}
 
-	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+	db, err := pgxpool.New(ctx, os.Getenv("DATABASE_URL"))
 	if err != nil {
-		return fmt.Errorf("listening: %w", err)
+		return fmt.Errorf("opening the pool: %w", err)
+	}
+	defer db.Close()
+
+	handler := bareRead(db, os.Getenv("STATEMENT"))
+	if name == floorReplays {
+		handler = bareReplay
 	}
 
-	fmt.Println(listener.Addr())
+	server := &http.Server{
+		Addr: os.Getenv("HTTP_ADDR"), ReadHeaderTimeout: 5 * time.Second,
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path != readyPath {
+				handler(w, r)
+			}
+		}),
+	}
 
-	server := &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second}
+	defer context.AfterFunc(ctx, func() { _ = server.Close() })()
 
-	go func() {
-		_, _ = io.Copy(io.Discard, os.Stdin)
-		_ = server.Close()
-	}()
-
-	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+	if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serving: %w", err)
 	}
 
 	return nil
 }
 
-// bareReplay reads a body and answers bytes that it has, as long as a replay's.
+// bareReplay reads a body and answers fixed bytes.
 func bareReplay(w http.ResponseWriter, r *http.Request) {
-	const body = `{"id":"01990000-0000-7000-8000-000000000000","stripe_payment_intent_id":"pi_000000000000000000000000",` +
-		`"client_secret":"pi_000000000000000000000000_secret_0000000000000000000000000","amount":1000.00,` +
-		`"currency":"USD","status":"pending","created_at":"2026-01-15T10:30:00.123456Z"}`
-
 	if _, err := io.Copy(io.Discard, r.Body); err != nil {
 		return
 	}
 
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(http.StatusCreated)
-	_, _ = io.WriteString(w, body) // where the client has gone nobody is left to tell
+	_, _ = io.WriteString(w, replayBody) // fails only where the client has gone
 }
 
 // bareRead runs the service's own statement and renders the row.
-func bareRead(db *pgxpool.Pool, text string) http.HandlerFunc {
+func bareRead(db *pgxpool.Pool, statement string) http.HandlerFunc {
 	type payment struct {
 		ID        string          `json:"id"`
 		IntentID  string          `json:"stripe_payment_intent_id"`
@@ -105,13 +101,8 @@ func bareRead(db *pgxpool.Pool, text string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		var p payment
 
-		err := db.QueryRow(r.Context(), text, strings.TrimPrefix(r.URL.Path, "/payments/")).
+		err := db.QueryRow(r.Context(), statement, strings.TrimPrefix(r.URL.Path, "/payments/")).
 			Scan(&p.ID, &p.IntentID, &p.Key, &p.Amount, &p.Currency, &p.Status, &p.Metadata, &p.CreatedAt, &p.UpdatedAt)
-		if errors.Is(err, pgx.ErrNoRows) {
-			w.WriteHeader(http.StatusNotFound)
-
-			return
-		}
 
 		form, encodeErr := json.Marshal(p)
 		if err := errors.Join(err, encodeErr); err != nil {
@@ -123,4 +114,22 @@ func bareRead(db *pgxpool.Pool, text string) http.HandlerFunc {
 		w.Header().Set("Content-Type", "application/json")
 		_, _ = w.Write(form)
 	}
+}
+
+// unobservedService is `marketflow serve` with observers that do
+// nothing. What stays is a counter of the caches' hits, those of calls to
+// Stripe, which are not weighed, and /metrics itself.
+func unobservedService(ctx context.Context) error {
+	settings, err := config.Load()
+	if err != nil {
+		return err
+	}
+
+	service, err := bootstrap.Start(ctx, settings, "unobserved",
+		bootstrap.With[bootstrap.Observer](silent{}), bootstrap.With[edge.Observer](silent{}))
+	if err != nil {
+		return err
+	}
+
+	return service.Wait(ctx)
 }

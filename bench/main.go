@@ -1,5 +1,5 @@
-// Command bench measures what the service adds to what PostgreSQL and the
-// provider cost anyway. README.md says how to read what it writes.
+// Command bench measures what the service adds to the cost of PostgreSQL and
+// the provider. README.md explains how to read its results.
 package main
 
 import (
@@ -10,8 +10,6 @@ import (
 	"os"
 	"os/signal"
 	"regexp"
-	"strconv"
-	"strings"
 	"syscall"
 	"time"
 )
@@ -29,13 +27,10 @@ func main() {
 }
 
 func run(ctx context.Context) (err error) {
-	quick := flag.Bool("quick", false, "under a minute: fewer rounds, shorter ones, no growth")
-	profile := flag.Bool("profile", false, "keep the service's profiles in "+profiles)
-	only := flag.String("only", "", "only workloads whose names match this expression")
-	sizes := flag.String("sizes", "", "other sizes of tables for growth than 10000,1000000,10000000; the first is the floor")
-	out := flag.String("out", "bench/results", "where the results are written")
-	base := flag.String("base", "", "compare with this other build of marketflow instead of with the floors")
-	floor := flag.String("floor", "", "serve a bare handler (the benchmark runs itself with this)")
+	quick := flag.Bool("quick", false, "about a minute: fewer and shorter rounds, fewer workloads, no growth")
+	only := flag.String("only", "", "run only the workloads whose names match this expression")
+	base := flag.String("base", "", "compare with this other build of marketflow instead of the floors")
+	floor := flag.String("floor", "", "serve a floor; the benchmark starts itself with this")
 
 	flag.Parse()
 
@@ -48,78 +43,44 @@ func run(ctx context.Context) (err error) {
 		return fmt.Errorf("reading -only: %w", err)
 	}
 
-	begin := time.Now()
-	say := func(format string, args ...any) {
-		fmt.Fprintf(os.Stderr, "%6.1fs  "+format+"\n", append([]any{time.Since(begin).Seconds()}, args...)...)
-	}
+	r := &rig{begin: time.Now()}
+	s := &suite{rig: r, plan: fullPlan(), only: chosen, events: newWebhooks("bench")}
 
-	r, err := startRig(ctx, *profile, say)
-	if err != nil {
-		return err
-	}
-
-	defer func() { err = errors.Join(err, r.stop()) }()
-
-	s := &suite{rig: r, plan: fullPlan(), only: chosen, out: *out, begin: begin}
 	if *quick {
 		s.plan = quickPlan()
 	}
 
-	if *sizes != "" {
-		if s.sizes, err = parseSizes(*sizes); err != nil {
-			return err
-		}
-	}
+	defer func() { err = errors.Join(err, r.stop()) }()
+	defer recoverFailure(&err)
 
-	version, err := r.version(ctx)
-	if err != nil {
-		return err
-	}
-
-	s.rep.Date, s.rep.Quick = begin.UTC().Format(time.DateOnly), *quick
-	s.rep.Machine = describeMachine(version, r.redis)
-
-	if *base != "" {
-		return s.compare(ctx, *base)
-	}
-
-	if err := s.run(ctx); err != nil {
-		return err
-	}
-
-	fmt.Print(s.rep.markdown())
-	say("written to %s", s.path)
+	r.start(ctx)
+	s.run(ctx, *base)
 
 	return nil
 }
 
-func parseSizes(text string) ([]uint64, error) {
-	var sizes []uint64
+// failure ends the benchmark. Whatever fails makes its figures worthless, so the
+// first error goes straight to run, which stops what was started and returns it.
+type failure struct{ error }
 
-	for one := range strings.SplitSeq(text, ",") {
-		size, err := strconv.ParseUint(strings.TrimSpace(one), 10, 32)
-		if err != nil {
-			return nil, fmt.Errorf("reading -sizes: %w", err)
-		}
-
-		sizes = append(sizes, size)
+func check(err error) {
+	if err != nil {
+		panic(failure{err})
 	}
-
-	return sizes, nil
 }
 
-// version is PostgreSQL's.
-func (r *rig) version(ctx context.Context) (string, error) {
-	db, err := r.open(ctx, r.postgres.URL())
-	if err != nil {
-		return "", err
-	}
-	defer db.Close()
+func must[T any](value T, err error) T {
+	check(err)
 
-	var version string
-	if err := db.QueryRow(ctx, "SHOW server_version").Scan(&version); err != nil {
-		return "", fmt.Errorf("asking for the server's version: %w", err)
-	}
+	return value
+}
 
-	return "PostgreSQL " + version, nil
+func recoverFailure(err *error) {
+	switch f := recover().(type) {
+	case nil:
+	case failure:
+		*err = f.error
+	default:
+		panic(f)
+	}
 }

@@ -2,9 +2,7 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,77 +14,88 @@ import (
 	"github.com/marketflow/marketflow/adapters/postgres"
 )
 
-// pgbench is what the database alone can do: a script whose every statement
-// commits for itself, run by PostgreSQL's own load generator.
+// generated is where sqlc's code is, seen from the module's root. It is read as
+// text, because the package is internal. It holds the statement that the service
+// sends and the order of its arguments, so the floor always runs the same.
+const generated = "adapters/postgres/internal/sqlc"
+
+// readStatement returns a statement's text and the names of its arguments.
+func readStatement(name string) (text string, arguments []string) {
+	definition := regexp.MustCompile("const " + name + " = `([^`]+)`")
+	call := regexp.MustCompile(`\(ctx, ` + name + `,[^)]*\)`)
+	argument := regexp.MustCompile(`arg\.(\w+)`)
+
+	for _, file := range must(filepath.Glob(filepath.Join(generated, "*.sql.go"))) {
+		code := must(os.ReadFile(file))
+
+		if found := definition.FindSubmatch(code); found != nil {
+			for _, one := range argument.FindAllSubmatch(call.Find(code), -1) {
+				arguments = append(arguments, string(one[1]))
+			}
+
+			return string(found[1]), arguments
+		}
+	}
+
+	check(fmt.Errorf("sqlc's code has no statement %s", name))
+
+	return "", nil
+}
+
+// pgbench is what the database alone can do: PostgreSQL's own load generator runs
+// a script, and every statement commits for itself.
 type pgbench struct {
 	script string
 	env    []string
-	// warmUp is what the first seconds are spent on: connecting, and planning
-	// each statement on each connection. The service has done both long before, so
-	// they are left out.
 	warmUp time.Duration
 }
 
-var errPgbench = errors.New("pgbench's report has another form")
-
-// newPgbench writes a script that prepares statements once for each connection and
-// then runs body, in which :id is a number that no other transaction of the
-// run has.
-func (s *suite) newPgbench(name string, statements []statement, body string) (*pgbench, error) {
-	var script strings.Builder
-
-	script.WriteString("\\if :prepared\n\\else\n")
+// newPgbench writes a script that prepares the statements once for each connection
+// and then runs them with values, SQL expressions by argument. In these :id is a
+// number that no other transaction of the run has.
+func (s *suite) newPgbench(name string, values map[string]string, statements ...string) *pgbench {
+	var prepare, run strings.Builder
 
 	for _, one := range statements {
-		script.WriteString(one.prepare())
+		text, arguments := readStatement(one)
+
+		for i, argument := range arguments {
+			value, known := values[argument]
+			if !known {
+				check(fmt.Errorf("the benchmark knows no value for argument %s of %s", argument, one))
+			}
+
+			arguments[i] = value
+		}
+
+		fmt.Fprintf(&prepare, "PREPARE %s AS %s;\n", one, text)
+		fmt.Fprintf(&run, "EXECUTE %s(%s);\n", one, strings.Join(arguments, ", "))
 	}
 
-	script.WriteString("\\set prepared 1\n\\endif\n")
-	script.WriteString("\\set id :base + :n * :clients + :client_id\n\\set n :n + 1\n")
-	script.WriteString(body)
-
+	script := "\\if :prepared\n\\else\n" + prepare.String() + "\\set prepared 1\n\\endif\n" +
+		"\\set id :base + :n * :clients + :client_id\n\\set n :n + 1\n" + run.String()
 	path := filepath.Join(s.dir, name+".pgbench")
-	if err := os.WriteFile(path, []byte(script.String()), 0o600); err != nil {
-		return nil, fmt.Errorf("writing a pgbench script: %w", err)
-	}
+	check(os.WriteFile(path, []byte(script), 0o600))
 
-	env, err := libpqEnvironment(s.main.url)
-
-	return &pgbench{script: path, env: env, warmUp: s.warmUp}, err
-}
-
-// libpqEnvironment keeps the password off the command line, and has statements
-// planned as the service's are.
-func libpqEnvironment(databaseURL string) ([]string, error) {
-	u, err := url.Parse(databaseURL)
-	if err != nil {
-		return nil, fmt.Errorf("reading the database's URL: %w", err)
-	}
-
-	password, _ := u.User.Password()
-
-	var options strings.Builder
+	var options strings.Builder // statements are planned as the service's are
 	for name, value := range postgres.PlannerSettings() {
 		fmt.Fprintf(&options, "-c %s=%s ", name, value)
 	}
 
-	return append(os.Environ(), "PGHOST="+u.Hostname(), "PGPORT="+u.Port(), "PGUSER="+u.User.Username(),
-		"PGPASSWORD="+password, "PGDATABASE="+strings.TrimPrefix(u.Path, "/"), "PGSSLMODE=disable", "PGOPTIONS="+options.String()), nil
+	// In variables, because others can read a command line and there is a password.
+	db := s.main.db.Config().ConnConfig
+	env := append(os.Environ(), "PGHOST="+db.Host, fmt.Sprintf("PGPORT=%d", db.Port), "PGUSER="+db.User, "PGPASSWORD="+db.Password,
+		"PGDATABASE="+db.Database, "PGSSLMODE=disable", "PGOPTIONS="+options.String())
+
+	return &pgbench{script: path, env: env, warmUp: s.warmUp}
 }
 
-// floorRun is what one run of pgbench saw.
-type floorRun struct {
-	transactions int64
-	perSecond    float64
-	// average latency in milliseconds
-	average float64
-	cpu     time.Duration
-}
-
-// run runs for a while, with ids from base on.
+// run runs the script with ids from base on, and returns the rate and the average
+// latency (as p50) after the warm-up, the CPU time, and how many transactions
+// there were.
 func (p *pgbench) run(
 	ctx context.Context, clients int, base uint64, lasts time.Duration, more ...string,
-) (floorRun, error) {
+) (one sample, done int64) {
 	command := exec.CommandContext(ctx, "pgbench", append(more, "--no-vacuum", "--protocol=simple", "--file="+p.script,
 		"--client="+strconv.Itoa(clients), "--jobs=2", "--progress=1", "--time="+strconv.Itoa(int((p.warmUp+lasts).Seconds())),
 		"--define=prepared=0", "--define=n=0", "--define=clients="+strconv.Itoa(clients),
@@ -95,117 +104,63 @@ func (p *pgbench) run(
 
 	out, err := command.CombinedOutput()
 	if err != nil {
-		return floorRun{}, fmt.Errorf("running pgbench: %w\n%s", err, out)
+		check(fmt.Errorf("running pgbench: %w\n%s", err, out))
 	}
 
-	run := floorRun{cpu: command.ProcessState.UserTime() + command.ProcessState.SystemTime()}
-
-	processed, err := find(`actually processed: ([0-9]+)`, out)
-	if err != nil {
-		return run, err
-	}
-
-	run.transactions = int64(processed)
-	run.perSecond, run.average, err = warm(out, p.warmUp)
-
-	return run, err
-}
-
-// warm reads the progress that pgbench told each second, after the warm-up.
-func warm(report []byte, warmUp time.Duration) (perSecond, average float64, err error) {
 	var rates, latencies []float64
 
-	for line := range strings.Lines(string(report)) {
-		if !strings.HasPrefix(line, "progress: ") {
-			continue
-		}
-
-		at, err := find(`progress: ([0-9.]+) s`, []byte(line))
-		if err != nil {
-			return 0, 0, err
-		}
-
-		rate, err := find(`([0-9.]+) tps`, []byte(line))
-		if err != nil {
-			return 0, 0, err
-		}
-
-		latency, err := find(`lat ([0-9.]+) ms`, []byte(line))
-		if err != nil {
-			return 0, 0, err
-		}
-
-		if at > (warmUp + time.Second/2).Seconds() {
-			rates, latencies = append(rates, rate), append(latencies, latency)
+	// The first seconds are spent on connecting and on planning each statement on
+	// each connection. The service has done both before it is measured.
+	for _, line := range regexp.MustCompile(`progress: (\S+) s, (\S+) tps, lat (\S+) ms`).FindAllSubmatch(out, -1) {
+		if number(line[1]) > (p.warmUp + time.Second/2).Seconds() {
+			rates, latencies = append(rates, number(line[2])), append(latencies, number(line[3]))
 		}
 	}
 
-	if len(rates) == 0 {
-		return 0, 0, fmt.Errorf("%w: no progress after the warm-up in\n%s", errPgbench, report)
+	processed := regexp.MustCompile(`actually processed: (\d+)`).FindSubmatch(out)
+	if len(rates) == 0 || processed == nil {
+		check(fmt.Errorf("pgbench's report has another form:\n%s", out))
 	}
 
-	return middle(rates), middle(latencies), nil
+	used := command.ProcessState.UserTime() + command.ProcessState.SystemTime()
+	one[perSecond], one[p50], one[clientCPU] = middle(rates), middle(latencies), float64(used.Microseconds())
+
+	return one, int64(number(processed[1]))
 }
 
-func find(pattern string, in []byte) (float64, error) {
-	found := regexp.MustCompile(pattern).FindSubmatch(in)
-	if found == nil {
-		return 0, fmt.Errorf("%w: no %q in\n%s", errPgbench, pattern, in)
-	}
+func number(text []byte) float64 { return must(strconv.ParseFloat(string(text), 64)) }
 
-	number, err := strconv.ParseFloat(string(found[1]), 64)
-	if err != nil {
-		return 0, fmt.Errorf("%w: %w", errPgbench, err)
-	}
-
-	return number, nil
-}
-
-// The SQL forms of paymentID and intentID.
-const (
-	sqlPaymentID = `('01990000-0000-7000-8000-' || lpad(to_hex(:id), 12, '0'))::uuid`
-	sqlIntentID  = `('pi_' || lpad(:id::text, 24, '0'))`
-)
-
-// eventScript applies an event to payment :id, as a webhook does.
-func eventScript(apply statement) (string, error) {
-	return apply.execute(map[string]string{
+// eventValues apply an event to payment :id, as a webhook does.
+func eventValues() map[string]string {
+	return map[string]string{
 		"Amount":         "1000.00",
 		"Currency":       "'USD'",
-		"NamedPaymentID": sqlPaymentID,
-		"About":          "TRUE",
-		"ObjectID":       sqlIntentID,
+		"NamedPaymentID": `('01990000-0000-7000-8000-' || lpad(to_hex(:id), 12, '0'))::uuid`, // as paymentID
+		"IsIntent":       "TRUE",
+		"ObjectID":       `('pi_' || lpad(:id::text, 24, '0'))`,
 		"ID":             "'evt_floor' || :id",
 		"ToStatus":       "'succeeded'",
 		"FromStatuses":   "'{pending,failed}'",
 		"Type":           "'payment_intent.succeeded'",
 		"Payload":        "'" + event("evt_floor", 0, time.Unix(1_700_000_000, 0)) + "'",
 		"CreatedAt":      "now()",
-	})
+	}
 }
 
-// createScript operations and completes payment :id, as a create does; there is no
+// createValues begin and finish the create of payment :id, as a create does; there is no
 // provider in between.
-func createScript(op, complete statement) (string, error) {
-	const (
-		params = "'amount=100000&automatic_payment_methods%5Benabled%5D=true&currency=usd&metadata%5Border%5D=order_1&" +
-			"metadata%5Bpayment_id%5D=01990000-0000-7000-8000-000000000000'"
-		body = `'{"id":"01990000-0000-7000-8000-000000000000","stripe_payment_intent_id":"pi_000000000000000000000000",` +
-			`"client_secret":"pi_000000000000000000000000_secret_0000000000000000000000000","amount":1000.00,` +
-			`"currency":"USD","status":"pending","created_at":"2026-01-15T10:30:00.123456Z"}'`
-		// A payment that is not among the bulk-loaded ones.
-		id = `('01990001-0000-7000-8000-' || lpad(to_hex(:id), 12, '0'))::uuid`
-	)
-
-	values := map[string]string{
-		"IdempotencyKey":  "'order_floor_' || :id",
-		"PaymentID":       id,
-		"Fingerprint":     `sha256(:id::text::bytea)`,
-		"Amount":          "1000.00",
-		"Currency":        "'USD'",
-		"Metadata":        `'{"order":"order_1"}'`,
-		"StripeKey":       "'marketflow_payment_01990000-0000-7000-8000-000000000000'",
-		"StripeParams":    params,
+func createValues() map[string]string {
+	return map[string]string{
+		"IdempotencyKey": "'order_floor_' || :id",
+		// None of the bulk-loaded payments.
+		"PaymentID":   `('01990001-0000-7000-8000-' || lpad(to_hex(:id), 12, '0'))::uuid`,
+		"Fingerprint": `sha256(:id::text::bytea)`,
+		"Amount":      "1000.00",
+		"Currency":    "'USD'",
+		"Metadata":    `'{"order":"order_1"}'`,
+		"StripeKey":   "'marketflow_payment_01990000-0000-7000-8000-000000000000'",
+		"StripeParams": "'amount=100000&automatic_payment_methods%5Benabled%5D=true&currency=usd&metadata%5Border%5D=order_1&" +
+			"metadata%5Bpayment_id%5D=01990000-0000-7000-8000-000000000000'",
 		"LeaseToken":      "gen_random_uuid()",
 		"Lease":           "'3 seconds'",
 		"OriginRequestID": "'6f1f0a52-7d0c-4e6e-9d0e-0d8a3a0f4c11'",
@@ -215,15 +170,6 @@ func createScript(op, complete statement) (string, error) {
 		"CreatedAt":       "now()",
 		"Cause":           "'request'",
 		"ResponseStatus":  "201",
-		"ResponseBody":    body,
+		"ResponseBody":    "'" + replayBody + "'",
 	}
-
-	first, err := op.execute(values)
-	if err != nil {
-		return "", err
-	}
-
-	second, err := complete.execute(values)
-
-	return first + second, err
 }

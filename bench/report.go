@@ -1,240 +1,107 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strings"
 	"time"
 )
 
-// result is one workload: medians of its rounds, and its floor's.
+// result is a row with what was measured: medians of its rounds.
 type result struct {
-	Workload    string  `json:"workload"`
-	Model       string  `json:"model"`
-	Connections int     `json:"connections"`
-	Rate        float64 `json:"rate_per_second,omitempty"`
-	Rounds      int     `json:"rounds"`
-	Subject     sample  `json:"subject"`
+	row
 
-	FloorName string  `json:"floor_name,omitempty"`
-	Floor     *sample `json:"floor,omitempty"`
-	// Ratio is the median over rounds of subject to floor; the others are its
-	// least and most.
-	Ratio      float64 `json:"ratio,omitempty"`
-	RatioLeast float64 `json:"ratio_least,omitempty"`
-	RatioMost  float64 `json:"ratio_most,omitempty"`
-	// CPURatio is the floor's CPU time for an operation to the subject's, its
-	// client's included: what Ratio would be if all of the machine were ours.
-	CPURatio float64 `json:"cpu_ratio,omitempty"`
+	subject sample
+	other   *sample // the floor's, where there is one
+	// ratio is the median over rounds of subject to floor; then its least and most.
+	ratio, least, most float64
 
 	// What the service adds to the provider's own time, in milliseconds, and how
 	// many requests' traces told that time.
-	AddedP50    float64 `json:"added_p50_ms,omitempty"`
-	AddedP99    float64 `json:"added_p99_ms,omitempty"`
-	AddedTraced int64   `json:"added_traced,omitempty"`
-}
-
-// target is a row of the table that the service is held to.
-type target struct {
-	Name string `json:"name"`
-	Want string `json:"want"`
-	Got  string `json:"got"`
-	Met  bool   `json:"met"`
+	addedP50, addedP99 float64
+	traced             int64
 }
 
 // report is what is written.
 type report struct {
-	Date     string   `json:"date"`
-	Quick    bool     `json:"quick"`
-	Machine  machine  `json:"machine"`
-	Results  []result `json:"results"`
-	Targets  []target `json:"targets"`
-	IdleMiB  float64  `json:"idle_mib"`
-	TopMiB   float64  `json:"top_mib"`
-	ReadyMS  float64  `json:"cold_start_ms"`
-	TookSecs float64  `json:"took_seconds"`
-	// StatementsMS is what a create's two statements take in pgbench, on average,
-	// at the lowest rate.
-	StatementsMS float64 `json:"statements_ms"`
+	begin   time.Time
+	quick   bool
+	machine string
+	results []result
+
+	idle, top    float64 // MiB
+	readyMS      float64
+	statementsMS float64 // of a create's two statements in pgbench, at the lowest rate
 }
 
-// machine is what the figures were taken on.
-type machine struct {
-	Processor string `json:"processor"`
-	Cores     int    `json:"cores"`
-	Memory    string `json:"memory"`
-	Kernel    string `json:"kernel"`
-	Go        string `json:"go"`
-	Postgres  string `json:"postgres"`
-	Redis     string `json:"redis"`
-	Commit    string `json:"commit"`
-	Load      string `json:"load_at_start"`
+// machine describes what the figures are taken on. What cannot be read is left out.
+func (r *rig) machine() string {
+	var model, memory, load string
+
+	if cpus, err := r.proc.CPUInfo(); err == nil && len(cpus) > 0 {
+		model = cpus[0].ModelName
+	}
+
+	if info, err := r.proc.Meminfo(); err == nil && info.MemTotal != nil {
+		memory = fmt.Sprintf("%d kB", *info.MemTotal)
+	}
+
+	if average, err := r.proc.LoadAvg(); err == nil {
+		load = fmt.Sprintf("%.2f %.2f %.2f", average.Load1, average.Load5, average.Load15)
+	}
+
+	kernel, _ := os.ReadFile("/proc/sys/kernel/osrelease")
+	commit, _ := exec.Command("git", "describe", "--always", "--dirty").Output()
+
+	return fmt.Sprintf("%d × %s, %s, Linux %s; %s; PostgreSQL %s; commit %s. Load average at start: %s.",
+		runtime.NumCPU(), model, memory, strings.TrimSpace(string(kernel)), runtime.Version(), r.version,
+		strings.TrimSpace(string(commit)), load)
 }
 
-func describeMachine(postgres, redis string) machine {
-	return machine{
-		Processor: afterColon("/proc/cpuinfo", "model name"),
-		Cores:     runtime.NumCPU(),
-		Memory:    afterColon("/proc/meminfo", "MemTotal"),
-		Kernel:    firstLine("/proc/sys/kernel/osrelease"),
-		Go:        runtime.Version(),
-		Postgres:  postgres,
-		Redis:     redis,
-		Commit:    commit(),
-		Load:      firstLine("/proc/loadavg"),
-	}
+// memory is what is resident of a service now, and the most that ever was, in MiB.
+func (r *rig) memory(of *service) (now, most float64) {
+	status := must(must(r.proc.Proc(of.pid())).NewStatus())
+
+	return float64(status.VmRSS) / (1 << 20), float64(status.VmHWM) / (1 << 20)
 }
 
-func afterColon(file, name string) string {
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return ""
+// path is where the report is written.
+func (rep *report) path() string {
+	name := rep.begin.UTC().Format(time.DateOnly)
+	if rep.quick {
+		name += "-quick"
 	}
 
-	for line := range strings.Lines(string(text)) {
-		if key, value, _ := strings.Cut(line, ":"); strings.TrimSpace(key) == name {
-			return strings.TrimSpace(value)
-		}
-	}
-
-	return ""
+	return filepath.Join("bench", "results", name+".md")
 }
 
-func firstLine(file string) string {
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return ""
-	}
-
-	return strings.TrimSpace(string(text))
-}
-
-func commit() string {
-	out, err := exec.Command("git", "describe", "--always", "--dirty").Output()
-	if err != nil {
-		return "unknown"
-	}
-
-	return strings.TrimSpace(string(out))
-}
-
-// median of one figure over samples.
-func median(samples []sample, figure func(sample) float64) float64 {
-	values := make([]float64, 0, len(samples))
-	for _, s := range samples {
-		values = append(values, figure(s))
-	}
-
-	return middle(values)
-}
-
-func middle(values []float64) float64 {
-	if len(values) == 0 {
-		return 0
-	}
-
-	sorted := slices.Sorted(slices.Values(values))
-	half := len(sorted) / 2
-
-	if len(sorted)%2 == 1 {
-		return sorted[half]
-	}
-
-	return (sorted[half-1] + sorted[half]) / 2
-}
-
-// medians is each figure's own median.
-func medians(samples []sample) sample {
-	of := func(figure func(sample) float64) float64 { return median(samples, figure) }
-
-	var failed int64
-	for _, s := range samples {
-		failed += s.Failed
-	}
-
-	return sample{
-		PerSecond:   of(func(s sample) float64 { return s.PerSecond }),
-		P50:         of(func(s sample) float64 { return s.P50 }),
-		P99:         of(func(s sample) float64 { return s.P99 }),
-		P999:        of(func(s sample) float64 { return s.P999 }),
-		ServiceCPU:  of(func(s sample) float64 { return s.ServiceCPU }),
-		PostgresCPU: of(func(s sample) float64 { return s.PostgresCPU }),
-		ClientCPU:   of(func(s sample) float64 { return s.ClientCPU }),
-		Allocations: of(func(s sample) float64 { return s.Allocations }),
-		Allocated:   of(func(s sample) float64 { return s.Allocated }),
-		Exchanges:   of(func(s sample) float64 { return s.Exchanges }),
-		Statements:  of(func(s sample) float64 { return s.Statements }),
-		Commits:     of(func(s sample) float64 { return s.Commits }),
-		WAL:         of(func(s sample) float64 { return s.WAL }),
-		Resident:    of(func(s sample) float64 { return s.Resident }),
-		Foreign:     of(func(s sample) float64 { return s.Foreign }),
-		Failed:      failed,
-	}
-}
-
-// write keeps the report as DATE.md and DATE.json in dir.
-func (rep *report) write(dir string) (string, error) {
-	if err := os.MkdirAll(dir, 0o750); err != nil {
-		return "", fmt.Errorf("making the results' directory: %w", err)
-	}
-
-	form, err := json.MarshalIndent(rep, "", "  ")
-	if err != nil {
-		return "", fmt.Errorf("encoding the results: %w", err)
-	}
-
-	path := filepath.Join(dir, rep.Date)
-	if rep.Quick {
-		path += "-quick"
-	}
-
-	for name, text := range map[string]string{path + ".json": string(form) + "\n", path + ".md": rep.markdown()} {
-		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
-			return "", fmt.Errorf("writing the results: %w", err)
-		}
-	}
-
-	return path + ".md", nil
-}
+func (rep *report) write() { check(os.WriteFile(rep.path(), []byte(rep.markdown()), 0o600)) }
 
 func (rep *report) markdown() string {
 	var b strings.Builder
 
-	m := rep.Machine
-	kind := "make bench"
-
-	if rep.Quick {
-		kind = "make bench-quick"
+	command := "make bench"
+	if rep.quick {
+		command = "make bench-quick"
 	}
 
-	fmt.Fprintf(&b, "# %s, `%s`\n\n%d × %s, %s, Linux %s; %s; %s; %s; commit %s. Load average at start: %s. It took %s.\n",
-		rep.Date, kind, m.Cores, m.Processor, m.Memory, m.Kernel, m.Go, m.Postgres, m.Redis, m.Commit, m.Load,
-		(time.Duration(rep.TookSecs) * time.Second))
+	fmt.Fprintf(&b, "# %s, `%s`\n\n%s It took %s.\n", rep.begin.UTC().Format(time.DateOnly), command, rep.machine,
+		time.Since(rep.begin).Truncate(time.Second))
 	fmt.Fprint(&b, "\nEverything ran on this machine, telemetry on, `synchronous_commit` and `fsync` on. How to read it: "+
 		"[bench/README.md](../README.md).\n\n## Targets\n\n| | Target | Here | |\n| --- | --- | --- | --- |\n")
-
-	for _, t := range rep.Targets {
-		mark := "**no**"
-		if t.Met {
-			mark = "yes"
-		}
-
-		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", t.Name, t.Want, t.Got, mark)
-	}
+	rep.targets(&b)
 
 	fmt.Fprint(&b, "\n## Workloads\n\n| Workload | Load | per second | p50 | p99 | p99.9 ms | "+
 		"Floor per second | Ratio (least–most) | CPU ratio | Foreign cores |\n"+
 		"| --- | --- | --: | --: | --: | --: | --: | --: | --: | --: |\n")
 
-	for _, r := range rep.Results {
-		s := r.Subject
-		fmt.Fprintf(&b, "| %s | %s | %.0f | %.2f | %.2f | %.2f | %s | %s | %.2f | %.2f |\n",
-			r.Workload, r.load(), s.PerSecond, s.P50, s.P99, s.P999, r.floor(), r.ratio(), r.CPURatio, s.Foreign)
+	for _, r := range rep.results {
+		s := r.subject
+		fmt.Fprintf(&b, "| %s | %s | %.0f | %.2f | %.2f | %.2f | %s | %.2f |\n",
+			r.title, r.load(), s[perSecond], s[p50], s[p99], s[p999], r.floors(), s[foreign])
 	}
 
 	fmt.Fprint(&b, "\n## Cost of one operation\n\n| Workload | CPU service µs | "+
@@ -242,58 +109,122 @@ func (rep *report) markdown() string {
 		"WAL bytes | Resident MiB |\n"+
 		"| --- | --: | --: | --: | --: | --: | --: | --: | --: | --: | --: | --: |\n")
 
-	for _, r := range rep.Results {
-		s, floorCPU := r.Subject, "–"
-		if r.Floor != nil {
-			floorCPU = fmt.Sprintf("%.0f", r.Floor.cpu())
+	for _, r := range rep.results {
+		s, floorCPU := r.subject, "–"
+		if r.other != nil {
+			floorCPU = fmt.Sprintf("%.0f", r.other.cpu())
 		}
 
 		fmt.Fprintf(&b, "| %s | %.0f | %.0f | %.0f | %s | %.0f | %.0f | %.2f | %.2f | %.2f | %.0f | %.0f |\n",
-			r.Workload, s.ServiceCPU, s.PostgresCPU, s.ClientCPU, floorCPU, s.Allocations, s.Allocated, s.Exchanges, s.Statements,
-			s.Commits, s.WAL, s.Resident)
+			r.title, s[serviceCPU], s[postgresCPU], s[clientCPU], floorCPU, s[allocations], s[allocated], s[exchanges], s[statements],
+			s[commits], s[wal], s[resident])
 	}
 
-	rep.added(&b)
+	fmt.Fprint(&b, "\n## What the service adds to the provider's time\n\n| Workload | Rate | "+
+		"Answered per second | added p50 ms | added p99 ms | Traced | Failed |\n"+
+		"| --- | --: | --: | --: | --: | --: | --: |\n")
+
+	for _, r := range rep.results {
+		if r.traced > 0 {
+			fmt.Fprintf(&b, "| %s | %.0f | %.0f | %.2f | %.2f | %d | %.0f |\n",
+				r.title, r.rate, r.subject[perSecond], r.addedP50, r.addedP99, r.traced, r.subject[failed])
+		}
+	}
+
 	fmt.Fprintf(&b, "\nCold start, exec to ready: %.0f ms. Resident: %.0f MiB idle, %.0f MiB at most.\n",
-		rep.ReadyMS, rep.IdleMiB, rep.TopMiB)
+		rep.readyMS, rep.idle, rep.top)
 
 	return b.String()
 }
 
-// added is what the service adds to the provider's time.
-func (rep *report) added(b *strings.Builder) {
-	fmt.Fprint(b, "\n## What the service adds to the provider's time\n\n| Workload | Rate | "+
-		"Answered per second | added p50 ms | added p99 ms | Traced | Failed |\n"+
-		"| --- | --: | --: | --: | --: | --: | --: |\n")
+// targets are what two cores should reach.
+func (rep *report) targets(b *strings.Builder) {
+	write := func(name, want, got string, met bool) {
+		fmt.Fprintf(b, "| %s | %s | %s | %s |\n", name, want, got, map[bool]string{true: "yes", false: "**no**"}[met])
+	}
 
-	for _, r := range rep.Results {
-		if r.AddedTraced > 0 {
-			fmt.Fprintf(b, "| %s | %.0f | %.0f | %.2f | %.2f | %d | %d |\n",
-				r.Workload, r.Rate, r.Subject.PerSecond, r.AddedP50, r.AddedP99, r.AddedTraced, r.Subject.Failed)
+	var low, top *result // the lowest rate with a slow provider, and the highest that keeps the target
+
+	for i := range rep.results {
+		switch r := &rep.results[i]; {
+		case r.traced > 0:
+			if low == nil {
+				low = r
+			}
+
+			if r.addedP99 < 25 {
+				top = r
+			}
+		case r.aim > 0:
+			floor := strings.Replace(r.floor, "none", "without tracing and metrics", 1)
+			write(r.title, fmt.Sprintf("%g × %s", r.aim, floor), fmt.Sprintf("%s; CPU %.2f ×", r.ratios(), r.cpuRatio()), r.ratio >= r.aim)
+		case r.count > 0: // growth
+			own := func(s *sample) float64 { return s[serviceCPU] + s[postgresCPU] }
+			cpu, took := own(&r.subject)/own(r.other), 1/r.ratio
+			write(r.title, "1.2 × the cost with 10 thousand", fmt.Sprintf("CPU %.2f ×, time %.2f ×", cpu, took), cpu <= 1.2 && took <= 1.2)
 		}
 	}
+
+	if low != nil {
+		got, met := "none", false
+		if top != nil {
+			got = fmt.Sprintf("%.0f/s, added p99 %.1f ms; %.2f exchanges, %.2f commits",
+				top.subject[perSecond], top.addedP99, top.subject[exchanges], top.subject[commits])
+			met = top.rate >= 1500
+		}
+
+		write("creates, provider 120/380 ms", "1,500/s with added p99 under 25 ms; two round trips, two commits", got, met)
+		write(fmt.Sprintf("added latency of a create at %.0f/s", low.rate), "p50 under 1.5 ms, p99 under 5 ms",
+			fmt.Sprintf("%.2f ms, %.2f ms (the two statements alone, in pgbench at that rate: %.2f ms)",
+				low.addedP50, low.addedP99, rep.statementsMS), low.addedP50 < 1.5 && low.addedP99 < 5)
+	}
+
+	write("memory", "128 MiB at the top load, 64 MiB idle", fmt.Sprintf("%.0f MiB, %.0f MiB", rep.top, rep.idle),
+		rep.top < 128 && rep.idle < 64)
+}
+
+// comparison is each workload before and after.
+func (rep *report) comparison() string {
+	var b strings.Builder
+
+	fmt.Fprintln(&b, "| Workload | | per second | p50 ms | p99 ms | CPU service µs | CPU PostgreSQL µs | "+
+		"Allocations | Commits | WAL bytes |")
+	fmt.Fprintln(&b, "| --- | --- | --: | --: | --: | --: | --: | --: | --: | --: |")
+
+	for _, r := range rep.results {
+		for i, s := range []*sample{r.other, &r.subject} {
+			fmt.Fprintf(&b, "| %s | %s | %.0f | %.2f | %.2f | %.0f | %.0f | %.0f | %.2f | %.0f |\n", r.title,
+				[]string{"before", "after"}[i], s[perSecond], s[p50], s[p99], s[serviceCPU], s[postgresCPU], s[allocations],
+				s[commits], s[wal])
+		}
+
+		fmt.Fprintf(&b, "| | ratio | %s; CPU %.2f | | | | | | | |\n", r.ratios(), r.cpuRatio())
+	}
+
+	return b.String()
 }
 
 func (r *result) load() string {
-	if r.Model == modelOpen {
-		return fmt.Sprintf("open, %.0f/s, %d connections", r.Rate, r.Connections)
+	if r.rate > 0 {
+		return fmt.Sprintf("open, %.0f/s, %d connections", r.rate, r.connections)
 	}
 
-	return fmt.Sprintf("closed, %d connections", r.Connections)
+	return fmt.Sprintf("closed, %d connections", r.connections)
 }
 
-func (r *result) floor() string {
-	if r.Floor == nil {
-		return "–"
+// floors are the columns about the floor.
+func (r *result) floors() string {
+	if r.other == nil {
+		return "– | – | –"
 	}
 
-	return fmt.Sprintf("%.0f (%s)", r.Floor.PerSecond, r.FloorName)
+	return fmt.Sprintf("%.0f (%s) | %s | %.2f", r.other[perSecond], r.floor, r.ratios(), r.cpuRatio())
 }
 
-func (r *result) ratio() string {
-	if r.Floor == nil {
-		return "–"
-	}
-
-	return fmt.Sprintf("**%.2f** (%.2f–%.2f)", r.Ratio, r.RatioLeast, r.RatioMost)
+func (r *result) ratios() string {
+	return fmt.Sprintf("**%.2f** (%.2f–%.2f)", r.ratio, r.least, r.most)
 }
+
+// cpuRatio is the floor's CPU time for an operation to the subject's, their clients
+// included: what the ratio would be if all of the machine were ours.
+func (r *result) cpuRatio() float64 { return r.other.cpu() / r.subject.cpu() }

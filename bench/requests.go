@@ -7,9 +7,9 @@ import (
 	"encoding/hex"
 	"fmt"
 	"math/rand/v2"
-	"net/http"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -24,21 +24,29 @@ const (
 //go:embed event.json
 var eventForm string
 
+// stream is an endless series of requests.
+type stream struct {
+	run  uint64        // keeps one stream's keys and traces apart from another's
+	keys uint64        // how many there are, where requests repeat them
+	next atomic.Uint64 // number
+	form func(buf []byte, n uint64) []byte
+}
+
+// trace is the id of the n-th request's trace.
+func (s *stream) trace(n uint64) string { return fmt.Sprintf("%016x%016x", s.run, n+1) }
+
 // paymentID is the n-th bulk-loaded payment's, rising like a UUIDv7's.
 func paymentID(n uint64) string { return fmt.Sprintf("01990000-0000-7000-8000-%012x", n) }
 
-// intentID is the n-th bulk-loaded payment's, as long as Stripe's.
-func intentID(n uint64) string { return fmt.Sprintf("pi_%024d", n) }
-
 // event is the body that says that payment n has succeeded.
 func event(id string, n uint64, at time.Time) string {
-	return strings.NewReplacer("{EVENT}", id, "{INTENT}", intentID(n), "{PAYMENT}", paymentID(n),
+	return strings.NewReplacer("{EVENT}", id, "{INTENT}", fmt.Sprintf("pi_%024d", n), "{PAYMENT}", paymentID(n),
 		"{CREATED}", strconv.FormatInt(at.Unix(), 10)).Replace(eventForm)
 }
 
-// webhooks are distinct signed events, each for a payment of its own.
-func webhooks(run string) requests {
-	return func(buf []byte, n uint64) []byte {
+// newWebhooks are distinct signed events, each for a payment of its own.
+func newWebhooks(run string) *stream {
+	return &stream{form: func(buf []byte, n uint64) []byte {
 		now := time.Now()
 		body := event(fmt.Sprintf("evt_%s%016d", run, n), n, now)
 		at := strconv.FormatInt(now.Unix(), 10)
@@ -49,65 +57,54 @@ func webhooks(run string) requests {
 		signature := "t=" + at + ",v1=" + hex.EncodeToString(mac.Sum(nil))
 
 		return post(buf, "/webhooks/stripe", "Stripe-Signature: "+signature+"\r\n", body)
+	}}
+}
+
+// newCreates are payments with a key each, and where traced, in a trace each.
+func newCreates(traced bool) *stream {
+	s := &stream{run: rand.Uint64() | 1}
+	s.form = func(buf []byte, n uint64) []byte {
+		header := ""
+		if traced {
+			header = fmt.Sprintf("traceparent: 00-%s-%016x-01\r\n", s.trace(n), n+1)
+		}
+
+		return post(buf, "/payments", header, fmt.Sprintf(
+			`{"amount":1000.00,"currency":"USD","idempotency_key":"order_%x_%d","metadata":{"order":"order_%d"}}`, s.run, n, n))
 	}
+
+	return s
 }
 
-// creates are payments with a key each.
-func creates(run uint64) requests {
-	return createsWith(run, func(uint64) string { return "" })
+// newReplays are creates with so many keys, over and over.
+func newReplays(keys uint64) *stream {
+	creates := newCreates(false)
+
+	return &stream{keys: keys, form: func(buf []byte, n uint64) []byte { return creates.form(buf, n%keys) }}
 }
 
-// tracedCreates are payments in a trace of their own, whose id is traceOf(run, n).
-func tracedCreates(run uint64) requests {
-	return createsWith(run, func(n uint64) string {
-		return fmt.Sprintf("traceparent: 00-%s-%016x-01\r\n", traceOf(run, n), n+1)
-	})
+// newReads are of payments below count, in no order.
+func newReads(count uint64) *stream {
+	return &stream{form: func(buf []byte, _ uint64) []byte {
+		return fmt.Appendf(buf, "GET /payments/%s HTTP/1.1\r\nHost: bench\r\n\r\n", paymentID(rand.Uint64N(count)))
+	}}
 }
 
-func createsWith(run uint64, header func(n uint64) string) requests {
-	return func(buf []byte, n uint64) []byte {
-		body := fmt.Sprintf(`{"amount":1000.00,"currency":"USD","idempotency_key":"order_%x_%d",`+
-			`"metadata":{"order":"order_%d"}}`, run, n, n)
-
-		return post(buf, "/payments", header(n), body)
-	}
-}
-
-func traceOf(run, n uint64) string { return fmt.Sprintf("%016x%016x", run, n+1) }
-
-// replays repeat the requests of creates with numbers below keys.
-func replays(run, keys uint64) requests {
-	form := creates(run)
-
-	return func(buf []byte, n uint64) []byte { return form(buf, n%keys) }
-}
-
-// reads are of payments below count, in no order.
-func reads(count uint64) requests {
-	return func(buf []byte, _ uint64) []byte {
-		n := rand.Uint64N(count)
-
-		return fmt.Appendf(buf, "GET /payments/%s HTTP/1.1\r\nHost: bench\r\n\r\n", paymentID(n))
-	}
-}
-
-// mixed is 70 reads, 20 creates and 10 webhooks of a hundred.
-func mixed(read, create, webhook requests) requests {
-	return func(buf []byte, n uint64) []byte {
+// newMixed is 70 reads, 20 creates and 10 webhooks of a hundred.
+func newMixed(read, create, webhook *stream) *stream {
+	return &stream{form: func(buf []byte, n uint64) []byte {
 		switch share := n % 10; {
 		case share < 7:
-			return read(buf, n)
+			return read.form(buf, n)
 		case share < 9:
-			return create(buf, n)
+			return create.form(buf, n)
 		default:
-			return webhook(buf, n)
+			return webhook.form(buf, webhook.next.Add(1)-1)
 		}
-	}
+	}}
 }
 
 func post(buf []byte, path, header, body string) []byte {
 	return fmt.Appendf(buf, "POST %s HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\n%sContent-Length: %d\r\n\r\n%s",
 		path, header, len(body), body)
 }
-
-func isOK(status int) bool { return status >= http.StatusOK && status < http.StatusMultipleChoices }
