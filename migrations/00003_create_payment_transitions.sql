@@ -1,6 +1,6 @@
 -- +goose Up
 
--- Each payment's history: every change of status, with who brought it.
+-- Each payment's history: every change of its status, and what caused it.
 CREATE TABLE payment_transitions (
     id          BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     payment_id  UUID NOT NULL,

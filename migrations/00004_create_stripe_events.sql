@@ -1,11 +1,11 @@
 -- +goose Up
 
--- The inbox: every event that was answered 200, and what it did.
+-- The inbox: every Stripe event that was answered 200, and what it did.
 CREATE TABLE stripe_events (
     id            VARCHAR(255) PRIMARY KEY,
     type          VARCHAR(255) NOT NULL,
     object_id     VARCHAR(255) NOT NULL,
-    -- The body as it was signed.
+    -- The body as Stripe signed it.
     payload       BYTEA NOT NULL,
     outcome       VARCHAR(20) NOT NULL CHECK (outcome IN ('applied', 'stale', 'ignored', 'parked')),
     parked_reason VARCHAR(20)

@@ -1,7 +1,6 @@
 -- +goose Up
 
--- This database's own name, made once: caches are bound to it, so that what was
--- cached for another database is never believed for this one.
+-- One row: this database's id, made once.
 CREATE TABLE installation (
     id         UUID PRIMARY KEY DEFAULT gen_random_uuid(),
     singleton  BOOLEAN NOT NULL DEFAULT TRUE UNIQUE CHECK (singleton),

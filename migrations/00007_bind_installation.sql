@@ -1,12 +1,12 @@
 -- +goose Up
 
--- What this database belongs to, recorded at first start. NULL where that is
--- not known (yet); what is known is never overwritten but by `account adopt`.
+-- What this database belongs to, recorded at first start. NULL: not known yet. Only
+-- `account adopt` overwrites a known value.
 ALTER TABLE installation
     ADD COLUMN stripe_host       TEXT COLLATE "C",
     ADD COLUMN stripe_mode       TEXT COLLATE "C" CHECK (stripe_mode IN ('live', 'test')),
     ADD COLUMN stripe_account    TEXT COLLATE "C",
-    -- PostgreSQL's own: a dump that is restored elsewhere has another.
+    -- Of the PostgreSQL server: a dump that is restored elsewhere has another.
     ADD COLUMN system_identifier TEXT COLLATE "C",
     ADD COLUMN database_name     TEXT COLLATE "C",
     ADD COLUMN bound_at          TIMESTAMPTZ,
@@ -26,9 +26,9 @@ CREATE TABLE installation_adoptions (
     database_name     TEXT COLLATE "C"
 );
 
--- Events of the other mode or of a connected account: only their id, type and
--- time are kept. The rows that are there are checked by the next migration, as
--- the table is locked here.
+-- Foreign events are of the other mode or of a connected account. Only their id, type
+-- and time are stored. The next migration checks the existing rows, because the table
+-- is locked in this one.
 ALTER TABLE stripe_events
     DROP CONSTRAINT stripe_events_outcome_check,
     ADD CONSTRAINT stripe_events_outcome_check

@@ -1,18 +1,17 @@
 -- +goose NO TRANSACTION
--- Every column that finds a key or an id again compares by bytes. A linguistic
--- collation sorts as the C library of the day does: after an upgrade of the
--- library an index no longer finds what is in it, and a repeated key is new.
+-- Every column in which a key or an id is looked up compares by bytes. A linguistic
+-- collation sorts as the C library does. After an upgrade of that library an index may
+-- not find what it holds, and a repeated key seems to be new.
 --
--- No table is rewritten. ALTER COLUMN … TYPE takes over an index whose collation
--- is that of the new type already, so such indexes are built first, CONCURRENTLY,
--- and each table changes over at once. An index with a predicate is never taken
--- over; it would be built anew with the table locked, so it is dropped before
--- and built after.
+-- No table is rewritten. ALTER COLUMN … TYPE keeps an index that already has the new
+-- type's collation. So such indexes are built first, CONCURRENTLY, and then each table
+-- is altered in a moment. An index with a predicate is never kept: it would be rebuilt
+-- while the table is locked. So it is dropped before and built after.
 --
--- It may be run again after it failed half-way: an index that is built is used, and
--- the migrator drops what a build that failed has left. If a build fails with
--- "could not create unique index", a collation has changed before and some keys
--- are there twice already: docs/operations.md, "Whose database".
+-- The migration may run again after it failed half-way: a finished index is used, and
+-- the migrator drops an unfinished one. If a build fails with "could not create unique
+-- index", the collation has changed before and some keys exist twice already:
+-- docs/operations.md, "Whose database".
 
 -- +goose Up
 
@@ -26,7 +25,7 @@ CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS payment_requests_key_by_bytes
     ON payment_requests (idempotency_key COLLATE "C");
 CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS stripe_events_id_by_bytes
     ON stripe_events (id COLLATE "C");
--- Finds the parked events while stripe_events_parked is away.
+-- Used for parked events while stripe_events_parked does not exist.
 CREATE INDEX CONCURRENTLY IF NOT EXISTS stripe_events_parked_meanwhile
     ON stripe_events (received_at) WHERE outcome = 'parked';
 
@@ -34,8 +33,8 @@ DROP INDEX CONCURRENTLY IF EXISTS idx_payments_idempotency_key;
 DROP INDEX CONCURRENTLY IF EXISTS idx_payments_stripe_payment_intent_id;
 DROP INDEX CONCURRENTLY IF EXISTS stripe_events_parked;
 
--- Now tables are locked, each for a moment: whoever comes meanwhile waits, so a
--- lock that is not to be had at once is asked for again later.
+-- Now the tables are locked, each for a moment. Requests wait meanwhile, so the wait
+-- for a lock is short, and the migrator tries again later.
 -- +goose StatementBegin
 DO $$
 BEGIN
@@ -94,7 +93,7 @@ ALTER TABLE stripe_events
     ADD CONSTRAINT stripe_events_outcome_check
         CHECK (outcome IN ('applied', 'stale', 'ignored', 'parked', 'foreign')) NOT VALID;
 
--- For development: the indexes are built anew with the tables locked.
+-- For development only: the indexes are rebuilt while the tables are locked.
 ALTER TABLE payments
     ALTER COLUMN stripe_payment_intent_id TYPE VARCHAR(255) COLLATE "default",
     ALTER COLUMN idempotency_key TYPE VARCHAR(255) COLLATE "default";

@@ -2,12 +2,12 @@
 
 -- +goose Up
 
--- A request that Stripe rejects because of how the service is set up there is
--- rejected: it has no payment and no frozen answer, and is opened again by whoever
--- repeats it. The release before finds such a one and answers 409.
+-- The new state rejected: Stripe did not accept the request because of how the service
+-- is set up there. There is no payment and no frozen answer, and the same request opens
+-- the operation again. The previous release answers 409 for such an operation.
 --
--- Without a transaction, and each statement may be repeated: the first holds its lock
--- for a moment only, as nothing is checked, and the second stops neither reads nor
+-- There is no transaction, and each statement may be repeated. The first holds its lock
+-- only for a moment, because it checks no rows. The second blocks neither reads nor
 -- writes.
 ALTER TABLE payment_requests
     DROP CONSTRAINT IF EXISTS payment_requests_state_check,
@@ -18,7 +18,7 @@ ALTER TABLE payment_requests VALIDATE CONSTRAINT payment_requests_state_check;
 
 -- +goose Down
 
--- The release before would never open a rejected request again.
+-- The previous release would never open a rejected operation again.
 UPDATE payment_requests SET state = 'needs_attention' WHERE state = 'rejected';
 
 ALTER TABLE payment_requests

@@ -2,14 +2,14 @@
 
 -- +goose Up
 
--- Parked events in the order in which they came: they are gone through in
--- slices, and the oldest tells how long somebody has waited.
+-- Parked events in the order of their arrival: they are read in slices, and the oldest
+-- one tells how long an event has waited.
 --
--- Parked is written as "has a reason", which is the same: with outcome = 'parked'
--- the planner would take this index, empty as it mostly is, for the look-up of an
--- intent's parked events, and go through all of it when it is not empty.
+-- The predicate is "has a reason", which means the same as outcome = 'parked'. With the
+-- latter the planner would use this index, which is mostly empty, also to find the
+-- parked events of one intent, and would read all of it when it is not empty.
 --
--- One that was left half built, by a migration that was interrupted, goes first.
+-- An interrupted migration may have left an unfinished index, so that is dropped first.
 DROP INDEX CONCURRENTLY IF EXISTS stripe_events_parked_by_time;
 CREATE INDEX CONCURRENTLY stripe_events_parked_by_time ON stripe_events (received_at, id) WHERE parked_reason IS NOT NULL;
 

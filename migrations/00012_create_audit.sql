@@ -1,10 +1,10 @@
 -- +goose NO TRANSACTION
--- Each statement may run again, and none holds a lock that requests wait for
--- while it reads a table.
+-- Each statement may run again. None reads a table while it holds a lock that requests
+-- wait for.
 
 -- +goose Up
 
--- What people decided, by whose hand and why, written in the commit of the change.
+-- What people decided, who did it and why, written in the commit of the change.
 CREATE TABLE IF NOT EXISTS audit (
     id           UUID PRIMARY KEY,
     at           TIMESTAMPTZ NOT NULL DEFAULT clock_timestamp(),
@@ -32,7 +32,7 @@ $$;
 CREATE OR REPLACE TRIGGER audit_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON audit
     FOR EACH STATEMENT EXECUTE FUNCTION audit_is_append_only();
 
--- An event that a person has judged is dismissed. The audit has why it was parked.
+-- A person may dismiss a parked event. The audit keeps why it was parked.
 ALTER TABLE stripe_events
     DROP CONSTRAINT IF EXISTS stripe_events_outcome_check,
     ADD CONSTRAINT stripe_events_outcome_check
@@ -40,7 +40,7 @@ ALTER TABLE stripe_events
 
 ALTER TABLE stripe_events VALIDATE CONSTRAINT stripe_events_outcome_check;
 
--- For people who look: the newest events, and all events of one intent.
+-- For lists that people read: the newest events, and all events of one intent.
 CREATE INDEX CONCURRENTLY IF NOT EXISTS stripe_events_received ON stripe_events (received_at);
 CREATE INDEX CONCURRENTLY IF NOT EXISTS stripe_events_object ON stripe_events (object_id);
 
@@ -50,7 +50,7 @@ DROP INDEX CONCURRENTLY IF EXISTS stripe_events_received;
 
 ALTER TABLE stripe_events DROP CONSTRAINT IF EXISTS stripe_events_outcome_check;
 
--- The nearest word that there was before: stored, and never looked at again.
+-- The nearest of the old outcomes: stored, and never processed again.
 UPDATE stripe_events SET outcome = 'ignored' WHERE outcome = 'dismissed';
 
 ALTER TABLE stripe_events
