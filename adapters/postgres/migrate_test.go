@@ -277,6 +277,17 @@ func TestMigrations_PaymentsChecks(t *testing.T) {
 	require.ErrorContains(t, err, "payments_stripe_payment_intent_id_key")
 }
 
+// Whoever looks with psql's \d+ is told what each table holds.
+func TestMigrations_TablesHaveComments(t *testing.T) {
+	t.Parallel()
+
+	require.Empty(t, lines(t, pgtest.New(t).URL, `
+		SELECT relname::text FROM pg_class
+		 WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'
+		   AND relname NOT LIKE 'goose_db_version%' AND relname NOT LIKE 'river_%'
+		   AND obj_description(oid, 'pg_class') IS NULL`), "tables without a comment")
+}
+
 // applied counts what is applied.
 func applied(t *testing.T, m *postgres.Migrator) int {
 	t.Helper()
@@ -334,6 +345,11 @@ func schema(t *testing.T, url string) []string {
 		 WHERE y.typnamespace = 'public'::regnamespace AND y.typtype <> 'b' AND y.typname NOT LIKE 'goose_db_version%'
 		UNION ALL
 		SELECT format('extension %s', extname) FROM pg_extension WHERE extname <> 'plpgsql'
+		UNION ALL
+		SELECT format('comment %s.%s %s', relname, a.attname, d.description)
+		  FROM pg_description d
+		  JOIN ours ON ours.oid = d.objoid AND d.classoid = 'pg_class'::regclass
+		  LEFT JOIN pg_attribute a ON a.attrelid = ours.oid AND a.attnum = d.objsubid AND d.objsubid > 0
 		ORDER BY 1`)
 }
 

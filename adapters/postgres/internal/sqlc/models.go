@@ -12,34 +12,48 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 )
 
+// What people decided with commands, written in the commit of the change. Rows can be added, but not changed or deleted.
 type Audit struct {
-	ID         uuid.UUID
-	At         time.Time
-	Actor      string
+	ID uuid.UUID
+	At time.Time
+	// Who ran the command.
+	Actor string
+	// Whom the actor acted for. NULL: nobody else.
 	OnBehalfOf *string
+	// For example operation.close or inbox.dismiss.
 	Action     string
 	ObjectType string
 	ObjectID   string
 	Reason     string
-	Before     json.RawMessage
-	After      json.RawMessage
-	RequestID  *string
+	// What the change replaced.
+	Before json.RawMessage
+	// What it is now.
+	After     json.RawMessage
+	RequestID *string
 }
 
+// One row: the id of this database, and what it belongs to. A process whose Stripe account or server differs does not start.
 type Installation struct {
-	ID               uuid.UUID
-	Singleton        bool
-	CreatedAt        time.Time
-	StripeHost       *string
-	StripeMode       *string
-	StripeAccount    *string
+	ID        uuid.UUID
+	Singleton bool
+	CreatedAt time.Time
+	// Host of Stripe's API. NULL in this column and the next four: not known yet.
+	StripeHost *string
+	// live or test.
+	StripeMode    *string
+	StripeAccount *string
+	// Of the PostgreSQL server. A restored dump is in a server with another one, and so is seen to be a copy.
 	SystemIdentifier *string
 	DatabaseName     *string
-	BoundAt          *time.Time
-	AdoptedAt        *time.Time
-	MadeByDev        bool
+	// When it was first recorded what the database belongs to, or last adopted.
+	BoundAt *time.Time
+	// When marketflow account adopt last ran.
+	AdoptedAt *time.Time
+	// Made by marketflow dev, so dev may use it.
+	MadeByDev bool
 }
 
+// One row for each marketflow account adopt: who, why, and what the database belonged to before.
 type InstallationAdoption struct {
 	ID               int64
 	At               time.Time
@@ -52,75 +66,114 @@ type InstallationAdoption struct {
 	DatabaseName     *string
 }
 
+// Payments, each written when its Stripe payment intent is known. Until then there is only the operation in payment_requests.
 type Payment struct {
+	// Also payment_requests.payment_id of the operation that created it.
 	ID                    uuid.UUID
 	StripePaymentIntentID string
-	IdempotencyKey        *string
-	Amount                pgtype.Numeric
-	Currency              string
-	Status                string
-	Metadata              json.RawMessage
-	CreatedAt             time.Time
-	UpdatedAt             time.Time
+	// Sent by the client. NULL: it sent none.
+	IdempotencyKey *string
+	// In major units: 10.00 is ten dollars.
+	Amount   pgtype.Numeric
+	Currency string
+	// pending and failed are open: they may still change. succeeded and cancelled are final.
+	Status string
+	// Sent by the client, any keys.
+	Metadata  json.RawMessage
+	CreatedAt time.Time
+	UpdatedAt time.Time
 }
 
+// Operations: each request to create a payment, written before anything is sent to Stripe. It is kept after the payment exists.
 type PaymentRequest struct {
-	PaymentID       uuid.UUID
-	IdempotencyKey  *string
-	Fingerprint     []byte
-	Amount          pgtype.Numeric
-	Currency        string
-	Metadata        json.RawMessage
-	StripeKey       string
-	StripeParams    string
-	State           string
-	LeaseToken      uuid.NullUUID
-	LeasedUntil     time.Time
-	RetryAt         time.Time
-	Attempts        int32
-	LastError       *string
-	ResponseStatus  *int16
-	ResponseBody    []byte
+	// Names the operation, and becomes the id of its payment.
+	PaymentID uuid.UUID
+	// Sent by the client. NULL: it sent none.
+	IdempotencyKey *string
+	// SHA-256 of amount, currency and metadata. A repeated key with another fingerprint is answered 422.
+	Fingerprint []byte
+	Amount      pgtype.Numeric
+	Currency    string
+	Metadata    json.RawMessage
+	// The Idempotency-Key for Stripe, the same in every attempt.
+	StripeKey string
+	// The request's body for Stripe, the same in every attempt.
+	StripeParams string
+	// pending: not finished yet. completed: finished with a payment. refused: finished without one, and its answer is kept. rejected: Stripe's API said no because of the deployment; the same request opens it again. needs_attention: a person has to decide.
+	State string
+	// Held by whoever works on the operation now. NULL: nobody.
+	LeaseToken uuid.NullUUID
+	// Until then nobody else takes the operation.
+	LeasedUntil time.Time
+	// When recovery may try again. It counts only while pending.
+	RetryAt time.Time
+	// How often the request may have been sent to Stripe.
+	Attempts  int32
+	LastError *string
+	// HTTP status of the answer. Every repeated request gets the same.
+	ResponseStatus *int16
+	// The answer's bytes. Every repeated request gets the same.
+	ResponseBody []byte
+	// Request id of the HTTP request that asked for the payment.
 	OriginRequestID string
-	OriginTrace     string
-	CreatedAt       time.Time
-	UpdatedAt       time.Time
+	// Its W3C traceparent.
+	OriginTrace string
+	CreatedAt   time.Time
+	UpdatedAt   time.Time
 }
 
+// Each payment's history: one row for each change of its status.
 type PaymentTransition struct {
-	ID         int64
-	PaymentID  uuid.UUID
+	ID        int64
+	PaymentID uuid.UUID
+	// NULL: the payment was written with to_status.
 	FromStatus *string
 	ToStatus   string
-	Cause      string
-	At         time.Time
+	// What changed the status: the id of a Stripe event, or a part of the service such as request or recovery.
+	Cause string
+	At    time.Time
 }
 
+// One row: how far our records were compared with Stripe's.
 type Reconciliation struct {
 	Singleton bool
-	Through   time.Time
+	// Everything that happened at Stripe before this time has been compared.
+	Through time.Time
 }
 
+// At most one row: which process reconciles now.
 type ReconciliationLease struct {
 	Singleton bool
 	Token     uuid.UUID
-	Until     time.Time
+	// From then on another process may take over.
+	Until time.Time
 }
 
+// Where the search for open payments goes on, for each band of their age. No row: it begins with the newest.
 type ReconciliationSweep struct {
-	Band      int16
+	Band int16
+	// Of the last payment that was searched.
 	CreatedAt time.Time
+	// The last payment that was searched.
 	PaymentID uuid.UUID
 }
 
+// The inbox: every Stripe event that was answered 200, and what it did.
 type StripeEvent struct {
-	ID           string
-	Type         string
-	ObjectID     string
-	Payload      []byte
-	Outcome      string
+	// Stripe's, or sha256: and the hash of the body where the event has none.
+	ID   string
+	Type string
+	// The Stripe object that the event is about. Empty: a foreign event.
+	ObjectID string
+	// The body as Stripe signed it. Empty: a foreign event.
+	Payload []byte
+	// applied: it changed a payment's status. stale: the payment was there already, or further. ignored: we do not use this type. parked: it waits, see parked_reason. foreign: of the other mode, or of an account that is not ours. dismissed: it was parked, and a person closed it.
+	Outcome string
+	// unknown_payment: applied once its payment exists. contradiction: it does not fit our payment, and a person has to decide.
 	ParkedReason *string
-	CreatedAt    *time.Time
-	ReceivedAt   time.Time
-	ProcessedAt  time.Time
+	// Stripe's time. It never orders events.
+	CreatedAt  *time.Time
+	ReceivedAt time.Time
+	// When outcome was last written.
+	ProcessedAt time.Time
 }
