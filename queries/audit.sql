@@ -4,11 +4,11 @@ VALUES (@id, @actor, sqlc.narg(on_behalf_of), @action, @object_type, @object_id,
         sqlc.narg(after)::text::jsonb, sqlc.narg(request_id));
 
 -- name: HasAudit :one
--- Whether this decision has been written already, by a try whose answer was lost.
+-- Whether this decision was written before, by an attempt whose answer was lost.
 SELECT EXISTS (SELECT FROM audit WHERE id = @id);
 
 -- name: ListAudit :many
--- What was decided about some objects, oldest first.
+-- Decisions about the given objects, oldest first.
 SELECT * FROM audit
 WHERE object_id = ANY (@object_ids::text[])
 ORDER BY at, id;

@@ -1,8 +1,9 @@
 -- name: GetBacklog :one
--- What is not finished. Each part is read from a partial index that is empty when
--- all is well; when it is not, no more is counted than a person wants to know. The
--- oldest pending operation is that of those which are counted. (One that waits for a
--- person has an alert of its own, and must not hide the next.)
+-- How much work is not finished. Each part is read from a partial index that is empty
+-- when all is well. Counting stops at @most, because more would not tell a person
+-- more. The oldest pending operation is the oldest of those counted. Operations that
+-- need attention have no age: they have an alert of their own, and an old one must not
+-- hide a pending one.
 SELECT pending.operations                                                                             AS pending,
        attention.operations                                                                           AS needs_attention,
        COALESCE(EXTRACT(EPOCH FROM now() - pending.oldest), 0)::float8                            AS oldest_seconds,
@@ -26,9 +27,9 @@ FROM (
 ) AS parked;
 
 -- name: ListParkedEvents :many
--- The next parked events, newest first, and which of them could be applied now.
--- However many there are, it reads no more than it returns. (A parked event is one
--- with a reason: so written, it is found by its time.)
+-- The next parked events, newest first, and which of them are ready to be applied.
+-- However many there are, it reads no more rows than it returns. "Parked" is written
+-- as "has a reason", so that the index by time is used (migration 00011).
 WITH slice AS MATERIALIZED (
     SELECT e.id, e.object_id, e.parked_reason, e.received_at
     FROM stripe_events e
@@ -44,7 +45,7 @@ LEFT JOIN payments p ON p.stripe_payment_intent_id = slice.object_id
 ORDER BY slice.received_at DESC, slice.id DESC;
 
 -- name: ListReadyEventsOf :many
--- The parked events of an intent whose payment is there, but for contradictions.
+-- The parked events of an intent whose payment exists, except contradictions.
 SELECT e.id, e.type, e.object_id, e.payload, e.outcome, e.parked_reason, e.created_at, e.received_at, e.processed_at
 FROM stripe_events e
 WHERE e.outcome = 'parked'

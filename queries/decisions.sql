@@ -1,8 +1,8 @@
--- What people look at and decide about. state || '' is explained in
--- payment_requests.sql.
+-- What people read and decide with the commands for operations. operations.sql
+-- explains state || ''.
 
 -- name: ListUnfinishedOperations :many
--- What is not finished, the oldest first.
+-- Pending operations and those that need attention, oldest first.
 SELECT sqlc.embed(payment_requests), EXTRACT(EPOCH FROM now() - payment_requests.created_at)::float8 AS age_seconds
 FROM (
     SELECT * FROM payment_requests WHERE state = 'pending'
@@ -14,7 +14,7 @@ ORDER BY payment_requests.created_at, payment_requests.payment_id
 LIMIT @max_rows;
 
 -- name: ListFinishedOperations :many
--- What nobody works on or waits for, the newest first: ids begin with the time.
+-- Finished and rejected operations, newest first: ids begin with the time.
 SELECT sqlc.embed(payment_requests), EXTRACT(EPOCH FROM now() - payment_requests.created_at)::float8 AS age_seconds
 FROM payment_requests
 WHERE state || '' NOT IN ('pending', 'needs_attention')
@@ -23,8 +23,8 @@ ORDER BY payment_id DESC
 LIMIT @max_rows;
 
 -- name: CloseOperation :one
--- No row: it is not in the state that was decided about any more, somebody works
--- on it, or a payment exists.
+-- Finishes an operation by a person's decision. No row: it has left the state that the
+-- decision was about, somebody works on it, or a payment exists.
 UPDATE payment_requests
 SET state           = 'refused',
     response_status = @response_status::smallint,

@@ -1,16 +1,16 @@
--- What arrives together shares one statement and one commit. Each statement here
--- does the common case of its namesake for many at once and answers with a row
--- for each that it did; whatever has no row was not touched and goes alone. It
--- never waits for a row that somebody else has locked, so that one that is stuck
--- holds up nobody else.
+-- Requests that arrive together share one statement and one commit. Each statement
+-- here does the common case of the statement with the singular name, for many
+-- requests, and returns a row for each request that it did. A request without a row
+-- was not touched: it goes alone. No statement here waits for a row that somebody
+-- else has locked, so that one stuck request does not delay the others.
 
 -- name: ApplyEvents :many
--- ApplyEvent for events that are new, and are about a payment that is there and
--- does not contradict them, or about none. No two are about one payment.
+-- ApplyEvent for new events that are about no payment, or about one that exists and
+-- does not contradict them. No two of them are about one payment.
 --
--- Where another transaction stores one of the events meanwhile, the whole
--- statement fails and nothing is done. The INSERT waits for such a one; in one
--- order, so that two of these statements never wait for each other.
+-- If another transaction stores one of the events meanwhile, the INSERT waits for it,
+-- then the whole statement fails and nothing is done. Rows are inserted in the order of
+-- their ids, so that two of these statements never wait for each other.
 WITH input AS MATERIALIZED (
     SELECT unnest(@ids::text[])                  AS id,
            unnest(@types::text[])                AS type,
@@ -73,10 +73,11 @@ JOIN ready ON ready.id = stored.id
 LEFT JOIN payment_requests r ON r.payment_id = ready.payment_id;
 
 -- name: BeginOperations :many
--- BeginOperation for many keys.
+-- BeginOperation for many operations.
 --
--- The INSERT waits only while another transaction writes one of the keys; in one
--- order, so that two of these statements never wait for each other.
+-- The INSERT waits only while another transaction writes one of the keys. Rows are
+-- inserted in the order of their keys, so that two of these statements never wait for
+-- each other.
 INSERT INTO payment_requests (
     payment_id, idempotency_key, fingerprint, amount, currency, metadata, stripe_key, stripe_params,
     lease_token, leased_until, retry_at, origin_request_id, origin_trace
@@ -106,8 +107,8 @@ RETURNING payment_id, created_at;
 -- name: FinishOperations :many
 -- FinishOperation for many operations.
 --
--- Where another transaction writes one of the payments or intents meanwhile, the
--- whole statement fails and nothing is done.
+-- If another transaction writes one of the payments or intents meanwhile, the whole
+-- statement fails and nothing is done.
 WITH input AS MATERIALIZED (
     SELECT unnest(@payment_ids::uuid[])          AS payment_id,
            unnest(@intent_ids::text[])           AS intent_id,
@@ -124,7 +125,7 @@ WITH input AS MATERIALIZED (
     SELECT r.payment_id
     FROM input
     JOIN payment_requests r ON r.payment_id = input.payment_id
-    WHERE r.state || '' = 'pending' -- see payment_requests.sql
+    WHERE r.state || '' = 'pending' -- see operations.sql
     FOR UPDATE OF r SKIP LOCKED
 ), created AS (
     INSERT INTO payments (

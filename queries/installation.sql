@@ -1,5 +1,5 @@
 -- name: GetBinding :one
--- What this database was recorded to belong to; empty where that is not known.
+-- What this database belongs to, as recorded; empty where that is not known.
 SELECT COALESCE(stripe_host, '')::text       AS stripe_host,
        COALESCE(stripe_mode, '')::text       AS stripe_mode,
        COALESCE(stripe_account, '')::text    AS stripe_account,
@@ -9,7 +9,7 @@ FROM installation
 WHERE singleton;
 
 -- name: Bind :execrows
--- Records what is not recorded yet, unless something else is: then no row.
+-- Records what is not recorded yet. No row: a recorded value differs.
 UPDATE installation
 SET stripe_host       = COALESCE(stripe_host, NULLIF(@stripe_host::text, '')),
     stripe_mode       = COALESCE(stripe_mode, NULLIF(@stripe_mode::text, '')),
@@ -24,8 +24,8 @@ WHERE singleton
   AND COALESCE(system_identifier = NULLIF(@system_identifier, ''), TRUE)
   AND COALESCE(database_name = NULLIF(@database_name, ''), TRUE);
 
--- name: KeepAdoption :exec
--- Who adopts and why, with what is recorded until now.
+-- name: InsertAdoption :exec
+-- Who adopts the database and why, with the binding until now.
 INSERT INTO installation_adoptions (
     actor, reason, stripe_host, stripe_mode, stripe_account, system_identifier, database_name
 )
@@ -56,7 +56,7 @@ SET stripe_host       = NULLIF(@stripe_host::text, ''),
 WHERE singleton;
 
 -- name: GiveUpOperations :execrows
--- What was to be sent to another account is for a person to look at.
+-- Operations that were meant for another account need a person.
 UPDATE payment_requests
 SET state       = 'needs_attention',
     lease_token = NULL,
@@ -65,7 +65,7 @@ SET state       = 'needs_attention',
 WHERE state = 'pending';
 
 -- name: ListNewestIntents :many
--- Of the payments since the last adoption.
+-- The newest payments since the last adoption.
 SELECT p.stripe_payment_intent_id
 FROM payments p
 WHERE p.created_at > (SELECT COALESCE(i.adopted_at, '-infinity') FROM installation i WHERE i.singleton)
@@ -79,14 +79,14 @@ UPDATE installation SET made_by_dev = TRUE, stripe_host = NULLIF(@stripe_host::t
 SELECT made_by_dev, (bound_at IS NOT NULL)::boolean AS bound FROM installation WHERE singleton;
 
 -- name: CountRelations :one
--- What anybody has made in the database, of any kind and in any schema.
+-- How many tables, indexes, views and so on exist, in any schema, whoever made them.
 SELECT count(*)
 FROM pg_catalog.pg_class c
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname NOT IN ('pg_catalog', 'information_schema')
   AND n.nspname NOT LIKE 'pg\_toast%'
   AND n.nspname NOT LIKE 'pg\_temp%'
-  AND NOT EXISTS ( -- an extension's
+  AND NOT EXISTS ( -- not those of an extension
       SELECT FROM pg_catalog.pg_depend e WHERE e.objid = c.oid AND e.deptype = 'e'
   );
 
@@ -97,7 +97,7 @@ SELECT current_database()::text AS name;
 SELECT system_identifier::text AS system_identifier FROM pg_control_system();
 
 -- name: GetServerSettings :one
--- What a connection of ours gets: the server's, the database's and the role's.
+-- The settings that our connections get from the server, the database and the role.
 SELECT current_setting('synchronous_commit')::text                           AS synchronous_commit,
        current_setting('synchronous_standby_names')::text                    AS synchronous_standby_names,
        current_setting('fsync')::text                                        AS fsync,

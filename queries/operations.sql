@@ -1,14 +1,15 @@
--- r.state || '' is the state, written so that a statement that looks an operation up by
--- its payment never reads the index of the pending ones instead. The planner takes
--- that for empty, as it is when all is well and whenever tables are analysed;
--- between two vacuums it holds every operation of the last minutes.
+-- r.state || '' is the state, written so that the planner cannot use the index of
+-- pending operations for a statement that finds one operation by its payment. The
+-- planner believes that index to be empty, as it is when all is well and mostly when
+-- tables are analysed. But until the next vacuum it holds every operation of the last
+-- minutes.
 
 -- name: BeginOperationOrFind :many
--- BeginOperation, whatever is there.
+-- BeginOperation for a key that may have been used.
 --
 -- One row: the operation that was written, taken over or found, as it is now.
--- No row: another transaction wrote the key after this statement's snapshot;
--- ask again.
+-- No row: another transaction wrote the key after this statement's snapshot; run the
+-- statement again.
 WITH existing AS (
     SELECT r.*
     FROM payment_requests r
@@ -51,8 +52,8 @@ FROM (
 ) AS payment_requests;
 
 -- name: BeginOperation :many
--- The common case at a third of the cost: a key that nobody has used. No row:
--- somebody has, and BeginOperationOrFind tells what is there.
+-- The common case, a key that nobody has used, at a third of the cost. No row:
+-- somebody has used it, and BeginOperationOrFind tells what exists.
 INSERT INTO payment_requests (
     idempotency_key, payment_id, fingerprint, amount, currency, metadata, stripe_key, stripe_params,
     lease_token, leased_until, retry_at, origin_request_id, origin_trace, created_at
@@ -77,8 +78,8 @@ FROM payment_requests
 WHERE payment_id = @payment_id;
 
 -- name: TakeOperations :many
--- due is materialized: as a subquery the planner may run it again for each row,
--- and then more than max_rows are taken.
+-- due is MATERIALIZED because the planner may run a subquery again for each row, and
+-- then more than max_rows are taken.
 WITH due AS MATERIALIZED (
     SELECT r.payment_id, r.retry_at
     FROM payment_requests r
@@ -105,18 +106,18 @@ JOIN due ON due.payment_id = payment_requests.payment_id
 ORDER BY due.retry_at;
 
 -- name: FinishOperationOrFind :one
--- FinishOperation, whatever is there.
+-- FinishOperation for an operation in any state.
 --
--- The payment's row, its first transition and the frozen response in one commit.
--- A completion that comes second changes nothing.
+-- It writes the payment's row, its first transition and the frozen response in one
+-- commit. A second completion changes nothing.
 --
--- operation is locked first, so that what is written about one payment is written
--- one after the other. What another transaction has just committed is not in
--- this statement's snapshot: where the payment is neither there nor
--- contradicted, ask again. No row: there is no such operation.
+-- The operation is locked first, so that everything about one payment is written one
+-- after the other. This statement's snapshot lacks what another transaction committed
+-- meanwhile: if payment_exists and contradicts are both false, run the statement again.
+-- No row: there is no such operation.
 --
--- ON CONFLICT names no index: of two equal rows at once, one would else fail on
--- the intent's index instead of waiting at the primary key's.
+-- ON CONFLICT names no index. Otherwise, when two equal rows are inserted at once, the
+-- second would fail on the intent's index instead of waiting at the primary key's.
 WITH operation AS MATERIALIZED (
     SELECT r.*
     FROM payment_requests r
@@ -136,7 +137,7 @@ WITH operation AS MATERIALIZED (
 ), history AS (
     INSERT INTO payment_transitions (payment_id, to_status, cause, at)
     SELECT created.id, @status, @cause, clock_timestamp() FROM created
-), here AS (
+), existing AS (
     SELECT created.id FROM created
     UNION ALL
     SELECT p.id FROM payments p
@@ -153,13 +154,13 @@ WITH operation AS MATERIALIZED (
     WHERE r.payment_id = operation.payment_id
       AND operation.state IN ('pending', 'needs_attention')
       AND sqlc.narg(response_status)::smallint IS NOT NULL
-      AND EXISTS (SELECT FROM here)
+      AND EXISTS (SELECT FROM existing)
     RETURNING r.*
 )
 SELECT sqlc.embed(payment_requests),
        EXTRACT(EPOCH FROM now() - payment_requests.created_at)::float8 AS age_seconds,
        EXISTS (SELECT FROM created)                                    AS created,
-       EXISTS (SELECT FROM here)                                       AS here,
+       EXISTS (SELECT FROM existing)                                   AS payment_exists,
        (payment_requests.state IN ('refused', 'rejected') OR EXISTS (
            SELECT FROM payments p
            WHERE (p.id = @payment_id
@@ -175,9 +176,9 @@ FROM (
 ) AS payment_requests;
 
 -- name: FinishOperation :many
--- The common case, with a response: a pending operation whose payment is not there.
--- No row: the operation is not pending. Where the payment or the intent is there, a
--- unique index fails the statement. Then FinishOperationOrFind tells what is there.
+-- The common case: a response, and a pending operation without a payment. No row: the
+-- operation is not pending. If the payment or the intent exists, a unique index fails
+-- the statement. In both cases FinishOperationOrFind tells what exists.
 WITH frozen AS (
     UPDATE payment_requests r
     SET state           = 'completed',
@@ -208,14 +209,14 @@ SELECT sqlc.embed(payment_requests),
 FROM frozen AS payment_requests;
 
 -- name: LockOperation :one
--- After it, the next statement sees all that was written about the payment.
+-- The next statement of the transaction sees all that was written about the payment.
 SELECT sqlc.embed(payment_requests), EXTRACT(EPOCH FROM now() - payment_requests.created_at)::float8 AS age_seconds
 FROM payment_requests
 WHERE payment_id = @payment_id
 FOR UPDATE;
 
 -- name: FinishRejectedOperation :one
--- No row: a payment exists already.
+-- Finishes an operation whose order was rejected. No row: a payment exists already.
 UPDATE payment_requests
 SET state           = 'refused',
     response_status = @response_status::smallint,
@@ -228,7 +229,8 @@ WHERE payment_id = @payment_id
 RETURNING sqlc.embed(payment_requests), EXTRACT(EPOCH FROM now() - created_at)::float8 AS age_seconds;
 
 -- name: RejectOperation :one
--- No row: the caller does not hold it, or a payment exists already.
+-- Gives an operation back as rejected. No row: the caller does not hold its lease, or a
+-- payment exists already.
 UPDATE payment_requests
 SET state        = 'rejected',
     lease_token  = NULL,
@@ -243,7 +245,8 @@ WHERE payment_id = @payment_id
 RETURNING sqlc.embed(payment_requests), EXTRACT(EPOCH FROM now() - created_at)::float8 AS age_seconds;
 
 -- name: ReopenOperation :one
--- No row: it is not rejected. One that the caller has opened already stays as it is.
+-- Makes a rejected operation pending again. No row: it is not rejected. If the caller
+-- has reopened it before, it only gets a new lease.
 UPDATE payment_requests
 SET state        = 'pending',
     lease_token  = @lease_token::uuid,

@@ -1,10 +1,10 @@
 -- name: GetReconciledThrough :one
--- One row, also where there was no reconciliation yet: the database's clock is in it.
+-- Always one row, because it also tells the time by the database's clock.
 SELECT now()::timestamptz AS now,
        COALESCE((SELECT r.through FROM reconciliation r), '0001-01-01 00:00:00+00')::timestamptz AS through;
 
 -- name: StartReconciledThrough :execrows
--- The first cursor there is.
+-- Writes the first cursor.
 INSERT INTO reconciliation (through) VALUES (@through)
 ON CONFLICT (singleton) DO NOTHING;
 
@@ -13,7 +13,7 @@ UPDATE reconciliation SET through = @through
 WHERE through = @from_through;
 
 -- name: HoldReconciliation :execrows
--- Takes the lease where nobody has it any more, and extends one's own.
+-- Takes the lease if nobody holds it, or extends the caller's own.
 INSERT INTO reconciliation_lease AS l (token, until) VALUES (@token, now() + @lease::interval)
 ON CONFLICT (singleton) DO UPDATE SET token = EXCLUDED.token, until = EXCLUDED.until
 WHERE l.token = EXCLUDED.token OR l.until <= now();
@@ -42,12 +42,12 @@ SELECT * FROM payments
 WHERE stripe_payment_intent_id = ANY (@intent_ids::text[]);
 
 -- name: ListOpenPayments :many
--- The open ones among the next payments of a band of creation times, newest
--- first, and always the last one that was looked at, open or not: the next page
--- begins behind it.
+-- The open payments among the next ones of a band of creation times, newest first. The
+-- last payment that was searched is always among the rows, open or not, because the
+-- next page begins after it.
 --
--- It goes through all payments by their creation time, a bounded number at once.
--- An index of the open ones alone would have to be written twice for every payment.
+-- It searches all payments by creation time, a limited number at once. An index of the
+-- open ones alone would cost two writes for every payment.
 WITH slice AS MATERIALIZED (
     SELECT * FROM payments
     WHERE (created_at, id) < (@before_created_at::timestamptz, @before_id::uuid)
@@ -63,8 +63,8 @@ ORDER BY created_at DESC, id DESC
 LIMIT @max_rows;
 
 -- name: AdvancePayment :one
--- Moves a payment on without an event, by the same compare-and-set. No row
--- comes back where it may not move.
+-- Changes a payment's status without an event, by the same compare-and-set as
+-- ApplyEvent. No row: the status may not change so.
 WITH target AS MATERIALIZED (
     SELECT p.id, p.status
     FROM payments p

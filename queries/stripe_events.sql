@@ -1,10 +1,10 @@
 -- name: ApplyEvent :one
--- Stores an event and applies it: one round trip, one commit.
+-- Stores an event and applies it, in one round trip and one commit.
 --
--- target is locked first, so that its status is the latest committed one and
--- the history's from_status is true. A duplicate finds the event stored; one
--- that runs at the same time waits for the lock, finds the status moved, and
--- its INSERT meets the other's row: no row comes back from stored.
+-- The payment (target) is locked first, so that its status is the latest committed one
+-- and the history's from_status is true. A later duplicate finds the event stored. A
+-- duplicate that runs at the same time waits for the lock, then finds that the status
+-- has changed and that the event's row exists: stored returns no row.
 WITH target AS MATERIALIZED (
     SELECT p.id, p.status, p.amount, p.currency,
            COALESCE(p.amount <> sqlc.narg(amount)::numeric OR p.currency <> sqlc.narg(currency)::text, FALSE)
@@ -14,8 +14,8 @@ WITH target AS MATERIALIZED (
       AND p.stripe_payment_intent_id = @object_id
     FOR UPDATE
 ), waiting AS MATERIALIZED (
-    -- Locked, so that it is still parked when this commits: a person may be
-    -- dismissing it. Written so that the primary key's index is read.
+    -- Locked, so that the event is still parked at the commit: a person may be
+    -- dismissing it. outcome || '' makes the planner use the primary key.
     SELECT e.id FROM stripe_events e
     WHERE e.id = @id AND e.outcome || '' = 'parked'
     FOR UPDATE
@@ -23,8 +23,8 @@ WITH target AS MATERIALIZED (
     SELECT FROM stripe_events e
     WHERE e.id = @id AND NOT EXISTS (SELECT FROM waiting)
 ), operation AS (
-    -- A finished one has a payment of another intent, or never will have any. An
-    -- event that changes nothing leaves an operation alone that somebody works on.
+    -- A finished operation has a payment with another intent, or will never have one.
+    -- An event that changes nothing leaves an operation alone that somebody works on.
     SELECT r.payment_id,
            r.state IN ('completed', 'refused', 'rejected')
                OR EXISTS (SELECT FROM payments p WHERE p.id = r.payment_id)                      AS finished,
@@ -95,12 +95,13 @@ LEFT JOIN target ON TRUE
 LEFT JOIN payment_requests r ON r.payment_id = COALESCE(target.id, (SELECT operation.payment_id FROM operation));
 
 -- name: ParkEvent :exec
+-- Stores an event without applying it. One that is stored already stays as it is.
 INSERT INTO stripe_events (id, type, object_id, payload, outcome, parked_reason, created_at)
 VALUES (@id, @type, @object_id, @payload, 'parked', @parked_reason::text, sqlc.narg(created_at))
 ON CONFLICT (id) DO NOTHING;
 
--- name: KeepForeignEvent :execrows
--- Nothing of it but what tells that it has come.
+-- name: StoreForeignEvent :execrows
+-- Stores only an event's id, type and time. One that was parked loses the rest.
 INSERT INTO stripe_events (id, type, object_id, payload, outcome, created_at)
 VALUES (@id, @type, '', '', 'foreign', sqlc.narg(created_at))
 ON CONFLICT (id) DO UPDATE
@@ -111,7 +112,7 @@ ON CONFLICT (id) DO UPDATE
 SELECT * FROM stripe_events WHERE id = @id;
 
 -- name: ListEvents :many
--- Without the bodies: a list of them would be large.
+-- Without the bodies, which would make a large answer.
 SELECT id, type, object_id, outcome, parked_reason, created_at, received_at, processed_at
 FROM stripe_events
 WHERE (sqlc.narg(outcome)::text IS NULL OR outcome = sqlc.narg(outcome))
@@ -120,7 +121,8 @@ ORDER BY received_at DESC
 LIMIT @max_rows;
 
 -- name: ListNewestParkedEvents :many
--- A parked event is one with a reason: so written, it is found by its time.
+-- "Parked" is written as "has a reason", so that the index by time is used (migration
+-- 00011).
 SELECT id, type, object_id, outcome, parked_reason, created_at, received_at, processed_at
 FROM stripe_events
 WHERE parked_reason IS NOT NULL
@@ -138,14 +140,15 @@ ORDER BY received_at DESC
 LIMIT @max_rows;
 
 -- name: DismissEvent :execrows
--- Where an Apply of it runs at the same time, one waits for the other and finds
--- that the event is not parked any more.
+-- If ApplyEvent runs for the same event at the same time, one waits for the other and
+-- finds that the event is no longer parked.
 UPDATE stripe_events
 SET outcome = 'dismissed', parked_reason = NULL, processed_at = now()
 WHERE id = @id AND outcome || '' = 'parked';
 
 -- name: ReopenEvent :execrows
--- Parked as one that has yet to be tried: why it stays so is found out then.
+-- Parks the event as if its payment were unknown. If it cannot be applied then, the
+-- next attempt writes the real reason.
 UPDATE stripe_events
 SET outcome = 'parked', parked_reason = 'unknown_payment', processed_at = now()
 WHERE id = @id AND outcome || '' = 'dismissed';

@@ -105,7 +105,7 @@ func (s *Store) Park(ctx context.Context, e ports.Event, reason ports.ParkReason
 // KeepForeign implements ports.Inbox.
 func (s *Store) StoreForeign(ctx context.Context, e ports.Event) (ports.EventOutcome, error) {
 	kept, err := query(ctx, s, "keeping a foreign event", func(ctx context.Context, q *sqlc.Queries) (int64, error) {
-		return q.KeepForeignEvent(ctx, sqlc.KeepForeignEventParams{ID: e.ID, Type: e.Type, CreatedAt: optional(e.CreatedAt)})
+		return q.StoreForeignEvent(ctx, sqlc.StoreForeignEventParams{ID: e.ID, Type: e.Type, CreatedAt: optional(e.CreatedAt)})
 	})
 	if err != nil {
 		return "", fmt.Errorf("event %s: %w", e.ID, err)

@@ -86,7 +86,7 @@ func (s *Store) Rebind(ctx context.Context, a ports.Adoption) (int, error) {
 	err := s.run(ctx, "adopting the database", func(ctx context.Context, conn *pgxpool.Conn) error {
 		return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
 			q := sqlc.New(tx)
-			if err := q.KeepAdoption(ctx, sqlc.KeepAdoptionParams{Actor: a.Actor, Reason: a.Reason}); err != nil {
+			if err := q.InsertAdoption(ctx, sqlc.InsertAdoptionParams{Actor: a.Actor, Reason: a.Reason}); err != nil {
 				return err
 			}
 

@@ -209,7 +209,7 @@ func (s *Store) finishAlone(
 
 // finishedRow is the row of a completion that wrote its payment.
 func finishedRow(op sqlc.PaymentRequest, ageSeconds float64, parked bool) sqlc.FinishOperationOrFindRow {
-	return sqlc.FinishOperationOrFindRow{PaymentRequest: op, AgeSeconds: ageSeconds, Created: true, Here: true, Parked: parked}
+	return sqlc.FinishOperationOrFindRow{PaymentRequest: op, AgeSeconds: ageSeconds, Created: true, PaymentExists: true, Parked: parked}
 }
 
 // complete is the whole statement, for use inside a transaction too.
@@ -227,7 +227,7 @@ func complete(
 		case row.Contradicts:
 			return row, fmt.Errorf("intent %s does not fit payment %s: %w",
 				params.IntentID, params.PaymentID, ports.ErrContradiction)
-		case row.Here:
+		case row.PaymentExists:
 			return row, nil
 		}
 	}

@@ -15,7 +15,7 @@ const HasAudit = `-- name: HasAudit :one
 SELECT EXISTS (SELECT FROM audit WHERE id = $1)
 `
 
-// Whether this decision has been written already, by a try whose answer was lost.
+// Whether this decision was written before, by an attempt whose answer was lost.
 func (q *Queries) HasAudit(ctx context.Context, id uuid.UUID) (bool, error) {
 	row := q.db.QueryRow(ctx, HasAudit, id)
 	var exists bool
@@ -64,7 +64,7 @@ WHERE object_id = ANY ($1::text[])
 ORDER BY at, id
 `
 
-// What was decided about some objects, oldest first.
+// Decisions about the given objects, oldest first.
 func (q *Queries) ListAudit(ctx context.Context, objectIds []string) ([]Audit, error) {
 	rows, err := q.db.Query(ctx, ListAudit, objectIds)
 	if err != nil {

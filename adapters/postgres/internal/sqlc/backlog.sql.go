@@ -42,10 +42,11 @@ type GetBacklogRow struct {
 	OldestParkedSeconds float64
 }
 
-// What is not finished. Each part is read from a partial index that is empty when
-// all is well; when it is not, no more is counted than a person wants to know. The
-// oldest pending operation is that of those which are counted. (One that waits for a
-// person has an alert of its own, and must not hide the next.)
+// How much work is not finished. Each part is read from a partial index that is empty
+// when all is well. Counting stops at @most, because more would not tell a person
+// more. The oldest pending operation is the oldest of those counted. Operations that
+// need attention have no age: they have an alert of their own, and an old one must not
+// hide a pending one.
 func (q *Queries) GetBacklog(ctx context.Context, most int32) (GetBacklogRow, error) {
 	row := q.db.QueryRow(ctx, GetBacklog, most)
 	var i GetBacklogRow
@@ -87,9 +88,9 @@ type ListParkedEventsRow struct {
 	Ready      bool
 }
 
-// The next parked events, newest first, and which of them could be applied now.
-// However many there are, it reads no more than it returns. (A parked event is one
-// with a reason: so written, it is found by its time.)
+// The next parked events, newest first, and which of them are ready to be applied.
+// However many there are, it reads no more rows than it returns. "Parked" is written
+// as "has a reason", so that the index by time is used (migration 00011).
 func (q *Queries) ListParkedEvents(ctx context.Context, arg ListParkedEventsParams) ([]ListParkedEventsRow, error) {
 	rows, err := q.db.Query(ctx, ListParkedEvents, arg.BeforeReceivedAt, arg.BeforeID, arg.MaxRows)
 	if err != nil {
@@ -126,7 +127,7 @@ type ListReadyEventsOfParams struct {
 	MaxRows  int32
 }
 
-// The parked events of an intent whose payment is there, but for contradictions.
+// The parked events of an intent whose payment exists, except contradictions.
 func (q *Queries) ListReadyEventsOf(ctx context.Context, arg ListReadyEventsOfParams) ([]StripeEvent, error) {
 	rows, err := q.db.Query(ctx, ListReadyEventsOf, arg.ObjectID, arg.MaxRows)
 	if err != nil {

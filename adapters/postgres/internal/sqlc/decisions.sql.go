@@ -37,8 +37,8 @@ type CloseOperationRow struct {
 	AgeSeconds     float64
 }
 
-// No row: it is not in the state that was decided about any more, somebody works
-// on it, or a payment exists.
+// Finishes an operation by a person's decision. No row: it has left the state that the
+// decision was about, somebody works on it, or a payment exists.
 func (q *Queries) CloseOperation(ctx context.Context, arg CloseOperationParams) (CloseOperationRow, error) {
 	row := q.db.QueryRow(ctx, CloseOperation,
 		arg.ResponseStatus,
@@ -92,7 +92,7 @@ type ListFinishedOperationsRow struct {
 	AgeSeconds     float64
 }
 
-// What nobody works on or waits for, the newest first: ids begin with the time.
+// Finished and rejected operations, newest first: ids begin with the time.
 func (q *Queries) ListFinishedOperations(ctx context.Context, arg ListFinishedOperationsParams) ([]ListFinishedOperationsRow, error) {
 	rows, err := q.db.Query(ctx, ListFinishedOperations, arg.States, arg.MaxRows)
 	if err != nil {
@@ -158,9 +158,9 @@ type ListUnfinishedOperationsRow struct {
 	AgeSeconds     float64
 }
 
-// What people look at and decide about. state || ” is explained in
-// payment_requests.sql.
-// What is not finished, the oldest first.
+// What people read and decide with the commands for operations. operations.sql
+// explains state || ”.
+// Pending operations and those that need attention, oldest first.
 func (q *Queries) ListUnfinishedOperations(ctx context.Context, arg ListUnfinishedOperationsParams) ([]ListUnfinishedOperationsRow, error) {
 	rows, err := q.db.Query(ctx, ListUnfinishedOperations, arg.States, arg.MaxRows)
 	if err != nil {

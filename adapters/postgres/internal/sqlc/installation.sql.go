@@ -34,7 +34,7 @@ type BindParams struct {
 	DatabaseName     string
 }
 
-// Records what is not recorded yet, unless something else is: then no row.
+// Records what is not recorded yet. No row: a recorded value differs.
 func (q *Queries) Bind(ctx context.Context, arg BindParams) (int64, error) {
 	result, err := q.db.Exec(ctx, Bind,
 		arg.StripeHost,
@@ -56,12 +56,12 @@ JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname NOT IN ('pg_catalog', 'information_schema')
   AND n.nspname NOT LIKE 'pg\_toast%'
   AND n.nspname NOT LIKE 'pg\_temp%'
-  AND NOT EXISTS ( -- an extension's
+  AND NOT EXISTS ( -- not those of an extension
       SELECT FROM pg_catalog.pg_depend e WHERE e.objid = c.oid AND e.deptype = 'e'
   )
 `
 
-// What anybody has made in the database, of any kind and in any schema.
+// How many tables, indexes, views and so on exist, in any schema, whoever made them.
 func (q *Queries) CountRelations(ctx context.Context) (int64, error) {
 	row := q.db.QueryRow(ctx, CountRelations)
 	var count int64
@@ -87,7 +87,7 @@ type GetBindingRow struct {
 	DatabaseName     string
 }
 
-// What this database was recorded to belong to; empty where that is not known.
+// What this database belongs to, as recorded; empty where that is not known.
 func (q *Queries) GetBinding(ctx context.Context) (GetBindingRow, error) {
 	row := q.db.QueryRow(ctx, GetBinding)
 	var i GetBindingRow
@@ -148,7 +148,7 @@ type GetServerSettingsRow struct {
 	ActualCollation         string
 }
 
-// What a connection of ours gets: the server's, the database's and the role's.
+// The settings that our connections get from the server, the database and the role.
 func (q *Queries) GetServerSettings(ctx context.Context) (GetServerSettingsRow, error) {
 	row := q.db.QueryRow(ctx, GetServerSettings)
 	var i GetServerSettingsRow
@@ -183,7 +183,7 @@ SET state       = 'needs_attention',
 WHERE state = 'pending'
 `
 
-// What was to be sent to another account is for a person to look at.
+// Operations that were meant for another account need a person.
 func (q *Queries) GiveUpOperations(ctx context.Context, lastError string) (int64, error) {
 	result, err := q.db.Exec(ctx, GiveUpOperations, lastError)
 	if err != nil {
@@ -192,7 +192,7 @@ func (q *Queries) GiveUpOperations(ctx context.Context, lastError string) (int64
 	return result.RowsAffected(), nil
 }
 
-const KeepAdoption = `-- name: KeepAdoption :exec
+const InsertAdoption = `-- name: InsertAdoption :exec
 INSERT INTO installation_adoptions (
     actor, reason, stripe_host, stripe_mode, stripe_account, system_identifier, database_name
 )
@@ -201,14 +201,14 @@ FROM installation
 WHERE singleton
 `
 
-type KeepAdoptionParams struct {
+type InsertAdoptionParams struct {
 	Actor  string
 	Reason string
 }
 
-// Who adopts and why, with what is recorded until now.
-func (q *Queries) KeepAdoption(ctx context.Context, arg KeepAdoptionParams) error {
-	_, err := q.db.Exec(ctx, KeepAdoption, arg.Actor, arg.Reason)
+// Who adopts the database and why, with the binding until now.
+func (q *Queries) InsertAdoption(ctx context.Context, arg InsertAdoptionParams) error {
+	_, err := q.db.Exec(ctx, InsertAdoption, arg.Actor, arg.Reason)
 	return err
 }
 
@@ -271,7 +271,7 @@ ORDER BY p.created_at DESC
 LIMIT $1
 `
 
-// Of the payments since the last adoption.
+// The newest payments since the last adoption.
 func (q *Queries) ListNewestIntents(ctx context.Context, maxRows int32) ([]string, error) {
 	rows, err := q.db.Query(ctx, ListNewestIntents, maxRows)
 	if err != nil {

@@ -50,8 +50,8 @@ type BeginOperationRow struct {
 	AgeSeconds float64
 }
 
-// The common case at a third of the cost: a key that nobody has used. No row:
-// somebody has, and BeginOperationOrFind tells what is there.
+// The common case, a key that nobody has used, at a third of the cost. No row:
+// somebody has used it, and BeginOperationOrFind tells what exists.
 func (q *Queries) BeginOperation(ctx context.Context, arg BeginOperationParams) ([]BeginOperationRow, error) {
 	rows, err := q.db.Query(ctx, BeginOperation,
 		arg.IdempotencyKey,
@@ -151,15 +151,16 @@ type BeginOperationOrFindRow struct {
 	AgeSeconds     float64
 }
 
-// r.state || ” is the state, written so that a statement that looks an operation up by
-// its payment never reads the index of the pending ones instead. The planner takes
-// that for empty, as it is when all is well and whenever tables are analysed;
-// between two vacuums it holds every operation of the last minutes.
-// BeginOperation, whatever is there.
+// r.state || ” is the state, written so that the planner cannot use the index of
+// pending operations for a statement that finds one operation by its payment. The
+// planner believes that index to be empty, as it is when all is well and mostly when
+// tables are analysed. But until the next vacuum it holds every operation of the last
+// minutes.
+// BeginOperation for a key that may have been used.
 //
 // One row: the operation that was written, taken over or found, as it is now.
-// No row: another transaction wrote the key after this statement's snapshot;
-// ask again.
+// No row: another transaction wrote the key after this statement's snapshot; run the
+// statement again.
 func (q *Queries) BeginOperationOrFind(ctx context.Context, arg BeginOperationOrFindParams) ([]BeginOperationOrFindRow, error) {
 	rows, err := q.db.Query(ctx, BeginOperationOrFind,
 		arg.IdempotencyKey,
@@ -367,9 +368,9 @@ type FinishOperationRow struct {
 	Parked         bool
 }
 
-// The common case, with a response: a pending operation whose payment is not there.
-// No row: the operation is not pending. Where the payment or the intent is there, a
-// unique index fails the statement. Then FinishOperationOrFind tells what is there.
+// The common case: a response, and a pending operation without a payment. No row: the
+// operation is not pending. If the payment or the intent exists, a unique index fails
+// the statement. In both cases FinishOperationOrFind tells what exists.
 func (q *Queries) FinishOperation(ctx context.Context, arg FinishOperationParams) ([]FinishOperationRow, error) {
 	rows, err := q.db.Query(ctx, FinishOperation,
 		arg.IntentID,
@@ -445,7 +446,7 @@ WITH operation AS MATERIALIZED (
 ), history AS (
     INSERT INTO payment_transitions (payment_id, to_status, cause, at)
     SELECT created.id, $6, $9, clock_timestamp() FROM created
-), here AS (
+), existing AS (
     SELECT created.id FROM created
     UNION ALL
     SELECT p.id FROM payments p
@@ -462,13 +463,13 @@ WITH operation AS MATERIALIZED (
     WHERE r.payment_id = operation.payment_id
       AND operation.state IN ('pending', 'needs_attention')
       AND $10::smallint IS NOT NULL
-      AND EXISTS (SELECT FROM here)
+      AND EXISTS (SELECT FROM existing)
     RETURNING r.payment_id, r.idempotency_key, r.fingerprint, r.amount, r.currency, r.metadata, r.stripe_key, r.stripe_params, r.state, r.lease_token, r.leased_until, r.retry_at, r.attempts, r.last_error, r.response_status, r.response_body, r.origin_request_id, r.origin_trace, r.created_at, r.updated_at
 )
 SELECT payment_requests.payment_id, payment_requests.idempotency_key, payment_requests.fingerprint, payment_requests.amount, payment_requests.currency, payment_requests.metadata, payment_requests.stripe_key, payment_requests.stripe_params, payment_requests.state, payment_requests.lease_token, payment_requests.leased_until, payment_requests.retry_at, payment_requests.attempts, payment_requests.last_error, payment_requests.response_status, payment_requests.response_body, payment_requests.origin_request_id, payment_requests.origin_trace, payment_requests.created_at, payment_requests.updated_at,
        EXTRACT(EPOCH FROM now() - payment_requests.created_at)::float8 AS age_seconds,
        EXISTS (SELECT FROM created)                                    AS created,
-       EXISTS (SELECT FROM here)                                       AS here,
+       EXISTS (SELECT FROM existing)                                   AS payment_exists,
        (payment_requests.state IN ('refused', 'rejected') OR EXISTS (
            SELECT FROM payments p
            WHERE (p.id = $1
@@ -502,23 +503,23 @@ type FinishOperationOrFindRow struct {
 	PaymentRequest PaymentRequest
 	AgeSeconds     float64
 	Created        bool
-	Here           bool
+	PaymentExists  bool
 	Contradicts    bool
 	Parked         bool
 }
 
-// FinishOperation, whatever is there.
+// FinishOperation for an operation in any state.
 //
-// The payment's row, its first transition and the frozen response in one commit.
-// A completion that comes second changes nothing.
+// It writes the payment's row, its first transition and the frozen response in one
+// commit. A second completion changes nothing.
 //
-// operation is locked first, so that what is written about one payment is written
-// one after the other. What another transaction has just committed is not in
-// this statement's snapshot: where the payment is neither there nor
-// contradicted, ask again. No row: there is no such operation.
+// The operation is locked first, so that everything about one payment is written one
+// after the other. This statement's snapshot lacks what another transaction committed
+// meanwhile: if payment_exists and contradicts are both false, run the statement again.
+// No row: there is no such operation.
 //
-// ON CONFLICT names no index: of two equal rows at once, one would else fail on
-// the intent's index instead of waiting at the primary key's.
+// ON CONFLICT names no index. Otherwise, when two equal rows are inserted at once, the
+// second would fail on the intent's index instead of waiting at the primary key's.
 func (q *Queries) FinishOperationOrFind(ctx context.Context, arg FinishOperationOrFindParams) (FinishOperationOrFindRow, error) {
 	row := q.db.QueryRow(ctx, FinishOperationOrFind,
 		arg.PaymentID,
@@ -557,7 +558,7 @@ func (q *Queries) FinishOperationOrFind(ctx context.Context, arg FinishOperation
 		&i.PaymentRequest.UpdatedAt,
 		&i.AgeSeconds,
 		&i.Created,
-		&i.Here,
+		&i.PaymentExists,
 		&i.Contradicts,
 		&i.Parked,
 	)
@@ -588,7 +589,7 @@ type FinishRejectedOperationRow struct {
 	AgeSeconds     float64
 }
 
-// No row: a payment exists already.
+// Finishes an operation whose order was rejected. No row: a payment exists already.
 func (q *Queries) FinishRejectedOperation(ctx context.Context, arg FinishRejectedOperationParams) (FinishRejectedOperationRow, error) {
 	row := q.db.QueryRow(ctx, FinishRejectedOperation, arg.ResponseStatus, arg.ResponseBody, arg.PaymentID)
 	var i FinishRejectedOperationRow
@@ -650,7 +651,7 @@ type LockOperationRow struct {
 	AgeSeconds     float64
 }
 
-// After it, the next statement sees all that was written about the payment.
+// The next statement of the transaction sees all that was written about the payment.
 func (q *Queries) LockOperation(ctx context.Context, paymentID uuid.UUID) (LockOperationRow, error) {
 	row := q.db.QueryRow(ctx, LockOperation, paymentID)
 	var i LockOperationRow
@@ -706,7 +707,8 @@ type RejectOperationRow struct {
 	AgeSeconds     float64
 }
 
-// No row: the caller does not hold it, or a payment exists already.
+// Gives an operation back as rejected. No row: the caller does not hold its lease, or a
+// payment exists already.
 func (q *Queries) RejectOperation(ctx context.Context, arg RejectOperationParams) (RejectOperationRow, error) {
 	row := q.db.QueryRow(ctx, RejectOperation, arg.LastError, arg.PaymentID, arg.LeaseToken)
 	var i RejectOperationRow
@@ -792,7 +794,8 @@ type ReopenOperationRow struct {
 	AgeSeconds     float64
 }
 
-// No row: it is not rejected. One that the caller has opened already stays as it is.
+// Makes a rejected operation pending again. No row: it is not rejected. If the caller
+// has reopened it before, it only gets a new lease.
 func (q *Queries) ReopenOperation(ctx context.Context, arg ReopenOperationParams) (ReopenOperationRow, error) {
 	row := q.db.QueryRow(ctx, ReopenOperation, arg.LeaseToken, arg.Lease, arg.PaymentID)
 	var i ReopenOperationRow
@@ -860,8 +863,8 @@ type TakeOperationsRow struct {
 	AgeSeconds     float64
 }
 
-// due is materialized: as a subquery the planner may run it again for each row,
-// and then more than max_rows are taken.
+// due is MATERIALIZED because the planner may run a subquery again for each row, and
+// then more than max_rows are taken.
 func (q *Queries) TakeOperations(ctx context.Context, arg TakeOperationsParams) ([]TakeOperationsRow, error) {
 	rows, err := q.db.Query(ctx, TakeOperations, arg.MaxRows, arg.LeaseToken, arg.Lease)
 	if err != nil {

@@ -40,8 +40,8 @@ type AdvancePaymentParams struct {
 	Cause        string
 }
 
-// Moves a payment on without an event, by the same compare-and-set. No row
-// comes back where it may not move.
+// Changes a payment's status without an event, by the same compare-and-set as
+// ApplyEvent. No row: the status may not change so.
 func (q *Queries) AdvancePayment(ctx context.Context, arg AdvancePaymentParams) (string, error) {
 	row := q.db.QueryRow(ctx, AdvancePayment,
 		arg.ID,
@@ -73,7 +73,7 @@ type GetReconciledThroughRow struct {
 	Through time.Time
 }
 
-// One row, also where there was no reconciliation yet: the database's clock is in it.
+// Always one row, because it also tells the time by the database's clock.
 func (q *Queries) GetReconciledThrough(ctx context.Context) (GetReconciledThroughRow, error) {
 	row := q.db.QueryRow(ctx, GetReconciledThrough)
 	var i GetReconciledThroughRow
@@ -108,7 +108,7 @@ type HoldReconciliationParams struct {
 	Lease pgtype.Interval
 }
 
-// Takes the lease where nobody has it any more, and extends one's own.
+// Takes the lease if nobody holds it, or extends the caller's own.
 func (q *Queries) HoldReconciliation(ctx context.Context, arg HoldReconciliationParams) (int64, error) {
 	result, err := q.db.Exec(ctx, HoldReconciliation, arg.Token, arg.Lease)
 	if err != nil {
@@ -145,12 +145,12 @@ type ListOpenPaymentsRow struct {
 	Payment Payment
 }
 
-// The open ones among the next payments of a band of creation times, newest
-// first, and always the last one that was looked at, open or not: the next page
-// begins behind it.
+// The open payments among the next ones of a band of creation times, newest first. The
+// last payment that was searched is always among the rows, open or not, because the
+// next page begins after it.
 //
-// It goes through all payments by their creation time, a bounded number at once.
-// An index of the open ones alone would have to be written twice for every payment.
+// It searches all payments by creation time, a limited number at once. An index of the
+// open ones alone would cost two writes for every payment.
 func (q *Queries) ListOpenPayments(ctx context.Context, arg ListOpenPaymentsParams) ([]ListOpenPaymentsRow, error) {
 	rows, err := q.db.Query(ctx, ListOpenPayments,
 		arg.MaxRows,
@@ -297,7 +297,7 @@ INSERT INTO reconciliation (through) VALUES ($1)
 ON CONFLICT (singleton) DO NOTHING
 `
 
-// The first cursor there is.
+// Writes the first cursor.
 func (q *Queries) StartReconciledThrough(ctx context.Context, through time.Time) (int64, error) {
 	result, err := q.db.Exec(ctx, StartReconciledThrough, through)
 	if err != nil {

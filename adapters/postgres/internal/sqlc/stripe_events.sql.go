@@ -23,8 +23,8 @@ WITH target AS MATERIALIZED (
       AND p.stripe_payment_intent_id = $5
     FOR UPDATE
 ), waiting AS MATERIALIZED (
-    -- Locked, so that it is still parked when this commits: a person may be
-    -- dismissing it. Written so that the primary key's index is read.
+    -- Locked, so that the event is still parked at the commit: a person may be
+    -- dismissing it. outcome || '' makes the planner use the primary key.
     SELECT e.id FROM stripe_events e
     WHERE e.id = $6 AND e.outcome || '' = 'parked'
     FOR UPDATE
@@ -32,8 +32,8 @@ WITH target AS MATERIALIZED (
     SELECT FROM stripe_events e
     WHERE e.id = $6 AND NOT EXISTS (SELECT FROM waiting)
 ), operation AS (
-    -- A finished one has a payment of another intent, or never will have any. An
-    -- event that changes nothing leaves an operation alone that somebody works on.
+    -- A finished operation has a payment with another intent, or will never have one.
+    -- An event that changes nothing leaves an operation alone that somebody works on.
     SELECT r.payment_id,
            r.state IN ('completed', 'refused', 'rejected')
                OR EXISTS (SELECT FROM payments p WHERE p.id = r.payment_id)                      AS finished,
@@ -129,12 +129,12 @@ type ApplyEventRow struct {
 	OriginTrace     string
 }
 
-// Stores an event and applies it: one round trip, one commit.
+// Stores an event and applies it, in one round trip and one commit.
 //
-// target is locked first, so that its status is the latest committed one and
-// the history's from_status is true. A duplicate finds the event stored; one
-// that runs at the same time waits for the lock, finds the status moved, and
-// its INSERT meets the other's row: no row comes back from stored.
+// The payment (target) is locked first, so that its status is the latest committed one
+// and the history's from_status is true. A later duplicate finds the event stored. A
+// duplicate that runs at the same time waits for the lock, then finds that the status
+// has changed and that the event's row exists: stored returns no row.
 func (q *Queries) ApplyEvent(ctx context.Context, arg ApplyEventParams) (ApplyEventRow, error) {
 	row := q.db.QueryRow(ctx, ApplyEvent,
 		arg.Amount,
@@ -169,8 +169,8 @@ SET outcome = 'dismissed', parked_reason = NULL, processed_at = now()
 WHERE id = $1 AND outcome || '' = 'parked'
 `
 
-// Where an Apply of it runs at the same time, one waits for the other and finds
-// that the event is not parked any more.
+// If ApplyEvent runs for the same event at the same time, one waits for the other and
+// finds that the event is no longer parked.
 func (q *Queries) DismissEvent(ctx context.Context, id string) (int64, error) {
 	result, err := q.db.Exec(ctx, DismissEvent, id)
 	if err != nil {
@@ -200,29 +200,6 @@ func (q *Queries) GetEvent(ctx context.Context, id string) (StripeEvent, error) 
 	return i, err
 }
 
-const KeepForeignEvent = `-- name: KeepForeignEvent :execrows
-INSERT INTO stripe_events (id, type, object_id, payload, outcome, created_at)
-VALUES ($1, $2, '', '', 'foreign', $3)
-ON CONFLICT (id) DO UPDATE
-    SET outcome = EXCLUDED.outcome, parked_reason = NULL, object_id = '', payload = '', processed_at = now()
-    WHERE stripe_events.parked_reason IS NOT NULL
-`
-
-type KeepForeignEventParams struct {
-	ID        string
-	Type      string
-	CreatedAt *time.Time
-}
-
-// Nothing of it but what tells that it has come.
-func (q *Queries) KeepForeignEvent(ctx context.Context, arg KeepForeignEventParams) (int64, error) {
-	result, err := q.db.Exec(ctx, KeepForeignEvent, arg.ID, arg.Type, arg.CreatedAt)
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected(), nil
-}
-
 const ListEvents = `-- name: ListEvents :many
 SELECT id, type, object_id, outcome, parked_reason, created_at, received_at, processed_at
 FROM stripe_events
@@ -249,7 +226,7 @@ type ListEventsRow struct {
 	ProcessedAt  time.Time
 }
 
-// Without the bodies: a list of them would be large.
+// Without the bodies, which would make a large answer.
 func (q *Queries) ListEvents(ctx context.Context, arg ListEventsParams) ([]ListEventsRow, error) {
 	rows, err := q.db.Query(ctx, ListEvents, arg.Outcome, arg.Type, arg.MaxRows)
 	if err != nil {
@@ -366,7 +343,8 @@ type ListNewestParkedEventsRow struct {
 	ProcessedAt  time.Time
 }
 
-// A parked event is one with a reason: so written, it is found by its time.
+// "Parked" is written as "has a reason", so that the index by time is used (migration
+// 00011).
 func (q *Queries) ListNewestParkedEvents(ctx context.Context, arg ListNewestParkedEventsParams) ([]ListNewestParkedEventsRow, error) {
 	rows, err := q.db.Query(ctx, ListNewestParkedEvents, arg.Type, arg.MaxRows)
 	if err != nil {
@@ -411,6 +389,7 @@ type ParkEventParams struct {
 	CreatedAt    *time.Time
 }
 
+// Stores an event without applying it. One that is stored already stays as it is.
 func (q *Queries) ParkEvent(ctx context.Context, arg ParkEventParams) error {
 	_, err := q.db.Exec(ctx, ParkEvent,
 		arg.ID,
@@ -429,9 +408,33 @@ SET outcome = 'parked', parked_reason = 'unknown_payment', processed_at = now()
 WHERE id = $1 AND outcome || '' = 'dismissed'
 `
 
-// Parked as one that has yet to be tried: why it stays so is found out then.
+// Parks the event as if its payment were unknown. If it cannot be applied then, the
+// next attempt writes the real reason.
 func (q *Queries) ReopenEvent(ctx context.Context, id string) (int64, error) {
 	result, err := q.db.Exec(ctx, ReopenEvent, id)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
+const StoreForeignEvent = `-- name: StoreForeignEvent :execrows
+INSERT INTO stripe_events (id, type, object_id, payload, outcome, created_at)
+VALUES ($1, $2, '', '', 'foreign', $3)
+ON CONFLICT (id) DO UPDATE
+    SET outcome = EXCLUDED.outcome, parked_reason = NULL, object_id = '', payload = '', processed_at = now()
+    WHERE stripe_events.parked_reason IS NOT NULL
+`
+
+type StoreForeignEventParams struct {
+	ID        string
+	Type      string
+	CreatedAt *time.Time
+}
+
+// Stores only an event's id, type and time. One that was parked loses the rest.
+func (q *Queries) StoreForeignEvent(ctx context.Context, arg StoreForeignEventParams) (int64, error) {
+	result, err := q.db.Exec(ctx, StoreForeignEvent, arg.ID, arg.Type, arg.CreatedAt)
 	if err != nil {
 		return 0, err
 	}
