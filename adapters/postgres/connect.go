@@ -14,7 +14,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// Ping connects to the database. The error says what an operator can change.
+// Ping connects to the database. Its error tells an operator what to change.
 func Ping(ctx context.Context, pool *pgxpool.Pool) error {
 	err := pool.Ping(ctx)
 	if err == nil {
@@ -24,15 +24,15 @@ func Ping(ctx context.Context, pool *pgxpool.Pool) error {
 	return fmt.Errorf("%w%s", presentable(err), advice(err))
 }
 
-// advice is what to change, where PostgreSQL's or the driver's words do not tell.
+// advice is what to change, where PostgreSQL's or the driver's message does not say so.
 func advice(err error) string {
-	pg, ok := errors.AsType[*pgconn.PgError](err)
+	pg, isPG := errors.AsType[*pgconn.PgError](err)
 
 	switch {
 	case isReadOnly(err):
 		return "; it is a standby, or default_transaction_read_only is on: " +
 			"name the server that can be written, or several with commas between"
-	case ok && strings.Contains(pg.Message, "unsupported startup parameter"):
+	case isPG && strings.Contains(pg.Message, "unsupported startup parameter"):
 		return "; a pooler does not let our settings through: add default_query_exec_mode=exec to DATABASE_URL, " +
 			"or see docs/operations.md, Behind PgBouncer"
 	default:
@@ -40,13 +40,15 @@ func advice(err error) string {
 	}
 }
 
-// errURL: pgx's own error shows the URL, less what it takes for the password.
+// errURL replaces pgx's own error, which shows the URL without the part that pgx
+// takes for the password.
 var errURL = errors.New("DATABASE_URL is not a PostgreSQL URL such as postgres://user:password@localhost:5432/marketflow")
 
-// presentable takes out of an error whatever of DATABASE_URL it shows, except
-// host, port and database: after a slip such as `user= password=X` or an @ that is
-// not escaped, a part of the password stands where user or option should, and both
-// pgx and PostgreSQL repeat those. It goes on to match what it matched.
+// presentable removes from an error what it shows of DATABASE_URL, except host, port
+// and database. After a mistake such as `user= password=X` or an @ that is not
+// escaped, a part of the password stands in the place of the user or an option, and
+// both pgx and PostgreSQL repeat those. errors.Is and errors.As still find the
+// original error.
 func presentable(err error) error {
 	if _, ok := errors.AsType[*pgconn.ParseConfigError](err); ok {
 		return errURL
@@ -64,7 +66,7 @@ func presentable(err error) error {
 	}
 }
 
-// connectError is err in other words.
+// connectError is err with another text.
 type connectError struct {
 	text string
 	err  error
@@ -74,7 +76,7 @@ func (e *connectError) Error() string { return e.text }
 
 func (e *connectError) Unwrap() error { return e.err }
 
-// target is every host and port that was tried, and the database.
+// target names every host and port that was tried, and the database.
 func target(c *pgconn.Config) string {
 	hosts := make([]string, 0, 1+len(c.Fallbacks))
 	hosts = append(hosts, net.JoinHostPort(c.Host, strconv.Itoa(int(c.Port))))
@@ -88,8 +90,8 @@ func target(c *pgconn.Config) string {
 	return strings.Join(slices.Compact(hosts), ", ") + ", database " + strconv.Quote(c.Database)
 }
 
-// reasons are what the attempts failed for, each once: the innermost errors, as
-// those around them repeat what was asked for.
+// reasons are why the attempts failed, each reason once. They are the innermost
+// errors: the errors around them repeat parts of the URL.
 func reasons(err error, list []string) []string {
 	if pg, ok := err.(*pgconn.PgError); ok { //nolint:errorlint // this is the walk along the chain
 		return appendOnce(list, serverReason(pg.Code))
@@ -119,7 +121,8 @@ func appendOnce(list []string, one string) []string {
 	return append(list, one)
 }
 
-// serverReason says what PostgreSQL refused, without the names in its message.
+// serverReason says why PostgreSQL refused the connection, without the names that
+// its own message shows.
 func serverReason(code string) string {
 	says := "PostgreSQL refused the connection"
 

@@ -39,8 +39,8 @@ func paymentFromDB(row sqlc.Payment) (payment.Payment, error) {
 	}, nil
 }
 
-// operationFromDB reads an operation; token is the reader's, uuid.Nil for one that does
-// not want to hold it.
+// operationFromDB reads an operation. token is the caller's lease token, uuid.Nil for
+// a caller without one.
 func operationFromDB(row sqlc.PaymentRequest, ageSeconds float64, token uuid.UUID) (ports.Operation, error) {
 	amount, err := amountFromDB(row.Amount, row.Currency)
 	if err != nil {
@@ -73,8 +73,8 @@ func operationFromDB(row sqlc.PaymentRequest, ageSeconds float64, token uuid.UUI
 	return op, nil
 }
 
-// The states of payment_requests. Both the first two are finished: with a payment, or
-// with the provider's rejection of the order.
+// Two states of payment_requests mean a finished operation: completed has a payment,
+// refused has the answer to a rejected order. The other states have the core's names.
 const (
 	dbCompleted = "completed"
 	dbRefused   = "refused"
@@ -102,6 +102,26 @@ func statesToDB(states []operation.State) []string {
 	return names
 }
 
+func newOperationToDB(op ports.NewOperation) sqlc.BeginOperationOrFindParams {
+	fingerprint := op.Order.Fingerprint()
+
+	return sqlc.BeginOperationOrFindParams{
+		IdempotencyKey:  keyToDB(op.Key),
+		PaymentID:       op.PaymentID,
+		Fingerprint:     fingerprint[:],
+		Amount:          amountToDB(op.Order.Amount),
+		Currency:        op.Order.Amount.Currency().Code(),
+		Metadata:        metadataToDB(op.Order.Metadata),
+		StripeKey:       op.Request.IdempotencyKey,
+		StripeParams:    op.Request.Params,
+		LeaseToken:      optionalID(op.Lease.Token),
+		Lease:           interval(op.Lease.For),
+		OriginRequestID: op.Origin.RequestID,
+		OriginTrace:     op.Origin.TraceParent,
+		CreatedAt:       optional(op.CreatedAt),
+	}
+}
+
 func completionToDB(c ports.Completion) sqlc.FinishOperationOrFindParams {
 	p := c.Payment
 	params := sqlc.FinishOperationOrFindParams{
@@ -124,8 +144,8 @@ func completionToDB(c ports.Completion) sqlc.FinishOperationOrFindParams {
 	return params
 }
 
-// pendingToDB: the same, in the order of another statement.
-func pendingToDB(c sqlc.FinishOperationOrFindParams) sqlc.FinishOperationParams {
+// finishParams are the same parameters in the order of FinishOperation.
+func finishParams(c sqlc.FinishOperationOrFindParams) sqlc.FinishOperationParams {
 	return sqlc.FinishOperationParams{
 		PaymentID:      c.PaymentID,
 		IntentID:       c.IntentID,
@@ -147,7 +167,7 @@ func finishedFromDB(row sqlc.FinishOperationOrFindRow) (ports.Finished, error) {
 	return ports.Finished{Operation: op, Created: row.Created, Parked: row.Parked}, err
 }
 
-// bodyToDB keeps an empty body apart from none (NULL).
+// bodyToDB makes no body an empty one, because NULL would mean that there is no answer.
 func bodyToDB(body []byte) []byte {
 	if body == nil {
 		return []byte{}
@@ -170,7 +190,7 @@ func eventFromDB(row sqlc.StripeEvent) ports.StoredEvent {
 	}
 }
 
-// listedFromDB is eventFromDB without a body.
+// listedFromDB is eventFromDB without the body.
 func listedFromDB(row sqlc.ListEventsRow) ports.StoredEvent {
 	return ports.StoredEvent{
 		ID:          row.ID,
@@ -193,7 +213,23 @@ func mapped[A, B any](values []A, convert func(A) B) []B {
 	return converted
 }
 
-// amountToDB: DECIMAL in major units is minor × 10^-exponent.
+// mappedOrError is mapped for a conversion that may fail.
+func mappedOrError[A, B any](values []A, convert func(A) (B, error)) ([]B, error) {
+	converted := make([]B, 0, len(values))
+
+	for _, value := range values {
+		one, err := convert(value)
+		if err != nil {
+			return nil, err
+		}
+
+		converted = append(converted, one)
+	}
+
+	return converted, nil
+}
+
+// amountToDB makes minor units a DECIMAL in major units: minor × 10^-exponent.
 func amountToDB(a money.Amount) pgtype.Numeric {
 	if a.IsZero() {
 		return pgtype.Numeric{}
@@ -226,11 +262,11 @@ func amountFromDB(n pgtype.Numeric, code string) (money.Amount, error) {
 }
 
 func minorUnits(n pgtype.Numeric, exponent int) (int64, error) {
-	const most = 18 // decimal digits that fit an int64
+	const maxDigits = 18 // of decimal numbers that fit an int64
 
 	shift := int(n.Exp) + exponent
-	if !n.Valid || n.NaN || n.InfinityModifier != pgtype.Finite || shift > most || shift < -most {
-		return 0, fmt.Errorf("stored amount is no number of minor units: %v", n)
+	if !n.Valid || n.NaN || n.InfinityModifier != pgtype.Finite || shift > maxDigits || shift < -maxDigits {
+		return 0, fmt.Errorf("stored amount is not a whole number of minor units: %v", n)
 	}
 
 	power := new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(max(shift, -shift))), nil)
@@ -243,13 +279,13 @@ func minorUnits(n pgtype.Numeric, exponent int) (int64, error) {
 	}
 
 	if rest.Sign() != 0 || !value.IsInt64() {
-		return 0, fmt.Errorf("stored amount is no number of minor units: %v", n)
+		return 0, fmt.Errorf("stored amount is not a whole number of minor units: %v", n)
 	}
 
 	return value.Int64(), nil
 }
 
-// metadataToDB keeps the difference between none (NULL) and an empty object.
+// metadataToDB keeps no metadata (NULL) and an empty object apart.
 func metadataToDB(m payment.Metadata) []byte {
 	if m == nil {
 		return nil
@@ -257,7 +293,7 @@ func metadataToDB(m payment.Metadata) []byte {
 
 	form, err := json.Marshal(m)
 	if err != nil {
-		panic(err) // a map of strings has a JSON form
+		panic(err) // cannot happen: a map of strings always has a JSON form
 	}
 
 	return form

@@ -17,10 +17,7 @@ import (
 
 // Operation implements ports.Decisions.
 func (s *Store) Operation(ctx context.Context, id uuid.UUID) (ports.OperationDetails, error) {
-	row, err := query(ctx, s, "reading an operation",
-		func(ctx context.Context, q *sqlc.Queries) (sqlc.FindOperationByPaymentRow, error) {
-			return q.FindOperationByPayment(ctx, id)
-		})
+	row, err := s.rowByPayment(ctx, id)
 	if err != nil {
 		return ports.OperationDetails{}, errNoOperation(err)
 	}
@@ -30,9 +27,7 @@ func (s *Store) Operation(ctx context.Context, id uuid.UUID) (ports.OperationDet
 
 // OperationByKey implements ports.Decisions.
 func (s *Store) OperationByKey(ctx context.Context, key operation.Key) (ports.OperationDetails, error) {
-	row, err := query(ctx, s, "finding an operation", func(ctx context.Context, q *sqlc.Queries) (sqlc.FindOperationByKeyRow, error) {
-		return q.FindOperationByKey(ctx, string(key))
-	})
+	row, err := s.rowByKey(ctx, key)
 	if err != nil {
 		return ports.OperationDetails{}, errNoOperation(err)
 	}
@@ -44,35 +39,26 @@ func (s *Store) OperationByKey(ctx context.Context, key operation.Key) (ports.Op
 func (s *Store) Operations(ctx context.Context, states []operation.State, limit int) ([]ports.OperationDetails, error) {
 	rows, err := query(ctx, s, "listing operations",
 		func(ctx context.Context, q *sqlc.Queries) ([]sqlc.ListFinishedOperationsRow, error) {
-			return listOperations(ctx, q, statesToDB(states), limit, slices.ContainsFunc(states, isAtRest))
+			return listOperations(ctx, q, statesToDB(states), limit, slices.ContainsFunc(states, isFinal))
 		})
 	if err != nil {
 		return nil, err
 	}
 
-	operations := make([]ports.OperationDetails, 0, len(rows))
-
-	for _, row := range rows {
-		op, err := detailsFromDB(row.PaymentRequest, row.AgeSeconds)
-		if err != nil {
-			return nil, err
-		}
-
-		operations = append(operations, op)
-	}
-
-	return operations, nil
+	return mappedOrError(rows, func(row sqlc.ListFinishedOperationsRow) (ports.OperationDetails, error) {
+		return detailsFromDB(row.PaymentRequest, row.AgeSeconds)
+	})
 }
 
-// isAtRest: nobody works on it or waits for it.
-func isAtRest(state operation.State) bool {
+// isFinal: neither recovery nor a person still has to do anything.
+func isFinal(state operation.State) bool {
 	return state != operation.Pending && state != operation.NeedsAttention
 }
 
-// listOperations asks for those at rest only where they are wanted and there is
-// room: they are in no index of their own.
+// listOperations reads final operations, which have no index of their own, only where
+// they are wanted and the limit leaves room.
 func listOperations(
-	ctx context.Context, q *sqlc.Queries, states []string, limit int, alsoAtRest bool,
+	ctx context.Context, q *sqlc.Queries, states []string, limit int, alsoFinal bool,
 ) ([]sqlc.ListFinishedOperationsRow, error) {
 	unfinished, err := q.ListUnfinishedOperations(ctx, sqlc.ListUnfinishedOperationsParams{
 		States: states, MaxRows: int32(limit), //nolint:gosec // checked by the caller
@@ -81,7 +67,7 @@ func listOperations(
 		return sqlc.ListFinishedOperationsRow(row)
 	})
 
-	if err != nil || len(rows) == limit || !alsoAtRest {
+	if err != nil || len(rows) == limit || !alsoFinal {
 		return rows, err
 	}
 
@@ -99,15 +85,9 @@ func (s *Store) Close(
 	var op ports.Operation
 
 	err := s.inTransaction(ctx, "closing an operation", func(ctx context.Context, q *sqlc.Queries) error {
-		// What waited for the lock is seen by the statements after it.
-		locked, err := q.LockOperation(ctx, id)
+		locked, done, err := lockToDecide(ctx, q, id, entry)
 		if err != nil {
-			return fmt.Errorf("operation %s: %w", id, err)
-		}
-
-		done, err := q.HasAudit(ctx, entry.ID)
-		if err != nil {
-			return fmt.Errorf("operation %s: %w", id, err)
+			return err
 		}
 
 		if done {
@@ -145,21 +125,16 @@ func (s *Store) Adopt(ctx context.Context, c ports.Completion, entry ports.Audit
 	var finished ports.Finished
 
 	err := s.inTransaction(ctx, "adopting an intent", func(ctx context.Context, q *sqlc.Queries) error {
-		locked, err := q.LockOperation(ctx, c.Payment.ID)
+		locked, done, err := lockToDecide(ctx, q, c.Payment.ID, entry)
 		if err != nil {
-			return fmt.Errorf("operation %s: %w", c.Payment.ID, err)
-		}
-
-		done, err := q.HasAudit(ctx, entry.ID)
-		if err != nil {
-			return fmt.Errorf("operation %s: %w", c.Payment.ID, err)
+			return err
 		}
 
 		if !done && stateFromDB(locked.PaymentRequest.State) == operation.Finished {
 			return fmt.Errorf("operation %s: %w", c.Payment.ID, ports.ErrMoved)
 		}
 
-		row, err := complete(ctx, q, completionToDB(c)) // repeating it changes nothing
+		row, err := finishOrFind(ctx, q, completionToDB(c)) // to repeat it changes nothing
 		if err != nil {
 			return err
 		}
@@ -174,6 +149,22 @@ func (s *Store) Adopt(ctx context.Context, c ports.Completion, entry ports.Audit
 	return finished, errNoOperation(err)
 }
 
+// lockToDecide locks an operation: the statements after it see everything that was
+// committed before. done: an earlier attempt has already written the decision.
+func lockToDecide(
+	ctx context.Context, q *sqlc.Queries, id uuid.UUID, entry ports.AuditEntry,
+) (locked sqlc.LockOperationRow, done bool, err error) {
+	if locked, err = q.LockOperation(ctx, id); err == nil {
+		done, err = q.HasAudit(ctx, entry.ID)
+	}
+
+	if err != nil {
+		return locked, false, fmt.Errorf("operation %s: %w", id, err)
+	}
+
+	return locked, done, nil
+}
+
 // AuditOf implements ports.Audit.
 func (s *Store) AuditOf(ctx context.Context, objectIDs ...string) ([]ports.AuditEntry, error) {
 	rows, err := query(ctx, s, "reading the audit", func(ctx context.Context, q *sqlc.Queries) ([]sqlc.Audit, error) {
@@ -183,21 +174,10 @@ func (s *Store) AuditOf(ctx context.Context, objectIDs ...string) ([]ports.Audit
 		return nil, err
 	}
 
-	entries := make([]ports.AuditEntry, 0, len(rows))
-
-	for _, row := range rows {
-		entry, err := auditFromDB(row)
-		if err != nil {
-			return nil, err
-		}
-
-		entries = append(entries, entry)
-	}
-
-	return entries, nil
+	return mappedOrError(rows, auditFromDB)
 }
 
-// writeAudit is part of the transaction of the change that entry is about.
+// writeAudit runs in the transaction of the change that entry is about.
 func writeAudit(ctx context.Context, q *sqlc.Queries, entry ports.AuditEntry) error {
 	before, err := changeToDB(entry.Before)
 	if err != nil {
@@ -301,8 +281,7 @@ func detailsFromDB(row sqlc.PaymentRequest, ageSeconds float64) (ports.Operation
 	return details, nil
 }
 
-// errNoOperation tells the caller that there is no such operation, if that is
-// what err says.
+// errNoOperation is err, or fault.NotFound where no row was found.
 func errNoOperation(err error) error {
 	if errors.Is(err, pgx.ErrNoRows) {
 		return errNotFound("operation")

@@ -12,26 +12,25 @@ import (
 	"github.com/marketflow/marketflow/domain/fault"
 )
 
-// inDoubt: the attempt may have been committed although it failed. Only the server's
-// answer tells (https://www.postgresql.org/docs/current/protocol-flow.html), so that
-// whatever goes wrong once the statement has gone out leaves it open. An error of
-// severity ERROR is an answer: the transaction was rolled back. A FATAL one, such as
-// an administrator's shutdown, ends the session and may come after the commit.
+// inDoubt: the attempt failed, but may have been committed. Only the server's answer
+// tells (https://www.postgresql.org/docs/current/protocol-flow.html), so every
+// failure after the statement was sent leaves it open. An error of severity ERROR is
+// an answer: the transaction was rolled back. A FATAL one, such as an
+// administrator's shutdown, ends the session and may come after the commit.
 func inDoubt(err error) bool {
 	var (
-		acquired *acquireError
-		pg       *pgconn.PgError
-		network  net.Error
+		pg      *pgconn.PgError
+		network net.Error
 	)
 
 	switch {
-	case err == nil, errors.As(err, &acquired):
+	case err == nil, isAcquireError(err):
 		return false
 	case errors.As(err, &pg):
 		return !provesRollback(pg)
 	case isClosed(err):
-		// pgx says "conn closed" of a COMMIT whose answer was lost, and calls that safe
-		// to retry: its error is that of the next look at the connection.
+		// When the answer to a COMMIT is lost, pgx reports "conn closed", which is what
+		// it finds when it next looks at the connection, and calls that safe to retry.
 		return true
 	case pgconn.SafeToRetry(err):
 		return false
@@ -51,20 +50,15 @@ func provesRollback(pg *pgconn.PgError) bool {
 		pg.Code != pgerrcode.StatementCompletionUnknown
 }
 
-// errInDoubt is what a write answers that may have been committed.
-func errInDoubt(cause error) error {
-	return fault.Wrap(fault.Unknown, cause,
-		"The database did not confirm what was written. Send the same again.").After(retryAfter)
-}
-
 func isInDoubt(err error) bool { return err != nil && fault.KindOf(err) == fault.Unknown }
 
-// stillInDoubt is the error of a write whose earlier attempt is in doubt: that a
-// later one found no database does not undo the first.
+// stillInDoubt is the error of a write whose earlier attempt is in doubt. That a
+// later attempt did not reach the database does not undo the earlier one.
 func stillInDoubt(err error) error {
 	if err == nil || fault.KindOf(err) != fault.Unavailable {
 		return err
 	}
 
-	return errInDoubt(err)
+	return fault.Wrap(fault.Unknown, err,
+		"The database did not confirm what was written. Send the same again.").After(retryAfter)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"time"
 
@@ -16,24 +17,32 @@ import (
 	"github.com/marketflow/marketflow/ports"
 )
 
-// retryAfter is what a client is told to wait when the database is away.
+// retryAfter is how long a client is told to wait when the database is away.
 const retryAfter = 2 * time.Second
 
-// acquireError: there was no connection to be had.
+// acquireError: the pool gave no connection, so nothing was sent.
 type acquireError struct{ error }
 
 func (e *acquireError) Unwrap() error { return e.error }
 
-// hungUpError: the server had closed the connection before anything was sent.
-type hungUpError struct{}
+func isAcquireError(err error) bool {
+	_, ok := errors.AsType[*acquireError](err)
+
+	return ok
+}
+
+// closedByServerError: the server had closed the connection before anything was
+// sent.
+type closedByServerError struct{}
 
 // Error implements error.
-func (hungUpError) Error() string { return "the server has closed the connection" }
+func (closedByServerError) Error() string { return "the server has closed the connection" }
 
 // SafeToRetry is what pgconn.SafeToRetry asks for.
-func (hungUpError) SafeToRetry() bool { return true }
+func (closedByServerError) SafeToRetry() bool { return true }
 
-// translate turns an error of the driver into one of the house, once, here.
+// translate turns an error of the driver into one that the core knows. It is the
+// only place that does.
 func translate(doing string, err error) error {
 	err = presentable(err)
 
@@ -45,28 +54,28 @@ func translate(doing string, err error) error {
 	case unreachable(err), repeatable(err), inDoubt(err):
 		return fault.Wrap(fault.Unavailable, fmt.Errorf("%s: %w", doing, err),
 			"The database cannot be reached. Try again.").After(retryAfter)
-	case losesStatements(err):
+	case hasCode(err, pgerrcode.InvalidSQLStatementName, pgerrcode.DuplicatePreparedStatement):
+		// A pooler has given this connection a session with other prepared statements.
 		return fmt.Errorf("%s (a pooler changes the session; add default_query_exec_mode=exec to DATABASE_URL): %w", doing, err)
 	default:
 		return fmt.Errorf("%s: %w", doing, err)
 	}
 }
 
-// repeatable: the same operation may succeed now. After a lost connection
-// nobody knows whether it was committed, which is why operations are written
-// so that repeating them is harmless.
+// repeatable: the same call may succeed now. After a lost connection nobody knows
+// whether it was committed. That is why every call is written so that repeating
+// it is harmless.
 func repeatable(err error) bool {
 	var (
-		pg       *pgconn.PgError
-		network  net.Error
-		acquired *acquireError
+		pg      *pgconn.PgError
+		network net.Error
 	)
 
 	switch {
 	case err == nil:
 		return false
-	case errors.As(err, &acquired):
-		return false // waited long enough already
+	case isAcquireError(err):
+		return false // it has waited long enough
 	case errors.As(err, &pg):
 		return pg.Code == pgerrcode.SerializationFailure || pg.Code == pgerrcode.DeadlockDetected ||
 			serverGoes(pg.Code) || isStalePlan(err) || isReadOnly(err)
@@ -79,51 +88,36 @@ func repeatable(err error) bool {
 	}
 }
 
-// isStalePlan: a migration has changed the type of a column that a prepared
-// statement returns ("cached plan must not change result type").
-func isStalePlan(err error) bool {
-	var pg *pgconn.PgError
-
-	return errors.As(err, &pg) && pg.Code == pgerrcode.FeatureNotSupported && pg.Routine == "RevalidateCachedQuery"
-}
-
-// losesStatements: what this connection has prepared is not there, or another's is,
-// because a pooler has given it another session.
-func losesStatements(err error) bool {
-	var pg *pgconn.PgError
-
-	return errors.As(err, &pg) &&
-		(pg.Code == pgerrcode.InvalidSQLStatementName || pg.Code == pgerrcode.DuplicatePreparedStatement)
-}
-
-// isTaken: one of the rows that a statement wanted to write is there already.
-func isTaken(err error) bool {
-	var pg *pgconn.PgError
-
-	return errors.As(err, &pg) && pg.Code == pgerrcode.UniqueViolation
-}
-
-// unreachable: the database is away, overloaded, or not the one to write to: a
-// standby, while another server takes over.
+// unreachable: the database is away or overloaded, or it is a standby while
+// another server takes over.
 func unreachable(err error) bool {
-	var (
-		acquired *acquireError
-		pg       *pgconn.PgError
-	)
+	var pg *pgconn.PgError
 
-	return errors.As(err, &acquired) ||
+	return isAcquireError(err) ||
 		errors.Is(err, context.DeadlineExceeded) ||
 		errors.As(err, &pg) && (serverGoes(pg.Code) || pgerrcode.IsInsufficientResources(pg.Code) ||
 			pg.Code == pgerrcode.QueryCanceled || pg.Code == pgerrcode.LockNotAvailable) ||
 		isReadOnly(err)
 }
 
-// isReadOnly: the server is a standby or was made a reader. Nothing was written.
-func isReadOnly(err error) bool {
-	var pg *pgconn.PgError
+// isStalePlan: a migration has changed the type of a column that a prepared
+// statement returns ("cached plan must not change result type").
+func isStalePlan(err error) bool {
+	pg, ok := errors.AsType[*pgconn.PgError](err)
 
-	return errors.Is(err, pgconn.ErrReadOnlyConnection) ||
-		errors.As(err, &pg) && pg.Code == pgerrcode.ReadOnlySQLTransaction
+	return ok && pg.Code == pgerrcode.FeatureNotSupported && pg.Routine == "RevalidateCachedQuery"
+}
+
+// isReadOnly: the server is a standby, or was made read-only. Nothing was written.
+func isReadOnly(err error) bool {
+	return errors.Is(err, pgconn.ErrReadOnlyConnection) || hasCode(err, pgerrcode.ReadOnlySQLTransaction)
+}
+
+// hasCode tells whether PostgreSQL answered with one of these SQLSTATE codes.
+func hasCode(err error, codes ...string) bool {
+	pg, ok := errors.AsType[*pgconn.PgError](err)
+
+	return ok && slices.Contains(codes, pg.Code)
 }
 
 func serverGoes(code string) bool {
@@ -131,8 +125,7 @@ func serverGoes(code string) bool {
 		code == pgerrcode.CannotConnectNow || pgerrcode.IsConnectionException(code)
 }
 
-// isClosed recognises a connection that went away under a statement; pgx has
-// no type for it.
+// isClosed: the connection was lost while a statement ran. pgx has no type for it.
 func isClosed(err error) bool {
 	text := err.Error()
 

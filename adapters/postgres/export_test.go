@@ -19,15 +19,14 @@ func NewMigratorOf(ctx context.Context, url string, files fs.FS, patience time.D
 // Patient waits as long as a busy machine may take: contracts are not about
 // time-outs, which have tests of their own.
 func Patient(s *Store) *Store {
-	s.acquire, s.operation = time.Minute, time.Minute
+	s.acquireTimeout, s.callTimeout = time.Minute, time.Minute
 
 	return s
 }
 
-// AlwaysGrouped makes every request go in a group, also when nothing else is in
-// flight.
+// AlwaysGrouped makes every request go in a group, also when nothing else runs.
 func AlwaysGrouped(s *Store) *Store {
-	s.ops.lone, s.completions.lone, s.events.lone = true, true, true
+	s.begins.runningAlone, s.completions.runningAlone, s.events.runningAlone = true, true, true
 
 	return s
 }

@@ -12,142 +12,145 @@ import (
 // maxGroup is the most requests that share a commit.
 const maxGroup = 64
 
-// group makes requests that arrive together share a statement, and so a commit.
-// There is no timer: what arrives while a group is in flight waits and goes in
-// the next one. Each is answered only after the commit that it was in. (Two
-// groups in flight were measured too: they are smaller, and cost a seventh more.)
+// group lets requests that arrive together share a statement, and so a commit.
+// There is no timer: requests that arrive while a group runs wait, and go in the
+// next one. Each is answered after the commit that it was part of. (Two groups at
+// once were measured too: they are smaller, and cost a seventh more.)
 //
-// A request that comes while nothing is in flight goes alone and at once. It may
-// have to wait for a lock: those who come meanwhile form groups all the same.
+// A request that arrives while nothing runs goes alone and at once. It may have to
+// wait for a lock. Requests that arrive meanwhile do not wait for it: they form
+// groups.
 //
-// A group only ever does what is simple. What its statement leaves out, and
-// everything in a statement that failed, is then done alone, so that no request
-// can harm its neighbours.
+// A group does only what is simple. What its statement leaves out, and every
+// request of a statement that failed, is then done alone, so that no request can
+// harm the others.
 type group[Q, A any] struct {
-	// run does what it can of asked, in one commit, and waits for nobody's lock.
-	// answers has one for each, in their order; nil is for what was not touched.
-	// After an error nothing was, unless it is in doubt: then each may have been done.
-	run func(ctx context.Context, asked []Q) (answers []*A, err error)
-	// names: two requests that share one never go together, but one after the
-	// other, in the order in which they came. Empty names do not count.
+	// runTogether does what it can of requests in one commit, and never waits for
+	// a row that somebody else has locked. It returns one answer for each request,
+	// in their order; nil: that request was not touched. After an error no request
+	// was done, except where the error is in doubt: then each may have been.
+	runTogether func(ctx context.Context, requests []Q) (answers []*A, err error)
+	// names: two requests with a name in common never go in one group, but one
+	// after the other in the order of their arrival. Empty names do not count.
 	names func(Q) []string
 
 	mu      sync.Mutex
-	waiting []*member[Q, A]
-	// flying: a group is in flight.
-	flying bool
-	// lone: a request that came while nothing was in flight is.
-	lone bool
+	waiting []*groupRequest[Q, A]
+	// running: some goroutine runs groups.
+	running bool
+	// runningAlone: a request that arrived while nothing ran is being done alone.
+	runningAlone bool
 }
 
-// member is one request in a group.
-type member[Q, A any] struct {
-	ctx    context.Context //nolint:containedctx // it is the request's
-	asked  Q
-	names  []string
-	done   chan struct{}
-	answer *A
-	err    error
-	// doubt: the group may have been committed although it failed.
+// groupRequest is one request that waits for a group or is in one.
+type groupRequest[Q, A any] struct {
+	ctx     context.Context //nolint:containedctx // it is the request's
+	request Q
+	names   []string
+	done    chan struct{}
+	answer  *A
+	err     error
+	// doubt: the group failed, but may have been committed.
 	doubt bool
 }
 
-// do does what is asked, in a group or by alone.
+// do does a request, in a group or by alone.
 //
-// A caller that hangs up is waited for like any other: others are in its commit.
-func (g *group[Q, A]) do(ctx context.Context, asked Q, alone func() (A, error)) (A, error) {
-	if g.leads() {
-		defer g.landed()
+// It also waits when the client has disconnected: other requests are in the same
+// commit.
+func (g *group[Q, A]) do(ctx context.Context, request Q, alone func() (A, error)) (A, error) {
+	if g.startAlone() {
+		defer g.endAlone()
 
 		return alone()
 	}
 
-	m := &member[Q, A]{ctx: ctx, asked: asked, names: g.names(asked), done: make(chan struct{})}
-	g.join(m)
-	<-m.done
+	r := &groupRequest[Q, A]{ctx: ctx, request: request, names: g.names(request), done: make(chan struct{})}
+	g.enqueue(r)
+	<-r.done
 
 	switch {
-	case m.err != nil:
-		return *new(A), m.err
-	case m.answer == nil && m.doubt:
+	case r.err != nil:
+		return *new(A), r.err
+	case r.answer == nil && r.doubt:
 		answer, err := alone()
 
 		return answer, stillInDoubt(err)
-	case m.answer == nil:
+	case r.answer == nil:
 		return alone()
 	default:
-		return *m.answer, nil
+		return *r.answer, nil
 	}
 }
 
-// leads tells whether nothing is in flight, and if so marks that something is.
-func (g *group[Q, A]) leads() bool {
+// startAlone tells whether nothing runs, and if so marks that a lone request does.
+func (g *group[Q, A]) startAlone() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 
-	if g.lone || g.flying {
+	if g.runningAlone || g.running {
 		return false
 	}
 
-	g.lone = true
+	g.runningAlone = true
 
 	return true
 }
 
-func (g *group[Q, A]) landed() {
+func (g *group[Q, A]) endAlone() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 
-	g.lone = false
+	g.runningAlone = false
 }
 
-// join waits for the next group, and starts it if none is in flight.
-func (g *group[Q, A]) join(m *member[Q, A]) {
+// enqueue adds r to those who wait, and starts running groups if nobody does.
+func (g *group[Q, A]) enqueue(r *groupRequest[Q, A]) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 
-	g.waiting = append(g.waiting, m)
+	g.waiting = append(g.waiting, r)
 
-	if !g.flying {
-		g.flying = true
+	if !g.running {
+		g.running = true
 
-		go g.fly()
+		go g.runAll()
 	}
 }
 
-// fly runs groups until nobody waits.
-func (g *group[Q, A]) fly() {
+// runAll runs one group after the other until no request waits.
+func (g *group[Q, A]) runAll() {
 	for {
-		members := g.next()
-		if len(members) == 0 {
+		requests := g.next()
+		if len(requests) == 0 {
 			return
 		}
 
-		g.finish(members)
+		g.runOne(requests)
 	}
 }
 
-// next takes those who may go together, the longest waiting first. None: this
-// flight has ended.
-func (g *group[Q, A]) next() []*member[Q, A] {
+// next takes the requests that may go together, the longest waiting first. If
+// there are none, it marks that no group runs.
+func (g *group[Q, A]) next() []*groupRequest[Q, A] {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 
 	var (
-		taken []*member[Q, A]
+		taken []*groupRequest[Q, A]
 		left  = g.waiting[:0]
 		seen  = make(map[string]struct{})
 	)
 
-	for _, m := range g.waiting {
-		// A name that was seen is held for those behind, too: they keep their order.
-		if slices.ContainsFunc(m.names, func(name string) bool { _, ok := seen[name]; return ok }) || len(taken) == maxGroup {
-			left = append(left, m)
+	for _, r := range g.waiting {
+		if len(taken) == maxGroup || slices.ContainsFunc(r.names, func(name string) bool { _, ok := seen[name]; return ok }) {
+			left = append(left, r)
 		} else {
-			taken = append(taken, m)
+			taken = append(taken, r)
 		}
 
-		for _, name := range m.names {
+		// Also the names of a request that is left: later ones must not overtake it.
+		for _, name := range r.names {
 			if name != "" {
 				seen[name] = struct{}{}
 			}
@@ -156,55 +159,52 @@ func (g *group[Q, A]) next() []*member[Q, A] {
 
 	clear(g.waiting[len(left):])
 	g.waiting = left
-	g.flying = len(taken) > 0
+	g.running = len(taken) > 0
 
 	return taken
 }
 
-// finish runs one group. Its statement is in the trace of the first; the others'
-// point there.
-func (g *group[Q, A]) finish(members []*member[Q, A]) {
-	asked := make([]Q, 0, len(members))
-	for _, m := range members {
-		asked = append(asked, m.asked)
+// runOne runs one group and wakes its requests. The statement's span is in the
+// trace of the first request; the others' spans link to that trace.
+func (g *group[Q, A]) runOne(requests []*groupRequest[Q, A]) {
+	first := trace.SpanContextFromContext(requests[0].ctx)
+	for _, r := range requests[1:] {
+		trace.SpanFromContext(r.ctx).AddLink(trace.Link{SpanContext: first})
 	}
 
-	first := trace.SpanContextFromContext(members[0].ctx)
-	for _, m := range members[1:] {
-		trace.SpanFromContext(m.ctx).AddLink(trace.Link{SpanContext: first})
-	}
+	answers, err := g.runTogether(context.WithoutCancel(requests[0].ctx),
+		mapped(requests, func(r *groupRequest[Q, A]) Q { return r.request }))
 
-	answers, err := g.run(context.WithoutCancel(members[0].ctx), asked)
-
-	for i, m := range members {
+	for i, r := range requests {
 		switch {
 		case err == nil:
-			m.answer = answers[i]
-		case noConnection(err):
-			m.err = err
+			r.answer = answers[i]
+		case isAcquireError(err):
+			r.err = err // alone it would not get a connection either
 		default:
-			m.doubt = isInDoubt(err)
+			r.doubt = isInDoubt(err)
 		}
 
-		close(m.done)
+		close(r.done)
 	}
 
 	if acquired, ok := errors.AsType[*acquireError](err); ok {
-		g.giveUp(translate("waiting for a connection", acquired)) // none of them has asked for anything
+		g.failWaiting(translate("waiting for a connection", acquired)) // none of them has begun
 	}
 }
 
-// giveUp answers all who wait with an error: one group after the other would wait
-// for a connection in vain, and the last for as long as all of them.
-func (g *group[Q, A]) giveUp(err error) {
+// failWaiting answers all who wait with an error. Otherwise one group after the
+// other would wait for a connection in vain, and the last one as long as all of
+// them together.
+func (g *group[Q, A]) failWaiting(err error) {
 	g.mu.Lock()
 	waiting := g.waiting
 	g.waiting = nil
 	g.mu.Unlock()
 
-	for _, m := range waiting {
-		m.err = err
+	for _, r := range waiting {
+		r.err = err
 
-		close(m.done)
+		close(r.done)
 	}
 }

@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"errors"
 	"strings"
 	"time"
 
@@ -11,19 +10,12 @@ import (
 	"github.com/marketflow/marketflow/adapters/postgres/internal/sqlc"
 )
 
-// maxGroupedEvent bounds what an event in a group weighs, in bytes; Stripe's are
-// some kilobytes. A larger one goes alone.
+// maxGroupedEvent is the largest body, in bytes, of an event in a group. Stripe's
+// have some kilobytes. A larger one goes alone.
 const maxGroupedEvent = 32 << 10
 
-// noConnection: whoever tries alone will not get one either.
-func noConnection(err error) bool {
-	_, ok := errors.AsType[*acquireError](err)
-
-	return ok
-}
-
-// namesOfEvent: an event that comes twice, and two that are about one payment,
-// are applied one after the other.
+// namesOfEvent: deliveries of one event, and events about one payment, never share
+// a group.
 func namesOfEvent(e sqlc.ApplyEventParams) []string {
 	names := []string{"event " + e.ID, "", ""}
 	if e.IsIntent {
@@ -37,7 +29,7 @@ func namesOfEvent(e sqlc.ApplyEventParams) []string {
 	return names
 }
 
-// applyEvents is ApplyEvent for many.
+// applyEvents is ApplyEvent for a group.
 func (s *Store) applyEvents(ctx context.Context, events []sqlc.ApplyEventParams) ([]*sqlc.ApplyEventRow, error) {
 	params := eventsToDB(events)
 
@@ -61,16 +53,11 @@ func (s *Store) applyEvents(ctx context.Context, events []sqlc.ApplyEventParams)
 		}
 	}
 
-	answers := make([]*sqlc.ApplyEventRow, 0, len(events))
-	for _, e := range events {
-		answers = append(answers, byID[e.ID])
-	}
-
-	return answers, nil
+	return mapped(events, func(e sqlc.ApplyEventParams) *sqlc.ApplyEventRow { return byID[e.ID] }), nil
 }
 
-// eventsToDB turns events into a column for each of their fields. What an event
-// does not tell is the zero value, as arrays of texts hold no NULL here.
+// eventsToDB turns events into one array for each field. A missing value is the
+// zero value, because the arrays' Go types hold no NULL.
 func eventsToDB(events []sqlc.ApplyEventParams) sqlc.ApplyEventsParams {
 	var params sqlc.ApplyEventsParams
 
@@ -91,15 +78,22 @@ func eventsToDB(events []sqlc.ApplyEventParams) sqlc.ApplyEventsParams {
 	return params
 }
 
-// beginOperations is BeginOperationOrFind for many.
+// namesOfOperation: operations with one key never share a group, so that the second
+// finds the first.
+func namesOfOperation(op sqlc.BeginOperationOrFindParams) []string {
+	return []string{deref(op.IdempotencyKey)}
+}
+
+// beginOperations is BeginOperation for a group.
 func (s *Store) beginOperations(
 	ctx context.Context, ops []sqlc.BeginOperationOrFindParams,
 ) ([]*sqlc.BeginOperationOrFindRow, error) {
 	params := operationsToDB(ops)
 
-	rows, err := write(ctx, s, "beginning operations", func(ctx context.Context, q *sqlc.Queries) ([]sqlc.BeginOperationsRow, error) {
-		return q.BeginOperations(ctx, params)
-	})
+	rows, err := write(ctx, s, "beginning operations",
+		func(ctx context.Context, q *sqlc.Queries) ([]sqlc.BeginOperationsRow, error) {
+			return q.BeginOperations(ctx, params)
+		})
 	if err != nil {
 		return nil, err
 	}
@@ -111,9 +105,9 @@ func (s *Store) beginOperations(
 
 	answers := make([]*sqlc.BeginOperationOrFindRow, len(ops))
 
-	for i, c := range ops {
-		if createdAt, ok := written[c.PaymentID]; ok {
-			answers[i] = newOperationRow(c, createdAt)
+	for i, op := range ops {
+		if createdAt, ok := written[op.PaymentID]; ok {
+			answers[i] = newOperationRow(op, createdAt)
 		}
 	}
 
@@ -123,25 +117,30 @@ func (s *Store) beginOperations(
 func operationsToDB(ops []sqlc.BeginOperationOrFindParams) sqlc.BeginOperationsParams {
 	var params sqlc.BeginOperationsParams
 
-	for _, c := range ops {
-		params.PaymentIds = append(params.PaymentIds, c.PaymentID)
-		params.IdempotencyKeys = append(params.IdempotencyKeys, deref(c.IdempotencyKey))
-		params.Fingerprints = append(params.Fingerprints, c.Fingerprint)
-		params.Amounts = append(params.Amounts, c.Amount)
-		params.Currencies = append(params.Currencies, c.Currency)
-		params.Metadata = append(params.Metadata, string(c.Metadata))
-		params.StripeKeys = append(params.StripeKeys, c.StripeKey)
-		params.StripeParams = append(params.StripeParams, c.StripeParams)
-		params.LeaseTokens = append(params.LeaseTokens, c.LeaseToken.UUID)
-		params.Leases = append(params.Leases, c.Lease)
-		params.OriginRequestIds = append(params.OriginRequestIds, c.OriginRequestID)
-		params.OriginTraces = append(params.OriginTraces, c.OriginTrace)
+	for _, op := range ops {
+		params.PaymentIds = append(params.PaymentIds, op.PaymentID)
+		params.IdempotencyKeys = append(params.IdempotencyKeys, deref(op.IdempotencyKey))
+		params.Fingerprints = append(params.Fingerprints, op.Fingerprint)
+		params.Amounts = append(params.Amounts, op.Amount)
+		params.Currencies = append(params.Currencies, op.Currency)
+		params.Metadata = append(params.Metadata, string(op.Metadata))
+		params.StripeKeys = append(params.StripeKeys, op.StripeKey)
+		params.StripeParams = append(params.StripeParams, op.StripeParams)
+		params.LeaseTokens = append(params.LeaseTokens, op.LeaseToken.UUID)
+		params.Leases = append(params.Leases, op.Lease)
+		params.OriginRequestIds = append(params.OriginRequestIds, op.OriginRequestID)
+		params.OriginTraces = append(params.OriginTraces, op.OriginTrace)
 	}
 
 	return params
 }
 
-// finishOperations is FinishOperationOrFind for many, each with a response.
+// namesOfCompletion: completions of one payment or one intent never share a group.
+func namesOfCompletion(c sqlc.FinishOperationOrFindParams) []string {
+	return []string{c.PaymentID.String(), c.IntentID}
+}
+
+// finishOperations is FinishOperation for a group. Each completion has a response.
 func (s *Store) finishOperations(
 	ctx context.Context, completions []sqlc.FinishOperationOrFindParams,
 ) ([]*sqlc.FinishOperationOrFindRow, error) {
@@ -160,12 +159,9 @@ func (s *Store) finishOperations(
 		byID[row.PaymentRequest.PaymentID] = new(finishedRow(row.PaymentRequest, row.AgeSeconds, row.Parked))
 	}
 
-	answers := make([]*sqlc.FinishOperationOrFindRow, 0, len(completions))
-	for _, c := range completions {
-		answers = append(answers, byID[c.PaymentID])
-	}
-
-	return answers, nil
+	return mapped(completions, func(c sqlc.FinishOperationOrFindParams) *sqlc.FinishOperationOrFindRow {
+		return byID[c.PaymentID]
+	}), nil
 }
 
 func completionsToDB(completions []sqlc.FinishOperationOrFindParams) sqlc.FinishOperationsParams {
@@ -186,15 +182,4 @@ func completionsToDB(completions []sqlc.FinishOperationOrFindParams) sqlc.Finish
 	}
 
 	return params
-}
-
-// namesOfOperation: of two operations with one key, the second finds the first.
-func namesOfOperation(c sqlc.BeginOperationOrFindParams) []string {
-	return []string{deref(c.IdempotencyKey)}
-}
-
-// namesOfCompletion: what is written about one payment or one intent is written
-// one after the other.
-func namesOfCompletion(c sqlc.FinishOperationOrFindParams) []string {
-	return []string{c.PaymentID.String(), c.IntentID}
 }

@@ -13,13 +13,13 @@ import (
 )
 
 const (
-	// healthTimeout bounds one look at the database.
+	// healthTimeout bounds one question to the database.
 	healthTimeout = time.Second
-	// healthKept is how long what was seen counts, so that probes cost nothing.
-	healthKept = 250 * time.Millisecond
+	// healthCached is how long an answer counts, so that frequent probes cost nothing.
+	healthCached = 250 * time.Millisecond
 )
 
-// health is what the last look at the database found.
+// health is the database's last answer.
 type health struct {
 	mu    sync.Mutex
 	until time.Time
@@ -27,7 +27,7 @@ type health struct {
 }
 
 // Ping tells whether the database can be written: ports.ErrReadOnly where it
-// answers and takes no writes. The answer is up to a quarter of a second old.
+// answers but takes no writes. The answer is up to healthCached old.
 func (s *Store) Ping(ctx context.Context) error {
 	s.health.mu.Lock()
 	defer s.health.mu.Unlock()
@@ -36,23 +36,24 @@ func (s *Store) Ping(ctx context.Context) error {
 		return s.health.err
 	}
 
-	// Others wait for the answer: it must not be that this one has hung up.
+	// Other probes wait for this answer, so it must not fail because this client
+	// disconnects.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), healthTimeout)
 	defer cancel()
 
-	s.health.err = s.look(ctx)
-	s.health.until = time.Now().Add(healthKept)
+	s.health.err = s.askWritable(ctx)
+	s.health.until = time.Now().Add(healthCached)
 
 	return s.health.err
 }
 
-func (s *Store) look(ctx context.Context) error {
+func (s *Store) askWritable(ctx context.Context) error {
 	conn, err := s.pool.Acquire(ctx)
 	if err == nil {
 		defer conn.Release()
 
-		// A connection that was writable when it was made may be one no longer.
-		// Past pgx, whose tracer would make a span of it.
+		// A connection that was writable when it was made may have become read-only.
+		// Asked through pgconn, because pgx would make a span of it.
 		err = pgconn.ValidateConnectTargetSessionAttrsReadWrite(ctx, conn.Conn().PgConn())
 	}
 

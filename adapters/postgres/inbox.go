@@ -8,18 +8,17 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/marketflow/marketflow/adapters/postgres/internal/sqlc"
 	"github.com/marketflow/marketflow/domain/payment"
 	"github.com/marketflow/marketflow/ports"
 )
 
-// maxParkedPerIntent bounds how many parked events of one intent are read at
-// once. Stripe sends a handful.
+// maxParkedPerIntent is how many parked events of one intent are read at once.
+// Stripe sends a handful.
 const maxParkedPerIntent = 100
 
-// endOfTime is after every event.
+// endOfTime is later than every event.
 //
 //nolint:gochecknoglobals // a constant
 var endOfTime = time.Date(9999, time.December, 31, 0, 0, 0, 0, time.UTC)
@@ -38,7 +37,7 @@ func (s *Store) Apply(ctx context.Context, e ports.Event) (ports.Applied, error)
 	return appliedFromDB(row)
 }
 
-// applyEvent applies an event with whatever else arrives.
+// applyEvent applies an event together with others that arrive at the same time.
 func (s *Store) applyEvent(ctx context.Context, e sqlc.ApplyEventParams) (sqlc.ApplyEventRow, error) {
 	alone := func() (sqlc.ApplyEventRow, error) {
 		return write(ctx, s, "applying an event", func(ctx context.Context, q *sqlc.Queries) (sqlc.ApplyEventRow, error) {
@@ -62,19 +61,14 @@ func (s *Store) FinishAndApply(
 		event sqlc.ApplyEventRow
 	)
 
-	err := s.run(ctx, "completing a payment by its event", func(ctx context.Context, conn *pgxpool.Conn) error {
-		return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
-			var err error
-
-			q := sqlc.New(tx)
-			if done, err = complete(ctx, q, completionToDB(c)); err != nil {
-				return err
-			}
-
-			event, err = q.ApplyEvent(ctx, eventToDB(e))
-
+	err := s.inTransaction(ctx, "completing a payment by its event", func(ctx context.Context, q *sqlc.Queries) (err error) {
+		if done, err = finishOrFind(ctx, q, completionToDB(c)); err != nil {
 			return err
-		})
+		}
+
+		event, err = q.ApplyEvent(ctx, eventToDB(e))
+
+		return err
 	})
 	if err != nil {
 		return ports.Finished{}, ports.Applied{}, fmt.Errorf("event %s: %w", e.ID, errNoOperation(err))
@@ -92,26 +86,24 @@ func (s *Store) FinishAndApply(
 
 // Park implements ports.Inbox.
 func (s *Store) Park(ctx context.Context, e ports.Event, reason ports.ParkReason) error {
-	_, err := write(ctx, s, "parking an event", func(ctx context.Context, q *sqlc.Queries) (struct{}, error) {
-		return struct{}{}, q.ParkEvent(ctx, sqlc.ParkEventParams{
+	return s.exec(ctx, "parking an event", func(ctx context.Context, q *sqlc.Queries) error {
+		return q.ParkEvent(ctx, sqlc.ParkEventParams{
 			ID: e.ID, Type: e.Type, ObjectID: e.ObjectID, Payload: e.Raw,
 			ParkedReason: string(reason), CreatedAt: optional(e.CreatedAt),
 		})
 	})
-
-	return err
 }
 
-// KeepForeign implements ports.Inbox.
+// StoreForeign implements ports.Inbox.
 func (s *Store) StoreForeign(ctx context.Context, e ports.Event) (ports.EventOutcome, error) {
-	kept, err := query(ctx, s, "keeping a foreign event", func(ctx context.Context, q *sqlc.Queries) (int64, error) {
+	stored, err := query(ctx, s, "storing a foreign event", func(ctx context.Context, q *sqlc.Queries) (int64, error) {
 		return q.StoreForeignEvent(ctx, sqlc.StoreForeignEventParams{ID: e.ID, Type: e.Type, CreatedAt: optional(e.CreatedAt)})
 	})
 	if err != nil {
 		return "", fmt.Errorf("event %s: %w", e.ID, err)
 	}
 
-	if kept == 0 {
+	if stored == 0 {
 		return ports.EventDuplicate, nil
 	}
 
@@ -175,26 +167,26 @@ func (s *Store) Event(ctx context.Context, id string) (ports.StoredEvent, error)
 	return eventFromDB(row), err
 }
 
-// Events implements ports.Inbox. Each way to narrow the list has a statement that
-// reads an index of its own.
+// Events implements ports.Inbox. There is one statement for each index that can
+// narrow the list.
 func (s *Store) Events(ctx context.Context, filter ports.EventFilter, limit int) ([]ports.StoredEvent, error) {
-	outcome, kind := optional(string(filter.Outcome)), optional(filter.Type)
+	outcome, eventType := optional(string(filter.Outcome)), optional(filter.Type)
 	most := int32(limit) //nolint:gosec // checked by the caller
 
 	rows, err := query(ctx, s, "listing events", func(ctx context.Context, q *sqlc.Queries) ([]sqlc.ListEventsRow, error) {
 		switch {
 		case filter.ObjectID != "":
 			rows, err := q.ListEventsOfObject(ctx, sqlc.ListEventsOfObjectParams{
-				ObjectID: filter.ObjectID, Outcome: outcome, Type: kind, MaxRows: most,
+				ObjectID: filter.ObjectID, Outcome: outcome, Type: eventType, MaxRows: most,
 			})
 
 			return mapped(rows, func(row sqlc.ListEventsOfObjectRow) sqlc.ListEventsRow { return sqlc.ListEventsRow(row) }), err
 		case filter.Outcome == ports.EventParked:
-			rows, err := q.ListNewestParkedEvents(ctx, sqlc.ListNewestParkedEventsParams{Type: kind, MaxRows: most})
+			rows, err := q.ListNewestParkedEvents(ctx, sqlc.ListNewestParkedEventsParams{Type: eventType, MaxRows: most})
 
 			return mapped(rows, func(row sqlc.ListNewestParkedEventsRow) sqlc.ListEventsRow { return sqlc.ListEventsRow(row) }), err
 		default:
-			return q.ListEvents(ctx, sqlc.ListEventsParams{Outcome: outcome, Type: kind, MaxRows: most})
+			return q.ListEvents(ctx, sqlc.ListEventsParams{Outcome: outcome, Type: eventType, MaxRows: most})
 		}
 	})
 
@@ -203,17 +195,17 @@ func (s *Store) Events(ctx context.Context, filter ports.EventFilter, limit int)
 
 // Dismiss implements ports.Inbox.
 func (s *Store) Dismiss(ctx context.Context, id string, entry ports.AuditEntry) error {
-	return s.judge(ctx, "dismissing an event", id, entry, (*sqlc.Queries).DismissEvent)
+	return s.decideOn(ctx, "dismissing an event", id, entry, (*sqlc.Queries).DismissEvent)
 }
 
 // Undismiss implements ports.Inbox.
 func (s *Store) Undismiss(ctx context.Context, id string, entry ports.AuditEntry) error {
-	return s.judge(ctx, "reopening an event", id, entry, (*sqlc.Queries).ReopenEvent)
+	return s.decideOn(ctx, "reopening an event", id, entry, (*sqlc.Queries).ReopenEvent)
 }
 
-// judge changes an event by a person's decision. change returns the rows that it
-// found as they have to be.
-func (s *Store) judge(
+// decideOn changes an event by a person's decision. change returns how many rows it
+// changed: none where the event is not in the state that the decision is about.
+func (s *Store) decideOn(
 	ctx context.Context, doing, id string, entry ports.AuditEntry,
 	change func(*sqlc.Queries, context.Context, string) (int64, error),
 ) error {

@@ -7,15 +7,12 @@ import (
 
 	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/marketflow/marketflow/adapters/postgres/internal/sqlc"
 	"github.com/marketflow/marketflow/domain/binding"
 	"github.com/marketflow/marketflow/ports"
 )
-
-var _ ports.Installation = (*Store)(nil)
 
 // Binding implements ports.Installation.
 func (s *Store) Binding(ctx context.Context) (binding.Binding, error) {
@@ -30,33 +27,25 @@ func (s *Store) Binding(ctx context.Context) (binding.Binding, error) {
 
 // Here implements ports.Installation.
 func (s *Store) Here(ctx context.Context) (binding.Binding, error) {
-	var here binding.Binding
+	var now binding.Binding
 
 	err := s.run(ctx, "reading the server's identity", func(ctx context.Context, conn *pgxpool.Conn) error {
 		var err error
 
 		q := sqlc.New(conn)
-		if here.Database, err = q.GetDatabaseName(ctx); err != nil {
+		if now.Database, err = q.GetDatabaseName(ctx); err != nil {
 			return err
 		}
 
-		here.System, err = q.GetSystemIdentifier(ctx)
-		if isDenied(err) {
-			return nil
+		now.System, err = q.GetSystemIdentifier(ctx)
+		if hasCode(err, pgerrcode.InsufficientPrivilege, pgerrcode.UndefinedFunction, pgerrcode.FeatureNotSupported) {
+			return nil // this role may not ask, or this server has no such function
 		}
 
 		return err
 	})
 
-	return here, err
-}
-
-// isDenied: this role may not ask, or this server does not know the question.
-func isDenied(err error) bool {
-	pg, ok := errors.AsType[*pgconn.PgError](err)
-
-	return ok && (pg.Code == pgerrcode.InsufficientPrivilege || pg.Code == pgerrcode.UndefinedFunction ||
-		pg.Code == pgerrcode.FeatureNotSupported)
+	return now, err
 }
 
 // Bind implements ports.Installation.
@@ -83,23 +72,18 @@ func bindingToDB(b binding.Binding) sqlc.RebindParams {
 func (s *Store) Rebind(ctx context.Context, a ports.Adoption) (int, error) {
 	var givenUp int64
 
-	err := s.run(ctx, "adopting the database", func(ctx context.Context, conn *pgxpool.Conn) error {
-		return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
-			q := sqlc.New(tx)
-			if err := q.InsertAdoption(ctx, sqlc.InsertAdoptionParams{Actor: a.Actor, Reason: a.Reason}); err != nil {
-				return err
-			}
-
-			if err := q.Rebind(ctx, bindingToDB(a.To)); err != nil || !a.GiveUp {
-				return err
-			}
-
-			var err error
-
-			givenUp, err = q.GiveUpOperations(ctx, "the database was adopted for another Stripe account: "+a.Reason)
-
+	err := s.inTransaction(ctx, "adopting the database", func(ctx context.Context, q *sqlc.Queries) (err error) {
+		if err = q.InsertAdoption(ctx, sqlc.InsertAdoptionParams{Actor: a.Actor, Reason: a.Reason}); err != nil {
 			return err
-		})
+		}
+
+		if err = q.Rebind(ctx, bindingToDB(a.To)); err != nil || !a.GiveUp {
+			return err
+		}
+
+		givenUp, err = q.GiveUpOperations(ctx, "the database was adopted for another Stripe account: "+a.Reason)
+
+		return err
 	})
 
 	return int(givenUp), err
@@ -112,18 +96,15 @@ func (s *Store) Adoptions(ctx context.Context) ([]ports.Adopted, error) {
 			return q.ListAdoptions(ctx)
 		})
 
-	list := make([]ports.Adopted, 0, len(rows))
-	for _, row := range rows {
-		list = append(list, ports.Adopted{
+	return mapped(rows, func(row sqlc.ListAdoptionsRow) ports.Adopted {
+		return ports.Adopted{
 			At: row.At.UTC(), Actor: row.Actor, Reason: row.Reason,
 			From: binding.Binding{
 				Host: row.StripeHost, Mode: binding.Mode(row.StripeMode), Account: row.StripeAccount,
 				System: row.SystemIdentifier, Database: row.DatabaseName,
 			},
-		})
-	}
-
-	return list, err
+		}
+	}), err
 }
 
 // NewestIntents implements ports.Installation.
@@ -140,10 +121,10 @@ var (
 		"would lose payments that clients were told of; set it to on for this server, database and role")
 )
 
-// CheckServer looks at the settings that connections get. A commit that is
-// acknowledged before it is durable is an error; what a crash of the machine may
-// cost is a warning, as is a collation that is not the one the indexes were built
-// with: the columns that find keys and ids are compared by bytes whatever it is.
+// CheckServer checks the settings that our connections get. It is an error if commits
+// are confirmed before they are durable. It is a warning if a crash of the machine may
+// lose data, or if the database's collation has changed since its indexes were built:
+// that does no harm to keys and ids, which are compared by bytes.
 func (s *Store) CheckServer(ctx context.Context) (warnings []string, err error) {
 	row, err := query(ctx, s, "reading the server's settings",
 		func(ctx context.Context, q *sqlc.Queries) (sqlc.GetServerSettingsRow, error) {
@@ -171,24 +152,24 @@ func (s *Store) CheckServer(ctx context.Context) (warnings []string, err error) 
 	}
 
 	if row.RecordedCollation != row.ActualCollation {
-		warnings = append(warnings, fmt.Sprintf("the database's collation was of version %s and is of %s: "+
+		warnings = append(warnings, fmt.Sprintf("the database's collation was of version %s and is now of %s: "+
 			"REINDEX DATABASE, then ALTER DATABASE … REFRESH COLLATION VERSION", row.RecordedCollation, row.ActualCollation))
 	}
 
 	return warnings, nil
 }
 
-var errNotDevs = errors.New("this database was neither empty nor made by `marketflow dev`, so `dev` does not touch it; " +
-	"give it an empty one, or none")
+var errNotDevs = errors.New("this database is neither empty nor made by `marketflow dev`, so `dev` does not use it; " +
+	"name an empty database, or none")
 
-// CheckForDev refuses a database that `marketflow dev` may not use: it must be
-// empty or made by it. own says that it is in a server of its own; there, one
-// that was never bound is from before databases were marked.
+// CheckForDev is an error unless `marketflow dev` may use the database: it must be empty
+// or made by dev. own: the server is dev's own. There, a database without a binding was
+// made by a release that did not mark databases yet.
 func CheckForDev(ctx context.Context, url string, own bool) error {
 	return connected(ctx, url, func(q *sqlc.Queries) error {
 		relations, err := q.CountRelations(ctx)
 		if err != nil {
-			return fmt.Errorf("looking whether the database is empty: %w", err)
+			return fmt.Errorf("checking whether the database is empty: %w", err)
 		}
 
 		if relations == 0 {
@@ -196,35 +177,21 @@ func CheckForDev(ctx context.Context, url string, own bool) error {
 		}
 
 		made, err := q.GetMadeByDev(ctx)
-		if isUndefined(err) && own {
-			return nil // not migrated to where marks are
-		}
+		unmarked := hasCode(err, pgerrcode.UndefinedTable, pgerrcode.UndefinedColumn) // from before the mark's migration
 
-		if isUndefined(err) {
+		switch {
+		case err != nil && !unmarked:
+			return fmt.Errorf("reading who made the database: %w", err)
+		case made.MadeByDev, own && !made.Bound: // where it is unmarked, made is zero
+			return nil
+		default:
 			return errNotDevs
 		}
-
-		if err != nil {
-			return fmt.Errorf("looking who made the database: %w", err)
-		}
-
-		if made.MadeByDev || own && !made.Bound {
-			return nil
-		}
-
-		return errNotDevs
 	})
 }
 
-// isUndefined: there is no such table or column yet.
-func isUndefined(err error) bool {
-	pg, ok := errors.AsType[*pgconn.PgError](err)
-
-	return ok && (pg.Code == pgerrcode.UndefinedTable || pg.Code == pgerrcode.UndefinedColumn)
-}
-
-// MarkMadeByDev marks a migrated database as one of `marketflow dev`. It follows
-// dev's sandbox wherever that listens.
+// MarkMadeByDev marks a migrated database as made by `marketflow dev`, and binds it to
+// the address at which dev's sandbox listens now.
 func MarkMadeByDev(ctx context.Context, url, sandboxHost string) error {
 	return connected(ctx, url, func(q *sqlc.Queries) error {
 		if err := q.MarkMadeByDev(ctx, sandboxHost); err != nil {

@@ -4,5 +4,5 @@ package postgres
 
 import "net"
 
-// hungUp cannot be told without asking.
-func hungUp(net.Conn) bool { return false }
+// closedByServer cannot be told on this system without sending something.
+func closedByServer(net.Conn) bool { return false }

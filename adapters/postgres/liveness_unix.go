@@ -8,12 +8,12 @@ import (
 	"syscall"
 )
 
-// hungUp tells whether the server has said its last word on a connection that nobody
-// uses, without asking it: one look at what has arrived. An idle connection hears
-// nothing but farewells and changed settings.
-func hungUp(conn net.Conn) bool {
+// closedByServer tells whether the server has closed an idle connection, or is about
+// to. It sends nothing: it looks at what has arrived. On an idle connection that is
+// only an error before the end, or a changed setting.
+func closedByServer(conn net.Conn) bool {
 	if secured, ok := conn.(*tls.Conn); ok {
-		conn = secured.NetConn() // what waits there cannot be read without TLS; an end can
+		conn = secured.NetConn() // we cannot read what has arrived, but see the end of the stream
 	}
 
 	socket, ok := conn.(syscall.Conn)
@@ -27,22 +27,22 @@ func hungUp(conn net.Conn) bool {
 	}
 
 	var (
-		first [1]byte
-		n     int
-		heard error
+		first   [1]byte
+		n       int
+		peekErr error
 	)
 
-	// Not raw.Read: it would wait for pgconn's own reader, which a slow write has
-	// left behind. The socket itself never blocks.
-	err = raw.Control(func(fd uintptr) { n, _, heard = syscall.Recvfrom(int(fd), first[:], syscall.MSG_PEEK) })
+	// Not raw.Read: it would wait for the reader that pgconn starts during a slow
+	// write and leaves running. The socket itself never blocks.
+	err = raw.Control(func(fd uintptr) { n, _, peekErr = syscall.Recvfrom(int(fd), first[:], syscall.MSG_PEEK) })
 
 	const errorResponse = 'E' // PostgreSQL, "Message Formats"
 
 	switch {
 	case err != nil:
 		return true
-	case heard != nil:
-		return heard != syscall.EAGAIN && heard != syscall.EINTR
+	case peekErr != nil:
+		return peekErr != syscall.EAGAIN && peekErr != syscall.EINTR
 	default:
 		return n == 0 || first[0] == errorResponse
 	}

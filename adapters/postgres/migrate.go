@@ -18,27 +18,28 @@ import (
 	"github.com/marketflow/marketflow/migrations"
 )
 
-// ErrBehind says that the database has not had every migration of this binary.
+// ErrBehind says that the database lacks a migration that this binary has.
 var ErrBehind = errors.New("the database is behind; run `marketflow migrate up`")
 
 const (
-	// migratePatience is how long one migration is tried for a lock, and another
-	// process waited for.
+	// migratePatience is how long a migration is retried while others hold its locks,
+	// and how long we wait for another process that migrates.
 	migratePatience = 10 * time.Minute
-	// lockTimeout is how long a migration waits for a lock at a time: whoever comes
-	// after it to the same table waits behind it.
+	// lockTimeout is how long one attempt waits for a lock. Requests that need the
+	// table meanwhile wait behind it.
 	lockTimeout = "250ms"
-	// Pauses between the tries let the traffic pass.
+	// The pauses between attempts let requests pass.
 	firstPause, longestPause = 500 * time.Millisecond, 5 * time.Second
-	// askAgain is how often it is asked whether another process has migrated.
-	askAgain = time.Second
+	// turnPoll is how often we ask whether the other process has finished migrating.
+	turnPoll = time.Second
 )
 
-// Migrator moves a database's schema: ours by goose, then River's by its own
-// migrator. Processes that migrate at once wait for each other, and traffic does
-// not wait for a migration that waits for a lock.
+// Migrator changes a database's schema: our tables with goose, then River's with
+// River's own migrator. Processes that migrate at the same time wait for each other.
+// Requests never wait long for a migration that itself waits for a lock.
 type Migrator struct {
-	// Notice is told what is done and waited for, a line each; nil drops it.
+	// Notice is called with a line about each thing that is done or waited for; nil
+	// for none.
 	Notice func(line string)
 
 	files    fs.FS
@@ -66,8 +67,8 @@ func newMigrator(ctx context.Context, url string, files fs.FS) (*Migrator, error
 		return nil, err
 	}
 
-	// The pool keeps the idle ones.
-	db := sql.OpenDB(briefly{stdlib.GetPoolConnector(pool)})
+	// Idle connections go back to the pool.
+	db := sql.OpenDB(shortLockConnector{stdlib.GetPoolConnector(pool)})
 	db.SetMaxIdleConns(0)
 
 	provider, err := goose.NewProvider(goose.DialectPostgres, db, files)
@@ -96,11 +97,11 @@ func (m *Migrator) Close() error {
 }
 
 // Up applies every migration that is missing.
-func (m *Migrator) Up(ctx context.Context) error { return m.alone(ctx, m.up) }
+func (m *Migrator) Up(ctx context.Context) error { return m.exclusively(ctx, m.up) }
 
-// Down takes the newest of our migrations back. River's tables go when none
-// of ours is left.
-func (m *Migrator) Down(ctx context.Context) error { return m.alone(ctx, m.down) }
+// Down reverts the newest of our migrations. When none of ours is left it also
+// reverts River's.
+func (m *Migrator) Down(ctx context.Context) error { return m.exclusively(ctx, m.down) }
 
 // Migration is one step of the schema.
 type Migration struct {
@@ -128,7 +129,7 @@ func (m *Migrator) Status(ctx context.Context) ([]Migration, error) {
 	return append(list, Migration{Name: "river", Applied: river.OK}), nil
 }
 
-// Check is ErrBehind if a migration is missing.
+// Check returns ErrBehind if a migration is missing.
 func (m *Migrator) Check(ctx context.Context) error {
 	list, err := m.Status(ctx)
 	if err != nil {
@@ -157,7 +158,7 @@ func (m *Migrator) up(ctx context.Context) error {
 
 		m.say("applying " + next)
 
-		err = m.patiently(ctx, func() error {
+		err = m.retryWhileLocked(ctx, func() error {
 			if err := m.dropUnfinished(ctx, next); err != nil {
 				return err
 			}
@@ -178,7 +179,7 @@ func (m *Migrator) up(ctx context.Context) error {
 	return nil
 }
 
-// next is the file of the oldest migration that is missing; empty: none is.
+// next is the file of the oldest missing migration; empty if none is missing.
 func (m *Migrator) next(ctx context.Context) (string, error) {
 	list, err := m.goose.Status(ctx)
 	if err != nil {
@@ -195,7 +196,7 @@ func (m *Migrator) next(ctx context.Context) (string, error) {
 }
 
 func (m *Migrator) down(ctx context.Context) error {
-	err := m.patiently(ctx, func() error {
+	err := m.retryWhileLocked(ctx, func() error {
 		_, err := m.goose.Down(ctx)
 
 		return err //nolint:wrapcheck // below
@@ -221,19 +222,18 @@ func (m *Migrator) down(ctx context.Context) error {
 	return nil
 }
 
-// migrateRiver goes on until there is nothing left to do, with a transaction for
-// each step.
+// migrateRiver runs all steps that River still needs, each in its own transaction.
 func (m *Migrator) migrateRiver(
 	ctx context.Context, direction rivermigrate.Direction, options *rivermigrate.MigrateOpts,
 ) error {
 	for done := false; !done; {
-		err := m.patiently(ctx, func() error {
+		err := m.retryWhileLocked(ctx, func() error {
 			return pgx.BeginFunc(ctx, m.pool, func(tx pgx.Tx) error {
 				if _, err := tx.Exec(ctx, setLockTimeout); err != nil {
 					return err //nolint:wrapcheck // by the callers
 				}
 
-				//nolint:staticcheck // deprecated as several steps up may not share a transaction: here each has its own
+				//nolint:staticcheck // deprecated because several steps up cannot share a transaction; these do not
 				result, err := m.river.MigrateTx(ctx, tx, direction, options)
 				done = err == nil && len(result.Versions) == 0
 

@@ -12,25 +12,26 @@ import (
 	"github.com/cenkalti/backoff/v5"
 	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3/lock"
 )
 
-// alone keeps other processes from migrating meanwhile. The lock is around both
-// migrators, as River's has none: two of them at once make one table twice.
+// exclusively holds an advisory lock, so that no other process migrates meanwhile. It
+// covers River's migrator too, which has no lock: two of them at once would make the
+// same table.
 //
-// A transaction holds it, not a session, which may be a pooler's. It has no
-// snapshot while it is idle, so no index that is built meanwhile waits for it; for
-// the same reason the lock is asked for and not waited for.
-func (m *Migrator) alone(ctx context.Context, migrate func(context.Context) error) error {
+// A transaction holds the lock, not the session, because a pooler may share that.
+// While the transaction is idle it has no snapshot, so an index that is built
+// CONCURRENTLY does not wait for it. A statement that waited for the lock would have a
+// snapshot, so we ask again and again instead.
+func (m *Migrator) exclusively(ctx context.Context, migrate func(context.Context) error) error {
 	return presentable(pgx.BeginTxFunc(ctx, m.pool, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, "SET LOCAL idle_in_transaction_session_timeout = 0"); err != nil {
 			return fmt.Errorf("beginning to migrate: %w", err)
 		}
 
 		if err := m.awaitTurn(ctx, tx); err != nil {
-			return fmt.Errorf("waiting for others who migrate: %w", err)
+			return fmt.Errorf("waiting for another process that migrates: %w", err)
 		}
 
 		return migrate(ctx)
@@ -42,14 +43,15 @@ func (m *Migrator) awaitTurn(ctx context.Context, tx pgx.Tx) error {
 	defer cancel()
 
 	for waited := false; ; waited = true {
-		var ours bool
+		var locked bool
 
-		// Releases before this one took the same lock for the session. In the extended
-		// protocol the portal would keep its snapshot until the next statement.
+		// Older releases take the same lock, for the session. The simple protocol is
+		// used because in the extended one the portal would keep its snapshot until the
+		// next statement.
 		err := tx.QueryRow(ctx, "SELECT pg_try_advisory_xact_lock($1)",
-			pgx.QueryExecModeSimpleProtocol, lock.DefaultLockID).Scan(&ours)
-		if err != nil || ours {
-			return err //nolint:wrapcheck // by alone
+			pgx.QueryExecModeSimpleProtocol, lock.DefaultLockID).Scan(&locked)
+		if err != nil || locked {
+			return err //nolint:wrapcheck // by exclusively
 		}
 
 		if !waited {
@@ -57,71 +59,75 @@ func (m *Migrator) awaitTurn(ctx context.Context, tx pgx.Tx) error {
 		}
 
 		select {
-		case <-time.After(askAgain):
+		case <-time.After(turnPoll):
 		case <-ctx.Done():
-			return ctx.Err() //nolint:wrapcheck // by alone
+			return ctx.Err() //nolint:wrapcheck // by exclusively
 		}
 	}
 }
 
-// briefly makes connections that wait for locks only briefly. It is set in each
-// transaction, as a session may be a pooler's, which keeps what is set there.
-type briefly struct{ driver.Connector }
+// shortLockConnector makes connections that wait for locks only briefly. The timeout
+// is set in each transaction, because a pooler would keep a session's setting for its
+// next user.
+type shortLockConnector struct{ driver.Connector }
 
 // Connect implements driver.Connector.
-func (b briefly) Connect(ctx context.Context) (driver.Conn, error) {
-	conn, err := b.Connector.Connect(ctx)
+func (c shortLockConnector) Connect(ctx context.Context) (driver.Conn, error) {
+	conn, err := c.Connector.Connect(ctx)
 	if err != nil {
 		return nil, err //nolint:wrapcheck // database/sql compares it
 	}
 
-	return brief{conn.(*stdlib.Conn)}, nil //nolint:forcetypeassert // its connector makes no other
+	return shortLockConn{conn.(*stdlib.Conn)}, nil //nolint:forcetypeassert // its connector makes no other
 }
 
-type brief struct{ *stdlib.Conn }
+type shortLockConn struct{ *stdlib.Conn }
 
 // BeginTx implements driver.ConnBeginTx.
-func (b brief) BeginTx(ctx context.Context, options driver.TxOptions) (driver.Tx, error) {
-	tx, err := b.Conn.BeginTx(ctx, options)
+func (c shortLockConn) BeginTx(ctx context.Context, options driver.TxOptions) (driver.Tx, error) {
+	tx, err := c.Conn.BeginTx(ctx, options)
 	if err != nil {
 		return nil, err //nolint:wrapcheck // database/sql compares it
 	}
 
-	if _, err := b.ExecContext(ctx, setLockTimeout, nil); err != nil {
+	if _, err := c.ExecContext(ctx, setLockTimeout, nil); err != nil {
 		return nil, errors.Join(err, tx.Rollback())
 	}
 
 	return tx, nil
 }
 
-// ExecContext implements driver.ExecerContext. What goes CONCURRENTLY takes no lock
-// that traffic waits for, and itself waits for every transaction that is older.
+// ExecContext implements driver.ExecerContext. A CONCURRENTLY statement gets no
+// timeout: it takes no lock that requests wait for, and must itself wait for all older
+// transactions.
 //
 //nolint:wrapcheck // database/sql compares errors
-func (b brief) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (result driver.Result, err error) {
+func (c shortLockConn) ExecContext(
+	ctx context.Context, query string, args []driver.NamedValue,
+) (result driver.Result, err error) {
 	const inNoTransaction = 'I'
-	if b.Conn.Conn().PgConn().TxStatus() != inNoTransaction || besideTraffic.MatchString(query) {
-		return b.Conn.ExecContext(ctx, query, args)
+	if c.Conn.Conn().PgConn().TxStatus() != inNoTransaction || concurrently.MatchString(query) {
+		return c.Conn.ExecContext(ctx, query, args)
 	}
 
-	if _, err := b.Conn.ExecContext(ctx, "SET lock_timeout = '"+lockTimeout+"'", nil); err != nil {
+	if _, err := c.Conn.ExecContext(ctx, "SET lock_timeout = '"+lockTimeout+"'", nil); err != nil {
 		return nil, err
 	}
 
 	defer func() {
-		_, resetErr := b.Conn.ExecContext(context.WithoutCancel(ctx), "RESET lock_timeout", nil)
+		_, resetErr := c.Conn.ExecContext(context.WithoutCancel(ctx), "RESET lock_timeout", nil)
 		err = errors.Join(err, resetErr)
 	}()
 
-	return b.Conn.ExecContext(ctx, query, args)
+	return c.Conn.ExecContext(ctx, query, args)
 }
 
-var besideTraffic = regexp.MustCompile(`(?i)\bCONCURRENTLY\b`)
+var concurrently = regexp.MustCompile(`(?i)\bCONCURRENTLY\b`)
 
 const setLockTimeout = "SET LOCAL lock_timeout = '" + lockTimeout + "'"
 
-// patiently tries again while somebody holds what a migration has to lock.
-func (m *Migrator) patiently(ctx context.Context, migrate func() error) error {
+// retryWhileLocked runs a migration again while others hold the locks that it needs.
+func (m *Migrator) retryWhileLocked(ctx context.Context, migrate func() error) error {
 	pause := backoff.NewExponentialBackOff()
 	pause.InitialInterval, pause.MaxInterval = firstPause, longestPause
 
@@ -131,12 +137,12 @@ func (m *Migrator) patiently(ctx context.Context, migrate func() error) error {
 			err = backoff.Permanent(err)
 		}
 
-		return struct{}{}, err //nolint:wrapcheck // Permanent is a mark for Retry, which takes it off
+		return struct{}{}, err //nolint:wrapcheck // Permanent is a mark for Retry, which removes it
 	}
 
 	waiting := func(err error, pause time.Duration) {
 		m.say(fmt.Sprintf("others use the table; trying again in %s (%v)%s",
-			pause.Round(time.Millisecond), err, m.oldest(ctx)))
+			pause.Round(time.Millisecond), err, m.oldestTransaction(ctx)))
 	}
 
 	_, err := backoff.Retry(ctx, once,
@@ -145,12 +151,12 @@ func (m *Migrator) patiently(ctx context.Context, migrate func() error) error {
 		return fmt.Errorf("others have used the table for %s: %w", m.patience, err)
 	}
 
-	return err //nolint:wrapcheck // what migrate said, or ctx
+	return err //nolint:wrapcheck // migrate's error, or ctx's
 }
 
-// oldest tells of the transaction that has run for longest, which mostly is whom a
-// migration waits for. Autovacuum's are among them.
-func (m *Migrator) oldest(ctx context.Context) string {
+// oldestTransaction describes the transaction that has run longest, which may be an
+// autovacuum. Mostly it is the one that the migration waits for.
+func (m *Migrator) oldestTransaction(ctx context.Context) string {
 	const question = `
 SELECT format('; the oldest transaction is that of process %s (%s, %s) and has run for %s s', pid,
               COALESCE(NULLIF(application_name, ''), backend_type), COALESCE(state, 'running'),
@@ -162,32 +168,30 @@ LIMIT 1`
 
 	var line string
 
-	_ = m.pool.QueryRow(ctx, question).Scan(&line) // there may be none, and it only helps
+	_ = m.pool.QueryRow(ctx, question).Scan(&line) // only a hint, and there may be none
 
 	return line
 }
 
-// isLocked: others held a lock for too long, or the traffic and the migration
-// waited for each other.
+// isLocked: others held a lock for too long, or a request and the migration waited for
+// each other.
 func isLocked(err error) bool {
-	pg, ok := errors.AsType[*pgconn.PgError](err)
-
-	return ok && (pg.Code == pgerrcode.LockNotAvailable || pg.Code == pgerrcode.DeadlockDetected)
+	return hasCode(err, pgerrcode.LockNotAvailable, pgerrcode.DeadlockDetected)
 }
 
-// concurrently finds the indexes that a migration builds beside the traffic.
-var concurrently = regexp.MustCompile(
+// concurrentIndex finds the names of indexes that a migration builds CONCURRENTLY.
+var concurrentIndex = regexp.MustCompile(
 	`(?i)\bCREATE\s+(?:UNIQUE\s+)?INDEX\s+CONCURRENTLY\s+(?:IF\s+NOT\s+EXISTS\s+)?("?\w+"?)`)
 
-// dropUnfinished drops the indexes that an earlier try of the migration has left
-// behind unfinished: nobody uses them, and their names are taken.
+// dropUnfinished drops the indexes that an earlier attempt at the migration has left
+// invalid: no query uses them, and they occupy their names.
 func (m *Migrator) dropUnfinished(ctx context.Context, file string) error {
 	text, err := fs.ReadFile(m.files, file)
 	if err != nil {
 		return fmt.Errorf("reading %s: %w", file, err)
 	}
 
-	for _, match := range concurrently.FindAllStringSubmatch(string(text), -1) {
+	for _, match := range concurrentIndex.FindAllStringSubmatch(string(text), -1) {
 		var index string
 
 		err := m.pool.QueryRow(ctx,
@@ -201,7 +205,7 @@ func (m *Migrator) dropUnfinished(ctx context.Context, file string) error {
 			return fmt.Errorf("looking at the index %s: %w", match[1], err)
 		}
 
-		m.say("dropping the index " + index + ", which an earlier try has left unfinished")
+		m.say("dropping the index " + index + ", which an earlier attempt has left unfinished")
 
 		if _, err := m.pool.Exec(ctx, "DROP INDEX CONCURRENTLY IF EXISTS "+index); err != nil {
 			return fmt.Errorf("dropping the index %s: %w", index, err)

@@ -8,8 +8,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/marketflow/marketflow/adapters/postgres/internal/sqlc"
 	"github.com/marketflow/marketflow/domain/fault"
@@ -17,47 +17,36 @@ import (
 	"github.com/marketflow/marketflow/ports"
 )
 
-// maxLastError bounds what is kept of an error, in bytes.
+// maxLastError is the most bytes of an error that are stored.
 const maxLastError = 500
 
-// Operation implements ports.Operations.
-func (s *Store) Begin(ctx context.Context, c ports.NewOperation) (ports.Operation, error) {
-	fingerprint := c.Order.Fingerprint()
-	params := sqlc.BeginOperationOrFindParams{
-		IdempotencyKey:  keyToDB(c.Key),
-		PaymentID:       c.PaymentID,
-		Fingerprint:     fingerprint[:],
-		Amount:          amountToDB(c.Order.Amount),
-		Currency:        c.Order.Amount.Currency().Code(),
-		Metadata:        metadataToDB(c.Order.Metadata),
-		StripeKey:       c.Request.IdempotencyKey,
-		StripeParams:    c.Request.Params,
-		LeaseToken:      optionalID(c.Lease.Token),
-		Lease:           interval(c.Lease.For),
-		OriginRequestID: c.Origin.RequestID,
-		OriginTrace:     c.Origin.TraceParent,
-		CreatedAt:       optional(c.CreatedAt),
-	}
-
+// Begin implements ports.Operations.
+func (s *Store) Begin(ctx context.Context, op ports.NewOperation) (ports.Operation, error) {
 	if err := ctx.Err(); err != nil {
 		return ports.Operation{}, fmt.Errorf("beginning an operation: %w", err)
 	}
 
-	alone := func() (sqlc.BeginOperationOrFindRow, error) { return s.beginAlone(ctx, params) }
-	together := alone
+	var (
+		params = newOperationToDB(op)
+		alone  = func() (sqlc.BeginOperationOrFindRow, error) { return s.beginAlone(ctx, params) }
+		row    sqlc.BeginOperationOrFindRow
+		err    error
+	)
 
-	if c.CreatedAt.IsZero() {
-		together = func() (sqlc.BeginOperationOrFindRow, error) { return s.ops.do(ctx, params, alone) }
+	if op.CreatedAt.IsZero() {
+		row, err = s.begins.do(ctx, params, alone)
+	} else { // the group's statement writes the database's time
+		row, err = alone()
 	}
 
-	row, err := together()
 	if err != nil {
 		return ports.Operation{}, err
 	}
 
-	return operationFromDB(row.PaymentRequest, row.AgeSeconds, c.Lease.Token)
+	return operationFromDB(row.PaymentRequest, row.AgeSeconds, op.Lease.Token)
 }
 
+// beginAlone first tries the cheap statement for a key that nobody has used.
 func (s *Store) beginAlone(ctx context.Context, params sqlc.BeginOperationOrFindParams) (sqlc.BeginOperationOrFindRow, error) {
 	return write(ctx, s, "beginning an operation", func(ctx context.Context, q *sqlc.Queries) (sqlc.BeginOperationOrFindRow, error) {
 		written, err := q.BeginOperation(ctx, sqlc.BeginOperationParams(params))
@@ -72,9 +61,9 @@ func (s *Store) beginAlone(ctx context.Context, params sqlc.BeginOperationOrFind
 			return *row, nil
 		}
 
-		// Each empty answer means that somebody else has just written the key:
-		// the next statement sees it.
-		for range tries {
+		// No row: somebody else has written the key since the statement began. The
+		// next one sees it.
+		for range maxAttempts {
 			rows, err := q.BeginOperationOrFind(ctx, params)
 			if err != nil {
 				return sqlc.BeginOperationOrFindRow{}, err
@@ -85,35 +74,33 @@ func (s *Store) beginAlone(ctx context.Context, params sqlc.BeginOperationOrFind
 			}
 		}
 
-		return sqlc.BeginOperationOrFindRow{}, errors.New("the key is contended")
+		return sqlc.BeginOperationOrFindRow{}, errors.New("several others write the same key")
 	})
 }
 
-// newOperationRow is the row of an operation that was written this moment.
-func newOperationRow(c sqlc.BeginOperationOrFindParams, createdAt time.Time) *sqlc.BeginOperationOrFindRow {
+// newOperationRow is the row of an operation that was written just now.
+func newOperationRow(op sqlc.BeginOperationOrFindParams, createdAt time.Time) *sqlc.BeginOperationOrFindRow {
 	return &sqlc.BeginOperationOrFindRow{PaymentRequest: sqlc.PaymentRequest{
-		PaymentID:       c.PaymentID,
-		IdempotencyKey:  c.IdempotencyKey,
-		Fingerprint:     c.Fingerprint,
-		Amount:          c.Amount,
-		Currency:        c.Currency,
-		Metadata:        c.Metadata,
-		StripeKey:       c.StripeKey,
-		StripeParams:    c.StripeParams,
+		PaymentID:       op.PaymentID,
+		IdempotencyKey:  op.IdempotencyKey,
+		Fingerprint:     op.Fingerprint,
+		Amount:          op.Amount,
+		Currency:        op.Currency,
+		Metadata:        op.Metadata,
+		StripeKey:       op.StripeKey,
+		StripeParams:    op.StripeParams,
 		State:           string(operation.Pending),
-		LeaseToken:      c.LeaseToken,
+		LeaseToken:      op.LeaseToken,
 		Attempts:        1,
-		OriginRequestID: c.OriginRequestID,
-		OriginTrace:     c.OriginTrace,
+		OriginRequestID: op.OriginRequestID,
+		OriginTrace:     op.OriginTrace,
 		CreatedAt:       createdAt,
 	}}
 }
 
 // Find implements ports.Operations.
 func (s *Store) Find(ctx context.Context, key operation.Key) (ports.Operation, error) {
-	row, err := query(ctx, s, "finding an operation", func(ctx context.Context, q *sqlc.Queries) (sqlc.FindOperationByKeyRow, error) {
-		return q.FindOperationByKey(ctx, string(key))
-	})
+	row, err := s.rowByKey(ctx, key)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return ports.Operation{}, errNotFound("idempotency key")
 	}
@@ -127,14 +114,25 @@ func (s *Store) Find(ctx context.Context, key operation.Key) (ports.Operation, e
 
 // FindByPayment implements ports.Operations.
 func (s *Store) FindByPayment(ctx context.Context, id uuid.UUID) (ports.Operation, error) {
-	row, err := query(ctx, s, "reading an operation", func(ctx context.Context, q *sqlc.Queries) (sqlc.FindOperationByPaymentRow, error) {
-		return q.FindOperationByPayment(ctx, id)
-	})
+	row, err := s.rowByPayment(ctx, id)
 	if err != nil {
 		return ports.Operation{}, errNoOperation(err)
 	}
 
 	return operationFromDB(row.PaymentRequest, row.AgeSeconds, uuid.Nil)
+}
+
+func (s *Store) rowByKey(ctx context.Context, key operation.Key) (sqlc.FindOperationByKeyRow, error) {
+	return query(ctx, s, "finding an operation", func(ctx context.Context, q *sqlc.Queries) (sqlc.FindOperationByKeyRow, error) {
+		return q.FindOperationByKey(ctx, string(key))
+	})
+}
+
+func (s *Store) rowByPayment(ctx context.Context, id uuid.UUID) (sqlc.FindOperationByPaymentRow, error) {
+	return query(ctx, s, "reading an operation",
+		func(ctx context.Context, q *sqlc.Queries) (sqlc.FindOperationByPaymentRow, error) {
+			return q.FindOperationByPayment(ctx, id)
+		})
 }
 
 // Take implements ports.Operations.
@@ -151,18 +149,9 @@ func (s *Store) Take(ctx context.Context, limit int, lease ports.Lease) ([]ports
 		return nil, err
 	}
 
-	ops := make([]ports.Operation, 0, len(rows))
-
-	for _, row := range rows {
-		op, err := operationFromDB(row.PaymentRequest, row.AgeSeconds, lease.Token)
-		if err != nil {
-			return nil, err
-		}
-
-		ops = append(ops, op)
-	}
-
-	return ops, nil
+	return mappedOrError(rows, func(row sqlc.TakeOperationsRow) (ports.Operation, error) {
+		return operationFromDB(row.PaymentRequest, row.AgeSeconds, lease.Token)
+	})
 }
 
 // Finish implements ports.Operations.
@@ -171,16 +160,19 @@ func (s *Store) Finish(ctx context.Context, c ports.Completion) (ports.Finished,
 		return ports.Finished{}, fmt.Errorf("finishing an operation: %w", err)
 	}
 
-	params := completionToDB(c)
-	alone := func() (sqlc.FinishOperationOrFindRow, error) { return s.finishAlone(ctx, params) }
+	var (
+		params = completionToDB(c)
+		alone  = func() (sqlc.FinishOperationOrFindRow, error) { return s.finishAlone(ctx, params) }
+		row    sqlc.FinishOperationOrFindRow
+		err    error
+	)
 
-	// Without a response the operation stays open: that is rare, and not simple.
-	together := alone
 	if c.Response != nil {
-		together = func() (sqlc.FinishOperationOrFindRow, error) { return s.completions.do(ctx, params, alone) }
+		row, err = s.completions.do(ctx, params, alone)
+	} else { // the operation stays pending, which is rare; the group's statement cannot do that
+		row, err = alone()
 	}
 
-	row, err := together()
 	if err != nil {
 		return ports.Finished{}, errNoOperation(err)
 	}
@@ -188,37 +180,42 @@ func (s *Store) Finish(ctx context.Context, c ports.Completion) (ports.Finished,
 	return finishedFromDB(row)
 }
 
+// finishAlone first tries the cheap statement for a pending operation without a
+// payment.
 func (s *Store) finishAlone(
 	ctx context.Context, params sqlc.FinishOperationOrFindParams,
 ) (sqlc.FinishOperationOrFindRow, error) {
-	return write(ctx, s, "finishing an operation", func(ctx context.Context, q *sqlc.Queries) (sqlc.FinishOperationOrFindRow, error) {
-		if params.ResponseStatus != nil {
-			rows, err := q.FinishOperation(ctx, pendingToDB(params))
+	return write(ctx, s, "finishing an operation",
+		func(ctx context.Context, q *sqlc.Queries) (sqlc.FinishOperationOrFindRow, error) {
+			if params.ResponseStatus != nil {
+				rows, err := q.FinishOperation(ctx, finishParams(params))
 
-			switch {
-			case err != nil && !isTaken(err):
-				return sqlc.FinishOperationOrFindRow{}, err
-			case len(rows) > 0:
-				return finishedRow(rows[0].PaymentRequest, rows[0].AgeSeconds, rows[0].Parked), nil
+				switch {
+				case err != nil && !hasCode(err, pgerrcode.UniqueViolation):
+					return sqlc.FinishOperationOrFindRow{}, err
+				case len(rows) > 0:
+					return finishedRow(rows[0].PaymentRequest, rows[0].AgeSeconds, rows[0].Parked), nil
+				}
 			}
-		}
 
-		return complete(ctx, q, params)
-	})
+			return finishOrFind(ctx, q, params)
+		})
 }
 
 // finishedRow is the row of a completion that wrote its payment.
 func finishedRow(op sqlc.PaymentRequest, ageSeconds float64, parked bool) sqlc.FinishOperationOrFindRow {
-	return sqlc.FinishOperationOrFindRow{PaymentRequest: op, AgeSeconds: ageSeconds, Created: true, PaymentExists: true, Parked: parked}
+	return sqlc.FinishOperationOrFindRow{
+		PaymentRequest: op, AgeSeconds: ageSeconds, Created: true, PaymentExists: true, Parked: parked,
+	}
 }
 
-// complete is the whole statement, for use inside a transaction too.
-func complete(
+// finishOrFind is the full statement. It also works inside a transaction.
+func finishOrFind(
 	ctx context.Context, q *sqlc.Queries, params sqlc.FinishOperationOrFindParams,
 ) (sqlc.FinishOperationOrFindRow, error) {
-	// The payment is neither there nor contradicted while what somebody else has
-	// just written is not in the statement's snapshot: the next one sees it.
-	for range tries {
+	// A statement does not see what somebody else has committed since it began. Then
+	// it finds neither the payment nor a contradiction; the next one does.
+	for range maxAttempts {
 		row, err := q.FinishOperationOrFind(ctx, params)
 
 		switch {
@@ -232,21 +229,17 @@ func complete(
 		}
 	}
 
-	return sqlc.FinishOperationOrFindRow{}, fmt.Errorf("payment %s is contended", params.PaymentID)
+	return sqlc.FinishOperationOrFindRow{}, fmt.Errorf("several others write payment %s", params.PaymentID)
 }
 
 // FinishRejected implements ports.Operations.
 func (s *Store) FinishRejected(ctx context.Context, id uuid.UUID, response ports.FrozenResponse) (ports.Operation, error) {
 	var op ports.Operation
 
-	err := s.run(ctx, "rejecting an operation", func(ctx context.Context, conn *pgxpool.Conn) error {
-		return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
-			var err error
+	err := s.inTransaction(ctx, "rejecting an operation", func(ctx context.Context, q *sqlc.Queries) (err error) {
+		op, err = finishRejected(ctx, q, id, response)
 
-			op, err = finishRejected(ctx, sqlc.New(tx), id, response)
-
-			return err
-		})
+		return err
 	})
 	if err != nil {
 		return ports.Operation{}, errNoOperation(err)
@@ -255,8 +248,8 @@ func (s *Store) FinishRejected(ctx context.Context, id uuid.UUID, response ports
 	return op, nil
 }
 
-// finishRejected needs a transaction: a payment that was written while it waited for
-// the operation is seen by its second statement alone.
+// finishRejected needs a transaction with two statements: only the second one sees a
+// payment that was written while the first waited for the lock.
 func finishRejected(ctx context.Context, q *sqlc.Queries, id uuid.UUID, response ports.FrozenResponse) (ports.Operation, error) {
 	locked, err := q.LockOperation(ctx, id)
 	if err != nil {
@@ -285,17 +278,13 @@ func finishRejected(ctx context.Context, q *sqlc.Queries, id uuid.UUID, response
 }
 
 // Reject implements ports.Operations.
-func (s *Store) Reject(ctx context.Context, c ports.Operation, cause error) (ports.Operation, error) {
+func (s *Store) Reject(ctx context.Context, held ports.Operation, cause error) (ports.Operation, error) {
 	var op ports.Operation
 
-	err := s.run(ctx, "rejecting a payment", func(ctx context.Context, conn *pgxpool.Conn) error {
-		return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
-			var err error
+	err := s.inTransaction(ctx, "rejecting a payment", func(ctx context.Context, q *sqlc.Queries) (err error) {
+		op, err = reject(ctx, q, held, cause)
 
-			op, err = reject(ctx, sqlc.New(tx), c, cause)
-
-			return err
-		})
+		return err
 	})
 	if err != nil {
 		return ports.Operation{}, errNoOperation(err)
@@ -304,27 +293,27 @@ func (s *Store) Reject(ctx context.Context, c ports.Operation, cause error) (por
 	return op, nil
 }
 
-// reject needs a transaction for the reason that finishRejected has.
-func reject(ctx context.Context, q *sqlc.Queries, c ports.Operation, cause error) (ports.Operation, error) {
-	locked, err := q.LockOperation(ctx, c.PaymentID)
+// reject needs a transaction for the same reason as finishRejected.
+func reject(ctx context.Context, q *sqlc.Queries, held ports.Operation, cause error) (ports.Operation, error) {
+	locked, err := q.LockOperation(ctx, held.PaymentID)
 	if err != nil {
 		return ports.Operation{}, fmt.Errorf("locking the operation: %w", err)
 	}
 
-	op, err := operationFromDB(locked.PaymentRequest, locked.AgeSeconds, c.Lease)
+	op, err := operationFromDB(locked.PaymentRequest, locked.AgeSeconds, held.Lease)
 	if err != nil || !op.Held() {
 		return op, err
 	}
 
 	row, err := q.RejectOperation(ctx, sqlc.RejectOperationParams{
-		PaymentID: c.PaymentID, LeaseToken: c.Lease, LastError: shortError(cause),
+		PaymentID: held.PaymentID, LeaseToken: held.Lease, LastError: shortError(cause),
 	})
 	if errors.Is(err, pgx.ErrNoRows) {
-		return op, fmt.Errorf("payment %s was rejected but exists: %w", c.PaymentID, ports.ErrContradiction)
+		return op, fmt.Errorf("payment %s was rejected but exists: %w", held.PaymentID, ports.ErrContradiction)
 	}
 
 	if err != nil {
-		return op, fmt.Errorf("payment %s: %w", c.PaymentID, err)
+		return op, fmt.Errorf("payment %s: %w", held.PaymentID, err)
 	}
 
 	return operationFromDB(row.PaymentRequest, row.AgeSeconds, uuid.Nil)
@@ -349,42 +338,36 @@ func (s *Store) Reopen(ctx context.Context, id uuid.UUID, lease ports.Lease) (po
 }
 
 // Release implements ports.Operations.
-func (s *Store) Release(ctx context.Context, c ports.Operation, retryIn time.Duration, cause error) error {
-	_, err := write(ctx, s, "releasing an operation", func(ctx context.Context, q *sqlc.Queries) (struct{}, error) {
-		return struct{}{}, q.ReleaseOperation(ctx, sqlc.ReleaseOperationParams{
-			PaymentID:  c.PaymentID,
-			LeaseToken: c.Lease,
+func (s *Store) Release(ctx context.Context, held ports.Operation, retryIn time.Duration, cause error) error {
+	return s.exec(ctx, "releasing an operation", func(ctx context.Context, q *sqlc.Queries) error {
+		return q.ReleaseOperation(ctx, sqlc.ReleaseOperationParams{
+			PaymentID:  held.PaymentID,
+			LeaseToken: held.Lease,
 			RetryIn:    interval(retryIn),
 			Sent:       !errors.Is(cause, ports.ErrUnavailable),
 			LastError:  shortError(cause),
 		})
 	})
-
-	return err
 }
 
 // Extend implements ports.Operations.
-func (s *Store) Extend(ctx context.Context, c ports.Operation, by time.Duration) error {
-	_, err := write(ctx, s, "extending a lease", func(ctx context.Context, q *sqlc.Queries) (struct{}, error) {
-		return struct{}{}, q.ExtendLease(ctx, sqlc.ExtendLeaseParams{
-			PaymentID: c.PaymentID, LeaseToken: c.Lease, Lease: interval(by),
+func (s *Store) Extend(ctx context.Context, held ports.Operation, by time.Duration) error {
+	return s.exec(ctx, "extending a lease", func(ctx context.Context, q *sqlc.Queries) error {
+		return q.ExtendLease(ctx, sqlc.ExtendLeaseParams{
+			PaymentID: held.PaymentID, LeaseToken: held.Lease, Lease: interval(by),
 		})
 	})
-
-	return err
 }
 
 // GiveUp implements ports.Operations.
 func (s *Store) GiveUp(ctx context.Context, id uuid.UUID, cause error) error {
-	_, err := write(ctx, s, "giving up on an operation", func(ctx context.Context, q *sqlc.Queries) (struct{}, error) {
-		return struct{}{}, q.GiveUpOperation(ctx, sqlc.GiveUpOperationParams{PaymentID: id, LastError: shortError(cause)})
+	return s.exec(ctx, "giving up on an operation", func(ctx context.Context, q *sqlc.Queries) error {
+		return q.GiveUpOperation(ctx, sqlc.GiveUpOperationParams{PaymentID: id, LastError: shortError(cause)})
 	})
-
-	return err
 }
 
-// shortError is what is kept of an error. It may quote anything that a broken
-// proxy has sent, and PostgreSQL's text is UTF-8 without U+0000.
+// shortError is what is stored of an error. The error may quote anything that a
+// broken proxy has sent, but PostgreSQL's text must be UTF-8 without U+0000.
 func shortError(err error) string {
 	text := strings.ToValidUTF8(strings.ReplaceAll(err.Error(), "\x00", ""), "\uFFFD")
 

@@ -38,15 +38,12 @@ func (s *Store) History(ctx context.Context, id uuid.UUID) ([]ports.Transition, 
 		return nil, err
 	}
 
-	history := make([]ports.Transition, 0, len(rows))
-	for _, row := range rows {
-		history = append(history, ports.Transition{
+	return mapped(rows, func(row sqlc.ListTransitionsRow) ports.Transition {
+		return ports.Transition{
 			From:  payment.Status(deref(row.FromStatus)),
 			To:    payment.Status(row.ToStatus),
 			Cause: row.Cause,
 			At:    row.At.UTC(),
-		})
-	}
-
-	return history, nil
+		}
+	}), nil
 }

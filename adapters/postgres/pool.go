@@ -24,41 +24,41 @@ import (
 	"github.com/marketflow/marketflow/adapters/postgres/internal/sqlc"
 )
 
-// Lifetimes of connections. One that is kept for ever stays with a server that
-// has stopped being the primary, and with the addresses that DNS gave then.
+// Lifetimes of connections. A connection that was kept for ever would stay with a
+// server that has stopped being the primary, and with the address that DNS gave then.
 const (
 	connLifetime = 5 * time.Minute
-	connJitter   = time.Minute // so that a pool is not renewed all at once
+	connJitter   = time.Minute // so that a pool does not renew all connections at once
 	connIdle     = 2 * time.Minute
 )
 
-// abandonedAfter: a process that is stopped inside a transaction must not hold its
-// locks for longer.
+// abandonedAfter is when PostgreSQL ends an idle transaction: a process that hangs
+// inside one must not hold its locks for longer.
 const abandonedAfter = "10s"
 
 // PoolConfig says how to reach the database.
 type PoolConfig struct {
-	// URL is postgres://…, or a keyword/value string, as libpq reads them. Of
-	// several hosts the first is taken that can be written.
+	// URL is postgres://…, or a keyword/value string, as libpq reads them. Of several
+	// hosts the first that can be written is used.
 	URL string
 	// MaxConns is the most connections that are open at once.
 	MaxConns int32
 	// Tracer makes a span of each statement; nil for none.
 	Tracer trace.TracerProvider
-	// Ready has all connections opened before they are needed, with the
-	// statements of requests planned: a request that does both waits for them as
-	// long as for a dozen commits.
+	// Ready opens all connections before they are needed, and plans the statements of
+	// requests on them. A request that had to do both would wait as long as for a
+	// dozen commits.
 	Ready bool
-	// Once is for statements that are said once and may take long: none stays
-	// prepared, and the server ends one that is given up.
+	// Once is for statements that run once and may take long: none stays prepared, and
+	// when the caller gives up, the server ends the statement.
 	Once bool
 }
 
 // NewPool opens a pool. It does not connect yet.
 //
-// All its connections are to a server that can be written. A connection that
-// answers otherwise is closed, and the idle ones with it: a primary that was
-// demoted may live on as a reader and keep them open.
+// All its connections are to a server that can be written. When a statement fails
+// because its server is read-only, that connection and the idle ones are closed: a
+// primary that was demoted may live on as a standby and keep them open.
 func NewPool(ctx context.Context, c PoolConfig) (*pgxpool.Pool, error) {
 	config, err := pgxpool.ParseConfig(c.URL)
 	if err != nil {
@@ -70,8 +70,15 @@ func NewPool(ctx context.Context, c PoolConfig) (*pgxpool.Pool, error) {
 	config.MaxConnLifetimeJitter = connJitter
 	config.MaxConnIdleTime = connIdle
 
-	conn := config.ConnConfig
-	if conn.ConnectTimeout == 0 { // connect_timeout, where the URL has it
+	configureConn(config.ConnConfig, c)
+	prepareConns(config, c.Ready)
+
+	return open(ctx, config)
+}
+
+// configureConn sets what each connection starts with.
+func configureConn(conn *pgx.ConnConfig, c PoolConfig) {
+	if conn.ConnectTimeout == 0 { // the URL has no connect_timeout
 		conn.ConnectTimeout = 2 * time.Second
 	}
 
@@ -79,74 +86,80 @@ func NewPool(ctx context.Context, c PoolConfig) (*pgxpool.Pool, error) {
 		conn.RuntimeParams["application_name"] = "marketflow"
 	}
 
-	if c.Once && conn.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement {
-		conn.DefaultQueryExecMode = pgx.QueryExecModeExec
-	}
-
 	if c.Once {
-		// One that is given up must not go on in the server, for hours perhaps.
+		if conn.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement {
+			conn.DefaultQueryExecMode = pgx.QueryExecModeExec
+		}
+
+		// A statement that its caller gave up must not go on in the server, perhaps for
+		// hours.
 		conn.BuildContextWatcherHandler = func(c *pgconn.PgConn) ctxwatch.Handler {
 			return &pgconn.CancelRequestContextWatcherHandler{Conn: c, DeadlineDelay: conn.ConnectTimeout}
 		}
 	}
 
-	prepares := conn.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement
-	if prepares {
+	if keepsPrepared(conn) {
 		conn.RuntimeParams["idle_in_transaction_session_timeout"] = abandonedAfter
 		maps.Copy(conn.RuntimeParams, PlannerSettings())
-	}
-
-	follow := func() {}
-
-	if c.Ready {
-		config.MinConns = c.MaxConns
-		config.BeforeConnect, follow = firstAlone(conn.ConnectTimeout)
-	}
-
-	// One after the other, for the same reason.
-	var planning sync.Mutex
-
-	config.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
-		registerTypes(conn.TypeMap())
-
-		defer follow()
-
-		if !prepares {
-			return limitAbandoned(ctx, conn)
-		}
-
-		// What cannot be planned now fails when it is used.
-		if c.Ready {
-			planning.Lock()
-			defer planning.Unlock()
-
-			_ = plan(ctx, conn)
-		}
-
-		return nil
 	}
 
 	if c.Tracer != nil {
 		conn.Tracer = newTracer(c.Tracer, conn)
 	}
-
-	return open(ctx, config)
 }
 
-// open makes the pool keep to servers that can be written.
+// keepsPrepared tells whether statements stay prepared on a connection.
+func keepsPrepared(conn *pgx.ConnConfig) bool {
+	return conn.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement
+}
+
+// prepareConns sets what is done with each new connection before its first use.
+func prepareConns(config *pgxpool.Config, ready bool) {
+	allowOthers := func() {}
+
+	if ready {
+		config.MinConns = config.MaxConns
+		config.BeforeConnect, allowOthers = firstAlone(config.ConnConfig.ConnectTimeout)
+	}
+
+	// Connections plan one after the other, so that the first one is soon ready.
+	var planning sync.Mutex
+
+	keepsPrepared := keepsPrepared(config.ConnConfig)
+	config.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
+		registerTypes(conn.TypeMap())
+
+		defer allowOthers()
+
+		if !keepsPrepared {
+			return limitAbandoned(ctx, conn)
+		}
+
+		if ready {
+			planning.Lock()
+			defer planning.Unlock()
+
+			_ = plan(ctx, conn) // what cannot be planned now fails when it is used
+		}
+
+		return nil
+	}
+}
+
+// open opens a pool that keeps only connections to servers that can be written.
 func open(ctx context.Context, config *pgxpool.Config) (*pgxpool.Pool, error) {
-	var made atomic.Pointer[pgxpool.Pool]
+	var opened atomic.Pointer[pgxpool.Pool]
 
 	conn := config.ConnConfig
 	conn.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
-	closes := conn.OnPgError
+	onPgError := conn.OnPgError
 
 	conn.OnPgError = func(c *pgconn.PgConn, err *pgconn.PgError) (keep bool) {
 		if !isReadOnly(err) {
-			return closes(c, err)
+			return onPgError(c, err)
 		}
 
-		if pool := made.Load(); pool != nil {
+		if pool := opened.Load(); pool != nil {
 			pool.Reset()
 		}
 
@@ -158,27 +171,27 @@ func open(ctx context.Context, config *pgxpool.Config) (*pgxpool.Pool, error) {
 		return nil, fmt.Errorf("opening the pool: %w", presentable(err))
 	}
 
-	made.Store(pool)
+	opened.Store(pool)
 
 	return pool, nil
 }
 
-// registerTypes tells how our types go to PostgreSQL.
+// registerTypes tells pgx how to send our types.
 func registerTypes(types *pgtype.Map) {
-	// Without this a UUID goes as text, through database/sql's interfaces.
+	// Without this a UUID is sent as text, through database/sql's interfaces.
 	pgxuuid.Register(types)
 
-	// Where pgx does not ask PostgreSQL for a parameter's type, it goes by Go's.
+	// Where pgx does not ask PostgreSQL for a parameter's type, it uses the Go type's.
 	types.RegisterDefaultPgType(uuid.UUID{}, "uuid")
 	types.RegisterDefaultPgType([]uuid.UUID{}, "_uuid")
 }
 
-// limitAbandoned sets what a connection of prepared statements has from its start.
-// A pooler between us and PostgreSQL refuses start-up parameters that it does not
-// know, and whoever chooses a mode without prepared statements has one mostly. The
-// planner's settings are for statements that stay prepared.
+// limitAbandoned sets idle_in_transaction_session_timeout where statements do not stay
+// prepared. Such a mode is mostly chosen because of a pooler, and a pooler refuses
+// start-up parameters that it does not know. The planner's settings are not needed
+// then: they are for statements that stay prepared.
 func limitAbandoned(ctx context.Context, conn *pgx.Conn) error {
-	// Past pgx, whose tracer would make a span of it.
+	// Through pgconn, because pgx would make a span of it.
 	err := conn.PgConn().Exec(ctx, "SET idle_in_transaction_session_timeout = '"+abandonedAfter+"'").Close()
 	if err != nil {
 		return fmt.Errorf("limiting abandoned transactions: %w", err)
@@ -187,15 +200,15 @@ func limitAbandoned(ctx context.Context, conn *pgx.Conn) error {
 	return nil
 }
 
-// firstAlone lets the first connection be made before all others, because the
-// start of the service waits for it. They follow once follow is called, or after
-// a while, should the first not come about.
-func firstAlone(atMost time.Duration) (before func(context.Context, *pgx.ConnConfig) error, follow func()) {
+// firstAlone holds all other connections back while the first one is made, because the
+// start of the service waits for that. The others may connect once allowOthers is
+// called, or after atMost if the first one fails.
+func firstAlone(atMost time.Duration) (beforeConnect func(context.Context, *pgx.ConnConfig) error, allowOthers func()) {
 	var begun atomic.Bool
 
-	there := make(chan struct{})
-	follow = sync.OnceFunc(func() { close(there) })
-	time.AfterFunc(atMost, follow)
+	allowed := make(chan struct{})
+	allowOthers = sync.OnceFunc(func() { close(allowed) })
+	time.AfterFunc(atMost, allowOthers)
 
 	return func(ctx context.Context, _ *pgx.ConnConfig) error {
 		if begun.CompareAndSwap(false, true) {
@@ -203,12 +216,12 @@ func firstAlone(atMost time.Duration) (before func(context.Context, *pgx.ConnCon
 		}
 
 		select {
-		case <-there:
+		case <-allowed:
 			return nil
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-	}, follow
+	}, allowOthers
 }
 
 // plan prepares the statements of requests and has PostgreSQL plan them.
@@ -217,15 +230,15 @@ func plan(ctx context.Context, conn *pgx.Conn) error {
 		sqlc.BeginOperation, sqlc.FinishOperation, sqlc.ApplyEvent, sqlc.GetPayment,
 		sqlc.BeginOperations, sqlc.FinishOperations, sqlc.ApplyEvents,
 	} {
-		prepared, err := conn.Prepare(ctx, text, text) // under its own text pgx finds it again
+		prepared, err := conn.Prepare(ctx, text, text) // pgx later finds it by its text
 		if err != nil {
 			return fmt.Errorf("preparing %s: %w", statementName(text), err)
 		}
 
-		nothing := strings.TrimSuffix(strings.Repeat("NULL,", len(prepared.ParamOIDs)), ",")
+		nulls := strings.TrimSuffix(strings.Repeat("NULL,", len(prepared.ParamOIDs)), ",")
 
-		// Past pgx, whose tracer would make a span of it.
-		err = conn.PgConn().Exec(ctx, "EXPLAIN EXECUTE "+prepared.Name+"("+nothing+")").Close()
+		// Through pgconn, because pgx would make a span of it.
+		err = conn.PgConn().Exec(ctx, "EXPLAIN EXECUTE "+prepared.Name+"("+nulls+")").Close()
 		if err != nil {
 			return fmt.Errorf("planning %s: %w", statementName(text), err)
 		}
@@ -234,12 +247,12 @@ func plan(ctx context.Context, conn *pgx.Conn) error {
 	return nil
 }
 
-// PlannerSettings are how statements are planned on every connection.
+// PlannerSettings are the planner's settings on every connection.
 //
-// Each of ours looks its rows up by a key. So one plan is right for all
-// arguments, and making it takes longer than running it. And no plan may read
-// whole tables, as one that was made while they were empty would: it stays in use
-// until they are next analysed.
+// Each of our statements finds its rows by a key. So one plan is right for all
+// arguments, and to plan takes longer than to execute. And no plan may read a whole
+// table: a plan that was made while the table was empty would, and it stays in use
+// until the table is next analysed.
 func PlannerSettings() map[string]string {
 	const off = "off"
 
@@ -248,27 +261,25 @@ func PlannerSettings() map[string]string {
 		"enable_seqscan":   off,
 		"enable_hashjoin":  off,
 		"enable_mergejoin": off,
-		"jit":              off, // a plan that has to read a table after all counts as dear
+		"jit":              off, // without it a plan that must read a table seems expensive enough to compile
 	}
 }
 
-// tracer makes a span of each statement and of nothing else. It is no
-// pgx.PrepareTracer: preparing happens once on each connection, inside the
-// statement that needs it, and its span would have the same name. And it is no
-// pgxpool.AcquireTracer: a connection is nearly always there at once, and the
-// pool's metrics tell how long others waited.
+// tracer makes a span of each statement and of nothing else. It does not implement
+// pgx.PrepareTracer: a statement is prepared once on each connection, inside the call
+// that needs it, and that span would have the same name. Nor pgxpool.AcquireTracer: a
+// connection is nearly always free, and the pool's metrics tell how long others wait.
 type tracer struct{ statements *otelpgx.Tracer }
 
-// newTracer names spans and attributes as OpenTelemetry's database conventions
-// say.
+// newTracer names spans and attributes by OpenTelemetry's database conventions.
 func newTracer(provider trace.TracerProvider, config *pgx.ConnConfig) tracer {
 	spans := otelpgx.NewTracer(
 		otelpgx.WithTracerProvider(provider),
 		otelpgx.WithSpanNameFunc(statementName),
-		// Neither the arguments nor the text: a create's statements are several
-		// kilobytes, more than the rest of its trace, and the name leads to them.
+		// No SQL text: that of a create is several kilobytes, more than the rest of its
+		// trace, and the statement's name leads to it.
 		otelpgx.WithDisableSQLStatementInAttributes(),
-		// The same for every span of a pool, so it is not worked out for each.
+		// They are the same for every span of a pool, so they are computed once, below.
 		otelpgx.WithDisableConnectionDetailsInAttributes(),
 		otelpgx.WithTracerAttributes(
 			semconv.ServerAddress(config.Host),
@@ -293,7 +304,7 @@ func (t tracer) TraceQueryStart(ctx context.Context, conn *pgx.Conn, data pgx.Tr
 
 // TraceQueryEnd implements pgx.QueryTracer.
 func (t tracer) TraceQueryEnd(ctx context.Context, conn *pgx.Conn, data pgx.TraceQueryEndData) {
-	// otelpgx has a name of its own for PostgreSQL's code.
+	// otelpgx uses another attribute for PostgreSQL's code.
 	if pg, ok := errors.AsType[*pgconn.PgError](data.Err); ok {
 		trace.SpanFromContext(ctx).SetAttributes(
 			semconv.ErrorTypeKey.String(pg.Code), semconv.DBResponseStatusCode(pg.Code))

@@ -14,14 +14,12 @@ import (
 	"github.com/marketflow/marketflow/ports"
 )
 
-var _ ports.Reconciliation = (*Store)(nil)
-
-// openSlice is how many payments one statement looks at for open ones.
+// openSlice is how many payments one statement searches for open ones.
 const openSlice = 5_000
 
 // ReconciledThrough implements ports.Reconciliation.
 func (s *Store) ReconciledThrough(ctx context.Context) (through, now time.Time, err error) {
-	row, err := query(ctx, s, "reading how far reconciliation came",
+	row, err := query(ctx, s, "reading how far reconciliation has come",
 		func(ctx context.Context, q *sqlc.Queries) (sqlc.GetReconciledThroughRow, error) {
 			return q.GetReconciledThrough(ctx)
 		})
@@ -31,7 +29,7 @@ func (s *Store) ReconciledThrough(ctx context.Context) (through, now time.Time, 
 
 // MoveReconciledThrough implements ports.Reconciliation.
 func (s *Store) MoveReconciledThrough(ctx context.Context, from, to time.Time) (bool, error) {
-	moved, err := write(ctx, s, "writing how far reconciliation came",
+	moved, err := write(ctx, s, "writing how far reconciliation has come",
 		func(ctx context.Context, q *sqlc.Queries) (int64, error) {
 			if from.IsZero() {
 				return q.StartReconciledThrough(ctx, to)
@@ -118,7 +116,7 @@ func (s *Store) OpenPayments(
 			return nil, ports.PaymentPosition{}, err
 		}
 
-		if !p.Status.Final() { // the last one that was looked at is here whatever it is
+		if !p.Status.Final() { // the last row tells only where to go on, and may be final
 			open = append(open, p)
 		}
 
@@ -169,13 +167,4 @@ func (s *Store) Advance(ctx context.Context, id uuid.UUID, to payment.Status, ca
 	}
 
 	return true, nil
-}
-
-// exec is write for what answers nothing.
-func (s *Store) exec(ctx context.Context, doing string, do func(context.Context, *sqlc.Queries) error) error {
-	_, err := write(ctx, s, doing, func(ctx context.Context, q *sqlc.Queries) (struct{}, error) {
-		return struct{}{}, do(ctx, q)
-	})
-
-	return err
 }

@@ -1,5 +1,6 @@
 // Package postgres keeps payments, operations and events in PostgreSQL. It
-// implements the store ports over sqlc's code, which is sealed in internal/sqlc.
+// implements the store ports with the code that sqlc generates from queries/.
+// README.md tells what it owns and which rules hold.
 package postgres
 
 import (
@@ -16,51 +17,100 @@ import (
 	"github.com/marketflow/marketflow/ports"
 )
 
-// Bounds on one operation.
+// Bounds on one call of the store.
 const (
-	// acquireTimeout: a pool that is exhausted for longer answers 503.
+	// acquireTimeout is how long a call waits for a connection. After that it
+	// answers 503.
 	acquireTimeout = time.Second
-	// operationTimeout bounds one statement or short transaction.
-	operationTimeout = 3 * time.Second
-	// tries: every operation may be repeated, so a lost connection, a
-	// serialization failure or a deadlock is tried again at once.
-	tries = 3
+	// callTimeout bounds one call with all its attempts.
+	callTimeout = 3 * time.Second
+	// maxAttempts: every call may be repeated, so after a lost connection, a
+	// serialization failure or a deadlock it is tried again at once.
+	maxAttempts = 3
 )
 
-// Store implements ports.Operations, ports.Payments, ports.Inbox and ports.Backlog.
+// Store implements the store ports listed below.
 type Store struct {
 	pool        *pgxpool.Pool
-	ops         *group[sqlc.BeginOperationOrFindParams, sqlc.BeginOperationOrFindRow]
+	begins      *group[sqlc.BeginOperationOrFindParams, sqlc.BeginOperationOrFindRow]
 	completions *group[sqlc.FinishOperationOrFindParams, sqlc.FinishOperationOrFindRow]
 	events      *group[sqlc.ApplyEventParams, sqlc.ApplyEventRow]
-	// acquire and operation are acquireTimeout and operationTimeout.
-	acquire, operation time.Duration
-	health             health
+	// acquireTimeout and callTimeout are the constants, except in tests.
+	acquireTimeout, callTimeout time.Duration
+	health                      health
 }
 
 var (
-	_ ports.Operations = (*Store)(nil)
-	_ ports.Payments   = (*Store)(nil)
-	_ ports.Inbox      = (*Store)(nil)
-	_ ports.Backlog    = (*Store)(nil)
-
-	_ ports.Decisions = (*Store)(nil)
-	_ ports.Audit     = (*Store)(nil)
+	_ ports.Operations     = (*Store)(nil)
+	_ ports.Payments       = (*Store)(nil)
+	_ ports.Inbox          = (*Store)(nil)
+	_ ports.Backlog        = (*Store)(nil)
+	_ ports.Decisions      = (*Store)(nil)
+	_ ports.Audit          = (*Store)(nil)
+	_ ports.Installation   = (*Store)(nil)
+	_ ports.Reconciliation = (*Store)(nil)
 )
 
 // NewStore returns a store over a migrated database.
 func NewStore(pool *pgxpool.Pool) *Store {
-	s := &Store{pool: pool, acquire: acquireTimeout, operation: operationTimeout}
-	s.ops = &group[sqlc.BeginOperationOrFindParams, sqlc.BeginOperationOrFindRow]{run: s.beginOperations, names: namesOfOperation}
-	s.completions = &group[sqlc.FinishOperationOrFindParams, sqlc.FinishOperationOrFindRow]{
-		run: s.finishOperations, names: namesOfCompletion,
+	s := &Store{pool: pool, acquireTimeout: acquireTimeout, callTimeout: callTimeout}
+	s.begins = &group[sqlc.BeginOperationOrFindParams, sqlc.BeginOperationOrFindRow]{
+		runTogether: s.beginOperations, names: namesOfOperation,
 	}
-	s.events = &group[sqlc.ApplyEventParams, sqlc.ApplyEventRow]{run: s.applyEvents, names: namesOfEvent}
+	s.completions = &group[sqlc.FinishOperationOrFindParams, sqlc.FinishOperationOrFindRow]{
+		runTogether: s.finishOperations, names: namesOfCompletion,
+	}
+	s.events = &group[sqlc.ApplyEventParams, sqlc.ApplyEventRow]{runTogether: s.applyEvents, names: namesOfEvent}
 
 	return s
 }
 
-// run does one write on a connection of its own. fn must be safe to repeat.
+// query runs one statement that changes nothing.
+func query[T any](
+	ctx context.Context, s *Store, doing string, statement func(context.Context, *sqlc.Queries) (T, error),
+) (T, error) {
+	var result T
+
+	_, err := s.attempts(ctx, func(ctx context.Context, conn *pgxpool.Conn) (err error) {
+		result, err = statement(ctx, sqlc.New(conn))
+
+		return err
+	})
+
+	return result, translate(doing, err)
+}
+
+// write runs one statement that changes something. It must be safe to repeat.
+func write[T any](
+	ctx context.Context, s *Store, doing string, statement func(context.Context, *sqlc.Queries) (T, error),
+) (T, error) {
+	var result T
+
+	err := s.run(ctx, doing, func(ctx context.Context, conn *pgxpool.Conn) (err error) {
+		result, err = statement(ctx, sqlc.New(conn))
+
+		return err
+	})
+
+	return result, err
+}
+
+// exec is write for a statement that returns nothing.
+func (s *Store) exec(ctx context.Context, doing string, statement func(context.Context, *sqlc.Queries) error) error {
+	return s.run(ctx, doing, func(ctx context.Context, conn *pgxpool.Conn) error {
+		return statement(ctx, sqlc.New(conn))
+	})
+}
+
+// inTransaction runs several statements in one transaction. After a failure that
+// may pass, the whole transaction is repeated.
+func (s *Store) inTransaction(ctx context.Context, doing string, statements func(context.Context, *sqlc.Queries) error) error {
+	return s.run(ctx, doing, func(ctx context.Context, conn *pgxpool.Conn) error {
+		return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error { return statements(ctx, sqlc.New(tx)) })
+	})
+}
+
+// run does one write. An error after which the write may stand is fault.Unknown.
 func (s *Store) run(ctx context.Context, doing string, fn func(context.Context, *pgxpool.Conn) error) error {
 	doubt, err := s.attempts(ctx, fn)
 	err = translate(doing, err)
@@ -72,10 +122,12 @@ func (s *Store) run(ctx context.Context, doing string, fn func(context.Context, 
 	return err
 }
 
-// attempts does one operation on a connection of its own. A client that hangs up
-// does not interrupt it: cancelling a statement costs the connection, and all
-// of ours are short. doubt: one of the attempts may have been committed, whatever
-// became of those after it.
+// attempts calls fn with a connection, and again where the failure may pass.
+// doubt: one of the attempts may have been committed, whatever became of the
+// later ones.
+//
+// A client that disconnects does not stop it: to cancel a statement costs the
+// connection, and all our statements are short.
 func (s *Store) attempts(
 	ctx context.Context, fn func(context.Context, *pgxpool.Conn) error,
 ) (doubt bool, err error) {
@@ -83,7 +135,7 @@ func (s *Store) attempts(
 		return false, err //nolint:wrapcheck // translate wraps it
 	}
 
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.operation)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.callTimeout)
 	defer cancel()
 
 	once := func() (struct{}, error) {
@@ -94,13 +146,13 @@ func (s *Store) attempts(
 			err = backoff.Permanent(err)
 		}
 
-		return struct{}{}, err //nolint:wrapcheck // Permanent is a mark for Retry, taken off below
+		return struct{}{}, err //nolint:wrapcheck // Permanent is a mark for Retry, removed below
 	}
 
 	pause := backoff.NewExponentialBackOff()
 	pause.InitialInterval = 20 * time.Millisecond
 
-	_, err = backoff.Retry(ctx, once, backoff.WithBackOff(pause), backoff.WithMaxTries(tries))
+	_, err = backoff.Retry(ctx, once, backoff.WithBackOff(pause), backoff.WithMaxTries(maxAttempts))
 
 	if permanent, ok := errors.AsType[*backoff.PermanentError](err); ok {
 		err = permanent.Err
@@ -110,7 +162,7 @@ func (s *Store) attempts(
 }
 
 func (s *Store) onConnection(ctx context.Context, fn func(context.Context, *pgxpool.Conn) error) error {
-	waiting, cancel := context.WithTimeout(ctx, s.acquire)
+	waiting, cancel := context.WithTimeout(ctx, s.acquireTimeout)
 	defer cancel()
 
 	conn, err := s.pool.Acquire(waiting)
@@ -119,65 +171,24 @@ func (s *Store) onConnection(ctx context.Context, fn func(context.Context, *pgxp
 	}
 	defer conn.Release()
 
-	if hungUp(conn.Conn().PgConn().Conn()) {
+	if closedByServer(conn.Conn().PgConn().Conn()) {
 		_ = conn.Conn().Close(ctx)
-		err = hungUpError{}
+		err = closedByServerError{}
 	} else {
 		err = fn(ctx, conn)
 	}
 
 	if isStalePlan(err) {
-		_ = conn.Conn().Close(ctx) // with its statements
+		_ = conn.Conn().Close(ctx) // its prepared statements go with it
 	}
 
 	if repeatable(err) && conn.Conn().IsClosed() {
-		// What ended this connection has likely ended the idle ones too, and there
-		// are more of them than tries.
+		// What closed this connection has probably closed the idle ones too, and
+		// there are more of them than attempts.
 		s.pool.Reset()
 	}
 
 	return err
-}
-
-// query runs one sqlc query that changes nothing.
-func query[T any](
-	ctx context.Context, s *Store, doing string, q func(context.Context, *sqlc.Queries) (T, error),
-) (T, error) {
-	var result T
-
-	_, err := s.attempts(ctx, func(ctx context.Context, conn *pgxpool.Conn) error {
-		var err error
-
-		result, err = q(ctx, sqlc.New(conn))
-
-		return err
-	})
-
-	return result, translate(doing, err)
-}
-
-// write runs one sqlc query through run.
-func write[T any](
-	ctx context.Context, s *Store, doing string, q func(context.Context, *sqlc.Queries) (T, error),
-) (T, error) {
-	var result T
-
-	err := s.run(ctx, doing, func(ctx context.Context, conn *pgxpool.Conn) error {
-		var err error
-
-		result, err = q(ctx, sqlc.New(conn))
-
-		return err
-	})
-
-	return result, err
-}
-
-// inTransaction runs fn in one transaction, which is repeated as a whole.
-func (s *Store) inTransaction(ctx context.Context, doing string, fn func(context.Context, *sqlc.Queries) error) error {
-	return s.run(ctx, doing, func(ctx context.Context, conn *pgxpool.Conn) error {
-		return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error { return fn(ctx, sqlc.New(tx)) })
-	})
 }
 
 // errNotFound is what a read answers when there is nothing.
