@@ -10,57 +10,57 @@ LDFLAGS := -s -w -X main.version=$(VERSION)
 .PHONY: help run test test-race bench bench-quick scenarios mutants sandbox-clients clients observe \
 	lint fmt generate verify migrate build compose-up deps clean
 
-# For `make scenarios`: how many, and what they are drawn from (0 draws a seed).
+# For `make scenarios`: how many, and the seed that they are drawn from (0 draws one).
 N    ?= 20
 SEED ?= 0
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-run: deps build ## the whole service on this machine: PostgreSQL, Redis and a Stripe sandbox included
+run: deps build ## run everything on this machine: the service, PostgreSQL, Redis and a Stripe sandbox
 	@exec ./$(BIN) dev
 
-test: deps ## every test, with what it needs set up by itself
+test: deps ## run every test; it sets up what it needs
 	$(GO) test ./...
 
-test-race: deps ## every test but the scenarios, with the race detector
+test-race: deps ## run every test but the scenarios, with the race detector
 	$(GO) test -race -short ./...
 
-scenarios: deps ## two processes under fire: N=100 SEED=7
+scenarios: deps ## run random scenarios, two processes under faults: N=100 SEED=7
 	$(GO) run ./tests/scenarios -n $(N) -seed $(SEED)
 
-mutants: deps ## the checker is checked: every safeguard taken out once must be noticed
+mutants: deps ## remove each safeguard once; the scenarios must notice
 	$(GO) run ./tests/mutants
 
-sandbox-clients: ## the sandbox against Stripe's clients, localstripe's calls, and its payment page in Chromium
+sandbox-clients: ## test the sandbox with Stripe's clients, localstripe's calls, and its payment page in Chromium
 	./sandbox/clients/run.sh
 
-clients: deps ## lint the API's contract, and hold the service against a Go and a TypeScript client made of it
+clients: deps ## lint the API's contract, and test the service with a Go and a TypeScript client made from it
 	./tests/clients/run.sh
 
-bench: deps ## what the service adds to what PostgreSQL and Stripe cost anyway (minutes)
+bench: deps ## measure what the service adds to what PostgreSQL and Stripe cost anyway (minutes)
 	$(GO) test -run '^$$' -bench CreateIntent ./sandbox
 	$(GO) run ./bench
 
 bench-quick: deps ## the same, in about a minute
 	$(GO) run ./bench -quick
 
-observe: ## Prometheus with our rules against the service on this machine
+observe: ## run Prometheus with our rules against the service on this machine
 	./scripts/observe
 
-build: ## bin/marketflow
+build: ## build bin/marketflow
 	@$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/marketflow
 
-lint: ## golangci-lint, the import law included
+lint: ## run golangci-lint, with the import law
 	$(TOOL) golangci-lint run ./...
 
 fmt: ## format the code
 	$(TOOL) golangci-lint fmt ./...
 
-generate: ## regenerate what sqlc makes of queries/ and migrations/
+generate: ## regenerate the Go code that sqlc makes from queries/ and migrations/
 	$(TOOL) sqlc generate
 
-verify: deps ## what must hold before a push: format, lint, vet, generated code, tests with the race detector
+verify: deps ## check all that must pass before a push: format, lint, vet, generated code, tests with the race detector
 	$(TOOL) golangci-lint fmt --diff ./...
 	$(TOOL) golangci-lint run ./...
 	$(GO) vet ./...
@@ -71,10 +71,10 @@ verify: deps ## what must hold before a push: format, lint, vet, generated code,
 migrate: build ## bring the database at DATABASE_URL up to date
 	./$(BIN) migrate up
 
-compose-up: ## PostgreSQL, Redis, Jaeger, Prometheus and Grafana in Docker
+compose-up: ## start PostgreSQL, Redis, Jaeger, Prometheus and Grafana in Docker
 	docker compose up -d --wait
 
-deps: ## see to it that PostgreSQL's server binaries are here
+deps: ## make sure that PostgreSQL's server binaries are on this machine
 	@./scripts/ensure-postgres
 
 clean: ## remove what was built
