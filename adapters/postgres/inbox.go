@@ -96,7 +96,7 @@ func (s *Store) Park(ctx context.Context, e ports.Event, reason ports.ParkReason
 
 // StoreForeign implements ports.Inbox.
 func (s *Store) StoreForeign(ctx context.Context, e ports.Event) (ports.EventOutcome, error) {
-	stored, err := query(ctx, s, "storing a foreign event", func(ctx context.Context, q *sqlc.Queries) (int64, error) {
+	stored, err := write(ctx, s, "storing a foreign event", func(ctx context.Context, q *sqlc.Queries) (int64, error) {
 		return q.StoreForeignEvent(ctx, sqlc.StoreForeignEventParams{ID: e.ID, Type: e.Type, CreatedAt: optional(e.CreatedAt)})
 	})
 	if err != nil {

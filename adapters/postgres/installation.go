@@ -50,7 +50,7 @@ func (s *Store) Here(ctx context.Context) (binding.Binding, error) {
 
 // Bind implements ports.Installation.
 func (s *Store) Bind(ctx context.Context, now binding.Binding) (binding.Binding, error) {
-	_, err := query(ctx, s, "recording what the database belongs to",
+	_, err := write(ctx, s, "recording what the database belongs to",
 		func(ctx context.Context, q *sqlc.Queries) (int64, error) {
 			return q.Bind(ctx, sqlc.BindParams(bindingToDB(now)))
 		})

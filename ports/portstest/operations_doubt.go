@@ -4,6 +4,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
 	"github.com/marketflow/marketflow/domain/fault"
@@ -64,6 +65,21 @@ func (b StoreBed) writesInDoubt(t *testing.T) map[string]func() doubtful {
 		}
 	}
 
+	event := func(do func(s Store, e ports.Event) error) func() doubtful {
+		return func() doubtful {
+			e := eventOf(t, payment.Payment{ID: uuid.New(), IntentID: intentOf(uuid.New()), Amount: amount(t, 1000, "USD")}, payment.Succeeded)
+
+			return doubtful{
+				do: func(s Store) error { return do(s, e) },
+				done: func() bool {
+					_, err := b.Event(t.Context(), e.ID)
+
+					return err == nil
+				},
+			}
+		}
+	}
+
 	return map[string]func() doubtful{
 		"Begin":             op("a key"),
 		"Begin without key": op(""),
@@ -96,6 +112,8 @@ func (b StoreBed) writesInDoubt(t *testing.T) map[string]func() doubtful {
 
 			return err
 		}, operation.Finished),
+		"Apply":        event(func(s Store, e ports.Event) error { _, err := s.Apply(t.Context(), e); return err }),
+		"StoreForeign": event(func(s Store, e ports.Event) error { _, err := s.StoreForeign(t.Context(), e); return err }),
 	}
 }
 
