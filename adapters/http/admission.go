@@ -42,7 +42,7 @@ func (s *server) sameOrigin(next http.Handler) http.Handler {
 
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if err := protection.Check(r); err != nil {
-			s.fail(r.Context(), w, fault.Wrap(fault.CrossOrigin, err,
+			s.fail(r.Context(), w, fault.Wrap(crossOrigin, err,
 				"A web page of another origin may not use this API; send requests from a backend."))
 
 			return
@@ -57,7 +57,7 @@ func (s *server) limited(next http.HandlerFunc) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		allowed, wait := s.Limiter.Allow(r.Context(), clientOf(r))
 		if !allowed {
-			s.fail(r.Context(), w, fault.New(fault.RateLimited,
+			s.fail(r.Context(), w, fault.New(rateLimited,
 				"Too many requests from this address. Slow down.").After(max(wait, time.Millisecond)))
 
 			return
@@ -86,7 +86,7 @@ func (s *server) signed(next http.HandlerFunc) http.Handler {
 // the signature may be right: Stripe may share a proxy's address with anybody.
 func (s *server) failUnsigned(w http.ResponseWriter, r *http.Request, err error) {
 	if allowed, wait := s.Unsigned.Allow(r.Context(), clientOf(r)); !allowed {
-		err = fault.Wrap(fault.RateLimited, err, "Too many requests without a valid signature from this address.").
+		err = fault.Wrap(rateLimited, err, "Too many requests without a valid signature from this address.").
 			After(max(wait, time.Millisecond))
 	}
 

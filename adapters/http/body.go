@@ -65,15 +65,15 @@ func (s *server) readBody(w http.ResponseWriter, r *http.Request, most int) ([]b
 	case errors.Is(err, errGaveWay):
 		return nil, fault.Wrap(fault.Unavailable, err, "Too much is being received at once; nothing was done.").After(time.Second)
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return nil, fault.Wrap(fault.TooSlow, err, "The body did not arrive within "+bodyTime.String()+"; nothing was done.")
-	case fault.KindOf(err) == fault.TooLarge:
+		return nil, fault.Wrap(bodyTooSlow, err, "The body did not arrive within "+bodyTime.String()+"; nothing was done.")
+	case fault.KindOf(err) == bodyTooLarge:
 		return nil, err
 	default:
 		return nil, fault.Wrap(fault.Invalid, err, "The body could not be read to its end.")
 	}
 }
 
-func tooLarge(most int) error { return fault.Newf(fault.TooLarge, "The body is over %d bytes.", most) }
+func tooLarge(most int) error { return fault.Newf(bodyTooLarge, "The body is over %d bytes.", most) }
 
 // bodies shares out the memory for request bodies. When it is used up, a body
 // gives way: of the large ones, or else of all, that of which nothing has come for

@@ -142,7 +142,7 @@ func TestBodies_TakeWhatHasCome(t *testing.T) {
 	require.Less(t, 1<<20-b.free, 200_001)
 
 	_, err = b.begin(func() {}).read(neverEnding{}, 16, 1000)
-	require.Equal(t, fault.TooLarge, fault.KindOf(err))
+	require.Equal(t, bodyTooLarge, fault.KindOf(err))
 }
 
 // Whatever happens at once, the count is right in the end.

@@ -60,7 +60,7 @@ func requireJSON(h http.Header) error {
 	}
 
 	if media, _, err := mime.ParseMediaType(contentType); err != nil || media != "application/json" {
-		return fault.New(fault.UnsupportedMedia, "Send the body as application/json.")
+		return fault.New(unsupportedMedia, "Send the body as application/json.")
 	}
 
 	return nil

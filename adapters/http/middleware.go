@@ -227,7 +227,7 @@ func (s *server) logAccess(ctx context.Context, r *http.Request, ex *exchange, t
 // the client alone: that text quotes the request.
 func reason(err error) zap.Field {
 	switch kind := fault.KindOf(err); kind {
-	case fault.Invalid, fault.UnsupportedMedia:
+	case fault.Invalid, unsupportedMedia:
 		return zap.String("error", string(kind))
 	default:
 		return zap.String("error", fault.Shorten(err.Error(), longestError))

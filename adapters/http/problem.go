@@ -9,33 +9,51 @@ import (
 	"github.com/marketflow/marketflow/domain/fault"
 )
 
+// The kinds of fault that only HTTP has. Like the core's they end the type of a
+// problem document and never change.
+const (
+	// methodNotAllowed: the route exists, but not with this method.
+	methodNotAllowed fault.Kind = "method-not-allowed"
+	// crossOrigin: a browser sent this on behalf of a web page of another origin.
+	crossOrigin fault.Kind = "cross-origin"
+	// bodyTooSlow: the body did not arrive in time.
+	bodyTooSlow fault.Kind = "request-timeout"
+	// bodyTooLarge: the body is over the limit.
+	bodyTooLarge fault.Kind = "body-too-large"
+	// unsupportedMedia: the body is not declared as JSON.
+	unsupportedMedia fault.Kind = "unsupported-media-type"
+	// rateLimited: this client sends more than it may.
+	rateLimited fault.Kind = "rate-limited"
+)
+
 // problemBase starts the type of every problem document (RFC 9457 section
 // 3.1.1); its page explains each.
 const problemBase = "https://github.com/marketflow/marketflow/blob/main/docs/problems.md#"
 
-// statuses is the one table from a fault to a status and a title.
+// statuses is the one table from a kind to a status and a title.
 //
 //nolint:gochecknoglobals // a constant table
 var statuses = map[fault.Kind]struct {
 	status int
 	title  string
 }{
-	fault.Invalid:          {http.StatusBadRequest, "Invalid request"},
-	fault.Unauthenticated:  {http.StatusUnauthorized, "Invalid signature"},
-	fault.NotFound:         {http.StatusNotFound, "Not found"},
-	fault.MethodNotAllowed: {http.StatusMethodNotAllowed, "Method not allowed"},
-	fault.CrossOrigin:      {http.StatusForbidden, "Cross-origin request"},
-	fault.TooSlow:          {http.StatusRequestTimeout, "Request timeout"},
-	fault.InFlight:         {http.StatusConflict, "Idempotency key in use"},
-	fault.TooLarge:         {http.StatusRequestEntityTooLarge, "Body too large"},
-	fault.UnsupportedMedia: {http.StatusUnsupportedMediaType, "Unsupported media type"},
-	fault.KeyReused:        {http.StatusUnprocessableEntity, "Idempotency key reused"},
-	fault.RateLimited:      {http.StatusTooManyRequests, "Too many requests"},
-	fault.Internal:         {http.StatusInternalServerError, "Internal error"},
-	fault.Rejected:         {http.StatusBadGateway, "Rejected by the payment provider"},
-	fault.AmountRejected:   {http.StatusUnprocessableEntity, "Rejected by the payment provider"},
-	fault.Unknown:          {http.StatusServiceUnavailable, "Outcome unknown"},
-	fault.Unavailable:      {http.StatusServiceUnavailable, "Service unavailable"},
+	fault.Invalid:         {http.StatusBadRequest, "Invalid request"},
+	fault.Unauthenticated: {http.StatusUnauthorized, "Invalid signature"},
+	fault.NotFound:        {http.StatusNotFound, "Not found"},
+	fault.InFlight:        {http.StatusConflict, "Idempotency key in use"},
+	fault.KeyReused:       {http.StatusUnprocessableEntity, "Idempotency key reused"},
+	fault.Internal:        {http.StatusInternalServerError, "Internal error"},
+	fault.Rejected:        {http.StatusBadGateway, "Rejected by the payment provider"},
+	fault.AmountRejected:  {http.StatusUnprocessableEntity, "Rejected by the payment provider"},
+	fault.Unknown:         {http.StatusServiceUnavailable, "Outcome unknown"},
+	fault.Unavailable:     {http.StatusServiceUnavailable, "Service unavailable"},
+
+	methodNotAllowed: {http.StatusMethodNotAllowed, "Method not allowed"},
+	crossOrigin:      {http.StatusForbidden, "Cross-origin request"},
+	bodyTooSlow:      {http.StatusRequestTimeout, "Request timeout"},
+	bodyTooLarge:     {http.StatusRequestEntityTooLarge, "Body too large"},
+	unsupportedMedia: {http.StatusUnsupportedMediaType, "Unsupported media type"},
+	rateLimited:      {http.StatusTooManyRequests, "Too many requests"},
 }
 
 // problem is an RFC 9457 problem document.

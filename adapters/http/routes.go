@@ -115,7 +115,7 @@ func (s *server) route(router *mux.Router, method, path string, handler http.Han
 	router.Path(path).Methods(allowed...).Handler(handler)
 	router.Path(path).HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Allow", allow)
-		s.fail(r.Context(), w, fault.Newf(fault.MethodNotAllowed, "This resource takes %s.", allow))
+		s.fail(r.Context(), w, fault.Newf(methodNotAllowed, "This resource takes %s.", allow))
 	})
 }
 

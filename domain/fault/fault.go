@@ -13,37 +13,26 @@ import (
 // Kind says what went wrong in words that a client can act on.
 type Kind string
 
-// The kinds. Their names end the `type` of a problem document (RFC 9457
-// section 3.1.1), so they never change once published.
+// The kinds that the core returns; adapters/http adds those that only HTTP has. Each
+// ends the type of a problem document (RFC 9457 section 3.1.1), so it never
+// changes.
 const (
 	// Invalid: the request can never succeed as it is; change it.
 	Invalid Kind = "invalid-request"
 	// Unauthenticated: a signature is missing, wrong, too old or from the future.
 	Unauthenticated Kind = "invalid-signature"
-	// NotFound: there is no such payment, or no such route.
+	// NotFound: there is no such thing.
 	NotFound Kind = "not-found"
-	// MethodNotAllowed: the route exists, this method on it does not.
-	MethodNotAllowed Kind = "method-not-allowed"
-	// InFlight: a request with the same idempotency key is still being worked on.
+	// InFlight: another request with the same idempotency key is still running.
 	InFlight Kind = "idempotency-key-in-use"
 	// KeyReused: the idempotency key already belongs to another payload.
 	KeyReused Kind = "idempotency-key-reused"
-	// CrossOrigin: a browser sent this on behalf of a web page of another origin.
-	CrossOrigin Kind = "cross-origin"
-	// TooSlow: the body did not arrive in time.
-	TooSlow Kind = "request-timeout"
-	// TooLarge: the body is over the limit.
-	TooLarge Kind = "body-too-large"
-	// UnsupportedMedia: the body is not declared as JSON.
-	UnsupportedMedia Kind = "unsupported-media-type"
-	// RateLimited: this client sends more than it may.
-	RateLimited Kind = "rate-limited"
 	// Rejected: the payment provider did not take the payment. Nothing was charged.
 	Rejected Kind = "rejected-by-provider"
 	// AmountRejected: as Rejected, because of the amount, which the client can change. Its
 	// problem document has the type of Rejected.
 	AmountRejected Kind = "amount-rejected-by-provider"
-	// Unknown: the provider, or the database, may or may not have acted. Retry with
+	// Unknown: the provider or the database may or may not have acted. Retry with
 	// the same key.
 	Unknown Kind = "outcome-unknown"
 	// Unavailable: a dependency is down or overloaded, and surely nothing was done. Retry.
@@ -55,8 +44,8 @@ const (
 // Error is a fault.
 type Error struct {
 	Kind Kind
-	// Detail is for the client: what happened and what to change. It never
-	// holds an internal message, an SQL text or a secret.
+	// Detail tells the client what happened and what to change. It never holds an
+	// internal message, SQL or a secret.
 	Detail string
 	// RetryAfter is how long a client should wait; zero if waiting does not help.
 	RetryAfter time.Duration
