@@ -17,18 +17,18 @@ import (
 const (
 	maxCreateBody = 256 << 10
 	maxEventBody  = 1 << 20
-	// usualBody is the most that is set aside before it has come: the
-	// Content-Length is only an operation.
+	// usualBody is the most memory that is set aside before a body has arrived: the
+	// Content-Length is only a claim.
 	usualBody = 8 << 10
-	// maxBodies is the most that the bodies of all requests take at once.
+	// maxBodies is the most memory that the bodies of all requests take at once.
 	maxBodies = 32 << 20
 )
 
 const (
 	// bodyTime is how long a body may take to arrive.
 	bodyTime = 5 * time.Second
-	// lingerTime is how long a body that nobody reads may still arrive, once its
-	// request is answered.
+	// lingerTime is how long an unread body may still arrive after its request was
+	// answered.
 	lingerTime = 500 * time.Millisecond
 )
 
@@ -36,17 +36,17 @@ var errGaveWay = errors.New("the body had to give way to others")
 
 // readBody reads a body of at most so many bytes. Its memory counts until the
 // request is answered.
-func (s *server) readBody(w http.ResponseWriter, r *http.Request, most int) ([]byte, error) {
+func readBody(w http.ResponseWriter, r *http.Request, most int) ([]byte, error) {
 	if r.ContentLength > int64(most) {
 		return nil, tooLarge(most)
 	}
 
-	// A writer that knows no deadlines is a test's.
+	// Only a test's writer knows no deadlines.
 	control := http.NewResponseController(w)
 	_ = control.SetReadDeadline(time.Now().Add(bodyTime))
 
 	ex := exchangeOf(r.Context())
-	ex.body = s.bodies.begin(func() { _ = control.SetReadDeadline(time.Now()) })
+	ex.body = ex.bodies.begin(func() { _ = control.SetReadDeadline(time.Now()) })
 
 	first := usualBody
 	if r.ContentLength >= 0 {
@@ -63,7 +63,7 @@ func (s *server) readBody(w http.ResponseWriter, r *http.Request, most int) ([]b
 
 		return content, nil
 	case errors.Is(err, errGaveWay):
-		return nil, fault.Wrap(fault.Unavailable, err, "Too much is being received at once; nothing was done.").After(time.Second)
+		return nil, fault.Wrap(fault.Unavailable, err, "Too many bodies are arriving at once; nothing was done.").After(time.Second)
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return nil, fault.Wrap(bodyTooSlow, err, "The body did not arrive within "+bodyTime.String()+"; nothing was done.")
 	case fault.KindOf(err) == bodyTooLarge:
@@ -75,31 +75,32 @@ func (s *server) readBody(w http.ResponseWriter, r *http.Request, most int) ([]b
 
 func tooLarge(most int) error { return fault.Newf(bodyTooLarge, "The body is over %d bytes.", most) }
 
-// bodies shares out the memory for request bodies. When it is used up, a body
-// gives way: of the large ones, or else of all, that of which nothing has come for
-// the longest. An honest body comes within milliseconds, so that is one whose
-// sender holds it back, and an ordinary event is not in question at all.
+// bodies shares out the memory for request bodies. When it is used up, one body is
+// given up: among the large ones, or else among all, the one of which nothing has
+// arrived for the longest time. An honest body arrives within milliseconds, so this
+// hits a sender who holds one back, and an ordinary event hardly ever.
 type bodies struct {
 	mu   sync.Mutex
 	free int
-	// Those that are still arriving; the one that waits the longest first.
+	// The bodies that are still arriving, the one that has waited longest first.
 	usual, large *list.List // of *arrival
 }
 
 func newBodies(most int) *bodies { return &bodies{free: most, usual: list.New(), large: list.New()} }
 
-// arrival is one body and what it takes. A nil one takes nothing.
+// arrival is one body and the memory that it takes. A nil one takes none.
 type arrival struct {
 	bodies *bodies
 	stop   func()
 
-	// Under the lock of bodies. place, in one of its lists, is nil once the body is
-	// there or was given up.
+	// Under the lock of bodies. place is in one of the lists, and nil once the body
+	// has arrived or was given up.
 	place *list.Element
 	takes int
 }
 
-// begin: a body is to be read. stop ends a read that waits, from any goroutine.
+// begin starts the reading of a body. stop, from any goroutine, ends a read that
+// waits.
 func (b *bodies) begin(stop func()) *arrival {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -110,8 +111,7 @@ func (b *bodies) begin(stop func()) *arrival {
 	return a
 }
 
-// read reads to the end. first is what it begins with; the memory then grows with
-// what has come.
+// read reads to the end. It takes memory for first bytes; more as they arrive.
 func (a *arrival) read(from io.Reader, first, most int) ([]byte, error) {
 	var content []byte
 
@@ -145,7 +145,7 @@ func (a *arrival) read(from io.Reader, first, most int) ([]byte, error) {
 	}
 }
 
-// progressed: something of it has come.
+// progressed says that a part of the body has arrived.
 func (a *arrival) progressed() {
 	a.bodies.mu.Lock()
 	defer a.bodies.mu.Unlock()
@@ -155,7 +155,8 @@ func (a *arrival) progressed() {
 	}
 }
 
-// grow takes n bytes more, if need be of other bodies. It tells whether they are there.
+// grow takes n bytes more, from other bodies if there is no other way. It tells
+// whether it got them.
 func (a *arrival) grow(n int) bool {
 	b := a.bodies
 
@@ -182,7 +183,7 @@ func (a *arrival) grow(n int) bool {
 	return true
 }
 
-// first is who gives way first. There is one: whoever asks is arriving.
+// first is the body to give up first. There is one, since whoever asks is in a list.
 func (b *bodies) first() *arrival {
 	place := b.large.Front()
 	if place == nil {
@@ -192,7 +193,7 @@ func (b *bodies) first() *arrival {
 	return place.Value.(*arrival) //nolint:forcetypeassert // the lists hold no others
 }
 
-// arrived ends the reading. It tells whether the body still has its memory.
+// arrived ends the reading. It tells whether the body was not given up meanwhile.
 func (a *arrival) arrived() bool {
 	a.bodies.mu.Lock()
 	defer a.bodies.mu.Unlock()
@@ -209,21 +210,23 @@ func (a *arrival) release() {
 	a.bodies.mu.Lock()
 	defer a.bodies.mu.Unlock()
 
-	a.leave()
-	a.bodies.free += a.takes
-	a.takes = 0
+	a.free()
 }
 
-// What follows is called under the lock.
+// The methods below are called under the lock.
 
 func (a *arrival) giveUp() {
-	a.leave()
-	a.bodies.free += a.takes
-	a.takes = 0
+	a.free()
 	a.stop()
 }
 
-// leave takes it out of its list, if it is still in one.
+func (a *arrival) free() {
+	a.leave()
+	a.bodies.free += a.takes
+	a.takes = 0
+}
+
+// leave takes the body out of its list. It tells whether it was still in one.
 func (a *arrival) leave() bool {
 	if a.place == nil {
 		return false

@@ -86,7 +86,7 @@ type testBundle struct {
 	lines   *observer.ObservedLogs
 }
 
-func setup(t *testing.T, change ...func(*edge.Deps)) *testBundle {
+func setup(t *testing.T, change ...func(*edge.Telemetry)) *testBundle {
 	t.Helper()
 
 	b := &testBundle{inbox: &inbox{}, clients: &clients{}, spans: tracetest.NewSpanRecorder()}
@@ -105,17 +105,17 @@ func setup(t *testing.T, change ...func(*edge.Deps)) *testBundle {
 	told := telemetry.NewObserver(metrics, zap.New(core), tracing)
 	ours := account.NewBinding(nil, stripe.NewGateway(stripe.Config{SecretKey: "sk_test_1"}), nil, told)
 	parked := events.NewParked(b.inbox, webhooks, ours, told)
-	deps := edge.Deps{
-		HandleEvent: events.NewReceive(webhooks, events.NewApply(b.inbox, nil, nil, parked, told), told),
-		Limiter:     b.clients, Unsigned: unsigned, Metrics: metrics.Handler(), Observer: metrics, Log: zap.New(core),
-		Tracing: tracing, Propagator: propagation.TraceContext{},
+	receive := events.NewReceive(webhooks, events.NewApply(b.inbox, nil, nil, parked, told), told)
+	seen := edge.Telemetry{
+		Log: zap.New(core), Observer: metrics, Tracing: tracing, Propagator: propagation.TraceContext{}, Metrics: metrics.Handler(),
 	}
 
 	for _, alter := range change {
-		alter(&deps)
+		alter(&seen)
 	}
 
-	b.handler = edge.NewHandler(deps)
+	b.handler = edge.NewHandler(seen, b.clients, edge.NewPayments(nil, nil), edge.NewWebhooks(receive, unsigned),
+		edge.NewHealth(nil, nil, nil))
 
 	return b
 }
@@ -441,7 +441,7 @@ func TestLog_TellsOfEveryOther(t *testing.T) {
 func TestMetrics_MayBeElsewhere(t *testing.T) {
 	t.Parallel()
 
-	b := setup(t, func(d *edge.Deps) { d.Metrics = nil })
+	b := setup(t, func(t *edge.Telemetry) { t.Metrics = nil })
 	requireProblem(t, b.do(http.MethodGet, "/metrics", ""), http.StatusNotFound, "not-found")
 }
 

@@ -12,20 +12,51 @@ import (
 // pingTimeout is the most that a probe waits for a dependency.
 const pingTimeout = time.Second
 
+// What is said of a dependency.
+const (
+	connected    = "connected"
+	disconnected = "disconnected"
+	readOnly     = "read-only"
+	disabled     = "disabled"
+)
+
+// Pinger is a dependency whose health is shown.
+type Pinger interface {
+	// Ping returns nil where the dependency can be used, and ports.ErrReadOnly
+	// where it answers but takes no writes.
+	Ping(ctx context.Context) error
+}
+
+// Health is /health for people, and /livez and /readyz for probes.
+type Health struct {
+	database, redis Pinger
+	draining        func() bool
+}
+
+// NewHealth returns the resource. redis is nil where there is none. draining tells
+// whether the service is about to stop.
+func NewHealth(database, redis Pinger, draining func() bool) *Health {
+	return &Health{database: database, redis: redis, draining: draining}
+}
+
 type healthBody struct {
 	Status   string `json:"status"`
 	Database string `json:"database"`
 	Redis    string `json:"redis"`
 }
 
-// health is GET /health. Without Redis the service is degraded and does its
-// work; without a PostgreSQL that can be written it is unhealthy.
-func (s *server) health(w http.ResponseWriter, r *http.Request) {
+type statusBody struct {
+	Status string `json:"status"`
+}
+
+// health is GET /health. Without Redis the service is degraded but works; without
+// a PostgreSQL that takes writes it is unhealthy.
+func (h *Health) health(_ http.ResponseWriter, r *http.Request) (answer, error) {
 	redis := make(chan string, 1)
 
-	go func() { redis <- ping(r.Context(), s.Redis) }()
+	go func() { redis <- ping(r.Context(), h.redis) }()
 
-	body := healthBody{Status: "healthy", Database: ping(r.Context(), s.Database), Redis: <-redis}
+	body := healthBody{Status: "healthy", Database: ping(r.Context(), h.database), Redis: <-redis}
 	status := http.StatusOK
 
 	switch {
@@ -35,15 +66,26 @@ func (s *server) health(w http.ResponseWriter, r *http.Request) {
 		body.Status = "degraded"
 	}
 
-	s.respond(r.Context(), w, status, body)
+	return answer{status: status, body: body}, nil
 }
 
-const (
-	connected    = "connected"
-	disconnected = "disconnected"
-	readOnly     = "read-only"
-	disabled     = "disabled"
-)
+// livez is GET /livez: the process answers.
+func (*Health) livez(http.ResponseWriter, *http.Request) (answer, error) {
+	return answer{status: http.StatusOK, body: statusBody{"ok"}}, nil
+}
+
+// readyz is GET /readyz: requests may be sent here.
+func (h *Health) readyz(_ http.ResponseWriter, r *http.Request) (answer, error) {
+	if h.draining() {
+		return answer{status: http.StatusServiceUnavailable, body: statusBody{"draining"}}, nil
+	}
+
+	if database := ping(r.Context(), h.database); database != connected {
+		return answer{status: http.StatusServiceUnavailable, body: statusBody{"database " + database}}, nil
+	}
+
+	return answer{status: http.StatusOK, body: statusBody{"ok"}}, nil
+}
 
 func ping(ctx context.Context, p Pinger) string {
 	if p == nil {
@@ -61,26 +103,4 @@ func ping(ctx context.Context, p Pinger) string {
 	default:
 		return disconnected
 	}
-}
-
-// livez is GET /livez: the process answers.
-func (s *server) livez(w http.ResponseWriter, r *http.Request) {
-	s.respond(r.Context(), w, http.StatusOK, statusBody{Status: "ok"})
-}
-
-// readyz is GET /readyz: send requests here.
-func (s *server) readyz(w http.ResponseWriter, r *http.Request) {
-	if s.Draining != nil && s.Draining() {
-		s.respond(r.Context(), w, http.StatusServiceUnavailable, statusBody{Status: "draining"})
-
-		return
-	}
-
-	if database := ping(r.Context(), s.Database); database != connected {
-		s.respond(r.Context(), w, http.StatusServiceUnavailable, statusBody{Status: "database " + database})
-
-		return
-	}
-
-	s.respond(r.Context(), w, http.StatusOK, statusBody{Status: "ok"})
 }

@@ -58,11 +58,10 @@ func benchmarkReplay(b *testing.B, sampler sdktrace.Sampler) {
 	})
 
 	told := telemetry.NewObserver(metrics, log, tracing)
-	handler := edge.NewHandler(edge.Deps{
-		CreatePayment: payments.NewCreate(operations.NewEngine(nil, nil, nil, cache, nil, told), nil, told),
-		Limiter:       memory.AllowAll{}, Metrics: http.NotFoundHandler(), Observer: metrics, Log: log,
-		Tracing: tracing, Propagator: propagation.TraceContext{},
-	})
+	create := payments.NewCreate(operations.NewEngine(nil, nil, nil, cache, nil, told), nil, told)
+	handler := edge.NewHandler(edge.Telemetry{
+		Log: log, Observer: metrics, Tracing: tracing, Propagator: propagation.TraceContext{}, Metrics: http.NotFoundHandler(),
+	}, memory.AllowAll{}, edge.NewPayments(create, nil), edge.NewWebhooks(nil, nil), edge.NewHealth(nil, nil, nil))
 
 	const body = `{"amount":1000.00,"currency":"USD","idempotency_key":"order_123_attempt_1"}`
 

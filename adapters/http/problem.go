@@ -1,10 +1,7 @@
 package http
 
 import (
-	"encoding/json"
-	"math"
 	"net/http"
-	"strconv"
 
 	"github.com/marketflow/marketflow/domain/fault"
 )
@@ -25,10 +22,6 @@ const (
 	// rateLimited: this client sends more than it may.
 	rateLimited fault.Kind = "rate-limited"
 )
-
-// problemBase starts the type of every problem document (RFC 9457 section
-// 3.1.1); its page explains each.
-const problemBase = "https://github.com/marketflow/marketflow/blob/main/docs/problems.md#"
 
 // statuses is the one table from a kind to a status and a title.
 //
@@ -56,6 +49,10 @@ var statuses = map[fault.Kind]struct {
 	rateLimited:      {http.StatusTooManyRequests, "Too many requests"},
 }
 
+// problemBase starts the type of every problem document (RFC 9457 section
+// 3.1.1); its page explains each.
+const problemBase = "https://github.com/marketflow/marketflow/blob/main/docs/problems.md#"
+
 // problem is an RFC 9457 problem document.
 type problem struct {
 	Type      string `json:"type"`
@@ -68,7 +65,7 @@ type problem struct {
 func problemOf(f *fault.Error, requestID string) problem {
 	entry, named := statuses[f.Kind], f.Kind
 	if named == fault.AmountRejected {
-		named = fault.Rejected
+		named = fault.Rejected // one type, two statuses
 	}
 
 	return problem{
@@ -78,19 +75,4 @@ func problemOf(f *fault.Error, requestID string) problem {
 		Detail:    f.Detail,
 		RequestID: requestID,
 	}
-}
-
-func (p problem) body() []byte {
-	form, err := json.Marshal(p)
-	if err != nil {
-		panic(err) // strings and a number have a JSON form
-	}
-
-	return form
-}
-
-// retryAfter is the header's value: whole seconds, rounded up
-// (RFC 9110 section 10.2.3).
-func retryAfter(f *fault.Error) string {
-	return strconv.Itoa(int(math.Ceil(f.RetryAfter.Seconds())))
 }

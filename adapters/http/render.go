@@ -1,15 +1,14 @@
 package http
 
 import (
-	"context"
 	"encoding/json"
+	"math"
 	"net/http"
 	"strconv"
 
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/marketflow/marketflow/domain/fault"
-	"github.com/marketflow/marketflow/domain/payment"
 	"github.com/marketflow/marketflow/ports"
 )
 
@@ -18,21 +17,67 @@ const (
 	problemType = "application/problem+json"
 )
 
-// Renderer implements ports.Renderer: what it writes is frozen with an operation.
+// Renderer implements ports.Renderer: it writes the answers that are frozen with an
+// operation. What a resource freezes stands in the resource's file.
 type Renderer struct{}
 
 var _ ports.Renderer = Renderer{}
-
-// Created implements ports.Renderer.
-func (Renderer) Created(p payment.Payment, clientSecret string) ports.FrozenResponse {
-	return ports.FrozenResponse{Status: http.StatusCreated, Body: encode(toCreatedBody(p, clientSecret))}
-}
 
 // Rejected implements ports.Renderer.
 func (Renderer) Rejected(f *fault.Error, requestID string) ports.FrozenResponse {
 	doc := problemOf(f, requestID)
 
-	return ports.FrozenResponse{Status: doc.Status, Body: doc.body()}
+	return ports.FrozenResponse{Status: doc.Status, Body: encode(doc)}
+}
+
+// answer is what a handler returns: a body to encode, or bytes that were rendered
+// before.
+type answer struct {
+	status int
+	body   any
+	frozen []byte
+}
+
+// handler answers a request, or returns a fault. Headers it sets itself.
+type handler func(w http.ResponseWriter, r *http.Request) (answer, error)
+
+// ServeHTTP implements http.Handler. A fault becomes a problem document.
+func (h handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	a, err := h(w, r)
+	ex := exchangeOf(r.Context())
+
+	// Below the request's own span: a webhook's starts in its handler.
+	_, span := ex.tracer.Start(trace.ContextWithSpan(r.Context(), ex.span), "http.render")
+	defer span.End()
+
+	if err != nil {
+		ex.err = err // for the log line
+		f := fault.From(err)
+
+		if f.RetryAfter > 0 {
+			// Whole seconds (RFC 9110 section 10.2.3).
+			w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(f.RetryAfter.Seconds()))))
+		}
+
+		doc := problemOf(f, ex.requestID)
+		a = answer{status: doc.Status, frozen: encode(doc)}
+	}
+
+	contentType := jsonType
+
+	switch {
+	case a.frozen == nil:
+		a.frozen = encode(a.body)
+	case a.status >= http.StatusBadRequest:
+		contentType = problemType
+	}
+
+	write(w, a.status, contentType, a.frozen)
+}
+
+// fail answers outside a handler.
+func fail(w http.ResponseWriter, r *http.Request, err error) {
+	handler(func(http.ResponseWriter, *http.Request) (answer, error) { return answer{}, err }).ServeHTTP(w, r)
 }
 
 // encode never fails: our bodies are made of strings, numbers and times.
@@ -45,46 +90,6 @@ func encode(body any) []byte {
 	return form
 }
 
-// responder writes answers, each in a span of its own.
-type responder struct{ tracer trace.Tracer }
-
-// respond encodes body.
-func (re responder) respond(ctx context.Context, w http.ResponseWriter, status int, body any) {
-	_, span := re.tracer.Start(ctx, "http.render")
-	defer span.End()
-
-	write(w, status, jsonType, encode(body))
-}
-
-// respondFrozen writes bytes that were rendered before.
-func (re responder) respondFrozen(ctx context.Context, w http.ResponseWriter, frozen ports.FrozenResponse) {
-	_, span := re.tracer.Start(ctx, "http.render")
-	defer span.End()
-
-	contentType := jsonType
-	if frozen.Status >= http.StatusBadRequest {
-		contentType = problemType
-	}
-
-	write(w, frozen.Status, contentType, frozen.Body)
-}
-
-// fail writes a problem document.
-func (re responder) fail(ctx context.Context, w http.ResponseWriter, err error) {
-	_, span := re.tracer.Start(ctx, "http.render")
-	defer span.End()
-
-	f := fault.From(err)
-	noteFailure(ctx, err)
-
-	if f.RetryAfter > 0 {
-		w.Header().Set("Retry-After", retryAfter(f))
-	}
-
-	doc := problemOf(f, requestID(ctx))
-	write(w, doc.Status, problemType, doc.body())
-}
-
 func write(w http.ResponseWriter, status int, contentType string, body []byte) {
 	h := w.Header()
 	h.Set("Content-Type", contentType)
@@ -92,5 +97,5 @@ func write(w http.ResponseWriter, status int, contentType string, body []byte) {
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(status)
-	_, _ = w.Write(body) //nolint:gosec // JSON, declared so; and where the client has gone nobody is left to tell
+	_, _ = w.Write(body) // where the client has gone nobody is left to tell
 }

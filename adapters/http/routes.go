@@ -1,5 +1,6 @@
-// Package http is the service's public edge: routes, decoding, problem
-// documents and middleware. It decides nothing about payments.
+// Package http is the service's public edge. Each resource has one file with its
+// wire types and handlers; this file has the table of routes. The edge decides
+// nothing about payments.
 package http
 
 import (
@@ -12,99 +13,81 @@ import (
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/zap"
+	"golang.org/x/time/rate"
 
 	"github.com/marketflow/marketflow/api"
-	"github.com/marketflow/marketflow/app/events"
-	"github.com/marketflow/marketflow/app/payments"
 	"github.com/marketflow/marketflow/domain/fault"
 	"github.com/marketflow/marketflow/ports"
 )
 
-// Pinger is a dependency whose health is shown.
-type Pinger interface {
-	// Ping is nil where the dependency can be used. ports.ErrReadOnly: it answers
-	// and takes no writes.
-	Ping(ctx context.Context) error
-}
-
 // Observer measures requests. It never blocks.
 type Observer interface {
-	// ObserveRequest counts an answered request. route is a template or
-	// "unmatched", so that its values are few.
+	// ObserveRequest counts an answered request. route is a template such as
+	// /payments/{id}, or "unmatched", so that it has few values.
 	ObserveRequest(ctx context.Context, route, method string, status int, took time.Duration)
-	// RequestsInFlight: that many more requests (fewer, where negative) are
-	// being answered now.
+	// RequestsInFlight adds delta to the number of requests being answered now.
 	RequestsInFlight(delta int)
 }
 
-// Deps is what the edge needs.
-type Deps struct {
-	CreatePayment *payments.Create
-	GetPayment    *payments.Get
-	HandleEvent   *events.Receive
-	Database      Pinger
-	// Redis is nil where there is none.
-	Redis Pinger
-	// Draining tells that the service is about to stop; it may be nil.
-	Draining func() bool
-	// Limiter shares the API among its clients.
-	Limiter ports.RateLimiter
-	// Unsigned counts webhooks without a valid signature, by address.
-	Unsigned ports.RateLimiter
-	// Metrics is nil where they are served elsewhere.
-	Metrics    http.Handler
-	Observer   Observer
+// Telemetry is how requests are logged, measured and traced.
+type Telemetry struct {
 	Log        *zap.Logger
+	Observer   Observer
 	Tracing    trace.TracerProvider
 	Propagator propagation.TextMapPropagator
+	// Metrics serves GET /metrics. It is nil where another listener does.
+	Metrics http.Handler
 }
 
-type server struct {
-	responder
-	Deps
+// edge is what stands around the resources.
+type edge struct {
+	Telemetry
 
+	tracer    trace.Tracer
+	limiter   ports.RateLimiter
 	bodies    *bodies
 	strangers *strangersLines
 }
 
-// NewHandler returns the whole edge.
-func NewHandler(deps Deps) http.Handler {
-	s := &server{
-		Deps:      deps,
-		responder: responder{tracer: deps.Tracing.Tracer("github.com/marketflow/marketflow/adapters/http")},
+// NewHandler returns the whole edge. limiter shares the API among its clients.
+func NewHandler(
+	telemetry Telemetry, limiter ports.RateLimiter, payments *Payments, webhooks *Webhooks, health *Health,
+) http.Handler {
+	e := &edge{
+		Telemetry: telemetry,
+		tracer:    telemetry.Tracing.Tracer("github.com/marketflow/marketflow/adapters/http"),
+		limiter:   limiter,
 		bodies:    newBodies(maxBodies),
-		strangers: newStrangersLines(),
+		strangers: &strangersLines{limit: rate.NewLimiter(linesPerSecond, 2*linesPerSecond)},
 	}
 
 	router := mux.NewRouter().SkipClean(true)
-	router.NotFoundHandler = http.HandlerFunc(s.notFound)
+	router.NotFoundHandler = handler(notFound)
+	router.Use(nameRoute, sameOrigin)
 
-	// mux tries them in this order.
-	s.route(router, http.MethodPost, "/payments", s.limited(s.createPayment))
-	s.route(router, http.MethodPost, "/webhooks/stripe", s.signed(s.stripeWebhook))
-	s.route(router, http.MethodPost, "/webhooks/stripe/", s.signed(s.stripeWebhook))
-	s.route(router, http.MethodGet, "/payments/{id}", s.limited(s.getPayment))
-	s.route(router, http.MethodGet, "/health", http.HandlerFunc(s.health))
-	s.route(router, http.MethodGet, "/livez", http.HandlerFunc(s.livez))
-	s.route(router, http.MethodGet, "/readyz", http.HandlerFunc(s.readyz))
-	s.route(router, http.MethodGet, "/openapi.yaml", http.HandlerFunc(openAPI))
+	// The table of routes. mux tries them in this order.
+	route(router, http.MethodPost, "/payments", e.limited(payments.create))
+	route(router, http.MethodPost, "/webhooks/stripe", handler(webhooks.receive))
+	route(router, http.MethodPost, "/webhooks/stripe/", handler(webhooks.receive))
+	route(router, http.MethodGet, "/payments/{id}", e.limited(payments.get))
+	route(router, http.MethodGet, "/health", handler(health.health))
+	route(router, http.MethodGet, "/livez", handler(health.livez))
+	route(router, http.MethodGet, "/readyz", handler(health.readyz))
+	route(router, http.MethodGet, "/openapi.yaml", http.HandlerFunc(openAPI))
 
-	if deps.Metrics != nil {
-		s.route(router, http.MethodGet, "/metrics", deps.Metrics)
+	if telemetry.Metrics != nil {
+		route(router, http.MethodGet, "/metrics", telemetry.Metrics)
 	}
 
-	// From the outside in: the span, the request's id and log line; panics; the
-	// path as it was spelled; then, where there is such a route, its name and other
-	// people's web pages. What stands around a handler above comes next, and the
-	// body is read last, within the bounds of body.go.
-	router.Use(nameRoute, s.sameOrigin)
-
-	return s.observe(s.recover(s.plainPath(router)))
+	// From the outside in: the request's span, id and log line; panics; the path's
+	// spelling; then the route and its name, and the web page that asks; then the
+	// handler above, which reads the body last.
+	return e.observe(e.recover(plainPath(router)))
 }
 
-// route serves a path's method and answers 405 with Allow for the others
-// (RFC 9110 section 15.5.6). HEAD goes with GET.
-func (s *server) route(router *mux.Router, method, path string, handler http.Handler) {
+// route serves one method of a path and answers the others 405 with Allow
+// (RFC 9110 section 15.5.6). mux alone would send no Allow. GET includes HEAD.
+func route(router *mux.Router, method, path string, h http.Handler) {
 	allowed := []string{method}
 	if method == http.MethodGet {
 		allowed = append(allowed, http.MethodHead)
@@ -112,15 +95,16 @@ func (s *server) route(router *mux.Router, method, path string, handler http.Han
 
 	allow := strings.Join(allowed, ", ")
 
-	router.Path(path).Methods(allowed...).Handler(handler)
-	router.Path(path).HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	router.Path(path).Methods(allowed...).Handler(h)
+	router.Path(path).Handler(handler(func(w http.ResponseWriter, _ *http.Request) (answer, error) {
 		w.Header().Set("Allow", allow)
-		s.fail(r.Context(), w, fault.Newf(methodNotAllowed, "This resource takes %s.", allow))
-	})
+
+		return answer{}, fault.Newf(methodNotAllowed, "This resource takes %s.", allow)
+	}))
 }
 
-func (s *server) notFound(w http.ResponseWriter, r *http.Request) {
-	s.fail(r.Context(), w, fault.New(fault.NotFound, "There is no such resource; GET /openapi.yaml lists them."))
+func notFound(http.ResponseWriter, *http.Request) (answer, error) {
+	return answer{}, fault.New(fault.NotFound, "There is no such resource; GET /openapi.yaml lists them.")
 }
 
 func openAPI(w http.ResponseWriter, _ *http.Request) {
@@ -128,12 +112,16 @@ func openAPI(w http.ResponseWriter, _ *http.Request) {
 	_, _ = w.Write(api.OpenAPI)
 }
 
-// worthTracing leaves out what is asked every few seconds by machines.
-func worthTracing(r *http.Request) bool {
+// fromOutside tells whether a path belongs on the internet; only the webhooks'
+// do. Whoever asks there is a stranger until the signature is verified.
+func fromOutside(r *http.Request) bool { return strings.HasPrefix(r.URL.Path, "/webhooks/") }
+
+// byProbe tells whether machines ask for this every few seconds.
+func byProbe(r *http.Request) bool {
 	switch r.URL.Path {
 	case "/health", "/livez", "/readyz", "/metrics":
-		return false
-	default:
 		return true
+	default:
+		return false
 	}
 }

@@ -14,16 +14,16 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// startSpan begins the request's span, below the caller's where it names one
-// (https://www.w3.org/TR/trace-context/). A probe gets one that is not sampled,
-// so that what it asks of Redis is no trace of its own; and so does a webhook,
-// until startSigned.
+// startSpan starts the request's span, below the caller's where it names one
+// (https://www.w3.org/TR/trace-context/). A probe gets a span that is not sampled,
+// so that what it asks of Redis makes no trace. So does a webhook, until
+// startSigned.
 //
-// It stands in for otelhttp, which works all attributes out for spans that
-// nobody records, and once more for metrics that Observer takes: a third of a
-// replay's time.
-func (s *server) startSpan(r *http.Request) (context.Context, trace.Span) {
-	if !worthTracing(r) || fromOutside(r) {
+// It replaces otelhttp, which works out all attributes even for spans that nobody
+// records, and again for metrics that Observer already takes: a third of a replay's
+// time.
+func (e *edge) startSpan(r *http.Request) (context.Context, trace.Span) {
+	if byProbe(r) || fromOutside(r) {
 		id := uuid.New()
 		ctx := trace.ContextWithSpanContext(r.Context(), trace.NewSpanContext(trace.SpanContextConfig{
 			TraceID: trace.TraceID(id), SpanID: trace.SpanID(id[8:]),
@@ -32,28 +32,28 @@ func (s *server) startSpan(r *http.Request) (context.Context, trace.Span) {
 		return ctx, trace.SpanFromContext(ctx)
 	}
 
-	ctx := s.Propagator.Extract(r.Context(), propagation.HeaderCarrier(r.Header))
+	ctx := e.Propagator.Extract(r.Context(), propagation.HeaderCarrier(r.Header))
 
-	return s.tracer.Start(ctx, methodLabel(r.Method), trace.WithSpanKind(trace.SpanKindServer)) //nolint:spancheck // endSpan ends it
+	return e.tracer.Start(ctx, methodLabel(r.Method), trace.WithSpanKind(trace.SpanKindServer)) //nolint:spancheck // endSpan ends it
 }
 
-// startSigned begins the span of a webhook whose signature was verified. It is a trace
-// of its own, whatever trace the sender names, and strangers, who get no span, cannot
-// use up what the sampler allows.
-func (s *server) startSigned(ctx context.Context) context.Context {
+// startSigned starts the span of a webhook whose signature was verified. It is a
+// trace of its own, whatever trace the sender names. Strangers get no span, so they
+// cannot use up what the sampler allows.
+func startSigned(ctx context.Context) context.Context {
 	ex := exchangeOf(ctx)
 	ex.signed = true
-	ctx, ex.span = s.tracer.Start(ctx, http.MethodPost, //nolint:spancheck // observe ends it
+	ctx, ex.span = ex.tracer.Start(ctx, http.MethodPost, //nolint:spancheck // observe ends it
 		trace.WithSpanKind(trace.SpanKindServer), trace.WithNewRoot(), trace.WithTimestamp(ex.begun))
 
 	return ctx
 }
 
-// endSpan says in the span what was asked and answered, as OpenTelemetry's
-// conventions do (https://opentelemetry.io/docs/specs/semconv/http/http-spans/#http-server-span).
-// No query and no header: they may hold secrets. And nothing that is the same
-// for all requests of a backend (address, agent, protocol): past eight attributes
-// a span costs half as much again.
+// endSpan writes into the span what was asked and answered, by OpenTelemetry's
+// conventions (https://opentelemetry.io/docs/specs/semconv/http/http-spans/#http-server-span).
+// It leaves out the query and the headers, which may hold secrets, and what is the
+// same for all requests of a backend (address, agent, protocol): past eight
+// attributes a span costs half as much again.
 func endSpan(span trace.Span, r *http.Request, ex *exchange) {
 	defer span.End()
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
-	"net/http"
 	"sync/atomic"
 	"time"
 
@@ -23,7 +22,6 @@ import (
 	"github.com/marketflow/marketflow/app/account"
 	"github.com/marketflow/marketflow/app/events"
 	"github.com/marketflow/marketflow/app/operations"
-	"github.com/marketflow/marketflow/app/payments"
 	"github.com/marketflow/marketflow/app/reconcile"
 	"github.com/marketflow/marketflow/internal/config"
 	"github.com/marketflow/marketflow/internal/telemetry"
@@ -140,22 +138,12 @@ func newRateLimiter(c config.Config, client *redis.Client, metrics *telemetry.Me
 // draining is true from the moment that the service is asked to stop.
 type draining struct{ atomic.Bool }
 
-type handlerParams struct {
-	fx.In
+func newHealth(store *postgres.Store, client *redis.Client, stopping *draining) *edge.Health {
+	if client == nil { // a nil pointer in the interface would be asked
+		return edge.NewHealth(store, nil, stopping.Load)
+	}
 
-	Config        config.Config
-	CreatePayment *payments.Create
-	GetPayment    *payments.Get
-	HandleEvent   *events.Receive
-	Store         *postgres.Store
-	Redis         *redis.Client
-	Draining      *draining
-	Limiter       ports.RateLimiter
-	Metrics       *telemetry.Metrics
-	Observer      edge.Observer
-	Log           *zap.Logger
-	Tracing       trace.TracerProvider
-	Propagator    propagation.TextMapPropagator
+	return edge.NewHealth(store, client, stopping.Load)
 }
 
 // Webhooks without a valid signature that an address may send in a second, and at
@@ -165,26 +153,25 @@ const (
 	unsignedAtOnce    = 50
 )
 
-func newHandler(in handlerParams) (http.Handler, error) {
+func newWebhooksResource(receive edge.ReceiveEvent) (*edge.Webhooks, error) {
 	unsigned, err := memory.NewRateLimiter(unsignedPerSecond, unsignedAtOnce, nil)
 	if err != nil {
 		return nil, err
 	}
 
-	deps := edge.Deps{
-		CreatePayment: in.CreatePayment, GetPayment: in.GetPayment, HandleEvent: in.HandleEvent,
-		Database: in.Store, Draining: in.Draining.Load, Limiter: in.Limiter, Unsigned: unsigned, Observer: in.Observer,
-		Log: in.Log, Tracing: in.Tracing, Propagator: in.Propagator,
-	}
-	if in.Redis != nil {
-		deps.Redis = in.Redis
+	return edge.NewWebhooks(receive, unsigned), nil
+}
+
+func newEdgeTelemetry(
+	c config.Config, metrics *telemetry.Metrics, observer edge.Observer, log *zap.Logger,
+	tracing trace.TracerProvider, propagator propagation.TextMapPropagator,
+) edge.Telemetry {
+	t := edge.Telemetry{Log: log, Observer: observer, Tracing: tracing, Propagator: propagator}
+	if c.MetricsAddr == "" {
+		t.Metrics = metrics.Handler()
 	}
 
-	if in.Config.MetricsAddr == "" {
-		deps.Metrics = in.Metrics.Handler()
-	}
-
-	return edge.NewHandler(deps), nil
+	return t
 }
 
 // jobsPool is the background work's own.

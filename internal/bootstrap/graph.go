@@ -41,14 +41,18 @@ func graph() fx.Option {
 		fx.Provide(
 			fx.Annotate(newBinding, fx.As(fx.Self()), fx.As(new(events.Ours)), fx.As(new(reconcile.Ours))),
 			operations.NewEngine, operations.NewRecover, operations.NewClose, operations.NewAdopt,
-			payments.NewCreate, payments.NewGet, payments.NewShow,
+			fx.Annotate(payments.NewCreate, fx.As(new(edge.CreatePayment))),
+			fx.Annotate(payments.NewGet, fx.As(new(edge.GetPayment))), payments.NewShow,
 			fx.Annotate(events.NewParked, fx.As(fx.Self()), fx.As(new(operations.ParkedEvents))),
 			fx.Annotate(events.NewApply, fx.As(fx.Self()), fx.As(new(reconcile.Events))),
-			events.NewReceive, events.NewApplyParked, events.NewReprocess, events.NewDismiss,
+			fx.Annotate(events.NewReceive, fx.As(new(edge.ReceiveEvent))),
+			events.NewApplyParked, events.NewReprocess, events.NewDismiss,
 			reconcile.New,
 		),
-		// What stands around them.
-		fx.Provide(newLogger, newTracing, newPool, newRedis, newHandler, newScraping, newServer, newProfiling,
+		// The public edge: its resources, and what stands around them.
+		fx.Provide(edge.NewPayments, newWebhooksResource, newHealth, newEdgeTelemetry, edge.NewHandler),
+		// What stands around it all.
+		fx.Provide(newLogger, newTracing, newPool, newRedis, newScraping, newServer, newProfiling,
 			newJobsPool, newJobs),
 	)
 }

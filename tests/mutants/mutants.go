@@ -85,11 +85,13 @@ func mutants() []mutant {
 			name: "webhook-answered-first", why: "an event is durable before it is answered 200",
 			changes: []change{{
 				"adapters/http/webhooks.go",
-				"if _, err := s.HandleEvent.Do(ctx, event); err != nil {",
-				`go func() { _, _ = s.HandleEvent.Do(context.WithoutCancel(ctx), event) }()
+				"if _, err := wh.receiveEvent.Do(startSigned(r.Context()), event); err != nil {",
+				`ctx := startSigned(r.Context())
+
+	go func() { _, _ = wh.receiveEvent.Do(context.WithoutCancel(ctx), event) }()
 
 	if err := ctx.Err(); err != nil {`,
-			}, {"adapters/http/webhooks.go", `import "net/http"`, "import (\n\t\"context\"\n\t\"net/http\"\n)"}},
+			}},
 			faults: []string{"webhook", "SIGKILL", "postgres"},
 		},
 		{
