@@ -18,7 +18,7 @@ import (
 	"github.com/marketflow/marketflow/adapters/postgres"
 	"github.com/marketflow/marketflow/internal/config"
 	"github.com/marketflow/marketflow/internal/devserver"
-	"github.com/marketflow/marketflow/internal/pgtest"
+	"github.com/marketflow/marketflow/tests/pgtest"
 )
 
 // heals is within what the service writes again once there is a primary.

@@ -23,8 +23,8 @@ import (
 	"github.com/marketflow/marketflow/internal/bootstrap"
 	"github.com/marketflow/marketflow/internal/config"
 	"github.com/marketflow/marketflow/internal/devserver"
-	"github.com/marketflow/marketflow/internal/pgtest"
 	"github.com/marketflow/marketflow/sandbox"
+	"github.com/marketflow/marketflow/tests/pgtest"
 )
 
 // Whatever default_query_exec_mode says, the service does all of its work.

@@ -10,7 +10,7 @@ import (
 	"github.com/marketflow/marketflow/adapters/postgres"
 	"github.com/marketflow/marketflow/internal/config"
 	"github.com/marketflow/marketflow/internal/devserver"
-	"github.com/marketflow/marketflow/internal/pgtest"
+	"github.com/marketflow/marketflow/tests/pgtest"
 )
 
 // Without PostgreSQL nothing is promised and nothing is lost: clients and

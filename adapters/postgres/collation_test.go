@@ -15,9 +15,9 @@ import (
 	"github.com/marketflow/marketflow/domain/money"
 	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/domain/payment"
-	"github.com/marketflow/marketflow/internal/pgtest"
 	"github.com/marketflow/marketflow/ports"
 	"github.com/marketflow/marketflow/ports/portstest"
+	"github.com/marketflow/marketflow/tests/pgtest"
 )
 
 // newLinguistic returns an empty database whose default collation is that of a

@@ -11,7 +11,7 @@ import (
 
 	"github.com/marketflow/marketflow/adapters/postgres"
 	"github.com/marketflow/marketflow/domain/fault"
-	"github.com/marketflow/marketflow/internal/pgtest"
+	"github.com/marketflow/marketflow/tests/pgtest"
 )
 
 // Whatever a slip in DATABASE_URL puts a part of the password into, neither pgx's

@@ -21,8 +21,8 @@ import (
 	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/domain/payment"
 	"github.com/marketflow/marketflow/internal/devserver"
-	"github.com/marketflow/marketflow/internal/pgtest"
 	"github.com/marketflow/marketflow/ports"
+	"github.com/marketflow/marketflow/tests/pgtest"
 )
 
 // soon bounds what a test waits for, generously: it fails, it does not measure.

@@ -16,9 +16,9 @@ import (
 	"github.com/marketflow/marketflow/domain/fault"
 	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/domain/payment"
-	"github.com/marketflow/marketflow/internal/pgtest"
 	"github.com/marketflow/marketflow/ports"
 	"github.com/marketflow/marketflow/ports/portstest"
+	"github.com/marketflow/marketflow/tests/pgtest"
 )
 
 // paid are as many payments that exist.

@@ -12,9 +12,9 @@ import (
 
 	"github.com/marketflow/marketflow/adapters/postgres"
 	"github.com/marketflow/marketflow/domain/binding"
-	"github.com/marketflow/marketflow/internal/pgtest"
 	"github.com/marketflow/marketflow/ports"
 	"github.com/marketflow/marketflow/ports/portstest"
+	"github.com/marketflow/marketflow/tests/pgtest"
 )
 
 func TestStore_InstallationPort(t *testing.T) {

@@ -10,8 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/marketflow/marketflow/adapters/postgres"
-	"github.com/marketflow/marketflow/internal/pgtest"
 	"github.com/marketflow/marketflow/ports"
+	"github.com/marketflow/marketflow/tests/pgtest"
 )
 
 // What runs every second, and what Prometheus asks for, reads a bounded number of

@@ -14,8 +14,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/marketflow/marketflow/adapters/postgres"
-	"github.com/marketflow/marketflow/internal/pgtest"
 	"github.com/marketflow/marketflow/migrations"
+	"github.com/marketflow/marketflow/tests/pgtest"
 )
 
 func newMigrator(t *testing.T, url string) *postgres.Migrator {

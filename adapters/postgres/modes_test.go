@@ -3,8 +3,8 @@ package postgres_test
 import (
 	"testing"
 
-	"github.com/marketflow/marketflow/internal/pgtest"
 	"github.com/marketflow/marketflow/ports/portstest"
+	"github.com/marketflow/marketflow/tests/pgtest"
 )
 
 // In two modes pgx, for poolers that keep no prepared statements, does not ask

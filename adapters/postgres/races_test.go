@@ -9,9 +9,9 @@ import (
 	"github.com/marketflow/marketflow/adapters/postgres"
 	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/domain/payment"
-	"github.com/marketflow/marketflow/internal/pgtest"
 	"github.com/marketflow/marketflow/ports"
 	"github.com/marketflow/marketflow/ports/portstest"
+	"github.com/marketflow/marketflow/tests/pgtest"
 )
 
 // The planner takes another way as the tables grow. Here it may not take those

@@ -8,8 +8,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/marketflow/marketflow/adapters/postgres"
-	"github.com/marketflow/marketflow/internal/pgtest"
 	"github.com/marketflow/marketflow/ports/portstest"
+	"github.com/marketflow/marketflow/tests/pgtest"
 )
 
 // newPool opens a pool on the database at url that is closed after the test.

@@ -10,8 +10,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/marketflow/marketflow/internal/pgtest"
 	"github.com/marketflow/marketflow/sandbox"
+	"github.com/marketflow/marketflow/tests/pgtest"
 )
 
 // accounts is a Stripe that knows whose each key is.

@@ -22,9 +22,9 @@ import (
 	"github.com/marketflow/marketflow/domain/payment"
 	"github.com/marketflow/marketflow/internal/bootstrap"
 	"github.com/marketflow/marketflow/internal/config"
-	"github.com/marketflow/marketflow/internal/pgtest"
 	"github.com/marketflow/marketflow/ports"
 	"github.com/marketflow/marketflow/sandbox"
+	"github.com/marketflow/marketflow/tests/pgtest"
 )
 
 const (

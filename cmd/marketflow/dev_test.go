@@ -22,7 +22,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/marketflow/marketflow/internal/devserver"
-	"github.com/marketflow/marketflow/internal/pgtest"
+	"github.com/marketflow/marketflow/tests/pgtest"
 )
 
 // devProgram is a dev that has been started.

@@ -5,7 +5,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/marketflow/marketflow/internal/pgtest"
+	"github.com/marketflow/marketflow/tests/pgtest"
 )
 
 // What is done and waited for is for the person who watches; stdout stays empty.

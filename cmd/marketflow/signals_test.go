@@ -11,8 +11,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/marketflow/marketflow/internal/pgtest"
 	"github.com/marketflow/marketflow/sandbox"
+	"github.com/marketflow/marketflow/tests/pgtest"
 )
 
 const (

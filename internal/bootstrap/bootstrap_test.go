@@ -17,8 +17,8 @@ import (
 	"github.com/marketflow/marketflow/internal/bootstrap"
 	"github.com/marketflow/marketflow/internal/config"
 	"github.com/marketflow/marketflow/internal/devserver"
-	"github.com/marketflow/marketflow/internal/pgtest"
 	"github.com/marketflow/marketflow/ports"
+	"github.com/marketflow/marketflow/tests/pgtest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

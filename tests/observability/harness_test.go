@@ -20,9 +20,9 @@ import (
 	"github.com/marketflow/marketflow/internal/bootstrap"
 	"github.com/marketflow/marketflow/internal/config"
 	"github.com/marketflow/marketflow/internal/devserver"
-	"github.com/marketflow/marketflow/internal/pgtest"
 	"github.com/marketflow/marketflow/internal/telemetry"
 	"github.com/marketflow/marketflow/sandbox"
+	"github.com/marketflow/marketflow/tests/pgtest"
 )
 
 const (

@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/marketflow/marketflow/internal/devserver"
-	"github.com/marketflow/marketflow/internal/pgtest"
+	"github.com/marketflow/marketflow/tests/pgtest"
 )
 
 // notes are migrations with one table. Their hash is their own per test, so that

@@ -21,7 +21,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/marketflow/marketflow/internal/devserver/filelock"
-	"github.com/marketflow/marketflow/internal/pgtest"
+	"github.com/marketflow/marketflow/tests/pgtest"
 )
 
 const (
