@@ -23,6 +23,7 @@ import (
 
 	"github.com/marketflow/marketflow/adapters/postgres"
 	"github.com/marketflow/marketflow/internal/devserver"
+	"github.com/marketflow/marketflow/tests/servers"
 )
 
 const (
@@ -73,9 +74,9 @@ func (r *rig) start(ctx context.Context) {
 	r.sayf("starting PostgreSQL, Redis and the sandbox")
 	r.startPostgres(ctx)
 
-	redis := must(devserver.StartRedisServer(ctx, devserver.RedisServerOptions{}))
+	redis := must(servers.StartRedis(ctx))
 	r.redis = redis.URL()
-	r.onStop(redis.Stop)
+	r.stops = append(r.stops, redis.Stop)
 
 	r.sandbox = r.launch(ctx, "/_sandbox/health", nil, r.binary, "sandbox", "--addr")
 }
@@ -101,8 +102,7 @@ func (r *rig) onStop(stop func(context.Context) error) {
 
 func (r *rig) startPostgres(ctx context.Context) {
 	r.postgres = must(devserver.StartPostgres(ctx, devserver.PostgresOptions{
-		DataDir:    filepath.Join(r.dir, "postgres"),
-		Durability: devserver.Durable,
+		DataDir: filepath.Join(r.dir, "postgres"),
 		// No setting buys speed with safety. They give the server memory, and keep
 		// checkpoints out of short rounds.
 		Settings: map[string]string{

@@ -19,6 +19,7 @@ import (
 	"github.com/marketflow/marketflow/internal/config"
 	"github.com/marketflow/marketflow/internal/devserver"
 	"github.com/marketflow/marketflow/tests/pgtest"
+	"github.com/marketflow/marketflow/tests/servers"
 )
 
 // heals is within what the service writes again once there is a primary.
@@ -90,10 +91,10 @@ func TestFailover_OldPrimaryKeepsItsSessions(t *testing.T) {
 }
 
 // cluster is a migrated primary and its standby.
-func cluster(t *testing.T) (primary, standby *devserver.Postgres) {
+func cluster(t *testing.T) (primary, standby *servers.Postgres) {
 	t.Helper()
 
-	primary = pgtest.NewServer(t, devserver.PostgresOptions{Durability: devserver.Volatile})
+	primary = pgtest.NewServer(t, devserver.PostgresOptions{Settings: servers.Volatile()})
 	require.NoError(t, postgres.Migrate(t.Context(), primary.URL()))
 
 	return primary, pgtest.NewStandby(t, primary)
@@ -148,7 +149,7 @@ func (s *shop) awaitMore(when string) {
 }
 
 // close ends the sale: Stripe and the database that is left have what was sold, once.
-func (s *shop) close(left *devserver.Postgres) {
+func (s *shop) close(left *servers.Postgres) {
 	s.w.t.Helper()
 	s.stop()
 	s.clients.Wait()
@@ -159,7 +160,7 @@ func (s *shop) close(left *devserver.Postgres) {
 }
 
 // ask reads one value from a server.
-func ask[T any](t *testing.T, server *devserver.Postgres, query string, args ...any) T {
+func ask[T any](t *testing.T, server *servers.Postgres, query string, args ...any) T {
 	t.Helper()
 
 	conn, err := pgx.Connect(t.Context(), server.URL())
@@ -175,7 +176,7 @@ func ask[T any](t *testing.T, server *devserver.Postgres, query string, args ...
 }
 
 // fence makes a primary a reader, sessions and all, and waits for what is under way.
-func fence(t *testing.T, primary *devserver.Postgres) {
+func fence(t *testing.T, primary *servers.Postgres) {
 	t.Helper()
 
 	conn, err := pgx.Connect(t.Context(), primary.URL())
@@ -194,7 +195,7 @@ func fence(t *testing.T, primary *devserver.Postgres) {
 }
 
 // awaitReplayed waits until the standby has all that the primary has.
-func awaitReplayed(t *testing.T, primary, standby *devserver.Postgres) {
+func awaitReplayed(t *testing.T, primary, standby *servers.Postgres) {
 	t.Helper()
 
 	end := ask[string](t, primary, "SELECT pg_current_wal_lsn()::text")
@@ -205,7 +206,7 @@ func awaitReplayed(t *testing.T, primary, standby *devserver.Postgres) {
 }
 
 // bothHosts names two servers in one URL.
-func bothHosts(t *testing.T, one, other *devserver.Postgres) string {
+func bothHosts(t *testing.T, one, other *servers.Postgres) string {
 	t.Helper()
 
 	first, err := url.Parse(one.URL())

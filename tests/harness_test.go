@@ -59,7 +59,7 @@ func newWorld(t *testing.T, change ...func(*config.Config)) *world {
 
 	var err error
 
-	w.redis, err = devserver.StartRedis(devserver.RedisOptions{})
+	w.redis, err = devserver.StartRedis()
 	require.NoError(t, err)
 	t.Cleanup(w.redis.Stop)
 

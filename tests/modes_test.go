@@ -22,9 +22,9 @@ import (
 	"github.com/marketflow/marketflow/adapters/postgres"
 	"github.com/marketflow/marketflow/internal/bootstrap"
 	"github.com/marketflow/marketflow/internal/config"
-	"github.com/marketflow/marketflow/internal/devserver"
 	"github.com/marketflow/marketflow/sandbox"
 	"github.com/marketflow/marketflow/tests/pgtest"
+	"github.com/marketflow/marketflow/tests/servers"
 )
 
 // Whatever default_query_exec_mode says, the service does all of its work.
@@ -242,7 +242,7 @@ default_pool_size = 5
 func scratch(t *testing.T) string {
 	t.Helper()
 
-	dir, err := os.MkdirTemp(devserver.ScratchDir(), "marketflow-tests-") //nolint:usetesting // see above
+	dir, err := os.MkdirTemp(servers.ScratchDir(), "marketflow-tests-") //nolint:usetesting // see above
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, os.RemoveAll(dir)) })
 	require.NoError(t, os.Chmod(dir, 0o711))

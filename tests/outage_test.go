@@ -11,6 +11,7 @@ import (
 	"github.com/marketflow/marketflow/internal/config"
 	"github.com/marketflow/marketflow/internal/devserver"
 	"github.com/marketflow/marketflow/tests/pgtest"
+	"github.com/marketflow/marketflow/tests/servers"
 )
 
 // Without PostgreSQL nothing is promised and nothing is lost: clients and
@@ -53,7 +54,7 @@ func TestDatabaseOutage(t *testing.T) {
 	other.create(order).problem(http.StatusServiceUnavailable, "unavailable")
 	require.Equal(t, 1, w.intents(), "Stripe heard nothing of what could not be written down")
 
-	require.NoError(t, server.Restart(t.Context(), devserver.ShutdownFast))
+	require.NoError(t, server.Restart(t.Context(), servers.ShutdownFast))
 
 	w.eventually(func() bool { return w.get("/health").status == http.StatusOK }, "the service finds the database again")
 	require.Equal(t, http.StatusOK, w.webhook(minimalEvent("succeeded", intent, "succeeded")).status)

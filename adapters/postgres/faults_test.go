@@ -23,6 +23,7 @@ import (
 	"github.com/marketflow/marketflow/internal/devserver"
 	"github.com/marketflow/marketflow/ports"
 	"github.com/marketflow/marketflow/tests/pgtest"
+	"github.com/marketflow/marketflow/tests/servers"
 )
 
 // soon bounds what a test waits for, generously: it fails, it does not measure.
@@ -147,7 +148,7 @@ func TestStore_PoolTaken(t *testing.T) {
 func TestStore_ServerGone(t *testing.T) {
 	t.Parallel()
 
-	server := pgtest.NewServer(t, devserver.PostgresOptions{Durability: devserver.Volatile})
+	server := pgtest.NewServer(t, devserver.PostgresOptions{Settings: servers.Volatile()})
 	require.NoError(t, postgres.Migrate(t.Context(), server.URL()))
 
 	store := postgres.NewStore(newPool(t, server.URL(), 8))
@@ -159,12 +160,12 @@ func TestStore_ServerGone(t *testing.T) {
 	requireUnavailable(t, store)
 	require.Eventually(t, func() bool { return store.Ping(t.Context()) != nil }, soon, 10*time.Millisecond)
 
-	require.NoError(t, server.Restart(t.Context(), devserver.ShutdownFast))
+	require.NoError(t, server.Restart(t.Context(), servers.ShutdownFast))
 
 	mustBegin(t, store, order)
 	mustFinish(t, store, order)
 
-	for _, mode := range []devserver.Shutdown{devserver.ShutdownFast, devserver.ShutdownImmediate} {
+	for _, mode := range []servers.Shutdown{servers.ShutdownFast, servers.ShutdownImmediate} {
 		require.NoError(t, server.Restart(t.Context(), mode))
 		mustBegin(t, store, newOrder(t, operation.Key(uuid.NewString())))
 	}

@@ -1,7 +1,6 @@
 package redis_test
 
 import (
-	"context"
 	"errors"
 	"sync/atomic"
 	"testing"
@@ -12,9 +11,9 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/marketflow/marketflow/adapters/redis"
-	"github.com/marketflow/marketflow/internal/devserver"
 	"github.com/marketflow/marketflow/ports"
 	"github.com/marketflow/marketflow/ports/portstest"
+	"github.com/marketflow/marketflow/tests/servers"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -53,13 +52,13 @@ func onEveryRedis(t *testing.T, test func(t *testing.T, url string)) {
 	t.Run("redis-server", func(t *testing.T) {
 		t.Parallel()
 
-		server, err := devserver.StartRedisServer(t.Context(), devserver.RedisServerOptions{})
-		if errors.Is(err, devserver.ErrNoRedisServer) {
+		server, err := servers.StartRedis(t.Context())
+		if errors.Is(err, servers.ErrNoRedisServer) {
 			t.Skip(err)
 		}
 
 		require.NoError(t, err)
-		t.Cleanup(func() { require.NoError(t, server.Stop(context.WithoutCancel(t.Context()))) })
+		t.Cleanup(func() { require.NoError(t, server.Stop()) })
 		test(t, server.URL())
 	})
 }

@@ -152,9 +152,8 @@ func (d *devRun) startPostgres(ctx context.Context) error {
 	var err error
 
 	d.own, err = devserver.StartPostgres(ctx, devserver.PostgresOptions{
-		DataDir:    filepath.Join(d.options.dataDir, "postgres"),
-		Durability: devserver.Durable,
-		Notice:     func(line string) { fmt.Fprintln(d.out, line) },
+		DataDir: filepath.Join(d.options.dataDir, "postgres"),
+		Notice:  func(line string) { fmt.Fprintln(d.out, line) },
 	})
 	if err != nil {
 		return err
@@ -173,7 +172,7 @@ func (d *devRun) startRedis(context.Context) error {
 		return nil
 	}
 
-	redis, err := devserver.StartRedis(devserver.RedisOptions{})
+	redis, err := devserver.StartRedis()
 	if err != nil {
 		return err
 	}

@@ -21,8 +21,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/marketflow/marketflow/internal/devserver"
 	"github.com/marketflow/marketflow/tests/pgtest"
+	"github.com/marketflow/marketflow/tests/servers"
 )
 
 // devProgram is a dev that has been started.
@@ -105,7 +105,7 @@ func freeAddr(t *testing.T) string {
 func scratch(t *testing.T) string {
 	t.Helper()
 
-	dir, err := os.MkdirTemp(devserver.ScratchDir(), "marketflow-dev-") //nolint:usetesting // see above
+	dir, err := os.MkdirTemp(servers.ScratchDir(), "marketflow-dev-") //nolint:usetesting // see above
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, os.RemoveAll(dir)) })
 	require.NoError(t, os.Chmod(dir, 0o755))

@@ -46,7 +46,7 @@ func silent() bootstrap.Swap { return bootstrap.With(zap.NewNop()) }
 func TestStart_TheWholeGraph(t *testing.T) {
 	t.Parallel()
 
-	redis, err := devserver.StartRedis(devserver.RedisOptions{})
+	redis, err := devserver.StartRedis()
 	require.NoError(t, err)
 	t.Cleanup(redis.Stop)
 

@@ -1,12 +1,14 @@
 package devserver
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
 	"os/user"
 	"path/filepath"
 	"strconv"
@@ -44,14 +46,11 @@ func defaultAccount() (account, error) {
 }
 
 func accountOf(u *user.User) (account, error) {
-	uid, err := strconv.ParseUint(u.Uid, 10, 32)
-	if err != nil {
-		return account{}, fmt.Errorf("reading the user id of %s: %w", u.Username, err)
-	}
+	uid, uidErr := strconv.ParseUint(u.Uid, 10, 32)
+	gid, gidErr := strconv.ParseUint(u.Gid, 10, 32)
 
-	gid, err := strconv.ParseUint(u.Gid, 10, 32)
-	if err != nil {
-		return account{}, fmt.Errorf("reading the group id of %s: %w", u.Username, err)
+	if err := errors.Join(uidErr, gidErr); err != nil {
+		return account{}, fmt.Errorf("reading the ids of the user %s: %w", u.Username, err)
 	}
 
 	return account{
@@ -126,41 +125,35 @@ func (a account) place(dir string) (string, error) {
 	return standIn, nil
 }
 
-// reaches tells whether the account may enter every existing directory above
-// path. Missing ones will be made enterable.
+// reaches tells whether the account may enter the directory above path, or the
+// nearest one that is there: missing ones will be made enterable.
 func (a account) reaches(path string) bool {
-	for dir := filepath.Dir(path); ; dir = filepath.Dir(dir) {
-		info, err := os.Stat(dir)
-		if err == nil && !a.enters(info) {
+	dir := filepath.Dir(path)
+
+	for {
+		_, err := os.Stat(dir)
+		if err == nil {
+			break
+		}
+
+		if !errors.Is(err, fs.ErrNotExist) {
 			return false
 		}
 
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return false
-		}
-
-		if dir == filepath.Dir(dir) {
-			return true
-		}
+		dir = filepath.Dir(dir)
 	}
+
+	return a.command(context.Background(), "/bin/sh", "-c", `test -x "$0"`, dir).Run() == nil
 }
 
-func (a account) enters(info fs.FileInfo) bool {
-	const ownerEnters, groupEnters, othersEnter = 0o100, 0o010, 0o001
+// command is a program that the account runs, in a process group of its own:
+// Ctrl-C in ours does not reach it.
+func (a account) command(ctx context.Context, program string, arguments ...string) *exec.Cmd {
+	command := exec.CommandContext(ctx, program, arguments...) //nolint:gosec // to run what is found on the machine is the purpose
+	command.Dir = "/"
+	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Credential: a.credential}
 
-	stat, ok := info.Sys().(*syscall.Stat_t)
-	if !ok {
-		return false
-	}
-
-	switch {
-	case stat.Uid == a.credential.Uid:
-		return info.Mode()&ownerEnters != 0
-	case stat.Gid == a.credential.Gid:
-		return info.Mode()&groupEnters != 0
-	default:
-		return info.Mode()&othersEnter != 0
-	}
+	return command
 }
 
 func within(parent, path string) bool {

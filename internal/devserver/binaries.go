@@ -12,7 +12,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 )
 
 // ErrNoPostgres says that there is no PostgreSQL server on the machine and none
@@ -127,10 +126,7 @@ func inspect(ctx context.Context, dir string, as account) (Binaries, error) {
 		return Binaries{}, fmt.Errorf("%s does not hold initdb, postgres and pg_ctl", dir)
 	}
 
-	//nolint:gosec // to run what is found on the machine is the purpose
-	command := exec.CommandContext(ctx, filepath.Join(dir, serverProgram), "--version")
-	command.Dir = "/"
-	command.SysProcAttr = &syscall.SysProcAttr{Credential: as.credential}
+	command := as.command(ctx, filepath.Join(dir, serverProgram), "--version")
 
 	out, err := command.Output()
 	if err != nil {

@@ -1,5 +1,5 @@
-// Package devserver starts a PostgreSQL server and a Redis for `marketflow dev`,
-// for tests and for benchmarks, on a machine without Docker. Unix only.
+// Package devserver starts a PostgreSQL server and a Redis on a machine without
+// Docker. Unix only.
 //
 // # The data directory of a PostgreSQL
 //
@@ -9,11 +9,15 @@
 //	postgres.log  the server's log since StartPostgres; postgres.log.1 the one before
 //	pgdata/       PostgreSQL's own data directory
 //
-// The lock decides who owns the server; its holder may end whatever server is
-// still running in pgdata. The server is a child in a process group of its own,
-// so that Ctrl-C reaches us and not it, and on Linux it is told to shut down
-// when we die (prctl PR_SET_PDEATHSIG). Elsewhere the next start in the same
-// directory ends the one that was left.
+// Whoever holds the lock may stop any server that still runs in pgdata.
+//
+// # Processes
+//
+// pg_ctl starts the server, waits until it takes connections, and stops it. The
+// server is no child of ours, and Ctrl-C does not reach it. What pg_ctl cannot do
+// is to stop the server when we are killed: a small shell does that (see
+// startGuarded). If it is killed too, the next start in the same directory stops
+// the server.
 //
 // # Access
 //

@@ -9,8 +9,7 @@ import (
 	"path/filepath"
 
 	embeddedpostgres "github.com/fergusstrange/embedded-postgres"
-
-	"github.com/marketflow/marketflow/internal/devserver/filelock"
+	"github.com/gofrs/flock"
 )
 
 const (
@@ -99,12 +98,12 @@ func (d downloader) download(version embeddedpostgres.PostgresVersion, home stri
 		return fmt.Errorf("making the download folder: %w", err)
 	}
 
-	lock, err := filelock.Exclusive(filepath.Join(d.dir, "lock"))
-	if err != nil {
-		return err
+	lock := flock.New(filepath.Join(d.dir, "lock"))
+	if err := lock.Lock(); err != nil {
+		return fmt.Errorf("locking the download folder: %w", err)
 	}
 
-	defer func() { err = errors.Join(err, lock.Release()) }()
+	defer func() { err = errors.Join(err, lock.Unlock()) }()
 
 	if complete(filepath.Join(home, "bin")) {
 		return nil

@@ -1,7 +1,6 @@
 package devserver
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -19,8 +18,8 @@ const (
 	// it restarts.
 	firstPort, lastPort = 16384, 32767
 
-	// portAttempts is how often a server is started on another free port when
-	// somebody takes it between choice and start.
+	// portAttempts is how often a server is started on another port when somebody
+	// takes the chosen one before it does.
 	portAttempts = 3
 
 	portTries = 100
@@ -43,12 +42,10 @@ func checkPort(ctx context.Context, port int) error {
 	return errors.Join(portTaken(port), conn.Close())
 }
 
-// portTakenInLog is how servers say that somebody was quicker.
-func portTakenInLog(log []byte) bool { return bytes.Contains(log, []byte("Address already in use")) }
-
 func portTaken(port int) error { return fmt.Errorf("%s:%d: %w", loopback, port, ErrPortTaken) }
 
-func freePort(ctx context.Context) (int, error) {
+// FreePort is a port of 127.0.0.1 for a server that may restart.
+func FreePort(ctx context.Context) (int, error) {
 	for range portTries {
 		port := firstPort + rand.IntN(lastPort-firstPort+1) //nolint:gosec // no secret
 

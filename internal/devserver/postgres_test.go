@@ -20,6 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/marketflow/marketflow/internal/devserver"
+	"github.com/marketflow/marketflow/tests/servers"
 )
 
 // soon bounds what a test waits for, generously: it fails, it does not measure.
@@ -30,7 +31,7 @@ const soon = 60 * time.Second
 func dataDir(tb testing.TB) string {
 	tb.Helper()
 
-	dir, err := os.MkdirTemp(devserver.ScratchDir(), "marketflow-devserver-") //nolint:usetesting // see above
+	dir, err := os.MkdirTemp(servers.ScratchDir(), "marketflow-devserver-") //nolint:usetesting // see above
 	require.NoError(tb, err)
 	tb.Cleanup(func() { require.NoError(tb, os.RemoveAll(dir)) })
 
@@ -103,9 +104,8 @@ func TestStartPostgres_Settings(t *testing.T) {
 	t.Parallel()
 
 	for name, test := range map[string]struct {
-		durability devserver.Durability
-		settings   map[string]string
-		want       map[string]string
+		settings map[string]string
+		want     map[string]string
 	}{
 		"DurableByDefault": {
 			want: map[string]string{
@@ -115,8 +115,8 @@ func TestStartPostgres_Settings(t *testing.T) {
 			},
 		},
 		"Volatile": {
-			durability: devserver.Volatile,
-			want:       map[string]string{"fsync": "off", "synchronous_commit": "on", "full_page_writes": "off"},
+			settings: servers.Volatile(),
+			want:     map[string]string{"fsync": "off", "synchronous_commit": "on", "full_page_writes": "off"},
 		},
 		"OursAreOverruled": {
 			settings: map[string]string{"max_connections": "20", "application_name": "two words"},
@@ -127,7 +127,7 @@ func TestStartPostgres_Settings(t *testing.T) {
 			t.Parallel()
 
 			server := start(t, devserver.PostgresOptions{
-				DataDir: dataDir(t), Durability: test.durability, Settings: test.settings,
+				DataDir: dataDir(t), Settings: test.settings,
 			})
 			for setting, want := range test.want {
 				require.Equal(t, want, text(t, server.URL(), "SELECT current_setting('"+setting+"')"), setting)
@@ -140,7 +140,7 @@ func TestStartPostgres_AsksForThePassword(t *testing.T) {
 	t.Parallel()
 
 	dir := dataDir(t)
-	server := start(t, devserver.PostgresOptions{DataDir: dir, Durability: devserver.Volatile})
+	server := start(t, devserver.PostgresOptions{DataDir: dir, Settings: servers.Volatile()})
 
 	address, err := url.Parse(server.URL())
 	require.NoError(t, err)
@@ -160,71 +160,6 @@ func TestStartPostgres_AsksForThePassword(t *testing.T) {
 	}
 }
 
-func TestPostgres_RestartKeepsWhatWasCommitted(t *testing.T) {
-	t.Parallel()
-
-	server := start(t, devserver.PostgresOptions{DataDir: dataDir(t)})
-	execute(t, server.URL(), "CREATE TABLE restarts (n int)")
-
-	for n, mode := range []devserver.Shutdown{
-		devserver.ShutdownFast, devserver.ShutdownImmediate, devserver.ShutdownCrash,
-	} {
-		before := server.URL()
-		idle := connect(t, before)
-
-		execute(t, before, fmt.Sprintf("INSERT INTO restarts VALUES (%d)", n))
-		require.NoError(t, server.Restart(t.Context(), mode))
-
-		require.Equal(t, before, server.URL())
-		require.Error(t, idle.Ping(t.Context()), "a connection does not survive")
-		require.Equal(t, strconv.Itoa(n+1), text(t, before, "SELECT count(*)::text FROM restarts"))
-	}
-
-	require.Error(t, server.Restart(t.Context(), devserver.Shutdown(99)))
-}
-
-func TestPostgres_KillAndComeBack(t *testing.T) {
-	t.Parallel()
-
-	server := start(t, devserver.PostgresOptions{DataDir: dataDir(t)})
-	execute(t, server.URL(), "CREATE TABLE survivors AS SELECT 'here' AS who")
-
-	busy := connect(t, server.URL())
-	answered := make(chan error, 1)
-
-	go func() {
-		_, err := busy.Exec(context.WithoutCancel(t.Context()), "DO $$ BEGIN LOOP END LOOP; END $$")
-		answered <- err
-	}()
-
-	require.Eventually(t, func() bool {
-		return text(t, server.URL(), "SELECT count(*)::text FROM pg_stat_activity WHERE query LIKE 'DO %'") == "1"
-	}, soon, 10*time.Millisecond)
-
-	exited := server.Exited()
-
-	require.NoError(t, server.Kill())
-	require.NoError(t, server.Kill(), "there is nothing left to kill")
-	require.Error(t, <-answered, "a backend that never looks up dies too")
-	<-exited
-
-	_, err := pgx.Connect(t.Context(), server.URL())
-	require.ErrorIs(t, err, syscall.ECONNREFUSED)
-
-	require.NoError(t, server.Restart(t.Context(), devserver.ShutdownFast))
-	require.Equal(t, "here", text(t, server.URL(), "SELECT who FROM survivors"))
-}
-
-func TestPostgres_StopIsForGood(t *testing.T) {
-	t.Parallel()
-
-	server := start(t, devserver.PostgresOptions{DataDir: dataDir(t), Durability: devserver.Volatile})
-	stop(t, server)
-	stop(t, server)
-
-	require.ErrorIs(t, server.Restart(t.Context(), devserver.ShutdownFast), devserver.ErrStopped)
-}
-
 func TestPostgres_StopWithinContext(t *testing.T) {
 	t.Parallel()
 
@@ -242,7 +177,7 @@ func TestStartPostgres_TwoOwners(t *testing.T) {
 	t.Parallel()
 
 	dir := dataDir(t)
-	server := start(t, devserver.PostgresOptions{DataDir: dir, Durability: devserver.Volatile})
+	server := start(t, devserver.PostgresOptions{DataDir: dir, Settings: servers.Volatile()})
 
 	_, err := devserver.StartPostgres(t.Context(), devserver.PostgresOptions{DataDir: dir})
 	require.ErrorIs(t, err, devserver.ErrAlreadyRunning)
@@ -283,11 +218,11 @@ func TestStartPostgres_RememberedPortTaken(t *testing.T) {
 	t.Parallel()
 
 	dir := dataDir(t)
-	first := start(t, devserver.PostgresOptions{DataDir: dir, Durability: devserver.Volatile})
+	first := start(t, devserver.PostgresOptions{DataDir: dir, Settings: servers.Volatile()})
 	stop(t, first)
 	occupy(t, first.Port)
 
-	second := start(t, devserver.PostgresOptions{DataDir: dir, Durability: devserver.Volatile})
+	second := start(t, devserver.PostgresOptions{DataDir: dir, Settings: servers.Volatile()})
 	require.NotEqual(t, first.Port, second.Port)
 }
 
@@ -295,10 +230,10 @@ func TestStartPostgres_ChosenPort(t *testing.T) {
 	t.Parallel()
 
 	dir := dataDir(t)
-	free := start(t, devserver.PostgresOptions{DataDir: dir, Durability: devserver.Volatile})
+	free := start(t, devserver.PostgresOptions{DataDir: dir, Settings: servers.Volatile()})
 	stop(t, free)
 
-	chosen := start(t, devserver.PostgresOptions{DataDir: dir, Durability: devserver.Volatile, Port: free.Port})
+	chosen := start(t, devserver.PostgresOptions{DataDir: dir, Settings: servers.Volatile(), Port: free.Port})
 	require.Equal(t, free.URL(), chosen.URL())
 }
 
@@ -333,26 +268,16 @@ func TestStartPostgres_BadOptions(t *testing.T) {
 
 	_, err := devserver.StartPostgres(t.Context(), devserver.PostgresOptions{})
 	require.ErrorContains(t, err, "no data directory")
-
-	empty := t.TempDir()
-	_, err = devserver.StartPostgres(t.Context(), devserver.PostgresOptions{DataDir: dataDir(t), BinDir: empty})
-	require.ErrorContains(t, err, empty+" does not hold initdb, postgres and pg_ctl")
 }
 
 func TestStartPostgres_DataOfAnotherVersion(t *testing.T) {
 	t.Parallel()
 
 	dir := dataDir(t)
-	stop(t, start(t, devserver.PostgresOptions{DataDir: dir, Durability: devserver.Volatile}))
+	stop(t, start(t, devserver.PostgresOptions{DataDir: dir, Settings: servers.Volatile()}))
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "pgdata", "PG_VERSION"), []byte("8\n"), 0o600))
 
 	_, err := devserver.StartPostgres(t.Context(), devserver.PostgresOptions{DataDir: dir})
-	require.ErrorContains(t, err, "need PostgreSQL 8")
-
-	bin, err := devserver.FindBinaries(t.Context())
-	require.NoError(t, err)
-
-	_, err = devserver.StartPostgres(t.Context(), devserver.PostgresOptions{DataDir: dir, BinDir: bin.Dir})
 	require.ErrorContains(t, err, "need PostgreSQL 8")
 }
 
@@ -363,7 +288,7 @@ func TestStartPostgres_InterruptedInit(t *testing.T) {
 	unfinished := filepath.Join(dir, "pgdata.new", "base")
 	require.NoError(t, os.MkdirAll(unfinished, 0o700))
 
-	start(t, devserver.PostgresOptions{DataDir: dir, Durability: devserver.Volatile})
+	start(t, devserver.PostgresOptions{DataDir: dir, Settings: servers.Volatile()})
 	require.NoDirExists(t, unfinished)
 }
 
@@ -387,10 +312,6 @@ func TestStartPostgres_OwnerKilled(t *testing.T) {
 
 func TestStartPostgres_EndsWithItsOwner(t *testing.T) {
 	t.Parallel()
-
-	if _, err := os.Stat("/proc/self/cwd"); err != nil {
-		t.Skip("only Linux tells a child that its parent died")
-	}
 
 	dir := dataDir(t)
 	url, kill := ownedByAnother(t, dir)
@@ -460,13 +381,15 @@ func TestStartPostgres_StalePIDFile(t *testing.T) {
 	t.Parallel()
 
 	dir := dataDir(t)
-	server := start(t, devserver.PostgresOptions{DataDir: dir})
+	server, err := servers.StartPostgres(t.Context(), devserver.PostgresOptions{DataDir: dir})
+	require.NoError(t, err)
+
 	pgdata := filepath.Join(dir, "pgdata")
 	pidFile := filepath.Join(pgdata, "postmaster.pid")
 	stale, err := os.ReadFile(pidFile)
 	require.NoError(t, err)
 	require.NoError(t, server.Kill())
-	stop(t, server)
+	require.NoError(t, server.Stop(t.Context()))
 
 	stranger := asOwner(t, pgdata, "sleep", "600")
 	require.NoError(t, stranger.Start())
@@ -493,6 +416,20 @@ func TestStartPostgres_StalePIDFile(t *testing.T) {
 	require.NoError(t, stranger.Process.Signal(syscall.Signal(0)), "the stranger lives")
 }
 
+func TestStartPostgres_CrashedAndItsPortTaken(t *testing.T) {
+	t.Parallel()
+
+	dir := dataDir(t)
+	crashed, err := servers.StartPostgres(t.Context(), devserver.PostgresOptions{DataDir: dir})
+	require.NoError(t, err)
+	require.NoError(t, crashed.Kill())
+	require.NoError(t, crashed.Stop(t.Context()))
+	occupy(t, crashed.Port)
+
+	server := start(t, devserver.PostgresOptions{DataDir: dir})
+	require.NotEqual(t, crashed.Port, server.Port, "who has the port now is not taken for the server")
+}
+
 // give gives a file to the user that owns the data.
 func give(t *testing.T, path, pgdata string) {
 	t.Helper()
@@ -509,7 +446,7 @@ func TestPostgres_HasAProcessGroupOfItsOwn(t *testing.T) {
 	t.Parallel()
 
 	dir := dataDir(t)
-	start(t, devserver.PostgresOptions{DataDir: dir, Durability: devserver.Volatile})
+	start(t, devserver.PostgresOptions{DataDir: dir, Settings: servers.Volatile()})
 
 	pid := postmasterPID(t, dir)
 	group, err := syscall.Getpgid(pid)

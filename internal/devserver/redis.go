@@ -1,12 +1,8 @@
 package devserver
 
 import (
-	"errors"
 	"fmt"
-	"net"
-	"strconv"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
@@ -16,12 +12,6 @@ import (
 // (ClockTTL) is exact, but walks through all keys on every command.
 const expiryTick = 250 * time.Millisecond
 
-// RedisOptions say what StartRedis starts.
-type RedisOptions struct {
-	// Port on 127.0.0.1; 0 is any free one.
-	Port int
-}
-
 // Redis is a Redis inside this process (miniredis): nothing to install, nothing
 // on disk. Its keys expire by the wall clock.
 type Redis struct {
@@ -29,16 +19,9 @@ type Redis struct {
 	stop   func()
 }
 
-// StartRedis starts a Redis inside this process. The error is ErrPortTaken when
-// another program listens on the port.
-func StartRedis(options RedisOptions) (*Redis, error) {
-	server := miniredis.NewMiniRedis()
-
-	err := server.StartAddr(net.JoinHostPort(loopback, strconv.Itoa(options.Port)))
-	if errors.Is(err, syscall.EADDRINUSE) {
-		err = fmt.Errorf("%s:%d: %w", loopback, options.Port, ErrPortTaken)
-	}
-
+// StartRedis starts a Redis inside this process, on a free port of 127.0.0.1.
+func StartRedis() (*Redis, error) {
+	server, err := miniredis.Run()
 	if err != nil {
 		return nil, fmt.Errorf("starting Redis: %w", err)
 	}

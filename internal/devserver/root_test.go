@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/marketflow/marketflow/internal/devserver"
+	"github.com/marketflow/marketflow/tests/servers"
 )
 
 func needRoot(t *testing.T) {
@@ -36,7 +37,7 @@ func TestStartPostgres_RootIsAnotherUser(t *testing.T) {
 	needRoot(t)
 
 	dir := dataDir(t)
-	start(t, devserver.PostgresOptions{DataDir: dir, Durability: devserver.Volatile})
+	start(t, devserver.PostgresOptions{DataDir: dir, Settings: servers.Volatile()})
 
 	require.Zero(t, uidOf(t, dir))
 	require.NotZero(t, uidOf(t, filepath.Join(dir, "pgdata")))
@@ -53,9 +54,9 @@ func TestStartPostgres_RootChoosesAReachablePlace(t *testing.T) {
 	var notices []string
 
 	options := devserver.PostgresOptions{
-		DataDir:    wanted,
-		Durability: devserver.Volatile,
-		Notice:     func(line string) { notices = append(notices, line) },
+		DataDir:  wanted,
+		Settings: servers.Volatile(),
+		Notice:   func(line string) { notices = append(notices, line) },
 	}
 
 	server := start(t, options)
@@ -80,7 +81,7 @@ func TestStartPostgres_RootKeepsTheOwnerOfTheData(t *testing.T) {
 
 	dir := dataDir(t)
 	pgdata := filepath.Join(dir, "pgdata")
-	stop(t, start(t, devserver.PostgresOptions{DataDir: dir, Durability: devserver.Volatile}))
+	stop(t, start(t, devserver.PostgresOptions{DataDir: dir, Settings: servers.Volatile()}))
 
 	const another = 4711
 
@@ -90,7 +91,7 @@ func TestStartPostgres_RootKeepsTheOwnerOfTheData(t *testing.T) {
 		return os.Lchown(path, another, another)
 	}))
 
-	start(t, devserver.PostgresOptions{DataDir: dir, Durability: devserver.Volatile})
+	start(t, devserver.PostgresOptions{DataDir: dir, Settings: servers.Volatile()})
 	require.EqualValues(t, another, uidOf(t, filepath.Join(pgdata, "postmaster.pid")))
 }
 

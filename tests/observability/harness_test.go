@@ -73,7 +73,7 @@ func newWorld(t *testing.T, variables ...string) *world {
 
 	var err error
 
-	w.redis, err = devserver.StartRedis(devserver.RedisOptions{})
+	w.redis, err = devserver.StartRedis()
 	require.NoError(t, err)
 	t.Cleanup(w.redis.Stop)
 

@@ -7,13 +7,14 @@ import (
 	"testing"
 
 	"github.com/marketflow/marketflow/internal/devserver"
+	"github.com/marketflow/marketflow/tests/servers"
 )
 
 // NewServer returns a server of the test's own, for tests that restart or crash
-// it. It is durable unless the options say otherwise, so that what was committed
+// it. It is durable unless the options' settings say otherwise, so that what was committed
 // survives a crash. Its data directory, when the options name none, goes with
 // the test. Its default database is empty.
-func NewServer(tb testing.TB, options devserver.PostgresOptions) *devserver.Postgres {
+func NewServer(tb testing.TB, options devserver.PostgresOptions) *servers.Postgres {
 	tb.Helper()
 
 	if options.DataDir == "" {
@@ -24,7 +25,7 @@ func NewServer(tb testing.TB, options devserver.PostgresOptions) *devserver.Post
 		options.Notice = func(line string) { tb.Log(line) }
 	}
 
-	server, err := devserver.StartPostgres(tb.Context(), options)
+	server, err := servers.StartPostgres(tb.Context(), options)
 	if err != nil {
 		tb.Fatalf("pgtest: %v", err)
 	}
@@ -46,7 +47,7 @@ func NewServer(tb testing.TB, options devserver.PostgresOptions) *devserver.Post
 func temporaryDir(tb testing.TB) string {
 	tb.Helper()
 
-	dir, err := os.MkdirTemp(devserver.ScratchDir(), "marketflow-pgtest-own-") //nolint:usetesting // see above
+	dir, err := os.MkdirTemp(servers.ScratchDir(), "marketflow-pgtest-own-") //nolint:usetesting // see above
 	if err != nil {
 		tb.Fatalf("pgtest: making a data directory: %v", err)
 	}
@@ -62,13 +63,11 @@ func temporaryDir(tb testing.TB) string {
 
 // end starts a crashed server once more: the System V shared memory that it left
 // is freed by its successor alone, and the kernel has 4096 of them.
-func end(ctx context.Context, server *devserver.Postgres) error {
-	select {
-	case <-server.Exited():
-		if err := server.Restart(ctx, devserver.ShutdownFast); err != nil && !errors.Is(err, devserver.ErrStopped) {
+func end(ctx context.Context, server *servers.Postgres) error {
+	if !server.Running() {
+		if err := server.Restart(ctx, servers.ShutdownFast); err != nil && !errors.Is(err, servers.ErrStopped) {
 			return err
 		}
-	default:
 	}
 
 	return server.Stop(ctx)

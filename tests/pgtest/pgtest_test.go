@@ -12,6 +12,7 @@ import (
 
 	"github.com/marketflow/marketflow/internal/devserver"
 	"github.com/marketflow/marketflow/tests/pgtest"
+	"github.com/marketflow/marketflow/tests/servers"
 )
 
 // notes are migrations with one table. Their hash is their own per test, so that
@@ -137,7 +138,7 @@ func TestNewServer_KeepsCommitsOverACrash(t *testing.T) {
 	server := pgtest.NewServer(t, devserver.PostgresOptions{})
 	require.NoError(t, migrateNotes(t.Context(), server.URL()))
 
-	require.NoError(t, server.Restart(t.Context(), devserver.ShutdownCrash))
+	require.NoError(t, server.Restart(t.Context(), servers.ShutdownCrash))
 
 	conn, err := pgx.Connect(t.Context(), server.URL())
 	require.NoError(t, err)
@@ -152,6 +153,6 @@ func TestNewServer_KeepsCommitsOverACrash(t *testing.T) {
 func TestNewServer_MayBeStoppedByTheTest(t *testing.T) {
 	t.Parallel()
 
-	server := pgtest.NewServer(t, devserver.PostgresOptions{Durability: devserver.Volatile})
+	server := pgtest.NewServer(t, devserver.PostgresOptions{Settings: servers.Volatile()})
 	require.NoError(t, server.Stop(t.Context()))
 }

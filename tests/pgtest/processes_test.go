@@ -15,12 +15,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gofrs/flock"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
-	"github.com/marketflow/marketflow/internal/devserver/filelock"
 	"github.com/marketflow/marketflow/tests/pgtest"
 )
 
@@ -89,7 +89,7 @@ func newMachine(t *testing.T) machine {
 	m := machine{t: t, tmp: tmp}
 
 	t.Cleanup(func() {
-		m.endKeeper()
+		m.endSupervisor()
 		require.NoError(t, os.RemoveAll(tmp))
 	})
 
@@ -150,7 +150,7 @@ func (m machine) home() string {
 	return m.homes()[0]
 }
 
-func (m machine) keeper() int {
+func (m machine) supervisor() int {
 	m.t.Helper()
 
 	text, err := os.ReadFile(filepath.Join(m.home(), "postgres", "lock"))
@@ -162,15 +162,17 @@ func (m machine) keeper() int {
 	return pid
 }
 
-// keeperGone tells whether there is no keeper and no server.
-func (m machine) keeperGone() bool {
-	for _, name := range []string{"keeper", "postgres/lock"} {
-		lock, err := filelock.TryExclusive(filepath.Join(m.home(), name))
-		if err != nil {
+// supervisorGone tells whether there is no supervisor and no server.
+func (m machine) supervisorGone() bool {
+	for _, name := range []string{"supervisor", "postgres/lock"} {
+		lock := flock.New(filepath.Join(m.home(), name))
+
+		free, err := lock.TryLock()
+		if err != nil || !free {
 			return false
 		}
 
-		require.NoError(m.t, lock.Release())
+		require.NoError(m.t, lock.Unlock())
 	}
 
 	_, err := os.Stat(filepath.Join(m.home(), "postgres", "pgdata", "postmaster.pid"))
@@ -178,19 +180,19 @@ func (m machine) keeperGone() bool {
 	return errors.Is(err, os.ErrNotExist)
 }
 
-func (m machine) awaitNoKeeper() {
+func (m machine) awaitNoSupervisor() {
 	m.t.Helper()
 
-	require.Eventually(m.t, m.keeperGone, soon, 50*time.Millisecond)
+	require.Eventually(m.t, m.supervisorGone, soon, 50*time.Millisecond)
 }
 
-func (m machine) endKeeper() {
+func (m machine) endSupervisor() {
 	m.t.Helper()
 
-	if len(m.homes()) > 0 && !m.keeperGone() {
-		err := syscall.Kill(m.keeper(), syscall.SIGTERM)
+	if len(m.homes()) > 0 && !m.supervisorGone() {
+		err := syscall.Kill(m.supervisor(), syscall.SIGTERM)
 		require.True(m.t, err == nil || errors.Is(err, syscall.ESRCH))
-		m.awaitNoKeeper()
+		m.awaitNoSupervisor()
 	}
 }
 
@@ -234,7 +236,7 @@ func TestProcesses_ShareOneServer(t *testing.T) {
 	require.Len(t, servers, 1)
 	require.Equal(t, 1, m.migrations())
 
-	m.awaitNoKeeper()
+	m.awaitNoSupervisor()
 
 	output, err := m.run("pass")
 	require.NoError(t, err, output)
@@ -257,26 +259,26 @@ func TestProcesses_KilledBinaryLeavesNoServer(t *testing.T) {
 
 	m := newMachine(t)
 	_, kill := m.hang()
-	require.False(t, m.keeperGone())
+	require.False(t, m.supervisorGone())
 
 	kill()
-	m.awaitNoKeeper()
+	m.awaitNoSupervisor()
 }
 
-func TestProcesses_KilledKeeperIsReplaced(t *testing.T) {
+func TestProcesses_KilledSupervisorIsReplaced(t *testing.T) {
 	t.Parallel()
 
 	m := newMachine(t)
 	left, kill := m.hang()
 	t.Cleanup(kill)
 
-	first := m.keeper()
+	first := m.supervisor()
 	require.NoError(t, syscall.Kill(first, syscall.SIGKILL))
 
 	output, err := m.run("pass")
 	require.NoError(t, err, output)
-	require.NotEqual(t, first, m.keeper())
-	require.False(t, exists(t, left), "a new keeper clears what was left")
+	require.NotEqual(t, first, m.supervisor())
+	require.False(t, exists(t, left), "a new supervisor clears what was left")
 }
 
 func TestProcesses_BrokenDataAreMadeAnew(t *testing.T) {
@@ -285,7 +287,7 @@ func TestProcesses_BrokenDataAreMadeAnew(t *testing.T) {
 	m := newMachine(t)
 	output, err := m.run("pass")
 	require.NoError(t, err, output)
-	m.awaitNoKeeper()
+	m.awaitNoSupervisor()
 
 	control := filepath.Join(m.home(), "postgres", "pgdata", "global", "pg_control")
 	require.NoError(t, os.Truncate(control, 0))
@@ -316,11 +318,11 @@ func TestProcesses_FailedTestKeepsItsDatabase(t *testing.T) {
 	require.Equal(t, "seen", note)
 	require.NoError(t, conn.Close(t.Context()))
 
-	m.endKeeper()
+	m.endSupervisor()
 
 	output, err = m.run("pass")
 	require.NoError(t, err, output)
-	require.False(t, exists(t, url), "a new keeper sweeps it")
+	require.False(t, exists(t, url), "a new supervisor sweeps it")
 }
 
 // exists tells whether the database at url exists, on a server that runs.

@@ -13,12 +13,13 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/marketflow/marketflow/internal/devserver"
+	"github.com/marketflow/marketflow/tests/servers"
 )
 
 // NewStandby returns a server of the test's own that follows the primary, a server
 // of NewServer. Promote makes it the primary. It needs pg_basebackup beside the
 // server's programs, and skips the test where there is none.
-func NewStandby(tb testing.TB, primary *devserver.Postgres) *devserver.Postgres {
+func NewStandby(tb testing.TB, primary *servers.Postgres) *servers.Postgres {
 	tb.Helper()
 
 	bin, err := devserver.FindBinaries(tb.Context())
@@ -38,7 +39,6 @@ func NewStandby(tb testing.TB, primary *devserver.Postgres) *devserver.Postgres 
 
 	dir := temporaryDir(tb)
 
-	//nolint:gosec // the server's own program
 	backup := exec.CommandContext(tb.Context(), program,
 		"--dbname="+primary.URL(), "--pgdata="+filepath.Join(dir, "pgdata"), "--write-recovery-conf",
 		"--wal-method=stream", "--checkpoint=fast", "--no-sync")
@@ -50,22 +50,21 @@ func NewStandby(tb testing.TB, primary *devserver.Postgres) *devserver.Postgres 
 		tb.Fatalf("pgtest: %v", err)
 	}
 
-	return NewServer(tb, devserver.PostgresOptions{DataDir: dir, Durability: devserver.Volatile})
+	return NewServer(tb, devserver.PostgresOptions{DataDir: dir, Settings: servers.Volatile()})
 }
 
 // adopt makes a copy of a primary's data what devserver takes for its own.
-func adopt(primary *devserver.Postgres, dir string) error {
+func adopt(primary *servers.Postgres, dir string) error {
 	password, err := os.ReadFile(filepath.Join(primary.DataDir, "password"))
 	if err != nil {
 		return fmt.Errorf("reading the primary's password: %w", err)
 	}
 
-	//nolint:gosec // the directory is ours
 	if err := os.WriteFile(filepath.Join(dir, "password"), password, 0o600); err != nil {
 		return fmt.Errorf("keeping the password: %w", err)
 	}
 
-	if err := os.Chmod(dir, 0o711); err != nil { //nolint:gosec // the server's user goes through it
+	if err := os.Chmod(dir, 0o711); err != nil { // the server's user goes through it
 		return fmt.Errorf("opening the data directory: %w", err)
 	}
 
@@ -80,7 +79,7 @@ func adopt(primary *devserver.Postgres, dir string) error {
 }
 
 // giveTo gives a file to whoever runs the server.
-func giveTo(server *devserver.Postgres, path string) error {
+func giveTo(server *servers.Postgres, path string) error {
 	info, err := os.Stat(filepath.Join(server.DataDir, "pgdata"))
 	if err != nil {
 		return fmt.Errorf("looking at the server's data: %w", err)
@@ -100,7 +99,7 @@ func giveTo(server *devserver.Postgres, path string) error {
 
 // Demote restarts a primary as a standby of another server: a reader, at the
 // address that it had.
-func Demote(tb testing.TB, server, follows *devserver.Postgres) {
+func Demote(tb testing.TB, server, follows *servers.Postgres) {
 	tb.Helper()
 
 	execute(tb, server, "ALTER SYSTEM SET primary_conninfo = '"+follows.URL()+"'")
@@ -110,20 +109,20 @@ func Demote(tb testing.TB, server, follows *devserver.Postgres) {
 		tb.Fatalf("pgtest: %v", err)
 	}
 
-	if err := server.Restart(tb.Context(), devserver.ShutdownFast); err != nil {
+	if err := server.Restart(tb.Context(), servers.ShutdownFast); err != nil {
 		tb.Fatalf("pgtest: %v", err)
 	}
 }
 
 // Promote makes a standby the primary; it can be written when Promote returns.
-func Promote(tb testing.TB, standby *devserver.Postgres) {
+func Promote(tb testing.TB, standby *servers.Postgres) {
 	tb.Helper()
 
 	execute(tb, standby, "SELECT pg_promote()")
 }
 
 // execute runs one statement on a server.
-func execute(tb testing.TB, server *devserver.Postgres, statement string) {
+func execute(tb testing.TB, server *servers.Postgres, statement string) {
 	tb.Helper()
 
 	conn, err := pgx.Connect(tb.Context(), server.URL())

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/marketflow/marketflow/internal/devserver"
+	"github.com/marketflow/marketflow/tests/servers"
 )
 
 func TestDatabaseName(t *testing.T) {
@@ -68,7 +69,7 @@ func BenchmarkClone(b *testing.B) {
 func TestKeep_OnlyTheNewest(t *testing.T) {
 	t.Parallel()
 
-	server := NewServer(t, devserver.PostgresOptions{Durability: devserver.Volatile})
+	server := NewServer(t, devserver.PostgresOptions{Settings: servers.Volatile()})
 
 	admin, err := pgx.Connect(t.Context(), server.URL())
 	require.NoError(t, err)
@@ -94,7 +95,7 @@ func TestKeep_OnlyTheNewest(t *testing.T) {
 func TestSweep_ByAge(t *testing.T) {
 	t.Parallel()
 
-	server := NewServer(t, devserver.PostgresOptions{Durability: devserver.Volatile})
+	server := NewServer(t, devserver.PostgresOptions{Settings: servers.Volatile()})
 
 	admin, err := pgx.Connect(t.Context(), server.URL())
 	require.NoError(t, err)

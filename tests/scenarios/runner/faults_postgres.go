@@ -9,7 +9,7 @@ import (
 
 	"github.com/Shopify/toxiproxy/v2"
 
-	"github.com/marketflow/marketflow/internal/devserver"
+	"github.com/marketflow/marketflow/tests/servers"
 )
 
 // postgresFaults: connections are lost at the worst moment, the network is bad,
@@ -28,8 +28,8 @@ func postgresFaults() []fault {
 		}
 	}
 
-	for mode, called := range map[devserver.Shutdown]string{
-		devserver.ShutdownFast: "fast", devserver.ShutdownImmediate: "immediate", devserver.ShutdownCrash: "kill -9",
+	for mode, called := range map[servers.Shutdown]string{
+		servers.ShutdownFast: "fast", servers.ShutdownImmediate: "immediate", servers.ShutdownCrash: "kill -9",
 	} {
 		name := "postgres: restart, " + called
 		faults = append(faults, fault{name: name, play: restartPostgres(name, mode)})
@@ -78,7 +78,7 @@ func playInDoubt(ctx context.Context, w *world, r *rand.Rand) {
 	}
 }
 
-func restartPostgres(name string, mode devserver.Shutdown) func(context.Context, *world, *rand.Rand) {
+func restartPostgres(name string, mode servers.Shutdown) func(context.Context, *world, *rand.Rand) {
 	return func(ctx context.Context, w *world, r *rand.Rand) {
 		wait(ctx, between(r, 200*time.Millisecond, 800*time.Millisecond))
 

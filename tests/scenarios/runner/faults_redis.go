@@ -9,7 +9,7 @@ import (
 	"github.com/Shopify/toxiproxy/v2"
 	goredis "github.com/redis/go-redis/v9"
 
-	"github.com/marketflow/marketflow/internal/devserver"
+	"github.com/marketflow/marketflow/tests/servers"
 )
 
 // redisFaults: Redis is away, slow, empty or lies.
@@ -93,7 +93,7 @@ func spoil(ctx context.Context, client *goredis.Client, r *rand.Rand) (int, erro
 func killRedis(ctx context.Context, w *world, r *rand.Rand) {
 	const name = "redis: dies"
 
-	server, mortal := w.lane.redis.(*devserver.RedisServer)
+	server, mortal := w.lane.redis.(*servers.Redis)
 
 	soon(ctx, r)
 

@@ -17,6 +17,7 @@ import (
 
 	"github.com/marketflow/marketflow/adapters/postgres"
 	"github.com/marketflow/marketflow/internal/devserver"
+	"github.com/marketflow/marketflow/tests/servers"
 )
 
 // processes is how many services a scenario runs.
@@ -30,7 +31,7 @@ const template = "scenario_template"
 type lane struct {
 	index    int
 	dir      string
-	postgres *devserver.Postgres
+	postgres *servers.Postgres
 	redis    redisServer
 
 	// wires and proxies[i] stand before process i's PostgreSQL.
@@ -56,9 +57,8 @@ func newLane(ctx context.Context, index int, dir string) (l *lane, err error) {
 		}
 	}()
 
-	if l.postgres, err = devserver.StartPostgres(ctx, devserver.PostgresOptions{
-		DataDir:    filepath.Join(l.dir, "postgres"),
-		Durability: devserver.Durable,
+	if l.postgres, err = servers.StartPostgres(ctx, devserver.PostgresOptions{
+		DataDir: filepath.Join(l.dir, "postgres"),
 		Settings: map[string]string{
 			"max_connections": "100", "shared_buffers": "64MB",
 			// What was committed must survive the server's crash, and does without
@@ -83,18 +83,18 @@ func newLane(ctx context.Context, index int, dir string) (l *lane, err error) {
 }
 
 func (l *lane) startRedis(ctx context.Context) error {
-	server, err := devserver.StartRedisServer(ctx, devserver.RedisServerOptions{})
+	server, err := servers.StartRedis(ctx)
 	if err == nil {
 		l.redis = server
 
 		return nil
 	}
 
-	if !errors.Is(err, devserver.ErrNoRedisServer) {
+	if !errors.Is(err, servers.ErrNoRedisServer) {
 		return fmt.Errorf("starting Redis: %w", err)
 	}
 
-	if l.redis, err = devserver.StartRedis(devserver.RedisOptions{}); err != nil {
+	if l.redis, err = devserver.StartRedis(); err != nil {
 		return fmt.Errorf("starting Redis: %w", err)
 	}
 
@@ -190,12 +190,10 @@ func (l *lane) heal(ctx context.Context) error {
 		}
 	}
 
-	select {
-	case <-l.postgres.Exited():
-		if err := l.postgres.Restart(ctx, devserver.ShutdownFast); err != nil {
+	if !l.postgres.Running() {
+		if err := l.postgres.Restart(ctx, servers.ShutdownFast); err != nil {
 			return fmt.Errorf("bringing PostgreSQL back: %w", err)
 		}
-	default:
 	}
 
 	return nil
@@ -222,8 +220,8 @@ func (l *lane) close() error {
 	}
 
 	switch redis := l.redis.(type) {
-	case *devserver.RedisServer:
-		err = errors.Join(err, redis.Stop(ctx))
+	case *servers.Redis:
+		err = errors.Join(err, redis.Stop())
 	case *devserver.Redis:
 		redis.Stop()
 	}

@@ -1,4 +1,4 @@
-package devserver
+package servers
 
 import (
 	"os"
@@ -21,7 +21,7 @@ func ScratchDir() string {
 		return os.TempDir()
 	}
 
-	if memory.Blocks*uint64(memory.Bsize) < enough { //nolint:gosec // a size is not negative
+	if memory.Blocks*uint64(memory.Bsize) < enough {
 		return os.TempDir()
 	}
 

@@ -8,14 +8,13 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
 
-	"github.com/marketflow/marketflow/internal/devserver/filelock"
+	"github.com/gofrs/flock"
 )
 
 // ErrAlreadyRunning says that another process runs the server of the data
@@ -35,20 +34,22 @@ const (
 // logTail is how many lines of a server's log an error shows.
 const logTail = 12
 
-// cluster is a data directory that we hold the lock of.
-type cluster struct {
-	dir      string
+// dataDir is a data directory that we hold the lock of.
+type dataDir struct {
+	path     string
 	as       account
-	lock     *filelock.Lock
+	lock     *flock.Flock
 	password string
 }
 
-func (c *cluster) pgdata() string  { return filepath.Join(c.dir, "pgdata") }
-func (c *cluster) logFile() string { return filepath.Join(c.dir, "postgres.log") }
+func (d *dataDir) pgdata() string       { return filepath.Join(d.path, "pgdata") }
+func (d *dataDir) logFile() string      { return filepath.Join(d.path, "postgres.log") }
+func (d *dataDir) portFile() string     { return filepath.Join(d.path, "port") }
+func (d *dataDir) passwordFile() string { return filepath.Join(d.path, "password") }
 
-// openCluster makes the data directory when it is missing and takes its lock.
+// openDataDir makes the data directory when it is missing and takes its lock.
 // It may choose another place than the one wanted, and says so.
-func openCluster(wanted string, notice func(string)) (*cluster, error) {
+func openDataDir(wanted string, notice func(string)) (*dataDir, error) {
 	wanted, err := filepath.Abs(wanted)
 	if err != nil {
 		return nil, fmt.Errorf("finding the data directory: %w", err)
@@ -68,8 +69,8 @@ func openCluster(wanted string, notice func(string)) (*cluster, error) {
 		notice(fmt.Sprintf("PostgreSQL runs as the user %s, who cannot reach %s: its data are in %s", as.name, wanted, dir))
 	}
 
-	c := &cluster{dir: dir, as: as}
-	if c.as, err = ownerOf(c.pgdata(), as); err != nil {
+	d := &dataDir{path: dir}
+	if d.as, err = ownerOf(d.pgdata(), as); err != nil {
 		return nil, err
 	}
 
@@ -77,11 +78,11 @@ func openCluster(wanted string, notice func(string)) (*cluster, error) {
 		return nil, err
 	}
 
-	if err := c.takeLock(); err != nil {
+	if err := d.takeLock(); err != nil {
 		return nil, err
 	}
 
-	return c, nil
+	return d, nil
 }
 
 // makeDataDir makes the directory, and for root enterable by the server's user.
@@ -113,32 +114,32 @@ func makeDataDir(dir string) error {
 }
 
 // takeLock also writes our process id into the lock, for the error of the next.
-func (c *cluster) takeLock() error {
-	path := filepath.Join(c.dir, "lock")
+// The kernel gives the lock up when we die, however we die.
+func (d *dataDir) takeLock() error {
+	path := filepath.Join(d.path, "lock")
+	d.lock = flock.New(path)
 
-	lock, err := filelock.TryExclusive(path)
-	if errors.Is(err, filelock.ErrHeld) {
-		holder, _ := os.ReadFile(path) //nolint:gosec // only to say who; the lock is what counts
-
-		return fmt.Errorf("data directory %s: %w (by process %s)", c.dir, ErrAlreadyRunning, bytes.TrimSpace(holder))
+	free, err := d.lock.TryLock()
+	if err != nil {
+		return fmt.Errorf("locking the data directory: %w", err)
 	}
 
-	if err != nil {
-		return err
+	if !free {
+		holder, _ := os.ReadFile(path) //nolint:gosec // only to say who; the lock is what counts
+
+		return fmt.Errorf("data directory %s: %w (by process %s)", d.path, ErrAlreadyRunning, bytes.TrimSpace(holder))
 	}
 
 	if err := os.WriteFile(path, []byte(strconv.Itoa(os.Getpid())), 0o600); err != nil {
-		return errors.Join(fmt.Errorf("marking the lock: %w", err), lock.Release())
+		return errors.Join(fmt.Errorf("marking the lock: %w", err), d.lock.Unlock())
 	}
-
-	c.lock = lock
 
 	return nil
 }
 
 // major is the version that made the data, 0 when there are none yet.
-func (c *cluster) major() (int, error) {
-	text, err := os.ReadFile(filepath.Join(c.pgdata(), "PG_VERSION"))
+func (d *dataDir) major() (int, error) {
+	text, err := os.ReadFile(filepath.Join(d.pgdata(), "PG_VERSION"))
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, nil
 	}
@@ -155,83 +156,73 @@ func (c *cluster) major() (int, error) {
 	return major, nil
 }
 
-// prepare makes the data on first use and knows the password afterwards.
-func (c *cluster) prepare(ctx context.Context, bin Binaries) error {
-	major, err := c.major()
+// prepare makes the data on first use, and begins a new log.
+func (d *dataDir) prepare(ctx context.Context, bin Binaries) error {
+	major, err := d.major()
 	if err != nil {
 		return err
 	}
 
+	unfinished, _ := filepath.Glob(d.pgdata() + ".new*") // the pattern is well-formed
+	for _, path := range unfinished {
+		_ = os.RemoveAll(path) // an initdb may still write there; the next start tries again
+	}
+
 	if major == 0 {
-		if err := c.initialise(ctx, bin); err != nil {
+		if err := d.initialise(ctx, bin); err != nil {
 			return err
 		}
 	}
 
-	password, err := os.ReadFile(c.passwordFile())
+	password, err := os.ReadFile(d.passwordFile())
 	if err != nil {
 		return fmt.Errorf("reading the password: %w", err)
 	}
 
-	c.password = string(password)
+	d.password = string(password)
+
+	if err := os.Rename(d.logFile(), d.logFile()+".1"); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("putting the last log aside: %w", err)
+	}
 
 	return nil
 }
 
-func (c *cluster) passwordFile() string { return filepath.Join(c.dir, "password") }
-
-// initialise makes the data aside and renames them when they are whole.
-func (c *cluster) initialise(ctx context.Context, bin Binaries) error {
-	aside := c.pgdata() + ".new"
-	if err := os.RemoveAll(aside); err != nil {
-		return fmt.Errorf("removing unfinished data: %w", err)
-	}
-
-	if err := os.Mkdir(aside, 0o700); err != nil {
+// initialise makes the data aside and renames them when they are whole. Its
+// directory has a name of its own: the initdb of a killed owner may still run.
+func (d *dataDir) initialise(ctx context.Context, bin Binaries) error {
+	aside, err := os.MkdirTemp(d.path, "pgdata.new")
+	if err != nil {
 		return fmt.Errorf("making the data: %w", err)
 	}
 
-	if err := os.WriteFile(c.passwordFile(), []byte(rand.Text()), 0o600); err != nil {
+	if err := os.WriteFile(d.passwordFile(), []byte(rand.Text()), 0o600); err != nil {
 		return fmt.Errorf("writing the password: %w", err)
 	}
 
-	if err := errors.Join(c.as.own(aside), c.as.own(c.passwordFile())); err != nil {
+	if err := errors.Join(d.as.own(aside), d.as.own(d.passwordFile())); err != nil {
 		return err
 	}
 
-	if err := c.initdb(ctx, bin, aside); err != nil {
-		return err
-	}
-
-	if err := os.Rename(aside, c.pgdata()); err != nil {
-		return fmt.Errorf("moving the data into place: %w", err)
-	}
-
-	return nil
-}
-
-func (c *cluster) initdb(ctx context.Context, bin Binaries, pgdata string) error {
-	//nolint:gosec // to run what is found on the machine is the purpose
-	command := exec.CommandContext(ctx, filepath.Join(bin.Dir, "initdb"),
-		"--pgdata="+pgdata,
+	initdb := d.as.command(ctx, filepath.Join(bin.Dir, "initdb"),
+		"--pgdata="+aside,
 		"--username="+superuser,
-		"--pwfile="+c.passwordFile(),
+		"--pwfile="+d.passwordFile(),
 		"--auth=scram-sha-256",
 		"--encoding=UTF8",
 		"--locale="+locale(),
 		"--no-sync", // an empty database is made again sooner than synced
 		"--no-instructions",
 	)
-	command.Dir = c.dir
-	command.Env = serverEnvironment()
-	command.SysProcAttr = processAttributes(c.as, syscall.SIGKILL)
+	initdb.Dir = d.path
+	initdb.Env = serverEnvironment()
 
-	runtime.LockOSThread() // for the parent-death signal, as in process.run
+	if out, err := initdb.CombinedOutput(); err != nil {
+		return errors.Join(fmt.Errorf("running initdb: %w\n%s", err, lastLines(out)), ctx.Err(), os.RemoveAll(aside))
+	}
 
-	defer runtime.UnlockOSThread()
-
-	if out, err := command.CombinedOutput(); err != nil {
-		return fmt.Errorf("running initdb: %w\n%s", err, lastLines(out))
+	if err := os.Rename(aside, d.pgdata()); err != nil {
+		return fmt.Errorf("moving the data into place: %w", err)
 	}
 
 	return nil
@@ -262,18 +253,8 @@ func serverEnvironment() []string {
 	return environment
 }
 
-// rotateLog keeps the log of the run before.
-func (c *cluster) rotateLog() error {
-	err := os.Rename(c.logFile(), c.logFile()+".1")
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("putting the last log aside: %w", err)
-	}
-
-	return nil
-}
-
-func (c *cluster) openLog() (*os.File, error) {
-	file, err := os.OpenFile(c.logFile(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+func (d *dataDir) openLog() (*os.File, error) {
+	file, err := os.OpenFile(d.logFile(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("opening the server's log: %w", err)
 	}
@@ -282,8 +263,8 @@ func (c *cluster) openLog() (*os.File, error) {
 }
 
 // readLog is the server's log from the offset on.
-func (c *cluster) readLog(offset int64) ([]byte, error) {
-	text, err := os.ReadFile(c.logFile())
+func (d *dataDir) readLog(offset int64) ([]byte, error) {
+	text, err := os.ReadFile(d.logFile())
 	if err != nil {
 		return nil, fmt.Errorf("reading the server's log: %w", err)
 	}
@@ -298,26 +279,21 @@ func lastLines(text []byte) string {
 }
 
 // rememberedPort is the port of the last start, 0 when there was none.
-func (c *cluster) rememberedPort() int {
-	text, err := os.ReadFile(c.portFile())
+func (d *dataDir) rememberedPort() int {
+	text, err := os.ReadFile(d.portFile())
 	if err != nil {
 		return 0
 	}
 
-	port, err := strconv.Atoi(string(bytes.TrimSpace(text)))
-	if err != nil {
-		return 0
-	}
+	port, _ := strconv.Atoi(string(bytes.TrimSpace(text))) // 0 otherwise
 
 	return port
 }
 
-func (c *cluster) rememberPort(port int) error {
-	if err := os.WriteFile(c.portFile(), []byte(strconv.Itoa(port)), 0o600); err != nil {
+func (d *dataDir) rememberPort(port int) error {
+	if err := os.WriteFile(d.portFile(), []byte(strconv.Itoa(port)), 0o600); err != nil {
 		return fmt.Errorf("writing the port down: %w", err)
 	}
 
 	return nil
 }
-
-func (c *cluster) portFile() string { return filepath.Join(c.dir, "port") }

@@ -11,14 +11,16 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
 
+	"github.com/gofrs/flock"
 	"github.com/jackc/pgx/v5"
 
 	"github.com/marketflow/marketflow/internal/devserver"
-	"github.com/marketflow/marketflow/internal/devserver/filelock"
+	"github.com/marketflow/marketflow/tests/servers"
 )
 
 const (
@@ -39,7 +41,7 @@ type server struct {
 
 	// users is held until the process ends. It must stay reachable: a collected
 	// file is a closed one.
-	users *filelock.Lock
+	users *flock.Flock
 }
 
 // sharedServer is one for all tests of the process.
@@ -95,7 +97,7 @@ func (s server) stay() error {
 	return nil
 }
 
-// home is the directory in which test binaries and the keeper meet.
+// home is the directory in which test binaries and the supervisor meet.
 type home string
 
 func (h home) file(name string) string { return filepath.Join(string(h), name) }
@@ -106,8 +108,8 @@ func findHome(ctx context.Context) (home, error) {
 		return "", err
 	}
 
-	ours := filepath.Join(devserver.ScratchDir(), "marketflow-pgtest-"+strconv.Itoa(os.Geteuid()))
-	dir := filepath.Join(ours, strconv.Itoa(bin.Major))
+	ours := filepath.Join(servers.ScratchDir(), "marketflow-pgtest-"+strconv.Itoa(os.Geteuid()))
+	dir := filepath.Join(ours, "postgresql-"+strconv.Itoa(bin.Major))
 
 	if err := makePrivate(ours); err != nil {
 		return "", err
@@ -153,107 +155,102 @@ func makePrivate(dir string) error {
 // join finds the running server or starts one. The package comment tells why in
 // this order.
 func (h home) join() (server, error) {
-	users, err := filelock.Shared(h.file("users"))
-	if err != nil {
-		return server{}, err
+	users := flock.New(h.file("users"))
+	if err := users.RLock(); err != nil {
+		return server{}, fmt.Errorf("joining the users of the test server: %w", err)
 	}
 
-	starting, err := filelock.Exclusive(h.file("start"))
-	if err != nil {
-		return server{}, errors.Join(err, users.Release())
+	starting := flock.New(h.file("start"))
+	if err := starting.Lock(); err != nil {
+		return server{}, errors.Join(fmt.Errorf("waiting for the test server: %w", err), users.Unlock())
 	}
 
-	// It is over with the keeper's inherited lock too: it has closed it, or died.
-	url, err := h.ready(starting)
-	if err := errors.Join(err, starting.Release()); err != nil {
-		return server{}, errors.Join(err, users.Release())
+	url, err := h.findOrStart()
+	if err := errors.Join(err, starting.Unlock()); err != nil {
+		return server{}, errors.Join(err, users.Unlock())
 	}
 
 	return server{url: url, home: h, users: users}, nil
 }
 
-func (h home) ready(starting *filelock.Lock) (url string, err error) {
-	keeper, err := filelock.TryExclusive(h.file("keeper"))
-	if err == nil { // there is none
-		if err := keeper.Release(); err != nil {
-			return "", err
+func (h home) findOrStart() (url string, err error) {
+	supervisor := flock.New(h.file("supervisor"))
+
+	for {
+		free, err := supervisor.TryLock()
+		if err != nil {
+			return "", fmt.Errorf("looking for the test server: %w", err)
 		}
 
-		if err := h.startKeeper(starting); err != nil {
-			return "", fmt.Errorf("starting the test server: %w", err)
+		if free {
+			if err := supervisor.Unlock(); err != nil {
+				return "", fmt.Errorf("looking for the test server: %w", err)
+			}
+
+			return h.startSupervisor()
 		}
-	} else if !errors.Is(err, filelock.ErrHeld) {
-		return "", err
-	}
 
-	text, err := os.ReadFile(h.file("keeper"))
-	if err != nil {
-		return "", fmt.Errorf("reading the test server's URL: %w", err)
-	}
+		// There is no URL yet when whoever started the supervisor was killed meanwhile.
+		if text, err := os.ReadFile(h.file("url")); err == nil && len(text) > 0 {
+			return string(text), nil
+		}
 
-	return string(text), nil
+		time.Sleep(lookForUsers)
+	}
 }
 
-// startKeeper returns when the keeper is ready. Of ours it gets the lock, a pipe
-// to answer through, and nothing else: `go test` waits until nobody holds its
-// output any more, and Ctrl-C must not reach it.
-func (h home) startKeeper(starting *filelock.Lock) (err error) {
-	log, err := os.OpenFile(h.file("keeper.log"), os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+// startSupervisor returns the server's URL when it is ready. Of ours the supervisor
+// gets a pipe to answer through, and nothing else: `go test` waits until nobody
+// holds its output any more, and Ctrl-C must not reach it.
+func (h home) startSupervisor() (url string, err error) {
+	log, err := os.OpenFile(h.file("supervisor.log"), os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
 	if err != nil {
-		return fmt.Errorf("opening the keeper's log: %w", err)
+		return "", fmt.Errorf("opening the supervisor's log: %w", err)
 	}
 
 	defer func() { err = errors.Join(err, log.Close()) }()
 
 	answer, answering, err := os.Pipe()
 	if err != nil {
-		return fmt.Errorf("making a pipe: %w", err)
+		return "", fmt.Errorf("making a pipe: %w", err)
 	}
 
 	defer func() { err = errors.Join(err, answer.Close()) }()
 
-	if err := h.spawn(log, starting.File(), answering); err != nil {
-		return errors.Join(err, answering.Close())
-	}
-
-	if err := answering.Close(); err != nil {
-		return fmt.Errorf("closing our end of the pipe: %w", err)
+	if err := errors.Join(h.spawn(log, answering), answering.Close()); err != nil {
+		return "", err
 	}
 
 	said, err := io.ReadAll(answer)
 	if err != nil {
-		return fmt.Errorf("waiting for the keeper: %w", err)
+		return "", fmt.Errorf("waiting for the test server: %w", err)
 	}
 
-	if string(said) != keeperReady {
-		return fmt.Errorf("%s (see %s)", said, log.Name())
+	if address := string(said); strings.HasPrefix(address, "postgres://") {
+		return address, nil
 	}
 
-	return nil
+	return "", fmt.Errorf("starting the test server: %s (see %s)", said, log.Name())
 }
 
-func (h home) spawn(log, starting, answering *os.File) error {
+func (h home) spawn(log, answering *os.File) error {
 	self, err := os.Executable()
 	if err != nil {
 		return fmt.Errorf("finding this binary: %w", err)
 	}
 
-	command := exec.Command(self) //nolint:gosec,noctx // this binary; it outlives us
+	command := exec.Command(self) // this binary; it outlives us
 
-	command.Env = append(os.Environ(), keeperVariable+"="+string(h))
+	command.Env = append(os.Environ(), supervisorVariable+"="+string(h))
 	command.Dir = string(h)
 	command.Stdout = log
 	command.Stderr = log
-	command.ExtraFiles = []*os.File{starting, answering} // startingFD, answeringFD
+	command.ExtraFiles = []*os.File{answering} // answerFD
 	command.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 
 	if err := command.Start(); err != nil {
-		return fmt.Errorf("starting the keeper: %w", err)
+		return fmt.Errorf("starting the supervisor: %w", err)
 	}
 
-	if err := command.Process.Release(); err != nil {
-		return fmt.Errorf("letting the keeper go: %w", err)
-	}
-
-	return nil
+	return command.Process.Release()
 }
