@@ -1,5 +1,5 @@
-// Command scenarios runs the service under fire and says whether its promises
-// held. See docs/guarantees.md.
+// Command scenarios runs the service while faults are injected and says whether its
+// promises held. See docs/guarantees.md.
 //
 //	go run ./tests/scenarios -n 100 -seed 7
 //	go run ./tests/scenarios -seed 7 -only 42
@@ -31,14 +31,14 @@ func run() int {
 	var faults, drill string
 
 	flag.IntVar(&o.N, "n", 20, "how many scenarios")
-	flag.Uint64Var(&o.Seed, "seed", 0, "what everything is drawn from; 0 draws one")
-	flag.IntVar(&o.Only, "only", -1, "run this one scenario of the seed")
+	flag.Uint64Var(&o.Seed, "seed", 0, "what everything is drawn from; 0 draws a seed")
+	flag.IntVar(&o.Only, "only", -1, "run only the scenario with this number")
 	flag.IntVar(&o.Lanes, "lanes", 0, "how many scenarios run side by side (default 4)")
 	flag.IntVar(&o.Hand, "hand", 0, "how many faults a scenario is dealt (default 5)")
 	flag.StringVar(&faults, "faults", "", "only faults whose names contain one of these, separated by commas")
 	flag.BoolVar(&o.Race, "race", false, "build the service with the race detector")
-	flag.StringVar(&o.Overlay, "overlay", "", "a go build -overlay file for the service")
-	flag.StringVar(&o.Binary, "binary", "", "a service that is built already")
+	flag.StringVar(&o.Overlay, "overlay", "", "a `file` for go build -overlay, to build the service with")
+	flag.StringVar(&o.Binary, "binary", "", "a `file`: run this service instead of building one")
 	flag.BoolVar(&o.StopAtFirst, "first", false, "stop at the first violation")
 	flag.StringVar(&drill, "drill", "", "one fault at full length: "+strings.Join(runner.Drills(), ", ")+", or all")
 	flag.DurationVar(&d.For, "for", time.Minute, "how long an outage or a kill loop lasts")

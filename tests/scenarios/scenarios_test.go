@@ -42,7 +42,7 @@ func testMain(m *testing.M) int {
 	return m.Run()
 }
 
-// TestScenarios runs a fixed set, in which each fault is dealt twice.
+// TestScenarios runs a fixed set of scenarios in which each fault is dealt twice.
 func TestScenarios(t *testing.T) {
 	t.Parallel()
 
@@ -65,8 +65,8 @@ func TestScenarios(t *testing.T) {
 	require.Empty(t, report.Missing)
 }
 
-// The faults that the scenarios are too short for, shortened: run them at full
-// length with `go run ./tests/scenarios -drill all`.
+// The drills are faults that scenarios are too short for. Here they are shortened;
+// `go run ./tests/scenarios -drill all` runs them at full length.
 
 // TestDrill_OneKey: 64 clients with one key on two processes get one payment.
 func TestDrill_OneKey(t *testing.T) {
@@ -80,7 +80,8 @@ func TestDrill_Storm(t *testing.T) {
 	runDrill(t, "storm")
 }
 
-// TestDrill_Outage: Stripe answers nobody; then every operation is finished once.
+// TestDrill_Outage: Stripe answers nobody for a while; then every operation is
+// finished, once.
 func TestDrill_Outage(t *testing.T) {
 	t.Parallel()
 	runDrill(t, "outage")

@@ -21,122 +21,107 @@ type violation struct {
 // String is a line for people.
 func (v violation) String() string { return fmt.Sprintf("%s: %s: %s", v.invariant, v.about, v.what) }
 
+// violations collects them.
+type violations []violation
+
+func (v *violations) addf(invariant, about, format string, args ...any) {
+	*v = append(*v, violation{invariant, about, fmt.Sprintf(format, args...)})
+}
+
 // evidence is all that a verdict rests on.
 type evidence struct {
-	stripe  stripeRecords
-	service serviceRecords
-	ops     []operation
+	stripe   stripeRecords
+	service  serviceRecords
+	requests []request
 	// alert is whether the metrics say that an operation needs a person.
 	alert bool
 }
 
-// check holds the service's records against the sandbox's.
-func check(e evidence) []violation {
-	var found []violation
-
-	for _, invariant := range []func(evidence) []violation{
+// check compares the service's records with the sandbox's.
+func check(e evidence, found *violations) {
+	for _, invariant := range []func(evidence, *violations){
 		oneCharge, onePaymentForEachIntent, equalAmounts, historiesAreWhole, statusesOnlyMoveForward,
 		eventsTakeEffectOnce, nothingIsUnknown, answersAreKept, sameKeySameBytes, changedPayloadsStayOut,
-		rejectionsAreNotKept, unavailableWroteNothing, nothingElsewhere,
+		rejectionsAreNotKept, unavailableWroteNothing, nothingElsewhere, answersFitAnOrder,
 	} {
-		found = append(found, invariant(e)...)
+		invariant(e, found)
 	}
-
-	return append(found, checkHistories(e.ops)...)
 }
 
-// oneCharge is I1, in the sandbox's records alone: the order is the client's own
-// name for what it wanted, so nothing here trusts an id of the service's.
-func oneCharge(e evidence) []violation {
-	var found []violation
+// intents are Stripe's, by their ids.
+func (e evidence) intents() map[string]stripeIntent {
+	return by(e.stripe.intents, func(i stripeIntent) string { return i.ID })
+}
 
-	byOrder, byPayment := map[string][]stripeIntent{}, map[string][]stripeIntent{}
-
-	for _, intent := range e.stripe.intents {
-		byOrder[intent.order()] = append(byOrder[intent.order()], intent)
-		byPayment[intent.paymentID()] = append(byPayment[intent.paymentID()], intent)
+// by indexes a list; of several with one key the last counts.
+func by[T any](list []T, key func(T) string) map[string]T {
+	index := make(map[string]T, len(list))
+	for _, item := range list {
+		index[key(item)] = item
 	}
 
-	for name, group := range map[string]map[string][]stripeIntent{"order": byOrder, "payment": byPayment} {
-		for id, intents := range group {
-			charges := 0
-			for _, intent := range intents {
-				charges += intent.succeeded
-			}
+	return index
+}
 
-			if len(intents) > 1 || charges > 1 {
-				found = append(found, violation{"I1", name + " " + id, fmt.Sprintf("%d intents at Stripe with %d succeeded charges",
-					len(intents), charges)})
+// oneCharge is I1. It looks at the sandbox's records alone and counts by the name
+// that the client gave to its order, so it trusts no id of the service's.
+func oneCharge(e evidence, found *violations) {
+	for name, key := range map[string]func(stripeIntent) string{"order": stripeIntent.order, "payment": stripeIntent.paymentID} {
+		intents, charges := map[string]int{}, map[string]int{}
+
+		for _, intent := range e.stripe.intents {
+			intents[key(intent)]++
+			charges[key(intent)] += intent.succeededCharges
+		}
+
+		for id, n := range intents {
+			if n > 1 || charges[id] > 1 {
+				found.addf("I1", name+" "+id, "%d intents at Stripe with %d succeeded charges", n, charges[id])
 			}
 		}
 	}
-
-	return found
 }
 
 // onePaymentForEachIntent is I2.
-func onePaymentForEachIntent(e evidence) []violation {
-	var found []violation
-
-	rows, intents := map[string][]paymentRow{}, map[string]stripeIntent{}
+func onePaymentForEachIntent(e evidence, found *violations) {
+	rows, intents := map[string][]paymentRow{}, e.intents()
 
 	for _, p := range e.service.payments {
 		rows[p.Intent] = append(rows[p.Intent], p)
+
+		if _, there := intents[p.Intent]; !there {
+			found.addf("I2", "payment "+p.ID, "its intent %s is not at Stripe", p.Intent)
+		}
 	}
 
 	for _, intent := range e.stripe.intents {
-		intents[intent.ID] = intent
+		about := "intent " + intent.ID
 
 		switch here := rows[intent.ID]; {
 		case len(here) != 1:
-			found = append(found, violation{
-				"I2", "intent " + intent.ID,
-				fmt.Sprintf("%d payment rows; payment id %s, order %s, Stripe key %s",
-					len(here), intent.paymentID(), intent.order(), intent.key),
-			})
+			found.addf("I2", about, "%d payment rows; payment id %s, order %s, Stripe key %s",
+				len(here), intent.paymentID(), intent.order(), intent.key)
 		case here[0].ID != intent.paymentID():
-			found = append(found, violation{
-				"I2", "intent " + intent.ID,
-				"belongs to payment " + intent.paymentID() + " at Stripe and to " + here[0].ID + " here",
-			})
+			found.addf("I2", about, "belongs to payment %s at Stripe and to %s here", intent.paymentID(), here[0].ID)
 		case here[0].Key != "" && here[0].Key != intent.order():
-			found = append(found, violation{
-				"I2", "intent " + intent.ID,
-				"was ordered as " + intent.order() + " and is filed under key " + here[0].Key,
-			})
+			found.addf("I2", about, "was ordered as %s and is stored under key %s", intent.order(), here[0].Key)
 		}
 	}
-
-	for _, p := range e.service.payments {
-		if _, there := intents[p.Intent]; !there {
-			found = append(found, violation{"I2", "payment " + p.ID, "its intent " + p.Intent + " is not at Stripe"})
-		}
-	}
-
-	return found
 }
 
-// nothingElsewhere is I7: only a service with the wrong key could write into another
-// account's records.
-func nothingElsewhere(e evidence) []violation {
-	var found []violation
-
+// nothingElsewhere is I7: only a service with the wrong key could write into
+// another account's records.
+func nothingElsewhere(e evidence, found *violations) {
 	for _, intent := range e.stripe.intents {
 		if intent.account != sandbox.DefaultAccount {
-			found = append(found, violation{
-				"I7", "payment " + intent.paymentID(),
-				fmt.Sprintf("order %s was sent to another account, %s, as %s", intent.order(), intent.account, intent.ID),
-			})
+			found.addf("I7", "payment "+intent.paymentID(), "order %s was sent to another account, %s, as %s",
+				intent.order(), intent.account, intent.ID)
 		}
 	}
-
-	return found
 }
 
 // equalAmounts is I3.
-func equalAmounts(e evidence) []violation {
-	var found []violation
-
+func equalAmounts(e evidence, found *violations) {
 	rows, sums := map[string]paymentRow{}, map[string]int64{}
 
 	for _, p := range e.service.payments {
@@ -144,7 +129,7 @@ func equalAmounts(e evidence) []violation {
 
 		minor, err := minorUnits(p.Amount, p.Currency)
 		if err != nil {
-			found = append(found, violation{"I3", "payment " + p.ID, err.Error()})
+			found.addf("I3", "payment "+p.ID, "%v", err)
 		}
 
 		sums[p.Currency] += minor
@@ -156,24 +141,19 @@ func equalAmounts(e evidence) []violation {
 
 		p, here := rows[intent.ID]
 		if minor, err := minorUnits(p.Amount, p.Currency); here && (err != nil || minor != intent.Amount || p.Currency != currency) {
-			found = append(found, violation{
-				"I3", "payment " + p.ID,
-				fmt.Sprintf("%s %s here, %d %s at Stripe", p.Amount, p.Currency, intent.Amount, currency),
-			})
+			found.addf("I3", "payment "+p.ID, "%s %s here, %d %s at Stripe", p.Amount, p.Currency, intent.Amount, currency)
 		}
 	}
 
 	for currency, difference := range sums {
 		if difference != 0 {
-			found = append(found, violation{"I3", currency, fmt.Sprintf("the sums differ by %d minor units", difference)})
+			found.addf("I3", currency, "the sums differ by %d minor units", difference)
 		}
 	}
-
-	return found
 }
 
-// follows is the state machine, told once more: nothing is shared with what is
-// being checked.
+// follows is the table of the payment's statuses. It is written down a second time
+// on purpose: the checker shares no code with what it checks.
 func follows(from, to string) bool {
 	switch from {
 	case "":
@@ -188,110 +168,66 @@ func follows(from, to string) bool {
 }
 
 // historiesAreWhole is I4 in the records: each history begins once, has no gap,
-// goes forward and ends where the payment stands, which is where Stripe is.
-func historiesAreWhole(e evidence) []violation {
-	var found []violation
-
+// goes forward and ends at the payment's status, which is also Stripe's.
+func historiesAreWhole(e evidence, found *violations) {
 	last := map[string]string{}
 
 	for _, t := range e.service.transitions {
 		was, begun := last[t.PaymentID]
 		if was != t.From || begun && t.From == "" {
-			found = append(found, violation{
-				"I4", "payment " + t.PaymentID,
-				fmt.Sprintf("its history says from %q, but it was %q (%s)", t.From, was, t.Cause),
-			})
+			found.addf("I4", "payment "+t.PaymentID, "its history says from %q, but it was %q (%s)", t.From, was, t.Cause)
 		}
 
 		if !follows(t.From, t.To) {
-			found = append(found, violation{"I4", "payment " + t.PaymentID, fmt.Sprintf("went from %q to %q (%s)", t.From, t.To, t.Cause)})
+			found.addf("I4", "payment "+t.PaymentID, "went from %q to %q (%s)", t.From, t.To, t.Cause)
 		}
 
 		last[t.PaymentID] = t.To
 	}
 
-	there := map[string]string{}
-	for _, intent := range e.stripe.intents {
-		there[intent.ID] = intent.status()
-	}
+	intents := e.intents()
 
 	for _, p := range e.service.payments {
 		if last[p.ID] != p.Status {
-			found = append(found, violation{
-				"I4", "payment " + p.ID,
-				fmt.Sprintf("is %s, and its history ends in %q", p.Status, last[p.ID]),
-			})
+			found.addf("I4", "payment "+p.ID, "is %s, and its history ends in %q", p.Status, last[p.ID])
 		}
 
-		if at, known := there[p.Intent]; known && at != p.Status {
-			found = append(found, violation{"I4", "payment " + p.ID, fmt.Sprintf("is %s, and %s at Stripe", p.Status, at)})
+		if intent, known := intents[p.Intent]; known && intent.status() != p.Status {
+			found.addf("I4", "payment "+p.ID, "is %s, and %s at Stripe", p.Status, intent.status())
 		}
 	}
-
-	return found
 }
 
-// statusesOnlyMoveForward is I4 as clients saw it: a read that began after
-// another had ended never shows an earlier status.
-func statusesOnlyMoveForward(e evidence) []violation {
-	var found []violation
+// statusesOnlyMoveForward is I4 as clients saw it: a read that began after another
+// had ended never shows an earlier status.
+func statusesOnlyMoveForward(e evidence, found *violations) {
+	reads := map[string][]request{}
 
-	reads := map[string][]operation{}
-
-	for _, op := range e.ops {
-		if op.kind == opRead && op.result.status == http.StatusOK {
-			reads[op.key] = append(reads[op.key], op)
+	for _, r := range e.requests {
+		if r.kind == kindRead && r.result.status == http.StatusOK {
+			reads[r.key] = append(reads[r.key], r)
 		}
 	}
 
-	for id, ops := range reads {
-		slices.SortFunc(ops, func(a, b operation) int { return int(a.call - b.call) })
+	for id, all := range reads {
+		slices.SortFunc(all, func(a, b request) int { return int(a.call - b.call) })
 
-		for i, earlier := range ops {
-			for _, later := range ops[i+1:] {
-				from, to := statusOf(earlier), statusOf(later)
+		for i, earlier := range all {
+			for _, later := range all[i+1:] {
+				from, to := earlier.paymentStatus(), later.paymentStatus()
 				if later.call > earlier.ret && from != to && !follows(from, to) {
-					found = append(found, violation{
-						"I4", "payment " + id,
-						fmt.Sprintf("was read as %s at %s and as %s at %s", from, earlier.ret, to, later.call),
-					})
+					found.addf("I4", "payment "+id, "was read as %s at %s and as %s at %s", from, earlier.ret, to, later.call)
 				}
 			}
 		}
 	}
-
-	return found
 }
 
-func statusOf(op operation) string {
-	var body struct {
-		Status string `json:"status"`
-	}
-
-	if err := json.Unmarshal(op.result.body, &body); err != nil {
-		return err.Error()
-	}
-
-	return body.Status
-}
-
-// eventsTakeEffectOnce is I6: an event that was accepted is stored, none waits,
-// and the inbox and the histories agree on what each did.
-func eventsTakeEffectOnce(e evidence) []violation {
-	var found []violation
-
-	stored, effects := map[string]eventRow{}, map[string]int{}
-
-	for _, event := range e.service.events {
-		stored[event.ID] = event
-
-		if event.Outcome == "parked" {
-			found = append(found, violation{
-				"I6", "event " + event.ID,
-				fmt.Sprintf("%s for %s is still parked (%s)", event.Type, event.Object, event.Reason),
-			})
-		}
-	}
+// eventsTakeEffectOnce is I6: an event that was accepted is stored, none is parked
+// any more, and the inbox and the histories agree on what each event did.
+func eventsTakeEffectOnce(e evidence, found *violations) {
+	stored := by(e.service.events, func(event eventRow) string { return event.ID })
+	effects := map[string]int{}
 
 	for _, t := range e.service.transitions {
 		if strings.HasPrefix(t.Cause, "evt_") {
@@ -301,94 +237,65 @@ func eventsTakeEffectOnce(e evidence) []violation {
 
 	for _, d := range e.stripe.deliveries {
 		if _, here := stored[d.Event]; d.Delivered && !here {
-			found = append(found, violation{"I6", "event " + d.Event, d.Type + " was answered 200 and is not stored"})
+			found.addf("I6", "event "+d.Event, "%s was answered 200 and is not stored", d.Type)
 		}
 
 		if !d.Delivered && !d.Lost {
-			found = append(found, violation{
-				"I6", "event " + d.Event,
-				fmt.Sprintf("%s is never accepted: %d attempts, last %d %s", d.Type, d.Attempts, d.LastStatus, d.LastError),
-			})
+			found.addf("I6", "event "+d.Event, "%s is never accepted: %d attempts, last %d %s",
+				d.Type, d.Attempts, d.LastStatus, d.LastError)
 		}
 	}
 
 	for _, event := range e.service.events {
+		if event.Outcome == "parked" {
+			found.addf("I6", "event "+event.ID, "%s for %s is still parked (%s)", event.Type, event.Object, event.Reason)
+		}
+
 		want := 0
 		if event.Outcome == "applied" {
 			want = 1
 		}
 
 		if effects[event.ID] != want {
-			found = append(found, violation{
-				"I6", "event " + event.ID,
-				fmt.Sprintf("is filed as %s and has taken effect %d times", event.Outcome, effects[event.ID]),
-			})
+			found.addf("I6", "event "+event.ID, "is stored as %s and has taken effect %d times", event.Outcome, effects[event.ID])
 		}
 	}
-
-	return found
 }
 
-// nothingIsUnknown is I8: whatever has no answer is in recovery's hands or has
-// raised an alert, and only what nobody can know has.
-func nothingIsUnknown(e evidence) []violation {
+// nothingIsUnknown is I8: recovery has finished every operation, or an alert tells
+// of it, and that only where nobody can know the outcome.
+func nothingIsUnknown(e evidence, found *violations) {
 	const keysForgotten = 23 * 60 * 60
 
-	var found []violation
+	there := by(e.stripe.intents, stripeIntent.paymentID)
 
-	there := map[string]bool{}
-	for _, intent := range e.stripe.intents {
-		there[intent.paymentID()] = true
-	}
-
-	for _, c := range e.service.ops {
-		about := fmt.Sprintf("operation %s (key %q)", c.PaymentID, c.Key)
+	for _, op := range e.service.operations {
+		about := fmt.Sprintf("operation %s (key %q)", op.PaymentID, op.Key)
+		_, executed := there[op.PaymentID]
 
 		switch {
-		case c.State == "needs_attention" && !e.alert:
-			found = append(found, violation{"I8", about, "needs a person, and no metric says so"})
-		case c.State == "needs_attention" && (there[c.PaymentID] || c.AgeSeconds < keysForgotten):
-			found = append(found, violation{"I8", about, "was given up although it could be finished: " + c.LastError})
-		case c.State == "pending" && !c.unprovable():
-			found = append(found, violation{"I8", about, fmt.Sprintf("is still pending after %d attempts, due in %.1f s: %s",
-				c.Attempts, c.DueSeconds, c.LastError)})
+		case op.State == "needs_attention" && !e.alert:
+			found.addf("I8", about, "needs a person, and no metric says so")
+		case op.State == "needs_attention" && (executed || op.AgeSeconds < keysForgotten):
+			found.addf("I8", about, "was given up although it could be finished: %s", op.LastError)
+		case op.unfinished():
+			found.addf("I8", about, "is still pending after %d attempts, due in %.1f s: %s", op.Attempts, op.DueSeconds, op.LastError)
 		}
 	}
-
-	return found
-}
-
-// unprovable: Stripe refuses the amount, but the answer to the first send was
-// lost, and a refusal of a copy does not speak for the original. Recovery keeps
-// the operation until it may be given to a person.
-func (c operationRow) unprovable() bool {
-	const longestPause = 8 * 60
-
-	minor, err := minorUnits(c.Amount, c.Currency)
-
-	return err == nil && c.Currency == "USD" && minor < 50 && c.DueSeconds < longestPause
 }
 
 // answersAreKept: what was answered 201 exists on both sides for ever, and is
 // found by its id from then on.
-func answersAreKept(e evidence) []violation {
-	var found []violation
+func answersAreKept(e evidence, found *violations) {
+	payments := by(e.service.payments, func(p paymentRow) string { return p.ID })
+	intents := e.intents()
 
-	payments, intents := map[string]paymentRow{}, map[string]stripeIntent{}
-	for _, p := range e.service.payments {
-		payments[p.ID] = p
-	}
-
-	for _, intent := range e.stripe.intents {
-		intents[intent.ID] = intent
-	}
-
-	for _, op := range e.ops {
-		if op.kind == opRead && op.result.status == http.StatusNotFound {
-			found = append(found, violation{"lost", "payment " + op.key, fmt.Sprintf("was answered 201 and is 404 at %s", op.ret)})
+	for _, r := range e.requests {
+		if r.kind == kindRead && r.result.status == http.StatusNotFound {
+			found.addf("lost", "payment "+r.key, "was answered 201 and is 404 at %s", r.ret)
 		}
 
-		if op.kind != opCreate || op.result.status != http.StatusCreated {
+		if r.kind != kindCreate || r.result.status != http.StatusCreated {
 			continue
 		}
 
@@ -398,8 +305,8 @@ func answersAreKept(e evidence) []violation {
 			Secret string `json:"client_secret"`
 		}
 
-		if err := json.Unmarshal(op.result.body, &answer); err != nil {
-			found = append(found, violation{"lost", "key " + op.key, "its 201 is no JSON: " + err.Error()})
+		if err := json.Unmarshal(r.result.body, &answer); err != nil {
+			found.addf("lost", "key "+r.key, "its 201 is not JSON: %v", err)
 
 			continue
 		}
@@ -409,51 +316,40 @@ func answersAreKept(e evidence) []violation {
 
 		switch {
 		case !here || !there || p.Intent != answer.Intent || !strings.HasPrefix(answer.Secret, answer.Intent+"_secret_"):
-			found = append(found, violation{
-				"lost", "payment " + answer.ID,
-				fmt.Sprintf("was answered 201 for intent %s; row here %t, intent at Stripe %t", answer.Intent, here, there),
-			})
-		case intent.Amount != op.payload.minor || !strings.EqualFold(intent.Currency, op.payload.currency):
-			found = append(found, violation{"I3", "payment " + answer.ID, fmt.Sprintf("%d %s was asked for, %d %s is at Stripe",
-				op.payload.minor, op.payload.currency, intent.Amount, intent.Currency)})
+			found.addf("lost", "payment "+answer.ID, "was answered 201 for intent %s; row here %t, intent at Stripe %t",
+				answer.Intent, here, there)
+		case intent.Amount != r.payload.minor || !strings.EqualFold(intent.Currency, r.payload.currency):
+			found.addf("I3", "payment "+answer.ID, "%d %s was asked for, %d %s is at Stripe",
+				r.payload.minor, r.payload.currency, intent.Amount, intent.Currency)
 		}
 	}
-
-	return found
 }
 
 // sameKeySameBytes is I5's first half.
-func sameKeySameBytes(e evidence) []violation {
-	var found []violation
-
+func sameKeySameBytes(e evidence, found *violations) {
 	first := map[string]result{}
 
-	for _, op := range e.ops {
-		if op.kind != opCreate || op.key == "" || op.result.status != http.StatusCreated {
+	for _, r := range e.requests {
+		if r.kind != kindCreate || r.key == "" || r.result.status != http.StatusCreated {
 			continue
 		}
 
-		if earlier, ok := first[op.key]; !ok {
-			first[op.key] = op.result
-		} else if string(earlier.body) != string(op.result.body) {
-			found = append(found, violation{"I5", "key " + op.key, fmt.Sprintf("answered\n      %s\n      and\n      %s",
-				earlier.body, op.result.body)})
+		if earlier, ok := first[r.key]; !ok {
+			first[r.key] = r.result
+		} else if string(earlier.body) != string(r.result.body) {
+			found.addf("I5", "key "+r.key, "answered\n      %s\n      and\n      %s", earlier.body, r.result.body)
 		}
 	}
-
-	return found
 }
 
 // changedPayloadsStayOut is I5's second half: a payload that was answered 422
-// never reached Stripe.
-func changedPayloadsStayOut(e evidence) []violation {
-	var found []violation
+// because its key belongs to another one never reached Stripe.
+func changedPayloadsStayOut(e evidence, found *violations) {
+	turnedAway := map[string]string{} // payload → key
 
-	refused := map[string]string{} // order and note → key
-
-	for _, op := range e.ops {
-		if op.kind == opCreate && op.result.status == http.StatusUnprocessableEntity && !op.result.isRejection() {
-			refused[op.payload.id()] = op.key
+	for _, r := range e.requests {
+		if r.kind == kindCreate && r.result.status == http.StatusUnprocessableEntity && !r.result.isRejection() {
+			turnedAway[r.payload.id()] = r.key
 		}
 	}
 
@@ -462,66 +358,58 @@ func changedPayloadsStayOut(e evidence) []violation {
 			minor: intent.Amount, currency: strings.ToUpper(intent.Currency), order: intent.order(), note: intent.Metadata["note"],
 		}.id()
 
-		if key, was := refused[id]; was {
-			found = append(found, violation{"I5", "key " + key, "a payload that was answered 422 is at Stripe as " + intent.ID})
+		if key, was := turnedAway[id]; was {
+			found.addf("I5", "key "+key, "a payload that was answered 422 is at Stripe as %s", intent.ID)
 		}
 	}
-
-	return found
 }
 
-// rejectionsAreNotKept: Stripe takes every order of these clients but those that are
-// too small for it, so that no other refusal may be a key's answer for ever.
-func rejectionsAreNotKept(e evidence) []violation {
-	var found []violation
-
-	for _, op := range e.ops {
+// rejectionsAreNotKept: of these clients' orders Stripe rejects only those whose
+// amount is too small. No other rejection may be a key's answer for ever.
+func rejectionsAreNotKept(e evidence, found *violations) {
+	for _, r := range e.requests {
 		switch {
-		case op.kind != opCreate:
-		case op.result.status == http.StatusBadGateway && op.result.replayed:
-			found = append(found, violation{
-				"I5", "key " + op.key, "is answered for ever that the deployment is wrong: " + op.result.String(),
-			})
-		case op.result.isRejection() && !op.payload.tiny:
-			found = append(found, violation{"I5", "key " + op.key, "is refused although its amount is good: " + op.result.String()})
+		case r.kind != kindCreate:
+		case r.result.status == http.StatusBadGateway && r.result.replayed:
+			found.addf("I5", "key "+r.key, "is answered for ever that the deployment is wrong: %s", r.result)
+		case r.result.isRejection() && !r.payload.tiny:
+			found.addf("I5", "key "+r.key, "is rejected although its amount is good: %s", r.result)
 		}
 	}
-
-	return found
 }
 
-// unavailableWroteNothing: whoever was told that nothing was done may order again, so
-// that no operation may stand under that request.
-func unavailableWroteNothing(e evidence) []violation {
-	var found []violation
+// unavailableWroteNothing: a client that was told that nothing was done may order
+// again, so no operation may exist for its first request.
+func unavailableWroteNothing(e evidence, found *violations) {
+	begun := by(e.service.operations, func(op operationRow) string { return op.Origin })
 
-	begun := map[string]operationRow{}
-	for _, c := range e.service.ops {
-		begun[c.Origin] = c
-	}
-
-	for _, op := range e.ops {
-		kind, requestID := op.result.problem()
-		if op.kind != opCreate || kind != "unavailable" {
+	for _, r := range e.requests {
+		kind, requestID := r.result.problem()
+		if r.kind != kindCreate || kind != "unavailable" {
 			continue
 		}
 
-		if c, written := begun[requestID]; written {
-			found = append(found, violation{
-				"I2", "key " + op.key,
-				fmt.Sprintf("was told at %s that nothing was done, and its operation %s is %s", op.ret, c.PaymentID, c.State),
-			})
+		if op, written := begun[requestID]; written {
+			found.addf("I2", "key "+r.key, "was told at %s that nothing was done, and its operation %s is %s",
+				r.ret, op.PaymentID, op.State)
 		}
 	}
+}
 
-	return found
+func (v *violations) lines() []string {
+	lines := make([]string, len(*v))
+	for i, one := range *v {
+		lines[i] = one.String()
+	}
+
+	return lines
 }
 
 // summary counts violations by invariant.
-func summary(found []violation) string {
+func (v *violations) summary() string {
 	counts := map[string]int{}
-	for _, v := range found {
-		counts[v.invariant]++
+	for _, one := range *v {
+		counts[one.invariant]++
 	}
 
 	parts := make([]string, 0, len(counts))

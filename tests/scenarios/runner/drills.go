@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"os"
 	"slices"
 	"strings"
@@ -23,10 +24,10 @@ type DrillOptions struct {
 	// RPS is an outage's load, in requests per second.
 	RPS int
 	// AnswerWithin bounds each answer during an outage (1 s where it is 0), and
-	// SettleWithin how long operations stay open after it (10 s). A machine that is
-	// busy with other tests needs more.
+	// FinishWithin how long operations stay pending after it (10 s). A machine that
+	// is busy with other tests needs more.
 	AnswerWithin, FinishWithin time.Duration
-	// Race and Overlay are for the build, Binary is one that is built already.
+	// Race and Overlay are for the build; Binary is a service that is built already.
 	Race            bool
 	Overlay, Binary string
 }
@@ -36,39 +37,48 @@ type DrillResult struct {
 	Name string
 	// Figures are lines for people.
 	Figures []string
-	// Violations are the broken promises; none is a pass.
+	// Violations are the broken promises; the drill passes where there are none.
 	Violations []string
-	// Report is the timeline, of a failure.
+	// Report is a failure's timeline.
 	Report string
 }
 
 // drill is one fault, at full length.
 type drill struct {
-	perform func(ctx context.Context, w *world, o DrillOptions) (figures []string, found []violation, err error)
-	// settings are further variables of the services'.
+	name    string
+	perform func(ctx context.Context, w *world, o DrillOptions, found *violations) (figures []string, err error)
+	// settings are further environment variables of the services.
 	settings []string
 }
 
-func drills() map[string]drill {
-	return map[string]drill{
-		"outage": {perform: drillOutage, settings: []string{"STRIPE_TIMEOUT=8s"}},
-		"kills":  {perform: drillKills},
-		"storm":  {perform: drillStorm},
-		"onekey": {perform: drillOneKey},
+func drills() []drill {
+	return []drill{
+		{name: "onekey", perform: drillOneKey},
+		{name: "storm", perform: drillStorm},
+		{name: "outage", perform: drillOutage, settings: []string{"STRIPE_TIMEOUT=8s"}},
+		{name: "kills", perform: drillKills},
 	}
 }
 
 // Drills are the names that Drill knows.
-func Drills() []string { return []string{"onekey", "storm", "outage", "kills"} }
+func Drills() (names []string) {
+	for _, d := range drills() {
+		names = append(names, d.name)
+	}
+
+	return names
+}
 
 // Drill runs one fault at full length and holds the records against each other.
 func Drill(ctx context.Context, name string, o DrillOptions) (result DrillResult, err error) {
 	result.Name = name
 
-	d, known := drills()[name]
-	if !known {
+	known := slices.Index(Drills(), name)
+	if known < 0 {
 		return result, fmt.Errorf("no drill is called %q; there are %s", name, strings.Join(Drills(), ", "))
 	}
+
+	d := drills()[known]
 
 	dir, err := workDir()
 	if err != nil {
@@ -103,57 +113,31 @@ func Drill(ctx context.Context, name string, o DrillOptions) (result DrillResult
 
 	w.work = newWorkload(w, o.Seed)
 
-	figures, found, err := d.perform(ctx, w, o)
-	if err != nil {
+	var found violations
+
+	if result.Figures, err = d.perform(ctx, w, o, &found); err != nil {
 		return result, err
 	}
 
-	finished, err := w.finishAll(ctx)
-	if err != nil {
+	if _, err := w.conclude(ctx, &found); err != nil {
 		return result, err
 	}
 
-	result.Figures = figures
-	for _, v := range append(found, finished...) {
-		result.Violations = append(result.Violations, v.String())
-	}
-
-	if len(result.Violations) > 0 {
-		result.Report = w.report(Outcome{Faults: []string{name}}, Options{Seed: o.Seed}, append(found, finished...))
+	if len(found) > 0 {
+		result.Violations = found.lines()
+		result.Report = w.report(Outcome{Faults: []string{name}}, Options{Seed: o.Seed}, found)
 	}
 
 	return result, nil
 }
 
-// settleAll is the end of every drill: quiet, clients that ask until they are
-// answered, and the verdict.
-func (w *world) finishAll(ctx context.Context) ([]violation, error) {
-	if err := w.heal(ctx); err != nil {
-		return nil, err
-	}
-
-	w.quiet(ctx)
-
-	finishing, cancel := context.WithTimeout(ctx, w.patience)
-	defer cancel()
-
-	var found []violation
-	if err := w.work.finish(finishing, w.unknownKeys(ctx)); err != nil {
-		found = append(found, violation{"I8", "a client", err.Error()})
-	}
-
-	w.quiet(ctx)
-
-	return append(found, w.judge(ctx)...), nil
-}
-
 // drillOutage lets Stripe answer nobody under load: the service must go on
 // answering within a second, and finish every operation within ten seconds of
 // Stripe's return.
-func drillOutage(ctx context.Context, w *world, o DrillOptions) ([]string, []violation, error) {
+func drillOutage(ctx context.Context, w *world, o DrillOptions, found *violations) ([]string, error) {
 	const warmUp, coolDown = 2 * time.Second, 3 * time.Second
 
-	answerWithin := cmp.Or(o.AnswerWithin, time.Second)
+	within := cmp.Or(o.AnswerWithin, time.Second)
 	finishWithin := cmp.Or(o.FinishWithin, 10*time.Second)
 
 	loading, stop := context.WithCancel(ctx)
@@ -178,41 +162,36 @@ func drillOutage(ctx context.Context, w *world, o DrillOptions) ([]string, []vio
 
 	left, err := w.pending(ctx)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 
 	finished, err := w.finishedWithin(ctx, to, finishWithin)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 
 	wait(ctx, coolDown)
 	stop()
 	load.Wait()
 
-	var found []violation
-
-	during := w.creates(from, to)
+	during, statuses := w.answers(from, to)
 	worst := during[len(during)-1]
 
-	if worst > answerWithin {
-		found = append(found, violation{"outage", "answers", fmt.Sprintf("took up to %s while Stripe was away", worst)})
+	if worst > within {
+		found.addf("outage", "answers", "took up to %s while Stripe was away", worst)
 	}
 
 	if finished > finishWithin {
-		found = append(found, violation{
-			"outage", "operations",
-			fmt.Sprintf("%d were open when Stripe came back, some after %s", left, finished),
-		})
+		found.addf("outage", "operations", "%d were pending when Stripe came back, some after %s", left, finished)
 	}
 
 	return []string{
 		fmt.Sprintf("Stripe answered nobody for %s under %d requests a second; %d calls reached it", o.For, o.RPS, caught),
 		fmt.Sprintf("%d answers meanwhile: half within %s, 99 %% within %s, the slowest %s", len(during),
 			quantile(during, 0.5), quantile(during, 0.99), worst),
-		fmt.Sprintf("%d operations were open when Stripe came back, the last was finished %.1f s later", left, finished.Seconds()),
-		"statuses meanwhile: " + w.statuses(from, to),
-	}, found, nil
+		fmt.Sprintf("%d operations were pending when Stripe came back, the last was finished %.1f s later", left, finished.Seconds()),
+		fmt.Sprintf("statuses meanwhile: %v", statuses),
+	}, nil
 }
 
 // load sends new payments at a steady rate, whatever becomes of them.
@@ -233,23 +212,23 @@ func (w *world) load(ctx context.Context, rps int) {
 		sent.Go(func() {
 			c := &client{l: w.work, w: w, number: 1, r: rand.New(rand.NewPCG(w.work.seed, uint64(n)))}
 			key := fmt.Sprintf("%s-load-%d", w.name, n)
-			c.send(key, w.work.addKey(c.r, key), 15*time.Second)
+			c.send(key, w.work.addKey(c.r, key), answerWithin)
 		})
 	}
 }
 
-// pending counts the operations that are open.
+// pending counts the operations that are pending.
 func (w *world) pending(ctx context.Context) (int, error) {
 	var n int
 	if err := w.db.QueryRow(ctx, `SELECT count(*) FROM payment_requests WHERE state = 'pending'`).Scan(&n); err != nil {
-		return 0, fmt.Errorf("counting open operations: %w", err)
+		return 0, fmt.Errorf("counting pending operations: %w", err)
 	}
 
 	return n, nil
 }
 
-// settledWithin is how long after a moment the last operation from before it was
-// finished; more than most if it was not by then.
+// finishedWithin is how long after a moment the last operation from before it was
+// finished; more than most where it was not finished by then.
 func (w *world) finishedWithin(ctx context.Context, moment, most time.Duration) (time.Duration, error) {
 	var boundary time.Time
 	if err := w.db.QueryRow(ctx, `SELECT clock_timestamp()`).Scan(&boundary); err != nil {
@@ -265,14 +244,9 @@ func (w *world) finishedWithin(ctx context.Context, moment, most time.Duration) 
 			return false
 		}
 
-		for _, c := range records.ops {
-			old := c.AgeSeconds > time.Since(boundary).Seconds()
-			if c.State == "pending" && old && !c.unprovable() {
-				return false
-			}
-		}
-
-		return true
+		return !slices.ContainsFunc(records.operations, func(op operationRow) bool {
+			return op.unfinished() && op.AgeSeconds > time.Since(boundary).Seconds()
+		})
 	})
 
 	took := w.line.now() - moment
@@ -283,32 +257,25 @@ func (w *world) finishedWithin(ctx context.Context, moment, most time.Duration) 
 	return took, nil
 }
 
-// creates are the times that creates took which were sent between two moments,
-// the shortest first.
-func (w *world) creates(from, to time.Duration) []time.Duration {
-	took := []time.Duration{}
+// answers are how long the creates took that were sent between two moments, the
+// shortest first, and how many were answered with each status.
+func (w *world) answers(from, to time.Duration) (took []time.Duration, statuses map[int]int) {
+	statuses = map[int]int{}
 
-	for _, op := range w.history.all() {
-		if op.kind == opCreate && op.call >= from && op.call <= to {
-			took = append(took, op.ret-op.call)
+	for _, r := range w.history.creates() {
+		if r.call >= from && r.call <= to {
+			took = append(took, r.ret-r.call)
+			statuses[r.result.status]++
 		}
 	}
 
 	slices.Sort(took)
 
-	return append(took, slices.Repeat([]time.Duration{0}, max(0, 1-len(took)))...)
-}
-
-func (w *world) statuses(from, to time.Duration) string {
-	counts := map[int]int{}
-
-	for _, op := range w.history.all() {
-		if op.kind == opCreate && op.call >= from && op.call <= to {
-			counts[op.result.status]++
-		}
+	if took == nil {
+		took = []time.Duration{0}
 	}
 
-	return fmt.Sprint(counts)
+	return took, statuses
 }
 
 func quantile(sorted []time.Duration, q float64) time.Duration {
@@ -317,7 +284,7 @@ func quantile(sorted []time.Duration, q float64) time.Duration {
 
 // drillKills kills processes in a loop under load: nothing that was answered
 // 201 or 200 may be lost.
-func drillKills(ctx context.Context, w *world, o DrillOptions) ([]string, []violation, error) {
+func drillKills(ctx context.Context, w *world, o DrillOptions, _ *violations) ([]string, error) {
 	killing, stop := context.WithTimeout(ctx, o.For)
 	defer stop()
 
@@ -342,34 +309,35 @@ func drillKills(ctx context.Context, w *world, o DrillOptions) ([]string, []viol
 
 	created := 0
 
-	for _, op := range w.history.all() {
-		if op.kind == opCreate && op.result.status == 201 {
+	for _, r := range w.history.creates() {
+		if r.result.status == http.StatusCreated {
 			created++
 		}
 	}
 
 	return []string{
-		fmt.Sprintf("%d times kill -9 in %s under load; %d operations, %d answers of 201, %d webhooks accepted",
+		fmt.Sprintf("%d times kill -9 in %s under load; %d requests, %d answers of 201, %d webhooks accepted",
 			kills, o.For, len(w.history.all()), created, w.balancer.accepted.Load()),
-	}, nil, nil
+	}, nil
 }
 
 // drillStorm sends each event twenty times over, shuffled, on two processes.
-func drillStorm(ctx context.Context, w *world, _ DrillOptions) ([]string, []violation, error) {
+func drillStorm(ctx context.Context, w *world, _ DrillOptions, found *violations) ([]string, error) {
 	const payments, copies = 40, 20
 
 	c := &client{l: w.work, w: w, number: 1, r: w.work.rand(1)}
 
-	// Each event comes twenty times within some milliseconds, and then once more with all others.
+	// Each event comes twenty times within some milliseconds, and later twenty times
+	// among all others.
 	if _, err := w.stripe.AddFault(sandbox.Fault{
 		Action: sandbox.WebhookDuplicate, Event: "payment_intent.*", Copies: copies - 1, Delay: time.Millisecond, Count: -1,
 	}); err != nil {
-		return nil, nil, fmt.Errorf("setting the storm up: %w", err)
+		return nil, fmt.Errorf("setting the storm up: %w", err)
 	}
 
 	for i := range payments {
 		key := fmt.Sprintf("%s-%d", w.name, i)
-		c.send(key, w.work.addKey(c.r, key), 15*time.Second)
+		c.send(key, w.work.addKey(c.r, key), answerWithin)
 	}
 
 	for range 3 * payments {
@@ -383,20 +351,19 @@ func drillStorm(ctx context.Context, w *world, _ DrillOptions) ([]string, []viol
 
 		for _, id := range events {
 			if err := w.stripe.Resend(id); err != nil {
-				return nil, nil, fmt.Errorf("sending %s again: %w", id, err)
+				return nil, fmt.Errorf("sending %s again: %w", id, err)
 			}
 		}
 	}
 
 	attempts := w.calm(ctx)
-	found := []violation{}
 
 	if least := copies * len(events); attempts < least {
-		found = append(found, violation{"storm", "deliveries", fmt.Sprintf("%d, fewer than %d: no storm", attempts, least)})
+		found.addf("storm", "deliveries", "%d, fewer than %d: no storm", attempts, least)
 	}
 
 	return []string{fmt.Sprintf("%d events, %d deliveries on two processes, %d of them accepted",
-		len(events), attempts, w.balancer.accepted.Load())}, found, nil
+		len(events), attempts, w.balancer.accepted.Load())}, nil
 }
 
 // calm waits until no webhook is sent any more and returns how many were.
@@ -410,8 +377,8 @@ func (w *world) calm(ctx context.Context) int {
 
 	_ = until(ctx, "calm", func() bool {
 		now := 0
-		for entry := range w.stripe.Books(sandbox.BooksFilter{Kinds: []string{sandbox.KindDelivery}}) {
-			now += entry.Delivery.Attempts
+		for delivery := range deliveries(w.stripe) {
+			now += delivery.Attempts
 		}
 
 		if now != last {
@@ -425,7 +392,7 @@ func (w *world) calm(ctx context.Context) int {
 }
 
 // drillOneKey lets 64 clients ask for one payment at once.
-func drillOneKey(ctx context.Context, w *world, _ DrillOptions) ([]string, []violation, error) {
+func drillOneKey(ctx context.Context, w *world, _ DrillOptions, found *violations) ([]string, error) {
 	const clients = 64
 
 	key := w.name + "-the-one"
@@ -442,7 +409,7 @@ func drillOneKey(ctx context.Context, w *world, _ DrillOptions) ([]string, []vio
 			<-start
 
 			for {
-				answer := c.send(key, p, 15*time.Second)
+				answer := c.send(key, p, answerWithin)
 				if answer.decided() || ctx.Err() != nil {
 					answers[i] = fmt.Sprint(answer.status, " ", string(answer.body))
 
@@ -460,20 +427,19 @@ func drillOneKey(ctx context.Context, w *world, _ DrillOptions) ([]string, []vio
 	slices.Sort(answers)
 	different := slices.Compact(slices.Clone(answers))
 
-	var found []violation
 	if len(different) != 1 {
-		found = append(found, violation{"I5", "key " + key, "clients end with different answers: " + strings.Join(different, "\n")})
+		found.addf("I5", "key "+key, "clients end with different answers: %s", strings.Join(different, "\n"))
 	}
 
-	intents := 0
-	for range w.stripe.Books(sandbox.BooksFilter{Kinds: []string{sandbox.KindIntent}}) {
-		intents++
+	made := 0
+	for range intents(w.stripe) {
+		made++
 	}
 
-	if intents != 1 {
-		found = append(found, violation{"I1", "key " + key, fmt.Sprintf("%d intents at Stripe", intents)})
+	if made != 1 {
+		found.addf("I1", "key "+key, "%d intents at Stripe", made)
 	}
 
 	return []string{fmt.Sprintf("%d clients, %d requests, %d different answers, %d intents at Stripe",
-		clients, len(w.history.all()), len(different), intents)}, found, nil
+		clients, len(w.history.all()), len(different), made)}, nil
 }

@@ -8,19 +8,20 @@ import (
 	"time"
 )
 
-// fault is one way to go wrong. play makes it happen within ctx, counts each
-// time that it really did, and leaves nothing behind that heal does not undo.
+// fault is one way to go wrong.
 type fault struct {
 	name string
+	// play makes it happen within ctx, counts each time that it really did, and
+	// leaves nothing behind that heal does not undo.
 	play func(ctx context.Context, w *world, r *rand.Rand)
-	// last: it is played when the clients have stopped, because it moves time.
+	// last: it moves time, so it is played when the clients have stopped.
 	last bool
 }
 
-// faultClientGone is a client that hangs up. It is part of every workload.
+// faultClientGone: a client disconnects. It is part of every workload.
 const faultClientGone = "client hangs up"
 
-// catalogue is every fault that scenarios are dealt, by name.
+// catalogue holds every fault that scenarios are dealt, by name.
 func catalogue() map[string]fault {
 	all := map[string]fault{}
 
@@ -39,9 +40,9 @@ func catalogue() map[string]fault {
 	return all
 }
 
-// deal gives scenario number n its faults: a deck of all of them is shuffled
-// and dealt out, so that each comes up equally often, and which ones a scenario
-// gets depends on the seed and its number alone.
+// deal gives a scenario its faults: a deck of all of them is shuffled and dealt
+// out, so that each comes up equally often. Which ones a scenario gets depends on
+// the seed and its number alone.
 func deal(names []string, seed uint64, number, hand int) []string {
 	names = slices.Sorted(slices.Values(names))
 	hand = min(hand, len(names))
@@ -65,7 +66,7 @@ func Kinds() int { return len(faultNames()) }
 
 func faultNames() []string { return slices.Sorted(maps.Keys(catalogue())) }
 
-// soon is a moment early enough in a scenario for traffic to follow.
+// soon waits a little: traffic is under way then, and more follows.
 func soon(ctx context.Context, r *rand.Rand) { wait(ctx, time.Duration(r.IntN(600))*time.Millisecond) }
 
 func between(r *rand.Rand, least, most time.Duration) time.Duration {

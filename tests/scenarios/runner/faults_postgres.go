@@ -41,8 +41,8 @@ func postgresFaults() []fault {
 	return append(faults, networkFaults("postgres", on)...)
 }
 
-// faultInDoubt: the operation is committed, its answer is lost, and with it the way to
-// the database for a while, so that nobody can find out.
+// faultInDoubt: the operation is committed, but the answer is lost, and the database
+// cannot be reached for a while, so that nobody can find out.
 const faultInDoubt = "postgres: begin's answer lost, then down"
 
 func playInDoubt(ctx context.Context, w *world, r *rand.Rand) {
@@ -53,7 +53,7 @@ func playInDoubt(ctx context.Context, w *world, r *rand.Rand) {
 	for i, wire := range w.lane.wires {
 		proxy := w.lane.proxies[i]
 
-		defer func() { _ = proxy.Start() }() // after the trap is gone
+		defer func() { _ = proxy.Start() }() // runs after the trap is disarmed
 		defer wire.arm(&trap{statement: stmtOperation, when: after, left: 1, spring: func() verdict {
 			proxy.Stop()
 			w.count(faultInDoubt, 1)
@@ -102,7 +102,7 @@ func restartPostgres(name string, mode servers.Shutdown) func(context.Context, *
 	}
 }
 
-// networkFaults are toxiproxy's between the processes and a server.
+// networkFaults are what toxiproxy can do between the processes and a server.
 func networkFaults(server string, on func(*lane, int) *toxiproxy.Proxy) []fault {
 	toxics := map[string]string{
 		"latency of 2 s":   `{"type":"latency","stream":"downstream","attributes":{"latency":2000,"jitter":200}}`,
@@ -151,7 +151,7 @@ func playToxic(ctx context.Context, w *world, r *rand.Rand, proxy *toxiproxy.Pro
 
 	toxic, err := proxy.Toxics.AddToxicJson(strings.NewReader(form))
 	if err != nil {
-		w.line.addf(proxy.Name, "%s: %v", name, err) // another scenario's hand holds it already
+		w.line.addf(proxy.Name, "%s: %v", name, err) // the proxy has a toxic of this kind already
 
 		return
 	}

@@ -26,7 +26,7 @@ type moment struct {
 	when      side
 }
 
-// moments are those of the table: around each commit.
+// moments are the points around each commit.
 func moments() []moment {
 	return []moment{
 		{"before the operation commits", stmtOperation, before},
@@ -67,8 +67,8 @@ func processFaults() []fault {
 	}, (*world).stopHere)...)
 }
 
-// again plays a fault until it has fired: its process may just be down because
-// of another one, or there was nothing yet to spoil.
+// again plays a fault until it has fired. The first time its process may be down
+// because of another fault, or there is nothing yet to spoil.
 func again(name string, once func(context.Context, *world, *rand.Rand)) fault {
 	return fault{name: name, play: func(ctx context.Context, w *world, r *rand.Rand) {
 		for ctx.Err() == nil && w.times(name) == 0 {
@@ -132,8 +132,8 @@ func stopAnyTime(ctx context.Context, w *world, r *rand.Rand) {
 	}
 }
 
-// killAtStripe kills whoever waits for Stripe, before or after Stripe has
-// executed what was asked; Stripe goes on all the same.
+// killAtStripe kills the process that waits for Stripe, before or after Stripe has
+// executed the call. Stripe completes the call all the same.
 func killAtStripe(action sandbox.Action, name string) func(context.Context, *world, *rand.Rand) {
 	return func(ctx context.Context, w *world, r *rand.Rand) {
 		held, release := holdOne(ctx, w, r, action)
@@ -150,8 +150,8 @@ func killAtStripe(action sandbox.Action, name string) func(context.Context, *wor
 	}
 }
 
-// stopAtStripe stops whoever waits for Stripe for longer than its lease, so
-// that somebody else takes the operation, and wakes it up again.
+// stopAtStripe stops the process that waits for Stripe for longer than its lease,
+// so that the other one takes the operation, and wakes it up again.
 func stopAtStripe(name string) func(context.Context, *world, *rand.Rand) {
 	return func(ctx context.Context, w *world, r *rand.Rand) {
 		held, release := holdOne(ctx, w, r, sandbox.Hold)
@@ -161,7 +161,7 @@ func stopAtStripe(name string) func(context.Context, *world, *rand.Rand) {
 
 		p := w.caller()
 
-		// Stopped beyond the end of the workload: heal waits for it.
+		// The process may be stopped until after the workload; then heal waits for it.
 		w.machine.Lock()
 		defer w.machine.Unlock()
 
@@ -176,9 +176,9 @@ func stopAtStripe(name string) func(context.Context, *world, *rand.Rand) {
 	}
 }
 
-// startWithAnothersKey rolls the service out with the key of another account
-// while an outcome is unknown: each process has to refuse. One that serves is
-// given the time in which recovery would send again.
+// startWithAnothersKey rolls the service out with the key of another account while
+// an outcome is unknown. Each process must refuse to start. One that does not is
+// given enough time for its recovery to send again.
 func startWithAnothersKey(name string) func(context.Context, *world, *rand.Rand) {
 	const serving = 6 * time.Second // longer than a lease
 
@@ -197,7 +197,7 @@ func startWithAnothersKey(name string) func(context.Context, *world, *rand.Rand)
 			defer p.keepDown("a roll-out")()
 		}
 
-		release() // Stripe executes what nobody waits for any more
+		release() // Stripe executes the call that nobody waits for any more
 
 		unknown, err := w.pending(ctx)
 		if err != nil || unknown == 0 {
@@ -221,8 +221,8 @@ func startWithAnothersKey(name string) func(context.Context, *world, *rand.Rand)
 	}
 }
 
-// tryAnothersKey tells whether Stripe was asked with the other key. A process
-// that has asked and ended has to say why, in its last line.
+// tryAnothersKey tells whether Stripe was asked with the other key. A process that
+// asked and ended must say why in its last line.
 func (w *world) tryAnothersKey(ctx context.Context, p *process) bool {
 	w.line.addf(p.name(), "starts with another account's key")
 
@@ -231,7 +231,7 @@ func (w *world) tryAnothersKey(ctx context.Context, p *process) bool {
 	asked := w.doors[p.index].another.Load() > before
 
 	if ctx.Err() != nil {
-		w.line.addf(p.name(), "had not refused when it was ended")
+		w.line.addf(p.name(), "still ran when its time was up")
 
 		return asked
 	}
@@ -249,7 +249,7 @@ func (w *world) tryAnothersKey(ctx context.Context, p *process) bool {
 func holdOne(ctx context.Context, w *world, r *rand.Rand, action sandbox.Action) (held bool, release func()) {
 	soon(ctx, r)
 
-	id, held := w.inForce(ctx, sandbox.Fault{Action: action, Method: "POST", Path: creates, Nth: r.IntN(3) + 1})
+	id, held := w.inForce(ctx, sandbox.Fault{Action: action, Method: "POST", Path: intentsPath, Nth: r.IntN(3) + 1})
 
 	return held, func() { _ = w.stripe.RemoveFault(id) }
 }
@@ -267,7 +267,7 @@ func (w *world) caller() *process {
 	return w.processes[longest]
 }
 
-// trapProcess does something to the process whose statement is on the wire.
+// trapProcess does something to a process when its statement passes the wire.
 func trapProcess(
 	name string, m moment, act func(*world, *process, string) verdict,
 ) func(context.Context, *world, *rand.Rand) {
@@ -293,8 +293,8 @@ func (w *world) killHere(p *process, why string) verdict {
 	return verdict{cut: true}
 }
 
-// stopHere stops the process for longer than a lease; what is on the wire goes
-// through when it wakes up.
+// stopHere stops the process for longer than a lease. The statement passes when the
+// process wakes up.
 func (w *world) stopHere(p *process, why string) verdict {
 	p.pause(context.Background(), 3500*time.Millisecond, why)
 

@@ -12,7 +12,7 @@ import (
 	"github.com/marketflow/marketflow/tests/servers"
 )
 
-// redisFaults: Redis is away, slow, empty or lies.
+// redisFaults: Redis is away, slow, empty or holds garbage.
 func redisFaults() []fault {
 	on := func(l *lane, i int) *toxiproxy.Proxy { return l.cache[i] }
 
@@ -23,7 +23,7 @@ func redisFaults() []fault {
 	)
 }
 
-// atRedis does something to its content a few times.
+// atRedis changes what Redis holds, a few times.
 func atRedis(
 	name string, do func(context.Context, *goredis.Client, *rand.Rand) (int, error),
 ) func(context.Context, *world, *rand.Rand) {
@@ -79,7 +79,7 @@ func spoil(ctx context.Context, client *goredis.Client, r *rand.Rand) (int, erro
 			client.Del(ctx, key)
 			err = client.RPush(ctx, key, "a list").Err()
 		default:
-			err = client.Append(ctx, key, "x").Err() // refused where the last round left a list
+			err = client.Append(ctx, key, "x").Err() // an error where the last round left a list
 		}
 
 		if err == nil {
@@ -101,7 +101,7 @@ func killRedis(ctx context.Context, w *world, r *rand.Rand) {
 		return
 	}
 
-	if !mortal { // the one inside this process cannot die: nobody reaches it instead
+	if !mortal { // a Redis inside this process cannot die, so it is cut off instead
 		for _, proxy := range w.lane.cache {
 			proxy.Stop()
 		}

@@ -8,8 +8,8 @@ import (
 	"github.com/marketflow/marketflow/sandbox"
 )
 
-// creates are the calls that everything is about.
-const creates = "/v1/payment_intents"
+// intentsPath is where intents are created.
+const intentsPath = "/v1/payment_intents"
 
 // stripeFaults: the API answers late, wrongly or not at all.
 func stripeFaults() []fault {
@@ -46,13 +46,13 @@ func stripeFaults() []fault {
 	return append(faults, again("stripe: answers nobody", playOutage))
 }
 
-// playRule puts a rule in force for the first send and, as the count goes on,
-// for replays of it.
+// playRule puts a rule in force for some creates. Where it counts several, it also
+// meets the attempts that follow the first.
 func playRule(name string, rule sandbox.Fault) func(context.Context, *world, *rand.Rand) {
 	return func(ctx context.Context, w *world, r *rand.Rand) {
 		rule := rule
 
-		rule.Method, rule.Path, rule.Nth = "POST", creates, r.IntN(4)+1
+		rule.Method, rule.Path, rule.Nth = "POST", intentsPath, r.IntN(4)+1
 
 		if rule.Count == 0 {
 			rule.Count = r.IntN(5) + 1
@@ -77,8 +77,8 @@ func playRule(name string, rule sandbox.Fault) func(context.Context, *world, *ra
 }
 
 // inForce puts a rule in force and returns once it has fired or ctx ends. Of the
-// rules that a call meets only the oldest acts, though all count the call: a
-// rule whose every call was another's begins anew.
+// rules that match a call only the oldest acts, but all of them count the call. A
+// rule that has counted its last call without acting is put in force again.
 func (w *world) inForce(ctx context.Context, rule sandbox.Fault) (id string, fired bool) {
 	for {
 		status, err := w.stripe.AddFault(rule)
@@ -94,9 +94,9 @@ func (w *world) inForce(ctx context.Context, rule sandbox.Fault) (id string, fir
 	}
 }
 
-// fires tells, once a rule's last call has been counted, whether it has acted.
+// fires waits until a rule has counted its last call and tells whether it has acted.
 func (w *world) fires(ctx context.Context, id string) bool {
-	const counted = time.Second // before it acts, a call may have to wait
+	const counted = time.Second // a call that was counted may have to wait before the rule acts
 
 	if until(ctx, "rule", func() bool {
 		now, err := w.stripe.Fault(id)
@@ -112,8 +112,8 @@ func (w *world) fires(ctx context.Context, id string) bool {
 	return w.stripe.WaitFault(ctx, id, 1) == nil
 }
 
-// countRule waits for ctx's end, counts what a rule has done by then beyond the
-// first time, and removes it.
+// countRule waits for ctx's end, counts how often a rule has fired by then beyond
+// the first time, and removes it.
 func (w *world) countRule(ctx context.Context, name, id string) {
 	<-ctx.Done()
 

@@ -17,8 +17,8 @@ func timeFaults() []fault {
 }
 
 // dayLater leaves outcomes unknown, ends both processes, lets 25 hours pass and
-// starts them again. The sandbox's clock moves; the service reads ages off the
-// database's, so there the operations are made older instead.
+// starts them again. The sandbox's clock is moved. The database's cannot be, so
+// the operations in it are made older instead.
 func dayLater(ctx context.Context, w *world, r *rand.Rand) {
 	leaveUnknown(w, r)
 
@@ -43,7 +43,7 @@ func dayLater(ctx context.Context, w *world, r *rand.Rand) {
 	w.line.addf("time", "25 h pass; %d outcomes were unknown and their keys are forgotten", tag.RowsAffected())
 }
 
-// leaveUnknown creates payments whose outcome nobody learns until faults are
+// leaveUnknown creates payments whose outcome stays unknown until the faults are
 // cleared: some have an intent at Stripe, some do not.
 func leaveUnknown(w *world, r *rand.Rand) {
 	const each = 3
@@ -53,13 +53,13 @@ func leaveUnknown(w *world, r *rand.Rand) {
 	for _, rule := range []sandbox.Fault{{Action: sandbox.DropAfter}, {Action: sandbox.Saved500}, {Action: sandbox.DropBefore}} {
 		for i := range each {
 			key := fmt.Sprintf("%s-unknown-%s-%d", w.name, rule.Action, i)
-			rule.Method, rule.Path, rule.Count, rule.Metadata = "POST", creates, -1, map[string]string{"order": key}
+			rule.Method, rule.Path, rule.Count, rule.Metadata = "POST", intentsPath, -1, map[string]string{"order": key}
 
 			if _, err := w.stripe.AddFault(rule); err != nil {
 				panic(err)
 			}
 
-			c.send(key, w.work.addKey(r, key), 15*time.Second)
+			c.send(key, w.work.addKey(r, key), answerWithin)
 		}
 	}
 }

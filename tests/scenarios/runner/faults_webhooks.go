@@ -103,8 +103,8 @@ func (w *world) enough(ctx context.Context, name string, n int, end context.Canc
 func eventIDs(s *sandbox.Sandbox) []string {
 	var ids []string
 
-	for entry := range s.Books(sandbox.BooksFilter{Kinds: []string{sandbox.KindDelivery}}) {
-		ids = append(ids, entry.Delivery.Event)
+	for delivery := range deliveries(s) {
+		ids = append(ids, delivery.Event)
 	}
 
 	return ids

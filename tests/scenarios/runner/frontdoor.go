@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// listening is a server on a free port of the loopback interface.
+// listening is a server on a free port of 127.0.0.1.
 type listening struct {
 	url    string
 	server *http.Server
@@ -37,7 +37,7 @@ func listen(ctx context.Context, handler http.Handler) (*listening, error) {
 func (l *listening) close() { _ = l.server.Close() }
 
 // balancer hands Stripe's webhooks to the processes in turn, as a load balancer
-// in front of them would; one that is down costs an attempt.
+// would. An attempt that meets a process that is down is lost.
 type balancer struct {
 	targets []string
 	next    atomic.Uint64
@@ -74,14 +74,14 @@ func newBalancer(targets []string) *balancer {
 // ServeHTTP implements http.Handler.
 func (b *balancer) ServeHTTP(w http.ResponseWriter, r *http.Request) { b.proxy.ServeHTTP(w, r) }
 
-// stripeDoor is one process's way to the sandbox: it knows which calls that
-// process is waiting for.
+// stripeDoor is one process's way to the sandbox. It knows which calls the process
+// is waiting for.
 type stripeDoor struct {
 	sandbox http.Handler
 
 	mu      sync.Mutex
 	waiting map[*http.Request]time.Time
-	// another counts the calls with another account's key that were answered.
+	// another counts the answered calls that came with another account's key.
 	another atomic.Int64
 }
 
@@ -106,7 +106,7 @@ func (d *stripeDoor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// oldest is when the process's longest waiting create was sent.
+// oldest is when the call was sent that has waited the longest.
 func (d *stripeDoor) oldest() (since time.Time, waiting bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -14,17 +14,17 @@ import (
 	"github.com/anishathalye/porcupine"
 )
 
-// The kinds of operations.
+// The kinds of requests. The last three go to Stripe.
 const (
-	opCreate  = "create"
-	opRead    = "read"
-	opPay     = "pay"
-	opDecline = "decline"
-	opCancel  = "cancel"
+	kindCreate  = "create"
+	kindRead    = "read"
+	kindPay     = "pay"
+	kindDecline = "decline"
+	kindCancel  = "cancel"
 )
 
-// operation is one thing that a client did, and what it was told.
-type operation struct {
+// request is one request of a client, and what it was told.
+type request struct {
 	client    int
 	kind      string
 	key       string // the idempotency key, the payment's id or the intent's
@@ -34,22 +34,34 @@ type operation struct {
 	result    result
 }
 
-// result is an answer; status 0 means that there was none.
-type result struct {
-	status     int
-	body       []byte
-	retryAfter string
-	replayed   bool
-	err        string
+// paymentStatus is what a read was told.
+func (r request) paymentStatus() string {
+	var body struct {
+		Status string `json:"status"`
+	}
+
+	if err := json.Unmarshal(r.result.body, &body); err != nil {
+		return err.Error()
+	}
+
+	return body.Status
 }
 
-// decided: the answer is final for this key and payload. A 502 is not: the bank
-// declines nothing here, so that it is about the deployment, and somebody repairs it.
+// result is an answer; status 0 means that there was none.
+type result struct {
+	status   int
+	body     []byte
+	replayed bool
+	err      string
+}
+
+// decided: the answer is final for this key and payload. A 502 is not: no bank
+// declines a create here, so a 502 is about the deployment, which somebody repairs.
 func (r result) decided() bool {
 	return r.status == http.StatusCreated || r.status == http.StatusUnprocessableEntity
 }
 
-// problem is the answer's RFC 9457 document; zero where it is none.
+// problem reads the answer as an RFC 9457 document; zero where it is not one.
 func (r result) problem() (kind, requestID string) {
 	var document struct {
 		Type      string `json:"type"`
@@ -62,7 +74,7 @@ func (r result) problem() (kind, requestID string) {
 	return kind, document.RequestID
 }
 
-// isRefusal: Stripe does not charge this amount, which is the key's answer for ever.
+// isRejection: Stripe does not charge this amount, and the key keeps that answer for ever.
 func (r result) isRejection() bool {
 	kind, _ := r.problem()
 
@@ -87,65 +99,68 @@ func (r result) String() string {
 
 // history is everything that clients did.
 type history struct {
-	mu  sync.Mutex
-	ops []operation
+	mu       sync.Mutex
+	requests []request
 }
 
-func (h *history) add(op operation) {
+func (h *history) add(r request) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 
-	h.ops = append(h.ops, op)
+	h.requests = append(h.requests, r)
 }
 
-func (h *history) all() []operation {
+func (h *history) all() []request {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 
-	return slices.Clone(h.ops)
+	return slices.Clone(h.requests)
+}
+
+// creates are the creates among them.
+func (h *history) creates() []request {
+	return slices.DeleteFunc(h.all(), func(r request) bool { return r.kind != kindCreate })
 }
 
 func (h *history) keysSent() map[string]bool {
 	sent := map[string]bool{}
 
-	for _, op := range h.all() {
-		if op.kind == opCreate {
-			sent[op.key] = true
-		}
+	for _, r := range h.creates() {
+		sent[r.key] = true
 	}
 
 	return sent
 }
 
-// tell writes the operations into a timeline.
+// tell writes the requests into a timeline.
 func (h *history) tell(line *timeline) {
-	for _, op := range h.all() {
-		what := op.kind + " " + op.key
-		if op.kind == opCreate {
-			what = fmt.Sprintf("create key=%q %s %s at process-%d", op.key, op.payload.amount, op.payload.currency, op.process)
-			if op.payload.note != "first" {
-				what += " (" + op.payload.note + ")"
+	for _, r := range h.all() {
+		what := r.kind + " " + r.key
+		if r.kind == kindCreate {
+			what = fmt.Sprintf("create key=%q %s %s at process-%d", r.key, r.payload.amount, r.payload.currency, r.process)
+			if r.payload.note != "first" {
+				what += " (" + r.payload.note + ")"
 			}
 		}
 
-		line.addAtf(op.call, fmt.Sprintf("client-%d", op.client), "%s", what)
-		line.addAtf(op.ret, fmt.Sprintf("client-%d", op.client), "  ← %s: %s", what, op.result)
+		line.addAtf(r.call, fmt.Sprintf("client-%d", r.client), "%s", what)
+		line.addAtf(r.ret, fmt.Sprintf("client-%d", r.client), "  ← %s: %s", what, r.result)
 	}
 }
 
-// The model of one idempotency key. Its first use decides for ever; later the
-// answer's bytes are fixed for ever. These are two moments of one request, so
-// porcupine gets two operations with the request's interval: what the key was
-// decided for, and what it answers.
+// The model of one idempotency key. The first request under it decides which
+// payload it belongs to, for ever; later the bytes of its answer are fixed for ever.
+// These are two moments of one request, so porcupine gets two steps with the
+// request's interval: which payload the key belongs to, and what it answers.
 type (
 	// decides: the answer proves that the key belongs to this payload (409,
-	// 201, 502, a refusal).
+	// 201, 502, a rejection).
 	decides struct{ payload string }
 	// mayDecide: nobody knows (503, no answer); it may happen at any later time.
 	mayDecide struct{ payload string }
-	// clashes: another 422, so the key belongs to another payload.
+	// clashes: the other 422, so the key belongs to another payload.
 	clashes struct{ payload string }
-	// answers: a frozen answer (201, a refusal).
+	// answers: a frozen answer (201, a rejection).
 	answers struct{ bytes string }
 	// unanswered: 409 or 502, so nothing is frozen yet.
 	unanswered struct{}
@@ -198,62 +213,57 @@ func stepKey(s keyState, input any) []any {
 	}
 }
 
-// interpret turns a create into what it says about its key.
-func interpret(op operation) []porcupine.Operation {
-	call, ret := op.call.Nanoseconds(), op.ret.Nanoseconds()
+// steps are what a create says about its key.
+func (r request) steps() []porcupine.Operation {
 	at := func(input any) porcupine.Operation {
-		return porcupine.Operation{ClientId: op.client, Input: input, Call: call, Return: ret}
+		return porcupine.Operation{ClientId: r.client, Input: input, Call: r.call.Nanoseconds(), Return: r.ret.Nanoseconds()}
 	}
 
-	switch status := op.result.status; {
-	case status == http.StatusCreated, op.result.isRejection():
-		frozen := fmt.Sprintf("%d %s", op.result.status, op.result.body)
+	switch status := r.result.status; {
+	case status == http.StatusCreated, r.result.isRejection():
+		frozen := fmt.Sprintf("%d %s", status, r.result.body)
 
-		return []porcupine.Operation{at(decides{op.payload.id()}), at(answers{frozen})}
+		return []porcupine.Operation{at(decides{r.payload.id()}), at(answers{frozen})}
 	case status == http.StatusConflict, status == http.StatusBadGateway:
-		return []porcupine.Operation{at(decides{op.payload.id()}), at(unanswered{})}
+		return []porcupine.Operation{at(decides{r.payload.id()}), at(unanswered{})}
 	case status == http.StatusUnprocessableEntity:
-		return []porcupine.Operation{at(clashes{op.payload.id()})}
+		return []porcupine.Operation{at(clashes{r.payload.id()})}
 	default:
-		open := at(mayDecide{op.payload.id()})
+		open := at(mayDecide{r.payload.id()})
 		open.Return = math.MaxInt64
 
 		return []porcupine.Operation{open}
 	}
 }
 
-// checkHistories holds every key's history against the model.
-func checkHistories(ops []operation) []violation {
+// answersFitAnOrder holds every key's history against the model.
+func answersFitAnOrder(e evidence, found *violations) {
 	const patience = 20 * time.Second
 
 	byKey := map[string][]porcupine.Operation{}
 
-	for _, op := range ops {
-		if op.kind == opCreate && op.key != "" {
-			byKey[op.key] = append(byKey[op.key], interpret(op)...)
+	for _, r := range e.requests {
+		if r.kind == kindCreate && r.key != "" {
+			byKey[r.key] = append(byKey[r.key], r.steps()...)
 		}
 	}
-
-	var found []violation
 
 	model := keyModel()
 
 	for _, key := range slices.Sorted(maps.Keys(byKey)) {
 		if porcupine.CheckOperationsTimeout(model, byKey[key], patience) == porcupine.Illegal {
-			found = append(found, violation{"I5", key, "its answers fit no order of its requests:\n" + tellKey(ops, key)})
+			found.addf("I5", key, "its answers fit no order of its requests:\n%s", tellKey(e.requests, key))
 		}
 	}
-
-	return found
 }
 
-func tellKey(ops []operation, key string) string {
+func tellKey(requests []request, key string) string {
 	var text strings.Builder
 
-	for _, op := range ops {
-		if op.kind == opCreate && op.key == key {
-			fmt.Fprintf(&text, "      %9.3fs to %9.3fs %s %s (%s) → %s\n", op.call.Seconds(), op.ret.Seconds(),
-				op.payload.amount, op.payload.currency, op.payload.note, op.result)
+	for _, r := range requests {
+		if r.kind == kindCreate && r.key == key {
+			fmt.Fprintf(&text, "      %9.3fs to %9.3fs %s %s (%s) → %s\n", r.call.Seconds(), r.ret.Seconds(),
+				r.payload.amount, r.payload.currency, r.payload.note, r.result)
 		}
 	}
 

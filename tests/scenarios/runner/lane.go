@@ -41,8 +41,8 @@ type lane struct {
 	cache [processes]*toxiproxy.Proxy
 }
 
-// redisServer is a redis-server, or where the machine has none, one inside this
-// process that cannot die.
+// redisServer is a redis-server or, on a machine that has none, a Redis inside this
+// process, which cannot be killed.
 type redisServer interface {
 	Addr() string
 	URL() string
@@ -61,10 +61,10 @@ func newLane(ctx context.Context, index int, dir string) (l *lane, err error) {
 		DataDir: filepath.Join(l.dir, "postgres"),
 		Settings: map[string]string{
 			"max_connections": "100", "shared_buffers": "64MB",
-			// What was committed must survive the server's crash, and does without
-			// fsync, which is for a crash of the machine. With it, each start after
-			// a crash syncs every file: up to 14 s on a slow disk, in which no
-			// other fault of the scenario meets any traffic.
+			// Commits survive a crash of the server without fsync, which is for a
+			// crash of the machine. With fsync each start after a crash syncs every
+			// file. On a slow disk that takes up to 14 s, in which the scenario's
+			// other faults meet no traffic.
 			"fsync": "off",
 		},
 	}); err != nil {
@@ -151,7 +151,7 @@ func (l *lane) redisURL(i int) string {
 	return strings.Replace(l.redis.URL(), l.redis.Addr(), l.cache[i].Listen, 1)
 }
 
-// admin runs a statement that belongs to no scenario's database.
+// admin runs a statement on the server's own database.
 func (l *lane) admin(ctx context.Context, sql string) error {
 	conn, err := pgx.Connect(ctx, l.postgres.URL())
 	if err != nil {

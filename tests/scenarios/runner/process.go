@@ -34,17 +34,17 @@ type process struct {
 
 	mu  sync.Mutex
 	cmd *exec.Cmd
-	// expected: we ended it ourselves.
+	// expected: the runner ended it.
 	expected bool
-	// down holds the supervisor back while a test keeps the process dead.
+	// down is set while a fault keeps the process dead; the supervisor waits for it.
 	down chan struct{}
-	// odd are the exits that nobody asked for.
+	// odd are the exits that the runner did not cause.
 	odd []string
 }
 
-// freeAddr is an address that was free a moment ago; a process comes back to
-// the same one. Its port is none that the kernel gives to outgoing connections:
-// one of those could take it while the process is down.
+// freeAddr is an address that was free a moment ago. A process comes back to the
+// same one, so the port is below those that the kernel gives to outgoing
+// connections: one of them could take it while the process is down.
 func freeAddr(ctx context.Context) (string, error) {
 	const least, most, tries = 15_000, 32_000, 100
 
@@ -113,7 +113,7 @@ func (p *process) holding() chan struct{} {
 	return p.down
 }
 
-// serve is the command, with further variables.
+// serve is the command; settings are further environment variables.
 func (p *process) serve(ctx context.Context, settings ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, p.binary, "serve")
 	cmd.Env, cmd.Stdout, cmd.Stderr = append(slices.Clone(p.env), settings...), p.log, p.log
@@ -142,8 +142,8 @@ func (p *process) runOnce() error {
 	return cmd.Wait()
 }
 
-// exited notes an end that nobody asked for. A service that cannot reach its
-// database when it starts ends at once; that is as it should be.
+// exited notes an end that the runner did not cause. A service that cannot reach
+// its database when it starts has to end, so that is not noted.
 func (p *process) exited(err error, after time.Duration) {
 	const starting = 15 * time.Second
 
@@ -162,8 +162,8 @@ func (p *process) exited(err error, after time.Duration) {
 	p.line.addf(p.name(), "ENDED BY ITSELF: %v", err)
 }
 
-// tryKey starts the service with another key while the process is kept down, and
-// returns once it has ended, or ends it with ctx.
+// tryKey starts the service with another key while the process is kept down. It
+// returns once the service has ended by itself or ctx has ended it.
 func (p *process) tryKey(ctx context.Context, key string) (exitCode int, lastLine string) {
 	var out bytes.Buffer
 
@@ -238,8 +238,8 @@ func (p *process) keepDown(why string) (back func()) {
 	})
 }
 
-// pause stops the process with SIGSTOP for as long as a suspended machine or a
-// long collection would.
+// pause stops the process with SIGSTOP for a while, as a suspended machine or a
+// long garbage collection would.
 func (p *process) pause(ctx context.Context, d time.Duration, why string) bool {
 	if !p.signal(syscall.SIGSTOP) {
 		return false

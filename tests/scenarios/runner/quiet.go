@@ -7,10 +7,9 @@ import (
 	"fmt"
 	"net/http"
 	"os/exec"
+	"slices"
 	"strings"
 	"time"
-
-	"github.com/marketflow/marketflow/sandbox"
 )
 
 // quietWithin bounds the wait for quiet by default. What is not quiet by then is
@@ -18,7 +17,7 @@ import (
 const quietWithin = 40 * time.Second
 
 // quiet waits until nothing moves any more: every event is accepted or lost for
-// good, no operation is open, nothing is parked. It returns how long that took.
+// good, no operation is pending, no event is parked. It returns how long that took.
 func (w *world) quiet(ctx context.Context) time.Duration {
 	ctx, cancel := context.WithTimeout(ctx, w.patience)
 	defer cancel()
@@ -42,8 +41,8 @@ func (w *world) quiet(ctx context.Context) time.Duration {
 
 // loud says what still moves.
 func (w *world) loud(ctx context.Context) string {
-	for entry := range w.stripe.Books(sandbox.BooksFilter{Kinds: []string{sandbox.KindDelivery}}) {
-		if d := entry.Delivery; !d.Delivered && !d.Lost {
+	for d := range deliveries(w.stripe) {
+		if !d.Delivered && !d.Lost {
 			return fmt.Sprintf("event %s (%s) is not accepted: %d attempts, last %d %s",
 				d.Event, d.Type, d.Attempts, d.LastStatus, d.LastError)
 		}
@@ -54,9 +53,9 @@ func (w *world) loud(ctx context.Context) string {
 		return err.Error()
 	}
 
-	for _, c := range records.ops {
-		if c.State == "pending" && !c.unprovable() {
-			return fmt.Sprintf("operation %s (key %s) is pending: %s", c.PaymentID, c.Key, c.LastError)
+	for _, op := range records.operations {
+		if op.unfinished() {
+			return fmt.Sprintf("operation %s (key %s) is pending: %s", op.PaymentID, op.Key, op.LastError)
 		}
 	}
 
@@ -69,8 +68,8 @@ func (w *world) loud(ctx context.Context) string {
 	return ""
 }
 
-// unknownKeys are the keys that nobody can answer: they wait for a person, or
-// for a refusal that cannot be proven.
+// unknownKeys tells of the keys that nobody can answer: they wait for a person, or
+// Stripe's rejection cannot be proven.
 func (w *world) unknownKeys(ctx context.Context) func(key string) bool {
 	return func(key string) bool {
 		records, err := readService(ctx, w.db)
@@ -78,31 +77,26 @@ func (w *world) unknownKeys(ctx context.Context) func(key string) bool {
 			return false
 		}
 
-		for _, c := range records.ops {
-			if c.Key == key && (c.State == "needs_attention" || c.State == "pending" && c.Attempts > 1 && c.unprovable()) {
-				return true
-			}
-		}
-
-		return false
+		return slices.ContainsFunc(records.operations, func(op operationRow) bool {
+			return op.Key == key &&
+				(op.State == "needs_attention" || op.State == "pending" && op.Attempts > 1 && op.unprovable())
+		})
 	}
 }
 
-// lost are the events that were never delivered.
-func (w *world) lost() int {
-	n := 0
-
-	for entry := range w.stripe.Books(sandbox.BooksFilter{Kinds: []string{sandbox.KindDelivery}}) {
-		if entry.Delivery.Lost && !entry.Delivery.Delivered {
-			n++
+// lost tells whether there are events that were never delivered.
+func (w *world) lost() bool {
+	for d := range deliveries(w.stripe) {
+		if d.Lost && !d.Delivered {
+			return true
 		}
 	}
 
-	return n
+	return false
 }
 
-// reconcile is what finds them.
-func (w *world) reconcile(ctx context.Context) []violation {
+// reconcile finds them.
+func (w *world) reconcile(ctx context.Context, found *violations) {
 	const patience = 60 * time.Second
 
 	ctx, cancel := context.WithTimeout(ctx, patience)
@@ -115,18 +109,16 @@ func (w *world) reconcile(ctx context.Context) []violation {
 
 	w.line.addf("runner", "marketflow reconcile: %s", strings.TrimSpace(string(out)))
 
-	// An operation may wait for a person, and then the exit code is not 0: the verdict
-	// looks at operations and events itself.
+	// The exit code is 2 where an operation waits for a person. That is for the
+	// verdict to judge.
 	var report struct {
 		Left *int `json:"left"`
 	}
 
 	waits := cmd.ProcessState != nil && cmd.ProcessState.ExitCode() == 2
 	if err != nil && !waits || json.Unmarshal(out, &report) != nil || report.Left == nil || *report.Left > 0 {
-		return []violation{{"I8", "marketflow reconcile", fmt.Sprintf("%v: %s", err, out)}}
+		found.addf("I8", "marketflow reconcile", "%v: %s", err, out)
 	}
-
-	return nil
 }
 
 // alerted tells whether the metrics say that an operation needs a person.

@@ -15,7 +15,7 @@ import (
 
 // Options say what to run.
 type Options struct {
-	// N scenarios of Seed, or only number Only where it is not negative.
+	// N scenarios of Seed are run, or where Only is not negative that one alone.
 	N    int
 	Seed uint64
 	Only int
@@ -23,10 +23,10 @@ type Options struct {
 	Lanes int
 	// Hand is how many faults a scenario is dealt; 0 is five.
 	Hand int
-	// Faults are those whose name contains one of these; empty is all.
+	// Faults limits the faults to those whose name contains one of these; empty is all.
 	Faults []string
-	// Race builds the service with the race detector, Overlay with swapped
-	// source files, and Binary is one that is built already.
+	// Race builds the service with the race detector, Overlay with swapped source
+	// files; Binary is a service that is built already.
 	Race            bool
 	Overlay, Binary string
 	// Sabotage is SQL that is run on each scenario's fresh database.
@@ -35,7 +35,7 @@ type Options struct {
 	Patience time.Duration
 	// StopAtFirst ends the run at the first violation.
 	StopAtFirst bool
-	// Discard removes what a failed scenario left behind, too.
+	// Discard removes also what a failed scenario left behind.
 	Discard bool
 	// Out gets a line for each scenario; nil for none.
 	Out io.Writer
@@ -235,10 +235,9 @@ func playLane(
 	return nil
 }
 
-// missing are the faults that fired less often than they had to: a fault that
-// never fired proves nothing. Each must have fired in number at least half as
-// often as it was dealt, and once in any case where the run was long enough to
-// deal it.
+// missing are the faults that fired too rarely: a fault that never fired proves
+// nothing. Each must have fired at least half as often as it was dealt, and at
+// least once.
 func missing(o Options, outcomes []Outcome) []string {
 	if o.Only >= 0 {
 		return nil
@@ -274,13 +273,13 @@ func tally(outcomes []Outcome) (dealt, fired map[string]int) {
 	return dealt, fired
 }
 
-// Print writes the sum.
+// Print writes what the run adds up to.
 func (r Report) Print(out io.Writer) {
 	dealt, fired := tally(r.Outcomes)
-	operations, longest := 0, time.Duration(0)
+	requests, longest := 0, time.Duration(0)
 
 	for _, outcome := range r.Outcomes {
-		operations += outcome.Operations
+		requests += outcome.Requests
 		longest = max(longest, outcome.Quiet)
 	}
 
@@ -290,8 +289,8 @@ func (r Report) Print(out io.Writer) {
 		fmt.Fprintf(out, "%-58s %6d %6d\n", name, dealt[name], fired[name])
 	}
 
-	fmt.Fprintf(out, "\n%d scenarios, %d operations, %d kinds of faults, %d violated, %d faults too rare, "+
-		"quiet after %.1f s at most, %.0f s in all\n", len(r.Outcomes), operations, len(fired), len(r.Failed()), len(r.Missing),
+	fmt.Fprintf(out, "\n%d scenarios, %d requests, %d kinds of faults, %d violated, %d faults too rare, "+
+		"quiet after %.1f s at most, %.0f s in all\n", len(r.Outcomes), requests, len(fired), len(r.Failed()), len(r.Missing),
 		longest.Seconds(), r.Took.Seconds())
 
 	for _, line := range r.Missing {

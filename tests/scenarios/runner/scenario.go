@@ -24,14 +24,14 @@ type Outcome struct {
 	Faults []string
 	// Fired counts how often each fault really happened.
 	Fired map[string]int
-	// Operations is how many requests the clients made.
-	Operations int
+	// Requests is how many the clients made.
+	Requests int
 	// Quiet is how long the service took to finish everything once the faults
 	// had stopped; Took is the whole scenario.
 	Quiet, Took time.Duration
-	// Violations are the broken promises; none is a pass.
+	// Violations are the broken promises; the scenario passes where there are none.
 	Violations []string
-	// Report is the timeline and what there is to look at, of a failure.
+	// Report is a failure's timeline and logs.
 	Report string
 }
 
@@ -53,63 +53,69 @@ func play(ctx context.Context, l *lane, binary string, number int, o Options) (o
 		}
 	}
 
-	violations, err := w.perform(ctx, number, o, &outcome)
-	if err != nil {
-		violations = append(violations, violation{"I8", "the service", "does not come back: " + err.Error()})
+	var found violations
+
+	if err := w.perform(ctx, number, o, &outcome, &found); err != nil {
+		found.addf("I8", "the service", "does not come back: %v", err)
 	}
 
-	outcome.Took, outcome.Fired, outcome.Operations = time.Since(begun), w.fired, len(w.history.all())
+	outcome.Took, outcome.Fired, outcome.Requests = time.Since(begun), w.fired, len(w.history.all())
 
-	if len(violations) == 0 {
+	if len(found) == 0 {
 		w.close()
 
 		return outcome, w.forget(ctx)
 	}
 
-	for _, v := range violations {
-		outcome.Violations = append(outcome.Violations, v.String())
-	}
-
-	outcome.Report = w.report(outcome, o, violations)
+	outcome.Violations = found.lines()
+	outcome.Report = w.report(outcome, o, found)
 
 	return outcome, nil
 }
 
 // perform is the scenario's three acts: storm, quiet, verdict.
-func (w *world) perform(ctx context.Context, number int, o Options, outcome *Outcome) ([]violation, error) {
+func (w *world) perform(ctx context.Context, number int, o Options, outcome *Outcome, found *violations) (err error) {
 	w.patience = o.Patience
 	seed := o.Seed<<20 + uint64(number)
 	w.work = newWorkload(w, seed)
 	w.setClocksApart(outcome.Faults, seed)
 	w.storm(ctx, outcome.Faults, seed)
 
+	outcome.Quiet, err = w.conclude(ctx, found)
+
+	return err
+}
+
+// conclude stops the faults, waits for quiet, lets the clients ask until they are
+// answered, and judges. It returns how long the service took to become quiet.
+func (w *world) conclude(ctx context.Context, found *violations) (quiet time.Duration, err error) {
 	if err := w.heal(ctx); err != nil {
-		return nil, err
+		return 0, err
 	}
 
-	outcome.Quiet = w.quiet(ctx)
+	quiet = w.quiet(ctx)
 
 	finishing, cancel := context.WithTimeout(ctx, w.patience)
 	defer cancel()
 
-	var found []violation
-
 	if err := w.work.finish(finishing, w.unknownKeys(ctx)); err != nil {
-		found = append(found, violation{"I8", "a client", err.Error()})
+		found.addf("I8", "a client", "%v", err)
 	}
 
 	w.quiet(ctx)
 
-	if w.lost() > 0 {
-		found = append(found, w.reconcile(ctx)...)
+	if w.lost() {
+		w.reconcile(ctx, found)
 	}
 
-	return append(found, w.judge(ctx)...), nil
+	w.judge(ctx, found)
+
+	return quiet, nil
 }
 
-// setClocksApart gives Stripe a clock that is up to ten minutes off. Events that
-// are never delivered are found by reconciliation, which leaves alone what is
-// younger than a minute: there Stripe's clock is behind.
+// setClocksApart gives Stripe a clock that is up to ten minutes off. Where events
+// are never delivered Stripe's clock is behind: reconciliation has to find those
+// events, and it leaves alone what is younger than a minute.
 func (w *world) setClocksApart(names []string, seed uint64) {
 	const least, most = 2 * time.Minute, 10 * time.Minute
 
@@ -124,7 +130,7 @@ func (w *world) setClocksApart(names []string, seed uint64) {
 	w.line.addf("time", "Stripe's clock is %s off", apart.Round(time.Second))
 }
 
-// storm lets clients and faults loose for a while.
+// storm lets clients and faults run against each other for a while.
 func (w *world) storm(ctx context.Context, names []string, seed uint64) {
 	storming, cancel := context.WithTimeout(ctx, stormMost)
 	defer cancel()
@@ -165,7 +171,7 @@ func (w *world) storm(ctx context.Context, names []string, seed uint64) {
 	}
 }
 
-// allFired: every fault has fired that fires while there is traffic.
+// allFired: every fault has fired, but for the one that comes after the traffic.
 func (w *world) allFired(names []string) bool {
 	for _, name := range names {
 		if w.times(name) == 0 && name != faultDayLater {
@@ -176,38 +182,40 @@ func (w *world) allFired(names []string) bool {
 	return true
 }
 
-func (w *world) judge(ctx context.Context) []violation {
+func (w *world) judge(ctx context.Context, found *violations) {
 	var (
-		e   = evidence{ops: w.history.all(), alert: w.alerted(ctx)}
+		e   = evidence{requests: w.history.all(), alert: w.alerted(ctx)}
 		err error
 	)
 
 	if e.stripe, err = readStripe(w.stripe); err != nil {
-		return []violation{{"records", "Stripe", err.Error()}}
+		found.addf("records", "Stripe", "%v", err)
+
+		return
 	}
 
 	if e.service, err = readService(ctx, w.db); err != nil {
-		return []violation{{"records", "the service", err.Error()}}
+		found.addf("records", "the service", "%v", err)
+
+		return
 	}
 
-	found := check(e)
+	check(e, found)
 
 	for _, p := range w.processes {
 		for _, odd := range p.oddExits() {
-			found = append(found, violation{"I8", "process", odd})
+			found.addf("I8", "process", "%s", odd)
 		}
 	}
-
-	return found
 }
 
 // report is everything that a person needs to understand a failure.
-func (w *world) report(outcome Outcome, o Options, found []violation) string {
+func (w *world) report(outcome Outcome, o Options, found violations) string {
 	const logLines = 40
 
 	var text strings.Builder
 
-	fmt.Fprintf(&text, "SCENARIO %d of seed %d FAILED: %s\n", outcome.Number, o.Seed, summary(found))
+	fmt.Fprintf(&text, "SCENARIO %d of seed %d FAILED: %s\n", outcome.Number, o.Seed, found.summary())
 	fmt.Fprintf(&text, "faults: %s\n", strings.Join(outcome.Faults, ", "))
 	fmt.Fprintf(&text, "again:  %s\n\n", o.again(outcome.Number))
 
@@ -233,8 +241,8 @@ func (o Outcome) Print(out io.Writer) {
 		verdict = "FAIL"
 	}
 
-	fmt.Fprintf(out, "%s scenario %3d  %5.1f s, quiet after %4.1f s, %3d operations  %s\n",
-		verdict, o.Number, o.Took.Seconds(), o.Quiet.Seconds(), o.Operations, strings.Join(o.Faults, "; "))
+	fmt.Fprintf(out, "%s scenario %3d  %5.1f s, quiet after %4.1f s, %3d requests  %s\n",
+		verdict, o.Number, o.Took.Seconds(), o.Quiet.Seconds(), o.Requests, strings.Join(o.Faults, "; "))
 
 	if o.Report != "" {
 		fmt.Fprintf(out, "\n%s\n", o.Report)

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// timeline is what happened when, for whoever reads a failure.
+// timeline is what happened when. It is printed with a failure.
 type timeline struct {
 	start time.Time
 

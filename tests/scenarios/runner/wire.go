@@ -2,7 +2,6 @@ package runner
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -11,12 +10,14 @@ import (
 	"net"
 	"strings"
 	"sync"
+
+	"github.com/jackc/pgx/v5/pgproto3"
 )
 
-// wire stands between one process and PostgreSQL and reads the protocol
+// wire is a proxy between one process and PostgreSQL. It reads the protocol
 // (PostgreSQL, "Message Formats"), so that something can happen exactly when a
-// named statement is on its way: before the server has seen it, or once the
-// server has committed it and the answer has not gone out.
+// named statement passes: before the server has seen it, or once the server has
+// committed it and before the client has the answer.
 type wire struct {
 	listener net.Listener
 	upstream string
@@ -45,12 +46,12 @@ type verdict struct {
 	sqlState string
 }
 
-// trap waits for a statement, by its sqlc name in the singular, or by its first
-// word in lower case.
+// trap waits for a statement.
 type trap struct {
+	// statement is its sqlc name in the singular, or its first word in lower case.
 	statement string
 	when      side
-	// left is how often it springs yet.
+	// left is how many more times the trap springs.
 	left int
 	// spring is called on the connection's goroutine.
 	spring func() verdict
@@ -85,14 +86,15 @@ func (w *wire) arm(t *trap) (disarm func()) {
 	}
 }
 
-// sprung finds a trap for the statement and uses it up.
-func (w *wire) sprung(statement string, when side) *trap {
+// find returns a trap that waits for the statement, or nil, and takes that many uses
+// off what it has left.
+func (w *wire) find(statement string, when side, uses int) *trap {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 
 	for _, t := range w.traps {
 		if t.left > 0 && t.when == when && t.statement == statement {
-			t.left--
+			t.left -= uses
 
 			return t
 		}
@@ -101,19 +103,11 @@ func (w *wire) sprung(statement string, when side) *trap {
 	return nil
 }
 
+// sprung finds a trap for the statement and uses it up.
+func (w *wire) sprung(statement string, when side) *trap { return w.find(statement, when, 1) }
+
 // set tells whether a trap waits, without using it up.
-func (w *wire) set(statement string, when side) bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-
-	for _, t := range w.traps {
-		if t.left > 0 && t.when == when && t.statement == statement {
-			return true
-		}
-	}
-
-	return false
-}
+func (w *wire) set(statement string, when side) bool { return w.find(statement, when, 0) != nil }
 
 func (w *wire) clear() {
 	w.mu.Lock()
@@ -189,13 +183,13 @@ type session struct {
 	client, server         net.Conn
 	fromClient, fromServer *bufio.Reader
 
-	// names are the prepared statements' names for people.
+	// names are what nameOf calls the prepared statements.
 	names map[string]string
 
 	mu sync.Mutex
-	// inFlight are the statements that await ReadyForQuery, the oldest first.
+	// inFlight are the statements that wait for ReadyForQuery, the oldest first.
 	inFlight []string
-	// transaction is the server's last word on the transaction's state.
+	// transaction is the transaction's state in the server's last ReadyForQuery.
 	transaction byte
 }
 
@@ -209,7 +203,7 @@ var errCut = errors.New("cut")
 // questions carries the client's messages, one batch (up to Sync or a simple
 // Query) at a time.
 func (s *session) questions() error {
-	first, err := readUntyped(s.fromClient)
+	first, err := readBody(s.fromClient, nil) // the start-up message has no type byte
 	if err != nil {
 		return err
 	}
@@ -231,23 +225,16 @@ func (s *session) questions() error {
 
 		batch = append(batch, message...)
 
-		switch kind {
-		case 'P': // Parse
-			name, rest := cstring(message[5:])
-			text, _ := cstring(rest)
-			s.names[name] = nameOf(text)
+		name, err := s.statement(kind, message[5:])
+		if err != nil {
+			return err
+		}
 
-			continue
-		case 'B': // Bind
-			_, rest := cstring(message[5:])
-			name, _ := cstring(rest)
-			statement = s.names[name]
+		if name != "" {
+			statement = name
+		}
 
-			continue
-		case 'Q':
-			text, _ := cstring(message[5:])
-			statement = nameOf(text)
-		case 'D', 'E', 'C': // Describe, Execute, Close: a Sync follows
+		if strings.IndexByte("PBDEC", kind) >= 0 { // Parse, Bind, Describe, Execute, Close: a Sync follows
 			continue
 		}
 
@@ -259,6 +246,34 @@ func (s *session) questions() error {
 	}
 }
 
+// statement is the name of what a message executes, or "". It keeps the names of
+// what is prepared.
+func (s *session) statement(kind byte, body []byte) (name string, err error) {
+	switch kind {
+	case 'P':
+		var parse pgproto3.Parse
+
+		err = parse.Decode(body)
+		s.names[parse.Name] = nameOf(parse.Query)
+	case 'B':
+		var bind pgproto3.Bind
+
+		err = bind.Decode(body)
+		name = s.names[bind.PreparedStatement]
+	case 'Q':
+		var query pgproto3.Query
+
+		err = query.Decode(body)
+		name = nameOf(query.String)
+	}
+
+	if err != nil {
+		return "", fmt.Errorf("reading a message: %w", err)
+	}
+
+	return name, nil
+}
+
 // ask hands a batch to the server, unless a trap says otherwise.
 func (s *session) ask(kind byte, statement string, batch []byte) error {
 	if t := s.wire.sprung(statement, before); t != nil && statement != "" {
@@ -266,7 +281,7 @@ func (s *session) ask(kind byte, statement string, batch []byte) error {
 		case v.cut:
 			return errCut
 		case v.sqlState != "":
-			return s.refuse(v.sqlState)
+			return s.answerError(v.sqlState)
 		}
 	}
 
@@ -283,8 +298,8 @@ func (s *session) ask(kind byte, statement string, batch []byte) error {
 	return nil
 }
 
-// refuse answers an error in the server's place.
-func (s *session) refuse(sqlState string) error {
+// answerError answers an error in the server's place.
+func (s *session) answerError(sqlState string) error {
 	s.mu.Lock()
 	state := s.transaction
 	s.mu.Unlock()
@@ -293,11 +308,18 @@ func (s *session) refuse(sqlState string) error {
 		state = 'E' // inside a transaction an error fails it
 	}
 
-	fields := "SERROR\x00VERROR\x00C" + sqlState + "\x00Mmade by the scenario\x00\x00"
-	answer := message('E', []byte(fields))
-	answer = append(answer, message('Z', []byte{state})...)
+	made := pgproto3.ErrorResponse{Severity: "ERROR", SeverityUnlocalized: "ERROR", Code: sqlState, Message: "made by the scenario"}
 
-	if _, err := s.client.Write(answer); err != nil {
+	answer, err := made.Encode(nil)
+	if err == nil {
+		answer, err = (&pgproto3.ReadyForQuery{TxStatus: state}).Encode(answer)
+	}
+
+	if err == nil {
+		_, err = s.client.Write(answer)
+	}
+
+	if err != nil {
 		return fmt.Errorf("answering an error: %w", err)
 	}
 
@@ -305,7 +327,7 @@ func (s *session) refuse(sqlState string) error {
 }
 
 // answers carries the server's messages. While a trap waits for a statement's
-// answer, nothing of it is let out.
+// answer, nothing of the answer goes to the client.
 func (s *session) answers() error {
 	var held []byte
 
@@ -363,8 +385,8 @@ func (s *session) answered(state byte) string {
 	return statement
 }
 
-// nameOf is the name that sqlc's comment gives a statement, or its first word.
-// A plural is the singular's: ApplyEvents does for many what ApplyEvent does.
+// nameOf is the name that sqlc's comment gives a statement, or its first word. It
+// turns a plural into the singular: ApplyEvents does for many what ApplyEvent does.
 func nameOf(sql string) string {
 	rest, named := strings.CutPrefix(sql, "-- name: ")
 	word, _, _ := strings.Cut(strings.TrimSpace(rest), " ")
@@ -376,18 +398,7 @@ func nameOf(sql string) string {
 	return strings.TrimSuffix(word, "s")
 }
 
-func cstring(b []byte) (text string, rest []byte) {
-	before, after, _ := bytes.Cut(b, []byte{0})
-
-	return string(before), after
-}
-
 const maxMessage = 64 << 20
-
-// readUntyped reads a start-up message, which has no type byte.
-func readUntyped(r io.Reader) ([]byte, error) {
-	return readBody(r, nil)
-}
 
 func readMessage(r io.Reader) (kind byte, message []byte, err error) {
 	head := make([]byte, 1)
@@ -420,10 +431,4 @@ func readBody(r io.Reader, head []byte) ([]byte, error) {
 	}
 
 	return whole, nil
-}
-
-func message(kind byte, body []byte) []byte {
-	whole := binary.BigEndian.AppendUint32([]byte{kind}, uint32(len(body)+4))
-
-	return append(whole, body...)
 }

@@ -2,6 +2,7 @@ package runner
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -15,7 +16,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/marketflow/marketflow/sandbox"
+	"golang.org/x/sync/errgroup"
 )
 
 // payload is what a create asks for.
@@ -29,7 +30,7 @@ type payload struct {
 	// metadata, so that the sandbox's records know it without the service's help.
 	order string
 	note  string
-	// tiny amounts are refused by Stripe.
+	// tiny: Stripe rejects the amount because it is too small.
 	tiny bool
 }
 
@@ -97,7 +98,7 @@ type workload struct {
 	seed uint64
 
 	mu sync.Mutex
-	// payloads are those that were ever sent under a key.
+	// payloads are all that were ever sent under a key.
 	payloads map[string][]payload
 	keys     []string
 	payments []known
@@ -140,7 +141,7 @@ func (l *workload) addKey(r *rand.Rand, key string) payload {
 	return p
 }
 
-// run lets the clients work until ctx ends; what they have begun they end.
+// run lets the clients work until ctx ends. They complete what they have begun.
 func (l *workload) run(ctx context.Context) {
 	var wg sync.WaitGroup
 
@@ -229,7 +230,7 @@ func (c *client) keyless(n int) {
 	c.send("", drawPayload(c.r, order, "no key"), c.patience())
 }
 
-// create sends and, like a good client, sends again what was not answered.
+// create sends a request and repeats it, as a good client does, while it is undecided.
 func (c *client) create(ctx context.Context, key string, p payload) {
 	const tries = 3
 
@@ -243,7 +244,10 @@ func (c *client) create(ctx context.Context, key string, p payload) {
 	}
 }
 
-// patience is how long the client waits; some hang up.
+// answerWithin is how long a patient client waits for an answer.
+const answerWithin = 15 * time.Second
+
+// patience is how long the client waits; some disconnect early.
 func (c *client) patience() time.Duration {
 	if c.r.IntN(8) == 0 {
 		c.w.count(faultClientGone, 1)
@@ -251,24 +255,33 @@ func (c *client) patience() time.Duration {
 		return time.Duration(c.r.IntN(25)+1) * time.Millisecond
 	}
 
-	return 15 * time.Second
+	return answerWithin
 }
 
-// send posts a payment to one of the processes and writes down what came.
+// send posts a payment to one of the processes.
 func (c *client) send(key string, p payload, patience time.Duration) result {
 	target := c.r.IntN(processes)
 	body := p.body(c.r, key)
 
-	op := operation{client: c.number, kind: opCreate, key: key, payload: p, process: target, call: c.w.line.now()}
-	op.result = c.post(c.w.processes[target].url()+"/payments", body, patience)
-	op.ret = c.w.line.now()
-	c.w.history.add(op)
+	answer := c.record(request{kind: kindCreate, key: key, payload: p, process: target}, func() result {
+		return c.call(patience, http.MethodPost, c.w.processes[target].url()+"/payments", "application/json", body)
+	})
 
-	if op.result.status == http.StatusCreated {
-		c.remember(op.result.body)
+	if answer.status == http.StatusCreated {
+		c.remember(answer.body)
 	}
 
-	return op.result
+	return answer
+}
+
+// record makes a request and writes down what came of it.
+func (c *client) record(r request, do func() result) result {
+	r.client, r.call = c.number, c.w.line.now()
+	r.result = do()
+	r.ret = c.w.line.now()
+	c.w.history.add(r)
+
+	return r.result
 }
 
 func (c *client) remember(body []byte) {
@@ -284,21 +297,20 @@ func (c *client) remember(body []byte) {
 	}
 }
 
-func (c *client) post(url, body string, patience time.Duration) result {
+// call makes one HTTP request and reads the answer.
+func (c *client) call(patience time.Duration, method, url, contentType, body string) result {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, strings.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, method, url, strings.NewReader(body))
 	if err != nil {
 		return result{err: err.Error()}
 	}
 
-	req.Header.Set("Content-Type", "application/json")
+	if contentType != "" {
+		req.Header.Set("Content-Type", contentType)
+	}
 
-	return c.do(req)
-}
-
-func (c *client) do(req *http.Request) result {
 	resp, err := c.w.client.Do(req)
 	if err != nil {
 		return result{err: err.Error()}
@@ -306,18 +318,17 @@ func (c *client) do(req *http.Request) result {
 
 	defer func() { _ = resp.Body.Close() }()
 
-	body, err := io.ReadAll(resp.Body)
+	answer, err := io.ReadAll(resp.Body)
 	if err != nil {
 		return result{err: err.Error()}
 	}
 
 	return result{
-		status: resp.StatusCode, body: bytes.TrimSpace(body), retryAfter: resp.Header.Get("Retry-After"),
-		replayed: resp.Header.Get("Idempotent-Replayed") == "true",
+		status: resp.StatusCode, body: bytes.TrimSpace(answer), replayed: resp.Header.Get("Idempotent-Replayed") == "true",
 	}
 }
 
-// read reads a payment that somebody was told of.
+// read reads a payment that some client was told of.
 func (c *client) read() {
 	p, ok := c.anyPayment()
 	if !ok {
@@ -326,18 +337,9 @@ func (c *client) read() {
 
 	target := c.r.IntN(processes)
 
-	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
-	defer cancel()
-
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.w.processes[target].url()+"/payments/"+p.id, nil)
-	if err != nil {
-		return
-	}
-
-	op := operation{client: c.number, kind: opRead, key: p.id, process: target, call: c.w.line.now()}
-	op.result = c.do(req)
-	op.ret = c.w.line.now()
-	c.w.history.add(op)
+	c.record(request{kind: kindRead, key: p.id, process: target}, func() result {
+		return c.call(answerWithin, http.MethodGet, c.w.processes[target].url()+"/payments/"+p.id, "", "")
+	})
 }
 
 func (c *client) anyPayment() (known, bool) {
@@ -354,6 +356,8 @@ func (c *client) anyPayment() (known, bool) {
 // atStripe is the customer: pays, is declined or cancels at Stripe; now and
 // then before the service has heard that the intent exists.
 func (c *client) atStripe() {
+	const patience = 2 * time.Second
+
 	p, ok := c.anyPayment()
 	intent := p.intent
 
@@ -365,44 +369,27 @@ func (c *client) atStripe() {
 		return
 	}
 
-	path, form := "/confirm", url.Values{"payment_method": {"pm_card_visa"}, "return_url": {"https://example.com/done"}}
-	kind := opPay
+	kind, path := kindPay, "/confirm"
+	form := url.Values{"payment_method": {"pm_card_visa"}, "return_url": {"https://example.com/done"}}
 
 	switch c.r.IntN(6) {
 	case 0, 1:
-		kind = opDecline
+		kind = kindDecline
 
 		form.Set("payment_method", "pm_card_chargeDeclined")
 	case 2:
-		kind, path, form = opCancel, "/cancel", url.Values{}
+		kind, path, form = kindCancel, "/cancel", url.Values{}
 	}
 
-	op := operation{client: c.number, kind: kind, key: intent, call: c.w.line.now()}
-	op.result = c.callStripe("/v1/payment_intents/"+intent+path, form)
-	op.ret = c.w.line.now()
-	c.w.history.add(op)
-}
-
-func (c *client) callStripe(path string, form url.Values) result {
-	const patience = 2 * time.Second
-
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.w.own+path, strings.NewReader(form.Encode()))
-	if err != nil {
-		return result{err: err.Error()}
-	}
-
-	req.SetBasicAuth(secretKey, "")
-	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-
-	return c.do(req)
+	c.record(request{kind: kind, key: intent}, func() result {
+		return c.call(patience, http.MethodPost, c.w.own+intentsPath+"/"+intent+path,
+			"application/x-www-form-urlencoded", form.Encode())
+	})
 }
 
 func (c *client) anyIntent() (string, bool) {
 	var all []string
-	for entry := range c.w.stripe.Books(sandbox.BooksFilter{Kinds: []string{sandbox.KindIntent}}) {
+	for entry := range intents(c.w.stripe) {
 		all = append(all, entry.ID)
 	}
 
@@ -434,32 +421,20 @@ func (l *workload) finish(ctx context.Context, needsAttention func(key string) b
 		}
 	}()
 
-	errs := make(chan error, clients)
+	var all errgroup.Group
 
 	for i := range clients {
-		go func() {
-			var failed error
-
+		all.Go(func() (failed error) {
 			c := &client{l: l, w: l.w, number: clients + 1 + i, r: l.rand(clients + 1 + i)}
-			for key := range queue {
-				if err := c.finish(ctx, key, needsAttention); err != nil && failed == nil {
-					failed = err
-				}
+			for key := range queue { // to the end, also after a failure
+				failed = cmp.Or(failed, c.finish(ctx, key, needsAttention))
 			}
 
-			errs <- failed
-		}()
+			return failed
+		})
 	}
 
-	var first error
-
-	for range clients {
-		if err := <-errs; err != nil && first == nil {
-			first = err
-		}
-	}
-
-	return first
+	return all.Wait()
 }
 
 // finish asks with every payload that was sent under a key, until the key has
@@ -471,7 +446,7 @@ func (c *client) finish(ctx context.Context, key string, needsAttention func(str
 
 	for _, p := range payloads {
 		for {
-			answer := c.send(key, p, 15*time.Second)
+			answer := c.send(key, p, answerWithin)
 			if answer.decided() || needsAttention(key) {
 				break
 			}

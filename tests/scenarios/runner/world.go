@@ -21,7 +21,7 @@ const (
 	secretKey     = "sk_test_51ScenariosScenarios"
 	anotherKey    = "sk_test_51AnotherAnother"
 	webhookSecret = "whsec_ScenariosScenariosScenariosScenarios"
-	// anotherAccount has records of its own, in which nothing of ours belongs.
+	// anotherAccount is somebody else's; nothing of ours may ever be there.
 	anotherAccount = "acct_1AnotherAccount"
 )
 
@@ -42,18 +42,18 @@ type world struct {
 	doors     [processes]*stripeDoor
 	balancer  *balancer
 	fronts    []*listening
-	// own is the runner's way to the sandbox; no fault is in between.
+	// own is the runner's way to the sandbox, with the key in it; no fault is in between.
 	own string
 
 	client *http.Client
 	db     *pgxpool.Pool
 	logs   []*os.File
 
-	// machine is held while a fault ends, stops or starts processes or
-	// PostgreSQL, so that two of them do not undo each other.
+	// machine is held while a fault ends, stops or starts processes or PostgreSQL,
+	// so that two faults do not undo each other.
 	machine sync.Mutex
 
-	// signature is held by the one rule that spoils webhooks' signatures.
+	// signature is held by the rule that spoils webhooks' signatures at the moment.
 	signature sync.Mutex
 
 	once  sync.Once
@@ -61,7 +61,7 @@ type world struct {
 	fired map[string]int
 }
 
-// newWorld starts everything; Settings are further variables of the services'.
+// newWorld starts everything; settings are further environment variables of the services.
 func newWorld(ctx context.Context, l *lane, binary, name string, settings ...string) (w *world, err error) {
 	w = &world{
 		lane: l, name: name, patience: quietWithin, dir: filepath.Join(l.dir, name), line: newTimeline(), history: &history{},
@@ -117,7 +117,7 @@ func (w *world) startStripe(ctx context.Context) error {
 		return err
 	}
 
-	w.own = own
+	w.own = strings.Replace(own, "//", "//"+secretKey+":@", 1) // basic authentication
 
 	return nil
 }
@@ -188,7 +188,7 @@ func (w *world) environment(i int, addr, stripeURL string) []string {
 		"DATABASE_URL=" + w.lane.databaseURL(w.lane.proxies[i].Listen, w.database),
 		"DATABASE_MAX_CONNS=8",
 		"REDIS_URL=" + w.lane.redisURL(i),
-		"RATE_LIMIT=10000", // so that requests ask Redis; more than the clients send
+		"RATE_LIMIT=10000", // more than the clients send, so that requests ask Redis and pass
 		"STRIPE_API_BASE=" + stripeURL,
 		"STRIPE_SECRET_KEY=" + secretKey,
 		"STRIPE_WEBHOOK_SECRET=" + webhookSecret,
@@ -279,7 +279,7 @@ func (w *world) closeAll() {
 	w.client.CloseIdleConnections()
 }
 
-// forget removes what only a failed scenario is kept for.
+// forget removes what is kept only of a failed scenario.
 func (w *world) forget(ctx context.Context) error {
 	return errors.Join(w.lane.dropDatabase(ctx, w.database), os.RemoveAll(w.dir))
 }

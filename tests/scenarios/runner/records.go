@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"iter"
 	"math/big"
 	"strings"
 	"time"
@@ -14,7 +15,7 @@ import (
 	"github.com/marketflow/marketflow/sandbox"
 )
 
-// stripeBooks are the sandbox's, of all its accounts.
+// stripeRecords are the sandbox's, of all its accounts.
 type stripeRecords struct {
 	intents    []stripeIntent
 	deliveries []sandbox.Delivery
@@ -27,20 +28,21 @@ type stripeIntent struct {
 	Currency string            `json:"currency"`
 	Status   string            `json:"status"`
 	Metadata map[string]string `json:"metadata"`
-	// LastPaymentError is there after a declined attempt.
+	// LastPaymentError is set after a declined attempt.
 	LastPaymentError *struct{} `json:"last_payment_error"`
 
-	succeeded int // charges
-	key       string
-	account   string
+	succeededCharges int
+	// key is the Idempotency-Key that the intent was created under.
+	key     string
+	account string
 }
 
 func (i stripeIntent) paymentID() string { return i.Metadata["payment_id"] }
 
-// order is the client's own name for what it wanted.
+// order is the name that the client gave to what it wanted.
 func (i stripeIntent) order() string { return i.Metadata["order"] }
 
-// status in the service's terms
+// status is the intent's status in the service's words
 // (https://docs.stripe.com/payments/paymentintents/lifecycle).
 func (i stripeIntent) status() string {
 	switch {
@@ -55,17 +57,9 @@ func (i stripeIntent) status() string {
 	}
 }
 
-func readStripe(s *sandbox.Sandbox) (stripeRecords, error) {
-	var records stripeRecords
-
-	for entry := range s.Books(sandbox.BooksFilter{Kinds: []string{sandbox.KindIntent, sandbox.KindDelivery}}) {
-		if entry.Delivery != nil {
-			records.deliveries = append(records.deliveries, *entry.Delivery)
-
-			continue
-		}
-
-		intent := stripeIntent{succeeded: entry.SucceededCharges, key: entry.IdempotencyKey, account: entry.Account}
+func readStripe(s *sandbox.Sandbox) (records stripeRecords, err error) {
+	for entry := range intents(s) {
+		intent := stripeIntent{succeededCharges: entry.SucceededCharges, key: entry.IdempotencyKey, account: entry.Account}
 		if err := json.Unmarshal(entry.Object, &intent); err != nil {
 			return records, fmt.Errorf("reading the sandbox's records: %w", err)
 		}
@@ -73,13 +67,33 @@ func readStripe(s *sandbox.Sandbox) (stripeRecords, error) {
 		records.intents = append(records.intents, intent)
 	}
 
+	for delivery := range deliveries(s) {
+		records.deliveries = append(records.deliveries, *delivery)
+	}
+
 	return records, nil
 }
 
-// serviceBooks are the database's.
+// intents are the sandbox's entries about intents.
+func intents(s *sandbox.Sandbox) iter.Seq[sandbox.BookEntry] {
+	return s.Books(sandbox.BooksFilter{Kinds: []string{sandbox.KindIntent}})
+}
+
+// deliveries are the sandbox's events and what became of them.
+func deliveries(s *sandbox.Sandbox) iter.Seq[*sandbox.Delivery] {
+	return func(yield func(*sandbox.Delivery) bool) {
+		for entry := range s.Books(sandbox.BooksFilter{Kinds: []string{sandbox.KindDelivery}}) {
+			if !yield(entry.Delivery) {
+				return
+			}
+		}
+	}
+}
+
+// serviceRecords are the database's.
 type serviceRecords struct {
 	payments    []paymentRow
-	ops         []operationRow
+	operations  []operationRow
 	transitions []transitionRow
 	events      []eventRow
 }
@@ -92,13 +106,27 @@ type operationRow struct {
 	PaymentID, Key, State, LastError string
 	Attempts                         int
 	AgeSeconds                       float64
-	// DueSeconds is when recovery looks at it next.
+	// DueSeconds is in how many seconds recovery looks at it.
 	DueSeconds float64
 	Amount     string
 	Currency   string
 	// Origin is the id of the request that it was written for.
 	Origin string
 }
+
+// unprovable: Stripe rejects the amount, but the answer to the first send was lost,
+// and Stripe's rejection of the second says nothing about the first. Recovery keeps
+// the operation until a person may decide about it.
+func (o operationRow) unprovable() bool {
+	const longestPause = 8 * 60
+
+	minor, err := minorUnits(o.Amount, o.Currency)
+
+	return err == nil && o.Currency == "USD" && minor < 50 && o.DueSeconds < longestPause
+}
+
+// unfinished: recovery still has something to do for it.
+func (o operationRow) unfinished() bool { return o.State == "pending" && !o.unprovable() }
 
 type transitionRow struct {
 	PaymentID, From, To, Cause string
@@ -109,7 +137,7 @@ type eventRow struct {
 	ID, Type, Object, Outcome, Reason string
 }
 
-// readService reads all of it in one snapshot.
+// readService reads everything in one snapshot.
 func readService(ctx context.Context, db *pgxpool.Pool) (records serviceRecords, err error) {
 	options := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
 
@@ -119,7 +147,7 @@ func readService(ctx context.Context, db *pgxpool.Pool) (records serviceRecords,
 			return err
 		}
 
-		if records.ops, err = rows[operationRow](ctx, tx, `SELECT payment_id::text, COALESCE(idempotency_key, ''), state,
+		if records.operations, err = rows[operationRow](ctx, tx, `SELECT payment_id::text, COALESCE(idempotency_key, ''), state,
 			COALESCE(last_error, ''), attempts, EXTRACT(EPOCH FROM now() - created_at)::float8,
 			EXTRACT(EPOCH FROM retry_at - now())::float8, amount::text, currency,
 			origin_request_id FROM payment_requests ORDER BY created_at`); err != nil {
@@ -152,13 +180,13 @@ func rows[T any](ctx context.Context, tx pgx.Tx, sql string) ([]T, error) {
 	return pgx.CollectRows(found, pgx.RowToStructByPos[T])
 }
 
-// minorUnits are a stored amount in Stripe's smallest units.
+// minorUnits converts a stored amount to the currency's smallest unit.
 func minorUnits(amount, currency string) (int64, error) {
 	scale := map[string]int64{"USD": 100, "EUR": 100, "JPY": 1, "KWD": 1000}[strings.ToUpper(currency)]
 
 	value, ok := new(big.Rat).SetString(amount)
 	if !ok || scale == 0 {
-		return 0, fmt.Errorf("%q %s is no amount", amount, currency)
+		return 0, fmt.Errorf("%q %s is not an amount", amount, currency)
 	}
 
 	value.Mul(value, new(big.Rat).SetInt64(scale))
