@@ -1,9 +1,9 @@
 // Command mutants checks the checker: it builds the service with one safeguard
-// removed at a time and says whether the scenarios notice. A mutant that cannot
-// be made any more, or that nobody notices, fails the run.
+// removed at a time and says whether the scenarios notice. A mutant that cannot be
+// built any more, or that no scenario notices, fails the run.
 //
 //	go run ./tests/mutants
-//	go run ./tests/mutants -only no-operation
+//	go run ./tests/mutants -only no-recovery
 package main
 
 import (
@@ -38,9 +38,9 @@ func run() int {
 
 	var s settings
 
-	flag.StringVar(&s.only, "only", "", "only the mutants whose names contain this")
+	flag.StringVar(&s.only, "only", "", "only the mutants whose `name` contains this")
 	flag.Uint64Var(&s.seed, "seed", 1, "what the scenarios are drawn from")
-	flag.IntVar(&s.most, "n", 40, "a mutant survives this many scenarios: then it has got away")
+	flag.IntVar(&s.most, "n", 40, "a mutant that survives this many scenarios has escaped")
 	flag.IntVar(&s.lanes, "lanes", 0, "how many scenarios run side by side (default 4)")
 	flag.BoolVar(&s.verbose, "v", false, "print the failures' reports")
 	flag.Parse()
@@ -64,8 +64,8 @@ func run() int {
 	return min(escaped, 1)
 }
 
-// patience is enough for the whole service to become quiet, and less than a
-// mutant would waste.
+// patience is enough for an intact service to become quiet. A mutant often does not,
+// so a longer wait would only cost time.
 const patience = 12 * time.Second
 
 var errUnnoticed = errors.New("no scenario noticed")

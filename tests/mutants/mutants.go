@@ -12,21 +12,21 @@ import (
 // mutant is the service with one safeguard removed.
 type mutant struct {
 	name string
-	// why says what the safeguard is for.
+	// why is what holds while the safeguard is there.
 	why string
 	// changes are made to source files at build time (go build -overlay); the
 	// tree is not touched.
 	changes []change
 	// sql is run on each scenario's fresh database.
 	sql string
-	// faults are those that the safeguard is against; empty is all.
+	// faults are those that the safeguard protects against; empty is all.
 	faults []string
 }
 
 // change replaces text that is in a file exactly once.
 type change struct{ file, old, new string }
 
-// mutants is the list that issue and guarantees speak of.
+// mutants are the ones in docs/guarantees.md.
 func mutants() []mutant {
 	return []mutant{
 		{
@@ -42,7 +42,7 @@ func mutants() []mutant {
 			changes: []change{{"adapters/stripe/gateway.go", "key:       request.IdempotencyKey,", `key:       "",`}},
 		},
 		{
-			name: "no-begin", why: "an operation under the client's key is written before Stripe is called",
+			name: "key-not-written", why: "the client's key is written with the operation before Stripe is called",
 			changes: []change{{
 				"app/payments/create.go",
 				"Key:       cmd.Key,\n\t\tOrder:     cmd.Order,\n\t\tRequest:",
@@ -50,16 +50,16 @@ func mutants() []mutant {
 			}},
 		},
 		{
-			name: "operation-not-looked-at", why: "an operation of somebody else's is answered, not sent",
+			name: "held-operation-is-sent", why: "an operation that another request holds is not sent",
 			changes: []change{{"app/operations/engine.go", "case !op.Held():", "case false:"}},
 		},
 		{
-			name: "no-unique-index", why: "two operations at once under one key cannot both be written",
+			name: "no-unique-index", why: "of two operations under one key only one can be written",
 			sql: `ALTER TABLE payment_requests DROP CONSTRAINT payment_requests_idempotency_key_key;
 				ALTER TABLE payments DROP CONSTRAINT payments_idempotency_key_key;`,
 		},
 		{
-			name: "no-compare-and-set", why: "a status changes only from those that it may come from",
+			name: "no-compare-and-set", why: "a status changes only from one that may come before it",
 			changes: []change{{
 				"adapters/postgres/inbox.go",
 				"FromStatuses:   statusesToDB(e.Change.Sources()),",
@@ -74,7 +74,7 @@ func mutants() []mutant {
 			faults: []string{"webhook"},
 		},
 		{
-			name: "no-inbox-deduplication", why: "an event that is stored already changes nothing",
+			name: "no-inbox-deduplication", why: "an event that is already stored changes nothing",
 			changes: []change{
 				{"adapters/postgres/internal/sqlc/stripe_events.sql.go", "AND NOT EXISTS (SELECT FROM waiting)", "AND FALSE"},
 				{"adapters/postgres/internal/sqlc/stripe_events.sql.go", "WHERE stripe_events.outcome = 'parked'", ""},
@@ -125,7 +125,7 @@ func mutants() []mutant {
 			faults: []string{"stripe"},
 		},
 		{
-			name: "deployment-rejection-frozen", why: "a rejection that is about the deployment is not kept under the client's key",
+			name: "deployment-rejection-frozen", why: "a rejection that the deployment causes is not kept under the client's key",
 			changes: []change{{
 				"adapters/stripe/rejections.go",
 				"return deploymentRejected, &ports.DeploymentError{Code: final.Code, Message: final.Message, Kept: f.replayed}",
@@ -134,7 +134,8 @@ func mutants() []mutant {
 			faults: []string{"account not activated", "no such URL"},
 		},
 		{
-			name: "nothing-was-done-after-a-commit-in-doubt", why: "a begin whose commit is in doubt is not told as nothing done",
+			name: "nothing-was-done-after-a-commit-in-doubt",
+			why:  "a client is not told that nothing was done while a begin's commit is in doubt",
 			changes: []change{{
 				"adapters/postgres/store.go",
 				"doubt = doubt || inDoubt(err)",
@@ -143,7 +144,7 @@ func mutants() []mutant {
 			faults: []string{"begin's answer lost"},
 		},
 		{
-			name: "no-recovery", why: "somebody finishes what a crash or an unknown outcome left behind",
+			name: "no-recovery", why: "recovery finishes what a crash or an unknown outcome left pending",
 			changes: []change{{
 				"app/operations/recover.go",
 				"if err := uc.gateway.Ready(); err != nil {\n\t\treturn Recovered{}, nil",
@@ -167,7 +168,7 @@ func mutants() []mutant {
 	}
 }
 
-var errPattern = errors.New("the safeguard's text is not in the file exactly once: bring the mutant up to date")
+var errPattern = errors.New("the safeguard's text must be in the file exactly once: bring the mutant up to date")
 
 // overlay writes the changed files into dir and the -overlay file that names
 // them; root is the module's.

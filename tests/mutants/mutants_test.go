@@ -8,8 +8,8 @@ import (
 	"github.com/marketflow/marketflow/tests/scenarios/runner"
 )
 
-// TestMutants_Apply: every mutant's text is still in its file, so that none rots
-// between the runs of the whole hunt.
+// TestMutants_Apply: the text that each mutant replaces is still in its file. The
+// whole hunt is run too rarely to notice that.
 func TestMutants_Apply(t *testing.T) {
 	t.Parallel()
 
