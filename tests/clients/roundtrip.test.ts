@@ -1,5 +1,5 @@
-// The client that openapi-typescript and openapi-fetch make of api/openapi.yaml
-// against the service at MARKETFLOW_URL.
+// Tests the client that openapi-typescript and openapi-fetch generate from
+// api/openapi.yaml against the service at MARKETFLOW_URL.
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { test } from 'node:test';
@@ -12,12 +12,12 @@ type Payment = components['schemas']['Payment'];
 type Status = components['schemas']['Status'];
 
 const baseUrl = process.env['MARKETFLOW_URL'];
-assert.ok(baseUrl, 'MARKETFLOW_URL says where the service is');
+assert.ok(baseUrl, 'MARKETFLOW_URL must be the URL of the service');
 
 const client = createClient<paths>({ baseUrl });
 
 const amounts: [number, string][] = [
-  [300000.01, 'USD'], // a float32 makes 300000.00 of it
+  [300000.01, 'USD'], // a float32 would round it to 300000.00
   [999999.99, 'EUR'],
   [0.57, 'USD'],
   [1000, 'USD'],
@@ -27,7 +27,7 @@ const amounts: [number, string][] = [
 ];
 
 for (const [amount, currency] of amounts) {
-  test(`${amount} ${currency} comes back as it went`, async () => {
+  test(`${amount} ${currency} comes back as it was sent`, async () => {
     const key = randomUUID();
     const created = await client.POST('/payments', {
       body: { amount, currency, idempotency_key: key, metadata: { order_id: 'order_1' } },

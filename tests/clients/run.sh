@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Lints api/openapi.yaml, makes a Go and a TypeScript client of it, and holds the
-# service against both. MARKETFLOW_URL=http://… tests a service that runs already.
+# Lints api/openapi.yaml, generates a Go and a TypeScript client from it, and tests the
+# service with both. MARKETFLOW_URL=http://… tests a service that already runs.
 set -euo pipefail
 
 cd "$(dirname "$0")"
@@ -19,7 +19,7 @@ npm run --silent generate
 
 if [ -z "${MARKETFLOW_URL:-}" ]; then
     work=$(mktemp -d)
-    chmod 755 "$work" # PostgreSQL does not run as root
+    chmod 755 "$work" # PostgreSQL runs as another user when this is root
     service=
     trap '[ -z "$service" ] || { kill "$service" 2>/dev/null; wait "$service" || true; }; rm -rf "$work"' EXIT
     trap 'exit 130' INT TERM

@@ -16,7 +16,7 @@ func newClient(t *testing.T) *client.ClientWithResponses {
 
 	url := os.Getenv("MARKETFLOW_URL")
 	if url == "" {
-		t.Fatal("MARKETFLOW_URL says where the service is")
+		t.Fatal("MARKETFLOW_URL must be the URL of the service")
 	}
 
 	c, err := client.NewClientWithResponses(url)
@@ -27,12 +27,12 @@ func newClient(t *testing.T) *client.ClientWithResponses {
 	return c
 }
 
-func TestPayments_AmountsComeBackAsTheyWent(t *testing.T) {
+func TestPayments_AmountsComeBackAsTheyWereSent(t *testing.T) {
 	for _, test := range []struct {
 		amount   float64
 		currency string
 	}{
-		{300000.01, "USD"}, // a float32 makes 300000.00 of it
+		{300000.01, "USD"}, // a float32 would round it to 300000.00
 		{999999.99, "EUR"},
 		{0.57, "USD"},
 		{1000, "USD"},

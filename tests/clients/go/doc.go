@@ -1,5 +1,5 @@
-// Package client is what oapi-codegen makes of api/openapi.yaml. Its test holds a
-// running service against it. It is a module of its own: the service needs neither
+// Package client is generated from api/openapi.yaml by oapi-codegen. Its test calls a
+// running service with it. It is a separate module, because the service needs neither
 // the generator nor its runtime.
 package client
 
