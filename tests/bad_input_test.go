@@ -13,8 +13,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Each of these changes nothing and says what to change.
-func TestCreatePaymentRefusesBadInput(t *testing.T) {
+// A body that is wrong is answered 400, and nothing is written or sent for it.
+func TestCreatePayment_BadBodyChangesNothing(t *testing.T) {
 	t.Parallel()
 
 	w := newWorld(t)
@@ -48,7 +48,7 @@ func TestCreatePaymentRefusesBadInput(t *testing.T) {
 		"huge exponent":          `{"amount":1e400,"currency":"USD"}`,
 		"tiny exponent":          `{"amount":1e-400,"currency":"USD"}`,
 		"20 digits":              `{"amount":12345678901234567890,"currency":"USD"}`,
-		"over Stripe's most":     `{"amount":1000000.00,"currency":"USD"}`,
+		"over Stripe's limit":    `{"amount":1000000.00,"currency":"USD"}`,
 		"too fine for USD":       `{"amount":10.001,"currency":"USD"}`,
 		"too fine for JPY":       `{"amount":10.5,"currency":"JPY"}`,
 		"KWD's last digit":       `{"amount":1.001,"currency":"KWD"}`,
@@ -83,7 +83,7 @@ func TestCreatePaymentRefusesBadInput(t *testing.T) {
 	require.Zero(t, w.intents())
 }
 
-func TestCreatePaymentRefusesBadHeaders(t *testing.T) {
+func TestCreatePayment_BadHeadersChangeNothing(t *testing.T) {
 	t.Parallel()
 
 	w := newWorld(t)
@@ -118,7 +118,7 @@ func TestCreatePaymentRefusesBadHeaders(t *testing.T) {
 	require.Equal(t, 1, w.intents())
 }
 
-func TestWebhookRefusesWhatIsNoEvent(t *testing.T) {
+func TestWebhook_WhatIsNotAnEventIsAnsweredBadRequest(t *testing.T) {
 	t.Parallel()
 
 	w := newWorld(t)
@@ -135,8 +135,8 @@ func TestWebhookRefusesWhatIsNoEvent(t *testing.T) {
 	require.Zero(t, w.count("SELECT count(*) FROM stripe_events"))
 }
 
-// An event about an intent that nobody knows is kept and answered 200.
-func TestWebhookUnknownIntentIsParked(t *testing.T) {
+// An event about an intent that we do not know is stored and answered 200.
+func TestWebhook_UnknownIntentIsParked(t *testing.T) {
 	t.Parallel()
 
 	w := newWorld(t)
@@ -145,7 +145,7 @@ func TestWebhookUnknownIntentIsParked(t *testing.T) {
 	require.Equal(t, 1, w.count("SELECT count(*) FROM stripe_events WHERE outcome = 'parked' AND parked_reason = 'unknown_payment'"))
 }
 
-func TestUnknownRoutesAndMethods(t *testing.T) {
+func TestRoutes_UnknownPathsAndMethodsAreAnsweredWithProblems(t *testing.T) {
 	t.Parallel()
 
 	w := newWorld(t)
@@ -170,10 +170,9 @@ func TestUnknownRoutesAndMethods(t *testing.T) {
 	w.get("/metrics")
 }
 
-// A client that hangs up in the middle of its body, or never sends it, costs
-// nothing, and one that hangs up while Stripe works has its payment all the
-// same.
-func TestClientHangsUp(t *testing.T) {
+// A client that disconnects in the middle of its body changes nothing. One that
+// disconnects while Stripe works still gets its payment.
+func TestCreatePayment_ClientDisconnects(t *testing.T) {
 	t.Parallel()
 
 	w := newWorld(t)
@@ -202,7 +201,7 @@ func TestClientHangsUp(t *testing.T) {
 	require.Equal(t, 1, w.intents())
 }
 
-func TestRequestIDs(t *testing.T) {
+func TestRequestID_IsTheClientsWhereItIsWellFormed(t *testing.T) {
 	t.Parallel()
 
 	w := newWorld(t)
@@ -218,8 +217,8 @@ func TestRequestIDs(t *testing.T) {
 	}
 }
 
-// A slow client is cut off by the server's time-outs, not waited for.
-func TestServerHasTimeouts(t *testing.T) {
+// The server does not wait for a slow client for ever.
+func TestServer_SlowClientIsCutOff(t *testing.T) {
 	t.Parallel()
 
 	w := newWorld(t)

@@ -20,14 +20,15 @@ import (
 	"github.com/marketflow/marketflow/sandbox"
 )
 
-// owner is a Stripe that tells whose the key is, as a test wants it, in front of
-// a sandbox that can be swapped for another.
+// owner answers for Stripe which account the key belongs to, as a test wants it. It
+// stands in front of a sandbox that can be swapped for another.
 type owner struct {
-	// account is what GET /v1/account tells: an id, or the status of a refusal.
+	// account is what GET /v1/account answers: an account's id, or the status of an
+	// error. "away" answers every call with 503.
 	account atomic.Value
 	// elsewhere, when set, answers instead of the world's sandbox.
 	elsewhere atomic.Pointer[sandbox.Sandbox]
-	// writes counts what asks Stripe to do something.
+	// writes counts the calls that change something at Stripe.
 	writes atomic.Int64
 }
 
@@ -38,7 +39,7 @@ func newOwner(account any) *owner {
 	return o
 }
 
-func (o *owner) door(proxy *httputil.ReverseProxy) http.Handler {
+func (o *owner) handler(proxy *httputil.ReverseProxy) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		account, _ := o.account.Load().(string)
 		if r.Method != http.MethodGet {
@@ -72,44 +73,35 @@ func (w *world) restart(change func(*config.Config)) error {
 	c := w.config
 	change(&c)
 
-	service, err := bootstrap.Start(w.t.Context(), c, "test", bootstrap.With(zap.NewNop()))
-	if err != nil {
-		return err
-	}
-
-	w.service, w.url = service, "http://"+service.Addr()
-	w.t.Cleanup(func() { require.NoError(w.t, service.Stop(context.Background())) })
-
-	return nil
+	return w.tryStart(c)
 }
 
 func same(*config.Config) {}
 
-func (w *world) adopt(reason string) (adopted account.Adopted) {
-	w.t.Helper()
-
-	require.NoError(w.t, bootstrap.WithBinding(w.t.Context(), w.config, "test", func(ctx context.Context, b *account.Binding) error {
+// adopt runs what `marketflow account adopt` runs.
+func (w *world) adopt(reason string) (adopted account.Adopted, err error) {
+	err = bootstrap.WithBinding(w.t.Context(), w.config, "test", func(ctx context.Context, b *account.Binding) error {
 		var err error
 
 		adopted, err = b.Adopt(ctx, "a test", reason)
 
 		return err
-	}, bootstrap.With(zap.NewNop())))
+	}, bootstrap.With(zap.NewNop()))
 
-	return adopted
+	return adopted, err
 }
 
-// tools runs what a command would.
-func (w *world) tools() error {
-	return bootstrap.WithTools(w.t.Context(), w.config, "test", func(ctx context.Context, tools bootstrap.Tools) error {
+// command runs one that only reads.
+func (w *world) command() error {
+	return w.withTools(func(ctx context.Context, tools bootstrap.Tools) error {
 		_, err := tools.Inbox.Events(ctx, ports.EventFilter{}, 1)
 
 		return err
-	}, bootstrap.With(zap.NewNop()))
+	})
 }
 
-// Another account behind the same address, found out by its id or by what it
-// does not have.
+// Another account behind the same address is noticed by its id, or because it lacks
+// our intents.
 func TestBinding_AnotherAccountIsRefused(t *testing.T) {
 	t.Parallel()
 
@@ -123,7 +115,7 @@ func TestBinding_AnotherAccountIsRefused(t *testing.T) {
 			t.Parallel()
 
 			stripe := newOwner(accounts[0])
-			w := newWorld(t, through(t, stripe.door))
+			w := newWorld(t, through(t, stripe.handler))
 			require.Equal(t, http.StatusCreated, w.create(order).status)
 			require.NoError(t, w.restart(same), "the same account")
 
@@ -131,18 +123,17 @@ func TestBinding_AnotherAccountIsRefused(t *testing.T) {
 			require.NoError(t, err)
 			t.Cleanup(func() { require.NoError(t, other.Close()) })
 
-			// An operation that would be sent again, to whoever answers.
-			_, err = w.db.Pool().Exec(t.Context(), `INSERT INTO payment_requests (payment_id, idempotency_key, fingerprint, amount,
+			// An operation that recovery would send again, to any account.
+			w.exec(`INSERT INTO payment_requests (payment_id, idempotency_key, fingerprint, amount,
 				currency, stripe_key, stripe_params, leased_until, retry_at)
 				VALUES (gen_random_uuid(), 'open', sha256(''), 10, 'USD', 'marketflow_payment_x', 'amount=1000', now() + '1 day', now())`)
-			require.NoError(t, err)
 
 			stripe.elsewhere.Store(other)
 			stripe.account.Store(fmt.Sprint(accounts[1]))
 
 			writes := stripe.writes.Load()
 
-			for _, err := range []error{w.restart(same), w.tools()} {
+			for _, err := range []error{w.restart(same), w.command()} {
 				require.Error(t, err)
 				require.Contains(t, err.Error(), "marketflow account adopt")
 				require.NotContains(t, err.Error(), "\n")
@@ -150,36 +141,31 @@ func TestBinding_AnotherAccountIsRefused(t *testing.T) {
 
 			require.Equal(t, writes, stripe.writes.Load(), "nothing was sent to it")
 
-			adopted := w.adopt("another account from today on")
+			adopted, err := w.adopt("another account from today on")
+			require.NoError(t, err)
 			require.Equal(t, 1, adopted.GivenUp, "what was for the old account is not sent to the new one")
 			require.NoError(t, w.restart(same))
 			require.Equal(t, 1, w.count(
 				"SELECT count(*) FROM payment_requests WHERE idempotency_key = 'open' AND state = 'needs_attention'"))
 			require.Equal(t, 1, w.count("SELECT count(*) FROM installation_adoptions WHERE reason = 'another account from today on'"))
 			require.Equal(t, http.StatusCreated, w.create(`{"amount":10,"currency":"USD"}`).status)
-			require.ErrorIs(t, w.tryAdopt(), account.ErrNothingToAdopt)
+
+			_, err = w.adopt("")
+			require.ErrorIs(t, err, account.ErrNothingToAdopt)
 		})
 	}
 }
 
-func (w *world) tryAdopt() error {
-	return bootstrap.WithBinding(w.t.Context(), w.config, "test", func(ctx context.Context, b *account.Binding) error {
-		_, err := b.Adopt(ctx, "a test", "")
-
-		return err
-	}, bootstrap.With(zap.NewNop()))
-}
-
-// Each setting that leads elsewhere is named, with what was recorded.
+// Each setting that leads elsewhere is named, with the value that was recorded.
 func TestBinding_EverySettingIsCompared(t *testing.T) {
 	t.Parallel()
 
 	stripe := newOwner("acct_1")
-	w := newWorld(t, through(t, stripe.door))
+	w := newWorld(t, through(t, stripe.handler))
 	host := strings.TrimPrefix(w.config.StripeAPIBase, "http://")
 
 	elsewhere := w.config
-	through(t, stripe.door)(&elsewhere)
+	through(t, stripe.handler)(&elsewhere)
 
 	for what, change := range map[string]func(*config.Config){
 		"mode: recorded test, now live":                       func(c *config.Config) { c.StripeSecretKey = "sk_live_1" },
@@ -202,26 +188,24 @@ func TestBinding_EverySettingIsCompared(t *testing.T) {
 
 		require.NoError(t, w.db.Pool().QueryRow(t.Context(), "SELECT "+column+" FROM installation").Scan(&before))
 
-		_, err := w.db.Pool().Exec(t.Context(), "UPDATE installation SET "+column+" = '1'")
-		require.NoError(t, err)
-		require.ErrorContains(t, w.tools(), what)
+		w.exec("UPDATE installation SET " + column + " = '1'")
+		require.ErrorContains(t, w.command(), what)
 
-		_, err = w.db.Pool().Exec(t.Context(), "UPDATE installation SET "+column+" = $1", before)
-		require.NoError(t, err)
-		require.NoError(t, w.tools())
+		w.exec("UPDATE installation SET "+column+" = $1", before)
+		require.NoError(t, w.command())
 	}
 }
 
-// A dead key is said at once; one that may not tell its account is believed.
-func TestBinding_Keys(t *testing.T) {
+// A dead key stops the start at once. A key that may not read its account is accepted.
+func TestBinding_ADeadKeyStopsTheStart(t *testing.T) {
 	t.Parallel()
 
 	stripe := newOwner("acct_1")
-	w := newWorld(t, through(t, stripe.door))
+	w := newWorld(t, through(t, stripe.handler))
 
 	stripe.account.Store("401")
 	require.ErrorContains(t, w.restart(same), "STRIPE_SECRET_KEY")
-	require.ErrorContains(t, w.tools(), "STRIPE_SECRET_KEY")
+	require.ErrorContains(t, w.command(), "STRIPE_SECRET_KEY")
 
 	stripe.account.Store("403")
 	w.start(w.config)
@@ -230,13 +214,13 @@ func TestBinding_Keys(t *testing.T) {
 		"unknown never overwrites known")
 }
 
-// A service starts while Stripe is away. Nothing is sent before Stripe has said
-// whose the key is; then all goes on by itself, or ends.
-func TestBinding_StripeIsAwayAtStart(t *testing.T) {
+// A service starts while Stripe is away. It sends nothing before Stripe has said
+// which account the key belongs to. Then it goes on by itself, or ends.
+func TestBinding_NothingIsSentBeforeStripeNamesTheAccount(t *testing.T) {
 	t.Parallel()
 
 	stripe := newOwner("acct_1")
-	w := newWorld(t, through(t, stripe.door))
+	w := newWorld(t, through(t, stripe.handler))
 	created := w.create(order)
 
 	stripe.account.Store("away")
@@ -247,12 +231,12 @@ func TestBinding_StripeIsAwayAtStart(t *testing.T) {
 	w.create(`{"amount":10,"currency":"USD","idempotency_key":"meanwhile"}`).problem(http.StatusServiceUnavailable, "unavailable")
 	require.Zero(t, w.count("SELECT count(*) FROM payment_requests WHERE idempotency_key = 'meanwhile'"), "nothing was begun")
 	require.Equal(t, writes, stripe.writes.Load())
-	require.Equal(t, string(created.body), string(w.create(order).body), "replays go on")
+	require.Equal(t, string(created.body), string(w.create(order).body), "replays are still answered")
 	require.Equal(t, "pending", w.status(created.text("id")))
 
 	paid := w.webhook(minimalEvent("succeeded", created.text("stripe_payment_intent_id"), "succeeded"))
 	require.Equal(t, http.StatusOK, paid.status)
-	require.NoError(t, w.tools(), "an operator looks at what is stored")
+	require.NoError(t, w.command(), "an operator can read what is stored")
 
 	stripe.account.Store("acct_1")
 	w.eventually(func() bool {
@@ -270,6 +254,6 @@ func TestBinding_StripeIsAwayAtStart(t *testing.T) {
 	case err := <-ended:
 		require.ErrorContains(t, err, "recorded acct_1, now acct_2")
 	case <-time.After(time.Minute):
-		t.Fatal("the service goes on with another account's key")
+		t.Fatal("the service still runs with another account's key")
 	}
 }

@@ -12,10 +12,10 @@ import (
 	"github.com/marketflow/marketflow/sandbox"
 )
 
-// A load balancer that asks /readyz hears of the end before the listener goes.
-// Until then requests come, on new connections too, and are answered; and what is
-// in flight when the listener goes is finished.
-func TestDrain(t *testing.T) {
+// /readyz tells the load balancer of the end before the listener closes. Until then
+// requests are answered, on new connections too. What is in flight when the listener
+// closes is completed.
+func TestDrain_ReadyzTellsBeforeTheListenerCloses(t *testing.T) {
 	t.Parallel()
 
 	const delay = 2 * time.Second
@@ -24,16 +24,12 @@ func TestDrain(t *testing.T) {
 	// Each request has a connection of its own, as each probe has.
 	w.client.Transport = &http.Transport{DisableKeepAlives: true}
 
-	rule, err := w.stripe.AddFault(sandbox.Fault{
-		Action: sandbox.Hold, Method: http.MethodPost, Path: "/v1/payment_intents", Count: 1,
-	})
-	require.NoError(t, err)
-
+	held := w.faultCreates(sandbox.Fault{Action: sandbox.Hold, Count: 1})
 	inFlight := make(chan answer, 1)
 
 	go func() { inFlight <- w.create(order) }()
 
-	require.NoError(t, w.stripe.WaitFault(t.Context(), rule.ID, 1))
+	require.NoError(t, w.stripe.WaitFault(t.Context(), held, 1))
 
 	asked, stopped := time.Now(), make(chan error, 1)
 
@@ -52,21 +48,21 @@ func TestDrain(t *testing.T) {
 		}
 
 		return err != nil
-	}, 20*time.Second, 20*time.Millisecond, "the listener goes")
+	}, 20*time.Second, 20*time.Millisecond, "the listener closes")
 	require.GreaterOrEqual(t, time.Since(asked), delay)
 
-	require.NoError(t, w.stripe.RemoveFault(rule.ID))
+	require.NoError(t, w.stripe.RemoveFault(held))
 	require.Equal(t, http.StatusCreated, (<-inFlight).status)
 	require.NoError(t, <-stopped)
 }
 
-// A connection that is kept alive is given up with an answer, not under a request.
-func TestDrainEndsKeptAliveConnections(t *testing.T) {
+// A kept-alive connection is closed together with an answer, never under a request.
+func TestDrain_KeptAliveConnectionsEndWithAnAnswer(t *testing.T) {
 	t.Parallel()
 
 	w := newWorld(t, func(c *config.Config) { c.DrainDelay = time.Second })
 
-	hangsUp := func() bool {
+	isToldToClose := func() bool {
 		resp, err := w.client.Do(w.request(http.MethodGet, "/livez", ""))
 		if err != nil {
 			return false
@@ -77,19 +73,19 @@ func TestDrainEndsKeptAliveConnections(t *testing.T) {
 		return resp.Close
 	}
 
-	require.False(t, hangsUp())
+	require.False(t, isToldToClose())
 
 	stopped := make(chan error, 1)
 
 	go func() { stopped <- w.service.Stop(context.WithoutCancel(t.Context())) }()
 
-	w.eventually(hangsUp, "the client is told to hang up")
+	w.eventually(isToldToClose, "the client is told to close")
 	require.NoError(t, <-stopped)
 }
 
-// What is waited for is part of SHUTDOWN_TIMEOUT, and leaves half of it to the
+// DRAIN_DELAY takes at most half of SHUTDOWN_TIMEOUT; the rest is left for the
 // requests in flight.
-func TestDrainIsBounded(t *testing.T) {
+func TestDrain_DelayIsBoundedByTheShutdownTimeout(t *testing.T) {
 	t.Parallel()
 
 	w := newWorld(t, func(c *config.Config) { c.ShutdownTimeout, c.DrainDelay = 2*time.Second, time.Hour })

@@ -22,12 +22,12 @@ import (
 	"github.com/marketflow/marketflow/tests/servers"
 )
 
-// heals is within what the service writes again once there is a primary.
-const heals = 10 * time.Second
+// healsWithin is how soon the service writes again once there is a primary.
+const healsWithin = 10 * time.Second
 
-// A standby is promoted, and the old primary comes back at its address as a reader.
-// Of the hosts in DATABASE_URL the service finds the one that can be written.
-func TestFailover_OldPrimaryIsAStandby(t *testing.T) {
+// A standby is promoted, and the old primary comes back at its address as a standby.
+// Of the hosts in DATABASE_URL the service finds the one that takes writes.
+func TestFailover_FindsThePrimaryAmongItsHosts(t *testing.T) {
 	t.Parallel()
 
 	old, next := cluster(t)
@@ -41,15 +41,15 @@ func TestFailover_OldPrimaryIsAStandby(t *testing.T) {
 	promoted := time.Now()
 
 	shop.awaitMore("after")
-	require.Less(t, time.Since(promoted), heals)
+	require.Less(t, time.Since(promoted), healsWithin)
 	require.Equal(t, http.StatusOK, w.get("/readyz").status)
 	shop.close(next)
 }
 
-// The old primary was made a reader and keeps its sessions; whatever stands before
-// it (a proxy, an address that moved) leads new connections to the new one. Only
-// the service itself can notice.
-func TestFailover_OldPrimaryKeepsItsSessions(t *testing.T) {
+// The old primary is made read-only and keeps its sessions. A proxy, or an address
+// that moved, leads new connections to the new primary. The service has to notice by
+// itself that its old connections are of no use.
+func TestFailover_LeavesAPrimaryThatBecameReadOnly(t *testing.T) {
 	t.Parallel()
 
 	old, next := cluster(t)
@@ -72,16 +72,16 @@ func TestFailover_OldPrimaryKeepsItsSessions(t *testing.T) {
 	promoted := time.Now()
 
 	shop.awaitMore("after")
-	require.Less(t, time.Since(promoted), heals)
+	require.Less(t, time.Since(promoted), healsWithin)
 	w.eventually(func() bool { return w.get("/readyz").status == http.StatusOK }, "it is ready again")
 
-	// Nor is anything read from the old one any more.
+	// Nothing is read from the old primary any more.
 	created := w.create(`{"amount":7,"currency":"USD"}`)
 	for range 20 {
 		require.Equal(t, http.StatusOK, w.get("/payments/"+created.text("id")).status)
 	}
 
-	// The background work goes on, on connections of its own.
+	// Background work, which has connections of its own, goes on too.
 	w.eventually(func() bool {
 		return ask[int](t, next, "SELECT count(*) FROM river_job WHERE state = 'completed' AND finalized_at > $1", promoted) > 0
 	}, "jobs run on the new primary")
@@ -100,7 +100,7 @@ func cluster(t *testing.T) (primary, standby *servers.Postgres) {
 	return primary, pgtest.NewStandby(t, primary)
 }
 
-// shop is four clients that order all the time, and repeat an order until it is
+// shop is four clients that order all the time. Each repeats an order until it is
 // answered 201.
 type shop struct {
 	w       *world
@@ -140,7 +140,7 @@ func (s *shop) order(key string) {
 	}
 }
 
-// awaitMore waits until every client has surely sold something from now on.
+// awaitMore waits until every client must have sold something since the call.
 func (s *shop) awaitMore(when string) {
 	s.w.t.Helper()
 
@@ -148,7 +148,8 @@ func (s *shop) awaitMore(when string) {
 	s.w.eventually(func() bool { return s.sold.Load() >= enough }, "orders are taken "+when)
 }
 
-// close ends the sale: Stripe and the database that is left have what was sold, once.
+// close ends the sale and checks that Stripe and the database that is left have each
+// order once.
 func (s *shop) close(left *servers.Postgres) {
 	s.w.t.Helper()
 	s.stop()
@@ -175,7 +176,7 @@ func ask[T any](t *testing.T, server *servers.Postgres, query string, args ...an
 	return value
 }
 
-// fence makes a primary a reader, sessions and all, and waits for what is under way.
+// fence makes a primary read-only, its sessions too, and waits for open transactions.
 func fence(t *testing.T, primary *servers.Postgres) {
 	t.Helper()
 
@@ -191,7 +192,7 @@ func fence(t *testing.T, primary *servers.Postgres) {
 	require.Eventually(t, func() bool {
 		return ask[string](t, primary, "SHOW default_transaction_read_only") == "on" &&
 			ask[int](t, primary, "SELECT count(*) FROM pg_stat_activity WHERE backend_xid IS NOT NULL") == 0
-	}, heals, 20*time.Millisecond)
+	}, healsWithin, 20*time.Millisecond)
 }
 
 // awaitReplayed waits until the standby has all that the primary has.
@@ -202,7 +203,7 @@ func awaitReplayed(t *testing.T, primary, standby *servers.Postgres) {
 
 	require.Eventually(t, func() bool {
 		return ask[bool](t, standby, "SELECT pg_last_wal_replay_lsn() >= $1::text::pg_lsn", end)
-	}, heals, 20*time.Millisecond)
+	}, healsWithin, 20*time.Millisecond)
 }
 
 // bothHosts names two servers in one URL.
@@ -227,7 +228,7 @@ func throughPort(t *testing.T, target string, port int) string {
 	return address.String()
 }
 
-// turnout leads each new connection to the port that is its target then.
+// turnout is a proxy that leads each new connection to its current target.
 type turnout struct {
 	listener net.Listener
 	target   atomic.Int64

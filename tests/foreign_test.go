@@ -9,19 +9,18 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"go.uber.org/zap"
 
 	"github.com/marketflow/marketflow/app/operations"
 	"github.com/marketflow/marketflow/internal/bootstrap"
 	"github.com/marketflow/marketflow/ports"
 )
 
-// An event that says that it is from the other mode, or from an account of
-// somebody else's, is taken and left alone.
-func TestWebhook_ForeignEvents(t *testing.T) {
+// An event of the other mode, or of somebody else's account, is answered 200 and
+// changes nothing.
+func TestWebhook_ForeignEventsChangeNothing(t *testing.T) {
 	t.Parallel()
 
-	w := newWorld(t, through(t, newOwner("acct_1").door))
+	w := newWorld(t, through(t, newOwner("acct_1").handler))
 
 	created := w.create(order)
 	intent := created.text("stripe_payment_intent_id")
@@ -54,7 +53,7 @@ func TestWebhook_ForeignEvents(t *testing.T) {
 	require.Contains(t, metrics, fmt.Sprintf(
 		`marketflow_webhook_events_total{outcome="foreign",type="payment_intent.succeeded"} %d`, len(foreign)))
 
-	// Ours says so in any of these ways, or says nothing.
+	// An event of ours says so in any of these ways, or says nothing.
 	for i, ours := range []string{
 		`,"livemode":false`, `,"livemode":null,"account":null`, `,"account":""`, `,"account":"acct_1"`, "",
 	} {
@@ -65,9 +64,9 @@ func TestWebhook_ForeignEvents(t *testing.T) {
 	require.Equal(t, len(foreign)+5, w.count("SELECT count(*) FROM stripe_events"))
 }
 
-// An event of ours that nobody has a payment for is parked, as before; one of the
-// other mode that was parked by an earlier release waits no longer.
-func TestWebhook_ForeignEventThatWasParked(t *testing.T) {
+// An earlier release parked events of the other mode. Reprocessing such an event
+// marks it as foreign.
+func TestWebhook_ForeignEventIsNoLongerParked(t *testing.T) {
 	t.Parallel()
 
 	w := newWorld(t)
@@ -76,11 +75,9 @@ func TestWebhook_ForeignEventThatWasParked(t *testing.T) {
 	require.Equal(t, http.StatusOK, w.webhook(body).status)
 	require.Equal(t, 1, w.count("SELECT count(*) FROM stripe_events WHERE outcome = 'parked'"))
 
-	_, err := w.db.Pool().Exec(t.Context(), `UPDATE stripe_events SET payload = $1`,
-		[]byte(strings.Replace(body, `"type"`, `"livemode":true,"type"`, 1)))
-	require.NoError(t, err)
+	w.exec("UPDATE stripe_events SET payload = $1", []byte(strings.Replace(body, `"type"`, `"livemode":true,"type"`, 1)))
 
-	require.NoError(t, bootstrap.WithTools(t.Context(), w.config, "test", func(ctx context.Context, tools bootstrap.Tools) error {
+	require.NoError(t, w.withTools(func(ctx context.Context, tools bootstrap.Tools) error {
 		for range 2 {
 			applied, err := tools.ReprocessEvent.Do(ctx, "evt_old", operations.Decision{})
 			require.NoError(t, err)
@@ -88,6 +85,6 @@ func TestWebhook_ForeignEventThatWasParked(t *testing.T) {
 		}
 
 		return nil
-	}, bootstrap.With(zap.NewNop())))
+	}))
 	require.Equal(t, 1, w.count("SELECT count(*) FROM stripe_events WHERE outcome = 'foreign'"))
 }

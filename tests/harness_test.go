@@ -37,7 +37,7 @@ const (
 	webhookSecret = "whsec_TestsTestsTestsTestsTestsTestsTests"
 )
 
-// world is one service with everything around it, of one test's own.
+// world is one test's own service, with everything around it.
 type world struct {
 	t       *testing.T
 	url     string
@@ -51,7 +51,7 @@ type world struct {
 }
 
 // newWorld starts a service; change may alter its configuration. Webhooks are
-// delivered only where a test asks for them.
+// delivered only after deliverWebhooks.
 func newWorld(t *testing.T, change ...func(*config.Config)) *world {
 	t.Helper()
 
@@ -86,22 +86,29 @@ func newWorld(t *testing.T, change ...func(*config.Config)) *world {
 }
 
 // through puts a handler of the test's between the service and the sandbox. A
-// database is bound to one host of Stripe's API, so it is there from the start.
-func through(t *testing.T, door func(sandbox *httputil.ReverseProxy) http.Handler) func(*config.Config) {
+// database is bound to one host of Stripe's API, so the handler is there from the start.
+func through(t *testing.T, handler func(sandbox *httputil.ReverseProxy) http.Handler) func(*config.Config) {
 	t.Helper()
 
 	return func(c *config.Config) {
-		base, err := url.Parse(c.StripeAPIBase)
-		require.NoError(t, err)
-
-		proxy := httputil.NewSingleHostReverseProxy(base)
-		proxy.ErrorHandler = func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusBadGateway) }
-
-		server := httptest.NewServer(door(proxy))
+		server := httptest.NewServer(handler(newProxy(t, c.StripeAPIBase)))
 		t.Cleanup(server.Close)
 
 		c.StripeAPIBase = server.URL
 	}
+}
+
+// newProxy leads to a server; it answers 502 where it does not reach it.
+func newProxy(t *testing.T, target string) *httputil.ReverseProxy {
+	t.Helper()
+
+	base, err := url.Parse(target)
+	require.NoError(t, err)
+
+	proxy := httputil.NewSingleHostReverseProxy(base)
+	proxy.ErrorHandler = func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusBadGateway) }
+
+	return proxy
 }
 
 // intents counts Stripe's PaymentIntents, in Stripe's own records.
@@ -116,22 +123,51 @@ func (w *world) intents() int {
 
 func (w *world) start(c config.Config, swaps ...bootstrap.Swap) {
 	w.t.Helper()
+	require.NoError(w.t, w.tryStart(c, swaps...))
+}
 
-	var err error
-
-	w.service, err = bootstrap.Start(w.t.Context(), c, "test", append(swaps, bootstrap.With(zap.NewNop()))...)
-	require.NoError(w.t, err)
+func (w *world) tryStart(c config.Config, swaps ...bootstrap.Swap) error {
+	service, err := bootstrap.Start(w.t.Context(), c, "test", append(swaps, bootstrap.With(zap.NewNop()))...)
+	if err != nil {
+		return err
+	}
 
 	transport := &http.Transport{}
-	w.url = "http://" + w.service.Addr()
+	w.service, w.url = service, "http://"+service.Addr()
 	w.client = &http.Client{Transport: transport, Timeout: 30 * time.Second}
-
-	service := w.service
-
 	w.t.Cleanup(func() {
 		transport.CloseIdleConnections()
 		require.NoError(w.t, service.Stop(context.Background()))
 	})
+
+	return nil
+}
+
+// second is another process on the same database, with empty caches.
+func (w *world) second() *world {
+	w.t.Helper()
+
+	second := *w
+	second.start(w.config)
+
+	return &second
+}
+
+// withTools runs what a command runs, in a process of its own as far as the database
+// can tell.
+func (w *world) withTools(do func(context.Context, bootstrap.Tools) error, swaps ...bootstrap.Swap) error {
+	return bootstrap.WithTools(w.t.Context(), w.config, "test", do, append(swaps, bootstrap.With(zap.NewNop()))...)
+}
+
+// faultCreates puts a fault on the calls that create intents and returns its id.
+func (w *world) faultCreates(f sandbox.Fault) (id string) {
+	w.t.Helper()
+
+	f.Method, f.Path = http.MethodPost, "/v1/payment_intents"
+	added, err := w.stripe.AddFault(f)
+	require.NoError(w.t, err)
+
+	return added.ID
 }
 
 // deliverWebhooks makes the sandbox send its events to the service.
@@ -162,7 +198,7 @@ type answer struct {
 	body   []byte
 }
 
-// json reads a field of the body.
+// field reads a field of the body.
 func (a answer) field(name string) any {
 	a.t.Helper()
 
@@ -181,7 +217,7 @@ func (a answer) text(name string) string {
 	a.t.Helper()
 
 	text, ok := a.field(name).(string)
-	require.True(a.t, ok, "%s is no string in %s", name, a.body)
+	require.True(a.t, ok, "%s is not a string in %s", name, a.body)
 
 	return text
 }
@@ -278,7 +314,7 @@ func (w *world) webhookSigned(event, signature string) answer {
 	return w.do(w.request(http.MethodPost, "/webhooks/stripe", event, header...))
 }
 
-// minimalEvent is what somebody signs by hand.
+// minimalEvent has only the fields that an event must have.
 func minimalEvent(eventType, intentID, status string) string {
 	return fmt.Sprintf(`{"type":"payment_intent.%s","data":{"object":{"id":"%s","status":"%s"}}}`, eventType, intentID, status)
 }
@@ -287,9 +323,21 @@ func minimalEvent(eventType, intentID, status string) string {
 func (w *world) confirm(intentID, method string) {
 	w.t.Helper()
 
-	form := strings.NewReader("payment_method=" + method + "&return_url=https://example.com/")
+	w.callStripe("/"+intentID+"/confirm", "payment_method="+method+"&return_url=https://example.com/")
+}
+
+// createIntent makes an intent at the sandbox without the service.
+func (w *world) createIntent(form string) {
+	w.t.Helper()
+	require.Equal(w.t, http.StatusOK, w.callStripe("", form))
+}
+
+// callStripe posts a form to a path below intents, past the service and its proxies.
+func (w *world) callStripe(path, form string) (status int) {
+	w.t.Helper()
+
 	req, err := http.NewRequestWithContext(w.t.Context(), http.MethodPost,
-		w.stripe.URL+"/v1/payment_intents/"+intentID+"/confirm", form)
+		w.stripe.URL+"/v1/payment_intents"+path, strings.NewReader(form))
 	require.NoError(w.t, err)
 	req.SetBasicAuth(secretKey, "")
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
@@ -299,6 +347,15 @@ func (w *world) confirm(intentID, method string) {
 	_, err = io.Copy(io.Discard, resp.Body)
 	require.NoError(w.t, err)
 	require.NoError(w.t, resp.Body.Close())
+
+	return resp.StatusCode
+}
+
+func (w *world) exec(statement string, args ...any) {
+	w.t.Helper()
+
+	_, err := w.db.Pool().Exec(w.t.Context(), statement, args...)
+	require.NoError(w.t, err)
 }
 
 // count counts rows.
@@ -312,7 +369,7 @@ func (w *world) count(query string, args ...any) int {
 	return n
 }
 
-// eventually waits for a condition.
+// eventually waits for a condition; what says it.
 func (w *world) eventually(condition func() bool, what string) {
 	w.t.Helper()
 

@@ -18,38 +18,32 @@ import (
 	"github.com/marketflow/marketflow/sandbox"
 )
 
-// A search through Stripe's list that takes long leaves recovery alone, although
-// the operation that it is for comes up again meanwhile.
-func TestRecoveryWhileASearchTakesLong(t *testing.T) {
+// A long search through Stripe's list for one operation does not hold up the recovery
+// of others, although the search is asked for again meanwhile.
+func TestRecovery_GoesOnWhileASearchTakesLong(t *testing.T) {
 	t.Parallel()
 
 	w := newWorld(t)
 
-	for _, fault := range []sandbox.Fault{
-		{Action: sandbox.HangRequest, Method: http.MethodGet, Path: "/v1/payment_intents", Count: -1},
-		{
-			Action: sandbox.Error, Method: http.MethodPost, Path: "/v1/payment_intents", Count: -1,
-			Metadata: map[string]string{"stuck": "yes"}, Status: http.StatusConflict,
-		},
-		{
-			Action: sandbox.DropAfter, Method: http.MethodPost, Path: "/v1/payment_intents", Count: 3,
-			Metadata: map[string]string{"stuck": "no"},
-		},
-	} {
-		_, err := w.stripe.AddFault(fault)
-		require.NoError(t, err)
-	}
+	_, err := w.stripe.AddFault(sandbox.Fault{
+		Action: sandbox.HangRequest, Method: http.MethodGet, Path: "/v1/payment_intents", Count: -1,
+	})
+	require.NoError(t, err)
+	w.faultCreates(sandbox.Fault{
+		Action: sandbox.Error, Count: -1, Metadata: map[string]string{"stuck": "yes"}, Status: http.StatusConflict,
+	})
+	w.faultCreates(sandbox.Fault{Action: sandbox.DropAfter, Count: 3, Metadata: map[string]string{"stuck": "no"}})
 
 	w.create(`{"amount":5,"currency":"USD","metadata":{"stuck":"yes"}}`).problem(http.StatusServiceUnavailable, "outcome-unknown")
 	w.eventually(func() bool {
 		return w.count("SELECT count(*) FROM payment_requests WHERE attempts > 5") == 1
-	}, "more runs than there are workers have met it")
+	}, "more runs than there are workers have tried it")
 
 	w.create(`{"amount":5,"currency":"USD","metadata":{"stuck":"no"}}`).problem(http.StatusServiceUnavailable, "outcome-unknown")
 	w.requireRecovered()
 }
 
-// requireRecovered wants the one operation that can be finished to be finished soon.
+// requireRecovered checks that the one operation that can be finished is finished soon.
 func (w *world) requireRecovered() {
 	w.t.Helper()
 
@@ -58,20 +52,17 @@ func (w *world) requireRecovered() {
 	}, 10*time.Second, 20*time.Millisecond, "the operation is recovered")
 }
 
-// requireRecovery makes an outcome unknown that the background work alone finds
-// out, and wants that soon.
+// requireRecovery makes an outcome unknown, which only background work can find out,
+// and checks that it does so soon.
 func (w *world) requireRecovery() {
 	w.t.Helper()
 
-	_, err := w.stripe.AddFault(sandbox.Fault{
-		Action: sandbox.Saved500, Method: http.MethodPost, Path: "/v1/payment_intents",
-	})
-	require.NoError(w.t, err)
+	w.faultCreates(sandbox.Fault{Action: sandbox.Saved500})
 	w.create(order).problem(http.StatusServiceUnavailable, "outcome-unknown")
 	w.requireRecovered()
 }
 
-// setBack is a database whose clock was set back by some hours.
+// setBack is a database whose clock was set back by four hours.
 type setBack struct{ ports.Operations }
 
 func (s setBack) Take(ctx context.Context, limit int, lease ports.Lease) ([]ports.Operation, error) {
@@ -83,23 +74,18 @@ func (s setBack) Take(ctx context.Context, limit int, lease ports.Lease) ([]port
 	return ops, err
 }
 
-// A database whose clock was set back does not make a key young again that
-// Stripe has forgotten.
-func TestForgottenKeyAfterTheClockWasSetBack(t *testing.T) {
+// When the database's clock is set back, a key that Stripe has forgotten is still not
+// sent again.
+func TestRecovery_ForgottenKeyIsNotSentAfterTheClockWasSetBack(t *testing.T) {
 	t.Parallel()
 
 	w := newWorld(t, func(c *config.Config) { c.RecoveryInterval = time.Hour })
 
-	_, err := w.stripe.AddFault(sandbox.Fault{
-		Action: sandbox.DropAfter, Method: http.MethodPost, Path: "/v1/payment_intents", Count: 3,
-	})
-	require.NoError(t, err)
+	w.faultCreates(sandbox.Fault{Action: sandbox.DropAfter, Count: 3})
 	w.create(order).problem(http.StatusServiceUnavailable, "outcome-unknown")
 	w.stripe.Advance(25 * time.Hour)
 
-	_, err = w.db.Pool().Exec(t.Context(), `UPDATE payment_requests SET created_at = now() - interval '25 hours', retry_at = now()`)
-	require.NoError(t, err)
-
+	w.exec("UPDATE payment_requests SET created_at = now() - interval '25 hours', retry_at = now()")
 	require.NoError(t, w.service.Stop(context.Background()))
 
 	w.config.RecoveryInterval = 100 * time.Millisecond
@@ -108,9 +94,8 @@ func TestForgottenKeyAfterTheClockWasSetBack(t *testing.T) {
 		return w.count("SELECT count(*) FROM payment_requests WHERE attempts > 1") == 1
 	}, "recovery has taken it")
 
-	// One that is a day old is tried again in minutes.
-	_, err = w.db.Pool().Exec(t.Context(), "UPDATE payment_requests SET retry_at = now()")
-	require.NoError(t, err)
+	// At a day's age the next try is minutes away.
+	w.exec("UPDATE payment_requests SET retry_at = now()")
 	w.requireRecovered()
 	require.Equal(t, 1, w.intents())
 }
@@ -120,21 +105,21 @@ type recovery struct{}
 
 func (recovery) Kind() string { return "recover" }
 
-// aClock that a test sets.
-type aClock struct{ now time.Time }
+// fixedClock is a clock that a test sets.
+type fixedClock struct{ now time.Time }
 
-func (c *aClock) Now() time.Time       { return c.now }
-func (c *aClock) NowOrNil() *time.Time { return &c.now }
+func (c *fixedClock) Now() time.Time       { return c.now }
+func (c *fixedClock) NowOrNil() *time.Time { return &c.now }
 
-// A process whose clock is ahead has asked for the jobs of the next minutes, and
-// dies. The others do not wait until their clocks come there.
-func TestRecoveryAfterAProcessAheadOfTime(t *testing.T) {
+// A process whose clock is ahead inserts the jobs of the next minutes and dies. The
+// other processes do not wait until their clocks get there.
+func TestRecovery_GoesOnAfterAProcessWhoseClockWasAhead(t *testing.T) {
 	t.Parallel()
 
 	w := newWorld(t)
 	w.eventually(func() bool { return w.count("SELECT count(*) FROM river_job WHERE kind = 'recover'") > 0 }, "a first job")
 
-	ahead := &aClock{}
+	ahead := &fixedClock{}
 
 	jobs, err := river.NewClient(riverpgxv5.New(w.db.Pool()), &river.Config{Test: river.TestConfig{Time: ahead}})
 	require.NoError(t, err)
@@ -150,7 +135,7 @@ func TestRecoveryAfterAProcessAheadOfTime(t *testing.T) {
 			}
 		}
 
-		// What they keep others from is what the service says.
+		// Which later jobs these keep out is what the service says in unique_states.
 		_, err := tx.Exec(t.Context(), `UPDATE river_job SET state = 'completed', finalized_at = now(), scheduled_at = now(),
 			unique_states = (SELECT unique_states FROM river_job WHERE kind = 'recover' ORDER BY id LIMIT 1)
 			WHERE state = 'available'`)
@@ -161,8 +146,8 @@ func TestRecoveryAfterAProcessAheadOfTime(t *testing.T) {
 	w.requireRecovery()
 }
 
-// A reconciliation that takes longer than its interval leaves recovery alone.
-func TestRecoveryWhileReconciliationTakesLong(t *testing.T) {
+// A reconciliation that takes longer than its interval does not hold up recovery.
+func TestRecovery_GoesOnWhileReconciliationTakesLong(t *testing.T) {
 	t.Parallel()
 
 	w := newWorld(t, func(c *config.Config) { c.ReconcileInterval = time.Second })

@@ -9,17 +9,16 @@ import (
 	"github.com/marketflow/marketflow/sandbox"
 )
 
-// While Stripe takes longer than a lease lasts, the operation stays with the request
-// that holds it: the same key gets 409, and nobody sends a second time.
-func TestLeaseIsKeptWhileStripeTakesLong(t *testing.T) {
+// While Stripe takes longer than a lease lasts, the request keeps its operation: the
+// same key gets 409, and nobody sends a second time.
+func TestLease_IsKeptWhileStripeTakesLong(t *testing.T) {
 	t.Parallel()
 
 	w := newWorld(t)
 
-	held, err := w.stripe.AddFault(sandbox.Fault{Action: sandbox.Hold, Method: http.MethodPost, Path: "/v1/payment_intents"})
-	require.NoError(t, err)
-
+	held := w.faultCreates(sandbox.Fault{Action: sandbox.Hold})
 	first := make(chan answer, 1)
+
 	go func() { first <- w.create(order) }()
 
 	w.eventually(func() bool {
@@ -28,7 +27,7 @@ func TestLeaseIsKeptWhileStripeTakesLong(t *testing.T) {
 
 	w.create(order).problem(http.StatusConflict, "idempotency-key-in-use")
 	require.Equal(t, 1, w.count("SELECT count(*) FROM payment_requests WHERE attempts = 1 AND state = 'pending'"))
-	require.NoError(t, w.stripe.ReleaseFault(held.ID))
+	require.NoError(t, w.stripe.ReleaseFault(held))
 
 	created := <-first
 	require.Equal(t, http.StatusCreated, created.status, "%s", created.body)

@@ -14,9 +14,9 @@ import (
 	"github.com/marketflow/marketflow/tests/servers"
 )
 
-// Without PostgreSQL nothing is promised and nothing is lost: clients and
-// Stripe are told to come again, and find everything as it was.
-func TestDatabaseOutage(t *testing.T) {
+// While PostgreSQL is away clients and Stripe are told to try again later, and nothing
+// is lost.
+func TestDatabaseOutage_LosesNothing(t *testing.T) {
 	t.Parallel()
 
 	server := pgtest.NewServer(t, devserver.PostgresOptions{})
@@ -28,8 +28,7 @@ func TestDatabaseOutage(t *testing.T) {
 
 	intent := created.text("stripe_payment_intent_id")
 
-	other := *w // a second process, which has answered nothing
-	other.start(w.config)
+	second := w.second() // it has answered nothing yet
 
 	require.NoError(t, server.Kill())
 
@@ -48,11 +47,11 @@ func TestDatabaseOutage(t *testing.T) {
 		require.NotEmpty(t, answered.header.Get("Retry-After"))
 	}
 
-	// What a process has answered before is answered from its memory meanwhile;
-	// another process has to wait for the database.
+	// What a process has answered before it answers from memory; another process has
+	// to wait for the database.
 	require.Equal(t, string(created.body), string(w.create(order).body))
-	other.create(order).problem(http.StatusServiceUnavailable, "unavailable")
-	require.Equal(t, 1, w.intents(), "Stripe heard nothing of what could not be written down")
+	second.create(order).problem(http.StatusServiceUnavailable, "unavailable")
+	require.Equal(t, 1, w.intents(), "nothing was sent that could not be stored")
 
 	require.NoError(t, server.Restart(t.Context(), servers.ShutdownFast))
 
@@ -62,9 +61,9 @@ func TestDatabaseOutage(t *testing.T) {
 	require.Equal(t, http.StatusCreated, w.create(`{"amount":5,"currency":"USD","idempotency_key":"during the outage"}`).status)
 }
 
-// While Stripe is away its payments wait, whatever else is asked goes on, and
-// the same key later gives the payment.
-func TestStripeOutage(t *testing.T) {
+// While Stripe is away creates are answered 503, everything else is answered as ever,
+// and the same key later gives the payment.
+func TestStripeOutage_TheSameKeyLaterGivesThePayment(t *testing.T) {
 	t.Parallel()
 
 	w := newWorld(t)
@@ -101,7 +100,7 @@ func TestStripeOutage(t *testing.T) {
 			finished = w.create(body)
 
 			return finished.status == http.StatusCreated
-		}, "the payment comes")
+		}, "the payment is created")
 		require.Equal(t, string(finished.body), string(w.create(body).body))
 	}
 

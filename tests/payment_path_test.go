@@ -2,6 +2,7 @@ package tests
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -64,8 +65,8 @@ func TestIdempotencySameKeyReturnsSamePayment(t *testing.T) {
 	first := w.create(order)
 	require.Equal(t, http.StatusCreated, first.status, "%s", first.body)
 
-	// Neither the order of the fields nor the spelling of the number matters,
-	// nor where the key is.
+	// The order of the fields, the spelling of the number and the place of the key do
+	// not matter.
 	for _, again := range []answer{
 		w.create(order),
 		w.create(`{"currency":"usd","idempotency_key":"order_123_attempt_1","amount":"1e3"}`),
@@ -78,7 +79,7 @@ func TestIdempotencySameKeyReturnsSamePayment(t *testing.T) {
 		require.Equal(t, first.header.Get("Location"), again.header.Get("Location"))
 	}
 
-	// Another payload under the key: 422, and Stripe hears nothing of it.
+	// Another payload under the key: 422, and nothing is sent to Stripe.
 	w.create(`{"amount":1000.01,"currency":"USD","idempotency_key":"order_123_attempt_1"}`).
 		problem(http.StatusUnprocessableEntity, "idempotency-key-reused")
 	w.create(`{"amount":1000.00,"currency":"EUR","idempotency_key":"order_123_attempt_1"}`).
@@ -91,7 +92,7 @@ func TestIdempotencySameKeyReturnsSamePayment(t *testing.T) {
 	require.Equal(t, 1, w.intents())
 }
 
-// The answer is the database's: it does not depend on any cache.
+// The answer comes from the database and depends on no cache.
 func TestIdempotencySameKeyWithoutRedis(t *testing.T) {
 	t.Parallel()
 
@@ -99,13 +100,11 @@ func TestIdempotencySameKeyWithoutRedis(t *testing.T) {
 	first := w.create(order)
 	require.Equal(t, http.StatusCreated, first.status)
 
-	other := *w // a second process on the same database, with an empty cache
-	other.start(w.config)
-
-	again := other.create(order)
+	second := w.second()
+	again := second.create(order)
 	require.Equal(t, string(first.body), string(again.body))
 	require.Equal(t, "true", again.header.Get("Idempotent-Replayed"))
-	require.Equal(t, "disabled", other.get("/health").text("redis"))
+	require.Equal(t, "disabled", second.get("/health").text("redis"))
 }
 
 func TestIdempotencyDifferentKeysCreateDifferentPayments(t *testing.T) {
@@ -144,7 +143,7 @@ func TestWebhookSignatureValid(t *testing.T) {
 	require.JSONEq(t, `{"status":"ok"}`, string(taken.body))
 	require.Equal(t, 1, w.count("SELECT count(*) FROM stripe_events WHERE id = 'evt_1' AND outcome = 'ignored'"))
 
-	// During a rollover either secret will do, and both signatures may be there.
+	// While a secret is rolled, either one is valid, and an event may have both signatures.
 	now := time.Now()
 	rolled := sandbox.Sign([]byte(event), "whsec_next_next_next_next", now)
 	require.Equal(t, http.StatusOK, w.webhookSigned(event, rolled).status)
@@ -209,11 +208,11 @@ func TestWebhookPaymentSucceededUpdatesStatus(t *testing.T) {
 	require.Equal(t, 2, w.count("SELECT count(*) FROM payment_transitions WHERE payment_id = $1", id))
 	require.Equal(t, 4, w.count("SELECT count(*) FROM stripe_events"))
 
-	// The first answer stays what it was.
+	// The key keeps its first answer.
 	require.Equal(t, string(created.body), string(w.create(order).body))
 }
 
-// The whole way with the sandbox's own webhooks: declined, then paid.
+// The sandbox sends the webhooks itself: the payment is declined, then paid.
 func TestWebhookFromStripeDeclinedThenPaid(t *testing.T) {
 	t.Parallel()
 
@@ -256,6 +255,34 @@ func TestGetPaymentByID(t *testing.T) {
 
 	// The client sends braces escaped, and no route has an escape.
 	w.get("/payments/{"+created.text("id")+"}").problem(http.StatusNotFound, "not-found")
+}
+
+func TestWebhook_TrailingSlashWorksAndThinEventsAreNamed(t *testing.T) {
+	t.Parallel()
+
+	w := newWorld(t)
+	event := minimalEvent("succeeded", w.create(order).text("stripe_payment_intent_id"), "succeeded")
+
+	signed := w.request(http.MethodPost, "/webhooks/stripe/", event,
+		"Content-Type", "application/json", "Stripe-Signature", sandbox.Sign([]byte(event), webhookSecret, time.Now()))
+	require.Equal(t, http.StatusOK, w.do(signed).status)
+	require.Equal(t, 1, w.count("SELECT count(*) FROM stripe_events WHERE outcome = 'applied'"))
+	require.Equal(t, http.StatusMethodNotAllowed, w.get("/webhooks/stripe/").status)
+	require.Contains(t, string(w.get("/metrics").body), `{method="POST",route="/webhooks/stripe",status="200"}`)
+
+	thin := w.webhook(`{"id":"evt_1","object":"v2.core.event","type":"v1.billing.meter.no_meter_found",` +
+		`"created":"2024-09-17T06:20:52.246Z","related_object":null}`)
+	thin.problem(http.StatusBadRequest, "invalid-request")
+	require.Contains(t, thin.text("detail"), "thin event")
+}
+
+func TestCreatePayment_RupiahMayHaveTwelveDigits(t *testing.T) {
+	t.Parallel()
+
+	w := newWorld(t)
+	created := w.create(`{"amount":25000000.50,"currency":"IDR","idempotency_key":"dear"}`)
+	require.Equal(t, http.StatusCreated, created.status, "%s", created.body)
+	require.Equal(t, "25000000.50", fmt.Sprint(created.field("amount")))
 }
 
 func TestHealthCheck(t *testing.T) {

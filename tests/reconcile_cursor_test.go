@@ -3,11 +3,8 @@ package tests
 import (
 	"context"
 	"fmt"
-	"io"
-	"log"
 	"net/http"
 	"net/http/httptest"
-	"net/http/httputil"
 	"net/url"
 	"slices"
 	"strconv"
@@ -28,23 +25,18 @@ type watched struct {
 	mu sync.Mutex
 	// calls are the paths and queries of the requests, in order.
 	calls []*url.URL
-	// inFlight are under way now, most at once so far.
+	// inFlight are the calls under way now; most is the highest that it ever was.
 	inFlight, most int
 }
 
-// watchStripe puts a proxy before Stripe for what starts from now on. instead may
-// answer a request, and is true then; it may also keep it waiting.
+// watchStripe puts a proxy before Stripe for whatever starts after it. instead may
+// answer a request and return true; it may also keep the request waiting.
 func (w *world) watchStripe(instead func(http.ResponseWriter, *http.Request) bool) *watched {
 	w.t.Helper()
 
-	base, err := url.Parse(w.stripe.URL)
-	require.NoError(w.t, err)
-
-	watch, proxy := &watched{}, httputil.NewSingleHostReverseProxy(base)
-	proxy.ErrorLog = log.New(io.Discard, "", 0)
-
+	watch, proxy := &watched{}, newProxy(w.t, w.stripe.URL)
 	server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/v1/account" { // whose the key is, each start asks
+		if r.URL.Path == "/v1/account" { // each start asks which account the key belongs to
 			proxy.ServeHTTP(rw, r)
 
 			return
@@ -60,7 +52,8 @@ func (w *world) watchStripe(instead func(http.ResponseWriter, *http.Request) boo
 
 	w.t.Cleanup(server.Close)
 	w.config.StripeAPIBase = server.URL
-	w.adopt("another way to the same Stripe")
+	_, err := w.adopt("another way to the same Stripe")
+	require.NoError(w.t, err)
 
 	return watch
 }
@@ -81,7 +74,7 @@ func (s *watched) leave() {
 	s.inFlight--
 }
 
-// take returns the calls since the last time whose path begins with prefix.
+// take returns the calls since it was last called whose path begins with prefix.
 func (s *watched) take(prefix string) []*url.URL {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -102,21 +95,14 @@ func createdBound(u *url.URL, bound string) time.Time {
 	return time.Unix(seconds, 0)
 }
 
-func (w *world) exec(statement string, args ...any) {
-	w.t.Helper()
-
-	_, err := w.db.Pool().Exec(w.t.Context(), statement, args...)
-	require.NoError(w.t, err)
-}
-
-// setCursor is a time relative to the database's now.
+// setCursor sets the cursor to a time relative to the database's now.
 func (w *world) setCursor(at time.Duration) {
 	w.t.Helper()
 	w.exec(`INSERT INTO reconciliation VALUES (TRUE, now() + $1::interval)
 		ON CONFLICT (singleton) DO UPDATE SET through = EXCLUDED.through`, at)
 }
 
-// cursor is how long ago it is.
+// cursor is how long ago the cursor's time is.
 func (w *world) cursor() time.Duration {
 	w.t.Helper()
 
@@ -133,7 +119,7 @@ func (w *world) requireCursor(ago time.Duration, what string) {
 	require.InDelta(w.t, ago.Seconds(), w.cursor().Seconds(), 90, what)
 }
 
-// createAgo makes a payment that long ago, by Stripe's clock.
+// createAgo creates a payment that is that old by Stripe's clock.
 func (w *world) createAgo(ago time.Duration) answer {
 	w.t.Helper()
 
@@ -146,8 +132,8 @@ func (w *world) createAgo(ago time.Duration) answer {
 	return created
 }
 
-// A run by hand moves the cursor where it has looked from there on, and no other.
-func TestReconcileByHandMovesTheCursor(t *testing.T) {
+// A run by hand moves the cursor only if it has looked at everything since the cursor.
+func TestReconcile_ByHandMovesTheCursor(t *testing.T) {
 	t.Parallel()
 
 	w := newWorld(t)
@@ -178,9 +164,9 @@ func TestReconcileByHandMovesTheCursor(t *testing.T) {
 	}
 }
 
-// An older release wrote cursors by its process's clock. One in the future hides
-// nothing and is put right, whoever runs.
-func TestReconcileCursorInTheFuture(t *testing.T) {
+// An older release set the cursor by its process's clock. A cursor in the future hides
+// nothing and is put right by any run.
+func TestReconcile_CursorInTheFutureIsPutRight(t *testing.T) {
 	t.Parallel()
 
 	for name, ahead := range map[string]time.Duration{"A day": 24 * time.Hour, "Years": 20_000 * time.Hour} {
@@ -206,7 +192,7 @@ func TestReconcileCursorInTheFuture(t *testing.T) {
 		w := newWorld(t)
 		w.setCursor(24 * time.Hour)
 		w.reconcileSince(time.Hour, false)
-		require.Greater(t, w.cursor(), time.Hour, "what it has not looked at is still to be looked at")
+		require.Greater(t, w.cursor(), time.Hour, "the hours that it has not looked at are left for a later run")
 	})
 
 	t.Run("A little", func(t *testing.T) {
@@ -217,7 +203,7 @@ func TestReconcileCursorInTheFuture(t *testing.T) {
 		w.setCursor(5 * time.Minute) // a standby whose clock is behind
 		_, err := w.reconcileScheduled()
 		require.NoError(t, err)
-		w.requireCursor(time.Minute, "it was ahead by less than is looked at twice anyway")
+		w.requireCursor(time.Minute, "it was ahead by less than runs overlap")
 
 		for _, call := range watch.take("/v1/events") {
 			require.WithinDuration(t, time.Now().Add(-15*time.Minute), createdBound(call, "gte"), time.Minute)
@@ -225,8 +211,8 @@ func TestReconcileCursorInTheFuture(t *testing.T) {
 	})
 }
 
-// A run that could not write an intent back looks at it again at the next one.
-func TestReconcileCursorStaysBeforeWhatFailed(t *testing.T) {
+// Where a run could not write an intent back, the next run looks at it again.
+func TestReconcile_CursorStaysBeforeWhatFailed(t *testing.T) {
 	t.Parallel()
 
 	w := newWorld(t)
@@ -255,8 +241,8 @@ func TestReconcileCursorStaysBeforeWhatFailed(t *testing.T) {
 	w.requireCursor(time.Minute, "now it is there")
 }
 
-// A contradiction stands here for a person: it does not keep the cursor for ever.
-func TestReconcileCursorPassesContradictions(t *testing.T) {
+// A contradiction is left to a person, so it does not hold the cursor.
+func TestReconcile_CursorPassesContradictions(t *testing.T) {
 	t.Parallel()
 
 	w := newWorld(t)
@@ -270,8 +256,8 @@ func TestReconcileCursorPassesContradictions(t *testing.T) {
 	w.requireCursor(time.Minute, "")
 }
 
-// A run that is stopped half-way has kept what it did, and the next one goes on.
-func TestReconcileKeepsItsProgress(t *testing.T) {
+// A run that is stopped half-way keeps what it has done, and the next run goes on there.
+func TestReconcile_KeepsItsProgress(t *testing.T) {
 	t.Parallel()
 
 	w := newWorld(t)
@@ -282,7 +268,7 @@ func TestReconcileKeepsItsProgress(t *testing.T) {
 
 	ctx, cancel := context.WithCancel(t.Context())
 	watch := w.watchStripe(func(_ http.ResponseWriter, r *http.Request) bool {
-		// The hours of the late one are not read to their end.
+		// The run is stopped while it reads the hours of the late payment.
 		if createdBound(r.URL, "lte").After(time.Now().Add(-time.Hour)) && ctx.Err() == nil {
 			cancel()
 			<-r.Context().Done()
@@ -301,7 +287,7 @@ func TestReconcileKeepsItsProgress(t *testing.T) {
 	reached := time.Now().Add(-w.cursor())
 	require.WithinDuration(t, report.Until, reached, time.Second)
 	require.WithinRange(t, reached, time.Now().Add(-19*time.Hour), time.Now().Add(-time.Hour))
-	require.Zero(t, w.count("SELECT count(*) FROM reconciliation_lease"), "others need not wait")
+	require.Zero(t, w.count("SELECT count(*) FROM reconciliation_lease"), "other runs need not wait")
 	watch.take("")
 
 	_, err = w.reconcileScheduled()
@@ -309,13 +295,13 @@ func TestReconcileKeepsItsProgress(t *testing.T) {
 	require.Equal(t, http.StatusOK, w.get("/payments/"+late.text("id")).status)
 
 	for _, call := range watch.take("/v1/events") {
-		require.False(t, createdBound(call, "gte").Before(reached.Add(-16*time.Minute)), "it goes on where the other stopped")
+		require.False(t, createdBound(call, "gte").Before(reached.Add(-16*time.Minute)), "it goes on where the first run stopped")
 	}
 }
 
-// Where very much has happened the windows are as short as they have to be, and
-// nothing is left out between them.
-func TestReconcileManyIntents(t *testing.T) {
+// Where there are very many intents the windows become shorter, and nothing is left out
+// between them.
+func TestReconcile_ManyIntentsInShorterWindows(t *testing.T) {
 	t.Parallel()
 
 	const foreign, pages = 2500, 11
@@ -330,7 +316,7 @@ func TestReconcileManyIntents(t *testing.T) {
 			ours = append(ours, w.create(`{"amount":10,"currency":"USD"}`))
 		}
 
-		w.foreignIntent()
+		w.createIntent("amount=500&currency=usd") // another program's, on the same account
 
 		if n%2 == 0 { // two in a second
 			w.stripe.Advance(time.Second)
@@ -362,24 +348,8 @@ func TestReconcileManyIntents(t *testing.T) {
 	}
 }
 
-// foreignIntent is another program's on the same account.
-func (w *world) foreignIntent() {
-	w.t.Helper()
-
-	req, err := http.NewRequestWithContext(w.t.Context(), http.MethodPost, w.stripe.URL+"/v1/payment_intents",
-		strings.NewReader("amount=500&currency=usd"))
-	require.NoError(w.t, err)
-	req.SetBasicAuth(secretKey, "")
-	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-
-	resp, err := w.client.Do(req)
-	require.NoError(w.t, err)
-	require.NoError(w.t, resp.Body.Close())
-	require.Equal(w.t, http.StatusOK, resp.StatusCode)
-}
-
-// Where a key may not read events, intents are held against the records all the same.
-func TestReconcileWithoutEvents(t *testing.T) {
+// Where the key may not read events, intents are still compared with the records.
+func TestReconcile_ComparesIntentsWithoutEvents(t *testing.T) {
 	t.Parallel()
 
 	w := newWorld(t)
@@ -403,9 +373,9 @@ func TestReconcileWithoutEvents(t *testing.T) {
 	w.requireCursor(23*time.Hour, "events have not been looked at")
 }
 
-// Two runs at once do not ask Stripe twice: the second waits, and a service's own
-// is left out.
-func TestReconcileOneAtATime(t *testing.T) {
+// Only one run asks Stripe at a time: a second one by hand waits, and a scheduled one is
+// skipped.
+func TestReconcile_OneAtATime(t *testing.T) {
 	t.Parallel()
 
 	w := newWorld(t, func(c *config.Config) { c.StripeTimeout = time.Minute })
@@ -441,7 +411,7 @@ func TestReconcileOneAtATime(t *testing.T) {
 
 	_, err := w.reconcileScheduled()
 	require.ErrorIs(t, err, reconcile.ErrReconciling)
-	require.Len(t, watch.take("/v1"), 1, "nobody else has asked for anything")
+	require.Len(t, watch.take("/v1"), 1, "no other run has asked for anything")
 
 	release()
 	both.Wait()
@@ -451,9 +421,9 @@ func TestReconcileOneAtATime(t *testing.T) {
 	w.requireCursor(time.Minute, "")
 }
 
-// What is younger than a minute is still on its way; to look at nothing is no
-// clean run.
-func TestReconcileRefusesToLookAtNothing(t *testing.T) {
+// What is younger than a minute is left alone. A run that would look at nothing else
+// fails, because it must not pass for a clean one.
+func TestReconcile_FailsWhenThereIsNothingToLookAt(t *testing.T) {
 	t.Parallel()
 
 	w := newWorld(t, func(c *config.Config) { c.ReconcileInterval = 0 })

@@ -15,8 +15,8 @@ import (
 	"github.com/marketflow/marketflow/ports"
 )
 
-// openPayments makes that many, the first the newest: two days old and then a
-// minute apart. It returns their intents.
+// openPayments creates n payments and returns their intents. The first is the newest:
+// it is two days old, and each next one is a minute older.
 func (w *world) openPayments(n int) []string {
 	w.t.Helper()
 
@@ -32,7 +32,7 @@ func (w *world) openPayments(n int) []string {
 	return intents
 }
 
-// asked are the intents that were asked for one by one.
+// asked are the intents that were read one by one.
 func asked(calls []*url.URL) []string {
 	var intents []string
 
@@ -47,8 +47,8 @@ func asked(calls []*url.URL) []string {
 
 func isAsked(r *http.Request) bool { return strings.HasPrefix(r.URL.Path, "/v1/payment_intents/") }
 
-// Open payments are asked for a few at once, the newest first.
-func TestSweepAsksAFewAtOnce(t *testing.T) {
+// Open payments are read a few at a time, the newest first.
+func TestSweep_ReadsAFewAtOnce(t *testing.T) {
 	t.Parallel()
 
 	const payments, atOnce = 30, 6
@@ -57,7 +57,7 @@ func TestSweepAsksAFewAtOnce(t *testing.T) {
 	intents := w.openPayments(payments)
 	w.confirm(intents[payments-1], "pm_card_visa")
 
-	// Nobody is answered before six ask.
+	// The first six calls are answered once all six are there.
 	var all sync.WaitGroup
 
 	all.Add(atOnce)
@@ -93,9 +93,9 @@ func TestSweepAsksAFewAtOnce(t *testing.T) {
 	require.ElementsMatch(t, intents[:atOnce], order[:atOnce], "the newest first")
 }
 
-// A scheduled run asks for so many; the next one goes on, in whichever process. Old
-// ones have their share although there are many young ones.
-func TestSweepIsBoundedAndGoesOn(t *testing.T) {
+// A scheduled run reads a limited number, and the next one goes on, in any process. Old
+// payments get a share although there are many young ones.
+func TestSweep_IsBoundedAndGoesOn(t *testing.T) {
 	t.Parallel()
 
 	const most, young, old = 1000, 1300, 250
@@ -146,8 +146,8 @@ func TestSweepIsBoundedAndGoesOn(t *testing.T) {
 	require.Contains(t, asked(watch.take("/v1/payment_intents/")), "pi_young_1", "it begins again with the newest")
 }
 
-// A run that Stripe's outage ends has kept its place.
-func TestSweepStopsInAnOutage(t *testing.T) {
+// A run that an outage of Stripe ends keeps its place.
+func TestSweep_KeepsItsPlaceInAnOutage(t *testing.T) {
 	t.Parallel()
 
 	const page, payments = 100, 130
@@ -192,9 +192,9 @@ func TestSweepStopsInAnOutage(t *testing.T) {
 	require.ElementsMatch(t, intents[page:], asked(watch.take("/v1/payment_intents/")))
 }
 
-// One payment that Stripe does not tell of hides no other, and nobody calls the
-// run clean.
-func TestSweepGoesPastOneThatFails(t *testing.T) {
+// One payment that cannot be read does not keep others from being read, and the run
+// ends with its error.
+func TestSweep_GoesOnAfterOneThatFails(t *testing.T) {
 	t.Parallel()
 
 	w := newWorld(t)
@@ -216,8 +216,8 @@ func TestSweepGoesPastOneThatFails(t *testing.T) {
 	require.Equal(t, 1, w.count("SELECT count(*) FROM payments WHERE status = $1", payment.Succeeded))
 }
 
-// A limit that Stripe sets for a moment slows a run down and does not end it.
-func TestSweepWaitsWhileThereIsALimit(t *testing.T) {
+// Answers of 429 slow a run down and do not end it.
+func TestSweep_WaitsWhileThereIsALimit(t *testing.T) {
 	t.Parallel()
 
 	w := newWorld(t)
@@ -245,9 +245,9 @@ func TestSweepWaitsWhileThereIsALimit(t *testing.T) {
 	require.Equal(t, 20, report.Payments)
 }
 
-// Very many events wait for payments that never come. One of them has a payment
-// that nobody noticed, and its turn comes.
-func TestParkedEventAmongMany(t *testing.T) {
+// Very many events are parked for payments that never come. The one event whose payment
+// exists is found among them and applied.
+func TestParkedEvent_IsFoundAmongMany(t *testing.T) {
 	t.Parallel()
 
 	w := newWorld(t)

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"go.uber.org/zap"
 
 	"github.com/marketflow/marketflow/app/reconcile"
 	"github.com/marketflow/marketflow/internal/bootstrap"
@@ -37,19 +36,19 @@ func (w *world) reconcileSince(back time.Duration, dryRun bool) reconcile.Report
 	return report
 }
 
-// reconcileAs runs one in a process of its own, as far as it can tell.
+// reconcileAs runs one as a process of its own would.
 func (w *world) reconcileAs(
 	do func(context.Context, *reconcile.Reconcile) (reconcile.Report, error),
 ) (report reconcile.Report, err error) {
 	w.t.Helper()
 
-	err = bootstrap.WithTools(w.t.Context(), w.config, "test", func(ctx context.Context, tools bootstrap.Tools) error {
+	err = w.withTools(func(ctx context.Context, tools bootstrap.Tools) error {
 		var err error
 
 		report, err = do(ctx, tools.Reconcile)
 
 		return err
-	}, bootstrap.With(zap.NewNop()))
+	})
 
 	return report, err
 }
@@ -61,12 +60,12 @@ func (w *world) reconcileScheduled() (reconcile.Report, error) {
 	return w.reconcileAs(func(ctx context.Context, r *reconcile.Reconcile) (reconcile.Report, error) { return r.Scheduled(ctx) })
 }
 
-// age makes what the sandbox does from now on an hour old as far as Stripe's
-// records say: reconciliation leaves alone what is younger than a minute.
+// age sets Stripe's clock back by half an hour. Reconciliation leaves alone what is
+// younger than a minute, so it looks at what the sandbox makes from now on.
 func (w *world) age() { w.stripe.Advance(-30 * time.Minute) }
 
-// The webhooks were never delivered: reconciliation finds the events.
-func TestReconcileFindsMissedEvents(t *testing.T) {
+// Webhooks that were never delivered are found as events.
+func TestReconcile_FindsMissedEvents(t *testing.T) {
 	t.Parallel()
 
 	w := newWorld(t)
@@ -95,7 +94,7 @@ func TestReconcileFindsMissedEvents(t *testing.T) {
 }
 
 // Rows that are gone, as after restoring an older backup, come back.
-func TestReconcileFindsMissingPayments(t *testing.T) {
+func TestReconcile_WritesMissingPaymentsAgain(t *testing.T) {
 	t.Parallel()
 
 	w := newWorld(t)
@@ -112,8 +111,7 @@ func TestReconcileFindsMissingPayments(t *testing.T) {
 		`UPDATE payment_requests SET state = 'pending', response_status = NULL, response_body = NULL,
 			retry_at = now() + interval '1 day', leased_until = now() + interval '1 day'`,
 	} {
-		_, err := w.db.Pool().Exec(t.Context(), statement)
-		require.NoError(t, err)
+		w.exec(statement)
 	}
 
 	report := w.reconcile(false)
@@ -124,9 +122,10 @@ func TestReconcileFindsMissingPayments(t *testing.T) {
 	require.Equal(t, 2, w.count("SELECT count(*) FROM payment_requests WHERE state = 'completed'"))
 }
 
-// An operation that reconciliation writes for an intent is as old as the intent: where
-// it is interrupted then, nobody sends a request whose key Stripe has forgotten.
-func TestReconcileInterruptedMakesNoSecondIntent(t *testing.T) {
+// An operation that reconciliation writes for an intent is as old as the intent. So
+// when reconciliation is interrupted, recovery does not send a key that Stripe has
+// forgotten.
+func TestReconcile_InterruptedMakesNoSecondIntent(t *testing.T) {
 	t.Parallel()
 
 	const before = 25 * time.Hour
@@ -141,8 +140,7 @@ func TestReconcileInterruptedMakesNoSecondIntent(t *testing.T) {
 		"DELETE FROM payment_requests",
 		"ALTER TABLE payments ADD CONSTRAINT interrupted CHECK (false) NOT VALID",
 	} {
-		_, err := w.db.Pool().Exec(t.Context(), statement)
-		require.NoError(t, err)
+		w.exec(statement)
 	}
 
 	require.Equal(t, 1, w.reconcileSince(2*before, false).Left())
@@ -150,12 +148,10 @@ func TestReconcileInterruptedMakesNoSecondIntent(t *testing.T) {
 		return w.count("SELECT count(*) FROM payment_requests WHERE state = 'pending' AND attempts > 1") == 1
 	}, "recovery has tried")
 
-	_, err := w.db.Pool().Exec(t.Context(), "ALTER TABLE payments DROP CONSTRAINT interrupted")
-	require.NoError(t, err)
+	w.exec("ALTER TABLE payments DROP CONSTRAINT interrupted")
 
-	// One that is a day old is tried again in minutes.
-	_, err = w.db.Pool().Exec(t.Context(), "UPDATE payment_requests SET retry_at = now()")
-	require.NoError(t, err)
+	// At a day's age the next try is minutes away.
+	w.exec("UPDATE payment_requests SET retry_at = now()")
 	w.eventually(func() bool {
 		return w.count("SELECT count(*) FROM payment_requests WHERE state = 'completed'") == 1
 	}, "the operation is finished")
@@ -165,8 +161,8 @@ func TestReconcileInterruptedMakesNoSecondIntent(t *testing.T) {
 		w.get("/payments/"+created.text("id")).text("stripe_payment_intent_id"))
 }
 
-// An event that nobody can read is left for a person, and those behind it are found.
-func TestReconcileReadsBehindAnOddEvent(t *testing.T) {
+// An event that cannot be parsed is left for a person, and those behind it are found.
+func TestReconcile_ReadsOnAfterAnUnreadableEvent(t *testing.T) {
 	t.Parallel()
 
 	w := newWorld(t, through(t, func(sandbox *httputil.ReverseProxy) http.Handler {
@@ -174,8 +170,8 @@ func TestReconcileReadsBehindAnOddEvent(t *testing.T) {
 			body, err := io.ReadAll(r.Body)
 			if err == nil && strings.HasSuffix(r.Request.URL.Path, "/v1/events") {
 				body = bytes.Replace(body, []byte(`"data": [`),
-					[]byte(`"data": [{"id":"evt_odd","type":"payment_intent.succeeded","data":{"object":{"id":7}}},`), 1)
-				require.Contains(t, string(body), "evt_odd")
+					[]byte(`"data": [{"id":"evt_unreadable","type":"payment_intent.succeeded","data":{"object":{"id":7}}},`), 1)
+				require.Contains(t, string(body), "evt_unreadable")
 			}
 
 			r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
@@ -197,8 +193,8 @@ func TestReconcileReadsBehindAnOddEvent(t *testing.T) {
 	require.Equal(t, "succeeded", w.status(paid.text("id")))
 }
 
-// Processes that are restarted more often than they reconcile do reconcile.
-func TestReconcileAtStartWhereItIsOverdue(t *testing.T) {
+// Processes that are restarted more often than every RECONCILE_INTERVAL still reconcile.
+func TestReconcile_RunsAtStartWhenItIsOverdue(t *testing.T) {
 	t.Parallel()
 
 	w := newWorld(t)
@@ -207,24 +203,20 @@ func TestReconcileAtStartWhereItIsOverdue(t *testing.T) {
 	paid := w.create(order)
 	w.confirm(paid.text("stripe_payment_intent_id"), "pm_card_visa")
 
-	_, err := w.db.Pool().Exec(t.Context(), `INSERT INTO reconciliation VALUES (TRUE, now() - interval '2 hours')`)
-	require.NoError(t, err)
-
+	w.exec("INSERT INTO reconciliation VALUES (TRUE, now() - interval '2 hours')")
 	w.start(w.config)
 	w.eventually(func() bool { return w.status(paid.text("id")) == "succeeded" }, "the event is found")
 }
 
 // A row that contradicts Stripe is left for a person.
-func TestReconcileLeavesContradictions(t *testing.T) {
+func TestReconcile_LeavesContradictionsToAPerson(t *testing.T) {
 	t.Parallel()
 
 	w := newWorld(t)
 	w.age()
 
 	created := w.create(`{"amount":10,"currency":"USD"}`)
-
-	_, err := w.db.Pool().Exec(t.Context(), "UPDATE payments SET amount = 11")
-	require.NoError(t, err)
+	w.exec("UPDATE payments SET amount = 11")
 
 	report := w.reconcile(false)
 	require.Equal(t, 1, report.Left())
@@ -232,16 +224,14 @@ func TestReconcileLeavesContradictions(t *testing.T) {
 	require.Equal(t, "pending", w.status(created.text("id")))
 }
 
-// Payments older than the look-back are asked for one by one.
-func TestReconcileAsksForOldPayments(t *testing.T) {
+// Open payments that are older than the look-back are read from Stripe one by one.
+func TestReconcile_ReadsOldOpenPayments(t *testing.T) {
 	t.Parallel()
 
 	w := newWorld(t)
 	created := w.create(`{"amount":10,"currency":"USD"}`)
 	w.confirm(created.text("stripe_payment_intent_id"), "pm_card_visa")
-
-	_, err := w.db.Pool().Exec(t.Context(), "UPDATE payments SET created_at = now() - interval '3 days'")
-	require.NoError(t, err)
+	w.exec("UPDATE payments SET created_at = now() - interval '3 days'")
 
 	report := w.reconcile(false)
 	require.Equal(t, 1, report.Payments)
@@ -249,8 +239,9 @@ func TestReconcileAsksForOldPayments(t *testing.T) {
 	require.Equal(t, "succeeded", w.status(created.text("id")))
 }
 
-// What is only stored for a person is not repaired, and waits for one from then on.
-func TestReconcileDoesNotCallParkedRepaired(t *testing.T) {
+// An event that is only parked for a person does not count as repaired, and every
+// later run says that it still waits.
+func TestReconcile_ParkedIsNotRepaired(t *testing.T) {
 	t.Parallel()
 
 	w := newWorld(t)
@@ -269,5 +260,5 @@ func TestReconcileDoesNotCallParkedRepaired(t *testing.T) {
 	report = w.reconcileSince(5*time.Minute, false) // when nothing happened
 	require.Zero(t, report.Left(), "%+v", report)
 	require.EqualValues(t, 1, report.Parked)
-	require.False(t, report.Clean(), "it waits still")
+	require.False(t, report.Clean(), "it still waits")
 }

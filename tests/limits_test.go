@@ -23,8 +23,8 @@ import (
 	"github.com/marketflow/marketflow/internal/config"
 )
 
-// A limit that was set exists, with Redis, without it, and while it is away.
-func TestRateLimitNeedsNoRedis(t *testing.T) {
+// The rate limit holds with Redis, without it, and while it is away.
+func TestRateLimit_HoldsWithoutRedis(t *testing.T) {
 	t.Parallel()
 
 	for name, change := range map[string]func(*config.Config){
@@ -42,12 +42,12 @@ func TestRateLimitNeedsNoRedis(t *testing.T) {
 				limited := w.get("/payments/0190d2a0-0000-7000-8000-000000000000")
 
 				return limited.status == http.StatusTooManyRequests && limited.header.Get("Retry-After") == "1"
-			}, "nobody is limited")
+			}, "the client is limited")
 		})
 	}
 }
 
-func TestWebPagesMakeNoPayments(t *testing.T) {
+func TestCrossOriginPagesCreateNoPayments(t *testing.T) {
 	t.Parallel()
 
 	w := newWorld(t)
@@ -61,8 +61,8 @@ func TestWebPagesMakeNoPayments(t *testing.T) {
 	require.Equal(t, http.StatusCreated, w.create(order, "Origin", w.url, "Sec-Fetch-Site", "same-origin").status)
 }
 
-// 600 bodies that are held back leave the memory alone, whatever stands in front of
-// them, and Stripe is heard meanwhile.
+// 600 bodies of which the end is held back take little memory, whatever their headers
+// are, and Stripe's webhooks are answered meanwhile.
 func TestHalfSentBodiesTakeLittleMemory(t *testing.T) {
 	t.Parallel()
 
@@ -92,7 +92,7 @@ func TestHalfSentBodiesTakeLittleMemory(t *testing.T) {
 		}
 
 		flood.sending.Wait()
-		// The largest that there may be, while the others hold what they have.
+		// The largest event that is allowed, while the flood holds what it has.
 		event = strings.Replace(event, "{", `{"pad":"`+strings.Repeat("x", 1<<20-len(event)-len(`"pad":"",`))+`",`, 1)
 		require.Equal(t, http.StatusOK, s.webhook(event).status, name)
 
@@ -101,8 +101,8 @@ func TestHalfSentBodiesTakeLittleMemory(t *testing.T) {
 	}
 }
 
-// binary is the product as it is shipped, beside a world's own service and on the
-// same database.
+// binary is the product as it is shipped. It runs beside the world's own service, on
+// the same database.
 type binary struct {
 	*world
 
@@ -151,7 +151,7 @@ func (w *world) startBinary() *binary {
 		}
 	}
 
-	require.Fail(w.t, "it does not listen")
+	require.Fail(w.t, "the binary does not listen")
 
 	return nil
 }
@@ -172,15 +172,15 @@ func (b *binary) peak() int {
 	return kilobytes << 10
 }
 
-// flood is connections that hold their bodies back. sending ends when everything
-// is sent that the other side takes.
+// flood is connections that do not send the ends of their bodies. sending ends when
+// all is sent that the other side takes.
 type flood struct {
 	sending sync.WaitGroup
 	conns   []net.Conn
 }
 
-// holdBack opens connections, each of which sends as much of a body as it is let,
-// but for the end.
+// holdBack opens connections. Each sends as much of a body as the other side takes,
+// but not the end.
 func (b *binary) holdBack(begin string, count int) *flood {
 	b.t.Helper()
 

@@ -2,12 +2,9 @@ package tests
 
 import (
 	"bytes"
-	"fmt"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"net/http/httputil"
-	"net/url"
 	"strings"
 	"sync"
 	"testing"
@@ -24,11 +21,10 @@ import (
 func (w *world) rejections(f sandbox.Fault) (repair func()) {
 	w.t.Helper()
 
-	f.Action, f.Method, f.Path, f.Count = sandbox.Error, http.MethodPost, "/v1/payment_intents", -1
-	added, err := w.stripe.AddFault(f)
-	require.NoError(w.t, err)
+	f.Action, f.Count = sandbox.Error, -1
+	id := w.faultCreates(f)
 
-	return func() { require.NoError(w.t, w.stripe.RemoveFault(added.ID)) }
+	return func() { require.NoError(w.t, w.stripe.RemoveFault(id)) }
 }
 
 func accountIncomplete() sandbox.Fault {
@@ -38,8 +34,8 @@ func accountIncomplete() sandbox.Fault {
 	}
 }
 
-// What is wrong with the account, the URL or the settings is repaired, and then the
-// same key and body succeed, under the same key at Stripe.
+// Once the account, the URL or the settings are repaired, the same key and body
+// succeed, under the same key at Stripe.
 func TestRejected_TheSameKeySucceedsOnceItIsRepaired(t *testing.T) {
 	t.Parallel()
 
@@ -83,7 +79,7 @@ func TestRejected_TheSameKeySucceedsOnceItIsRepaired(t *testing.T) {
 	}
 }
 
-// Recovery sends nothing that was rejected: the client may have ordered again.
+// Recovery sends nothing that was rejected, because the client may have ordered again.
 func TestRejected_RecoveryLeavesItAlone(t *testing.T) {
 	t.Parallel()
 
@@ -96,19 +92,18 @@ func TestRejected_RecoveryLeavesItAlone(t *testing.T) {
 	require.NotContains(t, keyless.text("detail"), "idempotency key")
 	repair()
 
-	// An operation that recovery does finish shows that it ran.
-	lost, err := w.stripe.AddFault(sandbox.Fault{Action: sandbox.DropBefore, Method: http.MethodPost, Count: 3})
-	require.NoError(t, err)
+	// Another operation, which recovery does finish, shows that recovery ran.
+	lost := w.faultCreates(sandbox.Fault{Action: sandbox.DropBefore, Count: 3})
 	w.create(`{"amount":5,"currency":"USD","idempotency_key":"lost"}`).problem(http.StatusServiceUnavailable, "outcome-unknown")
-	require.NoError(t, w.stripe.RemoveFault(lost.ID))
+	require.NoError(t, w.stripe.RemoveFault(lost))
 	w.eventually(func() bool { return w.count("SELECT count(*) FROM payments") == 1 }, "recovery finishes what is pending")
 
 	require.Equal(t, 2, w.count("SELECT count(*) FROM payment_requests WHERE state = 'rejected'"))
 	require.Equal(t, 1, w.intents())
 }
 
-// Of two who ask again at once one sends.
-func TestRejected_ReopenedAtOnce(t *testing.T) {
+// Of several requests that reopen the operation at once one sends.
+func TestRejected_IsReopenedOnce(t *testing.T) {
 	t.Parallel()
 
 	w := newWorld(t)
@@ -144,16 +139,22 @@ func TestRejected_ReopenedAtOnce(t *testing.T) {
 	require.Equal(t, 1, w.intents())
 }
 
-// Where Stripe keeps its answer under the key, the key is no good any more, and a
-// new one is safe.
-func TestRejected_KeptByStripe(t *testing.T) {
+// Where Stripe keeps the rejection under the key, the client is told that the key is
+// used up and that a new one is safe.
+func TestRejected_KeptByStripeNeedsANewKey(t *testing.T) {
 	t.Parallel()
 
 	kept := false
-	w := newWorld(t, stripeThrough(t, func(answer *http.Response) {
-		if kept && answer.StatusCode == http.StatusBadRequest {
-			answer.Header.Set("Idempotent-Replayed", "true")
+	w := newWorld(t, through(t, func(stripe *httputil.ReverseProxy) http.Handler {
+		stripe.ModifyResponse = func(answer *http.Response) error {
+			if kept && answer.StatusCode == http.StatusBadRequest {
+				answer.Header.Set("Idempotent-Replayed", "true")
+			}
+
+			return nil
 		}
+
+		return stripe
 	}))
 	w.rejections(accountIncomplete())
 
@@ -166,8 +167,9 @@ func TestRejected_KeptByStripe(t *testing.T) {
 	require.Contains(t, again.text("detail"), "use a new key")
 }
 
-// A key that Stripe may have forgotten is not sent; nothing was made under it.
-func TestRejected_TooOldToBeSent(t *testing.T) {
+// A key that Stripe may have forgotten is not sent, and the client is told to use a new
+// one.
+func TestRejected_TooOldNeedsANewKey(t *testing.T) {
 	t.Parallel()
 
 	w := newWorld(t)
@@ -175,8 +177,7 @@ func TestRejected_TooOldToBeSent(t *testing.T) {
 	w.create(order).problem(http.StatusBadGateway, "rejected-by-provider")
 	repair()
 
-	_, err := w.db.Pool().Exec(t.Context(), "UPDATE payment_requests SET created_at = created_at - interval '24 hours'")
-	require.NoError(t, err)
+	w.exec("UPDATE payment_requests SET created_at = created_at - interval '24 hours'")
 
 	old := w.create(order)
 	old.problem(http.StatusBadGateway, "rejected-by-provider")
@@ -185,30 +186,29 @@ func TestRejected_TooOldToBeSent(t *testing.T) {
 	w.create(strings.Replace(order, "1000.00", "5", 1)).problem(http.StatusUnprocessableEntity, "idempotency-key-reused")
 }
 
-// The order's own amount is refused for ever, and the client can change it.
-func TestRefused_AnAmountIsUnprocessable(t *testing.T) {
+// A rejection of the order's own amount is the key's answer for ever: 422, as the client
+// can change the amount.
+func TestRejected_AnAmountIsUnprocessable(t *testing.T) {
 	t.Parallel()
 
 	w := newWorld(t)
 
 	const small = `{"amount":0.10,"currency":"USD","idempotency_key":"small"}`
 
-	refused := w.create(small)
-	refused.problem(http.StatusUnprocessableEntity, "rejected-by-provider")
+	rejected := w.create(small)
+	rejected.problem(http.StatusUnprocessableEntity, "rejected-by-provider")
 
-	other := *w // a second process
-	other.start(w.config)
-
-	for _, again := range []answer{w.create(small), other.create(small)} {
-		require.Equal(t, refused.status, again.status)
-		require.Equal(t, string(refused.body), string(again.body))
+	for _, again := range []answer{w.create(small), w.second().create(small)} {
+		require.Equal(t, rejected.status, again.status)
+		require.Equal(t, string(rejected.body), string(again.body))
 		require.Equal(t, "true", again.header.Get("Idempotent-Replayed"))
 	}
 
 	w.create(strings.Replace(small, "0.10", "10", 1)).problem(http.StatusUnprocessableEntity, "idempotency-key-reused")
 }
 
-// What never left is no attempt: once Stripe is back its word on the order counts.
+// A request that never left the machine does not count as an attempt: once Stripe is
+// back, its rejection is final.
 func TestNotSent_TheNextAnswerIsBelieved(t *testing.T) {
 	t.Parallel()
 
@@ -217,10 +217,7 @@ func TestNotSent_TheNextAnswerIsBelieved(t *testing.T) {
 	w := newWorld(t, func(c *config.Config) {
 		c.RecoveryInterval = 50 * time.Millisecond
 
-		target, err := url.Parse(c.StripeAPIBase)
-		require.NoError(t, err)
-
-		stripe.handler = httputil.NewSingleHostReverseProxy(target)
+		stripe.handler = newProxy(t, c.StripeAPIBase)
 		c.StripeAPIBase = "http://" + stripe.open(t)
 	})
 
@@ -239,64 +236,14 @@ func TestNotSent_TheNextAnswerIsBelieved(t *testing.T) {
 	require.NotEmpty(t, first.header.Get("Retry-After"))
 
 	stripe.open(t)
-	w.eventually(func() bool { return w.create(small).status == http.StatusUnprocessableEntity }, "the refusal is believed")
+	w.eventually(func() bool { return w.create(small).status == http.StatusUnprocessableEntity }, "the rejection is final")
 	w.eventually(func() bool {
 		return w.count("SELECT count(*) FROM payment_requests WHERE state = 'refused'") == 2
-	}, "recovery asks for the other")
+	}, "recovery finishes the other")
 	require.Zero(t, w.intents())
 }
 
-func TestWebhooks_TrailingSlashAndThinEvents(t *testing.T) {
-	t.Parallel()
-
-	w := newWorld(t)
-	event := minimalEvent("succeeded", w.create(order).text("stripe_payment_intent_id"), "succeeded")
-
-	signed := w.request(http.MethodPost, "/webhooks/stripe/", event,
-		"Content-Type", "application/json", "Stripe-Signature", sandbox.Sign([]byte(event), webhookSecret, time.Now()))
-	require.Equal(t, http.StatusOK, w.do(signed).status)
-	require.Equal(t, 1, w.count("SELECT count(*) FROM stripe_events WHERE outcome = 'applied'"))
-	require.Equal(t, http.StatusMethodNotAllowed, w.get("/webhooks/stripe/").status)
-	require.Contains(t, string(w.get("/metrics").body), `{method="POST",route="/webhooks/stripe",status="200"}`)
-
-	thin := w.webhook(`{"id":"evt_1","object":"v2.core.event","type":"v1.billing.meter.no_meter_found",` +
-		`"created":"2024-09-17T06:20:52.246Z","related_object":null}`)
-	thin.problem(http.StatusBadRequest, "invalid-request")
-	require.Contains(t, thin.text("detail"), "thin event")
-}
-
-func TestRupiahHaveTwelveDigits(t *testing.T) {
-	t.Parallel()
-
-	w := newWorld(t)
-	created := w.create(`{"amount":25000000.50,"currency":"IDR","idempotency_key":"dear"}`)
-	require.Equal(t, http.StatusCreated, created.status, "%s", created.body)
-	require.Equal(t, "25000000.50", fmt.Sprint(created.field("amount")))
-}
-
-// stripeThrough puts a proxy between the service and the sandbox that changes answers.
-func stripeThrough(t *testing.T, change func(*http.Response)) func(*config.Config) {
-	t.Helper()
-
-	return func(c *config.Config) {
-		target, err := url.Parse(c.StripeAPIBase)
-		require.NoError(t, err)
-
-		proxy := httputil.NewSingleHostReverseProxy(target)
-		proxy.ModifyResponse = func(answer *http.Response) error {
-			change(answer)
-
-			return nil
-		}
-
-		server := httptest.NewServer(proxy)
-		t.Cleanup(server.Close)
-
-		c.StripeAPIBase = server.URL
-	}
-}
-
-// door is an address that can be closed: connections to it are refused then.
+// door is an address that can be closed. Connections to it fail then.
 type door struct {
 	handler http.Handler
 	address string

@@ -14,8 +14,8 @@ import (
 )
 
 // No connection and no lock is held while Stripe is called: with a pool of one
-// connection and calls held at Stripe, everything else goes on.
-func TestPoolOfOneWhileStripeIsSlow(t *testing.T) {
+// connection and calls held at Stripe, everything else is answered.
+func TestPool_OneConnectionIsEnoughWhileStripeIsSlow(t *testing.T) {
 	t.Parallel()
 
 	// Fewer than the calls that together count as a stall.
@@ -27,10 +27,7 @@ func TestPoolOfOneWhileStripeIsSlow(t *testing.T) {
 	before := w.create(`{"amount":10.00,"currency":"USD"}`)
 	require.Equal(t, http.StatusCreated, before.status, "%s", before.body)
 
-	rule, err := w.stripe.AddFault(sandbox.Fault{
-		Action: sandbox.Hold, Method: http.MethodPost, Path: "/v1/payment_intents", Count: -1,
-	})
-	require.NoError(t, err)
+	rule := w.faultCreates(sandbox.Fault{Action: sandbox.Hold, Count: -1})
 
 	var (
 		clients sync.WaitGroup
@@ -44,20 +41,20 @@ func TestPoolOfOneWhileStripeIsSlow(t *testing.T) {
 	waiting, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 
-	require.NoError(t, w.stripe.WaitFault(waiting, rule.ID, held))
+	require.NoError(t, w.stripe.WaitFault(waiting, rule, held))
 
-	// All of them have executed at Stripe and none is answered. Reads, writes by
-	// webhooks and the health check each need the one connection.
+	// Stripe has executed all of them and answered none. Reads, webhooks' writes and
+	// the health check each need the one connection.
 	require.Equal(t, "connected", w.get("/health").text("database"))
 	require.Equal(t, "pending", w.status(before.text("id")))
 	w.confirm(before.text("stripe_payment_intent_id"), "pm_card_visa")
 	w.eventually(func() bool { return w.status(before.text("id")) == "succeeded" }, "the webhook is applied")
 
-	status, err := w.stripe.Fault(rule.ID)
+	status, err := w.stripe.Fault(rule)
 	require.NoError(t, err)
 	require.Equal(t, held, status.Held, "the calls are still held")
 
-	require.NoError(t, w.stripe.RemoveFault(rule.ID))
+	require.NoError(t, w.stripe.RemoveFault(rule))
 	clients.Wait()
 
 	for _, created := range answers {

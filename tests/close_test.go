@@ -11,7 +11,6 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
-	"go.uber.org/zap"
 
 	"github.com/marketflow/marketflow/adapters/postgres"
 	"github.com/marketflow/marketflow/adapters/stripe"
@@ -23,8 +22,8 @@ import (
 	"github.com/marketflow/marketflow/ports"
 )
 
-// listing lets something happen after a person's command has read Stripe's list of
-// intents and before it writes.
+// listing calls a function after a person's command has read Stripe's list of
+// intents and before the command writes.
 type listing struct {
 	ports.PaymentGateway
 
@@ -43,7 +42,7 @@ func (l listing) Intents(ctx context.Context, from, to time.Time) iter.Seq2[port
 	}
 }
 
-// givenUp writes an operation of 10.00 USD down that waits for a person.
+// givenUp stores an operation of 10.00 USD that waits for a person.
 func (w *world) givenUp(key operation.Key) uuid.UUID {
 	w.t.Helper()
 
@@ -61,45 +60,33 @@ func (w *world) givenUp(key operation.Key) uuid.UUID {
 		CreatedAt: time.Now().Add(-25 * time.Hour),
 	})
 	require.NoError(w.t, err)
-	require.NoError(w.t, store.GiveUp(w.t.Context(), id, errors.New("nobody lists it")))
+	require.NoError(w.t, store.GiveUp(w.t.Context(), id, errors.New("not in the list")))
 
 	return id
 }
 
-// bringForth makes Stripe finish what it answered with an error long ago.
-func (w *world) bringForth(id uuid.UUID) {
+// intentAppears: Stripe has an intent for the operation after all.
+func (w *world) intentAppears(id uuid.UUID) {
 	w.t.Helper()
-
-	req, err := http.NewRequestWithContext(w.t.Context(), http.MethodPost, w.stripe.URL+"/v1/payment_intents",
-		strings.NewReader("amount=1000&currency=usd&metadata[payment_id]="+id.String()))
-	require.NoError(w.t, err)
-	req.SetBasicAuth(secretKey, "")
-	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-
-	resp, err := w.client.Do(req)
-	require.NoError(w.t, err)
-	require.NoError(w.t, resp.Body.Close())
-	require.Equal(w.t, http.StatusOK, resp.StatusCode)
+	w.createIntent("amount=1000&currency=usd&metadata[payment_id]=" + id.String())
 }
 
-// closeWhile closes an operation; happens is called once Stripe was looked at.
+// closeWhile closes an operation; happens is called once Stripe's list was read.
 func (w *world) closeWhile(id uuid.UUID, happens func()) error {
 	w.t.Helper()
 
 	gateway := stripe.NewGateway(stripe.Config{SecretKey: secretKey, APIBase: w.stripe.URL})
 
-	return bootstrap.WithTools(w.t.Context(), w.config, "test",
-		func(ctx context.Context, tools bootstrap.Tools) error {
-			_, err := tools.CloseOperation.Do(ctx, id, operations.Decision{Actor: "test", Reason: "given up"})
+	return w.withTools(func(ctx context.Context, tools bootstrap.Tools) error {
+		_, err := tools.CloseOperation.Do(ctx, id, operations.Decision{Actor: "test", Reason: "given up"})
 
-			return err
-		},
-		bootstrap.With(zap.NewNop()), bootstrap.With[ports.PaymentGateway](listing{gateway, happens}))
+		return err
+	}, bootstrap.With[ports.PaymentGateway](listing{gateway, happens}))
 }
 
-// Stripe brings the intent forth at the very moment that a person closes: whichever
-// comes first stands, and the payment is not lost.
-func TestCloseAgainstTheIntentsEvent(t *testing.T) {
+// The intent's event comes while a person closes the operation: the event was first,
+// so the decision is not taken and the payment is not lost.
+func TestClose_LosesAgainstAnEventThatCameFirst(t *testing.T) {
 	t.Parallel()
 
 	w := newWorld(t)
@@ -107,8 +94,8 @@ func TestCloseAgainstTheIntentsEvent(t *testing.T) {
 
 	id := w.givenUp("order_1")
 	err := w.closeWhile(id, func() {
-		w.bringForth(id)
-		w.eventually(func() bool { return w.get("/payments/"+id.String()).status == http.StatusOK }, "the event makes the payment")
+		w.intentAppears(id)
+		w.eventually(func() bool { return w.get("/payments/"+id.String()).status == http.StatusOK }, "the event creates the payment")
 	})
 	require.ErrorContains(t, err, "has changed meanwhile")
 	require.Zero(t, w.count("SELECT count(*) FROM audit"), "no decision was taken")
@@ -119,8 +106,8 @@ func TestCloseAgainstTheIntentsEvent(t *testing.T) {
 	require.NotEmpty(t, answer.text("client_secret"))
 }
 
-// The other way round the answer stands, and the intent is somebody's to look at.
-func TestCloseBeforeTheIntentsEvent(t *testing.T) {
+// The person was first, so the answer stands, and the event is parked for a person.
+func TestClose_StandsAgainstALaterEvent(t *testing.T) {
 	t.Parallel()
 
 	w := newWorld(t)
@@ -128,7 +115,7 @@ func TestCloseBeforeTheIntentsEvent(t *testing.T) {
 
 	id := w.givenUp("order_1")
 	require.NoError(t, w.closeWhile(id, func() {}))
-	w.bringForth(id)
+	w.intentAppears(id)
 	w.eventually(func() bool {
 		return w.count("SELECT count(*) FROM stripe_events WHERE outcome = 'parked' AND parked_reason = 'contradiction'") == 1
 	}, "the event is parked")
@@ -137,8 +124,8 @@ func TestCloseBeforeTheIntentsEvent(t *testing.T) {
 	require.Zero(t, w.count("SELECT count(*) FROM payments"))
 }
 
-// closed checks that the answer is the whole document of a closed operation. (Its
-// request id is that of the request that asked first.)
+// closed checks that the answer is the whole document of a closed operation. Its
+// request id is that of the request that asked first, so it differs from the header.
 func (a answer) closed() {
 	a.t.Helper()
 
@@ -151,9 +138,9 @@ func (a answer) closed() {
 	a.text("request_id")
 }
 
-// Many people decide about one operation at once, while the service runs: one of
-// them is heard, and every client is told the same.
-func TestCloseByManyPeopleAtOnce(t *testing.T) {
+// Several people decide about one operation at once: one decision is taken, and every
+// client is told the same.
+func TestClose_OneOfSeveralDecisionsIsTaken(t *testing.T) {
 	t.Parallel()
 
 	const people = 4
@@ -166,17 +153,17 @@ func TestCloseByManyPeopleAtOnce(t *testing.T) {
 		go func() { outcomes <- w.closeWhile(id, func() {}) }()
 	}
 
-	heard := 0
+	taken := 0
 
 	for range people {
 		if err := <-outcomes; err == nil {
-			heard++
+			taken++
 		} else {
 			require.Regexp(t, "changed meanwhile|is finished", err)
 		}
 	}
 
-	require.Equal(t, 1, heard)
+	require.Equal(t, 1, taken)
 	require.Equal(t, 1, w.count("SELECT count(*) FROM audit WHERE object_id = $1", id.String()))
 	w.create(`{"amount":10,"currency":"USD","idempotency_key":"order_1"}`).closed()
 }

@@ -27,8 +27,8 @@ import (
 	"github.com/marketflow/marketflow/tests/servers"
 )
 
-// Whatever default_query_exec_mode says, the service does all of its work.
-func TestExecModes(t *testing.T) {
+// The service does all of its work with every default_query_exec_mode.
+func TestExecModes_AllWork(t *testing.T) {
 	t.Parallel()
 
 	for _, mode := range []string{"cache_statement", "cache_describe", "describe_exec", "exec", "simple_protocol"} {
@@ -36,7 +36,7 @@ func TestExecModes(t *testing.T) {
 			t.Parallel()
 
 			newWorld(t, func(c *config.Config) {
-				c.RedisURL = "" // what was asked before is read from the database
+				c.RedisURL = ""
 				c.DatabaseURL = config.Secret(c.DatabaseURL.Reveal() + "&default_query_exec_mode=" + mode)
 			}).requireAllWork()
 		})
@@ -44,9 +44,9 @@ func TestExecModes(t *testing.T) {
 }
 
 // Behind PgBouncer two statements of one connection may run in two sessions. The
-// modes that keep nothing in a session work, migrations included; the default says
-// what to change.
-func TestPgBouncer(t *testing.T) {
+// modes that keep nothing in a session work, migrations included. With the default
+// the service ends and says what to change.
+func TestPgBouncer_WorksWithModesThatKeepNothingInASession(t *testing.T) {
 	t.Parallel()
 
 	bouncer := startPgBouncer(t)
@@ -90,10 +90,9 @@ func (w *world) requireAllWork() {
 	require.Equal(w.t, map[string]any{"order": "7", "note": `naïve "x" \ '`}, read.field("metadata"))
 	require.Equal(w.t, created.field("amount"), read.field("amount"))
 
-	other := *w // a second process, which has answered nothing
-	other.start(w.config)
-	require.Equal(w.t, string(created.body), string(other.create(withMetadata).body))
-	other.create(`{"amount":12.35,"currency":"USD","idempotency_key":"k"}`).
+	second := w.second() // it has answered nothing yet
+	require.Equal(w.t, string(created.body), string(second.create(withMetadata).body))
+	second.create(`{"amount":12.35,"currency":"USD","idempotency_key":"k"}`).
 		problem(http.StatusUnprocessableEntity, "idempotency-key-reused")
 
 	w.requireManyAtOnce()
@@ -102,12 +101,11 @@ func (w *world) requireAllWork() {
 	require.Equal(w.t, http.StatusOK, w.webhook(event).status)
 	require.Equal(w.t, "succeeded", w.status(created.text("id")))
 
-	_, err := w.stripe.AddFault(sandbox.Fault{Action: sandbox.Saved500, Method: http.MethodPost, Path: "/v1/payment_intents"})
-	require.NoError(w.t, err)
+	w.faultCreates(sandbox.Fault{Action: sandbox.Saved500})
 	w.create(order).problem(http.StatusServiceUnavailable, "outcome-unknown")
 	w.eventually(func() bool {
 		return w.count("SELECT count(*) FROM payment_requests WHERE state <> 'completed'") == 0
-	}, "the background work finds it out")
+	}, "background work finds the outcome")
 
 	w.age()
 
@@ -120,7 +118,7 @@ func (w *world) requireAllWork() {
 	require.Equal(w.t, w.intents(), w.count("SELECT count(*) FROM payments"))
 }
 
-// requireManyAtOnce has creates and events share statements.
+// requireManyAtOnce sends enough at once for creates and events to share statements.
 func (w *world) requireManyAtOnce() {
 	w.t.Helper()
 
@@ -146,28 +144,27 @@ func (w *world) requireManyAtOnce() {
 	}
 }
 
-// The next release adds columns while this one still runs, with everything that it
-// has prepared.
-func TestColumnsAddedWhileTheServiceRuns(t *testing.T) {
+// The next release adds columns while this one still runs, whose prepared statements
+// know nothing of them.
+func TestMigration_AddsColumnsWhileTheServiceRuns(t *testing.T) {
 	t.Parallel()
 
 	w := newWorld(t, func(c *config.Config) { c.RedisURL = "" })
 	require.Equal(t, http.StatusCreated, w.create(`{"amount":5,"currency":"USD"}`).status)
 
-	_, err := w.db.Pool().Exec(t.Context(), `
+	w.exec(`
 		DO $$ DECLARE ours regclass; BEGIN
 		    FOR ours IN SELECT oid FROM pg_class
 		                WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace AND relname !~ '^(river|goose)' LOOP
 		        EXECUTE format('ALTER TABLE %s ADD COLUMN one_more TEXT DEFAULT %L', ours, 'new');
 		    END LOOP;
 		END $$`)
-	require.NoError(t, err)
 	require.Greater(t, w.count("SELECT count(*) FROM information_schema.columns WHERE column_name = 'one_more'"), 5)
 
 	w.requireAllWork()
 }
 
-// pgBouncer is a pooler of transactions before the tests' server.
+// pgBouncer pools transactions in front of the tests' PostgreSQL.
 type pgBouncer struct{ port int }
 
 // through is the URL of a database behind the pooler.
@@ -196,7 +193,7 @@ func startPgBouncer(t *testing.T) pgBouncer {
 	port := listener.Addr().(*net.TCPAddr).Port //nolint:forcetypeassert // TCP
 	require.NoError(t, listener.Close())
 
-	// Few sessions for many connections, so that they surely change.
+	// Few sessions for many connections, so that connections change their session.
 	require.NoError(t, os.WriteFile(file, fmt.Appendf(nil, `[databases]
 * = host=127.0.0.1 port=%s user=%s password=%s
 [pgbouncer]
@@ -210,7 +207,7 @@ default_pool_size = 5
 
 	var output bytes.Buffer
 
-	// It ends after the services, which the test's context does not wait for.
+	// Not CommandContext: the test's context ends before the services have stopped.
 	command := exec.Command(program, file)
 	command.Stdout, command.Stderr = &output, &output
 	command.SysProcAttr = &syscall.SysProcAttr{Credential: notRoot(t, file)}
@@ -238,7 +235,8 @@ default_pool_size = 5
 	return b
 }
 
-// scratch is not t.TempDir: when root runs the tests, nobody else can enter that.
+// scratch is a directory that pgbouncer can enter. When root runs the tests, other
+// users cannot enter t.TempDir.
 func scratch(t *testing.T) string {
 	t.Helper()
 
@@ -250,8 +248,8 @@ func scratch(t *testing.T) string {
 	return dir
 }
 
-// notRoot is who runs what refuses to run as root, and gets the file; nil where we
-// are not root.
+// notRoot is the user that runs pgbouncer, which does not run as root; the file is
+// given to that user. It is nil where the tests do not run as root.
 func notRoot(t *testing.T, file string) *syscall.Credential {
 	t.Helper()
 
