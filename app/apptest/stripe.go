@@ -1,0 +1,139 @@
+package apptest
+
+import (
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/marketflow/marketflow/domain/fault"
+	"github.com/marketflow/marketflow/ports"
+	"github.com/marketflow/marketflow/sandbox"
+)
+
+// RequireIntents requires that Stripe made these intents and no others.
+func (w *World) RequireIntents(ids ...string) {
+	w.tb.Helper()
+	require.ElementsMatch(w.tb, ids, w.Intents())
+}
+
+// Intents are the ids of those that Stripe has.
+func (w *World) Intents() []string {
+	ids := []string{}
+	for entry := range w.Stripe.Books(sandbox.BooksFilter{Kinds: []string{sandbox.KindIntent}}) {
+		ids = append(ids, entry.ID)
+	}
+
+	return ids
+}
+
+// Fault makes each creation of an intent meet a fault until it is repaired.
+func (w *World) Fault(f sandbox.Fault) (repair func()) {
+	w.tb.Helper()
+
+	f.Method, f.Path, f.Count = http.MethodPost, "/v1/payment_intents", -1
+	added, err := w.Stripe.AddFault(f)
+	require.NoError(w.tb, err)
+
+	return func() {
+		w.tb.Helper()
+		require.NoError(w.tb, w.Stripe.RemoveFault(added.ID))
+	}
+}
+
+// AccountIncomplete is Stripe's answer where the account may not charge yet.
+func AccountIncomplete() sandbox.Fault {
+	return sandbox.Fault{
+		Action: sandbox.Error, Status: http.StatusBadRequest, Type: "invalid_request_error", Code: "testmode_charges_only",
+		Message: "Your account cannot currently make live charges.",
+	}
+}
+
+// Confirm is what the customer's browser does: it pays an intent with a test card.
+func (w *World) Confirm(intentID, card string) {
+	w.tb.Helper()
+
+	status, answer := w.call("/v1/payment_intents/"+intentID+"/confirm",
+		"payment_method="+card+"&return_url=https://example.com/")
+	require.Contains(w.tb, []int{http.StatusOK, http.StatusPaymentRequired}, status, "%v", answer)
+}
+
+// StrangeIntent is one that another program makes, of a form.
+func (w *World) StrangeIntent(form string) (id string) {
+	w.tb.Helper()
+
+	status, answer := w.call("/v1/payment_intents", form)
+	require.Equal(w.tb, http.StatusOK, status, "%v", answer)
+
+	id, ok := answer["id"].(string)
+	require.True(w.tb, ok)
+
+	return id
+}
+
+func (w *World) call(path, form string) (status int, answer map[string]any) {
+	w.tb.Helper()
+
+	client := sandbox.Client{URL: w.Stripe.URL, Key: SecretKey}
+	status, answer, err := client.Call(w.tb.Context(), http.MethodPost, path, form)
+	require.NoError(w.tb, err)
+
+	return status, answer
+}
+
+// Pay confirms an intent with a card that pays, and returns the event of that.
+func (w *World) Pay(intentID string) ports.Event {
+	w.tb.Helper()
+	w.Confirm(intentID, "pm_card_visa")
+
+	return w.Event(intentID, "payment_intent.succeeded")
+}
+
+// Event is Stripe's about an intent, of a type.
+func (w *World) Event(intentID, eventType string) ports.Event {
+	w.tb.Helper()
+
+	at := w.Stripe.Now()
+
+	for event, err := range w.Gateway.Events(w.tb.Context(), at.Add(-30*24*time.Hour), at.Add(time.Hour)) {
+		require.NoError(w.tb, err)
+
+		if event.ObjectID == intentID && event.Type == eventType {
+			return event
+		}
+	}
+
+	require.FailNow(w.tb, "Stripe has no such event", "%s about %s", eventType, intentID)
+
+	return ports.Event{}
+}
+
+// Stored reads an event of the inbox.
+func (w *World) Stored(id string) ports.StoredEvent {
+	w.tb.Helper()
+
+	event, err := w.Store.Event(w.tb.Context(), id)
+	require.NoError(w.tb, err)
+
+	return event
+}
+
+// RequireNotStored requires that the inbox does not have an event.
+func (w *World) RequireNotStored(id string) {
+	w.tb.Helper()
+
+	_, err := w.Store.Event(w.tb.Context(), id)
+	RequireFault(w.tb, fault.NotFound, err)
+}
+
+// Park stores an event that waits for its payment.
+func (w *World) Park(e ports.Event) {
+	w.tb.Helper()
+	require.NoError(w.tb, w.Store.Park(w.tb.Context(), e, ports.ParkedUnknown))
+}
+
+// Signed is an event's body and signature as Stripe sends them now.
+func Signed(body []byte) (payload []byte, signature string) {
+	return slices.Clone(body), sandbox.Sign(body, WebhookSecret, time.Now())
+}

@@ -1,0 +1,128 @@
+// Package apptest is what the tests of the use cases share: a world of real parts, and an
+// Observer that records what it is told. Only tests import it.
+package apptest
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	edge "github.com/marketflow/marketflow/adapters/http"
+	"github.com/marketflow/marketflow/adapters/memory"
+	"github.com/marketflow/marketflow/adapters/postgres"
+	"github.com/marketflow/marketflow/adapters/stripe"
+	"github.com/marketflow/marketflow/app/account"
+	"github.com/marketflow/marketflow/app/events"
+	"github.com/marketflow/marketflow/app/operations"
+	"github.com/marketflow/marketflow/ports"
+	"github.com/marketflow/marketflow/sandbox"
+	"github.com/marketflow/marketflow/tests/pgtest"
+)
+
+const (
+	// SecretKey opens the sandbox.
+	SecretKey = "sk_test_app"
+	// WebhookSecret signs its events.
+	WebhookSecret = "whsec_app"
+)
+
+// World is what use cases are made of: PostgreSQL, Stripe's sandbox behind the real
+// adapter, and the cache in memory, all of one test's own. A test that wants a part to
+// fail puts a fake of its port in its place before it makes the use case.
+type World struct {
+	Store      *postgres.Store
+	Stripe     *sandbox.Server
+	Account    ports.ProviderAccount
+	Operations ports.Operations
+	Inbox      ports.Inbox
+	Decisions  ports.Decisions
+	Gateway    ports.PaymentGateway
+	Webhooks   ports.Webhooks
+	Cache      ports.ReplayCache
+	Renderer   ports.Renderer
+	Observer   *Observer
+
+	tb testing.TB
+	db *pgtest.DB
+}
+
+// New returns a world in which nothing has happened.
+func New(tb testing.TB) *World {
+	tb.Helper()
+
+	w := &World{tb: tb, db: pgtest.New(tb), Stripe: sandbox.Start(tb), Observer: &Observer{}, Renderer: edge.Renderer{}}
+
+	pool, err := postgres.NewPool(tb.Context(), postgres.PoolConfig{URL: w.db.URL, MaxConns: 4})
+	require.NoError(tb, err)
+	tb.Cleanup(pool.Close)
+	require.NoError(tb, postgres.Ping(tb.Context(), pool), "the first connection takes longer than a store waits for one")
+
+	w.Store = postgres.NewStore(pool)
+	w.Operations, w.Inbox, w.Decisions = w.Store, w.Store, w.Store
+
+	gateway := NewGateway(w.Stripe.URL)
+	w.Gateway, w.Account = gateway, gateway
+
+	w.Webhooks, err = stripe.NewWebhooks([]string{WebhookSecret}, time.Now)
+	require.NoError(tb, err)
+
+	w.ForgetReplays()
+
+	return w
+}
+
+// NewGateway calls the sandbox at url.
+func NewGateway(url string) *stripe.Gateway {
+	return stripe.NewGateway(stripe.Config{SecretKey: SecretKey, APIBase: url}, stripe.WithSleep(noSleep))
+}
+
+func noSleep(ctx context.Context, _ time.Duration) error { return ctx.Err() }
+
+type noMeter struct{}
+
+func (noMeter) Hit()  {}
+func (noMeter) Miss() {}
+
+// ForgetReplays puts an empty cache in place of the one there is, as a process has that
+// starts. An engine keeps the one that it was made with.
+func (w *World) ForgetReplays() {
+	w.tb.Helper()
+
+	cache, err := memory.NewReplayCache(memory.DefaultBounds(), noMeter{})
+	require.NoError(w.tb, err)
+
+	w.Cache = cache
+}
+
+// Binding is over the world's account and gateway.
+func (w *World) Binding() *account.Binding {
+	return account.NewBinding(w.Store, w.Account, w.Gateway, w.Observer)
+}
+
+// Parked is what applies parked events.
+func (w *World) Parked() *events.Parked {
+	return events.NewParked(w.Inbox, w.Webhooks, w.Binding(), w.Observer)
+}
+
+// Engine is an engine of the parts that are in place now.
+func (w *World) Engine() *operations.Engine {
+	return operations.NewEngine(w.Operations, w.Gateway, w.Renderer, w.Cache, w.Parked(), w.Observer)
+}
+
+// Apply is what applies events, with an engine of its own.
+func (w *World) Apply() *events.Apply {
+	return events.NewApply(w.Inbox, w.Operations, w.Engine(), w.Parked(), w.Observer)
+}
+
+// NewID returns a new id of a payment.
+func NewID(tb testing.TB) uuid.UUID {
+	tb.Helper()
+
+	id, err := uuid.NewV7()
+	require.NoError(tb, err)
+
+	return id
+}
