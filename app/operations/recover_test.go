@@ -1,0 +1,245 @@
+package operations_test
+
+import (
+	"context"
+	"iter"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/marketflow/marketflow/app/apptest"
+	"github.com/marketflow/marketflow/app/operations"
+	"github.com/marketflow/marketflow/domain/operation"
+	"github.com/marketflow/marketflow/ports"
+	"github.com/marketflow/marketflow/sandbox"
+)
+
+// counted counts what is sent.
+type counted struct {
+	ports.PaymentGateway
+
+	sent   int
+	resent []bool
+}
+
+func (c *counted) CreateIntent(ctx context.Context, request ports.IntentRequest, resend bool) (ports.Intent, error) {
+	c.sent++
+	c.resent = append(c.resent, resend)
+
+	return c.PaymentGateway.CreateIntent(ctx, request, resend)
+}
+
+func TestRecover_Do(t *testing.T) {
+	t.Parallel()
+
+	type testBundle struct {
+		*apptest.World
+
+		gateway *counted
+	}
+
+	setup := func(t *testing.T) testBundle {
+		t.Helper()
+
+		b := testBundle{World: apptest.New(t)}
+		b.gateway = &counted{PaymentGateway: b.Gateway}
+		b.Gateway = b.gateway
+
+		return b
+	}
+	run := func(t *testing.T, b testBundle) operations.Recovered {
+		t.Helper()
+
+		done, err := operations.NewRecover(b.Operations, b.Gateway, b.Engine(), b.Observer).Do(t.Context())
+		require.NoError(t, err)
+
+		return done
+	}
+
+	t.Run("NothingToDo", func(t *testing.T) {
+		t.Parallel()
+
+		b := setup(t)
+		b.Create(key)
+		b.Begin("somebody works on it")
+
+		require.Zero(t, run(t, b))
+		require.Empty(t, b.Observer.Spans(), "a run that finds nothing leaves no trace")
+	})
+
+	t.Run("NeverSent", func(t *testing.T) {
+		t.Parallel()
+
+		b := setup(t)
+		op := b.Begin(key)
+		b.Elapse(time.Hour)
+
+		require.Equal(t, operations.Recovered{Taken: 1, Finished: 1}, run(t, b))
+		require.Equal(t, []bool{true}, b.gateway.resent, "it may have been sent before")
+		require.Equal(t, http.StatusCreated, b.Operation(op.PaymentID).Response.Status)
+		require.Equal(t, []string{"recovery: pending"}, b.History(op.PaymentID))
+		require.Equal(t, []string{"payment created by recovery", "finished by recovery: done"}, b.Observer.Told(op.PaymentID))
+		require.Equal(t, []string{"app.RecoverOperation " + op.PaymentID.String()}, b.Observer.Spans())
+	})
+
+	t.Run("TheAnswerWasLost", func(t *testing.T) {
+		t.Parallel()
+
+		b := setup(t)
+		op := b.Begin(key)
+		intent := b.Send(op)
+		b.Elapse(time.Hour)
+
+		require.Equal(t, operations.Recovered{Taken: 1, Finished: 1}, run(t, b))
+		require.Equal(t, intent.ID, b.Payment(op.PaymentID).IntentID)
+		b.RequireIntents(intent.ID)
+	})
+
+	t.Run("StripeKeepsAnError", func(t *testing.T) {
+		t.Parallel()
+
+		b := setup(t)
+		repair := b.Fault(sandbox.Fault{Action: sandbox.Saved500})
+		op := b.Begin(key)
+		_, err := b.Gateway.CreateIntent(t.Context(), op.Request, false)
+		require.Error(t, err)
+		repair()
+		b.Elapse(time.Hour)
+
+		// Sending again says 500 for ever; the list has the intent.
+		b.Gateway = secretive{b.Gateway}
+		require.Equal(t, operations.Recovered{Taken: 1, Finished: 1}, run(t, b))
+		b.RequireIntents(b.Payment(op.PaymentID).IntentID)
+		require.Contains(t, string(b.Operation(op.PaymentID).Response.Body), "_secret_", "the client can pay")
+		require.Contains(t, b.Observer.Spans(), "app.FindLostIntents")
+	})
+
+	t.Run("StillUnknown", func(t *testing.T) {
+		t.Parallel()
+
+		b := setup(t)
+		b.Fault(sandbox.Fault{Action: sandbox.DropBefore})
+
+		op := b.Begin(key)
+		b.Elapse(time.Hour)
+
+		require.Equal(t, operations.Recovered{Taken: 1}, run(t, b))
+		require.Equal(t, operation.Pending, b.Operation(op.PaymentID).State, "no failure because time has passed")
+		require.Equal(t, []string{"outcome unknown"}, b.Observer.Told(op.PaymentID))
+	})
+
+	t.Run("RejectedIsLeftAlone", func(t *testing.T) {
+		t.Parallel()
+
+		b := setup(t)
+		repair := b.Fault(apptest.AccountIncomplete())
+		_, err := b.Engine().Do(t.Context(), b.Request(key, apptest.Order(t, 10_00)))
+		require.Error(t, err)
+		repair()
+		b.Elapse(time.Hour)
+
+		require.Zero(t, run(t, b))
+		require.Empty(t, b.Intents(), "the client may have ordered again")
+	})
+
+	t.Run("TooOldAndFound", func(t *testing.T) {
+		t.Parallel()
+
+		b := setup(t)
+		op := b.Begin(key)
+		intent := b.Send(op)
+		sent := b.gateway.sent
+		b.Elapse(24 * time.Hour)
+
+		require.Equal(t, operations.Recovered{Taken: 1, Finished: 1}, run(t, b))
+		require.Equal(t, sent, b.gateway.sent, "its key may be forgotten")
+		require.Equal(t, intent.ID, b.Payment(op.PaymentID).IntentID)
+		require.Equal(t, []string{"linked"}, b.Observer.Told(apptest.RequestID))
+	})
+
+	t.Run("TooOldAndMissing", func(t *testing.T) {
+		t.Parallel()
+
+		b := setup(t)
+		op := b.Begin(key)
+		b.Elapse(24 * time.Hour)
+
+		require.Equal(t, operations.Recovered{Taken: 1, GivenUp: 1}, run(t, b))
+		require.Zero(t, b.gateway.sent)
+		require.Equal(t, operation.NeedsAttention, b.Operation(op.PaymentID).State)
+		require.Equal(t, []string{"outcome unknown", "needs attention"}, b.Observer.Told(op.PaymentID))
+		require.Zero(t, run(t, b), "a person's now")
+	})
+
+	t.Run("ProviderAway", func(t *testing.T) {
+		t.Parallel()
+
+		b := setup(t)
+		op := b.Begin(key)
+		b.Elapse(time.Hour)
+		before := b.Operation(op.PaymentID).Attempts
+
+		b.Gateway = away{b.Gateway}
+		require.Zero(t, run(t, b))
+		require.Equal(t, before, b.Operation(op.PaymentID).Attempts, "nothing was taken")
+	})
+
+	t.Run("AListThatEndsEarly", func(t *testing.T) {
+		t.Parallel()
+
+		b := setup(t)
+		op := b.Begin(key)
+		b.Elapse(24 * time.Hour)
+
+		b.Gateway = cutShort{b.Gateway}
+		_, err := operations.NewRecover(b.Operations, b.Gateway, b.Engine(), b.Observer).Do(t.Context())
+		require.ErrorIs(t, err, errCutShort)
+		require.Equal(t, operation.Pending, b.Operation(op.PaymentID).State, "what was not seen is not known to be missing")
+	})
+
+	t.Run("Many", func(t *testing.T) {
+		t.Parallel()
+
+		b := setup(t)
+
+		keys := []operation.Key{"a", "b", "c", "d", "e", "f", "g", "h", "i", "j"}
+		for _, k := range keys {
+			b.Begin(k)
+		}
+
+		b.Elapse(time.Hour)
+		b.Gateway = b.gateway.PaymentGateway // it counts for one at a time
+		require.Equal(t, operations.Recovered{Taken: len(keys), Finished: len(keys)}, run(t, b))
+		require.Len(t, b.Intents(), len(keys))
+
+		finished, err := b.Store.Operations(t.Context(), []operation.State{operation.Finished}, 100)
+		require.NoError(t, err)
+		require.Len(t, finished, len(keys))
+	})
+}
+
+// secretive lists intents without the client's secret.
+type secretive struct{ ports.PaymentGateway }
+
+func (g secretive) Intents(ctx context.Context, from, to time.Time) iter.Seq2[ports.Intent, error] {
+	return func(yield func(ports.Intent, error) bool) {
+		for intent, err := range g.PaymentGateway.Intents(ctx, from, to) {
+			intent.ClientSecret = ""
+
+			if !yield(intent, err) {
+				return
+			}
+		}
+	}
+}
+
+var errCutShort = ports.ErrUnavailable
+
+// cutShort is a list that ends before it has shown anything.
+type cutShort struct{ ports.PaymentGateway }
+
+func (cutShort) Intents(context.Context, time.Time, time.Time) iter.Seq2[ports.Intent, error] {
+	return func(yield func(ports.Intent, error) bool) { yield(ports.Intent{}, errCutShort) }
+}
