@@ -6,24 +6,21 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 )
 
-func newCacheCounters(factory promauto.Factory) *prometheus.CounterVec {
-	return factory.NewCounterVec(prometheus.CounterOpts{
-		Namespace: namespace, Name: "replay_cache_operations_total",
-		Help: "Questions to the cache of frozen answers, by cache (memory) and outcome: hit or miss.",
-	}, []string{"cache", labelOutcome})
-}
-
-// CacheMeter measures a replay cache in this process.
+// CacheMeter measures the replay cache in this process.
 type CacheMeter struct{ hit, miss prometheus.Counter }
 
 // MemoryCache is what adapters/memory measures with.
-func (m *Metrics) MemoryCache() *CacheMeter {
+func (m *Metrics) MemoryCache() *CacheMeter { return m.cache }
+
+func newCacheMeter(factory promauto.Factory) *CacheMeter {
 	const cache = "memory"
 
-	return &CacheMeter{
-		hit:  m.caches.WithLabelValues(cache, "hit"),
-		miss: m.caches.WithLabelValues(cache, "miss"),
-	}
+	lookups := factory.NewCounterVec(prometheus.CounterOpts{
+		Namespace: namespace, Name: "replay_cache_operations_total",
+		Help: "Lookups in the cache of frozen answers, by cache (memory) and outcome: hit or miss.",
+	}, []string{"cache", labelOutcome})
+
+	return &CacheMeter{hit: lookups.WithLabelValues(cache, "hit"), miss: lookups.WithLabelValues(cache, "miss")}
 }
 
 // Hit counts an answer that was there.
@@ -41,8 +38,8 @@ func (m *Metrics) RateLimit() *LimiterMeter { return m.limiter }
 func newLimiterMeter(factory promauto.Factory) *LimiterMeter {
 	decisions := factory.NewCounterVec(prometheus.CounterOpts{
 		Namespace: namespace, Name: "rate_limit_decisions_total",
-		Help: "Requests by what the rate limiter said: allowed, limited, or error, " +
-			"where Redis could not tell and the process decided by itself.",
+		Help: "Requests by the rate limiter's decision: allowed, limited, or error " +
+			"if Redis did not answer and the process decided by itself.",
 	}, []string{labelOutcome})
 
 	return &LimiterMeter{
@@ -58,48 +55,39 @@ func (l *LimiterMeter) Allowed() { l.allowed.Inc() }
 // Limited counts one that may not.
 func (l *LimiterMeter) Limited() { l.limited.Inc() }
 
-// Error counts one that Redis could not tell about.
+// Error counts one for which Redis did not answer.
 func (l *LimiterMeter) Error() { l.failed.Inc() }
 
-// ObserveMemoryCache tells how full the cache in this process is, whenever
-// Prometheus asks.
+// ObserveMemoryCache reports on each scrape how full the cache in this process is.
 func (m *Metrics) ObserveMemoryCache(cache interface {
 	Size() (entries int, size int64)
 },
 ) {
-	factory := promauto.With(m.registry)
-	factory.NewGaugeFunc(prometheus.GaugeOpts{
-		Namespace: namespace, Name: "replay_cache_memory_entries",
-		Help: "Frozen answers in this process's memory.",
-	}, func() float64 {
-		entries, _ := cache.Size()
+	c := &collector{}
+	entries := c.desc("replay_cache_memory_entries", "Frozen answers in this process's memory.")
+	size := c.desc("replay_cache_memory_bytes", "About how much memory the frozen answers in this process take, in bytes.")
 
-		return float64(entries)
-	})
-	factory.NewGaugeFunc(prometheus.GaugeOpts{
-		Namespace: namespace, Name: "replay_cache_memory_bytes",
-		Help: "About what the frozen answers in this process's memory take, in bytes.",
-	}, func() float64 {
-		_, size := cache.Size()
-
-		return float64(size)
-	})
+	c.collect = func(out metrics) {
+		count, bytes := cache.Size()
+		out.gauge(entries, float64(count))
+		out.gauge(size, float64(bytes))
+	}
+	m.registry.MustRegister(c)
 }
 
-// ObserveRedisPool tells how the connections to Redis are used, whenever
-// Prometheus asks.
+// ObserveRedisPool reports on each scrape how the connections to Redis are used.
 func (m *Metrics) ObserveRedisPool(pool interface{ PoolStats() *goredis.PoolStats }) {
-	factory := promauto.With(m.registry)
-	factory.NewGaugeFunc(prometheus.GaugeOpts{
-		Namespace: namespace, Subsystem: subsystemRedis, Name: "connections",
-		Help: "Open connections to Redis.",
-	}, func() float64 { return float64(pool.PoolStats().TotalConns) })
-	factory.NewGaugeFunc(prometheus.GaugeOpts{
-		Namespace: namespace, Subsystem: subsystemRedis, Name: "idle_connections",
-		Help: "Open connections to Redis that nobody uses now.",
-	}, func() float64 { return float64(pool.PoolStats().IdleConns) })
-	factory.NewCounterFunc(prometheus.CounterOpts{
-		Namespace: namespace, Subsystem: subsystemRedis, Name: "pool_timeouts_total",
-		Help: "Commands that were given up because every connection to Redis was in use.",
-	}, func() float64 { return float64(pool.PoolStats().Timeouts) })
+	c := &collector{}
+	open := c.desc("redis_connections", "Open connections to Redis.")
+	idle := c.desc("redis_idle_connections", "Open connections to Redis that nobody uses now.")
+	timeouts := c.desc("redis_pool_timeouts_total",
+		"Commands that were given up because every connection to Redis was in use.")
+
+	c.collect = func(out metrics) {
+		stats := pool.PoolStats()
+		out.gauge(open, float64(stats.TotalConns))
+		out.gauge(idle, float64(stats.IdleConns))
+		out.counter(timeouts, float64(stats.Timeouts))
+	}
+	m.registry.MustRegister(c)
 }

@@ -8,12 +8,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 )
 
-type jobLabels struct{ kind, result string }
-
 // JobMeter measures the background work of this process.
 type JobMeter struct {
-	jobs *series[jobLabels, prometheus.Counter]
-	ran  *series[string, prometheus.Observer]
+	jobs *series[prometheus.Counter]
+	ran  *series[prometheus.Observer]
 	wait prometheus.Histogram
 }
 
@@ -21,121 +19,79 @@ type JobMeter struct {
 func (m *Metrics) Jobs() *JobMeter { return m.jobs }
 
 func newJobMeter(factory promauto.Factory) *JobMeter {
-	jobs := factory.NewCounterVec(prometheus.CounterOpts{
-		Namespace: namespace, Name: "jobs_total",
-		Help: "Background jobs that this process has run, by kind and result: completed, failed, interrupted.",
-	}, []string{labelKind, "result"})
-	ran := factory.NewHistogramVec(prometheus.HistogramOpts{
-		Namespace: namespace, Name: "job_duration_seconds",
-		Help:    "How long background jobs ran, in seconds, by kind.",
-		Buckets: []float64{.005, .025, .1, .5, 1, 5, 15, 60, 300, 900},
-	}, []string{labelKind})
-	meter := &JobMeter{
-		jobs: newSeries(maxFewSeries, jobLabels{kind: other, result: other},
-			func(l jobLabels) prometheus.Counter { return jobs.WithLabelValues(l.kind, l.result) }),
-		ran: newSeries(maxFewSeries, other,
-			func(kind string) prometheus.Observer { return ran.WithLabelValues(kind) }),
+	return &JobMeter{
+		jobs: counters(factory, maxFewSeries, "jobs_total",
+			"Background jobs that this process has run, by kind and result: completed, failed, interrupted.",
+			labelKind, "result",
+		).expect([]string{"recover", "reconcile"}, []string{"completed", "failed", "interrupted"}),
+		ran: histograms(factory, maxFewSeries, "job_duration_seconds",
+			"How long background jobs ran, in seconds, by kind.",
+			[]float64{.005, .025, .1, .5, 1, 5, 15, 60, 300, 900}, labelKind),
 		wait: factory.NewHistogram(prometheus.HistogramOpts{
 			Namespace: namespace, Name: "job_wait_seconds",
-			Help:    "How long background jobs waited until they were run, in seconds.",
+			Help:    "How long background jobs waited before they ran, in seconds.",
 			Buckets: []float64{.01, .1, .5, 1, 5, 15, 60, 300},
 		}),
 	}
-
-	for _, kind := range []string{"recover", "reconcile"} {
-		for _, result := range []string{"completed", "failed", "interrupted"} {
-			meter.jobs.get(jobLabels{kind, result})
-		}
-	}
-
-	return meter
 }
 
 // Job counts a job that has been run.
 func (j *JobMeter) Job(kind, result string, waited, ran time.Duration) {
-	j.jobs.get(jobLabels{kind, result}).Inc()
+	j.jobs.get(kind, result).Inc()
 	j.ran.get(kind).Observe(ran.Seconds())
 	j.wait.Observe(max(0, waited.Seconds())) // clocks differ
 }
 
-// JobQueue is asked for the jobs that should be running and are not.
+// JobQueue is asked for the jobs that are due and do not run yet.
 type JobQueue interface {
 	// Waiting returns how many there are, and for how long the oldest has waited.
 	Waiting(ctx context.Context) (jobs int64, oldest time.Duration, err error)
 }
 
-// Reconciled is asked for the time up to which our records were held against the
+// Reconciled is asked for the time up to which our records were compared with the
 // provider's; zero if never.
 type Reconciled interface {
 	// ReconciledThrough returns it, and the database's clock.
 	ReconciledThrough(ctx context.Context) (through, now time.Time, err error)
 }
 
-// ObserveBackground tells, whenever Prometheus asks, how far behind the
-// background work is, whichever process does it. Where the database does not
-// answer, that is absent.
+// ObserveBackground reports on each scrape how far behind the background work is,
+// whichever process does it. These series are absent where the database does not
+// answer.
 func (m *Metrics) ObserveBackground(queue JobQueue, records Reconciled) {
-	m.registry.MustRegister(&backgroundCollector{
-		queue: &answer[waiting]{ask: ask(queue)},
-		reconciled: &answer[time.Time]{ask: func(ctx context.Context) (time.Time, error) {
-			through, _, err := records.ReconciledThrough(ctx)
-
-			return through, err
-		}},
-		jobs: prometheus.NewDesc(prometheus.BuildFQName(namespace, "", "jobs_waiting"),
-			"Background jobs that should be running and are not.", nil, nil),
-		oldest: prometheus.NewDesc(prometheus.BuildFQName(namespace, "", "oldest_waiting_job_age_seconds"),
-			"For how long the oldest such job has waited, in seconds; 0 where there is none.", nil, nil),
-		through: prometheus.NewDesc(prometheus.BuildFQName(namespace, "", "reconciled_through_timestamp_seconds"),
-			"Time up to which Stripe's events and intents have been held against our records, in seconds since 1970; "+
-				"0 if there was no reconciliation.", nil, nil),
-	})
-}
-
-type waiting struct {
-	jobs   int64
-	oldest time.Duration
-}
-
-func ask(queue JobQueue) func(context.Context) (waiting, error) {
-	return func(ctx context.Context) (waiting, error) {
-		jobs, oldest, err := queue.Waiting(ctx)
-
-		return waiting{jobs: jobs, oldest: oldest}, err
-	}
-}
-
-type backgroundCollector struct {
-	queue                 *answer[waiting]
-	reconciled            *answer[time.Time]
-	jobs, oldest, through *prometheus.Desc
-}
-
-// Describe implements prometheus.Collector.
-func (c *backgroundCollector) Describe(out chan<- *prometheus.Desc) {
-	for _, desc := range []*prometheus.Desc{c.jobs, c.oldest, c.through} {
-		out <- desc
-	}
-}
-
-// Collect implements prometheus.Collector.
-func (c *backgroundCollector) Collect(out chan<- prometheus.Metric) {
-	gauge := func(desc *prometheus.Desc, value float64) {
-		out <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value)
+	type waiting struct {
+		jobs   int64
+		oldest time.Duration
 	}
 
-	if queue, err := c.queue.get(); err == nil {
-		gauge(c.jobs, float64(queue.jobs))
-		gauge(c.oldest, queue.oldest.Seconds())
-	}
+	queued := &answer[waiting]{ask: func(ctx context.Context) (w waiting, err error) {
+		w.jobs, w.oldest, err = queue.Waiting(ctx)
 
-	through, err := c.reconciled.get()
+		return w, err
+	}}
+	reconciled := &answer[time.Time]{ask: func(ctx context.Context) (time.Time, error) {
+		through, _, err := records.ReconciledThrough(ctx)
 
-	switch {
-	case err != nil:
-	case through.IsZero():
-		gauge(c.through, 0)
-	default:
-		gauge(c.through, float64(through.Unix()))
+		return through, err
+	}}
+
+	c := &collector{}
+	jobs := c.desc("jobs_waiting", "Background jobs that are due and do not run yet.")
+	oldest := c.desc("oldest_waiting_job_age_seconds",
+		"How long the oldest of these jobs has waited, in seconds; 0 if there is none.")
+	through := c.desc("reconciled_through_timestamp_seconds",
+		"Time up to which Stripe's events and intents have been compared with our records, in seconds since 1970; "+
+			"0 if that was never done.")
+
+	c.collect = func(out metrics) {
+		if queue, err := queued.get(); err == nil {
+			out.gauge(jobs, float64(queue.jobs))
+			out.gauge(oldest, queue.oldest.Seconds())
+		}
+
+		if until, err := reconciled.get(); err == nil {
+			out.gauge(through, float64(max(0, until.Unix()))) // the zero time is long before 1970
+		}
 	}
+	m.registry.MustRegister(c)
 }

@@ -14,12 +14,10 @@ import (
 
 // Parts of names that several metrics share.
 const (
-	namespace       = "marketflow"
-	subsystemStripe = "stripe"
-	subsystemRedis  = "redis"
-	labelOutcome    = "outcome"
-	labelKind       = "kind"
-	labelStatus     = "status"
+	namespace    = "marketflow"
+	labelOutcome = "outcome"
+	labelKind    = "kind"
+	labelStatus  = "status"
 )
 
 const (
@@ -28,24 +26,24 @@ const (
 	scrapeTimeout = 10 * time.Second
 )
 
-// Metrics is everything that the service measures, in a registry of its own.
-// An Observer counts with it what the use cases report, and adapters/http observes
-// requests with it; Stripe, MemoryCache and their like are what the other adapters measure with.
-// Its methods never block and never fail.
+// Metrics is everything that the service measures, in a registry of its own. Its
+// methods never block and never fail. Observer uses it for what the use cases report,
+// and adapters/http for requests; the other adapters use Stripe, MemoryCache, RateLimit
+// and Jobs.
 type Metrics struct {
 	requestMetrics
 	paymentMetrics
 
 	registry *prometheus.Registry
 	stripe   *StripeMeter
-	caches   *prometheus.CounterVec
+	cache    *CacheMeter
 	limiter  *LimiterMeter
 	exports  *ExportMeter
 	jobs     *JobMeter
 }
 
-// NewMetrics returns metrics that have counted nothing. What has to be asked
-// when Prometheus asks is added by the Observe… methods.
+// NewMetrics returns metrics that have counted nothing. The Observe… methods add what
+// is read only when Prometheus scrapes.
 func NewMetrics() *Metrics {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(
@@ -60,15 +58,15 @@ func NewMetrics() *Metrics {
 		requestMetrics: newRequestMetrics(factory),
 		paymentMetrics: newPaymentMetrics(factory),
 		stripe:         newStripeMeter(factory),
-		caches:         newCacheCounters(factory),
+		cache:          newCacheMeter(factory),
 		limiter:        newLimiterMeter(factory),
 		exports:        newExportMeter(factory),
 		jobs:           newJobMeter(factory),
 	}
 }
 
-// Handler serves the metrics: Prometheus's text format or OpenMetrics, which
-// has exemplars. A few scrapes at once are answered, more get 503.
+// Handler serves the metrics in Prometheus's text format, or in OpenMetrics, which has
+// exemplars. It answers a few scrapes at once; more get 503.
 func (m *Metrics) Handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{
 		Registry:            m.registry,
@@ -80,11 +78,11 @@ func (m *Metrics) Handler() http.Handler {
 	})
 }
 
-// Registry is for metrics of parts that are not known here.
+// Registry is for metrics that are not defined here.
 func (m *Metrics) Registry() *prometheus.Registry { return m.registry }
 
-// ObserveBuild tells what is running: version, the commit that it was built
-// from as far as Go knows it, and Go's version.
+// ObserveBuild reports what is running: version, the commit that it was built from, if
+// Go knows it, and Go's version.
 func (m *Metrics) ObserveBuild(version string) {
 	info := promauto.With(m.registry).NewGaugeVec(prometheus.GaugeOpts{
 		Namespace: namespace, Name: "build_info",

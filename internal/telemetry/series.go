@@ -1,25 +1,56 @@
 package telemetry
 
-import "sync"
+import (
+	"slices"
+	"sync"
 
-// series resolves labels to a metric once and remembers it, and knows at most
-// so many: what comes later is counted as other. So a label that turns out to
-// have no end, because of a mistake or an attack, costs a bounded amount of
-// memory here and at Prometheus.
-type series[K comparable, V any] struct {
-	resolve func(K) V
-	most    int
-	other   K
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+)
+
+const (
+	// other is the value of a label that is not known by name.
+	other = "other"
+	// maxLabels is the most labels that one of our metrics has.
+	maxLabels = 3
+)
+
+// series are those of one metric: at most so many, and what comes later is counted
+// as other. A label without an end, by mistake or in an attack, then costs a bounded
+// amount of memory here and in Prometheus. Finding a known one allocates nothing.
+type series[V any] struct {
+	with         func(values ...string) V
+	labels, most int
 
 	mu    sync.RWMutex
-	known map[K]V
+	known map[[maxLabels]string]V
 }
 
-func newSeries[K comparable, V any](most int, other K, resolve func(K) V) *series[K, V] {
-	return &series[K, V]{resolve: resolve, most: most, other: other, known: make(map[K]V)}
+func newSeries[V any](labels, most int, with func(values ...string) V) *series[V] {
+	return &series[V]{with: with, labels: labels, most: most, known: make(map[[maxLabels]string]V)}
 }
 
-func (s *series[K, V]) get(key K) V {
+func counters(factory promauto.Factory, most int, name, help string, labels ...string) *series[prometheus.Counter] {
+	vec := factory.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: name, Help: help}, labels)
+
+	return newSeries(len(labels), most, vec.WithLabelValues)
+}
+
+func histograms(
+	factory promauto.Factory, most int, name, help string, buckets []float64, labels ...string,
+) *series[prometheus.Observer] {
+	vec := factory.NewHistogramVec(
+		prometheus.HistogramOpts{Namespace: namespace, Name: name, Help: help, Buckets: buckets}, labels)
+
+	return newSeries(len(labels), most, vec.WithLabelValues)
+}
+
+// get returns the series with these values of the labels.
+func (s *series[V]) get(values ...string) V {
+	var key [maxLabels]string
+
+	copy(key[:], values)
+
 	s.mu.RLock()
 	metric, ok := s.known[key]
 	s.mu.RUnlock()
@@ -31,20 +62,56 @@ func (s *series[K, V]) get(key K) V {
 	return s.add(key)
 }
 
-func (s *series[K, V]) add(key K) V {
+func (s *series[V]) add(key [maxLabels]string) V {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 
 	if len(s.known) >= s.most {
-		key = s.other
+		for i := range s.labels {
+			key[i] = other
+		}
 	}
 
 	if metric, ok := s.known[key]; ok {
 		return metric
 	}
 
-	metric := s.resolve(key)
+	metric := s.with(key[:s.labels]...)
 	s.known[key] = metric
 
 	return metric
+}
+
+// expect makes the series of every combination now. A rate over a series that
+// appears with its first event misses that event.
+func (s *series[V]) expect(values ...[]string) *series[V] {
+	combinations := [][]string{nil}
+
+	for _, ofLabel := range values {
+		var longer [][]string
+
+		for _, combination := range combinations {
+			for _, value := range ofLabel {
+				longer = append(longer, append(slices.Clone(combination), value))
+			}
+		}
+
+		combinations = longer
+	}
+
+	for _, combination := range combinations {
+		s.get(combination...)
+	}
+
+	return s
+}
+
+// texts are values of a label.
+func texts[T ~string](values ...T) []string {
+	list := make([]string, 0, len(values))
+	for _, value := range values {
+		list = append(list, string(value))
+	}
+
+	return list
 }
