@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"os"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -28,12 +26,12 @@ const (
 	protocolHTTP = "http/protobuf"
 )
 
-// newExporter leaves headers, certificates, compression and time-outs to the
-// exporters, which read them from the environment. It does not connect yet.
+// newExporter does not connect yet. The exporters read headers, certificates,
+// compression and time-outs from the environment themselves.
 func newExporter(ctx context.Context) (sdktrace.SpanExporter, error) {
 	target, err := url.Parse(endpoint())
 	if err != nil {
-		return nil, errors.New("the endpoint of traces is no URL") // CheckEnvironment has said so
+		return nil, errors.New("the endpoint for traces must be a URL") // CheckEnvironment has said so
 	}
 
 	var exporter sdktrace.SpanExporter
@@ -72,21 +70,21 @@ func (m *Metrics) Exports() *ExportMeter { return m.exports }
 func newExportMeter(factory promauto.Factory) *ExportMeter {
 	spans := factory.NewCounterVec(prometheus.CounterOpts{
 		Namespace: namespace, Name: "trace_spans_total",
-		Help: "Spans by what became of them: exported, or lost because the collector did not take them, or not fast enough.",
+		Help: "Spans by outcome: exported, or lost because the collector did not accept them or was too slow.",
 	}, []string{labelOutcome})
 
 	return &ExportMeter{
 		failures: factory.NewCounter(prometheus.CounterOpts{
 			Namespace: namespace, Name: "trace_export_failures_total",
-			Help: "Batches of spans that the collector did not take.",
+			Help: "Batches of spans that the collector did not accept.",
 		}),
 		exported: spans.WithLabelValues("exported"),
 		lost:     spans.WithLabelValues("lost"),
 	}
 }
 
-// countingExporter handles the failures of next: it counts each and logs the
-// first until one succeeds again. The batch processor never hears of them.
+// countingExporter counts the failures of next and logs the first of a series. The
+// batch processor is not told of them: it would log each.
 type countingExporter struct {
 	next    sdktrace.SpanExporter
 	meter   *ExportMeter
@@ -133,10 +131,10 @@ func (e *countingExporter) failed(err error, spans int) {
 	}
 }
 
-// queue is the batch processor, whose own queue is never full: what there is no
-// room for is counted here. The SDK drops it in silence. And spans are passed on
-// to it some at a time: its goroutine wakes for each, which on an idle machine
-// costs more than the span.
+// queue stands before the SDK's batch processor, for two things that it does not do.
+// It counts the spans for which there is no room, which the SDK drops without a word.
+// And it passes spans on in groups: the processor's goroutine wakes for each span,
+// which on an idle machine costs more than the span itself.
 type queue struct {
 	sdktrace.SpanProcessor
 
@@ -151,7 +149,7 @@ type queue struct {
 const gatherFor = 100 * time.Millisecond
 
 func newQueue(exporter *countingExporter) *queue {
-	most, err := strconv.Atoi(strings.TrimSpace(os.Getenv("OTEL_BSP_MAX_QUEUE_SIZE")))
+	most, err := strconv.Atoi(trimmed("OTEL_BSP_MAX_QUEUE_SIZE"))
 	if err != nil || most <= 0 {
 		most = sdktrace.DefaultMaxQueueSize
 	}

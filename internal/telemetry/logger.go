@@ -13,9 +13,9 @@ import (
 // fields; durations are in seconds. Nothing is sampled and nothing is buffered,
 // so the last line before a crash is there.
 //
-// Lines have no caller and no stack: the message is unique and an error tells
-// by itself where it comes from. A secret is safe as far as its type prints
-// itself as "***"; nothing here guesses what might be one.
+// Lines have no caller and no stack: each message is written in one place, and an
+// error says where it comes from. Secrets are hidden by their own types, which print
+// as "***"; the logger does not look for them.
 func NewLogger(level zapcore.Level, out io.Writer) *zap.Logger {
 	encoder := zapcore.NewJSONEncoder(zapcore.EncoderConfig{
 		TimeKey:        "ts",

@@ -35,7 +35,7 @@ func NewObserver(metrics *Metrics, log *zap.Logger, tracing trace.TracerProvider
 	return &Observer{metrics: metrics, log: log, tracer: tracing.Tracer("github.com/marketflow/marketflow/app")}
 }
 
-// Names of what several lines and spans tell.
+// Names of fields that several lines and spans have.
 const (
 	keyPaymentID = "payment_id"
 	keyIntentID  = "intent_id"
@@ -73,8 +73,8 @@ func fail(span trace.Span, err error) {
 	kind := fault.KindOf(err)
 	span.SetAttributes(attribute.String("error.type", string(kind)))
 
-	// A client's mistake is not an error of the service's (OpenTelemetry, HTTP
-	// semantic conventions, "Status"), and its text quotes what the client sent.
+	// A client's mistake is not an error of the service (OpenTelemetry, HTTP semantic
+	// conventions, "Status"), and its text quotes what the client sent.
 	switch kind {
 	case fault.Internal, fault.Unavailable, fault.Unknown:
 		span.RecordError(err)
@@ -280,7 +280,7 @@ func (o *Observer) CursorReset(ctx context.Context, wrong, to time.Time) {
 
 // LeaseKept implements reconcile.Observer.
 func (o *Observer) LeaseKept(ctx context.Context, cause error) {
-	o.log.Warn("lease of reconciliation not given back", logctx.Field(ctx), zap.Error(cause))
+	o.log.Warn("lease of reconciliation not released", logctx.Field(ctx), zap.Error(cause))
 }
 
 // DatabaseAdopted implements account.Observer.

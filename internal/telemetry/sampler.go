@@ -1,7 +1,6 @@
 package telemetry
 
 import (
-	"os"
 	"strings"
 
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
@@ -9,19 +8,20 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// tracesPerSecond are recorded where OTEL_TRACES_SAMPLER says nothing, and as many
-// at once. A busy marketplace has fewer; a flood must not spend its cores on spans
-// that no collector keeps up with.
+// tracesPerSecond is how many traces are recorded if OTEL_TRACES_SAMPLER is not set,
+// and how many at once. A busy marketplace has fewer. In a flood of requests the rest
+// would cost processor time and be more than a collector can take.
 const tracesPerSecond = 1000
 
-// sampler is the provider's option where the environment does not choose one.
+// sampler is the provider's option if the environment does not choose one.
 func sampler() []sdktrace.TracerProviderOption {
 	if chosenSampler() != "" {
 		return nil // the SDK reads it
 	}
 
-	// A caller's sampled flag does not lift the limit: anybody can set it
-	// (https://www.w3.org/TR/trace-context/#denial-of-service). Its absence is followed.
+	// The limit also holds for traces that the caller samples: anybody can set that flag
+	// (https://www.w3.org/TR/trace-context/#denial-of-service). What a caller does not
+	// sample is not recorded.
 	limited := rateLimited{rate.NewLimiter(tracesPerSecond, tracesPerSecond)}
 
 	return []sdktrace.TracerProviderOption{
@@ -30,11 +30,11 @@ func sampler() []sdktrace.TracerProviderOption {
 }
 
 func chosenSampler() string {
-	return strings.ToLower(strings.TrimSpace(os.Getenv("OTEL_TRACES_SAMPLER")))
+	return strings.ToLower(trimmed("OTEL_TRACES_SAMPLER"))
 }
 
-// rateLimited samples whole traces up to a rate. The queue, which is bounded
-// too, would lose single spans instead.
+// rateLimited samples whole traces up to a rate. The queue, which is bounded too,
+// would lose single spans of a trace.
 type rateLimited struct{ limit *rate.Limiter }
 
 // ShouldSample implements sdktrace.Sampler.

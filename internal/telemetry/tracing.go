@@ -20,7 +20,7 @@ import (
 // overrides it.
 const ServiceName = "marketflow"
 
-// Tracing makes spans and sends them away.
+// Tracing makes spans and exports them.
 type Tracing struct {
 	// Provider is what every part makes its spans with.
 	Provider trace.TracerProvider
@@ -39,15 +39,15 @@ type Tracing struct {
 // OTEL_RESOURCE_ATTRIBUTES, OTEL_BSP_…, OTEL_TRACES_EXPORTER (otlp or none)
 // and OTEL_SDK_DISABLED.
 //
-// Without an endpoint nothing is sent and a span costs next to nothing: it has
-// ids, for the logs and for whoever is called, and nothing else. Two defaults are
-// not the standard's. The protocol is grpc where the endpoint has port 4317, which
-// is gRPC's, and http/protobuf otherwise; OTEL_EXPORTER_OTLP_PROTOCOL says
-// otherwise. And where OTEL_TRACES_SAMPLER chooses nothing, a caller who does not
-// sample is followed and of all other traces a thousand a second are recorded.
+// Without an endpoint nothing is sent, and a span has only its ids, for the logs and
+// for other services. Two defaults differ from the standard's:
+//   - The protocol is grpc if the endpoint has port 4317, which is gRPC's, else
+//     http/protobuf. OTEL_EXPORTER_OTLP_PROTOCOL overrides it.
+//   - Without OTEL_TRACES_SAMPLER, traces that the caller does not sample are not
+//     recorded, and of all others up to a thousand a second are.
 //
-// Sending happens in the background, out of a bounded queue: while the
-// collector is away spans are lost and counted, and nobody waits.
+// Spans are sent in the background, from a bounded queue. While the collector is
+// away, spans are lost and counted, and no request waits.
 // A variable that cannot be read is an error that names it.
 func NewTracing(ctx context.Context, version string, meter *ExportMeter, logger *zap.Logger) (*Tracing, error) {
 	if err := CheckEnvironment(); err != nil {
@@ -80,8 +80,8 @@ func NewTracing(ctx context.Context, version string, meter *ExportMeter, logger 
 	return tracing, nil
 }
 
-// Shutdown sends what is left and stops. It takes no longer than ctx allows,
-// and five seconds at most: a collector that is away must not hold up a stop.
+// Shutdown sends the spans that are left, within ctx and five seconds at most: a
+// collector that is away must not delay a stop.
 func (t *Tracing) Shutdown(ctx context.Context) error {
 	const longest = 5 * time.Second
 
@@ -95,15 +95,15 @@ func (t *Tracing) Shutdown(ctx context.Context) error {
 	return nil
 }
 
-// Install makes this tracing the process's, for libraries that know no other.
-// Once, at start.
+// Install makes this the process's tracing, for libraries that use the global one.
+// It is called once, at start.
 func (t *Tracing) Install() {
 	otel.SetTracerProvider(t.Provider)
 	otel.SetTextMapPropagator(t.Propagator)
 }
 
-// LogComplaints has what OpenTelemetry itself complains of logged, for the whole
-// process. Until then it prints to stderr, so this comes before NewTracing.
+// LogComplaints logs the complaints of OpenTelemetry itself, for the whole process.
+// It is called before NewTracing: until then OpenTelemetry prints them to stderr.
 func LogComplaints(logger *zap.Logger) {
 	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) {
 		logger.Warn("OpenTelemetry", zap.Error(err))
@@ -111,8 +111,8 @@ func LogComplaints(logger *zap.Logger) {
 	otel.SetLogger(logr.New(complaints{logger}))
 }
 
-// complaints logs OpenTelemetry's messages alone: what comes with them are values
-// of variables, and errors that hold those, with the tokens in them.
+// complaints logs OpenTelemetry's messages without their values and errors, which
+// may hold the variables' values, tokens among them.
 type complaints struct{ logger *zap.Logger }
 
 var _ logr.LogSink = complaints{}
@@ -139,7 +139,7 @@ func (c complaints) WithValues(...any) logr.LogSink { return c } //nolint:iretur
 // WithName implements logr.LogSink.
 func (c complaints) WithName(string) logr.LogSink { return c } //nolint:ireturn // as logr wants it
 
-// describe says who makes the spans. The command's arguments are left out: a
+// describe tells which process makes the spans, without the command's arguments: a
 // secret may be among them.
 func describe(ctx context.Context, version string, logger *zap.Logger) *resource.Resource {
 	described, err := resource.New(ctx,
@@ -149,21 +149,21 @@ func describe(ctx context.Context, version string, logger *zap.Logger) *resource
 		resource.WithProcessExecutableName(),
 		resource.WithProcessRuntimeName(),
 		resource.WithProcessRuntimeVersion(),
-		resource.WithService(), // an id for each start; its name is replaced
+		resource.WithService(), // an id for each start; the name is replaced below
 		resource.WithAttributes(semconv.ServiceName(ServiceName), semconv.ServiceVersion(version)),
 		resource.WithFromEnv(), // last: it wins
 	)
 	if err != nil {
-		logger.Warn("traces do not tell all about where they come from", zap.Error(err))
+		logger.Warn("some attributes of this process are missing from its traces", zap.Error(err))
 	}
 
 	return described
 }
 
-// longestAttribute is in characters. Some values are the client's.
+// longestAttribute is in characters. Clients choose some values.
 const longestAttribute = 256
 
-// limits are OpenTelemetry's, and longestAttribute where the environment sets none.
+// limits are OpenTelemetry's, with longestAttribute unless the environment says otherwise.
 func limits() sdktrace.SpanLimits {
 	limits := sdktrace.NewSpanLimits()
 	if trimmed("OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT") == "" && trimmed("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT") == "" {
