@@ -139,7 +139,7 @@ func TestStart_Warns(t *testing.T) {
 	require.NoError(t, service.Stop(t.Context()))
 
 	require.Len(t, c.Warnings, 2)
-	require.Equal(t, "RATELIMIT: nobody reads this variable; was RATE_LIMIT meant?", c.Warnings[1])
+	require.Equal(t, "RATELIMIT: is not used; did you mean RATE_LIMIT?", c.Warnings[1])
 
 	for i, line := range c.Warnings {
 		require.Equal(t, line, logs.All()[i].Message)

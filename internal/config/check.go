@@ -19,8 +19,8 @@ import (
 	"go.uber.org/zap/zapcore"
 )
 
-// problems keeps the first problem with each variable. No value is ever shown:
-// whatever is pasted into the wrong variable may be a secret.
+// problems keeps the first problem with each variable. No value is ever shown: a
+// secret may be pasted into any variable by mistake.
 type problems struct{ about map[string]error }
 
 func newProblems() *problems { return &problems{about: map[string]error{}} }
@@ -53,12 +53,12 @@ func names() []string {
 	return list
 }
 
-// unfilled is what a template or a shell has not filled in: ${NAME}, $(NAME),
-// {{name}}, <name>, or a whole value that is $NAME.
+// unfilled finds a placeholder that no template and no shell has replaced: ${NAME},
+// $(NAME), {{name}}, <name>, or $NAME as the whole value.
 var unfilled = regexp.MustCompile(`\$\{[^{}]*\}|\$\([^()]*\)|\{\{.*\}\}|<[^<>]*>|^\$[A-Za-z_][A-Za-z0-9_]*$`)
 
-// tidy returns the named variables without white space around them, such as the
-// line break at the end of a file, and says what no variable may hold.
+// tidy returns the named variables without the white space around their values, such
+// as the line break at the end of a file. It reports what no value may contain.
 func tidy(variables map[string]string, names []string, found *problems) map[string]string {
 	tidied := make(map[string]string, len(names))
 
@@ -116,44 +116,48 @@ func (c Config) check(found *problems, dev bool) {
 	c.checkStripe(found, dev)
 	c.checkAddresses(found)
 
-	between(found, "SHUTDOWN_TIMEOUT", c.ShutdownTimeout, 100*time.Millisecond, time.Hour)
-	between(found, "DRAIN_DELAY", c.DrainDelay, 0, time.Hour)
-	between(found, "STRIPE_TIMEOUT", c.StripeTimeout, 100*time.Millisecond, 2*time.Minute)
-	between(found, "RECOVERY_INTERVAL", c.RecoveryInterval, 100*time.Millisecond, time.Hour)
-
-	if c.ReconcileInterval != 0 {
-		between(found, "RECONCILE_INTERVAL", c.ReconcileInterval, time.Second, 24*time.Hour, "0 (never) or ")
-	}
-
-	between(found, "DATABASE_MAX_CONNS", c.DatabaseMaxConns, 1, 1000)
-	between(found, "STRIPE_MAX_IN_FLIGHT", c.StripeMaxInFlight, 1, 100_000)
-	between(found, "RATE_LIMIT", c.RateLimit, 0, 1_000_000)
+	c.checkRanges(found)
 
 	if c.LogLevel < zapcore.DebugLevel || c.LogLevel > zapcore.ErrorLevel {
 		found.sayf("LOG_LEVEL", levels)
 	}
 }
 
-// between: or names another value that is fine.
-func between[T time.Duration | int | int32](found *problems, variable string, value, least, most T, or ...string) {
-	if value < least || value > most {
-		found.sayf(variable, "must be %sfrom %v to %v", strings.Join(or, ""), plain(least), plain(most))
+// checkRanges compares the numbers and durations with the tags of their fields.
+func (c Config) checkRanges(found *problems) {
+	config := reflect.ValueOf(c)
+
+	for _, field := range reflect.VisibleFields(config.Type()) {
+		from, to := field.Tag.Get("from"), field.Tag.Get("to")
+		if from == "" {
+			continue
+		}
+
+		value, zero := config.FieldByIndex(field.Index).Int(), field.Tag.Get("zero")
+
+		switch {
+		case value >= bound(field, from) && value <= bound(field, to):
+		case zero == "":
+			found.sayf(field.Tag.Get("env"), "must be from %s to %s", from, to)
+		case value != 0:
+			found.sayf(field.Tag.Get("env"), "must be 0 (%s) or from %s to %s", zero, from, to)
+		}
 	}
 }
 
-// plain writes 1h0m0s as 1h.
-func plain(value any) string {
-	text := fmt.Sprint(value)
-
-	if strings.HasSuffix(text, "m0s") {
-		text = strings.TrimSuffix(text, "0s")
+// bound reads a tag as its field's value is read.
+func bound(field reflect.StructField, text string) int64 {
+	duration, err := time.ParseDuration(text)
+	if field.Type.Kind() == reflect.Int64 && err == nil {
+		return int64(duration)
 	}
 
-	if strings.HasSuffix(text, "h0m") {
-		text = strings.TrimSuffix(text, "0m")
+	number, err := strconv.ParseInt(text, 10, 64)
+	if err != nil {
+		panic(fmt.Sprintf("%s: %s is not a bound", field.Name, text)) // the tests read every tag
 	}
 
-	return text
+	return number
 }
 
 func (c Config) checkAddresses(found *problems) {
@@ -176,8 +180,8 @@ func (c Config) checkAddresses(found *problems) {
 
 var hostname = regexp.MustCompile(`^[A-Za-z0-9._:%-]*$`)
 
-// checkProxies: net/http reads these whenever it calls, and its error shows them,
-// password included.
+// checkProxies checks what net/http reads on each call: its error would show the value
+// with its password.
 func checkProxies(variables map[string]string, found *problems) {
 	for _, name := range []string{"HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy"} {
 		proxy := variables[name]
@@ -195,8 +199,7 @@ func checkProxies(variables map[string]string, found *problems) {
 	}
 }
 
-// isAddress: something to listen on; whether this machine has the host is not
-// asked.
+// isAddress tells whether text is host:port. The host is not looked up.
 func isAddress(text string) bool {
 	host, port, err := net.SplitHostPort(text)
 	if err != nil || port == "" || !hostname.MatchString(host) {
@@ -208,15 +211,15 @@ func isAddress(text string) bool {
 	return err == nil
 }
 
-// isLoopback: on this machine, as far as the name tells.
+// isLoopback tells whether host is this machine, by its name alone.
 func isLoopback(host string) bool {
 	ip := net.ParseIP(host)
 
 	return host == "localhost" || strings.HasSuffix(host, ".localhost") || ip != nil && ip.IsLoopback()
 }
 
-// parseURL reads an absolute URL. What is wrong comes in words that show nothing
-// of it, because url.Parse's own errors do.
+// parseURL reads an absolute URL. wrong shows nothing of it, unlike the errors of
+// url.Parse.
 func parseURL(text, example string, schemes ...string) (u *url.URL, wrong string) {
 	u, err := url.Parse(text)
 
@@ -224,7 +227,7 @@ func parseURL(text, example string, schemes ...string) (u *url.URL, wrong string
 	case err != nil, !slices.Contains(schemes, u.Scheme):
 		return nil, "must be a URL such as " + example
 	case u.Hostname() == "" || !hostname.MatchString(u.Hostname()):
-		return nil, "names no host; it must be a URL such as " + example
+		return nil, "has no host; it must be a URL such as " + example
 	case u.Fragment != "":
 		return nil, "holds a #, which ends a URL; write it as %23"
 	case strings.Contains(u.Path, "@"): // a password with a slash in it

@@ -1,5 +1,7 @@
-// Package config reads the service's configuration: the environment alone,
-// checked whole at start.
+// Package config reads the service's configuration from the environment and checks
+// all of it at start.
+//
+// To add a variable, add a field to Config and a paragraph to .env.example.
 package config
 
 import (
@@ -23,22 +25,24 @@ const (
 	nameWebhookSecret = "STRIPE_WEBHOOK_SECRET" //nolint:gosec // a name
 )
 
-// Config is the whole of it. .env.example explains each variable; the standard
-// OTEL_* variables are read by OpenTelemetry itself.
+// Config is the whole configuration. A field's tags say the variable, its default and
+// the range of its value (from, to, and what zero means if it is outside of it).
+// .env.example explains each variable; a test compares the two. OpenTelemetry itself
+// reads the standard OTEL_* variables.
 type Config struct {
 	// HTTPAddr is where the service listens.
 	HTTPAddr string `env:"HTTP_ADDR" envDefault:":3000"`
 	// ShutdownTimeout is how long stopping may take, DrainDelay included.
-	ShutdownTimeout time.Duration `env:"SHUTDOWN_TIMEOUT" envDefault:"20s"`
-	// DrainDelay is how long requests are still taken when the service is asked to
-	// stop, while /readyz answers 503: a load balancer takes that long to notice.
-	// Half of ShutdownTimeout at most.
-	DrainDelay time.Duration `env:"DRAIN_DELAY" envDefault:"3s"`
+	ShutdownTimeout time.Duration `env:"SHUTDOWN_TIMEOUT" envDefault:"20s" from:"100ms" to:"1h"`
+	// DrainDelay is how long the service still takes requests when it is asked to stop,
+	// while /readyz answers 503, so that a load balancer can notice. It is cut to half
+	// of ShutdownTimeout.
+	DrainDelay time.Duration `env:"DRAIN_DELAY" envDefault:"3s" from:"0s" to:"1h"`
 
 	DatabaseURL Secret `env:"DATABASE_URL"`
 	// DatabaseMaxConns is the most connections that requests use at once. The
 	// background jobs have five more.
-	DatabaseMaxConns int32 `env:"DATABASE_MAX_CONNS" envDefault:"8"`
+	DatabaseMaxConns int32 `env:"DATABASE_MAX_CONNS" envDefault:"8" from:"1" to:"1000"`
 
 	// RedisURL is empty where there is no Redis.
 	RedisURL Secret `env:"REDIS_URL"`
@@ -49,33 +53,32 @@ type Config struct {
 	// StripeAPIBase is empty for Stripe itself.
 	StripeAPIBase string `env:"STRIPE_API_BASE"`
 	// StripeTimeout bounds one attempt.
-	StripeTimeout time.Duration `env:"STRIPE_TIMEOUT" envDefault:"8s"`
+	StripeTimeout time.Duration `env:"STRIPE_TIMEOUT" envDefault:"8s" from:"100ms" to:"2m"`
 	// StripeMaxInFlight is the most calls to Stripe at once; beyond it requests
 	// are shed with 503.
-	StripeMaxInFlight int `env:"STRIPE_MAX_IN_FLIGHT" envDefault:"512"`
+	StripeMaxInFlight int `env:"STRIPE_MAX_IN_FLIGHT" envDefault:"512" from:"1" to:"100000"`
 
 	// RateLimit is in requests per second and client; 0 is off. Without Redis each
 	// process counts by itself.
-	RateLimit int `env:"RATE_LIMIT" envDefault:"0"`
+	RateLimit int `env:"RATE_LIMIT" envDefault:"0" from:"0" to:"1000000"`
 
-	// RecoveryInterval is how often unfinished operations and parked events are
-	// looked for.
-	RecoveryInterval time.Duration `env:"RECOVERY_INTERVAL" envDefault:"1s"`
+	// RecoveryInterval is how often the service looks for unfinished operations and
+	// parked events.
+	RecoveryInterval time.Duration `env:"RECOVERY_INTERVAL" envDefault:"1s" from:"100ms" to:"1h"`
 
-	// ReconcileInterval is how often our records are held against Stripe's; 0 is
-	// never.
-	ReconcileInterval time.Duration `env:"RECONCILE_INTERVAL" envDefault:"5m"`
+	// ReconcileInterval is how often our records are compared with Stripe's.
+	ReconcileInterval time.Duration `env:"RECONCILE_INTERVAL" envDefault:"5m" from:"1s" to:"24h" zero:"never"`
 
 	// MetricsAddr serves /metrics instead of HTTPAddr; empty leaves it there.
 	MetricsAddr string `env:"METRICS_ADDR"`
 
-	// PprofAddr serves net/http/pprof; empty is off. It tells much about the
-	// process: keep it private.
+	// PprofAddr serves net/http/pprof; empty is off. Profiles reveal much about the
+	// process: keep the address private.
 	PprofAddr string `env:"PPROF_ADDR"`
 
 	LogLevel zapcore.Level `env:"LOG_LEVEL" envDefault:"info"`
 
-	// Warnings are what is allowed and seldom right, one line each.
+	// Warnings name settings that work and are seldom right, one line each.
 	Warnings []string
 }
 
@@ -104,13 +107,13 @@ func Variables() (map[string]string, error) {
 	}
 
 	if err := godotenv.Load(); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, errors.New(".env: cannot be read; write NAME=value, one a line") //nolint:err113 // for a person
+		return nil, errors.New(".env: cannot be read; write one NAME=value on each line") //nolint:err113 // for a person
 	}
 
 	return env.ToMap(os.Environ()), nil
 }
 
-// LoadDatabaseURL reads DATABASE_URL alone, for commands that need nothing else.
+// LoadDatabaseURL reads only DATABASE_URL, for commands that need nothing else.
 func LoadDatabaseURL() (Secret, error) {
 	variables, err := Variables()
 	if err != nil {
@@ -131,8 +134,8 @@ func FromEnvironment(variables map[string]string) (Config, error) {
 	return fromEnvironment(variables, false)
 }
 
-// ForDev is FromEnvironment for `marketflow dev`, which alone may use the key and
-// the secrets that everybody knows.
+// ForDev is FromEnvironment for `marketflow dev`. Only dev may use the key and the
+// secrets that everybody knows.
 func ForDev(variables map[string]string) (Config, error) { return fromEnvironment(variables, true) }
 
 func fromEnvironment(variables map[string]string, dev bool) (Config, error) {
@@ -157,8 +160,8 @@ func fromEnvironment(variables map[string]string, dev bool) (Config, error) {
 	return config, found.join()
 }
 
-// unreadableLine is the line from which on text is no list of NAME=value, and 0
-// where all of it is. Godotenv's own errors show what follows, with all secrets.
+// unreadableLine is the first line that is not NAME=value, or 0. Godotenv's own errors
+// show all lines after it, with their secrets.
 func unreadableLine(text string) int {
 	lines := strings.SplitAfter(text, "\n")
 

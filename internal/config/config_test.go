@@ -6,6 +6,9 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"reflect"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +17,7 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"github.com/marketflow/marketflow/internal/config"
+	"github.com/marketflow/marketflow/internal/telemetry"
 )
 
 const (
@@ -39,7 +43,7 @@ func with(changes map[string]string) map[string]string {
 	return variables
 }
 
-// requireRefused: with value for variable there is one problem, and this is it.
+// requireRejected: with value for variable there is one problem, and this is it.
 func requireRejected(t *testing.T, variable, value, line string) {
 	t.Helper()
 
@@ -127,15 +131,15 @@ func TestFromEnvironment_SecretKey(t *testing.T) {
 
 	for key, line := range map[string]string{
 		"":                     "is not set; see https://dashboard.stripe.com/apikeys",
-		"sk_test_marketflow":   "is the key of `marketflow dev`, which everybody knows; only dev takes it",
+		"sk_test_marketflow":   "is the key of `marketflow dev`, which everybody knows; only dev accepts it",
 		"pk_live_51AbcdAbcd":   "is a publishable API key, which is for browsers" + must,
 		webhookSecret:          "is a webhook's signing secret" + must,
 		"we_1AbcdAbcdAbcdAbcd": "is the id of a webhook endpoint" + must,
 		"acct_1AbcdAbcdAbcd":   "is the id of an account" + must,
 		"sk_org_live_AbcdAbcd": "is the API key of an organization" + must,
-		"hunter2hunter2hunter": "is no secret key of Stripe" + must,
-		"SK_TEST_51AbcdAbcdAb": "is no secret key of Stripe" + must,
-		"sk_51AbcdAbcdAbcdAbc": "is no secret key of Stripe" + must,
+		"hunter2hunter2hunter": "is not a secret key of Stripe" + must,
+		"SK_TEST_51AbcdAbcdAb": "is not a secret key of Stripe" + must,
+		"sk_51AbcdAbcdAbcdAbc": "is not a secret key of Stripe" + must,
 
 		"sk_test_...":                        placeholder,
 		"sk_test_…":                          placeholder,
@@ -204,8 +208,8 @@ func TestFromEnvironment_WebhookSecret(t *testing.T) {
 		"we_1AbcdAbcdAbcdAbcdAbcdAbcd":  "is the id of a webhook endpoint" + must,
 		"acct_1AbcdAbcdAbcdAbcd":        "is the id of an account" + must,
 		"evt_1AbcdAbcdAbcdAbcd":         "is the id of an event" + must,
-		"hunter2hunter2hunter2hunter2":  "is no signing secret of Stripe" + must,
-		"Whsec_Hunter2Hunter2Hunter2Hu": "is no signing secret of Stripe" + must,
+		"hunter2hunter2hunter2hunter2":  "is not a signing secret of Stripe" + must,
+		"Whsec_Hunter2Hunter2Hunter2Hu": "is not a signing secret of Stripe" + must,
 		webhookSecret + "," + testKey:   "secret 2 of 2 is a secret API key" + must,
 
 		"whsec_...":                                      placeholder,
@@ -256,15 +260,15 @@ func TestFromEnvironment_APIBase(t *testing.T) {
 	for base, line := range map[string]string{
 		"stripe.com":                     "must be a URL such as http://localhost:12111; leave it empty for Stripe itself",
 		"ftp://stripe.com":               "must be a URL such as http://localhost:12111; leave it empty for Stripe itself",
-		"http:///v1":                     "names no host" + example,
-		"https://":                       "names no host" + example,
-		"https://:443":                   "names no host" + example,
-		"https:/api.stripe.com":          "names no host" + example,
+		"http:///v1":                     "has no host" + example,
+		"https://":                       "has no host" + example,
+		"https://:443":                   "has no host" + example,
+		"https:/api.stripe.com":          "has no host" + example,
 		"http://localhost:0":             "has a port that is not from 1 to 65535",
 		"http://localhost:99999":         "has a port that is not from 1 to 65535",
-		"https://u:hunter2@proxy":        "must hold no user and password; the key is in STRIPE_SECRET_KEY",
+		"https://u:hunter2@proxy":        "must not hold a user or password; the key belongs in STRIPE_SECRET_KEY",
 		"https://u:12/hunter2@proxy":     "holds an @ after its host; in a password write / as %2F",
-		"https://proxy?key=hunter2":      "must hold no query",
+		"https://proxy?key=hunter2":      "must not hold a query",
 		"https://proxy#hunter2":          "holds a #, which ends a URL; write it as %23",
 		"http://api.stripe.com":          "must begin with https:// for Stripe; leave it empty",
 		"https://proxy:hunter2/":         "must be a URL such as http://localhost:12111; leave it empty for Stripe itself",
@@ -342,7 +346,7 @@ func TestFromEnvironment_Proxies(t *testing.T) {
 		"http://u:hunter2@proxy:port": "must be a URL such as http://proxy:3128",
 		"http://u:100%hunter2@proxy":  "must be a URL such as http://proxy:3128",
 		"http://u:12/hunter2@proxy":   "holds an @ after its host; in a password write / as %2F",
-		"http://u:hunter2@":           "names no host; it must be a URL such as http://proxy:3128",
+		"http://u:hunter2@":           "has no host; it must be a URL such as http://proxy:3128",
 		"u:12#hunter2@proxy":          "holds a #, which ends a URL; write it as %23",
 	} {
 		for _, name := range []string{"HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy"} {
@@ -478,11 +482,7 @@ func TestFromEnvironment_NeverShowsASecret(t *testing.T) {
 func TestFromEnvironment_ShowsNoValue(t *testing.T) {
 	t.Parallel()
 
-	for _, variable := range []string{
-		"HTTP_ADDR", "SHUTDOWN_TIMEOUT", "DRAIN_DELAY", "DATABASE_URL", "DATABASE_MAX_CONNS", "REDIS_URL", "STRIPE_SECRET_KEY",
-		"STRIPE_WEBHOOK_SECRET", "STRIPE_API_BASE", "STRIPE_TIMEOUT", "STRIPE_MAX_IN_FLIGHT", "RATE_LIMIT",
-		"RECOVERY_INTERVAL", "RECONCILE_INTERVAL", "PPROF_ADDR", "METRICS_ADDR", "LOG_LEVEL",
-	} {
+	for variable := range variables() {
 		for _, form := range []string{
 			"%s", "x:%s", "%s:x", "http://%s:%[1]s", "x://%s", "%%zz%s", "redis://:%s", "redis://r/%s", "redis://r?%s=1",
 			"postgres://u:1/%s@db/x", "postgres://u:1?%s@db", "host=h %s", "host=h user= password=%s", "host=h port=%s", "sk_%s", "%s,",
@@ -493,6 +493,46 @@ func TestFromEnvironment_ShowsNoValue(t *testing.T) {
 				require.NotContains(t, err.Error(), "SECRETpart", "%s=%s", variable, form)
 			}
 		}
+	}
+}
+
+// variables are those of Config, with their defaults.
+func variables() map[string]string {
+	defaults := map[string]string{}
+
+	for _, field := range reflect.VisibleFields(reflect.TypeFor[config.Config]()) {
+		if name := field.Tag.Get("env"); name != "" {
+			defaults[name] = field.Tag.Get("envDefault")
+		}
+	}
+
+	return defaults
+}
+
+// The example has every variable, with its default or as one to fill in, and no other.
+func TestFromEnvironment_ExampleHasEveryVariable(t *testing.T) {
+	t.Parallel()
+
+	text, err := os.ReadFile(filepath.Join("..", "..", ".env.example"))
+	require.NoError(t, err)
+
+	assignment := regexp.MustCompile(`(?m)^(#?)([A-Z_]+)=(.*)$`)
+	defaults, seen := variables(), map[string]bool{}
+
+	for _, line := range assignment.FindAllStringSubmatch(string(text), -1) {
+		name := line[2]
+		seen[name] = true
+
+		byDefault, known := defaults[name]
+		require.True(t, known || slices.Contains(telemetry.Variables(), name), name)
+
+		if known && line[1] == "#" {
+			require.Equal(t, byDefault, line[3], name)
+		}
+	}
+
+	for name := range defaults {
+		require.True(t, seen[name], "%s is missing", name)
 	}
 }
 

@@ -36,17 +36,17 @@ func (c Config) checkStores(found *problems) {
 }
 
 var (
-	// namesHost finds the host in a keyword/value string. Without one pgx tries
-	// whatever server is on this machine.
+	// namesHost finds the host in a keyword/value string. Without one pgx connects to
+	// any server on this machine.
 	namesHost = regexp.MustCompile(`(^|\s)(host|hostaddr|service)\s*=\s*[^\s=]+(\s|$)`)
 	parameter = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.]*$`)
-	// swallowed is the next keyword, taken for the value of the one before:
+	// swallowed finds a keyword that was taken for the value of the one before it:
 	// `user= password=…` has the user "password=…".
 	swallowed = regexp.MustCompile(`^(host|hostaddr|port|user|password|dbname|database|sslmode)\s*=`)
 )
 
-// wrongDatabase looks for the slips that pgx takes without a word: they put a
-// part of the password where it would be printed, or lead to another server.
+// wrongDatabase finds mistakes that pgx accepts: they put a part of the password where
+// it would be printed, or lead to another server.
 func (c Config) wrongDatabase() string {
 	text := c.DatabaseURL.Reveal()
 
@@ -54,7 +54,7 @@ func (c Config) wrongDatabase() string {
 	if strings.Contains(text, "://") {
 		wrong = wrongDatabaseURL(text)
 	} else if !namesHost.MatchString(text) && !hostElsewhere() {
-		wrong = "names no host; it must be a URL such as " + databaseExample
+		wrong = "has no host; it must be a URL such as " + databaseExample
 	}
 
 	if wrong != "" {
@@ -79,7 +79,7 @@ func (c Config) wrongDatabase() string {
 
 	for name := range conn.RuntimeParams {
 		if !parameter.MatchString(name) {
-			return "holds a parameter that PostgreSQL cannot have" + escape
+			return "has a parameter with a name that PostgreSQL does not allow" + escape
 		}
 	}
 
@@ -97,7 +97,7 @@ func (c Config) wrongDatabase() string {
 	return ""
 }
 
-// hostElsewhere: libpq's own variables are read as well
+// hostElsewhere tells whether libpq's own variables say the host
 // (https://www.postgresql.org/docs/current/libpq-envars.html).
 func hostElsewhere() bool { return os.Getenv("PGHOST") != "" || os.Getenv("PGSERVICE") != "" }
 
@@ -110,20 +110,20 @@ func wrongDatabaseURL(text string) string {
 	case u.Fragment != "" || strings.Contains(text, "#"):
 		return "holds a #, which ends a URL" + escape
 	case u.Hostname() == "" && u.Query().Get("host") == "" && u.Query().Get("service") == "" && !hostElsewhere():
-		return "names no host; it must be a URL such as " + databaseExample +
+		return "has no host; it must be a URL such as " + databaseExample +
 			", or end with ?host=/var/run/postgresql for a Unix socket"
 	}
 
 	for name := range u.Query() {
 		if !parameter.MatchString(name) {
-			return "holds a parameter that PostgreSQL cannot have" + escape
+			return "has a parameter with a name that PostgreSQL does not allow" + escape
 		}
 	}
 
 	return ""
 }
 
-// severalHosts is host:port,host:port, which url.Parse takes for a wrong port.
+// severalHosts finds host:port,host:port, which url.Parse rejects as a wrong port.
 var severalHosts = regexp.MustCompile(`^([a-z]+://(?:[^/?#]*@)?[^/?#,]*),[^/?#]*`)
 
 func firstHost(text string) string { return severalHosts.ReplaceAllString(text, "$1") }
@@ -160,17 +160,17 @@ func (c Config) wrongRedis() string {
 	return ""
 }
 
-// warnings are what is allowed and seldom right.
+// warnings name settings that work and are seldom right.
 func (c Config) warnings() []string {
 	var list []string
 
 	if host := c.plainDatabase(); host != "" {
 		list = append(list, "DATABASE_URL: the connection to "+host+
-			" may go without TLS and show every query; add sslmode=verify-full (or at least sslmode=require)")
+			" may be unencrypted and show every query; add sslmode=verify-full (or at least sslmode=require)")
 	}
 
 	if u, err := url.Parse(c.RedisURL.Reveal()); err == nil && u.Scheme == "redis" && !isLoopback(u.Hostname()) {
-		list = append(list, "REDIS_URL: the connection to "+u.Hostname()+" goes without TLS; rediss:// has it")
+		list = append(list, "REDIS_URL: the connection to "+u.Hostname()+" is not encrypted; use rediss:// for TLS")
 	}
 
 	if u, err := url.Parse(c.StripeAPIBase); err == nil && u.Scheme == "http" && !isLoopback(u.Hostname()) {
@@ -178,15 +178,15 @@ func (c Config) warnings() []string {
 	}
 
 	if host, _, err := net.SplitHostPort(c.PprofAddr); err == nil && !isLoopback(host) {
-		list = append(list, "PPROF_ADDR: profiles tell much about the process and can be asked for by whoever "+
-			"reaches it; listen on 127.0.0.1")
+		list = append(list, "PPROF_ADDR: profiles reveal much about the process, and whoever reaches this address can "+
+			"read them; listen on 127.0.0.1")
 	}
 
 	return list
 }
 
-// plainDatabase is a host on another machine that a connection without TLS is
-// made to, or tried as a second choice.
+// plainDatabase is a host on another machine that is connected to without TLS, at
+// first or as a fallback.
 func (c Config) plainDatabase() string {
 	parsed, err := pgxpool.ParseConfig(c.DatabaseURL.Reveal())
 	if err != nil {

@@ -41,16 +41,16 @@ func TestFromEnvironment_DatabaseURL(t *testing.T) {
 		"postgres://app:hunter@2@db/x":         "has a host that is not a name or an address" + escape,
 		"postgres://app:12#hunter2@db/x":       "holds a #, which ends a URL" + escape,
 		"postgres://app:12/hunter2@db/x":       "has a database name that looks like a part of the password" + escape,
-		"postgres://app:12?hunter2@db/x":       "holds a parameter that PostgreSQL cannot have" + escape,
+		"postgres://app:12?hunter2@db/x":       "has a parameter with a name that PostgreSQL does not allow" + escape,
 		"postgres://app:hun@ter/2@db/x":        "has a database name that looks like a part of the password" + escape,
-		"postgres://app:hun@ter?2@db/x=1":      "holds a parameter that PostgreSQL cannot have" + escape,
-		"postgres:///x": "names no host; it must be a URL such as " + example +
+		"postgres://app:hun@ter?2@db/x=1":      "has a parameter with a name that PostgreSQL does not allow" + escape,
+		"postgres:///x": "has no host; it must be a URL such as " + example +
 			", or end with ?host=/var/run/postgresql for a Unix socket",
-		"postgres://app:hunter2@/x": "names no host; it must be a URL such as " + example +
+		"postgres://app:hunter2@/x": "has no host; it must be a URL such as " + example +
 			", or end with ?host=/var/run/postgresql for a Unix socket",
-		"dbname=x user=app": "names no host; it must be a URL such as " + example,
-		"host= user=app":    "names no host; it must be a URL such as " + example,
-		"marketflow":        "names no host; it must be a URL such as " + example,
+		"dbname=x user=app": "has no host; it must be a URL such as " + example,
+		"host= user=app":    "has no host; it must be a URL such as " + example,
+		"marketflow":        "has no host; it must be a URL such as " + example,
 		"host=db user= password=hunter2 dbname=x":   "has a keyword without a value; an empty value is written ''",
 		"host=db password= user=app dbname=hunter2": "has a keyword without a value; an empty value is written ''",
 		"host=db dbname= password=hunter2":          "has a keyword without a value; an empty value is written ''",
@@ -83,9 +83,9 @@ func TestFromEnvironment_RedisURL(t *testing.T) {
 		"http://r":                 "must be a URL such as " + example,
 		"redis://:hunter2/3@r":     "must be a URL such as " + example,
 		"redis://:100%zzhunter2@r": "must be a URL such as " + example,
-		"redis://":                 "names no host; it must be a URL such as " + example,
-		"redis:///0":               "names no host; it must be a URL such as " + example,
-		"redis://:12/hunter2@r":    "names no host; it must be a URL such as " + example,
+		"redis://":                 "has no host; it must be a URL such as " + example,
+		"redis:///0":               "has no host; it must be a URL such as " + example,
+		"redis://:12/hunter2@r":    "has no host; it must be a URL such as " + example,
 		"redis://:hun#ter2@r":      "must be a URL such as " + example,
 		"redis://r:70000":          "has a port that is not from 1 to 65535",
 		"redis://r/one":            "must be a URL such as " + example + escape,
@@ -109,7 +109,7 @@ func TestFromEnvironment_Warnings(t *testing.T) {
 		return c.Warnings
 	}
 
-	const plain = "DATABASE_URL: the connection to db may go without TLS and show every query; " +
+	const plain = "DATABASE_URL: the connection to db may be unencrypted and show every query; " +
 		"add sslmode=verify-full (or at least sslmode=require)"
 
 	for _, url := range []string{
@@ -133,7 +133,7 @@ func TestFromEnvironment_Warnings(t *testing.T) {
 		quiet, loud []string
 	}{
 		"REDIS_URL": {
-			"REDIS_URL: the connection to r goes without TLS; rediss:// has it",
+			"REDIS_URL: the connection to r is not encrypted; use rediss:// for TLS",
 			[]string{"", "rediss://r", "redis://localhost", "unix:///r"},
 			[]string{"redis://:hunter2@r:6379"},
 		},
@@ -143,7 +143,7 @@ func TestFromEnvironment_Warnings(t *testing.T) {
 			[]string{"http://sandbox:12111"},
 		},
 		"PPROF_ADDR": {
-			"PPROF_ADDR: profiles tell much about the process and can be asked for by whoever reaches it; listen on 127.0.0.1",
+			"PPROF_ADDR: profiles reveal much about the process, and whoever reaches this address can read them; listen on 127.0.0.1",
 			[]string{"", "127.0.0.1:6060", "[::1]:6060", "localhost:6060"},
 			[]string{":6060"},
 		},
@@ -192,15 +192,15 @@ func TestFromEnvironment_WarnsOfVariablesThatNobodyReads(t *testing.T) {
 	t.Parallel()
 
 	for name, line := range map[string]string{
-		"RATELIMIT":                     "RATELIMIT: nobody reads this variable; was RATE_LIMIT meant?",
-		"RATE_LIMITS":                   "RATE_LIMITS: nobody reads this variable; was RATE_LIMIT meant?",
-		"REDIS_URI":                     "REDIS_URI: nobody reads this variable; was REDIS_URL meant?",
-		"HTTP_ADDRESS":                  "HTTP_ADDRESS: nobody reads this variable; was HTTP_ADDR meant?",
-		"LOGLEVEL":                      "LOGLEVEL: nobody reads this variable; was LOG_LEVEL meant?",
-		"STRIPE_TIMEOUTS":               "STRIPE_TIMEOUTS: nobody reads this variable; was STRIPE_TIMEOUT meant?",
-		"OTEL_SERVICE_NAMES":            "OTEL_SERVICE_NAMES: nobody reads this variable; was OTEL_SERVICE_NAME meant?",
-		"STRIPE_PUBLISHABLE_KEY":        "STRIPE_PUBLISHABLE_KEY: nobody reads this variable",
-		"RECONCILE_EVERY":               "RECONCILE_EVERY: nobody reads this variable",
+		"RATELIMIT":                     "RATELIMIT: is not used; did you mean RATE_LIMIT?",
+		"RATE_LIMITS":                   "RATE_LIMITS: is not used; did you mean RATE_LIMIT?",
+		"REDIS_URI":                     "REDIS_URI: is not used; did you mean REDIS_URL?",
+		"HTTP_ADDRESS":                  "HTTP_ADDRESS: is not used; did you mean HTTP_ADDR?",
+		"LOGLEVEL":                      "LOGLEVEL: is not used; did you mean LOG_LEVEL?",
+		"STRIPE_TIMEOUTS":               "STRIPE_TIMEOUTS: is not used; did you mean STRIPE_TIMEOUT?",
+		"OTEL_SERVICE_NAMES":            "OTEL_SERVICE_NAMES: is not used; did you mean OTEL_SERVICE_NAME?",
+		"STRIPE_PUBLISHABLE_KEY":        "STRIPE_PUBLISHABLE_KEY: is not used",
+		"RECONCILE_EVERY":               "RECONCILE_EVERY: is not used",
 		"PATH":                          "",
 		"HTTP_PROXY":                    "",
 		"REDIS_PORT_6379_TCP":           "",

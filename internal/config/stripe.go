@@ -8,7 +8,7 @@ import (
 
 const (
 	// DevSecretKey is the key that `marketflow dev` uses at its sandbox. Everybody
-	// knows it, so nothing else takes it.
+	// knows it, so nothing else accepts it.
 	DevSecretKey = "sk_test_marketflow" //nolint:gosec // the sandbox's
 	// publicPassword is that of docker-compose.yml's database.
 	publicPassword = "marketflow"
@@ -26,7 +26,7 @@ const (
 	kindRestricted = "a restricted API key"
 )
 
-// kindOf tells what of Stripe's a value is; people mix them up.
+// kindOf says which of Stripe's keys and ids a value is; people mix them up.
 func kindOf(value string) string {
 	for _, kind := range []struct{ prefix, is string }{
 		{"sk_org_", "the API key of an organization"},
@@ -48,23 +48,24 @@ func kindOf(value string) string {
 	return ""
 }
 
-// Words that stand where a secret should. In Stripe's secrets one word of letters
-// and digits follows the prefix, so whole words cannot be part of a real one.
+// Words of placeholders. In a real secret of Stripe one run of letters and digits
+// follows the prefix, so it has none of these as a whole word.
 var (
 	stopgapWord = regexp.MustCompile(`(?i)(^|[^a-z0-9])(your|change|changeme|replace|replaceme|placeholder|` +
 		`example|dummy|todo|fixme|insert|enter|paste|here|redacted|secret|key|x{3,})([^a-z0-9]|$)`)
 	stopgapStart = regexp.MustCompile(`(?i)^(your|change|replace|placeholder|example|dummy|insert|paste|x{4,})`)
-	// stopgapPassword is a whole one: a password may well hold such a word.
+	// stopgapPassword matches the whole: a real password may contain such a word.
 	stopgapPassword = regexp.MustCompile(`(?i)^(change[_-]?(me|this|it)|replace[_-]?(me|this)|` +
 		`(your|my|the)[_-]?((db|database|redis|secret)[_-]?)?pass(word)?([_-]?here)?|password[_-]?here|` +
 		`placeholder|todo|fixme|redacted|x{3,}|\*+|\.{3,}|…)$`)
 	secretBody = regexp.MustCompile(`^[0-9A-Za-z_]*$`)
-	// signingBody: other programs that sign as Stripe does have base64 there.
+	// signingBody allows base64, which other programs that sign as Stripe does use.
 	signingBody = regexp.MustCompile(`^[0-9A-Za-z_+/=-]*$`)
 	lettersOnly = regexp.MustCompile(`[^0-9A-Za-z]+`)
 )
 
-// isStopgap: body is what follows a secret's prefix, or all of a value without one.
+// isStopgap tells whether body is a placeholder. It is what follows a secret's prefix,
+// or the whole value where there is none.
 func isStopgap(body string) bool {
 	bare := lettersOnly.ReplaceAllString(body, "")
 
@@ -107,7 +108,7 @@ func wrongSecretKey(key string, dev bool) string {
 	case key == DevSecretKey && dev:
 		return ""
 	case key == DevSecretKey:
-		return "is the key of `marketflow dev`, which everybody knows; only dev takes it"
+		return "is the key of `marketflow dev`, which everybody knows; only dev accepts it"
 	case isQuoted(key):
 		return "is in quotes; write it without them"
 	case kind != "" && kind != kindSecret && kind != kindRestricted:
@@ -115,13 +116,13 @@ func wrongSecretKey(key string, dev bool) string {
 	case isStopgap(body):
 		return "is a placeholder; set the real key, see https://dashboard.stripe.com/apikeys"
 	case mode == "":
-		return "is no secret key of Stripe; " + must
+		return "is not a secret key of Stripe; " + must
 	default:
 		return wrongForm(key, secretBody.MatchString(body), len(key) < minSecretKey)
 	}
 }
 
-// splitKey: mode is _test_ or _live_, and empty for what is no secret key.
+// splitKey returns the mode, _test_ or _live_, or "" if key is not a secret key.
 func splitKey(key string) (mode, body string) {
 	for _, kind := range []string{"sk", "rk"} {
 		for _, mode := range []string{"_test_", liveMode} {
@@ -164,13 +165,13 @@ func wrongWebhookSecret(secret string, dev bool) string {
 	case isStopgap(body):
 		return "is a placeholder; set the real secret, see https://dashboard.stripe.com/webhooks"
 	case !ok:
-		return "is no signing secret of Stripe; " + must
+		return "is not a signing secret of Stripe; " + must
 	default:
 		return wrongForm(secret, signingBody.MatchString(body), len(body) < minWebhookSecret)
 	}
 }
 
-// live: the key moves real money.
+// live tells whether the key moves real money.
 func (c Config) live() bool {
 	mode, _ := splitKey(c.StripeSecretKey.Reveal())
 
@@ -189,9 +190,9 @@ func (c Config) checkAPIBase(found *problems) {
 	switch {
 	case wrong != "":
 	case u.User != nil:
-		wrong = "must hold no user and password; the key is in STRIPE_SECRET_KEY"
+		wrong = "must not hold a user or password; the key belongs in STRIPE_SECRET_KEY"
 	case u.RawQuery != "" || u.ForceQuery:
-		wrong = "must hold no query"
+		wrong = "must not hold a query"
 	case u.Scheme == "https":
 	case strings.HasSuffix("."+u.Hostname(), ".stripe.com"):
 		wrong = "must begin with https:// for Stripe; leave it empty"

@@ -10,15 +10,15 @@ import (
 	"github.com/marketflow/marketflow/internal/telemetry"
 )
 
-// isOurs: it begins with what nothing else is likely to begin with. MARKETFLOW_ is
-// not such a beginning: Kubernetes sets MARKETFLOW_SERVICE_HOST and more for a
-// service of that name.
+// isOurs tells whether a name begins as only ours do. MARKETFLOW_ is not such a
+// beginning: Kubernetes sets MARKETFLOW_SERVICE_HOST and more for a service of that
+// name.
 func isOurs(name string) bool {
 	return slices.ContainsFunc([]string{"STRIPE_", "RATE_LIMIT", "RECONCILE_", "RECOVERY_", "PPROF_"},
 		func(prefix string) bool { return strings.HasPrefix(name, prefix) })
 }
 
-// elsewhere is the variable of ours that others have this name for.
+// elsewhere is our variable that other programs call name.
 func elsewhere(name string) string {
 	switch name {
 	case "DATABASE_DSN", "DB_URL", "DB_DSN", "POSTGRES_URL", "POSTGRES_DSN", "PG_URL":
@@ -32,9 +32,9 @@ func elsewhere(name string) string {
 	}
 }
 
-// lookAlikes takes the variables that are set and that nobody reads. Where one
-// seems to be meant for one that must be set and is not, that one's problem names
-// it; of the others it warns.
+// lookAlikes finds variables that are set and not used. If one looks like a required
+// variable that is missing, it is named in that variable's problem; the others get a
+// warning.
 func lookAlikes(variables map[string]string, found *problems) (warnings []string) {
 	known := append(names(), telemetry.Variables()...)
 
@@ -51,16 +51,16 @@ func lookAlikes(variables map[string]string, found *problems) (warnings []string
 		case found.about[other] != nil && variables[other] == "":
 			found.about[other] = fmt.Errorf("%w; %s is set, was that meant?", found.about[other], name)
 		case meant != "":
-			warnings = append(warnings, name+": nobody reads this variable; was "+meant+" meant?")
+			warnings = append(warnings, name+": is not used; did you mean "+meant+"?")
 		case isOurs(name):
-			warnings = append(warnings, name+": nobody reads this variable")
+			warnings = append(warnings, name+": is not used")
 		}
 	}
 
 	return warnings
 }
 
-// nearest is the variable that name was meant for, if any is near.
+// nearest is the known variable that name is a misspelling of, if any.
 func nearest(name string, known []string) string {
 	const slips = 2
 
@@ -81,7 +81,7 @@ func nearest(name string, known []string) string {
 	return best
 }
 
-// letters leaves out what is most easily got wrong.
+// letters leaves out what is most often misspelt: case and separators.
 func letters(name string) string {
 	return strings.Map(func(r rune) rune {
 		if !unicode.IsLetter(r) && !unicode.IsDigit(r) {
@@ -92,7 +92,7 @@ func letters(name string) string {
 	}, name)
 }
 
-// distance is Levenshtein's: how many letters are missing, too many or wrong.
+// distance is Levenshtein's: the number of letters that are missing, added or wrong.
 func distance(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {
