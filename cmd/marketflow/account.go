@@ -1,12 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"os/user"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -14,21 +13,15 @@ import (
 	"github.com/marketflow/marketflow/app/account"
 	"github.com/marketflow/marketflow/domain/binding"
 	"github.com/marketflow/marketflow/internal/bootstrap"
+	"github.com/marketflow/marketflow/ports"
 )
 
 func newAccountCommand() *cobra.Command {
-	command := &cobra.Command{
-		Use:   "account",
-		Short: "Look at which Stripe account and server the database belongs to, and change it",
-		Args:  cobra.NoArgs,
-		Run:   showHelp,
-	}
-	command.AddCommand(newAccountShowCommand(), newAccountAdoptCommand())
-
-	return command
+	return group("account", "Show which Stripe account and server the database belongs to, or change it",
+		newAccountShowCommand(), newAccountAdoptCommand())
 }
 
-// withBinding runs fn whether database and settings belong together or not.
+// withBinding runs fn, whether or not the database belongs to the settings.
 func withBinding(cmd *cobra.Command, fn func(context.Context, *account.Binding) error) error {
 	settings, err := loadSettings(cmd)
 	if err != nil {
@@ -41,9 +34,9 @@ func withBinding(cmd *cobra.Command, fn func(context.Context, *account.Binding) 
 func newAccountShowCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "show",
-		Short: "Print what was recorded and what the settings lead to",
-		Long: `Prints both sides, and whether they belong together. Exit code 0: they do, or
-nothing was recorded yet; 1: they do not, or Stripe did not answer.`,
+		Short: "Print what was recorded, and what the settings lead to",
+		Long: `Prints both sides, and whether they are the same. Exit code 0: they are, or
+nothing was recorded yet. 1: they are not, or Stripe did not answer.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return withBinding(cmd, func(ctx context.Context, b *account.Binding) error {
@@ -63,48 +56,32 @@ func newAccountAdoptCommand() *cobra.Command {
 
 	command := &cobra.Command{
 		Use:   "adopt",
-		Short: "Record that the database belongs to what the settings lead to now",
+		Short: "Record that the database belongs to these settings",
 		Long: `For a database that was moved, renamed or restored on purpose. Stop every process
-first. The reason is kept with what was recorded before. Where it is not surely
-the same Stripe account, nothing that was pending is ever sent: it waits for a
-person.`,
+first. The reason is recorded with what the database belonged to before. If it is
+not known to be the same Stripe account, pending operations are never sent: they
+wait for a person.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return withBinding(cmd, func(ctx context.Context, b *account.Binding) error {
-				adopted, err := b.Adopt(ctx, actor(), reason)
+				adopted, err := b.Adopt(ctx, person(), reason)
 				if err != nil {
 					return err
 				}
 
 				return printAnswer(cmd, adoptedRow{bindingRow(adopted.From), bindingRow(adopted.To), adopted.GivenUp},
-					func(w io.Writer) error {
-						fmt.Fprintf(w, "adopted; %d pending operations wait for a person now\n", adopted.GivenUp)
-
-						return nil
+					func(w io.Writer) {
+						fmt.Fprintf(w, "adopted; %d pending operations now wait for a person\n", adopted.GivenUp)
 					})
 			})
 		},
 	}
-	command.Flags().StringVar(&reason, "reason", "", "why, for whoever asks later")
+	command.Flags().StringVar(&reason, "reason", "", "why; it is recorded")
 
 	return command
 }
 
-// actor is who runs the command, as the machine knows them.
-func actor() string {
-	name := "unknown"
-	if u, err := user.Current(); err == nil {
-		name = u.Username
-	}
-
-	if host, err := os.Hostname(); err == nil {
-		name += "@" + host
-	}
-
-	return name
-}
-
-// bindingRow is a binding as JSON has it.
+// bindingRow is a binding in JSON.
 type bindingRow struct {
 	Host     string       `json:"stripe_host"`
 	Mode     binding.Mode `json:"mode"`
@@ -136,20 +113,18 @@ type adoptionRow struct {
 
 func printBinding(cmd *cobra.Command, shown account.Shown) error {
 	row := shownRow{
-		Recorded: bindingRow(shown.Recorded), Now: bindingRow(shown.Now), Holds: shown.Err == nil, Adoptions: []adoptionRow{},
-	}
-	for _, a := range shown.Adoptions {
-		row.Adoptions = append(row.Adoptions, adoptionRow{a.At, a.Actor, a.Reason, bindingRow(a.From)})
+		Recorded: bindingRow(shown.Recorded), Now: bindingRow(shown.Now), Holds: shown.Err == nil,
+		Adoptions: rowsOf(shown.Adoptions, func(a ports.Adopted) adoptionRow {
+			return adoptionRow{a.At, a.Actor, a.Reason, bindingRow(a.From)}
+		}),
 	}
 
 	if shown.Err != nil {
 		row.Problem = shown.Err.Error()
 	}
 
-	return printAnswer(cmd, row, func(w io.Writer) error {
-		defer printAdoptions(w, row.Adoptions)
-
-		return printTable(w, "\tRECORDED\tNOW", func(w io.Writer) {
+	return printAnswer(cmd, row, func(w io.Writer) {
+		printTable(w, "\tRECORDED\tNOW", func(w io.Writer) {
 			for _, line := range [][3]string{
 				{"Stripe's API", row.Recorded.Host, row.Now.Host},
 				{"mode", string(row.Recorded.Mode), string(row.Now.Mode)},
@@ -160,17 +135,13 @@ func printBinding(cmd *cobra.Command, shown account.Shown) error {
 				fmt.Fprintf(w, "%s\t%s\t%s\n", line[0], orUnknown(line[1]), orUnknown(line[2]))
 			}
 		})
+
+		for _, a := range row.Adoptions {
+			fmt.Fprintf(w, "\nadopted at %s by %s; before: %s, %s, account %s, server %s, database %s; reason: %s\n",
+				stamp(a.At), a.Actor, orUnknown(a.From.Host), orUnknown(string(a.From.Mode)), orUnknown(a.From.Account),
+				orUnknown(a.From.System), orUnknown(a.From.Database), cmp.Or(a.Reason, "none was given"))
+		}
 	})
 }
 
-func printAdoptions(w io.Writer, adoptions []adoptionRow) {
-	for _, a := range adoptions {
-		fmt.Fprintf(w, "\nadopted at %s by %s, before of %s, %s, account %s, server %s, database %s: %s\n",
-			a.At.Format(time.RFC3339), a.Actor, orUnknown(a.From.Host), orUnknown(string(a.From.Mode)),
-			orUnknown(a.From.Account), orUnknown(a.From.System), orUnknown(a.From.Database), orNone(a.Reason))
-	}
-}
-
-func orNone(reason string) string { return valueOr(reason, "no reason was given") }
-
-func orUnknown(text string) string { return valueOr(text, "not known") }
+func orUnknown(text string) string { return cmp.Or(text, "not known") }

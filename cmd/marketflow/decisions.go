@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"os"
@@ -15,17 +16,17 @@ import (
 	"github.com/marketflow/marketflow/ports"
 )
 
-// maxLimit is the longest list that a command gives.
+// maxLimit is the longest list that a command prints.
 const maxLimit = 10_000
 
-// decisionFlags are by whose hand and why a person decides.
+// decisionFlags say who decides, and why.
 type decisionFlags struct{ actor, reason string }
 
-// add gives the flags to a command; without a reason that is needed cobra says so
-// before anything is done.
+// add gives the flags to a command. If the reason is needed, cobra says so before
+// anything is done.
 func (f *decisionFlags) add(command *cobra.Command, needed bool) {
-	command.Flags().StringVar(&f.reason, "reason", "", "why; it is kept in the audit")
-	command.Flags().StringVar(&f.actor, "actor", "", "who, as the audit names them (default cli:<user>@<host>)")
+	command.Flags().StringVar(&f.reason, "reason", "", "why; it is recorded with the decision")
+	command.Flags().StringVar(&f.actor, "actor", "", "who decides, as it is recorded (default cli:<user>@<host>)")
 
 	if needed {
 		_ = command.MarkFlagRequired("reason") // the flag is there
@@ -33,17 +34,11 @@ func (f *decisionFlags) add(command *cobra.Command, needed bool) {
 }
 
 func (f *decisionFlags) decision() operations.Decision {
-	actor := f.actor
-	if actor == "" {
-		actor = operator()
-	}
-
-	return operations.Decision{Actor: actor, Reason: f.reason}
+	return operations.Decision{Actor: cmp.Or(f.actor, "cli:"+person()), Reason: f.reason}
 }
 
-// operator is who runs this command. A container may know neither a name nor a
-// host.
-func operator() string {
+// person is who runs this command, as user@host. A container may know neither.
+func person() string {
 	name := strconv.Itoa(os.Getuid())
 	if known, err := user.Current(); err == nil && known.Username != "" {
 		name = known.Username
@@ -54,11 +49,11 @@ func operator() string {
 		host = "unknown"
 	}
 
-	return "cli:" + name + "@" + host
+	return name + "@" + host
 }
 
 func addLimitFlag(command *cobra.Command, limit *int) {
-	command.Flags().IntVar(limit, "limit", 100, "at most this many")
+	command.Flags().IntVar(limit, "limit", 100, "the most rows to print")
 }
 
 func checkLimit(limit int) error {
@@ -69,7 +64,7 @@ func checkLimit(limit int) error {
 	return nil
 }
 
-// named says which one there is not.
+// named says which one does not exist.
 func named(err error, what, id string) error {
 	if fault.KindOf(err) == fault.NotFound {
 		return fmt.Errorf("there is no %s %s", what, id)
@@ -78,7 +73,7 @@ func named(err error, what, id string) error {
 	return err
 }
 
-// auditRow is a decision as JSON has it.
+// auditRow is a decision in JSON.
 type auditRow struct {
 	ID         string         `json:"id"`
 	At         time.Time      `json:"at"`
@@ -93,38 +88,23 @@ type auditRow struct {
 	RequestID  *string        `json:"request_id"`
 }
 
-func auditRows(entries []ports.AuditEntry) []auditRow {
-	rows := make([]auditRow, 0, len(entries))
-	for _, e := range entries {
-		rows = append(rows, auditRow{
-			ID: e.ID.String(), At: e.At, Actor: e.Actor, OnBehalfOf: orNull(e.OnBehalfOf), Action: string(e.Action),
-			ObjectType: e.ObjectType, ObjectID: e.ObjectID, Reason: e.Reason, Before: e.Before, After: e.After,
-			RequestID: orNull(e.RequestID),
-		})
+func newAuditRow(e ports.AuditEntry) auditRow {
+	return auditRow{
+		ID: e.ID.String(), At: e.At, Actor: e.Actor, OnBehalfOf: orNull(e.OnBehalfOf), Action: string(e.Action),
+		ObjectType: e.ObjectType, ObjectID: e.ObjectID, Reason: e.Reason, Before: e.Before, After: e.After,
+		RequestID: orNull(e.RequestID),
 	}
-
-	return rows
 }
 
-func printDecisions(w io.Writer, entries []ports.AuditEntry) error {
+func printDecisions(w io.Writer, entries []ports.AuditEntry) {
 	if len(entries) == 0 {
-		return nil
+		return
 	}
 
 	fmt.Fprintln(w)
-
-	return printTable(w, "DECIDED\tBY\tACTION\tREASON", func(w io.Writer) {
+	printTable(w, "DECIDED\tBY\tACTION\tREASON", func(w io.Writer) {
 		for _, e := range entries {
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", e.At.Format(time.RFC3339), e.Actor, e.Action, e.Reason)
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", stamp(e.At), e.Actor, e.Action, e.Reason)
 		}
 	})
-}
-
-// orNull makes JSON's null of what is not there.
-func orNull[T comparable](value T) *T {
-	if value == *new(T) {
-		return nil
-	}
-
-	return &value
 }

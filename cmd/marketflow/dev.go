@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -30,7 +31,7 @@ const (
 	devSecretKey   = config.DevSecretKey
 	devStopTimeout = 20 * time.Second
 	devAddr        = "127.0.0.1:3000"
-	// devWebhookSecretFile keeps what the sandbox signs with, in the data directory.
+	// devWebhookSecretFile is in the data directory and holds what the sandbox signs with.
 	devWebhookSecretFile = "webhook-secret"
 )
 
@@ -43,10 +44,9 @@ func newDevCommand() *cobra.Command {
 	command := &cobra.Command{
 		Use:   "dev",
 		Short: "Run everything on this machine: PostgreSQL, Redis, a Stripe sandbox and the service",
-		Long: `Starts PostgreSQL, Redis and a Stripe sandbox, migrates, and serves on HTTP_ADDR
-(127.0.0.1:3000). Nothing has to be configured. Ctrl-C stops everything; the data
-are found again by the next start. While it runs, other commands take its settings
-with --dev.
+		Long: `Starts PostgreSQL, Redis and a Stripe sandbox, migrates the database, and serves on
+HTTP_ADDR (127.0.0.1:3000). Nothing has to be configured. Ctrl-C stops everything; the
+next start has the same data. While it runs, other commands use its settings with --dev.
 
 It never touches a database that it did not make: DATABASE_URL, REDIS_URL and the
 Stripe settings of the environment are ignored.`,
@@ -61,13 +61,13 @@ Stripe settings of the environment are ignored.`,
 	flags := command.Flags()
 	flags.StringVar(&options.sandboxAddr, "sandbox-addr", "127.0.0.1:12111", "where the Stripe sandbox listens")
 	flags.StringVar(&options.databaseURL, "database-url", "",
-		"a database to use instead of an own one; it must be empty, or have been made by dev")
-	flags.StringVar(&options.redisURL, "redis-url", "", "a Redis to use instead of an own one")
+		"use this database instead of starting one; it must be empty or made by dev")
+	flags.StringVar(&options.redisURL, "redis-url", "", "use this Redis instead of starting one")
 
 	return command
 }
 
-// runDev starts one thing after the other and stops them the other way round.
+// runDev starts one thing after the other and stops them in reverse order.
 func runDev(ctx context.Context, out io.Writer, options devOptions) (err error) {
 	d := &devRun{options: options, out: out}
 
@@ -101,8 +101,8 @@ func runDev(ctx context.Context, out io.Writer, options devOptions) (err error) 
 	return d.serve(ctx)
 }
 
-// devVariables are those of the environment, without what says whose money and
-// whose data: a production DATABASE_URL in .env is no wish to try things there.
+// devVariables are those of the environment without devOwn: a production DATABASE_URL
+// in .env does not mean that somebody wants to try things there.
 func devVariables(out io.Writer) (map[string]string, error) {
 	variables, err := config.Variables()
 	if err != nil {
@@ -111,9 +111,7 @@ func devVariables(out io.Writer) (map[string]string, error) {
 
 	var ignored []string
 
-	for _, name := range []string{
-		"DATABASE_URL", "REDIS_URL", "STRIPE_API_BASE", "STRIPE_SECRET_KEY", "STRIPE_WEBHOOK_SECRET",
-	} {
+	for _, name := range devOwn() {
 		if variables[name] != "" {
 			ignored = append(ignored, name)
 		}
@@ -122,10 +120,10 @@ func devVariables(out io.Writer) (map[string]string, error) {
 	}
 
 	if len(ignored) > 0 {
-		fmt.Fprintf(out, "dev ignores %s of the environment; see --database-url and --redis-url\n", strings.Join(ignored, ", "))
+		fmt.Fprintf(out, "dev ignores %s from the environment; see --database-url and --redis-url\n", strings.Join(ignored, ", "))
 	}
 
-	variables["HTTP_ADDR"] = valueOr(variables["HTTP_ADDR"], devAddr)
+	variables["HTTP_ADDR"] = cmp.Or(variables["HTTP_ADDR"], devAddr)
 
 	return variables, nil
 }
@@ -184,7 +182,7 @@ func (d *devRun) startRedis(context.Context) error {
 }
 
 func (d *devRun) startSandbox(ctx context.Context) error {
-	// PostgreSQL was first where it is our own: its user has to get in.
+	// A PostgreSQL of our own has made the directory already: its user needs access.
 	if err := os.MkdirAll(d.options.dataDir, 0o700); err != nil {
 		return fmt.Errorf("making the data directory: %w", err)
 	}
@@ -208,13 +206,13 @@ func (d *devRun) startSandbox(ctx context.Context) error {
 	d.variables["STRIPE_API_BASE"] = stripe.URL
 	d.variables["STRIPE_SECRET_KEY"] = devSecretKey
 	d.variables["STRIPE_WEBHOOK_SECRET"] = secret
-	d.variables["DRAIN_DELAY"] = "0" // no load balancer has to notice Ctrl-C
+	d.variables["DRAIN_DELAY"] = "0" // there is no load balancer that must notice Ctrl-C
 
 	return nil
 }
 
-// webhookSecretOf is the data directory's own: events signed for one `dev` mean
-// nothing to another.
+// webhookSecretOf is kept in the data directory: one `dev` does not accept events that
+// are signed for another.
 func webhookSecretOf(dataDir string) (string, error) {
 	path := filepath.Join(dataDir, devWebhookSecretFile)
 
@@ -232,7 +230,7 @@ func webhookSecretOf(dataDir string) (string, error) {
 	return secret, writePrivate(path, secret+"\n")
 }
 
-// prepareDatabase migrates a database that dev may use, and marks it as its own.
+// prepareDatabase migrates a database that dev may use, and marks it as made by dev.
 func (d *devRun) prepareDatabase(ctx context.Context) error {
 	settings, err := config.ForDev(d.variables)
 	if err != nil {
@@ -274,7 +272,7 @@ func (d *devRun) serve(ctx context.Context) error {
 	return errors.Join(service.Wait(ctx), remove())
 }
 
-// ownURL is where this machine reaches the service.
+// ownURL is the service's URL on this machine.
 func ownURL(httpAddr string) (string, error) {
 	host, port, err := net.SplitHostPort(httpAddr)
 	if err != nil || port == "" || port == "0" {
@@ -288,12 +286,12 @@ func ownURL(httpAddr string) (string, error) {
 	return "http://" + net.JoinHostPort(host, port), nil
 }
 
-// checkFree says at once, in one line, that a port is taken.
+// checkFree reports a port that is in use before anything is started.
 func checkFree(ctx context.Context, addrs ...string) error {
 	for _, addr := range addrs {
 		listener, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
 		if errors.Is(err, syscall.EADDRINUSE) {
-			return fmt.Errorf("%s is taken by another program; stop it, or choose another port with HTTP_ADDR or --sandbox-addr",
+			return fmt.Errorf("%s is in use by another program; stop it, or choose another port with HTTP_ADDR or --sandbox-addr",
 				addr)
 		}
 
@@ -309,18 +307,10 @@ func checkFree(ctx context.Context, addrs ...string) error {
 	return nil
 }
 
-func valueOr(value, otherwise string) string {
-	if value == "" {
-		return otherwise
-	}
-
-	return value
-}
-
-// welcome prints no password: psql reads it from its file.
+// welcome prints no password: psql reads it from a file.
 func (d *devRun) welcome() {
 	fmt.Fprintf(d.out, `
-MarketFlow is running. Ctrl-C stops everything; the data stay.
+MarketFlow is running. Ctrl-C stops everything and keeps the data.
 
   service         %[1]s   (GET /health, /metrics, /openapi.yaml)
   Stripe sandbox  %[2]s   (any sk_test_… key)
@@ -347,11 +337,11 @@ Try it: create a payment, pay it at the sandbox, read it.
 func (d *devRun) psql() string {
 	c, err := pgx.ParseConfig(d.variables["DATABASE_URL"])
 	if err != nil {
-		return "the one of --database-url"
+		return "from --database-url"
 	}
 
 	if d.own == nil {
-		return fmt.Sprintf("%s:%d/%s, of --database-url", c.Host, c.Port, c.Database)
+		return fmt.Sprintf("%s:%d/%s, from --database-url", c.Host, c.Port, c.Database)
 	}
 
 	return fmt.Sprintf("PGPASSWORD=$(cat %s) psql -h %s -p %d -U %s %s",
@@ -361,13 +351,13 @@ func (d *devRun) psql() string {
 func (d *devRun) redisAddr() string {
 	u, err := url.Parse(d.variables["REDIS_URL"])
 	if err != nil {
-		return "the one of --redis-url"
+		return "from --redis-url"
 	}
 
 	return u.Redacted()
 }
 
-// dataArgument is what a command needs beside --dev.
+// dataArgument is what a command needs in addition to --dev.
 func (d *devRun) dataArgument() string {
 	if d.options.dataDir == defaultDataDir {
 		return ""

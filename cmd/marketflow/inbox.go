@@ -16,36 +16,23 @@ import (
 )
 
 func newInboxCommand() *cobra.Command {
-	command := &cobra.Command{
-		Use:   "inbox",
-		Short: "Look at Stripe's events, apply them again, or dismiss them",
-		Args:  cobra.NoArgs,
-		Run:   showHelp,
-	}
-	command.AddCommand(newInboxListCommand(), newInboxShowCommand(), newInboxReprocessCommand("reprocess"),
-		newInboxDismissCommand())
-
-	return command
+	return group("inbox", "Look at Stripe's events, apply them again, or dismiss them",
+		newInboxListCommand(), newInboxShowCommand(), newInboxReprocessCommand("reprocess"), newInboxDismissCommand())
 }
 
-// newEventsCommand is what the inbox was called in the first release.
+// newEventsCommand is the inbox under its name of the first release.
 func newEventsCommand() *cobra.Command {
-	command := &cobra.Command{
-		Use:    "events",
-		Short:  "The inbox, by the name that it had before",
-		Hidden: true,
-		Args:   cobra.NoArgs,
-		Run:    showHelp,
-		PersistentPreRun: func(cmd *cobra.Command, _ []string) {
-			cmd.PrintErrln("`marketflow events` is going away: use `marketflow inbox` (replay is called reprocess there).")
-		},
+	command := group("events", "The old name of inbox",
+		newInboxListCommand(), newInboxShowCommand(), newInboxReprocessCommand("replay"))
+	command.Hidden = true
+	command.PersistentPreRun = func(cmd *cobra.Command, _ []string) {
+		cmd.PrintErrln("`marketflow events` will be removed: use `marketflow inbox` (replay is called reprocess there).")
 	}
-	command.AddCommand(newInboxListCommand(), newInboxShowCommand(), newInboxReprocessCommand("replay"))
 
 	return command
 }
 
-// withTools runs fn with the use cases, configured as `serve` would be.
+// withTools runs fn with the use cases, configured as for `serve`.
 func withTools(cmd *cobra.Command, fn func(context.Context, bootstrap.Tools) error) error {
 	settings, err := loadSettings(cmd)
 	if err != nil {
@@ -94,7 +81,7 @@ func newInboxListCommand() *cobra.Command {
 					return err
 				}
 
-				return printAnswer(cmd, eventRows(events), func(w io.Writer) error { return printEvents(w, events) })
+				return printAnswer(cmd, rowsOf(events, newEventRow), func(w io.Writer) { printEvents(w, events) })
 			})
 		},
 	}
@@ -103,17 +90,17 @@ func newInboxListCommand() *cobra.Command {
 	flags.BoolVar(&parked, "parked", false, "only those that wait for their payment or contradict it")
 	flags.StringVar(&outcome, "outcome", "", "only those with this outcome: applied, stale, ignored, parked, dismissed or foreign")
 	flags.StringVar(&filter.Type, "type", "", "only those of this type, such as payment_intent.succeeded")
-	flags.StringVar(&filter.ObjectID, "object", "", "only those about this object of Stripe's, such as pi_…")
+	flags.StringVar(&filter.ObjectID, "object", "", "only those about this object at Stripe, such as pi_…")
 	addLimitFlag(command, &limit)
 
 	return command
 }
 
-func printEvents(w io.Writer, events []ports.StoredEvent) error {
-	return printTable(w, "RECEIVED\tID\tTYPE\tOBJECT\tOUTCOME\tREASON", func(w io.Writer) {
+func printEvents(w io.Writer, events []ports.StoredEvent) {
+	printTable(w, "RECEIVED\tID\tTYPE\tOBJECT\tOUTCOME\tREASON", func(w io.Writer) {
 		for _, e := range events {
 			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n",
-				e.ReceivedAt.Format(time.RFC3339), e.ID, e.Type, e.ObjectID, e.Outcome, e.Reason)
+				stamp(e.ReceivedAt), e.ID, e.Type, e.ObjectID, e.Outcome, e.Reason)
 		}
 	})
 }
@@ -135,27 +122,17 @@ func newInboxShowCommand() *cobra.Command {
 					return err
 				}
 
-				cmd.PrintErrln("The payload may hold personal data and a client secret: mind where you paste it.")
+				cmd.PrintErrln("The payload may hold personal data and a client secret: be careful where you paste it.")
 
-				return printAnswer(cmd, shownEvent{newEventRow(event), rawJSON(event.Raw), auditRows(decisions)},
-					func(w io.Writer) error { return printEvent(w, event, decisions) })
+				return printAnswer(cmd, shownEvent{newEventRow(event), rawJSON(event.Raw), rowsOf(decisions, newAuditRow)},
+					func(w io.Writer) {
+						printEvents(w, []ports.StoredEvent{event})
+						printDecisions(w, decisions)
+						fmt.Fprintf(w, "\n%s\n", event.Raw)
+					})
 			})
 		},
 	}
-}
-
-func printEvent(w io.Writer, event ports.StoredEvent, decisions []ports.AuditEntry) error {
-	if err := printEvents(w, []ports.StoredEvent{event}); err != nil {
-		return err
-	}
-
-	if err := printDecisions(w, decisions); err != nil {
-		return err
-	}
-
-	fmt.Fprintf(w, "\n%s\n", event.Raw)
-
-	return nil
 }
 
 func newInboxReprocessCommand(use string) *cobra.Command {
@@ -164,8 +141,8 @@ func newInboxReprocessCommand(use string) *cobra.Command {
 	command := &cobra.Command{
 		Use:   use + " ID",
 		Short: "Apply a stored event once more",
-		Long: `Applies a stored event once more. One that was applied already changes nothing.
-One that was dismissed is parked again first, which needs a --reason.`,
+		Long: `Applies a stored event once more. An event that was applied already changes nothing.
+An event that was dismissed is parked again first; that needs a --reason.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return withTools(cmd, func(ctx context.Context, tools bootstrap.Tools) error {
@@ -174,9 +151,7 @@ One that was dismissed is parked again first, which needs a --reason.`,
 					return named(err, "event", args[0])
 				}
 
-				return printAnswer(cmd, newAppliedRow(args[0], applied), func(w io.Writer) error {
-					return printApplied(w, args[0], applied)
-				})
+				return printAnswer(cmd, newAppliedRow(args[0], applied), func(w io.Writer) { printApplied(w, args[0], applied) })
 			})
 		},
 	}
@@ -185,7 +160,7 @@ One that was dismissed is parked again first, which needs a --reason.`,
 	return command
 }
 
-func printApplied(w io.Writer, id string, applied ports.Applied) error {
+func printApplied(w io.Writer, id string, applied ports.Applied) {
 	fmt.Fprintf(w, "%s: %s", id, applied.Outcome)
 
 	if applied.Reason != "" {
@@ -197,8 +172,6 @@ func printApplied(w io.Writer, id string, applied ports.Applied) error {
 	}
 
 	fmt.Fprintln(w)
-
-	return nil
 }
 
 func newInboxDismissCommand() *cobra.Command {
@@ -206,9 +179,9 @@ func newInboxDismissCommand() *cobra.Command {
 
 	command := &cobra.Command{
 		Use:   "dismiss ID --reason TEXT",
-		Short: "End a parked event that you have judged: it is neither applied nor counted again",
-		Long: `Ends a parked event that you have judged: it is neither applied nor counted again,
-also when Stripe sends it once more. The reason is kept. "reprocess" undoes it.`,
+		Short: "End a parked event that needs no action: it is not applied and no longer counted",
+		Long: `Ends a parked event that needs no action. It is not applied and no longer counted,
+even if Stripe sends it again. The reason is recorded. "reprocess" undoes it.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return withTools(cmd, func(ctx context.Context, tools bootstrap.Tools) error {
@@ -217,10 +190,8 @@ also when Stripe sends it once more. The reason is kept. "reprocess" undoes it.`
 					return named(err, "event", args[0])
 				}
 
-				return printAnswer(cmd, newEventRow(event), func(w io.Writer) error {
+				return printAnswer(cmd, newEventRow(event), func(w io.Writer) {
 					fmt.Fprintf(w, "%s: %s\n", event.ID, event.Outcome)
-
-					return nil
 				})
 			})
 		},
@@ -230,7 +201,7 @@ also when Stripe sends it once more. The reason is kept. "reprocess" undoes it.`
 	return command
 }
 
-// eventRow is an inbox event as JSON has it.
+// eventRow is an inbox event in JSON.
 type eventRow struct {
 	ID           string     `json:"id"`
 	Type         string     `json:"type"`
@@ -256,16 +227,7 @@ func newEventRow(e ports.StoredEvent) eventRow {
 	}
 }
 
-func eventRows(events []ports.StoredEvent) []eventRow {
-	rows := make([]eventRow, 0, len(events))
-	for _, e := range events {
-		rows = append(rows, newEventRow(e))
-	}
-
-	return rows
-}
-
-// appliedRow is what an event did, as JSON has it.
+// appliedRow is what an event did, in JSON.
 type appliedRow struct {
 	ID           string  `json:"id"`
 	Outcome      string  `json:"outcome"`
@@ -280,18 +242,4 @@ func newAppliedRow(id string, applied ports.Applied) appliedRow {
 	}
 
 	return row
-}
-
-// rawJSON is a body as it came; one that is no JSON becomes a string.
-func rawJSON(body []byte) json.RawMessage {
-	if json.Valid(body) {
-		return body
-	}
-
-	text, err := json.Marshal(string(body))
-	if err != nil {
-		panic(err) // a string has a JSON form
-	}
-
-	return text
 }

@@ -1,4 +1,5 @@
-// Command marketflow stands between a marketplace and Stripe.
+// Command marketflow runs the service between a marketplace and Stripe, and what
+// people need beside it.
 package main
 
 import (
@@ -20,7 +21,7 @@ var version = "devel"
 
 func main() { os.Exit(run(os.Args[1:])) }
 
-// exitError is an error with an exit code of its own.
+// exitError is an error with its own exit code.
 type exitError struct {
 	error
 
@@ -51,8 +52,8 @@ func run(args []string) int {
 	return 1
 }
 
-// stopSignals ask the program to end in order. A terminal that closes sends SIGHUP,
-// which nohup has a program ignore.
+// stopSignals ask the program to end in order. A terminal that closes sends SIGHUP;
+// under nohup the program ignores it.
 func stopSignals() []os.Signal {
 	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
 	if !signal.Ignored(syscall.SIGHUP) {
@@ -62,8 +63,7 @@ func stopSignals() []os.Signal {
 	return signals
 }
 
-// plain is what an error says to a person: of a fault that has no cause its
-// sentence is all.
+// plain is what an error says to a person. A fault without a cause is only its sentence.
 func plain(err error) string {
 	if f, ok := errors.AsType[*fault.Error](err); ok && f.Cause == nil && f.Error() == err.Error() {
 		return f.Detail
@@ -79,8 +79,8 @@ func newRootCommand() *cobra.Command {
 		Long: `MarketFlow stands between a marketplace and Stripe. A customer is never charged
 twice and a payment is never lost.
 
-  marketflow dev      everything on this machine: try it
-  marketflow serve    the service, configured by the environment`,
+  marketflow dev      run everything on this machine, to try it
+  marketflow serve    run the service, configured by the environment`,
 		Version:       version,
 		SilenceUsage:  true,
 		SilenceErrors: true,
@@ -95,9 +95,19 @@ twice and a payment is never lost.
 	return root
 }
 
-// showHelp is what a command that only holds others does. Without it cobra takes
-// a misspelt one for a call for help, and that succeeds.
-func showHelp(cmd *cobra.Command, _ []string) { _ = cmd.Help() }
+// group is a command that only holds others. Without its Run, cobra would answer a
+// misspelt command with help and exit code 0.
+func group(use, short string, commands ...*cobra.Command) *cobra.Command {
+	command := &cobra.Command{
+		Use:   use,
+		Short: short,
+		Args:  cobra.NoArgs,
+		Run:   func(cmd *cobra.Command, _ []string) { _ = cmd.Help() },
+	}
+	command.AddCommand(commands...)
+
+	return command
+}
 
 func newVersionCommand() *cobra.Command {
 	return &cobra.Command{
@@ -105,11 +115,7 @@ func newVersionCommand() *cobra.Command {
 		Short: "Print the version",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return printAnswer(cmd, map[string]string{"version": version}, func(w io.Writer) error {
-				fmt.Fprintln(w, version)
-
-				return nil
-			})
+			return printAnswer(cmd, map[string]string{"version": version}, func(w io.Writer) { fmt.Fprintln(w, version) })
 		},
 	}
 }

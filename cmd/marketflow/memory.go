@@ -8,17 +8,17 @@ import (
 )
 
 const (
-	// gcPercent lets the heap grow to five times what lives before it is
-	// collected. What lives is some 10 to 30 MiB, so the default would collect
-	// many times a second under load, at a fifth of the processor time.
+	// gcPercent lets the heap grow to five times the live memory before it is collected.
+	// Live memory is 10 to 30 MiB. With the default the collector would run many times a
+	// second under load and take a fifth of the processor time.
 	gcPercent = 400
-	// softLimit is where the collector works harder instead of letting the heap
-	// grow: the process stays under 128 MiB. It is no bound on what may live.
+	// softLimit is where the collector works harder instead of letting the heap grow, so
+	// that the process stays under 128 MiB. Live memory may still exceed it.
 	softLimit = 96 << 20
 )
 
-// tuneMemory sets the garbage collector for a small heap with much traffic.
-// GOGC and GOMEMLIMIT, where they are set, are believed instead.
+// tuneMemory sets the garbage collector for a small heap with much traffic, unless GOGC
+// or GOMEMLIMIT is set.
 func tuneMemory() {
 	if os.Getenv("GOGC") == "" && os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetGCPercent(gcPercent)
@@ -26,9 +26,8 @@ func tuneMemory() {
 	}
 }
 
-// memoryLimit is softLimit, or nine tenths of what the container may use where that
-// is less: the rest is for what Go does not count. cgroup is an error where there is
-// no limit.
+// memoryLimit is softLimit, or nine tenths of the container's limit if that is less: the
+// rest is for memory that Go does not count. cgroup fails if there is no limit.
 func memoryLimit(cgroup func() (uint64, error)) int64 {
 	limit, err := cgroup()
 	if err != nil {

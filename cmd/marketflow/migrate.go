@@ -12,26 +12,16 @@ import (
 )
 
 func newMigrateCommand() *cobra.Command {
-	command := &cobra.Command{
-		Use:   "migrate",
-		Short: "Move the schema of the database at DATABASE_URL",
-		Args:  cobra.NoArgs,
-		Run:   showHelp,
-	}
-	command.AddCommand(
+	return group("migrate", "Change the schema of the database at DATABASE_URL",
 		newMigration("up", "Apply every migration that is missing",
 			func(ctx context.Context, m *postgres.Migrator, cmd *cobra.Command) error {
 				return thenStatus(ctx, m, cmd, m.Up(ctx))
 			}),
-		newMigration("down", "Take the newest migration back",
+		newMigration("down", "Undo the newest migration",
 			func(ctx context.Context, m *postgres.Migrator, cmd *cobra.Command) error {
 				return thenStatus(ctx, m, cmd, m.Down(ctx))
 			}),
-		newMigration("status", "List the migrations",
-			printStatus),
-	)
-
-	return command
+		newMigration("status", "List the migrations", printStatus))
 }
 
 func newMigration(
@@ -60,8 +50,7 @@ func newMigration(
 	}
 }
 
-// thenStatus tells a program where a migration has led; a person sees that it
-// did not fail.
+// thenStatus prints the migrations for a program. A person sees that nothing failed.
 func thenStatus(ctx context.Context, m *postgres.Migrator, cmd *cobra.Command, err error) error {
 	if err != nil || !wantsJSON(cmd) {
 		return err
@@ -76,13 +65,10 @@ func printStatus(ctx context.Context, m *postgres.Migrator, cmd *cobra.Command) 
 		return err
 	}
 
-	rows := make([]migrationRow, 0, len(list))
-	for _, one := range list {
-		rows = append(rows, migrationRow{Name: one.Name, Applied: one.Applied})
-	}
+	rows := rowsOf(list, func(m postgres.Migration) migrationRow { return migrationRow{Name: m.Name, Applied: m.Applied} })
 
-	return printAnswer(cmd, rows, func(w io.Writer) error {
-		return printTable(w, "", func(w io.Writer) {
+	return printAnswer(cmd, rows, func(w io.Writer) {
+		printTable(w, "", func(w io.Writer) {
 			for _, row := range rows {
 				state := "missing"
 				if row.Applied {
@@ -95,7 +81,7 @@ func printStatus(ctx context.Context, m *postgres.Migrator, cmd *cobra.Command) 
 	})
 }
 
-// migrationRow is a migration as JSON has it.
+// migrationRow is a migration in JSON.
 type migrationRow struct {
 	Name    string `json:"name"`
 	Applied bool   `json:"applied"`

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
+	"github.com/marketflow/marketflow/app/operations"
 	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/domain/payment"
 	"github.com/marketflow/marketflow/internal/bootstrap"
@@ -18,21 +20,15 @@ import (
 )
 
 func newOperationsCommand() *cobra.Command {
-	command := &cobra.Command{
-		Use:   "operations",
-		Short: "Look at what was asked of Stripe, and decide what nobody else can",
-		Long: `An op is one request for a payment, from the moment that it was written
-down to its frozen answer. It has its payment's id.`,
-		Args: cobra.NoArgs,
-		Run:  showHelp,
-	}
-	command.AddCommand(newOperationsListCommand(), newOperationsShowCommand(), newOperationsCloseCommand(),
-		newOperationsAdoptCommand())
+	command := group("operations", "Look at what was asked of Stripe, and decide what the service cannot decide",
+		newOperationsListCommand(), newOperationsShowCommand(), newOperationsCloseCommand(), newOperationsAdoptCommand())
+	command.Long = `An operation is one request for a payment, from when it was recorded to its frozen
+answer. It has the id of its payment.`
 
 	return command
 }
 
-// statesToList are those that --state asks for: without it, what is not finished.
+// statesToList are those that --state asks for; without it, those that are not finished.
 func statesToList(state string) ([]operation.State, error) {
 	switch one := operation.State(state); one {
 	case "":
@@ -53,7 +49,7 @@ func newOperationsListCommand() *cobra.Command {
 
 	command := &cobra.Command{
 		Use:   "list",
-		Short: "List what is not finished, the oldest first",
+		Short: "List the operations that are not finished, the oldest first",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := checkLimit(limit); err != nil {
@@ -75,14 +71,12 @@ func newOperationsListCommand() *cobra.Command {
 			}
 
 			return withTools(cmd, func(ctx context.Context, tools bootstrap.Tools) error {
-				operations, err := tools.Decisions.Operations(ctx, states, limit)
+				found, err := tools.Decisions.Operations(ctx, states, limit)
 				if err != nil {
 					return err
 				}
 
-				return printAnswer(cmd, operationRows(operations), func(w io.Writer) error {
-					return printOperations(w, operations)
-				})
+				return printAnswer(cmd, rowsOf(found, newOperationRow), func(w io.Writer) { printOperations(w, found) })
 			})
 		},
 	}
@@ -95,12 +89,12 @@ func newOperationsListCommand() *cobra.Command {
 	return command
 }
 
-func printOperations(w io.Writer, operations []ports.OperationDetails) error {
-	return printTable(w, "CREATED\tID\tSTATE\tAMOUNT\tATTEMPTS\tRETRY\tKEY\tLAST ERROR", func(w io.Writer) {
-		for _, o := range operations {
+func printOperations(w io.Writer, list []ports.OperationDetails) {
+	printTable(w, "CREATED\tID\tSTATE\tAMOUNT\tATTEMPTS\tRETRY\tKEY\tLAST ERROR", func(w io.Writer) {
+		for _, o := range list {
 			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%s\t%s\t%s\n",
-				o.CreatedAt.Format(time.RFC3339), o.PaymentID, o.State, o.Order.Amount, o.Attempts,
-				timeOrDash(o.RetryAt), textOrDash(string(o.Key)), oneLine(o.LastError))
+				stamp(o.CreatedAt), o.PaymentID, o.State, o.Order.Amount, o.Attempts,
+				stamp(o.RetryAt), cmp.Or(string(o.Key), "-"), oneLine(o.LastError))
 		}
 	})
 }
@@ -153,19 +147,16 @@ func showOperation(ctx context.Context, cmd *cobra.Command, tools bootstrap.Tool
 		return err
 	}
 
-	shown := shownOperation{newOperationRow(op), op.Order.Metadata, problemOf(op), auditRows(decisions)}
+	shown := shownOperation{newOperationRow(op), op.Order.Metadata, problemOf(op), rowsOf(decisions, newAuditRow)}
 
-	return printAnswer(cmd, shown, func(w io.Writer) error {
-		if err := printOperation(w, op); err != nil {
-			return err
-		}
-
-		return printDecisions(w, decisions)
+	return printAnswer(cmd, shown, func(w io.Writer) {
+		printOperation(w, op)
+		printDecisions(w, decisions)
 	})
 }
 
-func printOperation(w io.Writer, o ports.OperationDetails) error {
-	return printTable(w, "", func(w io.Writer) {
+func printOperation(w io.Writer, o ports.OperationDetails) {
+	printTable(w, "", func(w io.Writer) {
 		fmt.Fprintf(w, "operation\t%s\n", o.PaymentID)
 		fmt.Fprintf(w, "state\t%s\n", o.State)
 
@@ -174,13 +165,13 @@ func printOperation(w io.Writer, o ports.OperationDetails) error {
 		}
 
 		fmt.Fprintf(w, "amount\t%s\n", o.Order.Amount)
-		fmt.Fprintf(w, "key\t%s\n", textOrDash(string(o.Key)))
+		fmt.Fprintf(w, "key\t%s\n", cmp.Or(string(o.Key), "-"))
 		fmt.Fprintf(w, "attempts\t%d\n", o.Attempts)
-		fmt.Fprintf(w, "last error\t%s\n", textOrDash(oneLine(o.LastError)))
-		fmt.Fprintf(w, "tried again\t%s\n", timeOrDash(o.RetryAt))
-		fmt.Fprintf(w, "created\t%s\n", o.CreatedAt.Format(time.RFC3339))
-		fmt.Fprintf(w, "updated\t%s\n", o.UpdatedAt.Format(time.RFC3339))
-		fmt.Fprintf(w, "request\t%s\n", textOrDash(o.Origin.RequestID))
+		fmt.Fprintf(w, "last error\t%s\n", cmp.Or(oneLine(o.LastError), "-"))
+		fmt.Fprintf(w, "next attempt\t%s\n", stamp(o.RetryAt))
+		fmt.Fprintf(w, "created\t%s\n", stamp(o.CreatedAt))
+		fmt.Fprintf(w, "updated\t%s\n", stamp(o.UpdatedAt))
+		fmt.Fprintf(w, "request\t%s\n", cmp.Or(o.Origin.RequestID, "-"))
 		fmt.Fprintf(w, "Stripe's key\t%s\n", o.Request.IdempotencyKey)
 
 		if problem := problemOf(o); problem != nil {
@@ -190,73 +181,64 @@ func printOperation(w io.Writer, o ports.OperationDetails) error {
 }
 
 func newOperationsCloseCommand() *cobra.Command {
-	var by decisionFlags
-
-	command := &cobra.Command{
+	return newOperationDecision(&cobra.Command{
 		Use:   "close ID --reason TEXT",
-		Short: "End an operation of which nothing came, after a look at Stripe",
-		Long: `Ends an op that needs attention, or is pending and over 23 hours old. Stripe
-is asked first: where it has an intent of this payment, nothing is closed. From then
-on the key is answered with a problem document which says that nothing was made and
-that a new key is safe. The reason is kept.`,
-		Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			id, err := parseID(args[0])
-			if err != nil {
-				return err
-			}
-
-			return withTools(cmd, func(ctx context.Context, tools bootstrap.Tools) error {
-				closed, err := tools.CloseOperation.Do(ctx, id, by.decision())
-				if err != nil {
-					return named(err, "operation", args[0])
-				}
-
-				return showOperation(ctx, cmd, tools, closed)
-			})
-		},
-	}
-	by.add(command, true)
-
-	return command
+		Short: "End an operation that made no payment at Stripe",
+		Long: `Ends an operation that needs attention, or is pending and over 23 hours old. Stripe
+is asked first: if it has an intent of this payment, nothing is closed. From then on
+the key is answered with a problem document: nothing was made, and a new key is safe.
+The reason is recorded.`,
+	}, func(ctx context.Context, tools bootstrap.Tools, id uuid.UUID, by operations.Decision) (ports.OperationDetails, error) {
+		return tools.CloseOperation.Do(ctx, id, by)
+	})
 }
 
 func newOperationsAdoptCommand() *cobra.Command {
-	var (
-		by       decisionFlags
-		intentID string
-	)
+	var intentID string
 
-	command := &cobra.Command{
+	command := newOperationDecision(&cobra.Command{
 		Use:   "adopt ID --reason TEXT",
-		Short: "Finish an operation with the intent that Stripe has of it",
-		Long: `Finishes an op that needs attention, or is pending and over 23 hours old, with
+		Short: "Finish an operation with the intent that it made at Stripe",
+		Long: `Finishes an operation that needs attention, or is pending and over 23 hours old, with
 the intent whose metadata names its payment. The intent must be for the same amount
-and currency. The reason is kept.`,
-		Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			id, err := parseID(args[0])
+and currency. The reason is recorded.`,
+	}, func(ctx context.Context, tools bootstrap.Tools, id uuid.UUID, by operations.Decision) (ports.OperationDetails, error) {
+		return tools.AdoptOperation.Do(ctx, id, intentID, by)
+	})
+	command.Flags().StringVar(&intentID, "intent", "", "the intent (pi_…), if Stripe has several")
+
+	return command
+}
+
+// newOperationDecision makes command one that decides about an operation and shows it.
+func newOperationDecision(
+	command *cobra.Command,
+	decide func(context.Context, bootstrap.Tools, uuid.UUID, operations.Decision) (ports.OperationDetails, error),
+) *cobra.Command {
+	var by decisionFlags
+
+	command.Args = cobra.ExactArgs(1)
+	command.RunE = func(cmd *cobra.Command, args []string) error {
+		id, err := parseID(args[0])
+		if err != nil {
+			return err
+		}
+
+		return withTools(cmd, func(ctx context.Context, tools bootstrap.Tools) error {
+			decided, err := decide(ctx, tools, id, by.decision())
 			if err != nil {
-				return err
+				return named(err, "operation", args[0])
 			}
 
-			return withTools(cmd, func(ctx context.Context, tools bootstrap.Tools) error {
-				adopted, err := tools.AdoptOperation.Do(ctx, id, intentID, by.decision())
-				if err != nil {
-					return named(err, "operation", args[0])
-				}
-
-				return showOperation(ctx, cmd, tools, adopted)
-			})
-		},
+			return showOperation(ctx, cmd, tools, decided)
+		})
 	}
-	command.Flags().StringVar(&intentID, "intent", "", "the intent (pi_…), where Stripe has several")
 	by.add(command, true)
 
 	return command
 }
 
-// operationRow is an operation as JSON has it.
+// operationRow is an operation in JSON.
 type operationRow struct {
 	ID             string      `json:"id"`
 	Kind           string      `json:"kind"`
@@ -278,8 +260,8 @@ type shownOperation struct {
 	operationRow
 
 	Metadata payment.Metadata `json:"metadata"`
-	// Response is the frozen problem document. That of a payment is not shown: it
-	// has the client's secret.
+	// Response is the frozen problem document. A payment is not shown here: it holds the
+	// client secret.
 	Response json.RawMessage `json:"response"`
 	Audit    []auditRow      `json:"audit"`
 }
@@ -292,15 +274,6 @@ func newOperationRow(o ports.OperationDetails) operationRow {
 		ResponseStatus: orNull(o.Response.Status), RequestID: orNull(o.Origin.RequestID),
 		CreatedAt: o.CreatedAt, UpdatedAt: o.UpdatedAt,
 	}
-}
-
-func operationRows(operations []ports.OperationDetails) []operationRow {
-	rows := make([]operationRow, 0, len(operations))
-	for _, o := range operations {
-		rows = append(rows, newOperationRow(o))
-	}
-
-	return rows
 }
 
 func problemOf(o ports.OperationDetails) json.RawMessage {

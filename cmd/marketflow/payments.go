@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -19,15 +20,7 @@ import (
 )
 
 func newPaymentsCommand() *cobra.Command {
-	command := &cobra.Command{
-		Use:   "payments",
-		Short: "Look at payments",
-		Args:  cobra.NoArgs,
-		Run:   showHelp,
-	}
-	command.AddCommand(newPaymentsShowCommand())
-
-	return command
+	return group("payments", "Look at payments", newPaymentsShowCommand())
 }
 
 func newPaymentsShowCommand() *cobra.Command {
@@ -35,7 +28,7 @@ func newPaymentsShowCommand() *cobra.Command {
 
 	command := &cobra.Command{
 		Use:   "show ID | pi_… | --key KEY",
-		Short: "Tell a payment's whole story: operation, transitions, Stripe's events, decisions",
+		Short: "Show a payment's whole history: operation, transitions, Stripe's events, decisions",
 		Args:  cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			name, err := paymentName(args, key)
@@ -49,7 +42,7 @@ func newPaymentsShowCommand() *cobra.Command {
 					return err
 				}
 
-				return printAnswer(cmd, newStory(story), func(w io.Writer) error { return printStory(w, story) })
+				return printAnswer(cmd, newStory(story), func(w io.Writer) { printStory(w, story) })
 			})
 		},
 	}
@@ -68,7 +61,7 @@ func paymentName(args []string, key string) (payments.Name, error) {
 	return payments.Name{ID: id, Key: clientKey}, err
 }
 
-// idOrKey reads the one of both that is given.
+// idOrKey reads the one that is given.
 func idOrKey(args []string, key string) (uuid.UUID, operation.Key, error) {
 	switch {
 	case len(args) == 1 && key != "":
@@ -86,7 +79,7 @@ func idOrKey(args []string, key string) (uuid.UUID, operation.Key, error) {
 	}
 }
 
-// parseID takes ids as we print them.
+// parseID accepts ids only in the form that we print.
 func parseID(text string) (uuid.UUID, error) {
 	id, err := uuid.Parse(text)
 	if err != nil || len(text) != len(id.String()) {
@@ -96,7 +89,7 @@ func parseID(text string) (uuid.UUID, error) {
 	return id, nil
 }
 
-// storyRow is a payment's story as JSON has it.
+// storyRow is a payment's story in JSON.
 type storyRow struct {
 	Payment   json.RawMessage `json:"payment"`
 	Operation *operationRow   `json:"operation"`
@@ -114,7 +107,7 @@ type timelineRow struct {
 }
 
 func newStory(story payments.Story) storyRow {
-	row := storyRow{Timeline: make([]timelineRow, 0, len(story.Timeline))}
+	row := storyRow{Timeline: rowsOf(story.Timeline, newTimelineRow)}
 
 	if story.Payment != nil {
 		row.Payment = edge.EncodePayment(*story.Payment)
@@ -124,49 +117,42 @@ func newStory(story payments.Story) storyRow {
 		row.Operation = new(newOperationRow(*story.Operation))
 	}
 
-	for _, e := range story.Timeline {
-		row.Timeline = append(row.Timeline, timelineRow{
-			At: e.At, Kind: string(e.Kind), Title: e.Title, Actor: orNull(e.Actor),
-			RequestID: orNull(e.RequestID), TraceID: orNull(e.TraceID), Data: e.Data,
-		})
-	}
-
 	return row
 }
 
-func printStory(w io.Writer, story payments.Story) error {
+func newTimelineRow(e payments.TimelineEntry) timelineRow {
+	return timelineRow{
+		At: e.At, Kind: string(e.Kind), Title: e.Title, Actor: orNull(e.Actor),
+		RequestID: orNull(e.RequestID), TraceID: orNull(e.TraceID), Data: e.Data,
+	}
+}
+
+func printStory(w io.Writer, story payments.Story) {
 	if p := story.Payment; p != nil {
-		err := printTable(w, "", func(w io.Writer) {
+		printTable(w, "", func(w io.Writer) {
 			fmt.Fprintf(w, "payment\t%s\n", p.ID)
 			fmt.Fprintf(w, "status\t%s\n", p.Status)
 			fmt.Fprintf(w, "amount\t%s\n", p.Amount)
 			fmt.Fprintf(w, "intent\t%s\n", p.IntentID)
-			fmt.Fprintf(w, "created\t%s\n", p.CreatedAt.Format(time.RFC3339))
+			fmt.Fprintf(w, "created\t%s\n", stamp(p.CreatedAt))
 		})
-		if err != nil {
-			return err
-		}
-
 		fmt.Fprintln(w)
 	}
 
 	if o := story.Operation; o != nil {
-		if err := printOperation(w, *o); err != nil {
-			return err
-		}
-
+		printOperation(w, *o)
 		fmt.Fprintln(w)
 	}
 
-	return printTable(w, "AT\tKIND\tWHAT\tBY\tDETAIL", func(w io.Writer) {
+	printTable(w, "AT\tKIND\tWHAT\tBY\tDETAIL", func(w io.Writer) {
 		for _, e := range story.Timeline {
 			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n",
-				e.At.Format(time.RFC3339Nano), e.Kind, e.Title, textOrDash(e.Actor), storyDetail(e))
+				e.At.Format(time.RFC3339Nano), e.Kind, e.Title, cmp.Or(e.Actor, "-"), storyDetail(e))
 		}
 	})
 }
 
-// storyDetail is what of an entry's data a line of text has room for.
+// storyDetail is the part of an entry's data that fits into a line.
 func storyDetail(e payments.TimelineEntry) string {
 	switch e.Kind {
 	case payments.TimelineStripeEvent:
@@ -182,27 +168,8 @@ func storyDetail(e payments.TimelineEntry) string {
 			return oneLine(fmt.Sprint(last))
 		}
 
-		return textOrDash(e.RequestID)
+		return cmp.Or(e.RequestID, "-")
 	default:
 		return "-"
 	}
 }
-
-func timeOrDash(t time.Time) string {
-	if t.IsZero() {
-		return "-"
-	}
-
-	return t.Format(time.RFC3339)
-}
-
-func textOrDash(text string) string {
-	if text == "" {
-		return "-"
-	}
-
-	return text
-}
-
-// oneLine keeps a table's row on its line.
-func oneLine(text string) string { return strings.Join(strings.Fields(text), " ") }

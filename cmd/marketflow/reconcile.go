@@ -18,12 +18,12 @@ import (
 )
 
 const (
-	// exitDrift is the exit code when something waits for a person.
+	// exitDiscrepancies is the exit code when something waits for a person.
 	exitDiscrepancies = 2
 	// progressEvery is how often a long run says how far it is.
 	progressEvery = 2 * time.Second
-	// leastSince and mostSince bound how far back a run may look: what is younger
-	// than a minute is still on its way.
+	// leastSince and mostSince bound how far back a run may look. What is younger than a
+	// minute may still be on its way.
 	leastSince, mostSince = 2 * time.Minute, 10 * 365 * 24 * time.Hour
 )
 
@@ -35,16 +35,16 @@ func newReconcileCommand() *cobra.Command {
 
 	command := &cobra.Command{
 		Use:   "reconcile",
-		Short: "Hold our records against Stripe's and repair what differs",
-		Long: `Looks for events that never arrived, intents of ours without a payment or with
-another status, and payments that are not final although Stripe's are. What is
-younger than a minute is left alone: it is still on its way.
+		Short: "Compare our records with Stripe's and repair the differences",
+		Long: `Looks for events that never arrived, for intents of ours without a payment or with
+another status, and for open payments that are final at Stripe. What is younger than
+a minute is left alone: it may still be on its way.
 
-Exit code 0: nothing is left. 2: something waits for a person, be it from this run
-or from before: a difference, an operation that needs attention, a parked event.
-1: not everything was looked at. What was done until then is kept.
+Exit code 0: nothing is left. 2: something waits for a person, from this run or from
+before: a difference, an operation that needs attention, a parked event. 1: the run
+did not get to its end. What it did until then is kept.
 
-While another run is under way, such as that of a running service, it waits.`,
+It waits while another run is under way, such as that of a running service.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			options, err := reconcileOptions(since)
@@ -64,8 +64,8 @@ While another run is under way, such as that of a running service, it waits.`,
 		},
 	}
 	command.Flags().StringVar(&since, "since", "24h",
-		"how far back to look at events and intents: a duration, or a time such as 2024-01-15T12:00:00Z")
-	command.Flags().BoolVar(&dryRun, "dry-run", false, "find, and repair nothing")
+		"how far back to look: a duration, or a time such as 2024-01-15T12:00:00Z")
+	command.Flags().BoolVar(&dryRun, "dry-run", false, "only print the differences, repair nothing")
 
 	return command
 }
@@ -84,7 +84,7 @@ func reconcileOptions(since string) (reconcile.Options, error) {
 	return reconcile.Options{Back: back}, nil
 }
 
-// reconcileError is nil where nothing is left for a person.
+// reconcileError is nil if nothing is left for a person.
 func reconcileError(report reconcile.Report, err error) error {
 	switch {
 	case err == nil && report.Clean():
@@ -104,7 +104,7 @@ func reconcileError(report reconcile.Report, err error) error {
 		err = errors.New("interrupted")
 	}
 
-	if report.Until.IsZero() { // it has not begun
+	if report.Until.IsZero() { // the run did not begin
 		return err
 	}
 
@@ -112,10 +112,10 @@ func reconcileError(report reconcile.Report, err error) error {
 		err, report.Until.Format(time.RFC3339))
 }
 
-// wait is what waits for a person, and the command to look further.
+// wait is what waits for a person, and the command that shows it.
 type wait struct{ what, look string }
 
-// waiting lists it, whenever it came.
+// waiting lists what waits for a person, from this run or from before.
 func waiting(r reconcile.Report) []wait {
 	var waits []wait
 
@@ -160,8 +160,8 @@ func progressLine(cmd *cobra.Command) func(reconcile.Report) {
 	}
 }
 
-// reconciled is the report as JSON. What waits for a person is null where the run
-// did not come to its end.
+// reconciled is the report in JSON. NeedsAttention and Parked are null if the run did
+// not get to its end.
 type reconciled struct {
 	Since          time.Time             `json:"since"`
 	Until          time.Time             `json:"until"`
@@ -183,15 +183,11 @@ type difference struct {
 }
 
 func printReport(cmd *cobra.Command, r reconcile.Report, failed error, dryRun bool) error {
-	if failed != nil && r.Until.IsZero() { // it has not begun
+	if failed != nil && r.Until.IsZero() { // the run did not begin
 		return nil
 	}
 
-	return printAnswer(cmd, reportValue(r, failed, dryRun), func(w io.Writer) error {
-		reportText(w, r, failed, dryRun)
-
-		return nil
-	})
+	return printAnswer(cmd, reportValue(r, failed, dryRun), func(w io.Writer) { reportText(w, r, failed, dryRun) })
 }
 
 func reportText(out io.Writer, r reconcile.Report, failed error, dryRun bool) {

@@ -16,7 +16,7 @@ import (
 
 const (
 	sandboxURL = "http://127.0.0.1:12111"
-	// sandboxKey opens any sandbox that does not list its keys.
+	// sandboxKey works at any sandbox that does not list its keys.
 	sandboxKey = "sk_test_sandbox"
 )
 
@@ -31,9 +31,9 @@ func newSandboxCommand() *cobra.Command {
 
 	command := &cobra.Command{
 		Use:   "sandbox",
-		Short: "Run a Stripe that needs no account and no network",
+		Short: "Run a stand-in for Stripe that needs no account and no network",
 		Long: `Runs a stateful stand-in for Stripe's payments API: test cards, idempotency,
-signed webhooks, and faults on demand. sandbox/README.md tells the rest.
+signed webhooks, and faults on demand. sandbox/README.md explains the rest.
 
 Each flag has an environment variable, such as SANDBOX_WEBHOOK_SECRET; the flag
 wins.`,
@@ -54,18 +54,18 @@ wins.`,
 	flags.StringVar(&addr, "addr", "127.0.0.1:12111", "where to listen")
 	flags.StringVar(&options.WebhookURL, "webhook-url", "", "where to deliver every event; empty delivers none")
 	flags.StringVar(&options.WebhookSecret, "webhook-secret", "",
-		"what to sign events with; empty makes one up, prints it and keeps it in the state")
-	flags.StringVar(&options.StateFile, "state", "", "keep everything in this file; empty forgets it at the end")
+		"what to sign events with; empty generates one, prints it and keeps it in the state")
+	flags.StringVar(&options.StateFile, "state", "", "keep everything in this file; empty keeps it in memory")
 	flags.StringVar(&options.PublicURL, "public-url", "",
-		"where browsers reach the sandbox; empty is the address that the API request came to")
+		"where browsers reach the sandbox; empty is the address of each API request")
 	flags.BoolVar(&options.RefundEvents, "refund-events", false,
 		"also send refund.created, refund.updated and refund.failed, as Stripe does since 2024-10-28")
 	flags.BoolVar(&options.RefundsNeedBalance, "refunds-need-balance", false,
-		"let refunds wait, pending, until the available balance covers them, as Stripe does")
+		"keep refunds pending until the available balance covers them, as Stripe does")
 	flags.BoolVar(&options.AllowRemoteWebhooks, "allow-remote-webhooks", false,
 		"let clients register webhook endpoints on other machines")
 	flags.StringArrayVar(&accounts, "account", nil,
-		"an account and its keys, acct_…[@PLATFORM][=sk_test_…,sk_live_…]; may be repeated, the first is everybody's")
+		"an account and its keys, acct_…[@PLATFORM][=sk_test_…,sk_live_…]; may be repeated, the first also takes every other test key")
 	flags.StringArrayVar(&restricted, "restricted-key", nil,
 		"what a restricted key may do, rk_test_…=payment_intents:write,charges:read; may be repeated")
 
@@ -95,10 +95,9 @@ func runSandbox(cmd *cobra.Command, addr string, options sandbox.Options) error 
 	return nil
 }
 
-// fromEnvironment sets flags that the command line does not name: --webhook-url
-// from SANDBOX_WEBHOOK_URL. One that may be repeated takes several values, with
-// spaces between them. An error names the variable and not its value, which may
-// be a secret.
+// fromEnvironment sets flags that the command line does not have, such as
+// --webhook-url from SANDBOX_WEBHOOK_URL. A flag that may be repeated takes several
+// values, separated by spaces. An error does not show the value, which may be a secret.
 func fromEnvironment(flags *pflag.FlagSet) error {
 	var failed error
 
@@ -117,7 +116,7 @@ func fromEnvironment(flags *pflag.FlagSet) error {
 
 		for _, each := range values {
 			if flags.Set(flag.Name, each) != nil {
-				failed = errors.Join(failed, fmt.Errorf("%w: %s is no %s", errSandboxFlag, name, flag.Value.Type()))
+				failed = errors.Join(failed, fmt.Errorf("%w: %s must be a %s", errSandboxFlag, name, flag.Value.Type()))
 			}
 		}
 	})
@@ -155,7 +154,7 @@ func readAccounts(options *sandbox.Options, accounts, restricted []string) error
 	return nil
 }
 
-// addClientFlags are those of the commands that call a sandbox that runs.
+// addClientFlags adds the flags of commands that call a running sandbox.
 func addClientFlags(command *cobra.Command, client *sandbox.Client) {
 	command.Flags().StringVar(&client.URL, "url", sandboxURL, "where the sandbox is")
 	command.Flags().StringVar(&client.Key, "key", sandboxKey, "a secret key of the account")
@@ -166,8 +165,8 @@ func newTriggerCommand() *cobra.Command {
 
 	command := &cobra.Command{
 		Use:   "trigger EVENT",
-		Short: "Make a running sandbox do what leads to an event",
-		Long: "Makes objects of their own in a running sandbox and does to them what leads to the\nevent. Events:\n\n  " +
+		Short: "Cause an event in a running sandbox",
+		Long: "Creates new objects in a running sandbox and changes them until the event occurs.\nEvents:\n\n  " +
 			strings.Join(sandbox.TriggerEvents(), "\n  "),
 		Args:      cobra.MatchAll(cobra.ExactArgs(1), cobra.OnlyValidArgs),
 		ValidArgs: sandbox.TriggerEvents(),
@@ -198,9 +197,9 @@ func newListenCommand() *cobra.Command {
 	command := &cobra.Command{
 		Use:   "listen",
 		Short: "Print a running sandbox's events and forward them to your server",
-		Long: `Registers a webhook endpoint at a running sandbox, prints what happens, forwards
-it to your server, and removes the endpoint at the end. What your server does not
-accept is sent again.`,
+		Long: `Registers a webhook endpoint at a running sandbox, prints its events, forwards them
+to your server, and removes the endpoint at the end. Events that your server does not
+accept are sent again.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runListen(cmd, client, forward, bodies) },
 	}
@@ -210,8 +209,8 @@ accept is sent again.`,
 	flags := command.Flags()
 	flags.StringVar(&forward.To, "forward-to", "", "your server's webhook URL; empty only prints")
 	flags.StringVar(&forward.Secret, "webhook-secret", "", "what to sign with; empty takes the endpoint's new secret")
-	flags.StringSliceVar(&forward.Events, "events", nil, "types of events, with commas between them; none is all")
-	flags.StringVar(&forward.APIVersion, "api-version", "", "the version that events are labelled with")
+	flags.StringSliceVar(&forward.Events, "events", nil, "types of events, separated by commas; empty is all")
+	flags.StringVar(&forward.APIVersion, "api-version", "", "the API version that events are labelled with")
 	flags.BoolVar(&bodies, "bodies", false, "print the events as well as their names")
 
 	return command

@@ -153,7 +153,7 @@ func TestSandbox_RefusesWhatItCannotUnderstand(t *testing.T) {
 		args        []string
 		says        string
 	}{
-		"no boolean":     {environment: []string{"SANDBOX_REFUND_EVENTS=perhaps_secret"}, says: "SANDBOX_REFUND_EVENTS is no bool"},
+		"no boolean":     {environment: []string{"SANDBOX_REFUND_EVENTS=perhaps_secret"}, says: "SANDBOX_REFUND_EVENTS must be a bool"},
 		"no account":     {args: []string{"--account", "shop=sk_test_secret"}, says: `"shop" is no id`},
 		"no key":         {args: []string{"--account", "acct_1=whsec_secret"}, says: "must begin with sk_test_"},
 		"no permissions": {args: []string{"--restricted-key", "rk_test_secret"}, says: "--restricted-key needs"},

@@ -11,8 +11,8 @@ func newServeCommand() *cobra.Command {
 		Use:   "serve",
 		Short: "Run the service, configured by the environment",
 		Long: `Runs the service until SIGTERM, SIGHUP or Ctrl-C, then lets requests in flight
-end; a second signal ends it at once. Every variable is explained in .env.example;
-.env is read where there is one.`,
+end. A second signal ends it at once. .env.example explains every variable; a file
+.env is read if there is one.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			settings, err := loadSettings(cmd)

@@ -18,20 +18,20 @@ const (
 	dataFlag       = "data"
 	defaultDataDir = ".marketflow"
 	devFlag        = "dev"
-	// devSettingsFile is where a running `dev` leaves its settings, in its data
-	// directory. It holds passwords.
+	// devSettingsFile is in the data directory of a running `dev` and holds its
+	// settings, passwords included.
 	devSettingsFile = "settings.json"
 )
 
 // addSettingsFlags gives --dev and --data to root and everything below it.
 func addSettingsFlags(root *cobra.Command) {
 	flags := root.PersistentFlags()
-	flags.Bool(devFlag, false, "take the settings of the `marketflow dev` that runs on the data in --data")
-	flags.String(dataFlag, defaultDataDir, "where `marketflow dev` keeps its data")
+	flags.Bool(devFlag, false, "use the settings of the running 'marketflow dev' that has its data in --data")
+	flags.String(dataFlag, defaultDataDir, "where 'marketflow dev' keeps its data")
 }
 
-// loadSettings reads the configuration: that of the environment, or with --dev
-// that of a running `marketflow dev`.
+// loadSettings reads the configuration from the environment, or with --dev from a
+// running `marketflow dev`.
 func loadSettings(cmd *cobra.Command) (config.Config, error) {
 	ofDev, err := devSettings(cmd)
 	if err != nil {
@@ -68,6 +68,12 @@ func loadDatabaseURL(cmd *cobra.Command) (config.Secret, error) {
 	return config.Secret(ofDev["DATABASE_URL"]), nil
 }
 
+// devOwn are the variables that `dev` sets itself: they say whose money and whose data
+// it is.
+func devOwn() []string {
+	return []string{"DATABASE_URL", "REDIS_URL", "STRIPE_API_BASE", "STRIPE_SECRET_KEY", "STRIPE_WEBHOOK_SECRET"}
+}
+
 // devSettings are those of a running `dev`; nil without --dev.
 func devSettings(cmd *cobra.Command) (map[string]string, error) {
 	if dev, _ := cmd.Flags().GetBool(devFlag); !dev {
@@ -78,7 +84,8 @@ func devSettings(cmd *cobra.Command) (map[string]string, error) {
 
 	text, err := os.ReadFile(filepath.Join(dir, devSettingsFile)) //nolint:gosec // the user names it
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("--dev: no `marketflow dev` runs on the data in %s; start it, or name its data with --data", dir)
+		return nil, fmt.Errorf(
+			"--dev: no `marketflow dev` runs with its data in %s; start it, or give its data directory with --data", dir)
 	}
 
 	var variables map[string]string
@@ -93,13 +100,11 @@ func devSettings(cmd *cobra.Command) (map[string]string, error) {
 	return variables, nil
 }
 
-// leaveSettings writes what other commands take with --dev, for this user only.
-// What is returned removes it.
+// leaveSettings writes the settings that other commands use with --dev. Only this user
+// can read them.
 func leaveSettings(dir string, variables map[string]string) (remove func() error, err error) {
 	kept := map[string]string{}
-	for _, name := range []string{
-		"HTTP_ADDR", "DATABASE_URL", "REDIS_URL", "STRIPE_API_BASE", "STRIPE_SECRET_KEY", "STRIPE_WEBHOOK_SECRET",
-	} {
+	for _, name := range append(devOwn(), "HTTP_ADDR") {
 		kept[name] = variables[name]
 	}
 
@@ -122,7 +127,7 @@ func leaveSettings(dir string, variables map[string]string) (remove func() error
 	}, nil
 }
 
-// writePrivate replaces a file at once; only this user may read it.
+// writePrivate replaces a file in one step. Only this user can read it.
 func writePrivate(path, text string) error {
 	file, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*") // with mode 0600
 	if err != nil {
