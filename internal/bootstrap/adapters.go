@@ -28,7 +28,7 @@ import (
 	"github.com/marketflow/marketflow/ports"
 )
 
-// startTimeout bounds what is asked of a dependency before the service serves.
+// startTimeout bounds the calls to a dependency before the service serves.
 const startTimeout = 10 * time.Second
 
 // newPool opens the requests' pool, on a database that is up to date.
@@ -146,8 +146,8 @@ func newHealth(store *postgres.Store, client *redis.Client, stopping *draining) 
 	return edge.NewHealth(store, client, stopping.Load)
 }
 
-// Webhooks without a valid signature that an address may send in a second, and at
-// once. Honest ones are never counted.
+// Webhooks without a valid signature that one address may send in a second, and at
+// once. Signed ones are not counted.
 const (
 	unsignedPerSecond = 10
 	unsignedAtOnce    = 50
@@ -174,7 +174,7 @@ func newEdgeTelemetry(
 	return t
 }
 
-// jobsPool is the background work's own.
+// jobsPool is the pool of the background work.
 type jobsPool struct{ *pgxpool.Pool }
 
 func newJobsPool(lc fx.Lifecycle, c config.Config, metrics *telemetry.Metrics) (jobsPool, error) {
@@ -209,7 +209,8 @@ func newJobs(
 	return jobs, nil
 }
 
-// newBinding asks the gateway itself: the guard is what it opens.
+// newBinding takes the gateway itself, not the guard: it is the binding that opens the
+// guard.
 func newBinding(
 	installation ports.Installation, provider ports.ProviderAccount, gateway *stripe.Gateway, observer account.Observer,
 ) *account.Binding {

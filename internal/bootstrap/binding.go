@@ -16,23 +16,23 @@ import (
 )
 
 const (
-	// bindTimeout is how long a start waits for Stripe to say whose the key is.
+	// bindTimeout is how long a start waits for Stripe to say whose key it is.
 	bindTimeout = 4 * time.Second
 	// bindRetryMost is the longest pause before Stripe is asked again.
 	bindRetryMost = 5 * time.Second
 )
 
-// lateRefusal ends a service that had to start before it could be known whether
-// the database is ours.
+// lateRefusal ends a service that had to start before it knew whether the database is
+// ours.
 type lateRefusal chan error
 
-// bind sees to it that the database belongs to these settings before anything is
-// served. A service must start during an outage of Stripe, for reads, replays and
-// webhooks: then Stripe is asked again in the background, and nothing is sent to
-// it before it has answered.
+// bind checks that the database belongs to these settings before anything is served. A
+// service must also start during an outage of Stripe, for reads, replays and webhooks:
+// then it asks Stripe again in the background, and sends nothing to it before it has
+// answered.
 //
-// Its hook comes after those of everything that is opened when it is made, so that
-// all that is closed where it refuses, and before those of the jobs and servers.
+// Its hook comes after those of the parts that it takes, so that they are closed if it
+// refuses, and before those of the jobs and servers.
 func bind(
 	lc fx.Lifecycle, b *account.Binding, store *postgres.Store, refuse lateRefusal, log *zap.Logger,
 	_ *operations.Engine, _ jobsPool,
@@ -55,7 +55,7 @@ func bind(
 				return err
 			}
 
-			log.Warn("Stripe did not say whose the key is; nothing is sent to it until it does", zap.Error(err))
+			log.Warn("Stripe did not say which account the key belongs to; nothing is sent to it until it does", zap.Error(err))
 
 			background.Go(func() {
 				if err := keepBinding(asking, b, log); err != nil {
@@ -71,8 +71,8 @@ func bind(
 		}))
 }
 
-// keepBinding asks until there is an answer. Only a difference ends the service:
-// a key that is not accepted, or a database that is away, may come back.
+// keepBinding asks until there is an answer. Only a difference ends the service: a key
+// that is not accepted, or a database that is away, may work again later.
 func keepBinding(ctx context.Context, b *account.Binding, log *zap.Logger) error {
 	pause := backoff.NewExponentialBackOff()
 	pause.InitialInterval, pause.MaxInterval = time.Second/2, bindRetryMost
@@ -87,10 +87,10 @@ func keepBinding(ctx context.Context, b *account.Binding, log *zap.Logger) error
 		case account.IsDifferent(err):
 			err = backoff.Permanent(err)
 		case !errors.Is(err, account.ErrUnverified):
-			log.Error("whether the database belongs to this Stripe account is still not known", zap.Error(err))
+			log.Error("it is still not known whether the database belongs to this Stripe account", zap.Error(err))
 		}
 
-		return struct{}{}, err //nolint:wrapcheck // Permanent is a mark for Retry, which takes it off
+		return struct{}{}, err //nolint:wrapcheck // Permanent is a mark for Retry, which removes it
 	}, backoff.WithBackOff(pause), backoff.WithMaxElapsedTime(0))
 
 	if ctx.Err() != nil {
@@ -100,14 +100,15 @@ func keepBinding(ctx context.Context, b *account.Binding, log *zap.Logger) error
 	return err //nolint:wrapcheck // what Verify said
 }
 
-// check is bind for a command: it records nothing before Stripe is called.
+// check is bind for a command. It does not record anything: the guard does, when Stripe
+// is called.
 func check(ctx context.Context, b *account.Binding, log *zap.Logger) error {
 	ctx, cancel := context.WithTimeout(ctx, bindTimeout)
 	defer cancel()
 
 	err := b.Check(ctx)
 	if errors.Is(err, account.ErrUnverified) {
-		log.Warn("Stripe did not say whose the key is", zap.Error(err))
+		log.Warn("Stripe did not say which account the key belongs to", zap.Error(err))
 
 		return nil
 	}
@@ -115,8 +116,8 @@ func check(ctx context.Context, b *account.Binding, log *zap.Logger) error {
 	return err
 }
 
-// checkServer refuses a server that forgets commits, and warns of what it may do
-// after a crash.
+// checkServer refuses a server that loses commits, and logs warnings about what may
+// happen after a crash.
 func checkServer(ctx context.Context, store *postgres.Store, log *zap.Logger) error {
 	warnings, err := store.CheckServer(ctx)
 	for _, warning := range warnings {

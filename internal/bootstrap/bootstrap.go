@@ -1,5 +1,5 @@
-// Package bootstrap wires the service: one table from ports to adapters. It is
-// the only package that knows fx.
+// Package bootstrap wires the service: one table from ports to adapters (graph.go) and
+// their constructors (adapters.go). It is the only package that uses fx.
 package bootstrap
 
 import (
@@ -29,7 +29,7 @@ type Service struct {
 	graph   *fx.App
 	server  *server
 	metrics *scraping
-	// unbound gets the error of a database that turned out not to be ours.
+	// unbound gets the error if the database turns out not to be ours.
 	unbound lateRefusal
 	log     *zap.Logger
 	grace   time.Duration
@@ -38,7 +38,7 @@ type Service struct {
 // Swap replaces a part of the graph, for tests.
 type Swap struct{ option fx.Option }
 
-// With swaps whatever the graph provides as T.
+// With replaces what the graph provides as T.
 func With[T any](part T) Swap { return Swap{option: fx.Decorate(func(T) T { return part })} }
 
 // Start builds the graph and starts the service. It returns once the service
@@ -46,7 +46,7 @@ func With[T any](part T) Swap { return Swap{option: fx.Decorate(func(T) T { retu
 func Start(ctx context.Context, c config.Config, version Version, swaps ...Swap) (*Service, error) {
 	s := &Service{unbound: make(lateRefusal, 1), grace: c.ShutdownTimeout}
 
-	// The server is asked for last: hooks run in that order, and back at the end.
+	// The server comes last: start hooks run in this order, stop hooks in reverse.
 	s.graph = build(c, version, os.Stdout, swaps, fx.Supply(s.unbound),
 		fx.Invoke(bind, observe, func(*river.Jobs, *profiling) {}), fx.Populate(&s.log, &s.metrics, &s.server))
 	if err := s.graph.Err(); err != nil {
@@ -83,20 +83,20 @@ func build(c config.Config, version Version, log io.Writer, swaps []Swap, roots 
 	return fx.New(append(options, roots...)...)
 }
 
-// plain takes the graph's own words off an error: what is left says what is
-// wrong with the configuration or a dependency.
+// plain removes the graph's own words from an error. What is left says what is wrong
+// with the configuration or a dependency.
 func plain(err error) error { return dig.RootCause(err) } //nolint:wrapcheck // it unwraps
 
 // Addr is where the service listens.
-func (s *Service) Addr() string { return s.server.listener.Addr().String() }
+func (s *Service) Addr() string { return s.server.net.Addr().String() }
 
 // MetricsAddr is where /metrics is served: Addr, unless the configuration says otherwise.
 func (s *Service) MetricsAddr() string {
-	if s.metrics.listener == nil {
+	if s.metrics.net == nil {
 		return s.Addr()
 	}
 
-	return s.metrics.listener.Addr().String()
+	return s.metrics.net.Addr().String()
 }
 
 // Wait runs until ctx is done or the server fails, then stops the service.
@@ -106,7 +106,7 @@ func (s *Service) Wait(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
 	case failed = <-s.server.failed:
-		s.server.delay = 0 // nobody can ask any more
+		s.server.delay = 0 // no request can come in any more
 	case failed = <-s.unbound:
 	}
 
@@ -127,7 +127,7 @@ func (s *Service) Stop(ctx context.Context) error {
 	return nil
 }
 
-// Tools is what the commands that are no server need.
+// Tools is what the commands other than serve need.
 type Tools struct {
 	fx.In
 
@@ -142,9 +142,8 @@ type Tools struct {
 	Reconcile      *reconcile.Reconcile
 }
 
-// WithTools runs fn with the use cases and without the servers, on a database
-// that belongs to these settings. Its log goes to stderr: stdout is the
-// command's.
+// WithTools runs fn with the use cases and without the servers, on a database that
+// belongs to these settings. It logs to stderr: stdout is for the command's answer.
 func WithTools(
 	ctx context.Context, c config.Config, version Version, fn func(context.Context, Tools) error, swaps ...Swap,
 ) error {
@@ -164,8 +163,8 @@ func WithTools(
 	})
 }
 
-// WithBinding runs fn with what compares the database and the settings, whether
-// they belong together or not.
+// WithBinding runs fn with what compares the database and the settings, whether or not
+// they belong together.
 func WithBinding(
 	ctx context.Context, c config.Config, version Version, fn func(context.Context, *account.Binding) error, swaps ...Swap,
 ) error {

@@ -18,7 +18,7 @@ import (
 	"github.com/marketflow/marketflow/ports"
 )
 
-// graph is the one table: what exists, and the port that the core knows it by.
+// graph is the table of what exists, and of the port that the core knows it by.
 func graph() fx.Option {
 	return fx.Options(
 		fx.Provide(
@@ -26,7 +26,7 @@ func graph() fx.Option {
 				fx.As(new(ports.Inbox)), fx.As(new(ports.Backlog)), fx.As(new(ports.Reconciliation)),
 				fx.As(new(ports.Decisions)), fx.As(new(ports.Audit)), fx.As(new(ports.Installation))),
 			fx.Annotate(newGateway, fx.As(fx.Self()), fx.As(new(ports.ProviderAccount))),
-			// Whoever calls the provider goes through the guard.
+			// All calls to the provider go through the guard.
 			(*account.Binding).Guard,
 			fx.Annotate(newWebhooks, fx.As(new(ports.Webhooks))),
 			fx.Annotate(newReplayCache, fx.As(new(ports.ReplayCache))),
@@ -67,7 +67,7 @@ type Observer interface {
 
 func newRenderer() edge.Renderer { return edge.Renderer{} }
 
-// observed is what the metrics ask when Prometheus asks them.
+// observed is what the metrics read when Prometheus scrapes.
 type observed struct {
 	fx.In
 

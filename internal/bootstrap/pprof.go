@@ -12,15 +12,15 @@ import (
 	"github.com/marketflow/marketflow/internal/config"
 )
 
-// What is sampled for the block and mutex profiles: a wait of a hundredth of a
-// second on average, in nanoseconds, and every hundredth contended lock.
+// The samples of the block and mutex profiles: one for every 10 ms of waiting, in
+// nanoseconds, and every hundredth contended lock.
 const (
 	blockProfileRate     = 10_000_000
 	mutexProfileFraction = 100
 )
 
 // profiling serves net/http/pprof on an address of its own, if there is one.
-type profiling struct{ aside }
+type profiling struct{ listener }
 
 func newProfiling(lc fx.Lifecycle, c config.Config, log *zap.Logger) *profiling {
 	mux := http.NewServeMux()
@@ -39,8 +39,10 @@ func newProfiling(lc fx.Lifecycle, c config.Config, log *zap.Logger) *profiling 
 	runtime.SetBlockProfileRate(blockProfileRate)
 	runtime.SetMutexProfileFraction(mutexProfileFraction)
 
+	const pprofAddr = "PPROF_ADDR"
+
 	lc.Append(fx.StartStopHook(
-		func(ctx context.Context) error { return p.listen(ctx, "PPROF_ADDR", c.PprofAddr, log) },
+		func(ctx context.Context) error { return p.listen(ctx, pprofAddr, c.PprofAddr, logEnd(log, pprofAddr)) },
 		p.http.Close))
 
 	return p

@@ -16,8 +16,8 @@ func newLogger(c config.Config, out logOutput) *zap.Logger {
 	return telemetry.NewLogger(c.LogLevel, out)
 }
 
-// newTracing sends spans to where the OTEL_* variables say, and the last of
-// them when the service stops.
+// newTracing sends spans to where the OTEL_* variables say, and the last spans when the
+// service stops.
 func newTracing(
 	lc fx.Lifecycle, version Version, metrics *telemetry.Metrics, log *zap.Logger,
 ) (trace.TracerProvider, propagation.TextMapPropagator, error) {
@@ -30,7 +30,7 @@ func newTracing(
 
 	tracing.Install()
 	lc.Append(fx.StopHook(func(ctx context.Context) {
-		// A collector that is away must not make a clean stop look like a failure.
+		// A clean stop must not fail because the collector is away.
 		if err := tracing.Shutdown(ctx); err != nil {
 			log.Warn("the last spans are lost", zap.Error(err))
 		}
