@@ -30,7 +30,7 @@ func fullPlan() plan {
 
 func quickPlan() plan {
 	return plan{
-		quick: true, rounds: 2, warmUp: 2 * time.Second, lasts: time.Second, payments: 60_000, starts: 2, rates: []float64{50, 400},
+		quick: true, rounds: 2, warmUp: 2 * time.Second, lasts: time.Second, payments: 150_000, starts: 2, rates: []float64{50, 400},
 	}
 }
 
