@@ -16,10 +16,8 @@ import (
 // silent measures nothing.
 type silent struct{}
 
-func (silent) Start(ctx context.Context, _ string, _ *ports.Operation) (context.Context, func(error)) {
-	return ctx, func(error) {}
-}
-
+func (silent) Start(ctx context.Context, _ string, _ *ports.Operation) context.Context     { return ctx }
+func (silent) End(context.Context, error)                                                  {}
 func (silent) Link(context.Context, ports.Origin)                                          {}
 func (silent) TraceParent(context.Context) string                                          { return "" }
 func (silent) Answered(context.Context, uuid.UUID, ports.ReplaySource)                     {}

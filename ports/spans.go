@@ -8,10 +8,12 @@ import (
 // Spans shows what the core does as spans of a trace. It never fails and never
 // blocks.
 type Spans interface {
-	// Start begins a span and returns a context that carries it. end ends the span,
-	// with the error of what was done in it. Where op is not nil, the span names its
-	// payment and points to the request that asked for it.
-	Start(ctx context.Context, name string, op *Operation) (in context.Context, end func(error))
+	// Start begins a span and returns a context that carries it. Where op is not nil,
+	// the span names its payment and points to the request that asked for it.
+	Start(ctx context.Context, name string, op *Operation) context.Context
+
+	// End ends ctx's span, with the error of what was done in it.
+	End(ctx context.Context, err error)
 
 	// Link makes ctx's span point to the request that origin tells of.
 	Link(ctx context.Context, origin Origin)
@@ -35,8 +37,8 @@ func InSpanOf[T any](
 func inSpan[T any](
 	ctx context.Context, spans Spans, name string, op *Operation, do func(context.Context) (T, error),
 ) (result T, err error) {
-	ctx, end := spans.Start(ctx, name, op)
-	defer func() { end(err) }()
+	ctx = spans.Start(ctx, name, op)
+	defer func() { spans.End(ctx, err) }()
 
 	return do(ctx)
 }

@@ -78,15 +78,22 @@ func (o *Observer) tellf(about any, format string, args ...any) {
 }
 
 // Start implements ports.Spans.
-func (o *Observer) Start(ctx context.Context, name string, op *ports.Operation) (context.Context, func(error)) {
+func (o *Observer) Start(ctx context.Context, name string, op *ports.Operation) context.Context {
 	if op != nil {
 		name += " " + op.PaymentID.String()
 	}
 
-	return ctx, func(error) {
-		o.mu.Lock()
-		defer o.mu.Unlock()
+	return context.WithValue(ctx, spanKey{}, name)
+}
 
+type spanKey struct{}
+
+// End implements ports.Spans.
+func (o *Observer) End(ctx context.Context, _ error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+
+	if name, ok := ctx.Value(spanKey{}).(string); ok {
 		o.spans = append(o.spans, name)
 	}
 }

@@ -46,7 +46,7 @@ const (
 )
 
 // Start implements ports.Spans.
-func (o *Observer) Start(ctx context.Context, name string, op *ports.Operation) (context.Context, func(error)) {
+func (o *Observer) Start(ctx context.Context, name string, op *ports.Operation) context.Context {
 	options := rootspan.Options(ctx)
 
 	if op != nil {
@@ -57,15 +57,16 @@ func (o *Observer) Start(ctx context.Context, name string, op *ports.Operation) 
 		}
 	}
 
-	ctx, span := o.tracer.Start(ctx, name, options...)
+	ctx, _ = o.tracer.Start(ctx, name, options...) //nolint:spancheck // End ends it
 
-	return ctx, func(err error) {
-		fail(span, err)
-		span.End()
-	}
+	return ctx
 }
 
-func fail(span trace.Span, err error) {
+// End implements ports.Spans.
+func (o *Observer) End(ctx context.Context, err error) {
+	span := trace.SpanFromContext(ctx)
+	defer span.End()
+
 	if err == nil {
 		return
 	}
