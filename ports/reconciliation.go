@@ -9,8 +9,8 @@ import (
 	"github.com/marketflow/marketflow/domain/payment"
 )
 
-// Reconciliation is what the comparison of our records with the provider's reads and
-// writes.
+// Reconciliation reads and writes what the comparison of our records with the provider's
+// needs.
 //
 // Every method is one commit. Errors: an unreachable or overloaded database is
 // fault.Unavailable, and then surely nothing was written. If a write may have been
@@ -68,19 +68,19 @@ type PaymentPosition struct {
 	ID        uuid.UUID
 }
 
-// Discrepancy is a difference between our records and the provider's. IDs and
-// statuses are there as far as the difference is about them.
+// Discrepancy is a difference between our records and the provider's. It has only the ids
+// and statuses that the difference is about.
 type Discrepancy struct {
 	Kind      DiscrepancyKind
 	PaymentID uuid.UUID
 	IntentID  string
 	EventID   string
 	EventType string
-	// Status is ours and ProviderStatus the provider's.
+	// Status is our status and ProviderStatus is the provider's.
 	Status, ProviderStatus payment.Status
-	// Repaired: our records are right now.
+	// Repaired says that our records are now right.
 	Repaired bool
-	// Cause is why it was not repaired; nil where nobody tried.
+	// Cause is why it was not repaired. It is nil if it was repaired or nobody tried.
 	Cause error
 }
 

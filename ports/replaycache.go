@@ -8,17 +8,16 @@ import (
 	"github.com/marketflow/marketflow/domain/operation"
 )
 
-// ReplayCache keeps frozen answers near. It only makes replays faster: it may
-// forget at any time, and what it returns is what was put under that key,
-// unaltered. No call waits or fails.
+// ReplayCache keeps frozen answers in memory, to make replays faster. It may forget an
+// answer at any time, but never changes it. No call waits or fails.
 type ReplayCache interface {
 	// Get returns what was put under key; false if nothing is known.
 	Get(ctx context.Context, key operation.Key) (Replay, bool)
-	// Put remembers a finished operation.
+	// Put stores a finished operation under its key.
 	Put(ctx context.Context, key operation.Key, replay Replay)
 }
 
-// Replay is a finished operation, as far as an answer needs it.
+// Replay is the part of a finished operation that an answer needs.
 type Replay struct {
 	PaymentID   uuid.UUID
 	Fingerprint operation.Fingerprint

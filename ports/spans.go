@@ -5,29 +5,28 @@ import (
 	"strings"
 )
 
-// Spans shows what the core does as spans of a trace. It never fails and never
-// blocks.
+// Spans records what the core does as spans of a trace. It never fails and never blocks.
 type Spans interface {
-	// Start begins a span and returns a context that carries it. Where op is not nil,
-	// the span names its payment and points to the request that asked for it.
+	// Start begins a span and returns a context that carries it. If op is not nil, the
+	// span names op's payment and links to the request that asked for it.
 	Start(ctx context.Context, name string, op *Operation) context.Context
 
-	// End ends ctx's span, with the error of what was done in it.
+	// End ends ctx's span. err is the error of the work in it, or nil.
 	End(ctx context.Context, err error)
 
-	// Link makes ctx's span point to the request that origin tells of.
+	// Link links ctx's span to the request that origin describes.
 	Link(ctx context.Context, origin Origin)
 
-	// TraceParent is the W3C traceparent of ctx's span; empty without one.
+	// TraceParent is the W3C traceparent of ctx's span. It is empty if there is no span.
 	TraceParent(ctx context.Context) string
 }
 
-// InSpan runs do in a span of its own.
+// InSpan runs do in a new span.
 func InSpan[T any](ctx context.Context, spans Spans, name string, do func(context.Context) (T, error)) (T, error) {
 	return inSpan(ctx, spans, name, nil, do)
 }
 
-// InSpanOf is InSpan for work on an operation that an earlier request has begun.
+// InSpanOf is InSpan for work on an operation that an earlier request began.
 func InSpanOf[T any](
 	ctx context.Context, spans Spans, name string, op Operation, do func(context.Context) (T, error),
 ) (T, error) {
@@ -43,7 +42,7 @@ func inSpan[T any](
 	return do(ctx)
 }
 
-// TraceID is the trace of the request; empty where it is not known
+// TraceID is the trace id of the request. It is empty if it is not known
 // (https://www.w3.org/TR/trace-context/#traceparent-header-field-values).
 func (o Origin) TraceID() string {
 	const parts, length = 4, 32

@@ -1,5 +1,5 @@
-// Package account keeps a database together with the provider's account that it
-// belongs to.
+// Package account makes sure that a database is only used with the provider's account
+// that it belongs to.
 package account
 
 import (
@@ -15,12 +15,12 @@ import (
 	"github.com/marketflow/marketflow/ports"
 )
 
-// newestIntents is how many payments are looked for at the provider where its
-// account is not known.
+// newestIntents is how many payments are looked up at the provider if its account is
+// not known.
 const newestIntents = 3
 
-// ErrUnverified says that nobody could tell now whether the database belongs to
-// this account: the provider did not answer.
+// ErrUnverified says that the provider did not answer, so that it is not known yet
+// whether the database belongs to this account.
 var ErrUnverified = errors.New("whether this database belongs to this Stripe account is not known yet")
 
 const wayOut = "; correct the settings, or, if the database was moved, renamed or restored on purpose, " +
@@ -29,13 +29,13 @@ const wayOut = "; correct the settings, or, if the database was moved, renamed o
 // Observer is told what people decide about the binding.
 type Observer interface {
 	// DatabaseAdopted: a person has recorded that the database belongs to another
-	// account, host or server. givenUp operations wait for a person now.
+	// account, host or server. givenUp operations need attention because of that.
 	DatabaseAdopted(ctx context.Context, from, to binding.Binding, actor, reason string, givenUp int)
 }
 
-// Binding holds what the database belongs to against what the settings lead to.
-// An idempotency key means nothing in another account: what is sent again there
-// is executed again.
+// Binding compares the account, host and server that the database belongs to with
+// those that the settings lead to. This matters because idempotency keys are known to
+// one account only: another account would execute a repeated call once more.
 type Binding struct {
 	installation ports.Installation
 	account      ports.ProviderAccount
@@ -43,9 +43,9 @@ type Binding struct {
 	observer     Observer
 
 	verifying sync.Mutex
-	// holds: the database and the account are known to belong together.
+	// holds is true once the database and the account are known to belong together.
 	holds atomic.Bool
-	// own is the account's id, empty where it is not known.
+	// own is the account's id. It is empty if it is not known.
 	own atomic.Value
 }
 
@@ -59,16 +59,16 @@ func NewBinding(
 	return b
 }
 
-// Check compares and records nothing. Its errors are those of IsDifferent,
-// ports.ErrKeyRejected, and ErrUnverified: the provider did not answer, and
-// nothing else differs.
+// Check compares and records nothing. It returns an error that IsDifferent knows,
+// ports.ErrKeyRejected, or ErrUnverified if the provider did not answer and nothing
+// else differs.
 func (b *Binding) Check(ctx context.Context) error {
 	_, err := b.check(ctx)
 
 	return err
 }
 
-// Verify is Check, and records what was not recorded yet. From then on the
+// Verify does what Check does, and records what was not recorded yet. After it the
 // provider may be called; see Guard.
 func (b *Binding) Verify(ctx context.Context) error {
 	b.verifying.Lock()
@@ -107,8 +107,8 @@ func compare(recorded, now binding.Binding) error {
 	return nil
 }
 
-// check returns what is now. The provider is not called where something differs
-// already.
+// check returns what the settings lead to. It does not call the provider if something
+// differs already.
 func (b *Binding) check(ctx context.Context) (binding.Binding, error) {
 	recorded, now, err := b.local(ctx)
 	if err != nil {
@@ -136,8 +136,8 @@ func (b *Binding) check(ctx context.Context) (binding.Binding, error) {
 	return now, nil
 }
 
-// local is what was recorded, and what is now as far as it can be told without
-// the provider.
+// local returns what was recorded, and what the settings lead to as far as that is
+// known without the provider.
 func (b *Binding) local(ctx context.Context) (recorded, now binding.Binding, err error) {
 	if recorded, err = b.installation.Binding(ctx); err != nil {
 		return recorded, now, err
@@ -165,17 +165,17 @@ func (b *Binding) ask(ctx context.Context) (string, error) {
 	}
 }
 
-// errMissing says that the account at hand does not have our payments.
+// errMissing says that the account of the settings does not have our payments.
 var errMissing = errors.New("this database holds payments that this Stripe account does not have")
 
-// IsDifferent tells whether an error of Check or Verify says that the database
-// does not belong to these settings.
+// IsDifferent tells whether an error of Check or Verify means that the database does
+// not belong to these settings.
 func IsDifferent(err error) bool {
 	return errors.As(err, new(*binding.DifferentError)) || errors.Is(err, errMissing)
 }
 
-// checkIntents stands in for the account's id where that is not known on one of
-// the sides: the newest payments must be there.
+// checkIntents is for an account whose id is not known on both sides. Instead of the
+// ids being equal, the account must have the newest payments.
 func (b *Binding) checkIntents(ctx context.Context) error {
 	ids, err := b.installation.NewestIntents(ctx, newestIntents)
 	if err != nil {
@@ -202,9 +202,9 @@ func (b *Binding) checkIntents(ctx context.Context) error {
 	return nil
 }
 
-// Foreign tells whether an event or an object is from the provider's other mode
-// or from an account that is not ours. What it does not tell is ours. Only
-// events of connected accounts name one
+// Foreign tells whether an event or an object is from the provider's other mode (live
+// or test) or from an account that is not ours. Where it names no mode or no account,
+// that counts as ours: only events of connected accounts name an account
 // (https://docs.stripe.com/api/events/object#event_object-account).
 func (b *Binding) Foreign(live *bool, account string) bool {
 	_, mode := b.account.API()
@@ -216,16 +216,16 @@ func (b *Binding) Foreign(live *bool, account string) bool {
 // Shown is both sides of a binding.
 type Shown struct {
 	Recorded, Now binding.Binding
-	// Adoptions are those that were made, oldest first.
+	// Adoptions are the earlier decisions to adopt, oldest first.
 	Adoptions []ports.Adopted
-	// Account is why the account is not known now, nil where it is or where the
-	// key may not ask for it.
+	// Account is why the account could not be read. It is nil if the account is known,
+	// or if the key has no permission to ask for it.
 	Account error
-	// Err is what Check says.
+	// Err is the error of Check.
 	Err error
 }
 
-// Show returns both sides, whatever they are.
+// Show returns both sides, even if they differ.
 func (b *Binding) Show(ctx context.Context) (Shown, error) {
 	recorded, now, err := b.local(ctx)
 	if err != nil {
@@ -239,7 +239,7 @@ func (b *Binding) Show(ctx context.Context) (Shown, error) {
 
 	shown := Shown{Recorded: recorded, Now: now, Adoptions: adoptions}
 
-	// The provider is asked even where something else differs.
+	// The provider is asked even if something else differs.
 	if shown.Now.Account, shown.Account = b.ask(ctx); shown.Account == nil {
 		shown.Err = compare(recorded, shown.Now)
 	}
@@ -251,20 +251,19 @@ func (b *Binding) Show(ctx context.Context) (Shown, error) {
 	return shown, nil
 }
 
-// ErrNothingToAdopt says that the database belongs to these settings already.
-var ErrNothingToAdopt = errors.New("there is nothing to adopt: what is recorded is what is now")
+// ErrNothingToAdopt is the error of Adopt if nothing differs.
+var ErrNothingToAdopt = errors.New("there is nothing to adopt: the database belongs to these settings already")
 
 // Adopted is what Adopt did.
 type Adopted struct {
 	From, To binding.Binding
-	// GivenUp counts the operations that were for another account and now wait
-	// for a person.
+	// GivenUp counts the operations that were for another account and now need
+	// attention.
 	GivenUp int
 }
 
-// Adopt records that the database belongs to what the settings lead to, by a
-// person's word. Where that is not surely the same account, nothing that was
-// pending is sent any more.
+// Adopt records a person's decision that the database belongs to what the settings lead
+// to. If that may be another account, pending operations are never sent again.
 func (b *Binding) Adopt(ctx context.Context, actor, reason string) (Adopted, error) {
 	shown, err := b.Show(ctx)
 	if err != nil {

@@ -9,9 +9,8 @@ import (
 	"github.com/marketflow/marketflow/ports"
 )
 
-// Guard returns the gateway behind the binding: nothing is sent before the
-// database is known to belong to the account. The first call that needs the
-// provider finds out, where nobody has yet.
+// Guard returns a gateway that sends nothing until the database is known to belong to
+// the account. If that is not known yet, the first call finds out.
 func (b *Binding) Guard() ports.PaymentGateway { return &guard{b.gateway, b} }
 
 type guard struct {
@@ -20,7 +19,7 @@ type guard struct {
 	binding *Binding
 }
 
-// verified is ports.ErrUnavailable where nothing may be sent.
+// verified returns ports.ErrUnavailable if nothing may be sent.
 func (g *guard) verified(ctx context.Context) error {
 	if g.binding.holds.Load() {
 		return nil

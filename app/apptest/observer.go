@@ -21,19 +21,19 @@ import (
 	"github.com/marketflow/marketflow/ports"
 )
 
-// TraceParent is what every request's span is called.
+// TraceParent is the traceparent of every request.
 const TraceParent = "00-0123456789abcdef0123456789abcdef-0123456789abcdef-01"
 
-// Observer implements the Observer of every package in app and records what it was
-// told, each time as one line about one thing: a payment's, an event's, an intent's or
-// an audited object's id, or Nothing.
+// Observer implements the Observer of every package in app and records what it is told.
+// Each record is one line about one thing: the id of a payment, an event, an intent or an
+// audited object, or Nothing.
 type Observer struct {
 	mu    sync.Mutex
 	told  []line
 	spans []string
 }
 
-// Nothing is what a line is about that names no object.
+// Nothing stands for the object in lines that are about none.
 const Nothing = ""
 
 type line struct{ about, said string }
@@ -61,8 +61,8 @@ func (o *Observer) Told(about any) []string {
 	return said
 }
 
-// Spans returns the names of the spans that have ended, in the order of their ends. A
-// span of an earlier operation has the payment's id behind its name.
+// Spans returns the names of the spans that have ended, in the order in which they ended.
+// If a span is about an earlier operation, its name is followed by the payment's id.
 func (o *Observer) Spans() []string {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -16,7 +16,7 @@ import (
 	"github.com/marketflow/marketflow/ports"
 )
 
-// RequestID is the id of every request that builders make.
+// RequestID is the id of every request that these helpers make.
 const RequestID = "request-1"
 
 // Order asks for an amount of dollars, in cents.
@@ -32,7 +32,7 @@ func Order(tb testing.TB, cents int64) payment.Order {
 	return payment.Order{Amount: amount, Metadata: payment.Metadata{"order": "42"}}
 }
 
-// NewOperation is what is written down for an order, as yet without a lease.
+// NewOperation is the operation to write down for an order, without a lease.
 func (w *World) NewOperation(key operation.Key, order payment.Order) ports.NewOperation {
 	w.tb.Helper()
 
@@ -63,8 +63,8 @@ func (w *World) Create(key operation.Key) payment.Payment {
 	return w.Payment(answer.PaymentID)
 }
 
-// Begin writes an operation of ten dollars down and goes no further, as a process that
-// dies then.
+// Begin writes down an operation of ten dollars and does not send it, like a process that
+// dies at that moment.
 func (w *World) Begin(key operation.Key) ports.Operation {
 	w.tb.Helper()
 
@@ -78,7 +78,8 @@ func (w *World) Begin(key operation.Key) ports.Operation {
 	return op
 }
 
-// Send makes Stripe execute an operation's call, whose answer nobody gets to see.
+// Send makes Stripe execute an operation's call and writes nothing down, as if the answer
+// were lost.
 func (w *World) Send(op ports.Operation) ports.Intent {
 	w.tb.Helper()
 
@@ -104,7 +105,7 @@ func (w *World) Payment(id uuid.UUID) payment.Payment {
 	return p
 }
 
-// RequireNoPayment requires that nothing was written of a payment.
+// RequireNoPayment requires that a payment was not written.
 func (w *World) RequireNoPayment(id uuid.UUID) {
 	w.tb.Helper()
 
@@ -112,7 +113,7 @@ func (w *World) RequireNoPayment(id uuid.UUID) {
 	RequireFault(w.tb, fault.NotFound, err)
 }
 
-// Operation reads an operation as people see it.
+// Operation reads an operation with its details.
 func (w *World) Operation(id uuid.UUID) ports.OperationDetails {
 	w.tb.Helper()
 
@@ -155,7 +156,7 @@ func (w *World) Elapse(by time.Duration) {
 	w.Exec(`UPDATE stripe_events SET received_at = received_at - $1::interval, processed_at = processed_at - $1::interval`, by)
 }
 
-// Exec does what no use case does.
+// Exec runs SQL for what no use case does.
 func (w *World) Exec(statement string, args ...any) {
 	w.tb.Helper()
 

@@ -18,7 +18,7 @@ func (w *World) RequireIntents(ids ...string) {
 	require.ElementsMatch(w.tb, ids, w.Intents())
 }
 
-// Intents are the ids of those that Stripe has.
+// Intents returns the ids of the intents that Stripe has.
 func (w *World) Intents() []string {
 	ids := []string{}
 	for entry := range w.Stripe.Books(sandbox.BooksFilter{Kinds: []string{sandbox.KindIntent}}) {
@@ -28,7 +28,7 @@ func (w *World) Intents() []string {
 	return ids
 }
 
-// Fault makes each creation of an intent meet a fault until it is repaired.
+// Fault makes each creation of an intent run into a fault until repair is called.
 func (w *World) Fault(f sandbox.Fault) (repair func()) {
 	w.tb.Helper()
 
@@ -42,7 +42,7 @@ func (w *World) Fault(f sandbox.Fault) (repair func()) {
 	}
 }
 
-// AccountIncomplete is Stripe's answer where the account may not charge yet.
+// AccountIncomplete is Stripe's answer if the account may not charge yet.
 func AccountIncomplete() sandbox.Fault {
 	return sandbox.Fault{
 		Action: sandbox.Error, Status: http.StatusBadRequest, Type: "invalid_request_error", Code: "testmode_charges_only",
@@ -59,7 +59,7 @@ func (w *World) Confirm(intentID, card string) {
 	require.Contains(w.tb, []int{http.StatusOK, http.StatusPaymentRequired}, status, "%v", answer)
 }
 
-// StrangeIntent is one that another program makes, of a form.
+// StrangeIntent makes an intent from a form, as another program on the account would.
 func (w *World) StrangeIntent(form string) (id string) {
 	w.tb.Helper()
 
@@ -82,7 +82,7 @@ func (w *World) call(path, form string) (status int, answer map[string]any) {
 	return status, answer
 }
 
-// Pay confirms an intent with a card that pays, and returns the event of that.
+// Pay confirms an intent with a card that works, and returns the event about it.
 func (w *World) Pay(intentID string) ports.Event {
 	w.tb.Helper()
 	w.Confirm(intentID, "pm_card_visa")
@@ -90,7 +90,7 @@ func (w *World) Pay(intentID string) ports.Event {
 	return w.Event(intentID, "payment_intent.succeeded")
 }
 
-// Event is Stripe's about an intent, of a type.
+// Event returns Stripe's event of a type about an intent.
 func (w *World) Event(intentID, eventType string) ports.Event {
 	w.tb.Helper()
 

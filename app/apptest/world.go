@@ -1,4 +1,4 @@
-// Package apptest is what the tests of the use cases share: a world of real parts, and an
+// Package apptest has what the tests of the use cases share: a world of real parts, and an
 // Observer that records what it is told. Only tests import it.
 package apptest
 
@@ -29,9 +29,9 @@ const (
 	WebhookSecret = "whsec_app"
 )
 
-// World is what use cases are made of: PostgreSQL, Stripe's sandbox behind the real
-// adapter, and the cache in memory, all of one test's own. A test that wants a part to
-// fail puts a fake of its port in its place before it makes the use case.
+// World has the parts that use cases are made of: PostgreSQL, Stripe's sandbox behind the
+// real adapter, and the cache in memory. Each test has its own. To make a part fail, a test
+// replaces it with a fake before it makes the use case.
 type World struct {
 	Store      *postgres.Store
 	Stripe     *sandbox.Server
@@ -74,7 +74,7 @@ func New(tb testing.TB) *World {
 	return w
 }
 
-// NewGateway calls the sandbox at url.
+// NewGateway returns a gateway to the sandbox at url.
 func NewGateway(url string) *stripe.Gateway {
 	return stripe.NewGateway(stripe.Config{SecretKey: SecretKey, APIBase: url}, stripe.WithSleep(noSleep))
 }
@@ -86,8 +86,8 @@ type noMeter struct{}
 func (noMeter) Hit()  {}
 func (noMeter) Miss() {}
 
-// ForgetReplays puts an empty cache in place of the one there is, as a process has that
-// starts. An engine keeps the one that it was made with.
+// ForgetReplays replaces the cache with an empty one, like that of a new process. An engine
+// keeps the cache that it was made with.
 func (w *World) ForgetReplays() {
 	w.tb.Helper()
 
@@ -97,22 +97,22 @@ func (w *World) ForgetReplays() {
 	w.Cache = cache
 }
 
-// Binding is over the world's account and gateway.
+// Binding returns a binding of the world's account and gateway.
 func (w *World) Binding() *account.Binding {
 	return account.NewBinding(w.Store, w.Account, w.Gateway, w.Observer)
 }
 
-// Parked is what applies parked events.
+// Parked returns what applies parked events.
 func (w *World) Parked() *events.Parked {
 	return events.NewParked(w.Inbox, w.Webhooks, w.Binding(), w.Observer)
 }
 
-// Engine is an engine of the parts that are in place now.
+// Engine returns an engine made of the current parts.
 func (w *World) Engine() *operations.Engine {
 	return operations.NewEngine(w.Operations, w.Gateway, w.Renderer, w.Cache, w.Parked(), w.Observer)
 }
 
-// Apply is what applies events, with an engine of its own.
+// Apply returns what applies events, with its own engine.
 func (w *World) Apply() *events.Apply {
 	return events.NewApply(w.Inbox, w.Operations, w.Engine(), w.Parked(), w.Observer)
 }

@@ -10,8 +10,8 @@ import (
 	"github.com/marketflow/marketflow/ports"
 )
 
-// Apply stores and applies events: those that arrive, those that reconciliation has
-// fetched, and those that a person wants applied once more.
+// Apply stores and applies events. They arrive, are fetched by reconciliation, or are
+// applied once more by a person.
 type Apply struct {
 	inbox      ports.Inbox
 	operations ports.Operations
@@ -20,17 +20,17 @@ type Apply struct {
 	observer   Observer
 }
 
-// NewApply returns what applies events.
+// NewApply returns the use case.
 func NewApply(
 	inbox ports.Inbox, ops ports.Operations, engine *operations.Engine, parked *Parked, observer Observer,
 ) *Apply {
 	return &Apply{inbox: inbox, operations: ops, engine: engine, parked: parked, observer: observer}
 }
 
-// Foreign tells whether an event is none of ours.
+// Foreign tells whether an event is not ours.
 func (a *Apply) Foreign(e ports.Event) bool { return a.parked.foreign(e) }
 
-// Take is Do for an event that was taken from the provider now, and counts it.
+// Take does what Do does, and counts the event as new from the provider.
 func (a *Apply) Take(ctx context.Context, e ports.Event) (ports.Applied, error) {
 	applied, err := a.Do(ctx, e)
 	if err == nil {
@@ -40,7 +40,7 @@ func (a *Apply) Take(ctx context.Context, e ports.Event) (ports.Applied, error) 
 	return applied, err
 }
 
-// Do stores an event and does what it asks for, in one commit.
+// Do stores and applies an event in one commit.
 func (a *Apply) Do(ctx context.Context, e ports.Event) (ports.Applied, error) {
 	applied, err := a.parked.storeOrApply(ctx, e)
 	if err == nil && applied.Outcome == ports.EventUnfinished {
@@ -62,8 +62,8 @@ func (a *Apply) Do(ctx context.Context, e ports.Event) (ports.Applied, error) {
 	return applied, nil
 }
 
-// finishOperation finishes the operation whose intent an event is about: the event
-// came before the provider's answer, or the answer was lost.
+// finishOperation finishes the operation whose intent an event is about. The event came
+// before the provider's answer, or the answer was lost.
 func (a *Apply) finishOperation(ctx context.Context, e ports.Event) (ports.Applied, error) {
 	op, err := a.operations.FindByPayment(ctx, e.Intent.PaymentID)
 	if err != nil {
@@ -71,7 +71,7 @@ func (a *Apply) finishOperation(ctx context.Context, e ports.Event) (ports.Appli
 	}
 
 	intent := e.Intent
-	intent.Status = payment.Pending // the event itself moves it on, so that the history has both
+	intent.Status = payment.Pending // so that the history shows the creation and then the event's change
 
 	completion, err := a.engine.Completion(op, intent, operation.ByWebhook)
 	if err == nil {

@@ -9,20 +9,20 @@ import (
 	"github.com/marketflow/marketflow/ports"
 )
 
-// parkedBatch is how many parked events one run looks at, once among the newest
-// and once where the last run stopped.
+// parkedBatch is how many parked events one run looks at among the newest, and once more
+// from where the last run stopped.
 const parkedBatch = 500
 
-// ApplyParked applies parked events whose payment has appeared since. Where an
-// event and its payment are written, whoever comes second applies the event; this
-// is for what both have missed, or did not live to do.
+// ApplyParked applies parked events whose payment has appeared since. Normally whoever
+// writes the second of the two, event or payment, applies the event at once. ApplyParked
+// is for events that both missed, for example because a process crashed.
 type ApplyParked struct {
 	inbox  ports.Inbox
 	parked *Parked
 
 	mu sync.Mutex
-	// next is where the walk through all parked events goes on. A process that
-	// starts begins anew.
+	// next is where the walk through all parked events goes on. A new process starts
+	// with the newest.
 	next ports.ParkedPosition
 }
 
@@ -31,10 +31,9 @@ func NewApplyParked(inbox ports.Inbox, parked *Parked) *ApplyParked {
 	return &ApplyParked{inbox: inbox, parked: parked}
 }
 
-// Do looks at the newest parked events, where a race was lost a moment ago, and at
-// some of the others, so that each is looked at in its turn, and applies those
-// that are ready. It returns how many there were. What fails stays parked.
-// Each event gets a trace of its own.
+// Do applies parked events that are ready and returns how many there were. It looks at
+// the newest, which may have become ready a moment ago, and at some of the others, so that
+// each gets its turn. An event that fails stays parked. Each event gets its own trace.
 func (uc *ApplyParked) Do(ctx context.Context) (int, error) {
 	ready, behind, err := uc.inbox.Ready(ctx, ports.ParkedPosition{}, parkedBatch)
 	if err != nil {
@@ -64,7 +63,7 @@ func (uc *ApplyParked) Do(ctx context.Context) (int, error) {
 	return len(ready), failed
 }
 
-// walk looks at the next of those that are older than the newest.
+// walk looks at the next batch of those that are older than the newest.
 func (uc *ApplyParked) walk(ctx context.Context, newest ports.ParkedPosition) ([]string, error) {
 	uc.mu.Lock()
 	defer uc.mu.Unlock()

@@ -8,7 +8,7 @@ import (
 	"github.com/marketflow/marketflow/ports"
 )
 
-// Dismiss ends a parked event by a person's decision.
+// Dismiss lets a person decide that a parked event is never applied.
 type Dismiss struct {
 	inbox    ports.Inbox
 	observer Observer
@@ -19,8 +19,8 @@ func NewDismiss(inbox ports.Inbox, observer Observer) *Dismiss {
 	return &Dismiss{inbox: inbox, observer: observer}
 }
 
-// Do dismisses the event: it is neither applied nor counted any more. One that is
-// not parked is fault.Invalid; no such event is fault.NotFound.
+// Do dismisses the event: it is not applied and no longer counts as parked. The error is
+// fault.Invalid if the event is not parked, and fault.NotFound if there is none.
 func (uc *Dismiss) Do(ctx context.Context, id string, decision operations.Decision) (ports.StoredEvent, error) {
 	return ports.InSpan(ctx, uc.observer, "app.DismissEvent", func(ctx context.Context) (ports.StoredEvent, error) {
 		return uc.do(ctx, id, decision)
@@ -55,10 +55,10 @@ func (uc *Dismiss) do(ctx context.Context, id string, decision operations.Decisi
 	return uc.inbox.Event(ctx, id)
 }
 
-// objectInboxEvent is the type of what is decided about here.
+// objectInboxEvent is what the audit calls the object of these decisions.
 const objectInboxEvent = "inbox_event"
 
-// outcomeIs is what the audit keeps of an event before and after a decision.
+// outcomeIs is what the audit keeps about an event before and after a decision.
 func outcomeIs(outcome ports.EventOutcome) map[string]any {
 	return map[string]any{"outcome": string(outcome)}
 }

@@ -7,11 +7,11 @@ import (
 	"github.com/marketflow/marketflow/ports"
 )
 
-// Ours tells what is ours at the provider.
+// Ours knows which of the provider's objects and events are ours.
 type Ours interface {
 	// Foreign tells whether an event or an object is from the provider's other mode or
-	// from an account that is not ours. live is nil and account empty where it does not
-	// tell.
+	// from an account that is not ours. live is nil and account is empty if the event or
+	// object does not name them.
 	Foreign(live *bool, account string) bool
 }
 
@@ -23,7 +23,7 @@ type Parked struct {
 	observer Observer
 }
 
-// NewParked returns what applies parked events.
+// NewParked returns a Parked.
 func NewParked(inbox ports.Inbox, webhooks ports.Webhooks, ours Ours, observer Observer) *Parked {
 	return &Parked{inbox: inbox, webhooks: webhooks, ours: ours, observer: observer}
 }
@@ -40,7 +40,7 @@ func (p *Parked) ApplyFor(ctx context.Context, intentID string) {
 	}
 }
 
-// applyStored applies events out of the inbox, each in a span of its own.
+// applyStored applies events from the inbox, each in its own span.
 func (p *Parked) applyStored(ctx context.Context, events ...ports.StoredEvent) error {
 	var failed error
 
@@ -68,7 +68,7 @@ func (p *Parked) foreign(e ports.Event) bool {
 	return p.ours.Foreign(e.Live, e.Account) || p.ours.Foreign(e.Intent.Live, "")
 }
 
-// storeOrApply stores an event, and does what it asks for where it is ours.
+// storeOrApply stores an event, and applies it if it is ours.
 func (p *Parked) storeOrApply(ctx context.Context, e ports.Event) (ports.Applied, error) {
 	if p.foreign(e) {
 		outcome, err := p.inbox.StoreForeign(ctx, e)

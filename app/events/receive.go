@@ -1,5 +1,5 @@
-// Package events stores what the provider tells and applies it to the payments. An
-// event whose payment is not there yet is parked.
+// Package events stores the provider's events and applies them to payments. An event whose
+// payment does not exist yet is parked.
 package events
 
 import (
@@ -12,14 +12,15 @@ import (
 type Observer interface {
 	ports.Spans
 
-	// EventTaken: an event was taken from the provider, which will not send it again.
+	// EventTaken: an event from the provider was stored. The provider need not send it
+	// again.
 	EventTaken(e ports.Event, outcome ports.EventOutcome)
-	// EventHandled: an event was stored and perhaps applied, by whatever way it came.
+	// EventHandled: an event was stored and perhaps applied, however it came to us.
 	EventHandled(ctx context.Context, e ports.Event, applied ports.Applied)
 	// EventContradicts: an event does not fit the operation that it names, and is
 	// parked for a person.
 	EventContradicts(ctx context.Context, e ports.Event, cause error)
-	// ParkedLeft: the parked events of an intent could not be applied now and are tried
+	// ParkedLeft: the parked events of an intent could not be applied. They are tried
 	// again later.
 	ParkedLeft(ctx context.Context, intentID string, cause error)
 	// Decided: a person has decided something.
@@ -38,14 +39,14 @@ func NewReceive(webhooks ports.Webhooks, apply *Apply, spans ports.Spans) *Recei
 	return &Receive{webhooks: webhooks, apply: apply, spans: spans}
 }
 
-// Check tells from the signature alone whether an event could come with it. Its
-// fault is Unauthenticated.
+// Check looks at the signature without the payload, to turn bad requests away early. Its
+// error is fault.Unauthenticated.
 func (uc *Receive) Check(signature string) error { return uc.webhooks.Check(signature) }
 
-// SignedEvent is a payload whose signature was verified: only Verify makes one.
+// SignedEvent is a payload whose signature was verified. Only Verify makes one.
 type SignedEvent struct{ payload []byte }
 
-// Verify checks who signed payload. Its fault is Unauthenticated.
+// Verify checks who signed payload. Its error is fault.Unauthenticated.
 func (uc *Receive) Verify(payload []byte, signature string) (SignedEvent, error) {
 	if err := uc.webhooks.Verify(payload, signature); err != nil {
 		return SignedEvent{}, err
@@ -54,9 +55,9 @@ func (uc *Receive) Verify(payload []byte, signature string) (SignedEvent, error)
 	return SignedEvent{payload}, nil
 }
 
-// Do stores and applies an event. Once it returns without an error the event is
-// durable. Its faults are Invalid, Unavailable (nothing was stored) and Unknown
-// (perhaps it was): the provider sends it again.
+// Do stores and applies an event. If it returns no error, the event is durable. Its errors
+// are fault.Invalid, fault.Unavailable (nothing was stored) and fault.Unknown (it may have
+// been stored). After an error the provider sends the event again.
 func (uc *Receive) Do(ctx context.Context, signed SignedEvent) (ports.Applied, error) {
 	return ports.InSpan(ctx, uc.spans, "app.HandleEvent", func(ctx context.Context) (ports.Applied, error) {
 		event, err := uc.webhooks.Parse(signed.payload)

@@ -21,13 +21,13 @@ func NewReprocess(inbox ports.Inbox, webhooks ports.Webhooks, apply *Apply) *Rep
 	return &Reprocess{inbox: inbox, webhooks: webhooks, apply: apply}
 }
 
-// Do applies the event with that id; one that was applied already is
-// EventDuplicate, and one that is foreign stays so. None: fault.NotFound.
+// Do applies the event with that id. The outcome is EventDuplicate if it was applied
+// already, and EventForeign if it is foreign. If there is no such event, the error is
+// fault.NotFound.
 //
-// One that a person has dismissed is parked again first, which is a decision too
-// and needs its reason: without one, fault.Invalid. For others the decision is not
-// looked at: to apply an event again is nothing that the provider's own retry
-// would not do.
+// A dismissed event is parked again first. That undoes a person's decision and needs an
+// actor and a reason; without them the error is fault.Invalid. Other events need no
+// decision: the provider's own retry would do the same.
 func (uc *Reprocess) Do(ctx context.Context, id string, decision operations.Decision) (ports.Applied, error) {
 	stored, err := uc.inbox.Event(ctx, id)
 	if err != nil {
@@ -35,7 +35,7 @@ func (uc *Reprocess) Do(ctx context.Context, id string, decision operations.Deci
 	}
 
 	if stored.Outcome == ports.EventForeign {
-		return ports.Applied{Outcome: ports.EventForeign}, nil // nothing else of it is kept
+		return ports.Applied{Outcome: ports.EventForeign}, nil // its payload is not kept
 	}
 
 	event, err := uc.webhooks.Parse(stored.Raw)

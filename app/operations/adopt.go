@@ -12,8 +12,7 @@ import (
 	"github.com/marketflow/marketflow/ports"
 )
 
-// Adopt finishes an operation with the intent that the provider has of
-// it, by a person's decision.
+// Adopt lets a person finish an operation with an intent that the provider made for it.
 type Adopt struct {
 	decisions ports.Decisions
 	gateway   ports.PaymentGateway
@@ -28,10 +27,10 @@ func NewAdopt(
 	return &Adopt{decisions: decisions, gateway: gateway, engine: engine, observer: observer}
 }
 
-// Do writes the payment of intentID, or of the one intent that the provider lists
-// for the operation. The intent must carry the operation's payment id and be for
-// its amount and currency. Whatever speaks against it is fault.Invalid, with its
-// reason; no such operation is fault.NotFound.
+// Do writes the payment of intentID. If intentID is empty, it is the one intent that the
+// provider lists for the operation. The intent must carry the operation's payment id and
+// have its amount and currency. If anything speaks against it, the error is fault.Invalid
+// and says what. If there is no such operation, it is fault.NotFound.
 func (uc *Adopt) Do(
 	ctx context.Context, id uuid.UUID, intentID string, decision Decision,
 ) (ports.OperationDetails, error) {
@@ -84,7 +83,8 @@ func (uc *Adopt) do(
 	return uc.decisions.Operation(ctx, id)
 }
 
-// intent reads the one that is meant, whole: lists leave out the client's secret.
+// intent reads the intent to adopt. It reads it by its id even if a list has found it,
+// because lists leave out the client's secret.
 func (uc *Adopt) intent(ctx context.Context, op ports.OperationDetails, intentID string) (ports.Intent, error) {
 	if intentID == "" {
 		found, err := intentsOf(ctx, uc.gateway, op)
@@ -120,7 +120,7 @@ func (uc *Adopt) intent(ctx context.Context, op ports.OperationDetails, intentID
 	return intent, nil
 }
 
-// contradicts says in a person's words why an intent cannot be the operation's.
+// contradicts explains to a person why an intent cannot be the operation's.
 func contradicts(err error, op ports.OperationDetails, intent ports.Intent) error {
 	switch {
 	case !errors.Is(err, ports.ErrContradiction):

@@ -13,7 +13,7 @@ import (
 	"github.com/marketflow/marketflow/ports"
 )
 
-// Close ends an operation of which nothing came, by a person's decision.
+// Close lets a person end an operation for which the provider made nothing.
 type Close struct {
 	decisions ports.Decisions
 	payments  ports.Payments
@@ -34,9 +34,9 @@ func NewClose(
 }
 
 // Do freezes the answer that this payment was never made. The operation must need
-// attention, or be so old that it is never sent again; and the provider must not
-// have an intent of it. Whatever speaks against it is fault.Invalid, with its
-// reason; no such operation is fault.NotFound.
+// attention or be too old to be sent again, and the provider must have no intent for it.
+// If anything speaks against it, the error is fault.Invalid and says what. If there is no
+// such operation, it is fault.NotFound.
 func (uc *Close) Do(ctx context.Context, id uuid.UUID, decision Decision) (ports.OperationDetails, error) {
 	return ports.InSpan(ctx, uc.observer, "app.CloseOperation", func(ctx context.Context) (ports.OperationDetails, error) {
 		return uc.do(ctx, id, decision)
@@ -80,8 +80,8 @@ func (uc *Close) do(ctx context.Context, id uuid.UUID, decision Decision) (ports
 	return uc.decisions.Operation(ctx, id)
 }
 
-// nothingWasMade looks here and at the provider. The operation is never sent
-// again, so what is not there now does not come.
+// nothingWasMade checks our records and the provider. The operation is never sent again,
+// so if nothing is there now, nothing will come.
 func (uc *Close) nothingWasMade(ctx context.Context, op ports.OperationDetails) error {
 	p, err := uc.payments.Payment(ctx, op.PaymentID)
 
@@ -109,9 +109,9 @@ func errAdoptInstead(op ports.OperationDetails, intents string) error {
 		"Adopt that instead: marketflow operations adopt %s", op.PaymentID, intents, op.PaymentID)
 }
 
-// intentsOf looks for an operation's intents by the payment id in their metadata.
-// The whole time is read: the provider may bring to its end later what it answered
-// with an error.
+// intentsOf looks for an operation's intents by the payment id in their metadata. It reads
+// the list up to now, because the provider may have completed a call some time after it
+// answered with an error.
 func intentsOf(ctx context.Context, gateway ports.PaymentGateway, op ports.OperationDetails) ([]ports.Intent, error) {
 	var found []ports.Intent
 

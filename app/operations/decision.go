@@ -14,14 +14,13 @@ import (
 	"github.com/marketflow/marketflow/ports"
 )
 
-// Bounds on what a decision says of itself, in characters.
+// The longest actor and the longest reason, in characters.
 const maxActor, maxReason = 255, 1000
 
-// Decision is by whose hand and why something is done that no rule decides. Both
-// are kept in the audit.
+// Decision says which person decided something and why. The audit keeps both.
 type Decision struct{ Actor, Reason string }
 
-// Entry is the decision's entry in the audit. Without an actor or a reason:
+// Entry is the decision's entry in the audit. Without an actor or a reason the error is
 // fault.Invalid.
 func (d Decision) Entry(action ports.AuditAction, objectType, objectID string) (ports.AuditEntry, error) {
 	actor, reason := strings.TrimSpace(d.Actor), strings.TrimSpace(d.Reason)
@@ -49,18 +48,18 @@ func canBeKept(text string, most int) bool {
 		!strings.ContainsFunc(text, unicode.IsControl)
 }
 
-// objectOperation is the type of what is decided about here.
+// objectOperation is what the audit calls the object of these decisions.
 const objectOperation = "operation"
 
-// stateKey is how an operation's state is named in the audit.
+// stateKey is the name of an operation's state in the audit.
 const stateKey = "state"
 
-// unfinished is what the audit keeps of an operation before a decision.
+// unfinished is what the audit keeps about an operation before a decision.
 func unfinished(o ports.OperationDetails) map[string]any {
 	return map[string]any{stateKey: o.State, "attempts": o.Attempts, "last_error": o.LastError}
 }
 
-// mayDecide: an operation is a person's only where nobody else can finish it.
+// mayDecide allows a decision only if nothing but a person can finish the operation.
 func mayDecide(o ports.OperationDetails) error {
 	switch {
 	case o.Finished():
@@ -80,7 +79,7 @@ func mayDecide(o ports.OperationDetails) error {
 	}
 }
 
-// Moved says in a person's words that a decision came too late.
+// Moved explains to a person that a decision came too late.
 func Moved(err error, what string) error {
 	if errors.Is(err, ports.ErrMoved) {
 		return fault.Newf(fault.Invalid, "%s has changed meanwhile, and nothing was done. Look at it again.", what)

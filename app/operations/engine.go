@@ -1,6 +1,6 @@
-// Package operations takes every operation along the same road: it is begun (written
-// down), sent to the provider and finished, or recovered where something stopped in
-// between. See README.md.
+// Package operations takes every operation through the same steps: it is begun (written
+// down), sent to the provider and finished. If something stops in between, it is
+// recovered. See README.md.
 package operations
 
 import (
@@ -18,8 +18,8 @@ import (
 )
 
 const (
-	// LeaseFor is how long an operation stays with a process that has died. The lease
-	// is extended while a call to the provider takes longer.
+	// LeaseFor is how long a process holds an operation, also if it dies. The lease is
+	// extended while a call to the provider takes longer.
 	LeaseFor = 3 * time.Second
 	// sendTimeout is the most that a client waits for the provider.
 	sendTimeout = 10 * time.Second
@@ -27,7 +27,7 @@ const (
 	// call as a new one (https://docs.stripe.com/api/idempotent_requests). So an
 	// operation older than this is never sent again.
 	resendFor = 23 * time.Hour
-	// keptFor is how long Stripe keeps an answer under a key at least (same page).
+	// keptFor is how long Stripe keeps the answer of a key at least (same page).
 	keptFor = 24 * time.Hour
 )
 
@@ -35,21 +35,20 @@ const (
 type Observer interface {
 	ports.Spans
 
-	// Answered: a request got the answer of its operation. from is where a repeated
-	// request's answer was found, and empty for the first request.
+	// Answered: a request got the answer of its operation. from is where the answer to a
+	// repeated request was found. It is empty for the first request.
 	Answered(ctx context.Context, paymentID uuid.UUID, from ports.ReplaySource)
-	// DuplicatePrevented: an idempotency key kept a request from charging again, which
-	// was answered with a fault of this kind (InFlight or KeyReused).
+	// DuplicatePrevented: an idempotency key kept a request from charging again. The
+	// request was answered with a fault of this kind (InFlight or KeyReused).
 	DuplicatePrevented(kind fault.Kind)
 	// PaymentCreated: the payment of an operation is written down.
 	PaymentCreated(ctx context.Context, p payment.Payment, by operation.Finisher)
-	// OperationFinished: an operation came to its end. cause is the provider's
-	// rejection, or nil.
+	// OperationFinished: an operation ended. cause is the provider's rejection, or nil.
 	OperationFinished(
 		ctx context.Context, paymentID uuid.UUID, by operation.Finisher, outcome operation.Outcome, cause error,
 	)
-	// OutcomeUnknown: an operation stays pending. Nobody knows what came of its call,
-	// or, where cause is ports.ErrUnavailable, it was not sent.
+	// OutcomeUnknown: an operation stays pending, because the outcome of its call is not
+	// known. If cause is ports.ErrUnavailable, the call was not sent.
 	OutcomeUnknown(ctx context.Context, op ports.Operation, cause error)
 	// NeedsAttention: an operation waits for a person.
 	NeedsAttention(ctx context.Context, op ports.Operation, cause error)
@@ -57,16 +56,16 @@ type Observer interface {
 	Decided(ctx context.Context, entry ports.AuditEntry)
 }
 
-// ParkedEvents applies the events that came before their payment.
+// ParkedEvents applies events that came before their payment.
 type ParkedEvents interface {
-	// ApplyFor applies those about an intent whose payment is there now. What fails
-	// stays parked and is tried again later.
+	// ApplyFor applies the parked events of an intent whose payment now exists. An event
+	// that fails stays parked and is tried again later.
 	ApplyFor(ctx context.Context, intentID string)
 }
 
-// Engine takes operations from their beginning to their end. The request, recovery,
-// events, reconciliation and people's decisions all use it, so that there is one way
-// for a payment to come about.
+// Engine takes operations from their beginning to their end. Requests, recovery, events,
+// reconciliation and people's decisions all use it, so that payments are made in one way
+// only.
 type Engine struct {
 	operations ports.Operations
 	gateway    ports.PaymentGateway
@@ -88,11 +87,11 @@ func NewEngine(
 
 // Request asks for an operation.
 type Request struct {
-	// Key is zero where the client sent none: then each request is a new operation.
+	// Key is empty if the client sent none. Then each request is a new operation.
 	Key         operation.Key
 	Fingerprint operation.Fingerprint
-	// New makes what is written down. The lease is the engine's to set. It is called
-	// where the request may be a new one.
+	// New makes the operation to write down, without its lease, which the engine sets. It
+	// is called only if the request may be new.
 	New func() (ports.NewOperation, error)
 }
 
@@ -104,14 +103,16 @@ type Answer struct {
 	Replayed bool
 }
 
-// Do answers a request: with what was done (also by an earlier request), or with the
-// provider's rejection of the order; both are frozen. Its faults are InFlight,
-// KeyReused, Rejected (because of the deployment: the same key is good again once
-// that is repaired), Unknown (retry with the same key) and Unavailable (surely
-// nothing was done).
+// Do answers a request with what was done, by this request or an earlier one, or with the
+// provider's rejection of the order. Both answers are frozen. Its errors are
+//   - fault.InFlight and fault.KeyReused;
+//   - fault.Rejected: the provider rejected the request because of the deployment. The
+//     same key works again once that is repaired.
+//   - fault.Unknown: the client should send the request again with the same key;
+//   - fault.Unavailable: certainly nothing was done.
 //
-// It goes on when the client disconnects: the operation is written down, so somebody
-// has to finish it anyway.
+// Do goes on when the client disconnects. The operation is written down, so it has to be
+// finished anyway.
 func (e *Engine) Do(ctx context.Context, request Request) (Answer, error) {
 	answer, from, err := e.do(ctx, request)
 
@@ -132,15 +133,15 @@ func (e *Engine) do(ctx context.Context, request Request) (Answer, ports.ReplayS
 		}
 	}
 
-	// A provider that is out of reach is no reason to keep back a replay, and every
-	// reason not to write an operation that has to wait.
+	// If the provider cannot be reached, a finished operation can still be answered, but a
+	// new one is not begun: it would only wait.
 	if err := e.gateway.Ready(); err != nil {
 		return e.whileUnavailable(ctx, request, err)
 	}
 
 	op, err := e.begin(ctx, request)
 	if fault.KindOf(err) == fault.Unknown {
-		err = errUnknown(request.Key, err, providerRetryAfter) // whether it is written down
+		err = errUnknown(request.Key, err, providerRetryAfter) // it may be written down
 	}
 
 	switch {
@@ -161,8 +162,8 @@ func (e *Engine) do(ctx context.Context, request Request) (Answer, ports.ReplayS
 	return Answer{PaymentID: op.PaymentID, Response: op.Response}, "", nil
 }
 
-// begin writes down what is wanted before the provider hears of it. An operation
-// that was rejected is opened again by whoever asks for the same once more.
+// begin writes the operation down before anything is sent. If the same request was
+// rejected before, it opens that operation again.
 func (e *Engine) begin(ctx context.Context, request Request) (ports.Operation, error) {
 	wanted, err := request.New()
 	if err != nil {
@@ -180,7 +181,7 @@ func (e *Engine) begin(ctx context.Context, request Request) (ports.Operation, e
 	return e.operations.Reopen(ctx, op.PaymentID, wanted.Lease)
 }
 
-// found answers for an operation that somebody else has begun.
+// found answers for an operation that this request does not hold.
 func (e *Engine) found(ctx context.Context, op ports.Operation, request Request) (Answer, ports.ReplaySource, error) {
 	switch {
 	case op.Fingerprint != request.Fingerprint:
@@ -202,7 +203,7 @@ func (e *Engine) found(ctx context.Context, op ports.Operation, request Request)
 	}
 }
 
-// whileUnavailable answers what can be answered without the provider.
+// whileUnavailable answers as well as it can without the provider.
 func (e *Engine) whileUnavailable(
 	ctx context.Context, request Request, cause error,
 ) (Answer, ports.ReplaySource, error) {
@@ -212,7 +213,7 @@ func (e *Engine) whileUnavailable(
 		switch {
 		case err == nil && (op.Finished() || op.Fingerprint != request.Fingerprint):
 			return e.found(ctx, op, request)
-		case err == nil && op.State != operation.Rejected: // somebody will finish it
+		case err == nil && op.State != operation.Rejected: // it will be finished later
 			return Answer{}, "", errUnknown(request.Key, cause, providerRetryAfter)
 		case err != nil && fault.KindOf(err) != fault.NotFound:
 			return Answer{}, "", err
@@ -243,10 +244,10 @@ func (e *Engine) remember(ctx context.Context, op ports.Operation) {
 	}
 }
 
-// Send sends the call of an operation that the caller holds, and writes down what
-// came of it. The operation that it returns is finished. fault.Rejected says that the
-// provider rejected it because of the deployment; any other error leaves it pending,
-// to be tried again.
+// Send sends the call of an operation that the caller holds, and writes down the outcome.
+// Without an error the operation is finished. fault.Rejected means that the provider
+// rejected the call because of the deployment. After any other error the operation is tried
+// again, or needs attention if the provider contradicts our records.
 func (e *Engine) Send(ctx context.Context, op ports.Operation, by operation.Finisher) (ports.Operation, error) {
 	if tooOld(op) {
 		return op, e.release(ctx, op, fmt.Errorf("the operation is %s old: its key may be forgotten", ageOf(op)))
@@ -271,7 +272,7 @@ func (e *Engine) Send(ctx context.Context, op ports.Operation, by operation.Fini
 	}
 }
 
-// call keeps the lease for as long as the provider takes.
+// call sends the call and keeps the lease until the provider has answered.
 func (e *Engine) call(ctx context.Context, op ports.Operation) (ports.Intent, error) {
 	const beat = LeaseFor / 2
 
@@ -285,8 +286,8 @@ func (e *Engine) call(ctx context.Context, op ports.Operation) (ports.Intent, er
 			return
 		}
 
-		// A lease that could not be extended is lost at worst: then somebody else
-		// sends the same call under the same key.
+		// If the lease cannot be extended, the worst is that another process sends the
+		// same call under the same key.
 		_ = e.operations.Extend(lasting, op, LeaseFor)
 
 		time.AfterFunc(beat, extend)
@@ -297,15 +298,15 @@ func (e *Engine) call(ctx context.Context, op ports.Operation) (ports.Intent, er
 	return e.gateway.CreateIntent(ctx, op.Request, op.Attempts > 1)
 }
 
-// withSendTimeout bounds a call to the provider, by the wall clock too: Go's own clock
-// stands still while the machine is suspended, and an attempt that was sent after that
-// could come when the provider has forgotten the key.
+// withSendTimeout bounds a call to the provider by the wall clock. Go's monotonic clock may
+// stop while the machine is suspended. A call that was sent after that could arrive when
+// the provider has forgotten the key.
 func withSendTimeout(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithDeadline(ctx, time.Now().Round(0).Add(sendTimeout))
 }
 
-// ageOf goes by the database's clock and by ours: one of them may have been set back.
+// ageOf uses the database's clock and ours, because one of them may have been set back.
 func ageOf(op ports.Operation) time.Duration { return max(op.Age, time.Since(op.CreatedAt)) }
 
-// tooOld: the provider may have forgotten the operation's key.
+// tooOld tells whether the provider may have forgotten the operation's key.
 func tooOld(op ports.Operation) bool { return ageOf(op) > resendFor }

@@ -8,14 +8,15 @@ import (
 	"github.com/marketflow/marketflow/ports"
 )
 
-// providerRetryAfter is what a client is told to wait when the provider is away.
+// providerRetryAfter is how long a client is told to wait if the provider cannot be
+// reached or its answer is not known.
 const providerRetryAfter = 2 * time.Second
 
 func errUnknown(key operation.Key, cause error, retryAfter time.Duration) error {
 	return fault.Wrap(fault.Unknown, cause, "The outcome is not known yet. "+whatToDo(key)).After(retryAfter)
 }
 
-// errNotSent is of fault.Unknown too: the operation stands, and recovery will send it.
+// errNotSent is fault.Unknown too, because recovery will still send the operation.
 func errNotSent(key operation.Key, cause error, retryAfter time.Duration) error {
 	return fault.Wrap(fault.Unknown, cause, "The payment provider cannot be reached, so nothing has been sent yet. "+
 		"It is tried again without you, and the payment may still be made. "+whatToDo(key)).After(retryAfter)

@@ -14,8 +14,8 @@ import (
 	"github.com/marketflow/marketflow/ports"
 )
 
-// Finish writes the payment that an intent makes of an operation. An intent that is
-// not what the operation asked for hands the operation to a person.
+// Finish finishes an operation with its intent and writes the payment. If the intent is
+// not what the operation asked for, the operation needs attention.
 func (e *Engine) Finish(
 	ctx context.Context, op ports.Operation, intent ports.Intent, by operation.Finisher,
 ) (ports.Operation, error) {
@@ -24,7 +24,8 @@ func (e *Engine) Finish(
 		return op, e.contradiction(ctx, op, err)
 	}
 
-	// The intent exists: giving up now would lose it until recovery finds it.
+	// The intent exists. If the client's disconnect ended this, the intent would be lost
+	// until recovery finds it.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), sendTimeout)
 	defer cancel()
 
@@ -42,10 +43,9 @@ func (e *Engine) Finish(
 	return done.Operation, nil
 }
 
-// Completion is the payment that an operation becomes through an intent. An intent
-// that is not what the operation asked for is ports.ErrContradiction. An event may
-// tell neither the amount nor the client's secret: without the secret there is no
-// response yet.
+// Completion returns what Finish writes for an operation and its intent. If the intent is
+// not what the operation asked for, the error is ports.ErrContradiction. An event may lack
+// the amount and the client's secret. Without the secret there is no response yet.
 func (e *Engine) Completion(
 	op ports.Operation, intent ports.Intent, by operation.Finisher,
 ) (ports.Completion, error) {
@@ -73,7 +73,7 @@ func (e *Engine) Completion(
 	return completion, nil
 }
 
-// Finished does what follows once a completion is written down. None of it can fail
+// Finished does what follows once a completion is committed. A failure here does not harm
 // the payment.
 func (e *Engine) Finished(
 	ctx context.Context, c ports.Completion, done ports.Finished, by operation.Finisher,
@@ -93,7 +93,8 @@ func (e *Engine) Finished(
 	}
 }
 
-// finishRejected freezes the provider's rejection of the order.
+// finishRejected finishes an operation with the provider's rejection of the order, which
+// becomes the answer for ever.
 func (e *Engine) finishRejected(
 	ctx context.Context, op ports.Operation, rejected *ports.RejectedError, by operation.Finisher,
 ) (ports.Operation, error) {
@@ -120,8 +121,8 @@ func (e *Engine) finishRejected(
 	return finished, nil
 }
 
-// reject gives an operation back whose call the provider rejected because of the
-// deployment. Nothing is frozen: whoever repeats the request opens it again.
+// reject marks an operation whose call the provider rejected because of the deployment.
+// No answer is frozen: a repeated request opens the operation again.
 func (e *Engine) reject(
 	ctx context.Context, op ports.Operation, rejected *ports.DeploymentError, by operation.Finisher,
 ) (ports.Operation, error) {
@@ -134,7 +135,7 @@ func (e *Engine) reject(
 		return op, errUnknown(op.Key, err, providerRetryAfter)
 	case stands.Finished():
 		return stands, nil
-	case stands.State != operation.Rejected: // somebody else has sent it meanwhile
+	case stands.State != operation.Rejected: // another process has sent it meanwhile
 		return op, errUnknown(op.Key, rejected, providerRetryAfter)
 	}
 
@@ -143,18 +144,18 @@ func (e *Engine) reject(
 	return stands, errRejected(op, rejected)
 }
 
-// release leaves an operation to recovery, because nobody knows what came of it.
+// release leaves an operation to recovery, because its outcome is not known.
 func (e *Engine) release(ctx context.Context, op ports.Operation, cause error) error {
 	ctx = context.WithoutCancel(ctx)
 	pause, tell := retryIn(op.Age), errUnknown
 
-	if errors.Is(cause, ports.ErrUnavailable) { // go on as soon as the provider is back
+	if errors.Is(cause, ports.ErrUnavailable) { // try again as soon as the provider is back
 		pause, tell = retryIn(0), errNotSent
 	}
 
 	e.observer.OutcomeUnknown(ctx, op, cause)
 
-	// Where this fails too, the lease runs out by itself.
+	// If this fails too, the lease expires by itself.
 	if err := e.operations.Release(ctx, op, pause, cause); err != nil {
 		cause = errors.Join(cause, err)
 	}
@@ -174,15 +175,15 @@ func (e *Engine) contradiction(ctx context.Context, op ports.Operation, cause er
 	return errUnknown(op.Key, cause, time.Minute)
 }
 
-// retryIn grows with an operation's age. One that has waited for a minute is tried
-// within seconds, and one that has waited for a day costs little.
+// retryIn is the pause before the next attempt. It grows with the operation's age: after
+// a minute it is seconds, after a day it is minutes, so that old operations cost little.
 func retryIn(age time.Duration) time.Duration {
 	const (
 		least, most = 500 * time.Millisecond, 5 * time.Minute
 		share       = 20
 	)
 
-	pause := backoff.NewExponentialBackOff() // half as much more or less by chance
+	pause := backoff.NewExponentialBackOff() // adds or takes off up to half, at random
 	pause.InitialInterval = min(max(age/share, least), most)
 
 	return pause.NextBackOff()

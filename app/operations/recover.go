@@ -16,22 +16,22 @@ import (
 )
 
 const (
-	// recoverBatch is how many operations one run takes, and recoverAtOnce how many
-	// of them it sends at a time.
+	// recoverBatch is how many operations one run takes. recoverAtOnce is how many of
+	// them it sends at the same time.
 	recoverBatch, recoverAtOnce = 64, 8
-	// clockSkew is how far our clocks and the provider's may be apart, where intents
-	// are looked for by their creation time.
+	// clockSkew is how far our clock and the provider's may differ when intents are
+	// searched by their creation time.
 	clockSkew = 15 * time.Minute
 )
 
-// Recover finishes what a crash or an unknown outcome left behind.
+// Recover finishes operations that a crash or an unknown outcome left pending.
 type Recover struct {
 	operations ports.Operations
 	gateway    ports.PaymentGateway
 	engine     *Engine
 	observer   Observer
-	// searching: a run of this process looks through the provider's list, which
-	// may take long. Others leave their operations for later and go on.
+	// searching is held while a run of this process reads the provider's list, which
+	// may take long. Other runs do not wait; they leave their search for later.
 	searching sync.Mutex
 }
 
@@ -44,21 +44,21 @@ func NewRecover(
 
 // Recovered is what one run did.
 type Recovered struct {
-	// Taken operations were Finished, were GivenUp to a person, or wait for the
-	// next run.
+	// Of the operations Taken, some were Finished, some were GivenUp to a person, and
+	// the rest wait for the next run.
 	Taken, Finished, GivenUp int
 }
 
-// Do takes a batch of unfinished operations. Each is sent again under its own key
-// while the provider remembers keys; where that tells nothing, or the key is
-// too old to be sent, it is looked for among the provider's intents. An operation
-// is never called failed because time has passed.
+// Do takes a batch of unfinished operations. It sends each again under its own key while
+// the provider remembers the key. If that does not show what happened, or the key is too
+// old, it looks for the operation among the provider's intents. An operation never counts
+// as failed only because time has passed.
 //
-// Each operation gets a trace of its own that points to the request that asked for
-// it. A run that finds nothing leaves no trace.
+// Each operation gets its own trace, which links to the request that asked for it. A run
+// that finds nothing leaves no trace.
 func (uc *Recover) Do(ctx context.Context) (Recovered, error) {
 	if err := uc.gateway.Ready(); err != nil {
-		return Recovered{}, nil //nolint:nilerr // the operations wait; the gateway's own metrics tell
+		return Recovered{}, nil //nolint:nilerr // the operations wait; the gateway's own metrics show the outage
 	}
 
 	ops, err := uc.operations.Take(ctx, recoverBatch, ports.Lease{Token: uuid.New(), For: LeaseFor})
@@ -78,7 +78,7 @@ func (uc *Recover) Do(ctx context.Context) (Recovered, error) {
 	return uc.find(ctx, missing, result)
 }
 
-// find adds to result what a search brings, unless one is under way.
+// find searches the provider's list and adds to result, unless a search is running already.
 func (uc *Recover) find(
 	ctx context.Context, missing map[uuid.UUID]ports.Operation, result Recovered,
 ) (Recovered, error) {
@@ -96,7 +96,7 @@ func (uc *Recover) find(
 	})
 }
 
-// resend returns the operations that are still open.
+// resend sends the operations again and returns those that are still unfinished.
 func (uc *Recover) resend(ctx context.Context, ops []ports.Operation) []ports.Operation {
 	var (
 		mu   sync.Mutex
@@ -137,9 +137,9 @@ func (uc *Recover) resendOne(ctx context.Context, op ports.Operation) error {
 	return err
 }
 
-// suspects are the operations whose intent may exist although sending again does
-// not say so: a 500 that Stripe keeps and replays although it had its effect,
-// or a key that is too old to be sent.
+// suspects are the operations whose intent may exist although sending again did not show
+// it. Stripe may have kept a 500 although the call had its effect, and replays that 500,
+// or the key is too old to be sent.
 func suspects(open []ports.Operation) map[uuid.UUID]ports.Operation {
 	byPayment := make(map[uuid.UUID]ports.Operation)
 
@@ -176,8 +176,7 @@ func (uc *Recover) search(ctx context.Context, missing map[uuid.UUID]ports.Opera
 		}
 	}
 
-	// Every intent of the whole time was seen, so this is the end for those
-	// that may not be sent again.
+	// The whole list was read, so those that are too old to be sent need a person.
 	for _, op := range missing {
 		if op.Age <= resendFor {
 			continue
@@ -193,7 +192,7 @@ func (uc *Recover) search(ctx context.Context, missing map[uuid.UUID]ports.Opera
 	return found, given, nil
 }
 
-// adopt completes an operation with an intent that was found.
+// adopt finishes an operation with an intent that was found.
 func (uc *Recover) adopt(ctx context.Context, op ports.Operation, intent ports.Intent) error {
 	if intent.ClientSecret == "" {
 		whole, err := uc.gateway.Intent(ctx, intent.ID)

@@ -1,4 +1,4 @@
-// Package payments creates payments and tells about them.
+// Package payments creates and shows payments.
 package payments
 
 import (
@@ -27,7 +27,7 @@ func NewCreate(engine *operations.Engine, gateway ports.PaymentGateway, spans po
 
 // CreateCommand asks for a payment.
 type CreateCommand struct {
-	// Key is zero where the client sent none: then each request is a new payment.
+	// Key is empty if the client sent none. Then each request is a new payment.
 	Key       operation.Key
 	Order     payment.Order
 	RequestID string
@@ -44,7 +44,7 @@ func (uc *Create) Do(ctx context.Context, cmd CreateCommand) (operations.Answer,
 	})
 }
 
-// operation is what is written down before the provider hears of the payment.
+// operation is what is written down before anything is sent to the provider.
 func (uc *Create) operation(cmd CreateCommand) (ports.NewOperation, error) {
 	id, err := uuid.NewV7()
 	if err != nil {

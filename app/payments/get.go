@@ -20,7 +20,7 @@ func NewGet(payments ports.Payments, spans ports.Spans) *Get {
 	return &Get{payments: payments, spans: spans}
 }
 
-// Do returns the payment as it is now. None: fault.NotFound.
+// Do returns the payment as it is now. If there is none, the error is fault.NotFound.
 func (uc *Get) Do(ctx context.Context, id uuid.UUID) (payment.Payment, error) {
 	return ports.InSpan(ctx, uc.spans, "app.GetPayment", func(ctx context.Context) (payment.Payment, error) {
 		return uc.payments.Payment(ctx, id)

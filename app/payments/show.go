@@ -15,7 +15,7 @@ import (
 	"github.com/marketflow/marketflow/ports"
 )
 
-// Show tells all that is known about a payment.
+// Show gathers all that is known about a payment.
 type Show struct {
 	payments  ports.Payments
 	decisions ports.Decisions
@@ -33,7 +33,7 @@ func NewShow(
 	return &Show{payments: payments, decisions: decisions, records: records, inbox: inbox, audit: audit, spans: spans}
 }
 
-// Name is one of the names that a payment has; exactly one is given.
+// Name identifies a payment. Exactly one field is set.
 type Name struct {
 	ID       uuid.UUID
 	IntentID string
@@ -42,8 +42,8 @@ type Name struct {
 
 // Story is all that is known about a payment.
 type Story struct {
-	// Payment is nil where there is an operation only; Operation is nil only for a
-	// payment that somebody has written into the database by hand.
+	// Payment is nil if there is only an operation. Operation is nil only if somebody
+	// wrote the payment into the database by hand.
 	Payment   *payment.Payment
 	Operation *ports.OperationDetails
 	// Timeline is everything that happened, in time order.
@@ -66,15 +66,16 @@ type TimelineEntry struct {
 	At    time.Time
 	Kind  TimelineKind
 	Title string
-	// Actor, RequestID and TraceID are empty where they are not known.
+	// Actor, RequestID and TraceID are empty if they are not known.
 	Actor, RequestID, TraceID string
 	Data                      map[string]any
 }
 
-// maxEventsShown bounds a payment's events: Stripe sends a handful.
+// maxEventsShown is the most events shown of a payment. Stripe sends a handful.
 const maxEventsShown = 1000
 
-// Do gathers the story. No payment and no operation of that name: fault.NotFound.
+// Do gathers the story. If there is neither a payment nor an operation, the error is
+// fault.NotFound.
 func (uc *Show) Do(ctx context.Context, name Name) (Story, error) {
 	return ports.InSpan(ctx, uc.spans, "app.ShowPayment", func(ctx context.Context) (Story, error) {
 		id, err := uc.id(ctx, name)
@@ -180,8 +181,8 @@ func (uc *Show) addHistory(ctx context.Context, story *Story, id uuid.UUID) erro
 	return nil
 }
 
-// operationEntries are the operation's beginning and, where it has come to one,
-// its end.
+// operationEntries are the operation's beginning and, if it is no longer pending, how it
+// stands now.
 func operationEntries(o ports.OperationDetails) []TimelineEntry {
 	begun := TimelineEntry{
 		At: o.CreatedAt, Kind: TimelineOperation, Title: "create asked for",

@@ -19,27 +19,27 @@ import (
 )
 
 const (
-	// reconcileBatch is how many of the provider's things are compared at once.
+	// reconcileBatch is how many events, intents or payments are compared at once.
 	reconcileBatch = 100
-	// windowMost is how many events, or intents, one window of time may have. It is
-	// what a run loses that is stopped.
+	// windowMost is how many events, or intents, one window of time may have. A run that
+	// is stopped loses at most that much work.
 	windowMost = 10 * reconcileBatch
-	// firstWindow and leastWindow are how long windows are at first, and at least:
-	// the provider's times are in seconds. From one to the next they grow or shrink
-	// by windowStep.
+	// firstWindow is the length of the first window. leastWindow is the shortest: the
+	// provider's times are whole seconds. A window that was nearly empty or too full
+	// makes the next one longer or shorter, by the factor windowStep.
 	firstWindow, leastWindow = time.Hour, time.Second
 	windowStep               = 4
 )
 
 var (
-	errTooMany = errors.New("more than one window may have")
-	// errStored: an event was stored for a person, or until its payment appears.
-	errStored = errors.New("stored, not applied")
+	errTooMany = errors.New("the window of time has too many entries")
+	// errStored: an event was parked, for a person or until its payment appears.
+	errStored = errors.New("stored, but not applied")
 )
 
-// lists holds the provider's events and intents against ours, in windows of time
-// from the oldest on: its lists begin with the newest, so that the middle of one
-// is no place to go on from. The cursor follows after each window.
+// lists compares the provider's events and intents with ours, in windows of time, the
+// oldest first. The provider lists the newest first, so a run that was stopped within a
+// list could not go on from there. The cursor moves after each window.
 func (run *reconciliation) lists(ctx context.Context) error {
 	w := window{run: run}
 
@@ -83,20 +83,20 @@ func (run *reconciliation) lists(ctx context.Context) error {
 	return errors.Join(w.noEvents, w.noIntents)
 }
 
-// window looks at one span of time after the other.
+// window reads one window of time after the other.
 type window struct {
 	run *reconciliation
-	// noEvents and noIntents are why a list cannot be read. The other one is read
-	// nevertheless: a key may lack the permission for one of them.
+	// noEvents and noIntents say why a list cannot be read. The other list is still read:
+	// a key may lack the permission for one of them.
 	noEvents, noIntents error
 }
 
-// whole: everything was looked at so far.
+// whole tells whether both lists could be read so far.
 func (w *window) whole() bool { return w.noEvents == nil && w.noIntents == nil }
 
-// look compares everything between from and to, both included, and returns how
-// many there were of the more numerous kind. Where there are more than most,
-// nothing was done: errTooMany.
+// look compares everything between from and to, both included. It returns how many events
+// or intents there were, whichever is more. If a list has more than most, it does nothing
+// and returns errTooMany.
 func (w *window) look(ctx context.Context, from, to time.Time, most int) (int, error) {
 	run := w.run
 
@@ -137,7 +137,7 @@ func (w *window) look(ctx context.Context, from, to time.Time, most int) (int, e
 	return seen, run.recount(ctx)
 }
 
-// forgive forgets that a list was too long.
+// forgive forgets that a list was too long, so that it is read again.
 func (w *window) forgive() {
 	for _, err := range []*error{&w.noEvents, &w.noIntents} {
 		if errors.Is(*err, errTooMany) {
@@ -146,7 +146,7 @@ func (w *window) forgive() {
 	}
 }
 
-// listed is what a list had, oldest first, and the errors about single things in it.
+// listed is what a list had, oldest first, and the errors about single entries.
 type listed[T any] struct {
 	things []T
 	odd    []error
@@ -157,7 +157,7 @@ func list[T any](ctx context.Context, what string, most int, all iter.Seq2[T, er
 		var found listed[T]
 
 		for thing, err := range all {
-			// One that cannot be read must not hide those behind it, now and for ever.
+			// An entry that cannot be read must not block those after it for ever.
 			switch {
 			case fault.KindOf(err) == fault.Invalid:
 				found.odd = append(found.odd, err)
@@ -178,7 +178,7 @@ func list[T any](ctx context.Context, what string, most int, all iter.Seq2[T, er
 	})
 }
 
-// events applies those that the provider has and the inbox has not.
+// events applies the provider's events that the inbox does not have.
 func (run *reconciliation) events(ctx context.Context, found listed[ports.Event]) error {
 	for _, odd := range found.odd {
 		if err := run.discrepancy(ctx, ports.Discrepancy{Kind: ports.DiscrepancyMissedEvent}, func() error { return odd }); err != nil {
@@ -243,7 +243,8 @@ func (run *reconciliation) applyMissed(ctx context.Context, batch []ports.Event)
 	return nil
 }
 
-// takeForeign: it is no discrepancy: such an event says nothing about our payments.
+// takeForeign stores a foreign event. It says nothing about our payments, so it is no
+// discrepancy.
 func (run *reconciliation) takeForeign(ctx context.Context, event ports.Event) error {
 	if run.options.DryRun {
 		return nil
@@ -254,8 +255,8 @@ func (run *reconciliation) takeForeign(ctx context.Context, event ports.Event) e
 	return err
 }
 
-// recount tells which of the stored events were applied after all, because their
-// payment has been written back.
+// recount finds out which of the stored events were applied after all, because their
+// payment has been written in the meantime.
 func (run *reconciliation) recount(ctx context.Context) error {
 	for _, id := range run.stored {
 		event, err := run.inbox.Event(ctx, id)
@@ -283,7 +284,7 @@ func (run *reconciliation) recount(ctx context.Context) error {
 	return nil
 }
 
-// intents compares those of ours with their payments.
+// intents compares our intents with their payments.
 func (run *reconciliation) intents(ctx context.Context, found listed[ports.Intent]) error {
 	ours := slices.DeleteFunc(found.things, func(intent ports.Intent) bool {
 		return intent.PaymentID == uuid.Nil || run.ours.Foreign(intent.Live, "")
@@ -362,7 +363,8 @@ func (run *reconciliation) compareOne(ctx context.Context, p payment.Payment, in
 	}
 }
 
-// agree: a failed intent that is on its way again is pending at the provider.
+// agree tells whether our status and the provider's fit. When a customer tries a failed
+// payment again, only the provider's status becomes pending.
 func agree(ours, theirs payment.Status) bool {
 	return ours == theirs || ours == payment.Failed && theirs == payment.Pending
 }
@@ -376,8 +378,8 @@ func (run *reconciliation) advance(ctx context.Context, p payment.Payment, inten
 	return err
 }
 
-// adopt writes the payment of an intent that has none. Its operation is there,
-// unless the database was restored from an older copy.
+// adopt writes the payment of an intent that has none. The operation exists, unless the
+// database was restored from an older copy.
 func (run *reconciliation) adopt(ctx context.Context, intent ports.Intent) error {
 	op, err := run.operations.FindByPayment(ctx, intent.PaymentID)
 	if fault.KindOf(err) == fault.NotFound {

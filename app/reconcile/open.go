@@ -16,40 +16,39 @@ import (
 )
 
 const (
-	// sweepMost is how many payments that are not final a scheduled run asks the
-	// provider for, one by one. The events tell of their changes already, so that
-	// this second net may go round slowly.
+	// sweepMost is how many open payments a scheduled run reads from the provider, one by
+	// one. Events report changes anyway, so this second check may be slow.
 	sweepMost = 1000
-	// sweepPages is how many times a scheduled run looks for open payments in one
-	// band: each looks at thousands.
+	// sweepPages is how many times a scheduled run queries our records for open payments
+	// in one band. Each query looks at thousands.
 	sweepPages = 10
-	// askAtOnce calls are under way at a time: fewer than the gateway takes for a
-	// provider that answers nobody.
+	// askAtOnce is how many calls run at the same time. It is below the number of
+	// unanswered calls at which the gateway takes the provider for dead.
 	askAtOnce = 6
-	// unansweredMost of a page may fail alone. If more do, it is an outage.
+	// unansweredMost is how many payments of a page may fail. If more do, it is an outage.
 	unansweredMost = 5
 )
 
-// sweepAges part the open payments into bands by their age. Each band has its
-// share of every scheduled run and a place of its own to go on from. Old ones are
-// many and change rarely, so they are asked for the more rarely the older they are.
+// sweepAges divide the open payments into bands by age. Each band has its share of every
+// scheduled run and remembers where to go on. The older bands have more payments, which
+// change rarely, so each of those is read less often.
 //
 //nolint:gochecknoglobals // a constant list
 var sweepAges = []time.Duration{24 * time.Hour, 7 * 24 * time.Hour, 30 * 24 * time.Hour, 180 * 24 * time.Hour}
 
-// band is a span of creation times in which open payments are asked for, the
+// band is a span of creation times. Its open payments are read from the provider, the
 // newest first.
 type band struct {
 	number int
 	from   time.Time
-	// at is where to go on. pages counts how often that was looked up.
+	// at is where to go on. pages counts the queries of this run.
 	at    ports.PaymentPosition
 	pages int
 	done  bool
 }
 
-// sweep asks for the payments that are not final and older than what was listed:
-// a run by hand for all of them, a scheduled one for some of each band.
+// sweep reads from the provider the open payments that are older than the lists of this
+// run. A run by hand reads all of them, a scheduled run some of each band.
 func (run *reconciliation) sweep(ctx context.Context) error {
 	top := ports.PaymentPosition{CreatedAt: run.report.Since}
 
@@ -66,7 +65,7 @@ func (run *reconciliation) sweep(ctx context.Context) error {
 
 	left := sweepMost
 
-	// What one band does not need is for the others.
+	// The second round gives the other bands what some did not need.
 	for _, share := range []int{sweepMost / (len(sweepAges) + 1), sweepMost} {
 		for _, b := range bands {
 			asked, err := run.sweepBand(ctx, b, min(share, left))
@@ -81,7 +80,7 @@ func (run *reconciliation) sweep(ctx context.Context) error {
 	return run.unanswered
 }
 
-// bands are those of this run, the youngest first.
+// bands returns the bands of this run, the newest first.
 func (run *reconciliation) bands(ctx context.Context) ([]*band, error) {
 	bands := make([]*band, 0, len(sweepAges)+1)
 	before := run.report.Since
@@ -93,7 +92,7 @@ func (run *reconciliation) bands(ctx context.Context) ([]*band, error) {
 		}
 
 		if !from.Before(before) {
-			continue // what was listed reaches further back
+			continue // the lists of this run cover this band
 		}
 
 		at, err := run.records.Sweep(ctx, n)
@@ -112,7 +111,8 @@ func (run *reconciliation) bands(ctx context.Context) ([]*band, error) {
 	return bands, nil
 }
 
-// sweepBand asks for up to most payments of a band and returns how many it were.
+// sweepBand reads up to most payments of a band from the provider and returns how many it
+// read.
 func (run *reconciliation) sweepBand(ctx context.Context, b *band, most int) (int, error) {
 	asked := 0
 
@@ -145,9 +145,9 @@ func (run *reconciliation) sweepBand(ctx context.Context, b *band, most int) (in
 	return asked, nil
 }
 
-// ask reads the intents of a page of payments, a few at once, and compares them.
-// One that the provider does not tell of is an error at the end: it must not keep
-// the run from the others for ever.
+// ask reads the intents of a page of payments, a few at the same time, and compares them.
+// If the provider gives no answer about one, the run goes on and returns the error at its
+// end, so that one payment cannot block the others for ever.
 func (run *reconciliation) ask(ctx context.Context, page []payment.Payment) error {
 	type answer struct {
 		intent ports.Intent
@@ -180,7 +180,7 @@ func (run *reconciliation) ask(ctx context.Context, page []payment.Payment) erro
 	}
 
 	if err := asking.Wait(); err != nil {
-		return err //nolint:wrapcheck // it is wrapped above
+		return err //nolint:wrapcheck // wrapped above
 	}
 
 	for i, p := range page {

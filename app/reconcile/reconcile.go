@@ -1,5 +1,4 @@
-// Package reconcile holds our records against the provider's and repairs what
-// differs.
+// Package reconcile compares our records with the provider's and repairs discrepancies.
 package reconcile
 
 import (
@@ -20,30 +19,30 @@ import (
 )
 
 const (
-	// tooYoung: what is younger than this and not here may still be on its way. It is
-	// no discrepancy yet.
+	// tooYoung: something newer than this may still be on its way to us. It is not looked
+	// at yet.
 	tooYoung = time.Minute
-	// overlap is how much of what was looked at before is looked at again.
+	// overlap is how far before the cursor a scheduled run looks once more.
 	overlap = 15 * time.Minute
-	// firstLook is how far back a scheduled run looks where there was none before.
+	// firstLook is how far back a scheduled run looks if there is no cursor yet.
 	firstLook = 24 * time.Hour
-	// unsureLook is how far back it looks where the cursor says nothing: as far as
+	// unsureLook is how far back a run looks if the cursor cannot be trusted: as far as
 	// Stripe lists events (https://docs.stripe.com/api/events).
 	unsureLook = 30 * 24 * time.Hour
-	// runLease is how long the lease of a run outlives its process.
+	// runLease is how long a run keeps its lease after its process has died.
 	runLease = 15 * time.Second
-	// leasePoll is how often it is asked for while another run has it.
+	// leasePoll is how often a run tries to get the lease while another run has it.
 	leasePoll = time.Second
 )
 
-// ErrReconciling says that another run is under way, or has just been.
+// ErrReconciling says that another run is under way or has just ended.
 var ErrReconciling = errors.New("another reconciliation is under way")
 
 var errLeaseLost = errors.New("another process has taken the lease of this reconciliation")
 
-// Reconcile holds our records against the provider's and repairs what differs,
-// through the same doors as everything else. Of those that repair, one runs at a
-// time, whichever process it is in.
+// Reconcile compares our records with the provider's and repairs discrepancies. It writes
+// through the same use cases as everything else. Only one run at a time repairs, across
+// all processes.
 type Reconcile struct {
 	records    ports.Reconciliation
 	backlog    ports.Backlog
@@ -71,28 +70,28 @@ func New(
 type Observer interface {
 	ports.Spans
 
-	// DiscrepancyFound: our records and the provider's differ, or did until now. A
-	// dry run finds a discrepancy and does not try to repair it.
+	// DiscrepancyFound: our records and the provider's differ, or did until this run
+	// repaired it. A dry run does not repair.
 	DiscrepancyFound(ctx context.Context, d ports.Discrepancy, dryRun bool)
-	// PaymentAdvanced: reconciliation moved a payment on.
+	// PaymentAdvanced: reconciliation gave a payment the provider's status.
 	PaymentAdvanced(p payment.Payment, to payment.Status)
 	// CursorReset: the cursor was in the future and has been set to another time.
 	CursorReset(ctx context.Context, wrong, to time.Time)
-	// LeaseKept: the lease of a run could not be given back. It runs out by itself.
+	// LeaseKept: the lease of a run could not be released. It expires by itself.
 	LeaseKept(ctx context.Context, cause error)
 }
 
-// Events applies what the provider has told and we have not.
+// Events applies events that the provider has and we do not have.
 type Events interface {
-	// Foreign tells whether an event is none of ours.
+	// Foreign tells whether an event is not ours.
 	Foreign(e ports.Event) bool
-	// Do stores an event and does what it asks for, in one commit.
+	// Do stores and applies an event in one commit.
 	Do(ctx context.Context, e ports.Event) (ports.Applied, error)
-	// Take is Do, and counts the event as taken from the provider.
+	// Take does what Do does, and counts the event as new from the provider.
 	Take(ctx context.Context, e ports.Event) (ports.Applied, error)
 }
 
-// Ours tells what is ours at the provider.
+// Ours knows which of the provider's objects are ours.
 type Ours interface {
 	// Foreign tells whether an object is from the provider's other mode or from an
 	// account that is not ours.
@@ -101,42 +100,42 @@ type Ours interface {
 
 // Options say what to look at.
 type Options struct {
-	// Since is how far back events and intents are looked at. Payments that are
-	// not final are looked at whatever their age.
+	// Since is the time from which events and intents are looked at. Open payments are
+	// looked at whatever their age.
 	Since time.Time
-	// Back, where Since is zero, is the same as a duration before the database's
-	// now.
+	// Back replaces a Since that is zero: a duration before the database's now.
 	Back time.Duration
-	// DryRun finds and does not repair. It moves no cursor and waits for nobody.
+	// DryRun finds discrepancies and does not repair them. It neither moves the cursor
+	// nor waits for another run.
 	DryRun bool
-	// Waiting is told where another run has to end first; it may be nil.
+	// Waiting is called once if another run has to end first. It may be nil.
 	Waiting func()
-	// Progress is told now and then; it may be nil.
+	// Progress is called now and then with the report so far. It may be nil.
 	Progress func(Report)
 
-	// scheduled runs go on where the last one stopped, and are bounded.
+	// scheduled runs are bounded, and go on where the last one stopped.
 	scheduled bool
 }
 
 // Report is what a run saw and did.
 type Report struct {
-	// Events and intents were looked at from Since until Until, which a run that
-	// was interrupted has not come far with. They are the provider's times.
+	// Since and Until say from when to when events and intents were looked at, by the
+	// provider's clock. A run that was interrupted has an earlier Until.
 	Since, Until time.Time
-	// Cursor is up to when everything has been looked at, by this run and those
-	// before it; zero if nothing has.
+	// Cursor is the time up to which this run and those before it have looked at
+	// everything. It is zero if nothing has been looked at.
 	Cursor time.Time
-	// Events, Intents and Payments were looked at.
+	// Events, Intents and Payments count what was looked at.
 	Events, Intents, Payments int
-	// Found and Repaired count the discrepancy of each kind. What was stored for a
-	// person is not repaired.
+	// Found and Repaired count discrepancies of each kind. An event that was only parked
+	// is not repaired.
 	Found, Repaired map[ports.DiscrepancyKind]int
-	// NeedsAttention and Parked wait for a person, each counted up to
-	// ports.BacklogMost. They are there once a run has come to its end.
+	// NeedsAttention and Parked count operations and events that wait for a person, each
+	// up to ports.BacklogMost. They are set when a run has ended without an error.
 	NeedsAttention, Parked int64
 }
 
-// Left is the discrepancy that remains.
+// Left counts the discrepancies that remain.
 func (r Report) Left() int {
 	left := 0
 	for kind, n := range r.Found {
@@ -146,13 +145,13 @@ func (r Report) Left() int {
 	return left
 }
 
-// Clean tells whether nothing is left for a person, by this run or from before.
+// Clean tells whether nothing is left for a person, from this run or from before.
 func (r Report) Clean() bool { return r.Left() == 0 && r.NeedsAttention == 0 && r.Parked == 0 }
 
-// Do looks at everything since options.Since: events that never arrived,
-// intents of ours without a payment or with another status or amount, and
-// payments that are not final although the provider's are. It waits while another
-// run is under way. The report tells what was done also where there is an error.
+// Do looks at everything since options.Since and at all open payments. It looks for events
+// that never arrived, for our intents that have no payment or differ from it, and for
+// payments that are open here but final at the provider. It waits while another run is
+// under way. The report says what was done even if there is an error.
 func (uc *Reconcile) Do(ctx context.Context, options Options) (Report, error) {
 	report, err := uc.byHand(ctx, options)
 	if err != nil {
@@ -188,26 +187,25 @@ func (uc *Reconcile) byHand(ctx context.Context, options Options) (Report, error
 	}
 }
 
-// UntilDue is how long the next scheduled run may wait where there is one every so
-// often: not at all where the last that came to its end is that long ago, whichever
-// process did it.
+// UntilDue is how long to wait until the next scheduled run, if one runs every so often.
+// It is 0 if the last complete run, by any process, is that long ago.
 func (uc *Reconcile) UntilDue(ctx context.Context, every time.Duration) time.Duration {
 	through, now, err := uc.records.ReconciledThrough(ctx)
 
 	switch {
 	case err != nil || through.IsZero():
 		return every
-	case through.After(now): // it says nothing, and a run puts it right
+	case through.After(now): // the cursor is wrong, and a run corrects it
 		return 0
 	default:
 		return min(max(every-now.Add(-tooYoung).Sub(through), 0), every)
 	}
 }
 
-// Scheduled looks at everything since the cursor, and a while more, and at some
-// of the payments that are not final, where the last run stopped. Where another
-// run has the lease it waits no longer than a process that has died keeps it:
-// ErrReconciling.
+// Scheduled looks at everything since a little before the cursor. It also looks at some
+// open payments, from where the last run stopped. If another run has the lease, it waits
+// as long as a dead process would keep it. If the lease is still taken then, or if the
+// other run has just moved the cursor, the error is ErrReconciling.
 func (uc *Reconcile) Scheduled(ctx context.Context) (Report, error) {
 	token, began := uuid.New(), time.Now()
 
@@ -235,7 +233,7 @@ func (uc *Reconcile) Scheduled(ctx context.Context) (Report, error) {
 		}
 	}
 
-	// The run that had the lease may have done what this one is for.
+	// The run that had the lease may have done this one's work.
 	after, _, err := uc.records.ReconciledThrough(ctx)
 	if err != nil || !after.Equal(before) {
 		uc.release(ctx, token)
@@ -250,14 +248,15 @@ func (uc *Reconcile) hold(ctx context.Context, token uuid.UUID) (bool, error) {
 	return uc.records.HoldReconciliation(ctx, ports.Lease{Token: token, For: runLease})
 }
 
-// release gives the lease back. Where that fails it runs out by itself.
+// release gives the lease back. If that fails, the lease expires by itself.
 func (uc *Reconcile) release(ctx context.Context, token uuid.UUID) {
 	if err := uc.records.ReleaseReconciliation(context.WithoutCancel(ctx), token); err != nil {
 		uc.observer.LeaseKept(ctx, err)
 	}
 }
 
-// alone runs while it keeps the lease that token has, and gives it back.
+// alone does a run under the lease that token has. It extends the lease meanwhile, stops
+// the run if the lease is lost, and releases it at the end.
 func (uc *Reconcile) alone(
 	ctx context.Context, token uuid.UUID, options Options,
 ) (Report, error) {
@@ -313,21 +312,22 @@ type reconciliation struct {
 	*Reconcile
 
 	options Options
-	// now is the database's clock when the run began. What is created after until
-	// is too young.
+	// now is the database's clock when the run began. Anything created after until is
+	// too young.
 	now, until time.Time
-	// cursor is as it was last seen. It moves where the run has looked from it on,
-	// or from before it, without a gap.
+	// cursor is the cursor as it was last read. It moves only while moves is true: the
+	// run began at the cursor or before it, and has left no gap since.
 	cursor time.Time
 	moves  bool
-	// stored are missed events that were stored and not applied.
+	// stored are the ids of missed events that were stored and not applied.
 	stored []string
-	// unanswered is what the provider did not tell of single payments.
+	// unanswered joins the errors about single payments that the provider gave no answer
+	// about.
 	unanswered error
 	report     Report
 }
 
-// begin decides from when on to look.
+// begin decides which time to look at.
 func (run *reconciliation) begin(ctx context.Context) error {
 	through, now, err := run.records.ReconciledThrough(ctx)
 	if err != nil {
@@ -357,20 +357,19 @@ func (run *reconciliation) begin(ctx context.Context) error {
 	}
 
 	run.moves = !run.options.DryRun && !since.After(from)
-	run.report.Since = since.Truncate(time.Second).UTC() // the provider's times are in seconds
+	run.report.Since = since.Truncate(time.Second).UTC() // the provider's times are whole seconds
 	run.report.Until = run.report.Since
 
 	if run.report.Since.After(run.until) {
-		return fmt.Errorf("nothing to look at since %s: what is younger than %s is still on its way",
+		return fmt.Errorf("nothing to look at since %s: anything newer than %s may still be on its way",
 			run.report.Since.Format(time.RFC3339), tooYoung)
 	}
 
 	return nil
 }
 
-// healCursor puts a cursor right that a wrong clock has written. One that is far
-// ahead does not tell when it was written, and so not what was looked at: that is
-// looked at again.
+// healCursor corrects a cursor that a wrong clock has set to the future. A cursor far in
+// the future does not tell how much was looked at, so the run looks back unsureLook.
 func (run *reconciliation) healCursor(ctx context.Context) error {
 	wrong := run.cursor
 
@@ -390,8 +389,8 @@ func (run *reconciliation) healCursor(ctx context.Context) error {
 	return err
 }
 
-// moveCursor: everything from the run's begin to a time has been looked at, and is
-// right or stands here for a person.
+// moveCursor moves the cursor to a time. Everything from the run's start to that time has
+// been looked at, and is either right or recorded for a person.
 func (run *reconciliation) moveCursor(ctx context.Context, to time.Time) error {
 	for run.moves && run.cursor.Before(to) {
 		moved, err := run.records.MoveReconciledThrough(ctx, run.cursor, to)
@@ -405,7 +404,7 @@ func (run *reconciliation) moveCursor(ctx context.Context, to time.Time) error {
 			return nil
 		}
 
-		// Somebody else has moved it: a process of an older release knows no lease.
+		// Another process has moved it: older releases know no lease.
 		if run.cursor, _, err = run.records.ReconciledThrough(ctx); err != nil {
 			return err
 		}
@@ -416,8 +415,8 @@ func (run *reconciliation) moveCursor(ctx context.Context, to time.Time) error {
 	return nil
 }
 
-// discrepancy counts a difference and repairs it. What cannot be repaired is left
-// for a person; only an outage ends the run.
+// discrepancy counts a discrepancy and tries to repair it. If that fails, the discrepancy
+// is left, and the run goes on unless there is an outage.
 func (run *reconciliation) discrepancy(ctx context.Context, d ports.Discrepancy, repair func() error) error {
 	run.report.Found[d.Kind]++
 
@@ -432,7 +431,7 @@ func (run *reconciliation) discrepancy(ctx context.Context, d ports.Discrepancy,
 
 	switch {
 	case errors.Is(d.Cause, errStored):
-		return nil // it is counted once it is known what became of it
+		return nil // recount reports it
 	case d.Repaired:
 		run.report.Repaired[d.Kind]++
 	case fault.KindOf(d.Cause) == fault.Unavailable || ctx.Err() != nil:
@@ -440,8 +439,8 @@ func (run *reconciliation) discrepancy(ctx context.Context, d ports.Discrepancy,
 
 		return d.Cause
 	default:
-		// What contradicts us, and what nobody can read, is the same at the next run.
-		// Anything else may succeed then.
+		// A contradiction, or an entry that cannot be read, would fail again at the next
+		// run. Any other repair may succeed then, so the cursor stays before it.
 		run.moves = run.moves &&
 			(errors.Is(d.Cause, ports.ErrContradiction) || fault.KindOf(d.Cause) == fault.Invalid)
 	}
@@ -457,15 +456,15 @@ func (run *reconciliation) progress() {
 	}
 }
 
-// again repeats a read that the provider did not answer, a few times: a run of
-// many calls meets a limit or a broken connection now and then.
+// again repeats a failed read a few times. A run makes many calls, and some of them meet a
+// rate limit or a broken connection.
 func again[T any](ctx context.Context, read func() (T, error)) (T, error) {
-	const tries, longest = 5, 1750 * time.Millisecond // some five seconds in all
+	const tries, longest = 5, 1750 * time.Millisecond // about five seconds in all
 
 	pause := backoff.NewExponentialBackOff()
 	pause.Multiplier, pause.MaxInterval = 2, longest
 
-	var failed error // what read said last, also where ctx ends first
+	var failed error // read's last error, also if ctx ends first
 
 	got, _ := backoff.Retry(ctx, func() (got T, err error) {
 		got, failed = read()

@@ -8,15 +8,15 @@ import (
 	"github.com/marketflow/marketflow/domain/fault"
 )
 
-// MaxKeyLength is the most characters that an idempotency key may have. Stripe has the
-// same limit.
+// MaxKeyLength is how many characters an idempotency key may have. Stripe has the same
+// limit.
 const MaxKeyLength = 255
 
 // Key is an idempotency key: a client's own name for one request. The zero value is no key.
 type Key string
 
-// ParseKey checks a client's key: 1 to MaxKeyLength characters of UTF-8, none
-// of them a control character. Anything else is fault.Invalid.
+// ParseKey checks a client's key: 1 to MaxKeyLength characters of UTF-8 without control
+// characters. For any other text the error is fault.Invalid.
 func ParseKey(text string) (Key, error) {
 	if text == "" {
 		return "", fault.New(fault.Invalid, "idempotency key is empty; send 1 to 255 characters or leave it out")

@@ -9,7 +9,7 @@ import "crypto/sha256"
 // same request only if their fingerprints are equal.
 type Fingerprint [sha256.Size]byte
 
-// State is how far an operation has come.
+// State says where an operation stands.
 type State string
 
 // The states.

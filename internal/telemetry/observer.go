@@ -22,7 +22,7 @@ import (
 	"github.com/marketflow/marketflow/ports"
 )
 
-// Observer shows what the use cases report as spans, metrics and log lines. It
+// Observer turns what the use cases report into spans, metrics and log lines. It
 // implements the Observer of each package in app.
 type Observer struct {
 	metrics *Metrics
@@ -35,7 +35,7 @@ func NewObserver(metrics *Metrics, log *zap.Logger, tracing trace.TracerProvider
 	return &Observer{metrics: metrics, log: log, tracer: tracing.Tracer("github.com/marketflow/marketflow/app")}
 }
 
-// Names of fields that several lines and spans have.
+// Names of fields that occur in several log lines and spans.
 const (
 	keyPaymentID = "payment_id"
 	keyIntentID  = "intent_id"

@@ -1,5 +1,5 @@
-// Package rootspan lets whoever starts work say what its traces are, where the work
-// begins its traces itself.
+// Package rootspan sets the options of root spans in advance. The code that starts some work
+// knows them; the work itself starts its root spans later.
 package rootspan
 
 import (
@@ -10,12 +10,12 @@ import (
 
 type optionsKey struct{}
 
-// With returns a context whose root spans start with options. Their children do not.
+// With returns a context in which root spans start with options. Child spans do not.
 func With(ctx context.Context, options ...trace.SpanStartOption) context.Context {
 	return context.WithValue(ctx, optionsKey{}, options)
 }
 
-// Options are those of a span that starts in ctx.
+// Options returns the options for a span that starts in ctx.
 func Options(ctx context.Context) []trace.SpanStartOption {
 	if trace.SpanContextFromContext(ctx).IsValid() {
 		return nil
