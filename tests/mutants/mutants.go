@@ -17,8 +17,8 @@ type mutant struct {
 	// changes are made to source files at build time (go build -overlay); the
 	// tree is not touched.
 	changes []change
-	// sql is run on each scenario's fresh database.
-	sql string
+	// sql are statements that are run on each scenario's fresh database.
+	sql []string
 	// faults are those that the safeguard protects against; empty is all.
 	faults []string
 }
@@ -55,8 +55,10 @@ func mutants() []mutant {
 		},
 		{
 			name: "no-unique-index", why: "of two operations under one key only one can be written",
-			sql: `ALTER TABLE payment_requests DROP CONSTRAINT payment_requests_idempotency_key_key;
-				ALTER TABLE payments DROP CONSTRAINT payments_idempotency_key_key;`,
+			sql: []string{
+				"ALTER TABLE payment_requests DROP CONSTRAINT payment_requests_idempotency_key_key",
+				"ALTER TABLE payments DROP CONSTRAINT payments_idempotency_key_key",
+			},
 		},
 		{
 			name: "no-compare-and-set", why: "a status changes only from one that may come before it",

@@ -29,8 +29,8 @@ type Options struct {
 	// files; Binary is a service that is built already.
 	Race            bool
 	Overlay, Binary string
-	// Sabotage is SQL that is run on each scenario's fresh database.
-	Sabotage string
+	// Sabotage are the SQL statements that are run on each scenario's fresh database.
+	Sabotage []string
 	// Patience bounds each wait for quiet; 0 is 40 s.
 	Patience time.Duration
 	// StopAtFirst ends the run at the first violation.

@@ -47,8 +47,10 @@ func play(ctx context.Context, l *lane, binary string, number int, o Options) (o
 
 	defer w.close()
 
-	if o.Sabotage != "" {
-		if _, err := w.db.Exec(ctx, o.Sabotage); err != nil {
+	// Each is a transaction of its own: the service runs already, and one that locks
+	// two tables may meet it in a deadlock.
+	for _, statement := range o.Sabotage {
+		if _, err := w.db.Exec(ctx, statement); err != nil {
 			return outcome, fmt.Errorf("sabotaging the database: %w", err)
 		}
 	}
