@@ -145,7 +145,7 @@ func TestReconcile_Do(t *testing.T) {
 
 		b := setup(t)
 		_, err := b.reconcile().Do(t.Context(), reconcile.Options{Back: time.Second})
-		require.ErrorContains(t, err, "still on its way")
+		require.ErrorContains(t, err, "may still be on its way")
 	})
 }
 
