@@ -45,7 +45,7 @@ func (s *suite) added(ctx context.Context) {
 	must(fetch(ctx, http.MethodDelete, faults, ""))
 
 	// A create's two statements at a low rate, when none waits for another.
-	bench := s.newPgbench("create", createValues(), "BeginOperation", "FinishOperation")
+	bench := s.newPgbench("create", leanCreate()...)
 	one, _ := bench.run(ctx, 1, s.unused(), max(2*time.Second, s.lasts), fmt.Sprintf("--rate=%.0f", s.rates[0]))
 	s.report.statementsMS = one[p50]
 }

@@ -222,10 +222,10 @@ func (s *suite) under(ctx context.Context, r row, of *service) side {
 	}
 }
 
-// pgbenchEvents is pgbench with the statement that applies an event. Each of its
-// events must move its payment, or it would do half of the work.
+// pgbenchEvents is pgbench with the leanest statement that applies an event. Each of
+// its events must move its payment, or it would do half of the work.
 func (s *suite) pgbenchEvents(ctx context.Context, r row) side {
-	bench := s.newPgbench("event", eventValues(), "ApplyEvent")
+	bench := s.newPgbench("event", leanEvent())
 
 	return func(int) sample {
 		first := s.events.next.Load()
@@ -252,7 +252,7 @@ func (s *suite) pgbenchEvents(ctx context.Context, r row) side {
 
 // pgbenchCreates is pgbench with the two statements of a create.
 func (s *suite) pgbenchCreates(ctx context.Context, r row) side {
-	bench := s.newPgbench("create", createValues(), "BeginOperation", "FinishOperation")
+	bench := s.newPgbench("create", leanCreate()...)
 
 	return func(int) sample {
 		return s.measure(ctx, &service{db: s.main.db}, func() (sample, int64) {
@@ -271,7 +271,7 @@ func (s *suite) unused() uint64 {
 // bare is a bare handler under the same load.
 func (s *suite) bare(floor string) func(context.Context, row) side {
 	return func(ctx context.Context, r row) side {
-		statement, _ := readStatement("GetPayment")
+		statement := readStatement("GetPayment")
 		env := []string{"DATABASE_URL=" + s.main.url, "STATEMENT=" + statement}
 
 		return s.under(ctx, r, &service{

@@ -4,68 +4,60 @@
 -- tables are analysed. But until the next vacuum it holds every operation of the last
 -- minutes.
 
--- name: BeginOperationOrFind :many
--- BeginOperation for a key that may have been used.
+-- name: BeginOperations :many
+-- Writes what nobody has written yet. An operation without a row is not touched: its
+-- key has been used.
 --
--- One row: the operation that was written, taken over or found, as it is now.
--- No row: another transaction wrote the key after this statement's snapshot; run the
--- statement again.
-WITH existing AS (
-    SELECT r.*
-    FROM payment_requests r
-    WHERE r.idempotency_key = sqlc.narg(idempotency_key)
-       OR r.payment_id = @payment_id
-), inserted AS (
-    INSERT INTO payment_requests (
-        payment_id, idempotency_key, fingerprint, amount, currency, metadata, stripe_key, stripe_params,
-        lease_token, leased_until, retry_at, origin_request_id, origin_trace, created_at
-    )
-    SELECT
-        @payment_id, sqlc.narg(idempotency_key), @fingerprint, @amount, @currency, sqlc.narg(metadata),
-        @stripe_key, @stripe_params,
-        @lease_token, now() + @lease::interval, now() + @lease::interval, @origin_request_id, @origin_trace,
-        COALESCE(sqlc.narg(created_at)::timestamptz, now())
-    WHERE NOT EXISTS (SELECT FROM existing)
-    ON CONFLICT DO NOTHING
-    RETURNING *
-), taken_over AS (
-    UPDATE payment_requests r
-    SET lease_token  = @lease_token,
-        leased_until = now() + @lease::interval,
-        retry_at     = now() + @lease::interval,
-        attempts     = r.attempts + 1,
-        updated_at   = now()
-    FROM existing
-    WHERE r.payment_id = existing.payment_id
-      AND r.state || '' = 'pending'
-      AND r.leased_until <= now()
-      AND r.fingerprint = @fingerprint
-    RETURNING r.*
-)
-SELECT sqlc.embed(payment_requests), EXTRACT(EPOCH FROM now() - payment_requests.created_at)::float8 AS age_seconds
-FROM (
-    SELECT * FROM inserted
-    UNION ALL
-    SELECT * FROM taken_over
-    UNION ALL
-    SELECT * FROM existing WHERE NOT EXISTS (SELECT FROM taken_over)
-) AS payment_requests;
-
--- name: BeginOperation :many
--- The common case, a key that nobody has used, at a third of the cost. No row:
--- somebody has used it, and BeginOperationOrFind tells what exists.
+-- The INSERT waits only while another transaction writes one of the keys. Rows are
+-- inserted in the order of their keys, so that two of these statements never wait for
+-- each other.
 INSERT INTO payment_requests (
-    idempotency_key, payment_id, fingerprint, amount, currency, metadata, stripe_key, stripe_params,
+    payment_id, idempotency_key, fingerprint, amount, currency, metadata, stripe_key, stripe_params,
     lease_token, leased_until, retry_at, origin_request_id, origin_trace, created_at
 )
-VALUES (
-    sqlc.narg(idempotency_key), @payment_id, @fingerprint, @amount, @currency, sqlc.narg(metadata),
-    @stripe_key, @stripe_params,
-    @lease_token, now() + @lease::interval, now() + @lease::interval, @origin_request_id, @origin_trace,
-    COALESCE(sqlc.narg(created_at)::timestamptz, now())
-)
+SELECT input.payment_id, NULLIF(input.idempotency_key, ''), input.fingerprint, input.amount, input.currency,
+       NULLIF(input.metadata, '')::jsonb, input.stripe_key, input.stripe_params,
+       NULLIF(input.lease_token, '00000000-0000-0000-0000-000000000000'), now() + input.lease, now() + input.lease,
+       input.origin_request_id, input.origin_trace, COALESCE(NULLIF(input.created_at, '0001-01-01 00:00:00+00'), now())
+FROM (
+    SELECT unnest(@payment_ids::uuid[])         AS payment_id,
+           unnest(@idempotency_keys::text[])    AS idempotency_key,
+           unnest(@fingerprints::bytea[])       AS fingerprint,
+           unnest(@amounts::numeric[])          AS amount,
+           unnest(@currencies::text[])          AS currency,
+           unnest(@metadata::text[])            AS metadata,
+           unnest(@stripe_keys::text[])         AS stripe_key,
+           unnest(@stripe_params::text[])       AS stripe_params,
+           unnest(@lease_tokens::uuid[])        AS lease_token,
+           unnest(@leases::interval[])          AS lease,
+           unnest(@origin_request_ids::text[])  AS origin_request_id,
+           unnest(@origin_traces::text[])       AS origin_trace,
+           unnest(@created_ats::timestamptz[])  AS created_at
+) AS input
+ORDER BY input.idempotency_key, input.payment_id
 ON CONFLICT DO NOTHING
-RETURNING created_at, EXTRACT(EPOCH FROM now() - created_at)::float8 AS age_seconds;
+RETURNING payment_id, created_at, EXTRACT(EPOCH FROM now() - created_at)::float8 AS age_seconds;
+
+-- name: FindOperation :many
+-- The operation of a key or of a payment.
+SELECT sqlc.embed(payment_requests), EXTRACT(EPOCH FROM now() - payment_requests.created_at)::float8 AS age_seconds,
+       (payment_requests.leased_until <= now())::boolean AS abandoned
+FROM payment_requests
+WHERE payment_requests.idempotency_key = sqlc.narg(idempotency_key)
+   OR payment_requests.payment_id = @payment_id;
+
+-- name: TakeOverOperation :many
+-- No row: somebody else was faster.
+UPDATE payment_requests
+SET lease_token  = @lease_token::uuid,
+    leased_until = now() + @lease::interval,
+    retry_at     = now() + @lease::interval,
+    attempts     = attempts + 1,
+    updated_at   = now()
+WHERE payment_id = @payment_id
+  AND state || '' = 'pending'
+  AND leased_until <= now()
+RETURNING sqlc.embed(payment_requests), EXTRACT(EPOCH FROM now() - created_at)::float8 AS age_seconds;
 
 -- name: FindOperationByKey :one
 SELECT sqlc.embed(payment_requests), EXTRACT(EPOCH FROM now() - payment_requests.created_at)::float8 AS age_seconds
@@ -105,108 +97,80 @@ FROM taken AS payment_requests
 JOIN due ON due.payment_id = payment_requests.payment_id
 ORDER BY due.retry_at;
 
--- name: FinishOperationOrFind :one
--- FinishOperation for an operation in any state.
---
--- It writes the payment's row, its first transition and the frozen response in one
--- commit. A second completion changes nothing.
---
--- The operation is locked first, so that everything about one payment is written one
--- after the other. This statement's snapshot lacks what another transaction committed
--- meanwhile: if payment_exists and contradicts are both false, run the statement again.
--- No row: there is no such operation.
---
--- ON CONFLICT names no index. Otherwise, when two equal rows are inserted at once, the
--- second would fail on the intent's index instead of waiting at the primary key's.
-WITH operation AS MATERIALIZED (
-    SELECT r.*
+-- name: FinishOperations :many
+-- Freezes the answers of operations that are not finished. It waits for nobody: an
+-- operation without a row is locked by somebody else, or finished, or has its payment
+-- already, unless also_existing says that this is right.
+WITH unfinished AS MATERIALIZED (
+    SELECT r.payment_id
     FROM payment_requests r
-    WHERE r.payment_id = @payment_id
-    FOR UPDATE
-), created AS (
-    INSERT INTO payments (
-        id, stripe_payment_intent_id, idempotency_key, amount, currency, status, metadata, created_at, updated_at
-    )
-    SELECT
-        operation.payment_id, @intent_id, sqlc.narg(idempotency_key), @amount, @currency, @status, sqlc.narg(metadata),
-        @created_at, clock_timestamp()
-    FROM operation
-    WHERE operation.state NOT IN ('refused', 'rejected')
-    ON CONFLICT DO NOTHING
-    RETURNING id
-), history AS (
-    INSERT INTO payment_transitions (payment_id, to_status, cause, at)
-    SELECT created.id, @status, @cause, clock_timestamp() FROM created
-), existing AS (
-    SELECT created.id FROM created
-    UNION ALL
-    SELECT p.id FROM payments p
-    WHERE p.id = @payment_id AND p.stripe_payment_intent_id = @intent_id
-), frozen AS (
-    UPDATE payment_requests r
-    SET state           = 'completed',
-        response_status = sqlc.narg(response_status),
-        response_body   = sqlc.narg(response_body),
-        lease_token     = NULL,
-        last_error      = NULL,
-        updated_at      = now()
-    FROM operation
-    WHERE r.payment_id = operation.payment_id
-      AND operation.state IN ('pending', 'needs_attention')
-      AND sqlc.narg(response_status)::smallint IS NOT NULL
-      AND EXISTS (SELECT FROM existing)
-    RETURNING r.*
+    LEFT JOIN payments p ON p.id = r.payment_id
+    WHERE r.payment_id = ANY (@payment_ids::uuid[])
+      AND r.state || '' IN ('pending', 'needs_attention')
+      AND (p.id IS NULL OR @also_existing::boolean)
+    FOR UPDATE OF r SKIP LOCKED
 )
-SELECT sqlc.embed(payment_requests),
-       EXTRACT(EPOCH FROM now() - payment_requests.created_at)::float8 AS age_seconds,
-       EXISTS (SELECT FROM created)                                    AS created,
-       EXISTS (SELECT FROM existing)                                   AS payment_exists,
-       (payment_requests.state IN ('refused', 'rejected') OR EXISTS (
-           SELECT FROM payments p
-           WHERE (p.id = @payment_id
-                  OR p.stripe_payment_intent_id = @intent_id
-                  OR p.idempotency_key = sqlc.narg(idempotency_key))
-             AND NOT (p.id = @payment_id AND p.stripe_payment_intent_id = @intent_id)
-       ))::boolean                                                     AS contradicts,
-       EXISTS (SELECT FROM stripe_events e WHERE e.object_id = @intent_id AND e.outcome = 'parked') AS parked
+UPDATE payment_requests r
+SET state           = 'completed',
+    response_status = input.response_status,
+    response_body   = input.response_body,
+    lease_token     = NULL,
+    last_error      = NULL,
+    updated_at      = now()
 FROM (
-    SELECT * FROM frozen
-    UNION ALL
-    SELECT * FROM operation WHERE NOT EXISTS (SELECT FROM frozen)
-) AS payment_requests;
+    SELECT unnest(@payment_ids::uuid[])           AS payment_id,
+           unnest(@response_statuses::smallint[]) AS response_status,
+           unnest(@response_bodies::bytea[])      AS response_body
+) AS input
+JOIN unfinished ON unfinished.payment_id = input.payment_id
+WHERE r.payment_id = input.payment_id
+RETURNING r.*;
 
--- name: FinishOperation :many
--- The common case: a response, and a pending operation without a payment. No row: the
--- operation is not pending. If the payment or the intent exists, a unique index fails
--- the statement. In both cases FinishOperationOrFind tells what exists.
-WITH frozen AS (
-    UPDATE payment_requests r
-    SET state           = 'completed',
-        response_status = sqlc.narg(response_status),
-        response_body   = sqlc.narg(response_body),
-        lease_token     = NULL,
-        last_error      = NULL,
-        updated_at      = now()
-    WHERE r.payment_id = @payment_id
-      AND r.state || '' = 'pending'
-    RETURNING r.*
-), created AS (
-    INSERT INTO payments (
-        id, stripe_payment_intent_id, idempotency_key, amount, currency, status, metadata, created_at, updated_at
-    )
-    SELECT
-        frozen.payment_id, @intent_id, sqlc.narg(idempotency_key), @amount, @currency, @status, sqlc.narg(metadata),
-        @created_at, clock_timestamp()
-    FROM frozen
-    RETURNING id
-), history AS (
-    INSERT INTO payment_transitions (payment_id, to_status, cause, at)
-    SELECT created.id, @status, @cause, clock_timestamp() FROM created
+-- name: InsertPayments :many
+-- Writes the payments of operations that have none: of those that are finished, or,
+-- with open, of those that stay pending. A finished operation always has its payment,
+-- so one without has been finished by this transaction.
+INSERT INTO payments (
+    id, stripe_payment_intent_id, idempotency_key, amount, currency, status, metadata, created_at, updated_at
 )
-SELECT sqlc.embed(payment_requests),
-       EXTRACT(EPOCH FROM now() - payment_requests.created_at)::float8                              AS age_seconds,
-       EXISTS (SELECT FROM stripe_events e WHERE e.object_id = @intent_id AND e.outcome = 'parked') AS parked
-FROM frozen AS payment_requests;
+SELECT input.id, input.intent_id, NULLIF(input.idempotency_key, ''), input.amount, input.currency, input.status,
+       NULLIF(input.metadata, '')::jsonb, input.created_at, clock_timestamp()
+FROM (
+    SELECT unnest(@ids::uuid[])                 AS id,
+           unnest(@intent_ids::text[])          AS intent_id,
+           unnest(@idempotency_keys::text[])    AS idempotency_key,
+           unnest(@amounts::numeric[])          AS amount,
+           unnest(@currencies::text[])          AS currency,
+           unnest(@statuses::text[])            AS status,
+           unnest(@metadata::text[])            AS metadata,
+           unnest(@created_ats::timestamptz[])  AS created_at
+) AS input
+JOIN payment_requests r ON r.payment_id = input.id
+WHERE (r.state || '' = 'completed' OR @open::boolean)
+  AND NOT EXISTS (SELECT FROM payments p WHERE p.id = input.id)
+ORDER BY input.intent_id
+RETURNING id;
+
+-- name: InsertFirstTransitions :exec
+-- The history of each payment that has none begins.
+INSERT INTO payment_transitions (payment_id, to_status, cause, at)
+SELECT p.id, p.status, input.cause, clock_timestamp()
+FROM (SELECT unnest(@payment_ids::uuid[]) AS payment_id, unnest(@causes::text[]) AS cause) AS input
+JOIN payments p ON p.id = input.payment_id
+WHERE NOT EXISTS (SELECT FROM payment_transitions t WHERE t.payment_id = input.payment_id);
+
+-- name: ListParkedObjects :many
+-- Those of the objects of which events are parked.
+SELECT DISTINCT object_id FROM stripe_events WHERE object_id = ANY (@object_ids::text[]) AND outcome = 'parked';
+
+-- name: ListPaymentsLike :many
+-- The payments that share an id, an intent or a key.
+SELECT id, stripe_payment_intent_id
+FROM payments
+WHERE id = @id OR stripe_payment_intent_id = @intent_id OR idempotency_key = sqlc.narg(idempotency_key);
+
+-- name: LockOperations :many
+SELECT * FROM payment_requests WHERE payment_id = @payment_id FOR UPDATE;
 
 -- name: LockOperation :one
 -- The next statement of the transaction sees all that was written about the payment.

@@ -62,23 +62,5 @@ WHERE status IN ('pending', 'failed')
 ORDER BY created_at DESC, id DESC
 LIMIT @max_rows;
 
--- name: AdvancePayment :one
--- Changes a payment's status without an event, by the same compare-and-set as
--- ApplyEvent. No row: the status may not change so.
-WITH target AS MATERIALIZED (
-    SELECT p.id, p.status
-    FROM payments p
-    WHERE p.id = @id
-    FOR UPDATE
-), moved AS (
-    UPDATE payments p
-    SET status = @to_status, updated_at = clock_timestamp()
-    FROM target
-    WHERE p.id = target.id
-      AND target.status = ANY (@from_statuses::text[])
-    RETURNING p.id, target.status AS from_status
-), history AS (
-    INSERT INTO payment_transitions (payment_id, from_status, to_status, cause, at)
-    SELECT moved.id, moved.from_status, @to_status, @cause, clock_timestamp() FROM moved
-)
-SELECT moved.from_status FROM moved;
+-- name: LockPaymentStatus :many
+SELECT status FROM payments WHERE id = @id FOR NO KEY UPDATE;

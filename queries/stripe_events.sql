@@ -1,98 +1,63 @@
--- name: ApplyEvent :one
--- Stores an event and applies it, in one round trip and one commit.
---
--- The payment (target) is locked first, so that its status is the latest committed one
--- and the history's from_status is true. A later duplicate finds the event stored. A
--- duplicate that runs at the same time waits for the lock, then finds that the status
--- has changed and that the event's row exists: stored returns no row.
-WITH target AS MATERIALIZED (
-    SELECT p.id, p.status, p.amount, p.currency,
-           COALESCE(p.amount <> sqlc.narg(amount)::numeric OR p.currency <> sqlc.narg(currency)::text, FALSE)
-               OR COALESCE(p.id <> sqlc.narg(named_payment_id)::uuid, FALSE) AS contradicts
-    FROM payments p
-    WHERE @is_intent::boolean
-      AND p.stripe_payment_intent_id = @object_id
-    FOR UPDATE
-), waiting AS MATERIALIZED (
-    -- Locked, so that the event is still parked at the commit: a person may be
-    -- dismissing it. outcome || '' makes the planner use the primary key.
-    SELECT e.id FROM stripe_events e
-    WHERE e.id = @id AND e.outcome || '' = 'parked'
-    FOR UPDATE
-), seen AS (
-    SELECT FROM stripe_events e
-    WHERE e.id = @id AND NOT EXISTS (SELECT FROM waiting)
-), operation AS (
-    -- A finished operation has a payment with another intent, or will never have one.
-    -- An event that changes nothing leaves an operation alone that somebody works on.
-    SELECT r.payment_id,
-           r.state IN ('completed', 'refused', 'rejected')
-               OR EXISTS (SELECT FROM payments p WHERE p.id = r.payment_id)                      AS finished,
-           r.state = 'pending' AND @to_status::text = '' AND r.leased_until > now()              AS in_hand
-    FROM payment_requests r
-    WHERE r.payment_id = sqlc.narg(named_payment_id)::uuid
-      AND @is_intent::boolean
-      AND NOT EXISTS (SELECT FROM target)
-), unfinished AS (
-    SELECT operation.payment_id
-    FROM operation
-    WHERE NOT operation.finished
-      AND NOT operation.in_hand
-      AND NOT EXISTS (SELECT FROM seen)
-), moved AS (
-    UPDATE payments p
-    SET status = @to_status, updated_at = clock_timestamp()
-    FROM target
-    WHERE p.id = target.id
-      AND target.status = ANY (@from_statuses::text[])
-      AND NOT target.contradicts
-      AND NOT EXISTS (SELECT FROM seen)
-    RETURNING p.id, target.status AS from_status
-), history AS (
-    INSERT INTO payment_transitions (payment_id, from_status, to_status, cause, at)
-    SELECT moved.id, moved.from_status, @to_status, @id, clock_timestamp() FROM moved
-), verdict AS (
-    SELECT CASE
-               WHEN NOT @is_intent::boolean THEN 'ignored'
-               WHEN EXISTS (SELECT FROM target WHERE target.contradicts) THEN 'parked'
-               WHEN EXISTS (SELECT FROM moved) THEN 'applied'
-               WHEN EXISTS (SELECT FROM target) THEN 'stale'
-               WHEN EXISTS (SELECT FROM operation WHERE operation.finished) THEN 'parked'
-               WHEN @to_status::text <> '' THEN 'parked'
-               WHEN EXISTS (SELECT FROM operation) THEN 'stale'
-               ELSE 'ignored'
-           END AS outcome,
-           CASE
-               WHEN EXISTS (SELECT FROM target WHERE target.contradicts) THEN 'contradiction'
-               WHEN NOT @is_intent::boolean OR EXISTS (SELECT FROM target) THEN NULL
-               WHEN EXISTS (SELECT FROM operation WHERE operation.finished) THEN 'contradiction'
-               WHEN @to_status::text <> '' THEN 'unknown_payment'
-           END AS reason
-), stored AS (
-    INSERT INTO stripe_events (id, type, object_id, payload, outcome, parked_reason, created_at)
-    SELECT @id, @type, @object_id, @payload, verdict.outcome, verdict.reason, sqlc.narg(created_at)
-    FROM verdict
-    WHERE NOT EXISTS (SELECT FROM seen)
-      AND NOT EXISTS (SELECT FROM unfinished)
-    ON CONFLICT (id) DO UPDATE
-        SET outcome = EXCLUDED.outcome, parked_reason = EXCLUDED.parked_reason, processed_at = now()
-        WHERE stripe_events.outcome = 'parked'
-    RETURNING outcome, parked_reason
-)
-SELECT (CASE
-            WHEN EXISTS (SELECT FROM unfinished) THEN 'unfinished'
-            ELSE COALESCE((SELECT stored.outcome FROM stored), 'duplicate')
-        END)::text                                                    AS outcome,
-       COALESCE((SELECT stored.parked_reason FROM stored), '')::text  AS parked_reason,
-       COALESCE(target.id, '00000000-0000-0000-0000-000000000000')::uuid AS payment_id,
-       COALESCE((SELECT moved.from_status FROM moved), '')::text      AS from_status,
-       COALESCE(target.currency, '')::text                            AS currency,
-       target.amount::numeric                                         AS amount,
-       COALESCE(r.origin_request_id, '')::text                        AS origin_request_id,
-       COALESCE(r.origin_trace, '')::text                             AS origin_trace
-FROM verdict
-LEFT JOIN target ON TRUE
-LEFT JOIN payment_requests r ON r.payment_id = COALESCE(target.id, (SELECT operation.payment_id FROM operation));
+-- name: LockPaymentsByIntent :many
+-- Waits for whoever has locked one of the payments. What never changes is joined.
+SELECT p.id, p.stripe_payment_intent_id, p.status, p.amount, p.currency,
+       COALESCE(r.origin_request_id, '')::text AS origin_request_id,
+       COALESCE(r.origin_trace, '')::text      AS origin_trace
+FROM payments p
+LEFT JOIN payment_requests r ON r.payment_id = p.id
+WHERE p.stripe_payment_intent_id = ANY (@intent_ids::text[])
+FOR NO KEY UPDATE OF p;
+
+-- name: LockFreePaymentsByIntent :many
+-- LockPaymentsByIntent for those that nobody else has locked.
+SELECT p.id, p.stripe_payment_intent_id, p.status, p.amount, p.currency,
+       COALESCE(r.origin_request_id, '')::text AS origin_request_id,
+       COALESCE(r.origin_trace, '')::text      AS origin_trace
+FROM payments p
+LEFT JOIN payment_requests r ON r.payment_id = p.id
+WHERE p.stripe_payment_intent_id = ANY (@intent_ids::text[])
+FOR NO KEY UPDATE OF p SKIP LOCKED;
+
+-- name: ListEventOutcomes :many
+SELECT id, outcome FROM stripe_events WHERE id = ANY (@ids::text[]);
+
+-- name: GetNamedOperation :many
+-- The operation that an event names whose intent has no payment. ended: it has a
+-- payment, or never will have one.
+SELECT (r.state IN ('completed', 'refused', 'rejected') OR p.id IS NOT NULL)::boolean AS ended,
+       (r.state = 'pending' AND r.leased_until > now())::boolean                       AS in_hand,
+       COALESCE(p.stripe_payment_intent_id, '')::text                                  AS intent_id,
+       r.origin_request_id, r.origin_trace
+FROM payment_requests r
+LEFT JOIN payments p ON p.id = r.payment_id
+WHERE r.payment_id = @payment_id;
+
+-- name: InsertEvents :exec
+-- One that is stored already fails the statement: what is written with it must not
+-- be written twice.
+INSERT INTO stripe_events (id, type, object_id, payload, outcome, parked_reason, created_at)
+SELECT unnest(@ids::text[]), unnest(@types::text[]), unnest(@object_ids::text[]), unnest(@payloads::bytea[]),
+       unnest(@outcomes::text[]), unnest(@parked_reasons::text[]), unnest(@created_ats::timestamptz[]);
+
+-- name: UnparkEvent :execrows
+-- No row: it is not parked any more.
+UPDATE stripe_events
+SET outcome = @outcome::text, parked_reason = sqlc.narg(parked_reason), processed_at = now()
+WHERE id = @id AND outcome || '' = 'parked';
+
+-- name: MovePayments :exec
+UPDATE payments p
+SET status = u.status, updated_at = clock_timestamp()
+FROM (SELECT unnest(@ids::uuid[]) AS id, unnest(@statuses::text[]) AS status) AS u
+WHERE p.id = u.id;
+
+-- name: InsertTransitions :exec
+INSERT INTO payment_transitions (payment_id, from_status, to_status, cause, at)
+SELECT u.payment_id, u.from_status, u.to_status, u.cause, clock_timestamp()
+FROM (
+    SELECT unnest(@payment_ids::uuid[]) AS payment_id, unnest(@from_statuses::text[]) AS from_status,
+           unnest(@to_statuses::text[]) AS to_status, unnest(@causes::text[]) AS cause
+) AS u;
 
 -- name: ParkEvent :exec
 -- Stores an event without applying it. One that is stored already stays as it is.
@@ -140,7 +105,7 @@ ORDER BY received_at DESC
 LIMIT @max_rows;
 
 -- name: DismissEvent :execrows
--- If ApplyEvent runs for the same event at the same time, one waits for the other and
+-- If the same event is applied at the same time, one waits for the other and
 -- finds that the event is no longer parked.
 UPDATE stripe_events
 SET outcome = 'dismissed', parked_reason = NULL, processed_at = now()

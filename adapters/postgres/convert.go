@@ -102,71 +102,6 @@ func statesToDB(states []operation.State) []string {
 	return names
 }
 
-func newOperationToDB(op ports.NewOperation) sqlc.BeginOperationOrFindParams {
-	fingerprint := op.Order.Fingerprint()
-
-	return sqlc.BeginOperationOrFindParams{
-		IdempotencyKey:  keyToDB(op.Key),
-		PaymentID:       op.PaymentID,
-		Fingerprint:     fingerprint[:],
-		Amount:          amountToDB(op.Order.Amount),
-		Currency:        op.Order.Amount.Currency().Code(),
-		Metadata:        metadataToDB(op.Order.Metadata),
-		StripeKey:       op.Request.IdempotencyKey,
-		StripeParams:    op.Request.Params,
-		LeaseToken:      optionalID(op.Lease.Token),
-		Lease:           interval(op.Lease.For),
-		OriginRequestID: op.Origin.RequestID,
-		OriginTrace:     op.Origin.TraceParent,
-		CreatedAt:       optional(op.CreatedAt),
-	}
-}
-
-func completionToDB(c ports.Completion) sqlc.FinishOperationOrFindParams {
-	p := c.Payment
-	params := sqlc.FinishOperationOrFindParams{
-		PaymentID:      p.ID,
-		IntentID:       p.IntentID,
-		IdempotencyKey: keyToDB(p.Key),
-		Amount:         amountToDB(p.Amount),
-		Currency:       p.Amount.Currency().Code(),
-		Status:         string(p.Status),
-		Metadata:       metadataToDB(p.Metadata),
-		CreatedAt:      p.CreatedAt,
-		Cause:          c.Cause,
-	}
-
-	if c.Response != nil {
-		params.ResponseStatus = new(int16(c.Response.Status)) //nolint:gosec // an HTTP status
-		params.ResponseBody = bodyToDB(c.Response.Body)
-	}
-
-	return params
-}
-
-// finishParams are the same parameters in the order of FinishOperation.
-func finishParams(c sqlc.FinishOperationOrFindParams) sqlc.FinishOperationParams {
-	return sqlc.FinishOperationParams{
-		PaymentID:      c.PaymentID,
-		IntentID:       c.IntentID,
-		IdempotencyKey: c.IdempotencyKey,
-		Amount:         c.Amount,
-		Currency:       c.Currency,
-		Status:         c.Status,
-		Metadata:       c.Metadata,
-		CreatedAt:      c.CreatedAt,
-		Cause:          c.Cause,
-		ResponseStatus: c.ResponseStatus,
-		ResponseBody:   c.ResponseBody,
-	}
-}
-
-func finishedFromDB(row sqlc.FinishOperationOrFindRow) (ports.Finished, error) {
-	op, err := operationFromDB(row.PaymentRequest, row.AgeSeconds, uuid.Nil)
-
-	return ports.Finished{Operation: op, Created: row.Created, Parked: row.Parked}, err
-}
-
 // bodyToDB makes no body an empty one, because NULL would mean that there is no answer.
 func bodyToDB(body []byte) []byte {
 	if body == nil {
@@ -314,15 +249,6 @@ func metadataFromDB(form []byte) (payment.Metadata, error) {
 
 func interval(d time.Duration) pgtype.Interval {
 	return pgtype.Interval{Microseconds: d.Microseconds(), Valid: true}
-}
-
-func statusesToDB(statuses []payment.Status) []string {
-	texts := make([]string, 0, len(statuses))
-	for _, s := range statuses {
-		texts = append(texts, string(s))
-	}
-
-	return texts
 }
 
 func keyToDB(k operation.Key) *string {

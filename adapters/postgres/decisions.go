@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/marketflow/marketflow/adapters/postgres/internal/sqlc"
 	"github.com/marketflow/marketflow/domain/operation"
@@ -124,29 +125,37 @@ func (s *Store) Close(
 func (s *Store) Adopt(ctx context.Context, c ports.Completion, entry ports.AuditEntry) (ports.Finished, error) {
 	var finished ports.Finished
 
-	err := s.inTransaction(ctx, "adopting an intent", func(ctx context.Context, q *sqlc.Queries) error {
-		locked, done, err := lockToDecide(ctx, q, c.Payment.ID, entry)
-		if err != nil {
-			return err
-		}
+	err := s.run(ctx, "adopting an intent", func(ctx context.Context, conn *pgxpool.Conn) error {
+		return lookAgain(func() error {
+			return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) (err error) {
+				finished, err = adopt(ctx, tx, c, entry)
 
-		if !done && stateFromDB(locked.PaymentRequest.State) == operation.Finished {
-			return fmt.Errorf("operation %s: %w", c.Payment.ID, ports.ErrMoved)
-		}
-
-		row, err := finishOrFind(ctx, q, completionToDB(c)) // to repeat it changes nothing
-		if err != nil {
-			return err
-		}
-
-		if finished, err = finishedFromDB(row); err != nil || done {
-			return err
-		}
-
-		return writeAudit(ctx, q, entry)
+				return err
+			})
+		})
 	})
 
 	return finished, errNoOperation(err)
+}
+
+func adopt(ctx context.Context, tx pgx.Tx, c ports.Completion, entry ports.AuditEntry) (ports.Finished, error) {
+	q := sqlc.New(tx)
+
+	locked, done, err := lockToDecide(ctx, q, c.Payment.ID, entry)
+	if err != nil {
+		return ports.Finished{}, err
+	}
+
+	if !done && stateFromDB(locked.PaymentRequest.State) == operation.Finished {
+		return ports.Finished{}, fmt.Errorf("operation %s: %w", c.Payment.ID, ports.ErrMoved)
+	}
+
+	finished, err := finishLocked(ctx, &trips{to: tx, open: true}, c) // to repeat it changes nothing
+	if err != nil || done {
+		return finished, err
+	}
+
+	return finished, writeAudit(ctx, q, entry)
 }
 
 // lockToDecide locks an operation: the statements after it see everything that was

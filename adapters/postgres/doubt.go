@@ -24,7 +24,7 @@ func inDoubt(err error) bool {
 	)
 
 	switch {
-	case err == nil, isAcquireError(err):
+	case err == nil, isAcquireError(err), errors.As(err, new(*uncommittedError)):
 		return false
 	case errors.As(err, &pg):
 		return !provesRollback(pg)

@@ -26,7 +26,7 @@ func Patient(s *Store) *Store {
 
 // AlwaysGrouped makes every request go in a group, also when nothing else runs.
 func AlwaysGrouped(s *Store) *Store {
-	s.begins.runningAlone, s.completions.runningAlone, s.events.runningAlone = true, true, true
+	s.begins.runningAlone, s.finishes.runningAlone, s.events.runningAlone = true, true, true
 
 	return s
 }

@@ -8,9 +8,9 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/marketflow/marketflow/adapters/postgres/internal/sqlc"
-	"github.com/marketflow/marketflow/domain/payment"
 	"github.com/marketflow/marketflow/ports"
 )
 
@@ -29,27 +29,19 @@ func (s *Store) Apply(ctx context.Context, e ports.Event) (ports.Applied, error)
 		return ports.Applied{}, fmt.Errorf("applying event %s: %w", e.ID, err)
 	}
 
-	row, err := s.applyEvent(ctx, eventToDB(e))
+	alone := func() (ports.Applied, error) { return s.applyOne(ctx, e) }
+	together := alone
+
+	if len(e.Raw) <= maxGroupedEvent {
+		together = func() (ports.Applied, error) { return s.events.do(ctx, e, alone) }
+	}
+
+	applied, err := together()
 	if err != nil {
 		return ports.Applied{}, fmt.Errorf("event %s: %w", e.ID, err)
 	}
 
-	return appliedFromDB(row)
-}
-
-// applyEvent applies an event together with others that arrive at the same time.
-func (s *Store) applyEvent(ctx context.Context, e sqlc.ApplyEventParams) (sqlc.ApplyEventRow, error) {
-	alone := func() (sqlc.ApplyEventRow, error) {
-		return write(ctx, s, "applying an event", func(ctx context.Context, q *sqlc.Queries) (sqlc.ApplyEventRow, error) {
-			return q.ApplyEvent(ctx, e)
-		})
-	}
-
-	if len(e.Payload) > maxGroupedEvent {
-		return alone()
-	}
-
-	return s.events.do(ctx, e, alone)
+	return applied, nil
 }
 
 // FinishAndApply implements ports.Inbox.
@@ -57,31 +49,30 @@ func (s *Store) FinishAndApply(
 	ctx context.Context, c ports.Completion, e ports.Event,
 ) (ports.Finished, ports.Applied, error) {
 	var (
-		done  sqlc.FinishOperationOrFindRow
-		event sqlc.ApplyEventRow
+		finished ports.Finished
+		applied  ports.Applied
 	)
 
-	err := s.inTransaction(ctx, "completing a payment by its event", func(ctx context.Context, q *sqlc.Queries) (err error) {
-		if done, err = finishOrFind(ctx, q, completionToDB(c)); err != nil {
-			return err
-		}
+	err := s.run(ctx, "finishing an operation by its event", func(ctx context.Context, conn *pgxpool.Conn) error {
+		return lookAgain(func() error {
+			return inTrips(ctx, conn, func(tx *trips) (err error) {
+				if finished, err = finishLocked(ctx, tx, c); err != nil {
+					return err
+				}
 
-		event, err = q.ApplyEvent(ctx, eventToDB(e))
+				if applied, err = applyAlone(ctx, tx, e); err != nil || !tx.open {
+					return err
+				}
 
-		return err
+				return tx.commit(ctx) // the event was there already
+			})
+		})
 	})
 	if err != nil {
 		return ports.Finished{}, ports.Applied{}, fmt.Errorf("event %s: %w", e.ID, errNoOperation(err))
 	}
 
-	applied, err := appliedFromDB(event)
-	if err != nil {
-		return ports.Finished{}, ports.Applied{}, err
-	}
-
-	finished, err := finishedFromDB(done)
-
-	return finished, applied, err
+	return finished, applied, nil
 }
 
 // Park implements ports.Inbox.
@@ -234,44 +225,4 @@ func (s *Store) decideOn(
 	}
 
 	return err
-}
-
-func eventToDB(e ports.Event) sqlc.ApplyEventParams {
-	params := sqlc.ApplyEventParams{
-		ID:             e.ID,
-		Type:           e.Type,
-		ObjectID:       e.ObjectID,
-		IsIntent:       e.IsIntent,
-		NamedPaymentID: optionalID(e.Intent.PaymentID),
-		Amount:         amountToDB(e.Intent.Amount),
-		ToStatus:       string(e.Change),
-		FromStatuses:   statusesToDB(e.Change.Sources()),
-		Payload:        e.Raw,
-		CreatedAt:      optional(e.CreatedAt),
-	}
-	if !e.Intent.Amount.IsZero() {
-		params.Currency = new(e.Intent.Amount.Currency().Code())
-	}
-
-	return params
-}
-
-func appliedFromDB(row sqlc.ApplyEventRow) (ports.Applied, error) {
-	applied := ports.Applied{
-		Outcome:   ports.EventOutcome(row.Outcome),
-		Reason:    ports.ParkReason(row.ParkedReason),
-		PaymentID: row.PaymentID,
-		From:      payment.Status(row.FromStatus),
-		Origin:    ports.Origin{RequestID: row.OriginRequestID, TraceParent: row.OriginTrace},
-	}
-
-	if applied.Outcome != ports.EventApplied {
-		return applied, nil
-	}
-
-	var err error
-
-	applied.Amount, err = amountFromDB(row.Amount, row.Currency)
-
-	return applied, err
 }

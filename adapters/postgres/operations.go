@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5"
 
 	"github.com/marketflow/marketflow/adapters/postgres/internal/sqlc"
@@ -19,84 +18,6 @@ import (
 
 // maxLastError is the most bytes of an error that are stored.
 const maxLastError = 500
-
-// Begin implements ports.Operations.
-func (s *Store) Begin(ctx context.Context, op ports.NewOperation) (ports.Operation, error) {
-	if err := ctx.Err(); err != nil {
-		return ports.Operation{}, fmt.Errorf("beginning an operation: %w", err)
-	}
-
-	var (
-		params = newOperationToDB(op)
-		alone  = func() (sqlc.BeginOperationOrFindRow, error) { return s.beginAlone(ctx, params) }
-		row    sqlc.BeginOperationOrFindRow
-		err    error
-	)
-
-	if op.CreatedAt.IsZero() {
-		row, err = s.begins.do(ctx, params, alone)
-	} else { // the group's statement writes the database's time
-		row, err = alone()
-	}
-
-	if err != nil {
-		return ports.Operation{}, err
-	}
-
-	return operationFromDB(row.PaymentRequest, row.AgeSeconds, op.Lease.Token)
-}
-
-// beginAlone first tries the cheap statement for a key that nobody has used.
-func (s *Store) beginAlone(ctx context.Context, params sqlc.BeginOperationOrFindParams) (sqlc.BeginOperationOrFindRow, error) {
-	return write(ctx, s, "beginning an operation", func(ctx context.Context, q *sqlc.Queries) (sqlc.BeginOperationOrFindRow, error) {
-		written, err := q.BeginOperation(ctx, sqlc.BeginOperationParams(params))
-		if err != nil {
-			return sqlc.BeginOperationOrFindRow{}, err
-		}
-
-		if len(written) > 0 {
-			row := newOperationRow(params, written[0].CreatedAt)
-			row.AgeSeconds = written[0].AgeSeconds
-
-			return *row, nil
-		}
-
-		// No row: somebody else has written the key since the statement began. The
-		// next one sees it.
-		for range maxAttempts {
-			rows, err := q.BeginOperationOrFind(ctx, params)
-			if err != nil {
-				return sqlc.BeginOperationOrFindRow{}, err
-			}
-
-			if len(rows) > 0 {
-				return rows[0], nil
-			}
-		}
-
-		return sqlc.BeginOperationOrFindRow{}, errors.New("several others write the same key")
-	})
-}
-
-// newOperationRow is the row of an operation that was written just now.
-func newOperationRow(op sqlc.BeginOperationOrFindParams, createdAt time.Time) *sqlc.BeginOperationOrFindRow {
-	return &sqlc.BeginOperationOrFindRow{PaymentRequest: sqlc.PaymentRequest{
-		PaymentID:       op.PaymentID,
-		IdempotencyKey:  op.IdempotencyKey,
-		Fingerprint:     op.Fingerprint,
-		Amount:          op.Amount,
-		Currency:        op.Currency,
-		Metadata:        op.Metadata,
-		StripeKey:       op.StripeKey,
-		StripeParams:    op.StripeParams,
-		State:           string(operation.Pending),
-		LeaseToken:      op.LeaseToken,
-		Attempts:        1,
-		OriginRequestID: op.OriginRequestID,
-		OriginTrace:     op.OriginTrace,
-		CreatedAt:       createdAt,
-	}}
-}
 
 // Find implements ports.Operations.
 func (s *Store) Find(ctx context.Context, key operation.Key) (ports.Operation, error) {
@@ -152,84 +73,6 @@ func (s *Store) Take(ctx context.Context, limit int, lease ports.Lease) ([]ports
 	return mappedOrError(rows, func(row sqlc.TakeOperationsRow) (ports.Operation, error) {
 		return operationFromDB(row.PaymentRequest, row.AgeSeconds, lease.Token)
 	})
-}
-
-// Finish implements ports.Operations.
-func (s *Store) Finish(ctx context.Context, c ports.Completion) (ports.Finished, error) {
-	if err := ctx.Err(); err != nil {
-		return ports.Finished{}, fmt.Errorf("finishing an operation: %w", err)
-	}
-
-	var (
-		params = completionToDB(c)
-		alone  = func() (sqlc.FinishOperationOrFindRow, error) { return s.finishAlone(ctx, params) }
-		row    sqlc.FinishOperationOrFindRow
-		err    error
-	)
-
-	if c.Response != nil {
-		row, err = s.completions.do(ctx, params, alone)
-	} else { // the operation stays pending, which is rare; the group's statement cannot do that
-		row, err = alone()
-	}
-
-	if err != nil {
-		return ports.Finished{}, errNoOperation(err)
-	}
-
-	return finishedFromDB(row)
-}
-
-// finishAlone first tries the cheap statement for a pending operation without a
-// payment.
-func (s *Store) finishAlone(
-	ctx context.Context, params sqlc.FinishOperationOrFindParams,
-) (sqlc.FinishOperationOrFindRow, error) {
-	return write(ctx, s, "finishing an operation",
-		func(ctx context.Context, q *sqlc.Queries) (sqlc.FinishOperationOrFindRow, error) {
-			if params.ResponseStatus != nil {
-				rows, err := q.FinishOperation(ctx, finishParams(params))
-
-				switch {
-				case err != nil && !hasCode(err, pgerrcode.UniqueViolation):
-					return sqlc.FinishOperationOrFindRow{}, err
-				case len(rows) > 0:
-					return finishedRow(rows[0].PaymentRequest, rows[0].AgeSeconds, rows[0].Parked), nil
-				}
-			}
-
-			return finishOrFind(ctx, q, params)
-		})
-}
-
-// finishedRow is the row of a completion that wrote its payment.
-func finishedRow(op sqlc.PaymentRequest, ageSeconds float64, parked bool) sqlc.FinishOperationOrFindRow {
-	return sqlc.FinishOperationOrFindRow{
-		PaymentRequest: op, AgeSeconds: ageSeconds, Created: true, PaymentExists: true, Parked: parked,
-	}
-}
-
-// finishOrFind is the full statement. It also works inside a transaction.
-func finishOrFind(
-	ctx context.Context, q *sqlc.Queries, params sqlc.FinishOperationOrFindParams,
-) (sqlc.FinishOperationOrFindRow, error) {
-	// A statement does not see what somebody else has committed since it began. Then
-	// it finds neither the payment nor a contradiction; the next one does.
-	for range maxAttempts {
-		row, err := q.FinishOperationOrFind(ctx, params)
-
-		switch {
-		case err != nil:
-			return row, fmt.Errorf("payment %s, intent %s: %w", params.PaymentID, params.IntentID, err)
-		case row.Contradicts:
-			return row, fmt.Errorf("intent %s does not fit payment %s: %w",
-				params.IntentID, params.PaymentID, ports.ErrContradiction)
-		case row.PaymentExists:
-			return row, nil
-		}
-	}
-
-	return sqlc.FinishOperationOrFindRow{}, fmt.Errorf("several others write payment %s", params.PaymentID)
 }
 
 // FinishRejected implements ports.Operations.

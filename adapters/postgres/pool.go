@@ -227,8 +227,10 @@ func firstAlone(atMost time.Duration) (beforeConnect func(context.Context, *pgx.
 // plan prepares the statements of requests and has PostgreSQL plan them.
 func plan(ctx context.Context, conn *pgx.Conn) error {
 	for _, text := range []string{
-		sqlc.BeginOperation, sqlc.FinishOperation, sqlc.ApplyEvent, sqlc.GetPayment,
-		sqlc.BeginOperations, sqlc.FinishOperations, sqlc.ApplyEvents,
+		sqlc.GetPayment, sqlc.BeginOperations,
+		sqlc.FinishOperations, sqlc.InsertPayments, sqlc.InsertFirstTransitions, sqlc.ListParkedObjects,
+		sqlc.LockPaymentsByIntent, sqlc.LockFreePaymentsByIntent, sqlc.ListEventOutcomes,
+		sqlc.InsertEvents, sqlc.MovePayments, sqlc.InsertTransitions,
 	} {
 		prepared, err := conn.Prepare(ctx, text, text) // pgx later finds it by its text
 		if err != nil {
@@ -264,6 +266,9 @@ func PlannerSettings() map[string]string {
 		"jit":              off, // without it a plan that must read a table seems expensive enough to compile
 	}
 }
+
+// namePrefix begins a statement that sqlc has made.
+const namePrefix = "-- name: "
 
 // tracer makes a span of each statement and of nothing else. It does not implement
 // pgx.PrepareTracer: a statement is prepared once on each connection, inside the call
@@ -313,10 +318,32 @@ func (t tracer) TraceQueryEnd(ctx context.Context, conn *pgx.Conn, data pgx.Trac
 	t.statements.TraceQueryEnd(ctx, conn, data)
 }
 
+// TraceBatchStart implements pgx.BatchTracer: a round trip is one span, with the name
+// of its first statement that has one.
+func (t tracer) TraceBatchStart(ctx context.Context, conn *pgx.Conn, data pgx.TraceBatchStartData) context.Context {
+	var text string
+
+	for _, queued := range data.Batch.QueuedQueries {
+		if text = queued.SQL; strings.HasPrefix(text, namePrefix) {
+			break
+		}
+	}
+
+	return t.TraceQueryStart(ctx, conn, pgx.TraceQueryStartData{SQL: text})
+}
+
+// TraceBatchQuery implements pgx.BatchTracer.
+func (t tracer) TraceBatchQuery(context.Context, *pgx.Conn, pgx.TraceBatchQueryData) {}
+
+// TraceBatchEnd implements pgx.BatchTracer.
+func (t tracer) TraceBatchEnd(ctx context.Context, conn *pgx.Conn, data pgx.TraceBatchEndData) {
+	t.TraceQueryEnd(ctx, conn, pgx.TraceQueryEndData{Err: data.Err})
+}
+
 // statementName is the name that sqlc's comment gives a statement, or its first
 // word.
 func statementName(sql string) string {
-	rest, named := strings.CutPrefix(sql, "-- name: ")
+	rest, named := strings.CutPrefix(sql, namePrefix)
 	word, _, _ := strings.Cut(strings.TrimSpace(rest), " ")
 
 	if !named {

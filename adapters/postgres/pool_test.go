@@ -73,7 +73,7 @@ func TestNewPool_Ready(t *testing.T) {
 
 	require.NoError(t, pool.QueryRow(t.Context(),
 		"SELECT count(*) FROM pg_prepared_statements WHERE generic_plans = 1 AND statement LIKE '-- name: %'").Scan(&planned))
-	require.Equal(t, 7, planned)
+	require.Equal(t, 12, planned)
 
 	store, order := postgres.NewStore(pool), newOrder(t, "order_1")
 	mustBegin(t, store, order)
@@ -116,7 +116,7 @@ func TestNewPool_Spans(t *testing.T) {
 		require.NotContains(t, fmt.Sprint(span.Attributes(), span.Events()), "pi_secret")
 	}
 
-	for _, name := range []string{"BeginOperation", "BEGIN", "FinishOperationOrFind", "ApplyEvent", "COMMIT"} {
+	for _, name := range []string{"BeginOperations", "LockOperations", "FinishOperations", "LockPaymentsByIntent", "InsertEvents"} {
 		require.Contains(t, names, name)
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/marketflow/marketflow/adapters/postgres/internal/sqlc"
 	"github.com/marketflow/marketflow/domain/payment"
@@ -153,18 +154,27 @@ func (s *Store) SetSweep(ctx context.Context, band int, at ports.PaymentPosition
 
 // Advance implements ports.Reconciliation.
 func (s *Store) Advance(ctx context.Context, id uuid.UUID, to payment.Status, cause string) (bool, error) {
-	_, err := write(ctx, s, "advancing a payment", func(ctx context.Context, q *sqlc.Queries) (string, error) {
-		return q.AdvancePayment(ctx, sqlc.AdvancePaymentParams{
-			ID: id, ToStatus: string(to), FromStatuses: statusesToDB(to.Sources()), Cause: cause,
+	var moved bool
+
+	err := s.run(ctx, "advancing a payment", func(ctx context.Context, conn *pgxpool.Conn) error {
+		return inTrips(ctx, conn, func(tx *trips) error {
+			var from payment.Status
+
+			if err := tx.send(ctx, selectRows(sqlc.LockPaymentStatus,
+				func(status struct{ Text string }) { from = payment.Status(status.Text) }, id)); err != nil {
+				return err
+			}
+
+			if moved = from.CanBecome(to); !moved {
+				return nil
+			}
+
+			return tx.commit(ctx, movePayments([]uuid.UUID{id}, []string{string(from)}, []string{string(to)}, []string{cause})...)
 		})
 	})
-	if errors.Is(err, pgx.ErrNoRows) {
-		return false, nil
-	}
-
 	if err != nil {
 		return false, fmt.Errorf("payment %s: %w", id, err)
 	}
 
-	return true, nil
+	return moved, nil
 }

@@ -31,10 +31,10 @@ const (
 
 // Store implements the store ports listed below.
 type Store struct {
-	pool        *pgxpool.Pool
-	begins      *group[sqlc.BeginOperationOrFindParams, sqlc.BeginOperationOrFindRow]
-	completions *group[sqlc.FinishOperationOrFindParams, sqlc.FinishOperationOrFindRow]
-	events      *group[sqlc.ApplyEventParams, sqlc.ApplyEventRow]
+	pool     *pgxpool.Pool
+	begins   *group[ports.NewOperation, ports.Operation]
+	finishes *group[ports.Completion, ports.Finished]
+	events   *group[ports.Event, ports.Applied]
 	// acquireTimeout and callTimeout are the constants, except in tests.
 	acquireTimeout, callTimeout time.Duration
 	health                      health
@@ -54,13 +54,9 @@ var (
 // NewStore returns a store over a migrated database.
 func NewStore(pool *pgxpool.Pool) *Store {
 	s := &Store{pool: pool, acquireTimeout: acquireTimeout, callTimeout: callTimeout}
-	s.begins = &group[sqlc.BeginOperationOrFindParams, sqlc.BeginOperationOrFindRow]{
-		runTogether: s.beginOperations, names: namesOfOperation,
-	}
-	s.completions = &group[sqlc.FinishOperationOrFindParams, sqlc.FinishOperationOrFindRow]{
-		runTogether: s.finishOperations, names: namesOfCompletion,
-	}
-	s.events = &group[sqlc.ApplyEventParams, sqlc.ApplyEventRow]{runTogether: s.applyEvents, names: namesOfEvent}
+	s.begins = &group[ports.NewOperation, ports.Operation]{runTogether: s.beginAll, names: namesOfOperation}
+	s.finishes = &group[ports.Completion, ports.Finished]{runTogether: s.finishAll, names: namesOfCompletion}
+	s.events = &group[ports.Event, ports.Applied]{runTogether: s.applyAll, names: namesOfEvent}
 
 	return s
 }

@@ -63,23 +63,18 @@ func mutants() []mutant {
 		{
 			name: "no-compare-and-set", why: "a status changes only from one that may come before it",
 			changes: []change{{
-				"adapters/postgres/inbox.go",
-				"FromStatuses:   statusesToDB(e.Change.Sources()),",
-				`FromStatuses: func() []string {
-			if e.Change == "" {
-				return nil
-			}
-
-			return statusesToDB(payment.Statuses())
-		}(),`,
+				"domain/payment/judge.go", "case p.Status.CanBecome(t.Status):", `case t.Status != "" && t.Status != p.Status:`,
 			}},
 			faults: []string{"webhook"},
 		},
 		{
 			name: "no-inbox-deduplication", why: "an event that is already stored changes nothing",
 			changes: []change{
-				{"adapters/postgres/internal/sqlc/stripe_events.sql.go", "AND NOT EXISTS (SELECT FROM waiting)", "AND FALSE"},
-				{"adapters/postgres/internal/sqlc/stripe_events.sql.go", "WHERE stripe_events.outcome = 'parked'", ""},
+				{"adapters/postgres/apply.go", `if known.stored != "" && !d.again {`, "if false {"},
+				{
+					"adapters/postgres/internal/sqlc/stripe_events.sql.go", "unnest($7::timestamptz[])",
+					"unnest($7::timestamptz[]) ON CONFLICT (id) DO UPDATE SET outcome = EXCLUDED.outcome",
+				},
 			},
 			faults: []string{"webhook"},
 		},

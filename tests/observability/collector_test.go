@@ -148,7 +148,7 @@ func (c *collector) rootOf(t *testing.T, a answer) traceparent {
 
 // grouped are the statements that do the same for several requests at once.
 var grouped = strings.NewReplacer(
-	"ApplyEvents\n", "ApplyEvent\n", "BeginOperations\n", "BeginOperation\n", "FinishOperations\n", "FinishOperation\n")
+	"LockFreePaymentsByIntent\n", "LockPaymentsByIntent\n")
 
 // shape is the tree as indented names.
 func (n *node) shape() string {

@@ -21,10 +21,10 @@ const (
 	createTree = `POST /payments
   evalsha
   app.CreatePayment
-    BeginOperation
+    BeginOperations
     stripe.create_intent
       POST
-    FinishOperation
+    FinishOperations
   http.render
 `
 	getTree = `GET /payments/{id}
@@ -34,7 +34,8 @@ const (
 `
 	webhookTree = `POST /webhooks/stripe
   app.HandleEvent
-    ApplyEvent
+    LockPaymentsByIntent
+    InsertEvents
   http.render
 `
 	minute = 60
@@ -58,8 +59,8 @@ func TestTraces_CreatePayment(t *testing.T) {
 	requireAttributes(t, root.child(t, "app.CreatePayment"), map[string]string{
 		"marketflow.payment.id": paymentID, "marketflow.idempotent_replayed": "false",
 	})
-	requireStatement(t, root.child(t, "BeginOperation"))
-	requireStatement(t, root.child(t, "FinishOperation"))
+	requireStatement(t, root.child(t, "BeginOperations"))
+	requireStatement(t, root.child(t, "FinishOperations"))
 
 	call := root.child(t, "stripe.create_intent")
 	requireAttributes(t, call, map[string]string{
@@ -125,7 +126,7 @@ func TestTraces_Webhook(t *testing.T) {
 	requireAttributes(t, root, map[string]string{
 		"http.request.method": "POST", "http.route": "/webhooks/stripe", "http.response.status_code": "200",
 	})
-	requireStatement(t, root.child(t, "ApplyEvent"))
+	requireStatement(t, root.child(t, "InsertEvents"))
 	requireNoErrors(t, root)
 
 	handled := root.child(t, "app.HandleEvent")

@@ -14,7 +14,7 @@ import (
 const (
 	stmtOperation = "BeginOperation"
 	stmtFinish    = "FinishOperation"
-	stmtApply     = "ApplyEvent"
+	stmtApply     = "InsertEvent"
 	stmtTake      = "TakeOperation"
 	stmtCommit    = "commit"
 )

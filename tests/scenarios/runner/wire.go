@@ -230,7 +230,8 @@ func (s *session) questions() error {
 			return err
 		}
 
-		if name != "" {
+		// A batch has the name of its first statement that is not its BEGIN.
+		if name != "" && (statement == "" || statement == "begin") {
 			statement = name
 		}
 
@@ -386,7 +387,7 @@ func (s *session) answered(state byte) string {
 }
 
 // nameOf is the name that sqlc's comment gives a statement, or its first word. It
-// turns a plural into the singular: ApplyEvents does for many what ApplyEvent does.
+// turns a plural into the singular: the statements that do one do many.
 func nameOf(sql string) string {
 	rest, named := strings.CutPrefix(sql, "-- name: ")
 	word, _, _ := strings.Cut(strings.TrimSpace(rest), " ")

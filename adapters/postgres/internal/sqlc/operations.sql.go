@@ -7,148 +7,62 @@ package sqlc
 
 import (
 	"context"
-	"encoding/json"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5/pgtype"
 )
 
-const BeginOperation = `-- name: BeginOperation :many
+const BeginOperations = `-- name: BeginOperations :many
+
 INSERT INTO payment_requests (
-    idempotency_key, payment_id, fingerprint, amount, currency, metadata, stripe_key, stripe_params,
+    payment_id, idempotency_key, fingerprint, amount, currency, metadata, stripe_key, stripe_params,
     lease_token, leased_until, retry_at, origin_request_id, origin_trace, created_at
 )
-VALUES (
-    $1, $2, $3, $4, $5, $6,
-    $7, $8,
-    $9, now() + $10::interval, now() + $10::interval, $11, $12,
-    COALESCE($13::timestamptz, now())
-)
+SELECT input.payment_id, NULLIF(input.idempotency_key, ''), input.fingerprint, input.amount, input.currency,
+       NULLIF(input.metadata, '')::jsonb, input.stripe_key, input.stripe_params,
+       NULLIF(input.lease_token, '00000000-0000-0000-0000-000000000000'), now() + input.lease, now() + input.lease,
+       input.origin_request_id, input.origin_trace, COALESCE(NULLIF(input.created_at, '0001-01-01 00:00:00+00'), now())
+FROM (
+    SELECT unnest($1::uuid[])         AS payment_id,
+           unnest($2::text[])    AS idempotency_key,
+           unnest($3::bytea[])       AS fingerprint,
+           unnest($4::numeric[])          AS amount,
+           unnest($5::text[])          AS currency,
+           unnest($6::text[])            AS metadata,
+           unnest($7::text[])         AS stripe_key,
+           unnest($8::text[])       AS stripe_params,
+           unnest($9::uuid[])        AS lease_token,
+           unnest($10::interval[])          AS lease,
+           unnest($11::text[])  AS origin_request_id,
+           unnest($12::text[])       AS origin_trace,
+           unnest($13::timestamptz[])  AS created_at
+) AS input
+ORDER BY input.idempotency_key, input.payment_id
 ON CONFLICT DO NOTHING
-RETURNING created_at, EXTRACT(EPOCH FROM now() - created_at)::float8 AS age_seconds
+RETURNING payment_id, created_at, EXTRACT(EPOCH FROM now() - created_at)::float8 AS age_seconds
 `
 
-type BeginOperationParams struct {
-	IdempotencyKey  *string
-	PaymentID       uuid.UUID
-	Fingerprint     []byte
-	Amount          pgtype.Numeric
-	Currency        string
-	Metadata        json.RawMessage
-	StripeKey       string
-	StripeParams    string
-	LeaseToken      uuid.NullUUID
-	Lease           pgtype.Interval
-	OriginRequestID string
-	OriginTrace     string
-	CreatedAt       *time.Time
+type BeginOperationsParams struct {
+	PaymentIds       []uuid.UUID
+	IdempotencyKeys  []string
+	Fingerprints     [][]byte
+	Amounts          []pgtype.Numeric
+	Currencies       []string
+	Metadata         []string
+	StripeKeys       []string
+	StripeParams     []string
+	LeaseTokens      []uuid.UUID
+	Leases           []pgtype.Interval
+	OriginRequestIds []string
+	OriginTraces     []string
+	CreatedAts       []time.Time
 }
 
-type BeginOperationRow struct {
+type BeginOperationsRow struct {
+	PaymentID  uuid.UUID
 	CreatedAt  time.Time
 	AgeSeconds float64
-}
-
-// The common case, a key that nobody has used, at a third of the cost. No row:
-// somebody has used it, and BeginOperationOrFind tells what exists.
-func (q *Queries) BeginOperation(ctx context.Context, arg BeginOperationParams) ([]BeginOperationRow, error) {
-	rows, err := q.db.Query(ctx, BeginOperation,
-		arg.IdempotencyKey,
-		arg.PaymentID,
-		arg.Fingerprint,
-		arg.Amount,
-		arg.Currency,
-		arg.Metadata,
-		arg.StripeKey,
-		arg.StripeParams,
-		arg.LeaseToken,
-		arg.Lease,
-		arg.OriginRequestID,
-		arg.OriginTrace,
-		arg.CreatedAt,
-	)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []BeginOperationRow
-	for rows.Next() {
-		var i BeginOperationRow
-		if err := rows.Scan(&i.CreatedAt, &i.AgeSeconds); err != nil {
-			return nil, err
-		}
-		items = append(items, i)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
-}
-
-const BeginOperationOrFind = `-- name: BeginOperationOrFind :many
-
-WITH existing AS (
-    SELECT r.payment_id, r.idempotency_key, r.fingerprint, r.amount, r.currency, r.metadata, r.stripe_key, r.stripe_params, r.state, r.lease_token, r.leased_until, r.retry_at, r.attempts, r.last_error, r.response_status, r.response_body, r.origin_request_id, r.origin_trace, r.created_at, r.updated_at
-    FROM payment_requests r
-    WHERE r.idempotency_key = $1
-       OR r.payment_id = $2
-), inserted AS (
-    INSERT INTO payment_requests (
-        payment_id, idempotency_key, fingerprint, amount, currency, metadata, stripe_key, stripe_params,
-        lease_token, leased_until, retry_at, origin_request_id, origin_trace, created_at
-    )
-    SELECT
-        $2, $1, $3, $4, $5, $6,
-        $7, $8,
-        $9, now() + $10::interval, now() + $10::interval, $11, $12,
-        COALESCE($13::timestamptz, now())
-    WHERE NOT EXISTS (SELECT FROM existing)
-    ON CONFLICT DO NOTHING
-    RETURNING payment_id, idempotency_key, fingerprint, amount, currency, metadata, stripe_key, stripe_params, state, lease_token, leased_until, retry_at, attempts, last_error, response_status, response_body, origin_request_id, origin_trace, created_at, updated_at
-), taken_over AS (
-    UPDATE payment_requests r
-    SET lease_token  = $9,
-        leased_until = now() + $10::interval,
-        retry_at     = now() + $10::interval,
-        attempts     = r.attempts + 1,
-        updated_at   = now()
-    FROM existing
-    WHERE r.payment_id = existing.payment_id
-      AND r.state || '' = 'pending'
-      AND r.leased_until <= now()
-      AND r.fingerprint = $3
-    RETURNING r.payment_id, r.idempotency_key, r.fingerprint, r.amount, r.currency, r.metadata, r.stripe_key, r.stripe_params, r.state, r.lease_token, r.leased_until, r.retry_at, r.attempts, r.last_error, r.response_status, r.response_body, r.origin_request_id, r.origin_trace, r.created_at, r.updated_at
-)
-SELECT payment_requests.payment_id, payment_requests.idempotency_key, payment_requests.fingerprint, payment_requests.amount, payment_requests.currency, payment_requests.metadata, payment_requests.stripe_key, payment_requests.stripe_params, payment_requests.state, payment_requests.lease_token, payment_requests.leased_until, payment_requests.retry_at, payment_requests.attempts, payment_requests.last_error, payment_requests.response_status, payment_requests.response_body, payment_requests.origin_request_id, payment_requests.origin_trace, payment_requests.created_at, payment_requests.updated_at, EXTRACT(EPOCH FROM now() - payment_requests.created_at)::float8 AS age_seconds
-FROM (
-    SELECT payment_id, idempotency_key, fingerprint, amount, currency, metadata, stripe_key, stripe_params, state, lease_token, leased_until, retry_at, attempts, last_error, response_status, response_body, origin_request_id, origin_trace, created_at, updated_at FROM inserted
-    UNION ALL
-    SELECT payment_id, idempotency_key, fingerprint, amount, currency, metadata, stripe_key, stripe_params, state, lease_token, leased_until, retry_at, attempts, last_error, response_status, response_body, origin_request_id, origin_trace, created_at, updated_at FROM taken_over
-    UNION ALL
-    SELECT payment_id, idempotency_key, fingerprint, amount, currency, metadata, stripe_key, stripe_params, state, lease_token, leased_until, retry_at, attempts, last_error, response_status, response_body, origin_request_id, origin_trace, created_at, updated_at FROM existing WHERE NOT EXISTS (SELECT FROM taken_over)
-) AS payment_requests
-`
-
-type BeginOperationOrFindParams struct {
-	IdempotencyKey  *string
-	PaymentID       uuid.UUID
-	Fingerprint     []byte
-	Amount          pgtype.Numeric
-	Currency        string
-	Metadata        json.RawMessage
-	StripeKey       string
-	StripeParams    string
-	LeaseToken      uuid.NullUUID
-	Lease           pgtype.Interval
-	OriginRequestID string
-	OriginTrace     string
-	CreatedAt       *time.Time
-}
-
-type BeginOperationOrFindRow struct {
-	PaymentRequest PaymentRequest
-	AgeSeconds     float64
 }
 
 // r.state || ” is the state, written so that the planner cannot use the index of
@@ -156,57 +70,36 @@ type BeginOperationOrFindRow struct {
 // planner believes that index to be empty, as it is when all is well and mostly when
 // tables are analysed. But until the next vacuum it holds every operation of the last
 // minutes.
-// BeginOperation for a key that may have been used.
+// Writes what nobody has written yet. An operation without a row is not touched: its
+// key has been used.
 //
-// One row: the operation that was written, taken over or found, as it is now.
-// No row: another transaction wrote the key after this statement's snapshot; run the
-// statement again.
-func (q *Queries) BeginOperationOrFind(ctx context.Context, arg BeginOperationOrFindParams) ([]BeginOperationOrFindRow, error) {
-	rows, err := q.db.Query(ctx, BeginOperationOrFind,
-		arg.IdempotencyKey,
-		arg.PaymentID,
-		arg.Fingerprint,
-		arg.Amount,
-		arg.Currency,
+// The INSERT waits only while another transaction writes one of the keys. Rows are
+// inserted in the order of their keys, so that two of these statements never wait for
+// each other.
+func (q *Queries) BeginOperations(ctx context.Context, arg BeginOperationsParams) ([]BeginOperationsRow, error) {
+	rows, err := q.db.Query(ctx, BeginOperations,
+		arg.PaymentIds,
+		arg.IdempotencyKeys,
+		arg.Fingerprints,
+		arg.Amounts,
+		arg.Currencies,
 		arg.Metadata,
-		arg.StripeKey,
+		arg.StripeKeys,
 		arg.StripeParams,
-		arg.LeaseToken,
-		arg.Lease,
-		arg.OriginRequestID,
-		arg.OriginTrace,
-		arg.CreatedAt,
+		arg.LeaseTokens,
+		arg.Leases,
+		arg.OriginRequestIds,
+		arg.OriginTraces,
+		arg.CreatedAts,
 	)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	var items []BeginOperationOrFindRow
+	var items []BeginOperationsRow
 	for rows.Next() {
-		var i BeginOperationOrFindRow
-		if err := rows.Scan(
-			&i.PaymentRequest.PaymentID,
-			&i.PaymentRequest.IdempotencyKey,
-			&i.PaymentRequest.Fingerprint,
-			&i.PaymentRequest.Amount,
-			&i.PaymentRequest.Currency,
-			&i.PaymentRequest.Metadata,
-			&i.PaymentRequest.StripeKey,
-			&i.PaymentRequest.StripeParams,
-			&i.PaymentRequest.State,
-			&i.PaymentRequest.LeaseToken,
-			&i.PaymentRequest.LeasedUntil,
-			&i.PaymentRequest.RetryAt,
-			&i.PaymentRequest.Attempts,
-			&i.PaymentRequest.LastError,
-			&i.PaymentRequest.ResponseStatus,
-			&i.PaymentRequest.ResponseBody,
-			&i.PaymentRequest.OriginRequestID,
-			&i.PaymentRequest.OriginTrace,
-			&i.PaymentRequest.CreatedAt,
-			&i.PaymentRequest.UpdatedAt,
-			&i.AgeSeconds,
-		); err != nil {
+		var i BeginOperationsRow
+		if err := rows.Scan(&i.PaymentID, &i.CreatedAt, &i.AgeSeconds); err != nil {
 			return nil, err
 		}
 		items = append(items, i)
@@ -235,6 +128,69 @@ type ExtendLeaseParams struct {
 func (q *Queries) ExtendLease(ctx context.Context, arg ExtendLeaseParams) error {
 	_, err := q.db.Exec(ctx, ExtendLease, arg.Lease, arg.PaymentID, arg.LeaseToken)
 	return err
+}
+
+const FindOperation = `-- name: FindOperation :many
+SELECT payment_requests.payment_id, payment_requests.idempotency_key, payment_requests.fingerprint, payment_requests.amount, payment_requests.currency, payment_requests.metadata, payment_requests.stripe_key, payment_requests.stripe_params, payment_requests.state, payment_requests.lease_token, payment_requests.leased_until, payment_requests.retry_at, payment_requests.attempts, payment_requests.last_error, payment_requests.response_status, payment_requests.response_body, payment_requests.origin_request_id, payment_requests.origin_trace, payment_requests.created_at, payment_requests.updated_at, EXTRACT(EPOCH FROM now() - payment_requests.created_at)::float8 AS age_seconds,
+       (payment_requests.leased_until <= now())::boolean AS abandoned
+FROM payment_requests
+WHERE payment_requests.idempotency_key = $1
+   OR payment_requests.payment_id = $2
+`
+
+type FindOperationParams struct {
+	IdempotencyKey *string
+	PaymentID      uuid.UUID
+}
+
+type FindOperationRow struct {
+	PaymentRequest PaymentRequest
+	AgeSeconds     float64
+	Abandoned      bool
+}
+
+// The operation of a key or of a payment.
+func (q *Queries) FindOperation(ctx context.Context, arg FindOperationParams) ([]FindOperationRow, error) {
+	rows, err := q.db.Query(ctx, FindOperation, arg.IdempotencyKey, arg.PaymentID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []FindOperationRow
+	for rows.Next() {
+		var i FindOperationRow
+		if err := rows.Scan(
+			&i.PaymentRequest.PaymentID,
+			&i.PaymentRequest.IdempotencyKey,
+			&i.PaymentRequest.Fingerprint,
+			&i.PaymentRequest.Amount,
+			&i.PaymentRequest.Currency,
+			&i.PaymentRequest.Metadata,
+			&i.PaymentRequest.StripeKey,
+			&i.PaymentRequest.StripeParams,
+			&i.PaymentRequest.State,
+			&i.PaymentRequest.LeaseToken,
+			&i.PaymentRequest.LeasedUntil,
+			&i.PaymentRequest.RetryAt,
+			&i.PaymentRequest.Attempts,
+			&i.PaymentRequest.LastError,
+			&i.PaymentRequest.ResponseStatus,
+			&i.PaymentRequest.ResponseBody,
+			&i.PaymentRequest.OriginRequestID,
+			&i.PaymentRequest.OriginTrace,
+			&i.PaymentRequest.CreatedAt,
+			&i.PaymentRequest.UpdatedAt,
+			&i.AgeSeconds,
+			&i.Abandoned,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const FindOperationByKey = `-- name: FindOperationByKey :one
@@ -317,104 +273,78 @@ func (q *Queries) FindOperationByPayment(ctx context.Context, paymentID uuid.UUI
 	return i, err
 }
 
-const FinishOperation = `-- name: FinishOperation :many
-WITH frozen AS (
-    UPDATE payment_requests r
-    SET state           = 'completed',
-        response_status = $2,
-        response_body   = $3,
-        lease_token     = NULL,
-        last_error      = NULL,
-        updated_at      = now()
-    WHERE r.payment_id = $4
-      AND r.state || '' = 'pending'
-    RETURNING r.payment_id, r.idempotency_key, r.fingerprint, r.amount, r.currency, r.metadata, r.stripe_key, r.stripe_params, r.state, r.lease_token, r.leased_until, r.retry_at, r.attempts, r.last_error, r.response_status, r.response_body, r.origin_request_id, r.origin_trace, r.created_at, r.updated_at
-), created AS (
-    INSERT INTO payments (
-        id, stripe_payment_intent_id, idempotency_key, amount, currency, status, metadata, created_at, updated_at
-    )
-    SELECT
-        frozen.payment_id, $1, $5, $6, $7, $8, $9,
-        $10, clock_timestamp()
-    FROM frozen
-    RETURNING id
-), history AS (
-    INSERT INTO payment_transitions (payment_id, to_status, cause, at)
-    SELECT created.id, $8, $11, clock_timestamp() FROM created
+const FinishOperations = `-- name: FinishOperations :many
+WITH unfinished AS MATERIALIZED (
+    SELECT r.payment_id
+    FROM payment_requests r
+    LEFT JOIN payments p ON p.id = r.payment_id
+    WHERE r.payment_id = ANY ($1::uuid[])
+      AND r.state || '' IN ('pending', 'needs_attention')
+      AND (p.id IS NULL OR $4::boolean)
+    FOR UPDATE OF r SKIP LOCKED
 )
-SELECT payment_requests.payment_id, payment_requests.idempotency_key, payment_requests.fingerprint, payment_requests.amount, payment_requests.currency, payment_requests.metadata, payment_requests.stripe_key, payment_requests.stripe_params, payment_requests.state, payment_requests.lease_token, payment_requests.leased_until, payment_requests.retry_at, payment_requests.attempts, payment_requests.last_error, payment_requests.response_status, payment_requests.response_body, payment_requests.origin_request_id, payment_requests.origin_trace, payment_requests.created_at, payment_requests.updated_at,
-       EXTRACT(EPOCH FROM now() - payment_requests.created_at)::float8                              AS age_seconds,
-       EXISTS (SELECT FROM stripe_events e WHERE e.object_id = $1 AND e.outcome = 'parked') AS parked
-FROM frozen AS payment_requests
+UPDATE payment_requests r
+SET state           = 'completed',
+    response_status = input.response_status,
+    response_body   = input.response_body,
+    lease_token     = NULL,
+    last_error      = NULL,
+    updated_at      = now()
+FROM (
+    SELECT unnest($1::uuid[])           AS payment_id,
+           unnest($2::smallint[]) AS response_status,
+           unnest($3::bytea[])      AS response_body
+) AS input
+JOIN unfinished ON unfinished.payment_id = input.payment_id
+WHERE r.payment_id = input.payment_id
+RETURNING r.payment_id, r.idempotency_key, r.fingerprint, r.amount, r.currency, r.metadata, r.stripe_key, r.stripe_params, r.state, r.lease_token, r.leased_until, r.retry_at, r.attempts, r.last_error, r.response_status, r.response_body, r.origin_request_id, r.origin_trace, r.created_at, r.updated_at
 `
 
-type FinishOperationParams struct {
-	IntentID       string
-	ResponseStatus *int16
-	ResponseBody   []byte
-	PaymentID      uuid.UUID
-	IdempotencyKey *string
-	Amount         pgtype.Numeric
-	Currency       string
-	Status         string
-	Metadata       json.RawMessage
-	CreatedAt      time.Time
-	Cause          string
+type FinishOperationsParams struct {
+	PaymentIds       []uuid.UUID
+	ResponseStatuses []int16
+	ResponseBodies   [][]byte
+	AlsoExisting     bool
 }
 
-type FinishOperationRow struct {
-	PaymentRequest PaymentRequest
-	AgeSeconds     float64
-	Parked         bool
-}
-
-// The common case: a response, and a pending operation without a payment. No row: the
-// operation is not pending. If the payment or the intent exists, a unique index fails
-// the statement. In both cases FinishOperationOrFind tells what exists.
-func (q *Queries) FinishOperation(ctx context.Context, arg FinishOperationParams) ([]FinishOperationRow, error) {
-	rows, err := q.db.Query(ctx, FinishOperation,
-		arg.IntentID,
-		arg.ResponseStatus,
-		arg.ResponseBody,
-		arg.PaymentID,
-		arg.IdempotencyKey,
-		arg.Amount,
-		arg.Currency,
-		arg.Status,
-		arg.Metadata,
-		arg.CreatedAt,
-		arg.Cause,
+// Freezes the answers of operations that are not finished. It waits for nobody: an
+// operation without a row is locked by somebody else, or finished, or has its payment
+// already, unless also_existing says that this is right.
+func (q *Queries) FinishOperations(ctx context.Context, arg FinishOperationsParams) ([]PaymentRequest, error) {
+	rows, err := q.db.Query(ctx, FinishOperations,
+		arg.PaymentIds,
+		arg.ResponseStatuses,
+		arg.ResponseBodies,
+		arg.AlsoExisting,
 	)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	var items []FinishOperationRow
+	var items []PaymentRequest
 	for rows.Next() {
-		var i FinishOperationRow
+		var i PaymentRequest
 		if err := rows.Scan(
-			&i.PaymentRequest.PaymentID,
-			&i.PaymentRequest.IdempotencyKey,
-			&i.PaymentRequest.Fingerprint,
-			&i.PaymentRequest.Amount,
-			&i.PaymentRequest.Currency,
-			&i.PaymentRequest.Metadata,
-			&i.PaymentRequest.StripeKey,
-			&i.PaymentRequest.StripeParams,
-			&i.PaymentRequest.State,
-			&i.PaymentRequest.LeaseToken,
-			&i.PaymentRequest.LeasedUntil,
-			&i.PaymentRequest.RetryAt,
-			&i.PaymentRequest.Attempts,
-			&i.PaymentRequest.LastError,
-			&i.PaymentRequest.ResponseStatus,
-			&i.PaymentRequest.ResponseBody,
-			&i.PaymentRequest.OriginRequestID,
-			&i.PaymentRequest.OriginTrace,
-			&i.PaymentRequest.CreatedAt,
-			&i.PaymentRequest.UpdatedAt,
-			&i.AgeSeconds,
-			&i.Parked,
+			&i.PaymentID,
+			&i.IdempotencyKey,
+			&i.Fingerprint,
+			&i.Amount,
+			&i.Currency,
+			&i.Metadata,
+			&i.StripeKey,
+			&i.StripeParams,
+			&i.State,
+			&i.LeaseToken,
+			&i.LeasedUntil,
+			&i.RetryAt,
+			&i.Attempts,
+			&i.LastError,
+			&i.ResponseStatus,
+			&i.ResponseBody,
+			&i.OriginRequestID,
+			&i.OriginTrace,
+			&i.CreatedAt,
+			&i.UpdatedAt,
 		); err != nil {
 			return nil, err
 		}
@@ -424,145 +354,6 @@ func (q *Queries) FinishOperation(ctx context.Context, arg FinishOperationParams
 		return nil, err
 	}
 	return items, nil
-}
-
-const FinishOperationOrFind = `-- name: FinishOperationOrFind :one
-WITH operation AS MATERIALIZED (
-    SELECT r.payment_id, r.idempotency_key, r.fingerprint, r.amount, r.currency, r.metadata, r.stripe_key, r.stripe_params, r.state, r.lease_token, r.leased_until, r.retry_at, r.attempts, r.last_error, r.response_status, r.response_body, r.origin_request_id, r.origin_trace, r.created_at, r.updated_at
-    FROM payment_requests r
-    WHERE r.payment_id = $1
-    FOR UPDATE
-), created AS (
-    INSERT INTO payments (
-        id, stripe_payment_intent_id, idempotency_key, amount, currency, status, metadata, created_at, updated_at
-    )
-    SELECT
-        operation.payment_id, $2, $3, $4, $5, $6, $7,
-        $8, clock_timestamp()
-    FROM operation
-    WHERE operation.state NOT IN ('refused', 'rejected')
-    ON CONFLICT DO NOTHING
-    RETURNING id
-), history AS (
-    INSERT INTO payment_transitions (payment_id, to_status, cause, at)
-    SELECT created.id, $6, $9, clock_timestamp() FROM created
-), existing AS (
-    SELECT created.id FROM created
-    UNION ALL
-    SELECT p.id FROM payments p
-    WHERE p.id = $1 AND p.stripe_payment_intent_id = $2
-), frozen AS (
-    UPDATE payment_requests r
-    SET state           = 'completed',
-        response_status = $10,
-        response_body   = $11,
-        lease_token     = NULL,
-        last_error      = NULL,
-        updated_at      = now()
-    FROM operation
-    WHERE r.payment_id = operation.payment_id
-      AND operation.state IN ('pending', 'needs_attention')
-      AND $10::smallint IS NOT NULL
-      AND EXISTS (SELECT FROM existing)
-    RETURNING r.payment_id, r.idempotency_key, r.fingerprint, r.amount, r.currency, r.metadata, r.stripe_key, r.stripe_params, r.state, r.lease_token, r.leased_until, r.retry_at, r.attempts, r.last_error, r.response_status, r.response_body, r.origin_request_id, r.origin_trace, r.created_at, r.updated_at
-)
-SELECT payment_requests.payment_id, payment_requests.idempotency_key, payment_requests.fingerprint, payment_requests.amount, payment_requests.currency, payment_requests.metadata, payment_requests.stripe_key, payment_requests.stripe_params, payment_requests.state, payment_requests.lease_token, payment_requests.leased_until, payment_requests.retry_at, payment_requests.attempts, payment_requests.last_error, payment_requests.response_status, payment_requests.response_body, payment_requests.origin_request_id, payment_requests.origin_trace, payment_requests.created_at, payment_requests.updated_at,
-       EXTRACT(EPOCH FROM now() - payment_requests.created_at)::float8 AS age_seconds,
-       EXISTS (SELECT FROM created)                                    AS created,
-       EXISTS (SELECT FROM existing)                                   AS payment_exists,
-       (payment_requests.state IN ('refused', 'rejected') OR EXISTS (
-           SELECT FROM payments p
-           WHERE (p.id = $1
-                  OR p.stripe_payment_intent_id = $2
-                  OR p.idempotency_key = $3)
-             AND NOT (p.id = $1 AND p.stripe_payment_intent_id = $2)
-       ))::boolean                                                     AS contradicts,
-       EXISTS (SELECT FROM stripe_events e WHERE e.object_id = $2 AND e.outcome = 'parked') AS parked
-FROM (
-    SELECT payment_id, idempotency_key, fingerprint, amount, currency, metadata, stripe_key, stripe_params, state, lease_token, leased_until, retry_at, attempts, last_error, response_status, response_body, origin_request_id, origin_trace, created_at, updated_at FROM frozen
-    UNION ALL
-    SELECT payment_id, idempotency_key, fingerprint, amount, currency, metadata, stripe_key, stripe_params, state, lease_token, leased_until, retry_at, attempts, last_error, response_status, response_body, origin_request_id, origin_trace, created_at, updated_at FROM operation WHERE NOT EXISTS (SELECT FROM frozen)
-) AS payment_requests
-`
-
-type FinishOperationOrFindParams struct {
-	PaymentID      uuid.UUID
-	IntentID       string
-	IdempotencyKey *string
-	Amount         pgtype.Numeric
-	Currency       string
-	Status         string
-	Metadata       json.RawMessage
-	CreatedAt      time.Time
-	Cause          string
-	ResponseStatus *int16
-	ResponseBody   []byte
-}
-
-type FinishOperationOrFindRow struct {
-	PaymentRequest PaymentRequest
-	AgeSeconds     float64
-	Created        bool
-	PaymentExists  bool
-	Contradicts    bool
-	Parked         bool
-}
-
-// FinishOperation for an operation in any state.
-//
-// It writes the payment's row, its first transition and the frozen response in one
-// commit. A second completion changes nothing.
-//
-// The operation is locked first, so that everything about one payment is written one
-// after the other. This statement's snapshot lacks what another transaction committed
-// meanwhile: if payment_exists and contradicts are both false, run the statement again.
-// No row: there is no such operation.
-//
-// ON CONFLICT names no index. Otherwise, when two equal rows are inserted at once, the
-// second would fail on the intent's index instead of waiting at the primary key's.
-func (q *Queries) FinishOperationOrFind(ctx context.Context, arg FinishOperationOrFindParams) (FinishOperationOrFindRow, error) {
-	row := q.db.QueryRow(ctx, FinishOperationOrFind,
-		arg.PaymentID,
-		arg.IntentID,
-		arg.IdempotencyKey,
-		arg.Amount,
-		arg.Currency,
-		arg.Status,
-		arg.Metadata,
-		arg.CreatedAt,
-		arg.Cause,
-		arg.ResponseStatus,
-		arg.ResponseBody,
-	)
-	var i FinishOperationOrFindRow
-	err := row.Scan(
-		&i.PaymentRequest.PaymentID,
-		&i.PaymentRequest.IdempotencyKey,
-		&i.PaymentRequest.Fingerprint,
-		&i.PaymentRequest.Amount,
-		&i.PaymentRequest.Currency,
-		&i.PaymentRequest.Metadata,
-		&i.PaymentRequest.StripeKey,
-		&i.PaymentRequest.StripeParams,
-		&i.PaymentRequest.State,
-		&i.PaymentRequest.LeaseToken,
-		&i.PaymentRequest.LeasedUntil,
-		&i.PaymentRequest.RetryAt,
-		&i.PaymentRequest.Attempts,
-		&i.PaymentRequest.LastError,
-		&i.PaymentRequest.ResponseStatus,
-		&i.PaymentRequest.ResponseBody,
-		&i.PaymentRequest.OriginRequestID,
-		&i.PaymentRequest.OriginTrace,
-		&i.PaymentRequest.CreatedAt,
-		&i.PaymentRequest.UpdatedAt,
-		&i.AgeSeconds,
-		&i.Created,
-		&i.PaymentExists,
-		&i.Contradicts,
-		&i.Parked,
-	)
-	return i, err
 }
 
 const FinishRejectedOperation = `-- name: FinishRejectedOperation :one
@@ -639,6 +430,156 @@ func (q *Queries) GiveUpOperation(ctx context.Context, arg GiveUpOperationParams
 	return err
 }
 
+const InsertFirstTransitions = `-- name: InsertFirstTransitions :exec
+INSERT INTO payment_transitions (payment_id, to_status, cause, at)
+SELECT p.id, p.status, input.cause, clock_timestamp()
+FROM (SELECT unnest($1::uuid[]) AS payment_id, unnest($2::text[]) AS cause) AS input
+JOIN payments p ON p.id = input.payment_id
+WHERE NOT EXISTS (SELECT FROM payment_transitions t WHERE t.payment_id = input.payment_id)
+`
+
+type InsertFirstTransitionsParams struct {
+	PaymentIds []uuid.UUID
+	Causes     []string
+}
+
+// The history of each payment that has none begins.
+func (q *Queries) InsertFirstTransitions(ctx context.Context, arg InsertFirstTransitionsParams) error {
+	_, err := q.db.Exec(ctx, InsertFirstTransitions, arg.PaymentIds, arg.Causes)
+	return err
+}
+
+const InsertPayments = `-- name: InsertPayments :many
+INSERT INTO payments (
+    id, stripe_payment_intent_id, idempotency_key, amount, currency, status, metadata, created_at, updated_at
+)
+SELECT input.id, input.intent_id, NULLIF(input.idempotency_key, ''), input.amount, input.currency, input.status,
+       NULLIF(input.metadata, '')::jsonb, input.created_at, clock_timestamp()
+FROM (
+    SELECT unnest($1::uuid[])                 AS id,
+           unnest($2::text[])          AS intent_id,
+           unnest($3::text[])    AS idempotency_key,
+           unnest($4::numeric[])          AS amount,
+           unnest($5::text[])          AS currency,
+           unnest($6::text[])            AS status,
+           unnest($7::text[])            AS metadata,
+           unnest($8::timestamptz[])  AS created_at
+) AS input
+JOIN payment_requests r ON r.payment_id = input.id
+WHERE (r.state || '' = 'completed' OR $9::boolean)
+  AND NOT EXISTS (SELECT FROM payments p WHERE p.id = input.id)
+ORDER BY input.intent_id
+RETURNING id
+`
+
+type InsertPaymentsParams struct {
+	Ids             []uuid.UUID
+	IntentIds       []string
+	IdempotencyKeys []string
+	Amounts         []pgtype.Numeric
+	Currencies      []string
+	Statuses        []string
+	Metadata        []string
+	CreatedAts      []time.Time
+	Open            bool
+}
+
+// Writes the payments of operations that have none: of those that are finished, or,
+// with open, of those that stay pending. A finished operation always has its payment,
+// so one without has been finished by this transaction.
+func (q *Queries) InsertPayments(ctx context.Context, arg InsertPaymentsParams) ([]uuid.UUID, error) {
+	rows, err := q.db.Query(ctx, InsertPayments,
+		arg.Ids,
+		arg.IntentIds,
+		arg.IdempotencyKeys,
+		arg.Amounts,
+		arg.Currencies,
+		arg.Statuses,
+		arg.Metadata,
+		arg.CreatedAts,
+		arg.Open,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []uuid.UUID
+	for rows.Next() {
+		var id uuid.UUID
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		items = append(items, id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const ListParkedObjects = `-- name: ListParkedObjects :many
+SELECT DISTINCT object_id FROM stripe_events WHERE object_id = ANY ($1::text[]) AND outcome = 'parked'
+`
+
+// Those of the objects of which events are parked.
+func (q *Queries) ListParkedObjects(ctx context.Context, objectIds []string) ([]string, error) {
+	rows, err := q.db.Query(ctx, ListParkedObjects, objectIds)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []string
+	for rows.Next() {
+		var object_id string
+		if err := rows.Scan(&object_id); err != nil {
+			return nil, err
+		}
+		items = append(items, object_id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const ListPaymentsLike = `-- name: ListPaymentsLike :many
+SELECT id, stripe_payment_intent_id
+FROM payments
+WHERE id = $1 OR stripe_payment_intent_id = $2 OR idempotency_key = $3
+`
+
+type ListPaymentsLikeParams struct {
+	ID             uuid.UUID
+	IntentID       string
+	IdempotencyKey *string
+}
+
+type ListPaymentsLikeRow struct {
+	ID                    uuid.UUID
+	StripePaymentIntentID string
+}
+
+// The payments that share an id, an intent or a key.
+func (q *Queries) ListPaymentsLike(ctx context.Context, arg ListPaymentsLikeParams) ([]ListPaymentsLikeRow, error) {
+	rows, err := q.db.Query(ctx, ListPaymentsLike, arg.ID, arg.IntentID, arg.IdempotencyKey)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ListPaymentsLikeRow
+	for rows.Next() {
+		var i ListPaymentsLikeRow
+		if err := rows.Scan(&i.ID, &i.StripePaymentIntentID); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const LockOperation = `-- name: LockOperation :one
 SELECT payment_requests.payment_id, payment_requests.idempotency_key, payment_requests.fingerprint, payment_requests.amount, payment_requests.currency, payment_requests.metadata, payment_requests.stripe_key, payment_requests.stripe_params, payment_requests.state, payment_requests.lease_token, payment_requests.leased_until, payment_requests.retry_at, payment_requests.attempts, payment_requests.last_error, payment_requests.response_status, payment_requests.response_body, payment_requests.origin_request_id, payment_requests.origin_trace, payment_requests.created_at, payment_requests.updated_at, EXTRACT(EPOCH FROM now() - payment_requests.created_at)::float8 AS age_seconds
 FROM payment_requests
@@ -679,6 +620,51 @@ func (q *Queries) LockOperation(ctx context.Context, paymentID uuid.UUID) (LockO
 		&i.AgeSeconds,
 	)
 	return i, err
+}
+
+const LockOperations = `-- name: LockOperations :many
+SELECT payment_id, idempotency_key, fingerprint, amount, currency, metadata, stripe_key, stripe_params, state, lease_token, leased_until, retry_at, attempts, last_error, response_status, response_body, origin_request_id, origin_trace, created_at, updated_at FROM payment_requests WHERE payment_id = $1 FOR UPDATE
+`
+
+func (q *Queries) LockOperations(ctx context.Context, paymentID uuid.UUID) ([]PaymentRequest, error) {
+	rows, err := q.db.Query(ctx, LockOperations, paymentID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []PaymentRequest
+	for rows.Next() {
+		var i PaymentRequest
+		if err := rows.Scan(
+			&i.PaymentID,
+			&i.IdempotencyKey,
+			&i.Fingerprint,
+			&i.Amount,
+			&i.Currency,
+			&i.Metadata,
+			&i.StripeKey,
+			&i.StripeParams,
+			&i.State,
+			&i.LeaseToken,
+			&i.LeasedUntil,
+			&i.RetryAt,
+			&i.Attempts,
+			&i.LastError,
+			&i.ResponseStatus,
+			&i.ResponseBody,
+			&i.OriginRequestID,
+			&i.OriginTrace,
+			&i.CreatedAt,
+			&i.UpdatedAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const RejectOperation = `-- name: RejectOperation :one
@@ -874,6 +860,73 @@ func (q *Queries) TakeOperations(ctx context.Context, arg TakeOperationsParams) 
 	var items []TakeOperationsRow
 	for rows.Next() {
 		var i TakeOperationsRow
+		if err := rows.Scan(
+			&i.PaymentRequest.PaymentID,
+			&i.PaymentRequest.IdempotencyKey,
+			&i.PaymentRequest.Fingerprint,
+			&i.PaymentRequest.Amount,
+			&i.PaymentRequest.Currency,
+			&i.PaymentRequest.Metadata,
+			&i.PaymentRequest.StripeKey,
+			&i.PaymentRequest.StripeParams,
+			&i.PaymentRequest.State,
+			&i.PaymentRequest.LeaseToken,
+			&i.PaymentRequest.LeasedUntil,
+			&i.PaymentRequest.RetryAt,
+			&i.PaymentRequest.Attempts,
+			&i.PaymentRequest.LastError,
+			&i.PaymentRequest.ResponseStatus,
+			&i.PaymentRequest.ResponseBody,
+			&i.PaymentRequest.OriginRequestID,
+			&i.PaymentRequest.OriginTrace,
+			&i.PaymentRequest.CreatedAt,
+			&i.PaymentRequest.UpdatedAt,
+			&i.AgeSeconds,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const TakeOverOperation = `-- name: TakeOverOperation :many
+UPDATE payment_requests
+SET lease_token  = $1::uuid,
+    leased_until = now() + $2::interval,
+    retry_at     = now() + $2::interval,
+    attempts     = attempts + 1,
+    updated_at   = now()
+WHERE payment_id = $3
+  AND state || '' = 'pending'
+  AND leased_until <= now()
+RETURNING payment_requests.payment_id, payment_requests.idempotency_key, payment_requests.fingerprint, payment_requests.amount, payment_requests.currency, payment_requests.metadata, payment_requests.stripe_key, payment_requests.stripe_params, payment_requests.state, payment_requests.lease_token, payment_requests.leased_until, payment_requests.retry_at, payment_requests.attempts, payment_requests.last_error, payment_requests.response_status, payment_requests.response_body, payment_requests.origin_request_id, payment_requests.origin_trace, payment_requests.created_at, payment_requests.updated_at, EXTRACT(EPOCH FROM now() - created_at)::float8 AS age_seconds
+`
+
+type TakeOverOperationParams struct {
+	LeaseToken uuid.UUID
+	Lease      pgtype.Interval
+	PaymentID  uuid.UUID
+}
+
+type TakeOverOperationRow struct {
+	PaymentRequest PaymentRequest
+	AgeSeconds     float64
+}
+
+// No row: somebody else was faster.
+func (q *Queries) TakeOverOperation(ctx context.Context, arg TakeOverOperationParams) ([]TakeOverOperationRow, error) {
+	rows, err := q.db.Query(ctx, TakeOverOperation, arg.LeaseToken, arg.Lease, arg.PaymentID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []TakeOverOperationRow
+	for rows.Next() {
+		var i TakeOverOperationRow
 		if err := rows.Scan(
 			&i.PaymentRequest.PaymentID,
 			&i.PaymentRequest.IdempotencyKey,

@@ -13,47 +13,6 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 )
 
-const AdvancePayment = `-- name: AdvancePayment :one
-WITH target AS MATERIALIZED (
-    SELECT p.id, p.status
-    FROM payments p
-    WHERE p.id = $1
-    FOR UPDATE
-), moved AS (
-    UPDATE payments p
-    SET status = $2, updated_at = clock_timestamp()
-    FROM target
-    WHERE p.id = target.id
-      AND target.status = ANY ($3::text[])
-    RETURNING p.id, target.status AS from_status
-), history AS (
-    INSERT INTO payment_transitions (payment_id, from_status, to_status, cause, at)
-    SELECT moved.id, moved.from_status, $2, $4, clock_timestamp() FROM moved
-)
-SELECT moved.from_status FROM moved
-`
-
-type AdvancePaymentParams struct {
-	ID           uuid.UUID
-	ToStatus     string
-	FromStatuses []string
-	Cause        string
-}
-
-// Changes a payment's status without an event, by the same compare-and-set as
-// ApplyEvent. No row: the status may not change so.
-func (q *Queries) AdvancePayment(ctx context.Context, arg AdvancePaymentParams) (string, error) {
-	row := q.db.QueryRow(ctx, AdvancePayment,
-		arg.ID,
-		arg.ToStatus,
-		arg.FromStatuses,
-		arg.Cause,
-	)
-	var from_status string
-	err := row.Scan(&from_status)
-	return from_status, err
-}
-
 const EndSweep = `-- name: EndSweep :exec
 DELETE FROM reconciliation_sweeps WHERE band = $1
 `
@@ -242,6 +201,30 @@ func (q *Queries) ListUnknownEvents(ctx context.Context, ids []string) ([]string
 			return nil, err
 		}
 		items = append(items, id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const LockPaymentStatus = `-- name: LockPaymentStatus :many
+SELECT status FROM payments WHERE id = $1 FOR NO KEY UPDATE
+`
+
+func (q *Queries) LockPaymentStatus(ctx context.Context, id uuid.UUID) ([]string, error) {
+	rows, err := q.db.Query(ctx, LockPaymentStatus, id)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []string
+	for rows.Next() {
+		var status string
+		if err := rows.Scan(&status); err != nil {
+			return nil, err
+		}
+		items = append(items, status)
 	}
 	if err := rows.Err(); err != nil {
 		return nil, err

@@ -13,163 +13,13 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 )
 
-const ApplyEvent = `-- name: ApplyEvent :one
-WITH target AS MATERIALIZED (
-    SELECT p.id, p.status, p.amount, p.currency,
-           COALESCE(p.amount <> $1::numeric OR p.currency <> $2::text, FALSE)
-               OR COALESCE(p.id <> $3::uuid, FALSE) AS contradicts
-    FROM payments p
-    WHERE $4::boolean
-      AND p.stripe_payment_intent_id = $5
-    FOR UPDATE
-), waiting AS MATERIALIZED (
-    -- Locked, so that the event is still parked at the commit: a person may be
-    -- dismissing it. outcome || '' makes the planner use the primary key.
-    SELECT e.id FROM stripe_events e
-    WHERE e.id = $6 AND e.outcome || '' = 'parked'
-    FOR UPDATE
-), seen AS (
-    SELECT FROM stripe_events e
-    WHERE e.id = $6 AND NOT EXISTS (SELECT FROM waiting)
-), operation AS (
-    -- A finished operation has a payment with another intent, or will never have one.
-    -- An event that changes nothing leaves an operation alone that somebody works on.
-    SELECT r.payment_id,
-           r.state IN ('completed', 'refused', 'rejected')
-               OR EXISTS (SELECT FROM payments p WHERE p.id = r.payment_id)                      AS finished,
-           r.state = 'pending' AND $7::text = '' AND r.leased_until > now()              AS in_hand
-    FROM payment_requests r
-    WHERE r.payment_id = $3::uuid
-      AND $4::boolean
-      AND NOT EXISTS (SELECT FROM target)
-), unfinished AS (
-    SELECT operation.payment_id
-    FROM operation
-    WHERE NOT operation.finished
-      AND NOT operation.in_hand
-      AND NOT EXISTS (SELECT FROM seen)
-), moved AS (
-    UPDATE payments p
-    SET status = $7, updated_at = clock_timestamp()
-    FROM target
-    WHERE p.id = target.id
-      AND target.status = ANY ($8::text[])
-      AND NOT target.contradicts
-      AND NOT EXISTS (SELECT FROM seen)
-    RETURNING p.id, target.status AS from_status
-), history AS (
-    INSERT INTO payment_transitions (payment_id, from_status, to_status, cause, at)
-    SELECT moved.id, moved.from_status, $7, $6, clock_timestamp() FROM moved
-), verdict AS (
-    SELECT CASE
-               WHEN NOT $4::boolean THEN 'ignored'
-               WHEN EXISTS (SELECT FROM target WHERE target.contradicts) THEN 'parked'
-               WHEN EXISTS (SELECT FROM moved) THEN 'applied'
-               WHEN EXISTS (SELECT FROM target) THEN 'stale'
-               WHEN EXISTS (SELECT FROM operation WHERE operation.finished) THEN 'parked'
-               WHEN $7::text <> '' THEN 'parked'
-               WHEN EXISTS (SELECT FROM operation) THEN 'stale'
-               ELSE 'ignored'
-           END AS outcome,
-           CASE
-               WHEN EXISTS (SELECT FROM target WHERE target.contradicts) THEN 'contradiction'
-               WHEN NOT $4::boolean OR EXISTS (SELECT FROM target) THEN NULL
-               WHEN EXISTS (SELECT FROM operation WHERE operation.finished) THEN 'contradiction'
-               WHEN $7::text <> '' THEN 'unknown_payment'
-           END AS reason
-), stored AS (
-    INSERT INTO stripe_events (id, type, object_id, payload, outcome, parked_reason, created_at)
-    SELECT $6, $9, $5, $10, verdict.outcome, verdict.reason, $11
-    FROM verdict
-    WHERE NOT EXISTS (SELECT FROM seen)
-      AND NOT EXISTS (SELECT FROM unfinished)
-    ON CONFLICT (id) DO UPDATE
-        SET outcome = EXCLUDED.outcome, parked_reason = EXCLUDED.parked_reason, processed_at = now()
-        WHERE stripe_events.outcome = 'parked'
-    RETURNING outcome, parked_reason
-)
-SELECT (CASE
-            WHEN EXISTS (SELECT FROM unfinished) THEN 'unfinished'
-            ELSE COALESCE((SELECT stored.outcome FROM stored), 'duplicate')
-        END)::text                                                    AS outcome,
-       COALESCE((SELECT stored.parked_reason FROM stored), '')::text  AS parked_reason,
-       COALESCE(target.id, '00000000-0000-0000-0000-000000000000')::uuid AS payment_id,
-       COALESCE((SELECT moved.from_status FROM moved), '')::text      AS from_status,
-       COALESCE(target.currency, '')::text                            AS currency,
-       target.amount::numeric                                         AS amount,
-       COALESCE(r.origin_request_id, '')::text                        AS origin_request_id,
-       COALESCE(r.origin_trace, '')::text                             AS origin_trace
-FROM verdict
-LEFT JOIN target ON TRUE
-LEFT JOIN payment_requests r ON r.payment_id = COALESCE(target.id, (SELECT operation.payment_id FROM operation))
-`
-
-type ApplyEventParams struct {
-	Amount         pgtype.Numeric
-	Currency       *string
-	NamedPaymentID uuid.NullUUID
-	IsIntent       bool
-	ObjectID       string
-	ID             string
-	ToStatus       string
-	FromStatuses   []string
-	Type           string
-	Payload        []byte
-	CreatedAt      *time.Time
-}
-
-type ApplyEventRow struct {
-	Outcome         string
-	ParkedReason    string
-	PaymentID       uuid.UUID
-	FromStatus      string
-	Currency        string
-	Amount          pgtype.Numeric
-	OriginRequestID string
-	OriginTrace     string
-}
-
-// Stores an event and applies it, in one round trip and one commit.
-//
-// The payment (target) is locked first, so that its status is the latest committed one
-// and the history's from_status is true. A later duplicate finds the event stored. A
-// duplicate that runs at the same time waits for the lock, then finds that the status
-// has changed and that the event's row exists: stored returns no row.
-func (q *Queries) ApplyEvent(ctx context.Context, arg ApplyEventParams) (ApplyEventRow, error) {
-	row := q.db.QueryRow(ctx, ApplyEvent,
-		arg.Amount,
-		arg.Currency,
-		arg.NamedPaymentID,
-		arg.IsIntent,
-		arg.ObjectID,
-		arg.ID,
-		arg.ToStatus,
-		arg.FromStatuses,
-		arg.Type,
-		arg.Payload,
-		arg.CreatedAt,
-	)
-	var i ApplyEventRow
-	err := row.Scan(
-		&i.Outcome,
-		&i.ParkedReason,
-		&i.PaymentID,
-		&i.FromStatus,
-		&i.Currency,
-		&i.Amount,
-		&i.OriginRequestID,
-		&i.OriginTrace,
-	)
-	return i, err
-}
-
 const DismissEvent = `-- name: DismissEvent :execrows
 UPDATE stripe_events
 SET outcome = 'dismissed', parked_reason = NULL, processed_at = now()
 WHERE id = $1 AND outcome || '' = 'parked'
 `
 
-// If ApplyEvent runs for the same event at the same time, one waits for the other and
+// If the same event is applied at the same time, one waits for the other and
 // finds that the event is no longer parked.
 func (q *Queries) DismissEvent(ctx context.Context, id string) (int64, error) {
 	result, err := q.db.Exec(ctx, DismissEvent, id)
@@ -198,6 +48,138 @@ func (q *Queries) GetEvent(ctx context.Context, id string) (StripeEvent, error) 
 		&i.ProcessedAt,
 	)
 	return i, err
+}
+
+const GetNamedOperation = `-- name: GetNamedOperation :many
+SELECT (r.state IN ('completed', 'refused', 'rejected') OR p.id IS NOT NULL)::boolean AS ended,
+       (r.state = 'pending' AND r.leased_until > now())::boolean                       AS in_hand,
+       COALESCE(p.stripe_payment_intent_id, '')::text                                  AS intent_id,
+       r.origin_request_id, r.origin_trace
+FROM payment_requests r
+LEFT JOIN payments p ON p.id = r.payment_id
+WHERE r.payment_id = $1
+`
+
+type GetNamedOperationRow struct {
+	Ended           bool
+	InHand          bool
+	IntentID        string
+	OriginRequestID string
+	OriginTrace     string
+}
+
+// The operation that an event names whose intent has no payment. ended: it has a
+// payment, or never will have one.
+func (q *Queries) GetNamedOperation(ctx context.Context, paymentID uuid.UUID) ([]GetNamedOperationRow, error) {
+	rows, err := q.db.Query(ctx, GetNamedOperation, paymentID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []GetNamedOperationRow
+	for rows.Next() {
+		var i GetNamedOperationRow
+		if err := rows.Scan(
+			&i.Ended,
+			&i.InHand,
+			&i.IntentID,
+			&i.OriginRequestID,
+			&i.OriginTrace,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const InsertEvents = `-- name: InsertEvents :exec
+INSERT INTO stripe_events (id, type, object_id, payload, outcome, parked_reason, created_at)
+SELECT unnest($1::text[]), unnest($2::text[]), unnest($3::text[]), unnest($4::bytea[]),
+       unnest($5::text[]), unnest($6::text[]), unnest($7::timestamptz[])
+`
+
+type InsertEventsParams struct {
+	Ids           []string
+	Types         []string
+	ObjectIds     []string
+	Payloads      [][]byte
+	Outcomes      []string
+	ParkedReasons []string
+	CreatedAts    []time.Time
+}
+
+// One that is stored already fails the statement: what is written with it must not
+// be written twice.
+func (q *Queries) InsertEvents(ctx context.Context, arg InsertEventsParams) error {
+	_, err := q.db.Exec(ctx, InsertEvents,
+		arg.Ids,
+		arg.Types,
+		arg.ObjectIds,
+		arg.Payloads,
+		arg.Outcomes,
+		arg.ParkedReasons,
+		arg.CreatedAts,
+	)
+	return err
+}
+
+const InsertTransitions = `-- name: InsertTransitions :exec
+INSERT INTO payment_transitions (payment_id, from_status, to_status, cause, at)
+SELECT u.payment_id, u.from_status, u.to_status, u.cause, clock_timestamp()
+FROM (
+    SELECT unnest($1::uuid[]) AS payment_id, unnest($2::text[]) AS from_status,
+           unnest($3::text[]) AS to_status, unnest($4::text[]) AS cause
+) AS u
+`
+
+type InsertTransitionsParams struct {
+	PaymentIds   []uuid.UUID
+	FromStatuses []string
+	ToStatuses   []string
+	Causes       []string
+}
+
+func (q *Queries) InsertTransitions(ctx context.Context, arg InsertTransitionsParams) error {
+	_, err := q.db.Exec(ctx, InsertTransitions,
+		arg.PaymentIds,
+		arg.FromStatuses,
+		arg.ToStatuses,
+		arg.Causes,
+	)
+	return err
+}
+
+const ListEventOutcomes = `-- name: ListEventOutcomes :many
+SELECT id, outcome FROM stripe_events WHERE id = ANY ($1::text[])
+`
+
+type ListEventOutcomesRow struct {
+	ID      string
+	Outcome string
+}
+
+func (q *Queries) ListEventOutcomes(ctx context.Context, ids []string) ([]ListEventOutcomesRow, error) {
+	rows, err := q.db.Query(ctx, ListEventOutcomes, ids)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ListEventOutcomesRow
+	for rows.Next() {
+		var i ListEventOutcomesRow
+		if err := rows.Scan(&i.ID, &i.Outcome); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const ListEvents = `-- name: ListEvents :many
@@ -374,6 +356,121 @@ func (q *Queries) ListNewestParkedEvents(ctx context.Context, arg ListNewestPark
 	return items, nil
 }
 
+const LockFreePaymentsByIntent = `-- name: LockFreePaymentsByIntent :many
+SELECT p.id, p.stripe_payment_intent_id, p.status, p.amount, p.currency,
+       COALESCE(r.origin_request_id, '')::text AS origin_request_id,
+       COALESCE(r.origin_trace, '')::text      AS origin_trace
+FROM payments p
+LEFT JOIN payment_requests r ON r.payment_id = p.id
+WHERE p.stripe_payment_intent_id = ANY ($1::text[])
+FOR NO KEY UPDATE OF p SKIP LOCKED
+`
+
+type LockFreePaymentsByIntentRow struct {
+	ID                    uuid.UUID
+	StripePaymentIntentID string
+	Status                string
+	Amount                pgtype.Numeric
+	Currency              string
+	OriginRequestID       string
+	OriginTrace           string
+}
+
+// LockPaymentsByIntent for those that nobody else has locked.
+func (q *Queries) LockFreePaymentsByIntent(ctx context.Context, intentIds []string) ([]LockFreePaymentsByIntentRow, error) {
+	rows, err := q.db.Query(ctx, LockFreePaymentsByIntent, intentIds)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []LockFreePaymentsByIntentRow
+	for rows.Next() {
+		var i LockFreePaymentsByIntentRow
+		if err := rows.Scan(
+			&i.ID,
+			&i.StripePaymentIntentID,
+			&i.Status,
+			&i.Amount,
+			&i.Currency,
+			&i.OriginRequestID,
+			&i.OriginTrace,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const LockPaymentsByIntent = `-- name: LockPaymentsByIntent :many
+SELECT p.id, p.stripe_payment_intent_id, p.status, p.amount, p.currency,
+       COALESCE(r.origin_request_id, '')::text AS origin_request_id,
+       COALESCE(r.origin_trace, '')::text      AS origin_trace
+FROM payments p
+LEFT JOIN payment_requests r ON r.payment_id = p.id
+WHERE p.stripe_payment_intent_id = ANY ($1::text[])
+FOR NO KEY UPDATE OF p
+`
+
+type LockPaymentsByIntentRow struct {
+	ID                    uuid.UUID
+	StripePaymentIntentID string
+	Status                string
+	Amount                pgtype.Numeric
+	Currency              string
+	OriginRequestID       string
+	OriginTrace           string
+}
+
+// Waits for whoever has locked one of the payments. What never changes is joined.
+func (q *Queries) LockPaymentsByIntent(ctx context.Context, intentIds []string) ([]LockPaymentsByIntentRow, error) {
+	rows, err := q.db.Query(ctx, LockPaymentsByIntent, intentIds)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []LockPaymentsByIntentRow
+	for rows.Next() {
+		var i LockPaymentsByIntentRow
+		if err := rows.Scan(
+			&i.ID,
+			&i.StripePaymentIntentID,
+			&i.Status,
+			&i.Amount,
+			&i.Currency,
+			&i.OriginRequestID,
+			&i.OriginTrace,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const MovePayments = `-- name: MovePayments :exec
+UPDATE payments p
+SET status = u.status, updated_at = clock_timestamp()
+FROM (SELECT unnest($1::uuid[]) AS id, unnest($2::text[]) AS status) AS u
+WHERE p.id = u.id
+`
+
+type MovePaymentsParams struct {
+	Ids      []uuid.UUID
+	Statuses []string
+}
+
+func (q *Queries) MovePayments(ctx context.Context, arg MovePaymentsParams) error {
+	_, err := q.db.Exec(ctx, MovePayments, arg.Ids, arg.Statuses)
+	return err
+}
+
 const ParkEvent = `-- name: ParkEvent :exec
 INSERT INTO stripe_events (id, type, object_id, payload, outcome, parked_reason, created_at)
 VALUES ($1, $2, $3, $4, 'parked', $5::text, $6)
@@ -435,6 +532,27 @@ type StoreForeignEventParams struct {
 // Stores only an event's id, type and time. One that was parked loses the rest.
 func (q *Queries) StoreForeignEvent(ctx context.Context, arg StoreForeignEventParams) (int64, error) {
 	result, err := q.db.Exec(ctx, StoreForeignEvent, arg.ID, arg.Type, arg.CreatedAt)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
+const UnparkEvent = `-- name: UnparkEvent :execrows
+UPDATE stripe_events
+SET outcome = $1::text, parked_reason = $2, processed_at = now()
+WHERE id = $3 AND outcome || '' = 'parked'
+`
+
+type UnparkEventParams struct {
+	Outcome      string
+	ParkedReason *string
+	ID           string
+}
+
+// No row: it is not parked any more.
+func (q *Queries) UnparkEvent(ctx context.Context, arg UnparkEventParams) (int64, error) {
+	result, err := q.db.Exec(ctx, UnparkEvent, arg.Outcome, arg.ParkedReason, arg.ID)
 	if err != nil {
 		return 0, err
 	}

@@ -1,0 +1,344 @@
+package postgres
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgerrcode"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/marketflow/marketflow/adapters/postgres/internal/sqlc"
+	"github.com/marketflow/marketflow/domain/payment"
+	"github.com/marketflow/marketflow/ports"
+)
+
+// Events are applied in two round trips: the first locks their payments and reads
+// what is known of them, Go decides (payment.Judge), and the second writes what was
+// decided and commits. One event takes the same road as sixty.
+
+// maxGroupedEvent is the largest body, in bytes, of an event in a group. Stripe's
+// have some kilobytes. A larger one goes alone.
+const maxGroupedEvent = 32 << 10
+
+// namesOfEvent: deliveries of one event, and events about one payment, never share
+// a group.
+func namesOfEvent(e ports.Event) []string {
+	names := []string{"event " + e.ID, "", ""}
+	if e.IsIntent {
+		names[1] = "intent " + e.ObjectID
+	}
+
+	if e.Intent.PaymentID != uuid.Nil {
+		names[2] = "payment " + e.Intent.PaymentID.String()
+	}
+
+	return names
+}
+
+// knownEvent is what the first trip has found about an event.
+type knownEvent struct {
+	payment.Known
+
+	// stored is the outcome that the event is stored with; empty if it is new.
+	stored ports.EventOutcome
+	origin ports.Origin
+}
+
+// decidedEvent is what the second trip writes.
+type decidedEvent struct {
+	event   ports.Event
+	applied ports.Applied
+	// again: the event is stored already, parked.
+	again bool
+}
+
+// errMovedOn: what was decided about has changed since it was read. Look again.
+var errMovedOn = errors.New("something else was written meanwhile")
+
+// applyAll applies events that arrived together; nil stands for one that has to go
+// alone.
+func (s *Store) applyAll(ctx context.Context, events []ports.Event) ([]*ports.Applied, error) {
+	var answers []*ports.Applied
+
+	err := s.run(ctx, "applying events", func(ctx context.Context, conn *pgxpool.Conn) error {
+		return inTrips(ctx, conn, func(tx *trips) (err error) {
+			answers, err = applyKnown(ctx, tx, events)
+
+			return err
+		})
+	})
+
+	return answers, err
+}
+
+// applyOne applies one event, and waits for whoever has locked its payment.
+func (s *Store) applyOne(ctx context.Context, e ports.Event) (ports.Applied, error) {
+	var applied ports.Applied
+
+	err := s.run(ctx, "applying an event", func(ctx context.Context, conn *pgxpool.Conn) error {
+		return lookAgain(func() error {
+			return inTrips(ctx, conn, func(tx *trips) (err error) {
+				applied, err = applyAlone(ctx, tx, e)
+
+				return err
+			})
+		})
+	})
+
+	return applied, err
+}
+
+// lookAgain repeats what found something changed since it was read. Each time
+// somebody else has committed, so that it ends.
+func lookAgain(do func() error) (err error) {
+	for range maxAttempts {
+		if err = do(); !errors.Is(err, errMovedOn) && !hasCode(err, pgerrcode.UniqueViolation) {
+			return err
+		}
+	}
+
+	return err
+}
+
+// applyKnown applies those of events that are new and whose payment nobody else has
+// locked. It waits for nobody.
+func applyKnown(ctx context.Context, tx *trips, events []ports.Event) ([]*ports.Applied, error) {
+	known, err := lookUp(ctx, tx, sqlc.LockFreePaymentsByIntent, events)
+	if err != nil {
+		return nil, err
+	}
+
+	answers := make([]*ports.Applied, len(events))
+	decided := make([]decidedEvent, 0, len(events))
+
+	for i, e := range events {
+		k := known[i]
+		if k.stored == ports.EventParked || k.stored == "" && e.IsIntent && k.Payment == nil {
+			continue
+		}
+
+		d := decide(e, k)
+		answers[i] = &d.applied
+
+		if d.applied.Outcome != ports.EventDuplicate {
+			decided = append(decided, d)
+		}
+	}
+
+	return answers, store(ctx, tx, decided)
+}
+
+// applyAlone applies one event, whatever is known of it.
+func applyAlone(ctx context.Context, tx *trips, e ports.Event) (ports.Applied, error) {
+	all, err := lookUp(ctx, tx, sqlc.LockPaymentsByIntent, []ports.Event{e})
+	if err != nil {
+		return ports.Applied{}, err
+	}
+
+	known := all[0]
+
+	if e.IsIntent && known.Payment == nil && e.Intent.PaymentID != uuid.Nil {
+		if err := lookUpOperation(ctx, tx, e, &known); err != nil {
+			return ports.Applied{}, err
+		}
+	}
+
+	d := decide(e, known)
+	if d.applied.Outcome == ports.EventDuplicate || d.applied.Outcome == ports.EventUnfinished {
+		return d.applied, nil
+	}
+
+	return d.applied, store(ctx, tx, []decidedEvent{d})
+}
+
+// lookUp is the first trip: it locks the payments of events and reads how the events
+// are stored, in a statement of its own, whose snapshot is younger than the locks.
+func lookUp(ctx context.Context, tx *trips, lock string, events []ports.Event) ([]knownEvent, error) {
+	intents, ids := make([]string, 0, len(events)), make([]string, 0, len(events))
+
+	for _, e := range events {
+		ids = append(ids, e.ID)
+
+		if e.IsIntent {
+			intents = append(intents, e.ObjectID)
+		}
+	}
+
+	payments := make(map[string]sqlc.LockPaymentsByIntentRow, len(events))
+	stored := make(map[string]string)
+
+	err := tx.send(ctx,
+		selectRows(lock, func(r sqlc.LockPaymentsByIntentRow) { payments[r.StripePaymentIntentID] = r }, intents),
+		selectRows(sqlc.ListEventOutcomes, func(r sqlc.ListEventOutcomesRow) { stored[r.ID] = r.Outcome }, ids))
+	if err != nil {
+		return nil, err
+	}
+
+	known := make([]knownEvent, len(events))
+
+	for i, e := range events {
+		known[i].stored = ports.EventOutcome(stored[e.ID])
+
+		row, ok := payments[e.ObjectID]
+		if !ok || !e.IsIntent {
+			continue
+		}
+
+		amount, err := amountFromDB(row.Amount, row.Currency)
+		if err != nil {
+			return nil, fmt.Errorf("payment %s: %w", row.ID, err)
+		}
+
+		known[i].Payment = &payment.Payment{
+			ID: row.ID, IntentID: row.StripePaymentIntentID, Amount: amount, Status: payment.Status(row.Status),
+		}
+		known[i].origin = ports.Origin{RequestID: row.OriginRequestID, TraceParent: row.OriginTrace}
+	}
+
+	return known, nil
+}
+
+// lookUpOperation reads the operation that an event without a payment names.
+func lookUpOperation(ctx context.Context, tx *trips, e ports.Event, known *knownEvent) error {
+	var appeared bool
+
+	err := tx.send(ctx, selectRows(sqlc.GetNamedOperation, func(r sqlc.GetNamedOperationRow) {
+		appeared = r.IntentID == e.ObjectID
+		known.Operation = &payment.KnownOperation{Ended: r.Ended, InHand: r.InHand}
+		known.origin = ports.Origin{RequestID: r.OriginRequestID, TraceParent: r.OriginTrace}
+	}, e.Intent.PaymentID))
+	if err == nil && appeared {
+		err = errMovedOn // its payment was written since the first statement
+	}
+
+	return err
+}
+
+// decide is what the rules make of an event.
+func decide(e ports.Event, known knownEvent) decidedEvent {
+	d := decidedEvent{event: e, again: known.stored == ports.EventParked}
+	d.applied.Origin = known.origin
+
+	if known.Payment != nil {
+		d.applied.PaymentID = known.Payment.ID
+	}
+
+	if known.stored != "" && !d.again {
+		d.applied.Outcome = ports.EventDuplicate
+
+		return d
+	}
+
+	if !e.IsIntent {
+		d.applied.Outcome = ports.EventIgnored
+
+		return d
+	}
+
+	told := payment.Told{PaymentID: e.Intent.PaymentID, Amount: e.Intent.Amount, Status: e.Change}
+
+	switch payment.Judge(told, known.Known) {
+	case payment.Applies:
+		d.applied.Outcome = ports.EventApplied
+		d.applied.From, d.applied.Amount = known.Payment.Status, known.Payment.Amount
+	case payment.Stale:
+		d.applied.Outcome = ports.EventStale
+	case payment.Ignored:
+		d.applied.Outcome = ports.EventIgnored
+	case payment.Contradicts:
+		d.applied.Outcome, d.applied.Reason = ports.EventParked, ports.ParkedContradiction
+	case payment.Early:
+		d.applied.Outcome, d.applied.Reason = ports.EventParked, ports.ParkedUnknown
+	case payment.Finishes:
+		d.applied.Outcome = ports.EventUnfinished
+	}
+
+	return d
+}
+
+// store is the second trip: it writes what was decided. Rows go in the order of their
+// keys, so that two batches never wait for each other.
+func store(ctx context.Context, tx *trips, decided []decidedEvent) error {
+	slices.SortFunc(decided, func(a, b decidedEvent) int { return cmp.Compare(a.event.ID, b.event.ID) })
+
+	var (
+		w      eventColumns
+		again  int64
+		writes []statement
+	)
+
+	for _, d := range decided {
+		w.add(d)
+	}
+
+	if len(w.ids) > 0 {
+		writes = append(writes, execute(sqlc.InsertEvents, w.ids, w.types, w.objects, w.payloads, w.outcomes, w.reasons, w.created))
+	}
+
+	for _, d := range decided {
+		if d.again {
+			unpark := execute(sqlc.UnparkEvent, string(d.applied.Outcome), optional(string(d.applied.Reason)), d.event.ID)
+			unpark.affected = &again
+			writes = append(writes, unpark)
+		}
+	}
+
+	if len(w.paymentIDs) > 0 {
+		writes = append(writes, movePayments(w.paymentIDs, w.from, w.to, w.causes)...)
+	}
+
+	if w.again == 0 {
+		return tx.commit(ctx, writes...)
+	}
+
+	// A person may have dismissed one of them meanwhile.
+	if err := tx.send(ctx, writes...); err != nil {
+		return err
+	}
+
+	if again != w.again {
+		return errMovedOn
+	}
+
+	return tx.commit(ctx)
+}
+
+// movePayments changes statuses, with their history.
+func movePayments(ids []uuid.UUID, from, to, causes []string) []statement {
+	return []statement{execute(sqlc.MovePayments, ids, to), execute(sqlc.InsertTransitions, ids, from, to, causes)}
+}
+
+// eventColumns are the columns of what is written.
+type eventColumns struct {
+	ids, types, objects, outcomes []string
+	payloads                      [][]byte
+	reasons                       []*string
+	created                       []*time.Time
+
+	paymentIDs       []uuid.UUID
+	from, to, causes []string
+	again            int64
+}
+
+func (w *eventColumns) add(d decidedEvent) {
+	e := d.event
+
+	if d.again {
+		w.again++
+	} else {
+		w.ids, w.types, w.objects = append(w.ids, e.ID), append(w.types, e.Type), append(w.objects, e.ObjectID)
+		w.payloads, w.outcomes = append(w.payloads, e.Raw), append(w.outcomes, string(d.applied.Outcome))
+		w.reasons = append(w.reasons, optional(string(d.applied.Reason)))
+		w.created = append(w.created, optional(e.CreatedAt))
+	}
+
+	if d.applied.Outcome == ports.EventApplied {
+		w.paymentIDs, w.causes = append(w.paymentIDs, d.applied.PaymentID), append(w.causes, e.ID)
+		w.from, w.to = append(w.from, string(d.applied.From)), append(w.to, string(e.Change))
+	}
+}

@@ -1,0 +1,162 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/marketflow/marketflow/adapters/postgres/internal/sqlc"
+	"github.com/marketflow/marketflow/domain/operation"
+	"github.com/marketflow/marketflow/ports"
+)
+
+// Begin implements ports.Operations.
+func (s *Store) Begin(ctx context.Context, op ports.NewOperation) (ports.Operation, error) {
+	if err := ctx.Err(); err != nil {
+		return ports.Operation{}, fmt.Errorf("beginning an operation: %w", err)
+	}
+
+	return s.begins.do(ctx, op, func() (ports.Operation, error) { return s.beginOne(ctx, op) })
+}
+
+// namesOfOperation: operations with one key never share a group, so that the second
+// finds the first.
+func namesOfOperation(op ports.NewOperation) []string { return []string{string(op.Key)} }
+
+// beginAll writes operations that arrived together; nil stands for one whose key has
+// been used.
+func (s *Store) beginAll(ctx context.Context, ops []ports.NewOperation) ([]*ports.Operation, error) {
+	return write(ctx, s, "beginning operations", func(ctx context.Context, q *sqlc.Queries) ([]*ports.Operation, error) {
+		return insertOperations(ctx, q, ops)
+	})
+}
+
+// beginOne writes an operation, or finds the one that has its key, and takes it over
+// if nobody works on it any more.
+func (s *Store) beginOne(ctx context.Context, op ports.NewOperation) (ports.Operation, error) {
+	var found ports.Operation
+
+	err := s.run(ctx, "beginning an operation", func(ctx context.Context, conn *pgxpool.Conn) error {
+		q := sqlc.New(conn)
+
+		// Whatever is in the way was written since the statement before began. The next
+		// one sees it.
+		for range maxAttempts {
+			written, err := insertOperations(ctx, q, []ports.NewOperation{op})
+			if err != nil {
+				return err
+			}
+
+			if written[0] != nil {
+				found = *written[0]
+
+				return nil
+			}
+
+			existing, err := findOrTakeOver(ctx, q, op)
+			if err != nil {
+				return err
+			}
+
+			if existing != nil {
+				found = *existing
+
+				return nil
+			}
+		}
+
+		return errors.New("several others write the same key")
+	})
+
+	return found, err
+}
+
+func insertOperations(ctx context.Context, q *sqlc.Queries, ops []ports.NewOperation) ([]*ports.Operation, error) {
+	rows, err := q.BeginOperations(ctx, operationsToDB(ops))
+	if err != nil {
+		return nil, fmt.Errorf("inserting: %w", err)
+	}
+
+	written := make(map[uuid.UUID]sqlc.BeginOperationsRow, len(rows))
+	for _, row := range rows {
+		written[row.PaymentID] = row
+	}
+
+	answers := make([]*ports.Operation, len(ops))
+
+	for i, op := range ops {
+		if row, ok := written[op.PaymentID]; ok {
+			answers[i] = &ports.Operation{
+				PaymentID:   op.PaymentID,
+				Key:         op.Key,
+				Order:       op.Order,
+				Fingerprint: op.Order.Fingerprint(),
+				Request:     op.Request,
+				Origin:      op.Origin,
+				State:       operation.Pending,
+				Lease:       op.Lease.Token,
+				Attempts:    1,
+				Age:         seconds(row.AgeSeconds),
+				CreatedAt:   row.CreatedAt.UTC(),
+			}
+		}
+	}
+
+	return answers, nil
+}
+
+// findOrTakeOver returns the operation that is in the way of op; nil if there is none
+// any more, or if somebody else has just taken it over.
+func findOrTakeOver(ctx context.Context, q *sqlc.Queries, op ports.NewOperation) (*ports.Operation, error) {
+	rows, err := q.FindOperation(ctx, sqlc.FindOperationParams{IdempotencyKey: keyToDB(op.Key), PaymentID: op.PaymentID})
+	if err != nil || len(rows) == 0 {
+		return nil, err
+	}
+
+	found, err := operationFromDB(rows[0].PaymentRequest, rows[0].AgeSeconds, op.Lease.Token)
+	if err != nil {
+		return nil, err
+	}
+
+	if found.State != operation.Pending || !rows[0].Abandoned || found.Fingerprint != op.Order.Fingerprint() {
+		return &found, nil
+	}
+
+	taken, err := q.TakeOverOperation(ctx, sqlc.TakeOverOperationParams{
+		PaymentID: found.PaymentID, LeaseToken: op.Lease.Token, Lease: interval(op.Lease.For),
+	})
+	if err != nil || len(taken) == 0 {
+		return nil, err
+	}
+
+	found, err = operationFromDB(taken[0].PaymentRequest, taken[0].AgeSeconds, op.Lease.Token)
+
+	return &found, err
+}
+
+func operationsToDB(ops []ports.NewOperation) sqlc.BeginOperationsParams {
+	var params sqlc.BeginOperationsParams
+
+	for _, op := range ops {
+		fingerprint := op.Order.Fingerprint()
+
+		params.PaymentIds = append(params.PaymentIds, op.PaymentID)
+		params.IdempotencyKeys = append(params.IdempotencyKeys, string(op.Key))
+		params.Fingerprints = append(params.Fingerprints, fingerprint[:])
+		params.Amounts = append(params.Amounts, amountToDB(op.Order.Amount))
+		params.Currencies = append(params.Currencies, op.Order.Amount.Currency().Code())
+		params.Metadata = append(params.Metadata, string(metadataToDB(op.Order.Metadata)))
+		params.StripeKeys = append(params.StripeKeys, op.Request.IdempotencyKey)
+		params.StripeParams = append(params.StripeParams, op.Request.Params)
+		params.LeaseTokens = append(params.LeaseTokens, op.Lease.Token)
+		params.Leases = append(params.Leases, interval(op.Lease.For))
+		params.OriginRequestIds = append(params.OriginRequestIds, op.Origin.RequestID)
+		params.OriginTraces = append(params.OriginTraces, op.Origin.TraceParent)
+		params.CreatedAts = append(params.CreatedAts, op.CreatedAt)
+	}
+
+	return params
+}

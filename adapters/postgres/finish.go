@@ -1,0 +1,251 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgerrcode"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/marketflow/marketflow/adapters/postgres/internal/sqlc"
+	"github.com/marketflow/marketflow/domain/operation"
+	"github.com/marketflow/marketflow/ports"
+)
+
+// Finish implements ports.Operations.
+func (s *Store) Finish(ctx context.Context, c ports.Completion) (ports.Finished, error) {
+	if err := ctx.Err(); err != nil {
+		return ports.Finished{}, fmt.Errorf("finishing an operation: %w", err)
+	}
+
+	var (
+		finished ports.Finished
+		err      error
+	)
+
+	if c.Response != nil {
+		finished, err = s.finishes.do(ctx, c, func() (ports.Finished, error) { return s.finishLone(ctx, c) })
+	} else { // the operation stays pending, which is rare
+		finished, err = s.finishOne(ctx, c)
+	}
+
+	return finished, errNoOperation(err)
+}
+
+// namesOfCompletion: completions of one payment or one intent never share a group.
+func namesOfCompletion(c ports.Completion) []string {
+	return []string{c.Payment.ID.String(), c.Payment.IntentID}
+}
+
+// finishLone does what a group does, for one. What that leaves out is looked at.
+func (s *Store) finishLone(ctx context.Context, c ports.Completion) (ports.Finished, error) {
+	answers, err := s.finishAll(ctx, []ports.Completion{c})
+
+	switch {
+	case err == nil && answers[0] != nil:
+		return *answers[0], nil
+	case isInDoubt(err):
+		finished, err := s.finishOne(ctx, c)
+
+		return finished, stillInDoubt(err)
+	case err != nil && !hasCode(err, pgerrcode.UniqueViolation):
+		return ports.Finished{}, err
+	default:
+		return s.finishOne(ctx, c)
+	}
+}
+
+// finishAll finishes operations that are pending and have no payment, in one round
+// trip, because the statements themselves leave out everything else; nil stands for
+// what was left out. If another transaction writes one of the payments or intents
+// meanwhile, the whole fails and nothing is done.
+func (s *Store) finishAll(ctx context.Context, completions []ports.Completion) ([]*ports.Finished, error) {
+	var done map[uuid.UUID]ports.Finished
+
+	err := s.run(ctx, "finishing operations", func(ctx context.Context, conn *pgxpool.Conn) (err error) {
+		done, err = writeCompletions(ctx, &trips{to: conn.Conn(), implicit: true}, completions, false)
+
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+
+	return mapped(completions, func(c ports.Completion) *ports.Finished {
+		if finished, ok := done[c.Payment.ID]; ok {
+			return &finished
+		}
+
+		return nil
+	}), nil
+}
+
+// finishOne finishes an operation under its lock, or finds what stands.
+func (s *Store) finishOne(ctx context.Context, c ports.Completion) (ports.Finished, error) {
+	var finished ports.Finished
+
+	err := s.run(ctx, "finishing an operation", func(ctx context.Context, conn *pgxpool.Conn) error {
+		return lookAgain(func() error {
+			return inTrips(ctx, conn, func(tx *trips) (err error) {
+				if finished, err = finishLocked(ctx, tx, c); err != nil {
+					return err
+				}
+
+				return tx.commit(ctx)
+			})
+		})
+	})
+
+	return finished, err
+}
+
+// finishLocked locks the operation, decides and writes. The caller commits.
+func finishLocked(ctx context.Context, tx *trips, c ports.Completion) (ports.Finished, error) {
+	row, same, err := lookUpCompletion(ctx, tx, c)
+	if err != nil {
+		return ports.Finished{}, err
+	}
+
+	op, err := operationFromDB(row, row.UpdatedAt.Sub(row.CreatedAt).Seconds(), uuid.Nil)
+	if err != nil {
+		return ports.Finished{}, err
+	}
+
+	if op.Finished() && same { // what somebody else has finished stands
+		parked, err := listParked(ctx, tx, c.Payment.IntentID)
+
+		return ports.Finished{Operation: op, Parked: parked}, err
+	}
+
+	done, err := writeCompletions(ctx, tx, []ports.Completion{c}, true)
+	if err != nil {
+		return ports.Finished{}, err
+	}
+
+	finished := done[c.Payment.ID]
+	if c.Response == nil {
+		finished.Operation = op
+	}
+
+	return finished, nil
+}
+
+// lookUpCompletion locks the operation and tells whether its payment is there with
+// the same intent. Anything else that has its id, intent or key contradicts it.
+func lookUpCompletion(ctx context.Context, tx *trips, c ports.Completion) (op sqlc.PaymentRequest, same bool, err error) {
+	var (
+		p      = c.Payment
+		exists bool
+		others []uuid.UUID
+	)
+
+	err = tx.send(ctx,
+		selectRows(sqlc.LockOperations, func(r sqlc.PaymentRequest) { op, exists = r, true }, p.ID),
+		selectRows(sqlc.ListPaymentsLike, func(r sqlc.ListPaymentsLikeRow) {
+			if r.ID == p.ID && r.StripePaymentIntentID == p.IntentID {
+				same = true
+			} else {
+				others = append(others, r.ID)
+			}
+		}, p.ID, p.IntentID, keyToDB(p.Key)))
+
+	switch {
+	case err != nil:
+		return op, same, fmt.Errorf("payment %s: %w", p.ID, err)
+	case !exists:
+		return op, same, fmt.Errorf("payment %s: %w", p.ID, pgx.ErrNoRows)
+	case len(others) > 0, op.State == dbRefused, op.State == string(operation.Rejected):
+		return op, same, fmt.Errorf("intent %s does not fit payment %s: %w", p.IntentID, p.ID, ports.ErrContradiction)
+	default:
+		return op, same, nil
+	}
+}
+
+// writeCompletions freezes the answers, writes the payments that are not there, and
+// begins their histories. It returns what it did, by payment. locked: the operations
+// are locked by this transaction, and it is right if their payments exist.
+func writeCompletions(
+	ctx context.Context, tx *trips, completions []ports.Completion, locked bool,
+) (map[uuid.UUID]ports.Finished, error) {
+	var (
+		w       completionColumns
+		rows    = make(map[uuid.UUID]sqlc.PaymentRequest, len(completions))
+		created = make(map[uuid.UUID]bool, len(completions))
+		parked  = make(map[string]bool)
+	)
+
+	for _, c := range completions {
+		w.add(c)
+	}
+
+	open := len(w.answered) == 0
+
+	err := tx.send(ctx,
+		selectRows(sqlc.FinishOperations, func(r sqlc.PaymentRequest) { rows[r.PaymentID] = r },
+			w.answered, w.statuses, w.bodies, locked),
+		selectRows(sqlc.InsertPayments, func(id struct{ UUID uuid.UUID }) { created[id.UUID] = true },
+			w.ids, w.intents, w.keys, w.amounts, w.currencies, w.states, w.metadata, w.created, open),
+		execute(sqlc.InsertFirstTransitions, w.ids, w.causes),
+		selectRows(sqlc.ListParkedObjects, func(object struct{ ID string }) { parked[object.ID] = true }, w.intents))
+	if err != nil {
+		return nil, err
+	}
+
+	done := make(map[uuid.UUID]ports.Finished, len(completions))
+
+	for _, c := range completions {
+		row, frozen := rows[c.Payment.ID]
+		if !frozen && !locked {
+			continue
+		}
+
+		finished := ports.Finished{Created: created[c.Payment.ID], Parked: parked[c.Payment.IntentID]}
+
+		if frozen {
+			if finished.Operation, err = operationFromDB(row, row.UpdatedAt.Sub(row.CreatedAt).Seconds(), uuid.Nil); err != nil {
+				return nil, err
+			}
+		}
+
+		done[c.Payment.ID] = finished
+	}
+
+	return done, nil
+}
+
+func listParked(ctx context.Context, tx *trips, intentID string) (parked bool, err error) {
+	err = tx.send(ctx, selectRows(sqlc.ListParkedObjects, func(struct{ ID string }) { parked = true }, []string{intentID}))
+
+	return parked, err
+}
+
+// completionColumns are the columns of what is written.
+type completionColumns struct {
+	answered []uuid.UUID
+	statuses []int16
+	bodies   [][]byte
+
+	ids                                                 []uuid.UUID
+	intents, keys, currencies, states, metadata, causes []string
+	amounts                                             []pgtype.Numeric
+	created                                             []pgtype.Timestamptz
+}
+
+func (w *completionColumns) add(c ports.Completion) {
+	p := c.Payment
+
+	if c.Response != nil {
+		w.answered = append(w.answered, p.ID)
+		w.statuses = append(w.statuses, int16(c.Response.Status)) //nolint:gosec // an HTTP status
+		w.bodies = append(w.bodies, bodyToDB(c.Response.Body))
+	}
+
+	w.ids, w.intents, w.keys = append(w.ids, p.ID), append(w.intents, p.IntentID), append(w.keys, string(p.Key))
+	w.amounts, w.currencies = append(w.amounts, amountToDB(p.Amount)), append(w.currencies, p.Amount.Currency().Code())
+	w.states, w.causes = append(w.states, string(p.Status)), append(w.causes, c.Cause)
+	w.metadata = append(w.metadata, string(metadataToDB(p.Metadata)))
+	w.created = append(w.created, pgtype.Timestamptz{Time: p.CreatedAt, Valid: true})
+}
