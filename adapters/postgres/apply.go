@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgerrcode"
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/marketflow/marketflow/adapters/postgres/internal/sqlc"
@@ -66,7 +67,7 @@ func (s *Store) applyAll(ctx context.Context, events []ports.Event) ([]*ports.Ap
 	var answers []*ports.Applied
 
 	err := s.run(ctx, "applying events", func(ctx context.Context, conn *pgxpool.Conn) error {
-		return inTrips(ctx, conn, func(tx *trips) (err error) {
+		return s.inTrips(ctx, "ApplyEvents", conn, func(ctx context.Context, tx *trips) (err error) {
 			answers, err = applyKnown(ctx, tx, events)
 
 			return err
@@ -82,7 +83,7 @@ func (s *Store) applyOne(ctx context.Context, e ports.Event) (ports.Applied, err
 
 	err := s.run(ctx, "applying an event", func(ctx context.Context, conn *pgxpool.Conn) error {
 		return lookAgain(func() error {
-			return inTrips(ctx, conn, func(tx *trips) (err error) {
+			return s.inTrips(ctx, "ApplyEvents", conn, func(ctx context.Context, tx *trips) (err error) {
 				applied, err = applyAlone(ctx, tx, e)
 
 				return err
@@ -173,7 +174,15 @@ func lookUp(ctx context.Context, tx *trips, lock string, events []ports.Event) (
 	stored := make(map[string]string)
 
 	err := tx.send(ctx,
-		selectRows(lock, func(r sqlc.LockPaymentsByIntentRow) { payments[r.StripePaymentIntentID] = r }, intents),
+		scanRows(lock, func(rows pgx.Rows) error {
+			var r sqlc.LockPaymentsByIntentRow
+
+			err := rows.Scan(&r.ID, &r.StripePaymentIntentID, &r.Status, &r.Amount, &r.Currency,
+				&r.OriginRequestID, &r.OriginTrace)
+			payments[r.StripePaymentIntentID] = r
+
+			return err //nolint:wrapcheck // send wraps it
+		}, intents),
 		selectRows(sqlc.ListEventOutcomes, func(r sqlc.ListEventOutcomesRow) { stored[r.ID] = r.Outcome }, ids))
 	if err != nil {
 		return nil, err

@@ -89,7 +89,7 @@ func (s *Store) finishOne(ctx context.Context, c ports.Completion) (ports.Finish
 
 	err := s.run(ctx, "finishing an operation", func(ctx context.Context, conn *pgxpool.Conn) error {
 		return lookAgain(func() error {
-			return inTrips(ctx, conn, func(tx *trips) (err error) {
+			return s.inTrips(ctx, "FinishOperations", conn, func(ctx context.Context, tx *trips) (err error) {
 				if finished, err = finishLocked(ctx, tx, c); err != nil {
 					return err
 				}

@@ -318,9 +318,24 @@ func (t tracer) TraceQueryEnd(ctx context.Context, conn *pgx.Conn, data pgx.Trac
 	t.statements.TraceQueryEnd(ctx, conn, data)
 }
 
+type transactionSpanKey struct{}
+
+// startTransaction begins the span of a transaction, whose trips have none of their own.
+func (t tracer) startTransaction(ctx context.Context, conn *pgx.Conn, name string) context.Context {
+	ctx = t.TraceQueryStart(ctx, conn, pgx.TraceQueryStartData{SQL: namePrefix + name})
+
+	return context.WithValue(ctx, transactionSpanKey{}, true)
+}
+
+func inTransactionSpan(ctx context.Context) bool { return ctx.Value(transactionSpanKey{}) != nil }
+
 // TraceBatchStart implements pgx.BatchTracer: a round trip is one span, with the name
 // of its first statement that has one.
 func (t tracer) TraceBatchStart(ctx context.Context, conn *pgx.Conn, data pgx.TraceBatchStartData) context.Context {
+	if inTransactionSpan(ctx) {
+		return ctx
+	}
+
 	var text string
 
 	for _, queued := range data.Batch.QueuedQueries {
@@ -337,6 +352,10 @@ func (t tracer) TraceBatchQuery(context.Context, *pgx.Conn, pgx.TraceBatchQueryD
 
 // TraceBatchEnd implements pgx.BatchTracer.
 func (t tracer) TraceBatchEnd(ctx context.Context, conn *pgx.Conn, data pgx.TraceBatchEndData) {
+	if inTransactionSpan(ctx) {
+		return
+	}
+
 	t.TraceQueryEnd(ctx, conn, pgx.TraceQueryEndData{Err: data.Err})
 }
 

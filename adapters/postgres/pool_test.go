@@ -116,7 +116,7 @@ func TestNewPool_Spans(t *testing.T) {
 		require.NotContains(t, fmt.Sprint(span.Attributes(), span.Events()), "pi_secret")
 	}
 
-	for _, name := range []string{"BeginOperations", "LockOperations", "FinishOperations", "LockPaymentsByIntent", "InsertEvents"} {
+	for _, name := range []string{"BeginOperations", "FinishAndApply"} {
 		require.Contains(t, names, name)
 	}
 }

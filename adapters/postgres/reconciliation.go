@@ -157,7 +157,7 @@ func (s *Store) Advance(ctx context.Context, id uuid.UUID, to payment.Status, ca
 	var moved bool
 
 	err := s.run(ctx, "advancing a payment", func(ctx context.Context, conn *pgxpool.Conn) error {
-		return inTrips(ctx, conn, func(tx *trips) error {
+		return s.inTrips(ctx, "AdvancePayment", conn, func(ctx context.Context, tx *trips) error {
 			var from payment.Status
 
 			if err := tx.send(ctx, selectRows(sqlc.LockPaymentStatus,

@@ -35,6 +35,8 @@ type Store struct {
 	begins   *group[ports.NewOperation, ports.Operation]
 	finishes *group[ports.Completion, ports.Finished]
 	events   *group[ports.Event, ports.Applied]
+	// tracer is the pool's; nil if it has none.
+	tracer *tracer
 	// acquireTimeout and callTimeout are the constants, except in tests.
 	acquireTimeout, callTimeout time.Duration
 	health                      health
@@ -54,6 +56,10 @@ var (
 // NewStore returns a store over a migrated database.
 func NewStore(pool *pgxpool.Pool) *Store {
 	s := &Store{pool: pool, acquireTimeout: acquireTimeout, callTimeout: callTimeout}
+	if t, ok := pool.Config().ConnConfig.Tracer.(tracer); ok {
+		s.tracer = &t
+	}
+
 	s.begins = &group[ports.NewOperation, ports.Operation]{runTogether: s.beginAll, names: namesOfOperation}
 	s.finishes = &group[ports.Completion, ports.Finished]{runTogether: s.finishAll, names: namesOfCompletion}
 	s.events = &group[ports.Event, ports.Applied]{runTogether: s.applyAll, names: namesOfEvent}

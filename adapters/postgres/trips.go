@@ -33,6 +33,19 @@ type statement struct {
 
 func execute(text string, args ...any) statement { return statement{text: text, args: args} }
 
+// scanRows calls scan for every row.
+func scanRows(text string, scan func(pgx.Rows) error, args ...any) statement {
+	return statement{text: text, args: args, read: func(rows pgx.Rows) error {
+		for rows.Next() {
+			if err := scan(rows); err != nil {
+				return err
+			}
+		}
+
+		return rows.Err() //nolint:wrapcheck // send wraps it
+	}}
+}
+
 // selectRows calls each for every row. R has the columns as its fields, in their order.
 func selectRows[R any](text string, each func(R), args ...any) statement {
 	return statement{text: text, args: args, read: func(rows pgx.Rows) error {
@@ -99,10 +112,18 @@ func (t *trips) trip(ctx context.Context, statements []statement) error {
 	return nil
 }
 
-// inTrips runs one transaction. What do has not committed is rolled back.
-func inTrips(ctx context.Context, conn *pgxpool.Conn, do func(*trips) error) error {
+// inTrips runs one transaction, in a span of that name. What do has not committed is
+// rolled back.
+func (s *Store) inTrips(
+	ctx context.Context, name string, conn *pgxpool.Conn, do func(context.Context, *trips) error,
+) (err error) {
+	if s.tracer != nil {
+		ctx = s.tracer.startTransaction(ctx, conn.Conn(), name)
+		defer func() { s.tracer.TraceQueryEnd(ctx, conn.Conn(), pgx.TraceQueryEndData{Err: err}) }()
+	}
+
 	t := &trips{to: conn.Conn()}
-	err := do(t)
+	err = do(ctx, t)
 
 	if t.open && !conn.Conn().IsClosed() {
 		// Else the pool would close the connection.

@@ -146,17 +146,13 @@ func (c *collector) rootOf(t *testing.T, a answer) traceparent {
 	return traceparent{trace: hex.EncodeToString(roots[0].GetTraceId())}
 }
 
-// grouped are the statements that do the same for several requests at once.
-var grouped = strings.NewReplacer(
-	"LockFreePaymentsByIntent\n", "LockPaymentsByIntent\n")
-
 // shape is the tree as indented names.
 func (n *node) shape() string {
 	var text strings.Builder
 
 	n.write(&text, 0)
 
-	return grouped.Replace(text.String())
+	return text.String()
 }
 
 func (n *node) write(text *strings.Builder, depth int) {
@@ -178,7 +174,7 @@ func (n *node) child(t *testing.T, name string) *node {
 }
 
 func (n *node) search(name string) *node {
-	if n.GetName() == name || grouped.Replace(n.GetName()+"\n") == name+"\n" {
+	if n.GetName() == name {
 		return n
 	}
 

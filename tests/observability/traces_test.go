@@ -34,8 +34,7 @@ const (
 `
 	webhookTree = `POST /webhooks/stripe
   app.HandleEvent
-    LockPaymentsByIntent
-    InsertEvents
+    ApplyEvents
   http.render
 `
 	minute = 60
@@ -126,7 +125,7 @@ func TestTraces_Webhook(t *testing.T) {
 	requireAttributes(t, root, map[string]string{
 		"http.request.method": "POST", "http.route": "/webhooks/stripe", "http.response.status_code": "200",
 	})
-	requireStatement(t, root.child(t, "InsertEvents"))
+	requireStatement(t, root.child(t, "ApplyEvents"))
 	requireNoErrors(t, root)
 
 	handled := root.child(t, "app.HandleEvent")
