@@ -104,7 +104,7 @@ type Intent struct {
 	ID string
 	// ClientSecret lets a customer's browser pay. It is never logged.
 	ClientSecret string
-	Amount       money.Amount
+	Amount       money.Price
 	// Status is the provider's status in our terms.
 	Status payment.Status
 	// PaymentID is our payment id as the provider keeps it; uuid.Nil if it has none.

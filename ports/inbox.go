@@ -136,7 +136,7 @@ type Applied struct {
 	PaymentID uuid.UUID
 	// From and Amount are set if Outcome is EventApplied.
 	From   payment.Status
-	Amount money.Amount
+	Amount money.Price
 	// Origin is the request that created the payment, if it is known.
 	Origin Origin
 }

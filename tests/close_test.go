@@ -48,7 +48,7 @@ func (w *world) givenUp(key operation.Key) uuid.UUID {
 
 	currency, err := money.ParseCurrency("USD")
 	require.NoError(w.t, err)
-	amount, err := money.New(1000, currency)
+	amount, err := money.NewPrice(1000, currency)
 	require.NoError(w.t, err)
 	id, err := uuid.NewV7()
 	require.NoError(w.t, err)

@@ -46,7 +46,7 @@ func benchmarkReplay(b *testing.B, sampler sdktrace.Sampler) {
 	log := telemetry.NewLogger(zapcore.InfoLevel, io.Discard)
 	usd, err := money.ParseCurrency("USD")
 	require.NoError(b, err)
-	amount, err := money.Parse("1000.00", usd)
+	amount, err := money.ParsePrice("1000.00", usd)
 	require.NoError(b, err)
 
 	cache, err := memory.NewReplayCache(memory.DefaultBounds(), metrics.MemoryCache())

@@ -119,7 +119,7 @@ func (b createBody) order() (payment.Order, error) {
 		return payment.Order{}, err
 	}
 
-	amount, err := money.Parse(text, currency)
+	amount, err := money.ParsePrice(text, currency)
 	if err != nil {
 		return payment.Order{}, err
 	}

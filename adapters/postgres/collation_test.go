@@ -88,7 +88,7 @@ func TestStore_OnALinguisticDatabase(t *testing.T) {
 
 	usd, err := money.ParseCurrency("USD")
 	require.NoError(t, err)
-	ten, err := money.New(10_00, usd)
+	ten, err := money.NewPrice(10_00, usd)
 	require.NoError(t, err)
 
 	keys := []operation.Key{"order_a", "order_A", "order_é", "order_e\u0301", "order-a", "ordera"}

@@ -165,7 +165,7 @@ func mappedOrError[A, B any](values []A, convert func(A) (B, error)) ([]B, error
 }
 
 // amountToDB makes minor units a DECIMAL in major units: minor × 10^-exponent.
-func amountToDB(a money.Amount) pgtype.Numeric {
+func amountToDB(a money.Price) pgtype.Numeric {
 	if a.IsZero() {
 		return pgtype.Numeric{}
 	}
@@ -177,20 +177,20 @@ func amountToDB(a money.Amount) pgtype.Numeric {
 	}
 }
 
-func amountFromDB(n pgtype.Numeric, code string) (money.Amount, error) {
+func amountFromDB(n pgtype.Numeric, code string) (money.Price, error) {
 	currency, err := money.ParseCurrency(code)
 	if err != nil {
-		return money.Amount{}, fmt.Errorf("stored currency: %w", err)
+		return money.Price{}, fmt.Errorf("stored currency: %w", err)
 	}
 
 	minor, err := minorUnits(n, currency.Exponent())
 	if err != nil {
-		return money.Amount{}, err
+		return money.Price{}, err
 	}
 
-	amount, err := money.New(minor, currency)
+	amount, err := money.NewPrice(minor, currency)
 	if err != nil {
-		return money.Amount{}, fmt.Errorf("stored amount: %w", err)
+		return money.Price{}, fmt.Errorf("stored amount: %w", err)
 	}
 
 	return amount, nil

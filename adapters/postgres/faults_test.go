@@ -693,7 +693,7 @@ func newOrder(t *testing.T, key operation.Key) ports.NewOperation {
 	currency, err := money.ParseCurrency("USD")
 	require.NoError(t, err)
 
-	amount, err := money.New(1000_00, currency)
+	amount, err := money.NewPrice(1000_00, currency)
 	require.NoError(t, err)
 
 	id, err := uuid.NewV7()

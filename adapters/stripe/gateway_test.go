@@ -671,7 +671,7 @@ func order(tb testing.TB, minor int64, metadata payment.Metadata) payment.Order 
 
 	currency, err := money.ParseCurrency("USD")
 	require.NoError(tb, err)
-	amount, err := money.New(minor, currency)
+	amount, err := money.NewPrice(minor, currency)
 	require.NoError(tb, err)
 
 	return payment.Order{Amount: amount, Metadata: metadata}

@@ -70,19 +70,19 @@ func (o *intentObject) intent() ports.Intent {
 
 // amount is zero if the object names none, or one that we could never have asked
 // for.
-func (o *intentObject) amount() money.Amount {
+func (o *intentObject) amount() money.Price {
 	if !o.hasAmount() {
-		return money.Amount{}
+		return money.Price{}
 	}
 
 	currency, err := money.ParseCurrency(o.Currency)
 	if err != nil {
-		return money.Amount{}
+		return money.Price{}
 	}
 
-	amount, err := money.New(*o.Amount, currency)
+	amount, err := money.NewPrice(*o.Amount, currency)
 	if err != nil {
-		return money.Amount{}
+		return money.Price{}
 	}
 
 	return amount

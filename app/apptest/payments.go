@@ -26,7 +26,7 @@ func Order(tb testing.TB, cents int64) payment.Order {
 	usd, err := money.ParseCurrency("USD")
 	require.NoError(tb, err)
 
-	amount, err := money.New(cents, usd)
+	amount, err := money.NewPrice(cents, usd)
 	require.NoError(tb, err)
 
 	return payment.Order{Amount: amount, Metadata: payment.Metadata{"order": "42"}}

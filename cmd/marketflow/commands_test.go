@@ -184,7 +184,7 @@ func (d *desk) ask(key operation.Key, age time.Duration) string {
 
 	currency, err := money.ParseCurrency("USD")
 	require.NoError(d.t, err)
-	amount, err := money.New(1000, currency)
+	amount, err := money.NewPrice(1000, currency)
 	require.NoError(d.t, err)
 	id, err := uuid.NewV7()
 	require.NoError(d.t, err)

@@ -48,7 +48,7 @@ func TestParse_Exact(t *testing.T) {
 		t.Run(c.text+" "+c.currency, func(t *testing.T) {
 			t.Parallel()
 
-			amount, err := money.Parse(c.text, currency(t, c.currency))
+			amount, err := money.ParsePrice(c.text, currency(t, c.currency))
 			require.NoError(t, err)
 			require.Equal(t, c.minor, amount.Minor())
 			require.Equal(t, c.decimal, amount.Decimal())
@@ -73,7 +73,7 @@ func TestParse_Refuses(t *testing.T) {
 		t.Run(text+" "+code, func(t *testing.T) {
 			t.Parallel()
 
-			amount, err := money.Parse(text, currency(t, code))
+			amount, err := money.ParsePrice(text, currency(t, code))
 			require.Equal(t, fault.Invalid, fault.KindOf(err), "%v", err)
 			require.True(t, amount.IsZero())
 		})
@@ -83,9 +83,9 @@ func TestParse_Refuses(t *testing.T) {
 func TestParse_NeedsACurrency(t *testing.T) {
 	t.Parallel()
 
-	_, err := money.Parse("1", money.Currency{})
+	_, err := money.ParsePrice("1", money.Currency{})
 	require.Equal(t, fault.Invalid, fault.KindOf(err))
-	_, err = money.New(1, money.Currency{})
+	_, err = money.NewPrice(1, money.Currency{})
 	require.Equal(t, fault.Invalid, fault.KindOf(err))
 }
 
@@ -98,7 +98,7 @@ func TestParse_AgreesWithRationals(t *testing.T) {
 		text := rapid.StringMatching(`-?(0|[1-9][0-9]{0,9})(\.[0-9]{1,5})?([eE][+-]?[0-9]{1,2})?`).Draw(t, "text")
 		c := drawCurrency(t)
 
-		amount, err := money.Parse(text, c)
+		amount, err := money.ParsePrice(text, c)
 		if err != nil {
 			require.Equal(t, fault.Invalid, fault.KindOf(err))
 
@@ -123,14 +123,14 @@ func TestDecimal_RoundTrips(t *testing.T) {
 			most = money.MaxMinorIDR
 		}
 
-		amount, err := money.New(rapid.Int64Range(-10, most+10).Draw(t, "minor"), c)
+		amount, err := money.NewPrice(rapid.Int64Range(-10, most+10).Draw(t, "minor"), c)
 		if err != nil {
 			require.Equal(t, fault.Invalid, fault.KindOf(err))
 
 			return
 		}
 
-		again, err := money.Parse(amount.Decimal(), c)
+		again, err := money.ParsePrice(amount.Decimal(), c)
 		require.NoError(t, err)
 		require.Equal(t, amount, again)
 		require.True(t, json.Valid([]byte(amount.Decimal())))
@@ -164,7 +164,7 @@ func FuzzParse(f *testing.F) {
 			t.Skip()
 		}
 
-		amount, err := money.Parse(text, c)
+		amount, err := money.ParsePrice(text, c)
 		if err != nil {
 			return
 		}
@@ -177,7 +177,7 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-func requireValue(t require.TestingT, want *big.Rat, amount money.Amount) {
+func requireValue(t require.TestingT, want *big.Rat, amount money.Price) {
 	scale, err := strconv.ParseInt("1"+strings.Repeat("0", amount.Currency().Exponent()), 10, 64)
 	require.NoError(t, err)
 	require.Zero(t, want.Cmp(big.NewRat(amount.Minor(), scale)), "%s is not %s", amount, want)
@@ -209,7 +209,7 @@ func BenchmarkParse(b *testing.B) {
 	b.ReportAllocs()
 
 	for b.Loop() {
-		if _, err := money.Parse("1000.00", c); err != nil {
+		if _, err := money.ParsePrice("1000.00", c); err != nil {
 			b.Fatal(err)
 		}
 	}

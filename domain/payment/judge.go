@@ -11,7 +11,7 @@ type Told struct {
 	// PaymentID is our id as the provider remembers it; uuid.Nil if it does not say.
 	PaymentID uuid.UUID
 	// Amount is zero if it does not say.
-	Amount money.Amount
+	Amount money.Price
 	// Status is the one that the event asks for; empty if it only confirms what we
 	// have.
 	Status Status

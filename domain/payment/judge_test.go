@@ -18,8 +18,8 @@ func TestJudge(t *testing.T) {
 	eur, err := money.ParseCurrency("EUR")
 	require.NoError(t, err)
 
-	amount := func(text string, currency money.Currency) money.Amount {
-		a, err := money.Parse(text, currency)
+	amount := func(text string, currency money.Currency) money.Price {
+		a, err := money.ParsePrice(text, currency)
 		require.NoError(t, err)
 
 		return a

@@ -24,7 +24,7 @@ type Payment struct {
 	IntentID string
 	// Key is the idempotency key that created it; zero if there was none.
 	Key      operation.Key
-	Amount   money.Amount
+	Amount   money.Price
 	Metadata Metadata
 	Status   Status
 	// CreatedAt and UpdatedAt are in UTC.
@@ -33,7 +33,7 @@ type Payment struct {
 
 // Order is what a client asked for. Two requests with equal orders ask for the same payment.
 type Order struct {
-	Amount   money.Amount
+	Amount   money.Price
 	Metadata Metadata
 }
 

@@ -88,7 +88,7 @@ func TestFingerprint_TellsOrdersApart(t *testing.T) {
 	order := rapid.Custom(func(t *rapid.T) payment.Order {
 		c, err := money.ParseCurrency(rapid.SampledFrom([]string{"USD", "EUR", "JPY"}).Draw(t, "currency"))
 		require.NoError(t, err)
-		a, err := money.New(rapid.Int64Range(1, 300).Draw(t, "minor"), c)
+		a, err := money.NewPrice(rapid.Int64Range(1, 300).Draw(t, "minor"), c)
 		require.NoError(t, err)
 
 		return payment.Order{Amount: a, Metadata: rapid.MapOfN(text, text, 0, 3).Draw(t, "metadata")}
@@ -166,10 +166,10 @@ func currency(t *testing.T, code string) money.Currency {
 	return c
 }
 
-func amount(t *testing.T, text string, c money.Currency) money.Amount {
+func amount(t *testing.T, text string, c money.Currency) money.Price {
 	t.Helper()
 
-	a, err := money.Parse(text, c)
+	a, err := money.ParsePrice(text, c)
 	require.NoError(t, err)
 
 	return a

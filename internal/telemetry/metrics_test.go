@@ -413,12 +413,12 @@ type backlogFunc func(context.Context) (ports.BacklogStats, error)
 
 func (f backlogFunc) Backlog(ctx context.Context) (ports.BacklogStats, error) { return f(ctx) }
 
-func amount(t *testing.T, text, code string) money.Amount {
+func amount(t *testing.T, text, code string) money.Price {
 	t.Helper()
 
 	currency, err := money.ParseCurrency(code)
 	require.NoError(t, err)
-	a, err := money.Parse(text, currency)
+	a, err := money.ParsePrice(text, currency)
 	require.NoError(t, err)
 
 	return a
@@ -512,7 +512,7 @@ func BenchmarkMetrics(b *testing.B) {
 
 	currency, err := money.ParseCurrency("USD")
 	require.NoError(b, err)
-	a, err := money.New(100, currency)
+	a, err := money.NewPrice(100, currency)
 	require.NoError(b, err)
 
 	for name, op := range map[string]func(){

@@ -91,7 +91,7 @@ func newPaymentCounters(factory promauto.Factory) (payments, amounts *series[pro
 }
 
 // PaymentChanged counts a payment that was created with a status or changed to it.
-func (m *paymentMetrics) PaymentChanged(to payment.Status, amount money.Amount) {
+func (m *paymentMetrics) PaymentChanged(to payment.Status, amount money.Price) {
 	currency := amount.Currency()
 	m.payments.get(string(to), currency.Code()).Inc()
 

@@ -53,7 +53,7 @@ func applyContradiction(t *testing.T, b StoreBed) {
 
 	// A field that the event does not have cannot contradict.
 	silent := eventOf(t, p, payment.Succeeded)
-	silent.Intent.Amount, silent.Intent.PaymentID = money.Amount{}, uuid.Nil
+	silent.Intent.Amount, silent.Intent.PaymentID = money.Price{}, uuid.Nil
 	require.Equal(t, ports.EventApplied, b.mustApply(t, silent).Outcome)
 }
 

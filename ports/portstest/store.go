@@ -126,11 +126,11 @@ func requireNotFound(t require.TestingT, err error) {
 	require.Equal(t, fault.NotFound, fault.KindOf(err), "%v", err)
 }
 
-func amount(t require.TestingT, minor int64, code string) money.Amount {
+func amount(t require.TestingT, minor int64, code string) money.Price {
 	currency, err := money.ParseCurrency(code)
 	require.NoError(t, err)
 
-	a, err := money.New(minor, currency)
+	a, err := money.NewPrice(minor, currency)
 	require.NoError(t, err)
 
 	return a

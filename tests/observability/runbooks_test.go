@@ -162,7 +162,7 @@ func (d *desk) giveUp(key operation.Key) string {
 
 	currency, err := money.ParseCurrency("USD")
 	require.NoError(d.t, err)
-	amount, err := money.New(1000, currency)
+	amount, err := money.NewPrice(1000, currency)
 	require.NoError(d.t, err)
 	id, err := uuid.NewV7()
 	require.NoError(d.t, err)

@@ -1,6 +1,6 @@
-// Package money holds exact amounts: an int64 of Stripe's minor units and a currency. No
-// conversion from or to text uses a float, and what cannot be represented exactly is
-// fault.Invalid.
+// Package money holds exact amounts: a Price is what Stripe can charge, Money is any sum.
+// Both are an int64 of Stripe's minor units and a currency. No conversion from or to text
+// uses a float, and what cannot be represented exactly is fault.Invalid.
 package money
 
 import (
@@ -19,84 +19,84 @@ const (
 	MaxMinorIDR = 999_999_999_999
 )
 
-// maxText bounds what Parse looks at: no amount needs more characters.
+// maxText bounds what ParsePrice looks at: no amount needs more characters.
 const maxText = 64
 
-// Amount is a positive sum of money. The zero value is no amount.
-type Amount struct {
+// Price is a positive sum of money. The zero value is no amount.
+type Price struct {
 	minor    int64
 	currency Currency
 }
 
-// New returns an amount of minor units. Anything that Stripe could not charge in
+// NewPrice returns a price of minor units. Anything that Stripe could not charge in
 // that currency is fault.Invalid.
-func New(minor int64, currency Currency) (Amount, error) {
+func NewPrice(minor int64, currency Currency) (Price, error) {
 	switch {
 	case currency.code == "":
-		return Amount{}, fault.New(fault.Invalid, "an amount needs a currency")
+		return Price{}, fault.New(fault.Invalid, "an amount needs a currency")
 	case minor <= 0:
-		return Amount{}, fault.New(fault.Invalid, "amount must be greater than 0")
+		return Price{}, fault.New(fault.Invalid, "amount must be greater than 0")
 	case minor > currency.most():
-		return Amount{}, fault.Newf(fault.Invalid, "amount is too large; the most in %s is %s",
+		return Price{}, fault.Newf(fault.Invalid, "amount is too large; the most in %s is %s",
 			currency, decimal(currency.most(), currency))
 	case minor%currency.rule().step != 0:
-		return Amount{}, fault.Newf(fault.Invalid, "amount in %s must be a multiple of %s",
+		return Price{}, fault.Newf(fault.Invalid, "amount in %s must be a multiple of %s",
 			currency, smallestStep(currency))
 	}
 
-	return Amount{minor: minor, currency: currency}, nil
+	return Price{minor: minor, currency: currency}, nil
 }
 
-// Parse reads an amount in major units: a JSON number (RFC 8259 section 6),
+// ParsePrice reads a price in major units: a JSON number (RFC 8259 section 6),
 // which includes plain decimals. "0.1", "19.99", "1e3" and "1000.00" are exact;
 // an amount with more decimals than the currency has, of 0 or less, or of more than
 // Stripe charges is fault.Invalid. Zeros at the end of a fraction are accepted.
-func Parse(text string, currency Currency) (Amount, error) {
+func ParsePrice(text string, currency Currency) (Price, error) {
 	if currency.code == "" {
-		return Amount{}, fault.New(fault.Invalid, "an amount needs a currency")
+		return Price{}, fault.New(fault.Invalid, "an amount needs a currency")
 	}
 
 	number, ok := scan(text)
 	if !ok {
-		return Amount{}, fault.Newf(fault.Invalid,
+		return Price{}, fault.Newf(fault.Invalid,
 			"amount %s is not a decimal number; send one such as 1000.00", quote(text))
 	}
 
 	if number.digits == "" {
-		return Amount{}, fault.New(fault.Invalid, "amount must be greater than 0")
+		return Price{}, fault.New(fault.Invalid, "amount must be greater than 0")
 	}
 
 	if number.negative {
-		return Amount{}, fault.New(fault.Invalid, "amount must be greater than 0")
+		return Price{}, fault.New(fault.Invalid, "amount must be greater than 0")
 	}
 
 	if decimals := currency.Decimals(); number.exponent < -decimals {
-		return Amount{}, fault.Newf(fault.Invalid, "amount has more decimals than %s, which has %d", currency, decimals)
+		return Price{}, fault.Newf(fault.Invalid, "amount has more decimals than %s, which has %d", currency, decimals)
 	}
 
 	minor, ok := number.scaled(currency.Exponent())
 	if !ok {
-		minor = math.MaxInt64 // New rejects it and names the limit
+		minor = math.MaxInt64 // NewPrice rejects it and names the limit
 	}
 
-	return New(minor, currency)
+	return NewPrice(minor, currency)
 }
 
 // Minor is the amount in Stripe's minor units.
-func (a Amount) Minor() int64 { return a.minor }
+func (p Price) Minor() int64 { return p.minor }
 
 // Currency is the amount's currency.
-func (a Amount) Currency() Currency { return a.currency }
+func (p Price) Currency() Currency { return p.currency }
 
-// IsZero says whether a is the zero value, which is no amount.
-func (a Amount) IsZero() bool { return a == Amount{} }
+// IsZero says whether p is the zero value, which is no amount.
+func (p Price) IsZero() bool { return p == Price{} }
 
 // Decimal is the amount in major units with exactly the currency's decimals:
 // "1000.00" in USD, "1000" in JPY, "1.500" in KWD. It is a JSON number.
-func (a Amount) Decimal() string { return decimal(a.minor, a.currency) }
+func (p Price) Decimal() string { return decimal(p.minor, p.currency) }
 
 // String implements fmt.Stringer: "1000.00 USD".
-func (a Amount) String() string { return a.Decimal() + " " + a.currency.code }
+func (p Price) String() string { return p.Decimal() + " " + p.currency.code }
 
 func decimal(minor int64, c Currency) string {
 	r := c.rule()
@@ -108,7 +108,7 @@ func decimal(minor int64, c Currency) string {
 
 	whole := digits[:len(digits)-int(r.exponent)]
 	if r.decimals == 0 {
-		return whole // ISK and UGX: New has checked that the hundredths are 00
+		return whole // ISK and UGX: NewPrice has checked that the hundredths are 00
 	}
 
 	return whole + "." + digits[len(whole):]
