@@ -15,7 +15,7 @@ import (
 var ErrMoved = errors.New("it has changed meanwhile")
 
 // Decisions shows operations to people, and takes their decisions when neither sending
-// again nor looking for the intent can finish one. An operation has its payment's id.
+// again nor looking for the intent can finish one.
 //
 // Atomicity: a decision is one commit with its entry in the audit. Idempotency: a decision
 // may be repeated with the same entry; the entry's id tells that it has been done. Errors:
@@ -43,6 +43,9 @@ type Decisions interface {
 	// already: ErrMoved. If Finish would find a contradiction: ErrContradiction. No
 	// operation: fault.NotFound. After any of these errors nothing has changed.
 	Adopt(ctx context.Context, c Completion, entry AuditEntry) (Finished, error)
+
+	// AdoptOn is Operations.FinishOn by a person's decision, with its errors.
+	AdoptOn(ctx context.Context, id uuid.UUID, decide Decide, entry AuditEntry) (Finished, error)
 }
 
 // OperationDetails is an operation as people see it.
@@ -95,4 +98,5 @@ const (
 	AuditOperationAdopted AuditAction = "operation.adopt"
 	AuditEventDismissed   AuditAction = "inbox.dismiss"
 	AuditEventReopened    AuditAction = "inbox.reopen"
+	AuditPaymentAccepted  AuditAction = "payment.accept"
 )

@@ -6,7 +6,6 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/marketflow/marketflow/domain/money"
 	"github.com/marketflow/marketflow/domain/payment"
 )
 
@@ -34,10 +33,13 @@ type Inbox interface {
 	// Park stores e and does not apply it. An event that is stored already stays as it is.
 	Park(ctx context.Context, e Event, reason ParkReason) error
 
-	// StoreForeign stores only the id, the type and the time of e, which is from the other
-	// mode or from an account that is not ours. An event that is stored already is
+	// StoreForeign stores only the id, the type and the time of e, which is not ours. An event that is stored already is
 	// EventDuplicate and stays as it is; only a parked one becomes foreign.
 	StoreForeign(ctx context.Context, e Event) (EventOutcome, error)
+
+	// Hints returns up to limit events whose outcome is EventHint, the longest waiting
+	// first, without their bodies.
+	Hints(ctx context.Context, limit int) ([]StoredEvent, error)
 
 	// Ready looks at up to limit parked events that were received before a position (zero:
 	// at the newest ones). It returns the ids of those whose payment has appeared, oldest
@@ -81,13 +83,14 @@ type Event struct {
 	Account string
 	// ObjectID is the id of the object that the event is about.
 	ObjectID string
+	// Handled says that we handle events of this type.
+	Handled bool
 	// IsIntent says that the object is an intent.
 	IsIntent bool
 	// Intent is the object if IsIntent. Its Amount is zero and its PaymentID is uuid.Nil
 	// if the event does not have them.
 	Intent Intent
-	// Change is the status that the event asks for; empty if it only confirms what we
-	// have.
+	// Change is the status that the event asks for; empty if it tells of a step on the way.
 	Change payment.Status
 	// Raw is the body as it was signed.
 	Raw []byte
@@ -98,15 +101,20 @@ type EventOutcome string
 
 // The outcomes. All but EventDuplicate and EventUnfinished are stored.
 const (
-	// EventApplied: the payment's status changed.
+	// EventApplied: the payment changed.
 	EventApplied EventOutcome = "applied"
 	// EventStale: the payment has that status already, or a later one.
 	EventStale EventOutcome = "stale"
-	// EventIgnored: of a type that we do not use.
+	// EventIgnored: it says nothing new about payments.
 	EventIgnored EventOutcome = "ignored"
+	// EventUnhandled: of a type that we do not handle yet. It can be processed later.
+	EventUnhandled EventOutcome = "unhandled"
+	// EventHint: the payment may have changed. Its intent is read soon, and then the event
+	// is applied or stale.
+	EventHint EventOutcome = "hint"
 	// EventParked: its payment is unknown, or it contradicts the payment.
 	EventParked EventOutcome = "parked"
-	// EventForeign: of the other mode or of an account that is not ours.
+	// EventForeign: of the other mode, of an account or about an object that is not ours.
 	EventForeign EventOutcome = "foreign"
 	// EventDismissed: it was parked, and a person decided that it is not needed.
 	EventDismissed EventOutcome = "dismissed"
@@ -123,7 +131,8 @@ type ParkReason string
 const (
 	// ParkedUnknown: its intent has no payment yet.
 	ParkedUnknown ParkReason = "unknown_payment"
-	// ParkedContradiction: its amount, currency or intent contradicts our records.
+	// ParkedContradiction: its amount, currency, intent or final status contradicts our
+	// records.
 	ParkedContradiction ParkReason = "contradiction"
 )
 
@@ -134,9 +143,8 @@ type Applied struct {
 	Reason ParkReason
 	// PaymentID is uuid.Nil if no payment is known.
 	PaymentID uuid.UUID
-	// From and Amount are set if Outcome is EventApplied.
-	From   payment.Status
-	Amount money.Price
+	// Before and After are set if Outcome is EventApplied or EventHint.
+	Before, After payment.Payment
 	// Origin is the request that created the payment, if it is known.
 	Origin Origin
 }

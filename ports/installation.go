@@ -5,12 +5,18 @@ import (
 	"errors"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/marketflow/marketflow/domain/binding"
 )
 
 // Installation is what a database knows about itself and about the account that it belongs
 // to. An unreachable or overloaded database is fault.Unavailable.
 type Installation interface {
+	// InstallationID returns the id of the installation. It never changes, also not when
+	// the database is restored.
+	InstallationID(ctx context.Context) (uuid.UUID, error)
+
 	// Binding returns what was recorded. A field is empty if nothing was.
 	Binding(ctx context.Context) (binding.Binding, error)
 

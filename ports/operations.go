@@ -18,6 +18,10 @@ import (
 // example, a second intent for one payment. Only a person can resolve it.
 var ErrContradiction = errors.New("the provider contradicts our records")
 
+// ErrInProgress says that an operation on the same payment is not finished. Only one may
+// be under way.
+var ErrInProgress = errors.New("another operation on this payment is under way")
+
 // Operations keeps what clients asked for. An operation is written before the provider
 // hears of it, so that a crash at any moment leaves a record that somebody finishes.
 //
@@ -31,8 +35,9 @@ type Operations interface {
 	Rejections
 
 	// Begin writes c as a pending operation, or finds what was written under its key
-	// before. If Operation.Held, the caller has the lease and must call Finish,
-	// FinishRejected, Reject or Release.
+	// before. If Operation.Held, the caller has the lease and must call Finish, FinishOn,
+	// FinishRejected, Reject or Release. ErrInProgress: another confirm, capture or cancel
+	// of the same subject is not finished; nothing was written.
 	//
 	// A pending operation with the same fingerprint whose lease has run out is taken
 	// over. Any other one is only found; the caller compares the fingerprint. Reopen
@@ -44,9 +49,8 @@ type Operations interface {
 	// Find returns the operation under key and changes nothing. None: fault.NotFound.
 	Find(ctx context.Context, key operation.Key) (Operation, error)
 
-	// FindByPayment returns the operation of a payment id and changes nothing.
-	// None: fault.NotFound.
-	FindByPayment(ctx context.Context, id uuid.UUID) (Operation, error)
+	// FindByID returns an operation and changes nothing. None: fault.NotFound.
+	FindByID(ctx context.Context, id uuid.UUID) (Operation, error)
 
 	// Take leases up to limit pending operations that nobody holds and whose retry is
 	// due, the longest waiting first. Callers at the same time get different ones. If the
@@ -57,13 +61,21 @@ type Operations interface {
 	// the lease or the operation is no longer pending, nothing happens.
 	Extend(ctx context.Context, c Operation, by time.Duration) error
 
-	// Finish writes the payment, its first transition and the frozen response in one
-	// commit. If the operation is finished already, its response stands and is returned.
+	// Finish ends a create: it writes the payment, its first transition and the frozen
+	// response in one commit. If the operation is finished already, its response stands
+	// and is returned.
 	//
 	// ErrContradiction: the payment has another intent, the intent or the key belongs to
 	// another payment, or the operation was rejected. No operation: fault.NotFound. After
 	// either error nothing has changed.
 	Finish(ctx context.Context, c Completion) (Finished, error)
+
+	// FinishOn ends an operation on a payment that exists: it locks the payment, asks
+	// decide what becomes of it, and writes that, its transition and the frozen response in
+	// one commit. cause is kept in the history. decide may be asked more than once. An error of decide's is returned, and
+	// nothing has changed. If the operation is finished already, its response stands and is
+	// returned. No operation or no payment: fault.NotFound.
+	FinishOn(ctx context.Context, id uuid.UUID, cause string, decide Decide) (Finished, error)
 
 	// FinishRejected freezes a rejection of the order: the provider will never have this
 	// payment. If the operation is finished already, its response stands and is returned.
@@ -111,17 +123,28 @@ type Lease struct {
 
 // NewOperation is what Begin writes down.
 type NewOperation struct {
-	PaymentID uuid.UUID
-	Key       operation.Key
-	Order     payment.Order
-	// Request is sent as it is, now and on every retry, even by another release: Stripe
+	ID   uuid.UUID
+	Kind operation.Kind
+	// Subject is the payment on which it is done; uuid.Nil for a create, whose payment
+	// gets the operation's id.
+	Subject uuid.UUID
+	Key     operation.Key
+	Order   operation.Order
+	// Reason is why, in the words of whoever asked; it may be empty.
+	Reason string
+	// Call is sent as it is, now and on every retry, even by another release: Stripe
 	// rejects a key that comes back with other parameters.
-	Request IntentRequest
-	Origin  Origin
-	Lease   Lease
+	Call   Call
+	Origin Origin
+	Lease  Lease
 	// CreatedAt is zero for a new operation: the database's clock decides. For an intent
 	// that exists already it is the intent's time, because the provider's key is that old.
 	CreatedAt time.Time
+}
+
+// Fingerprint is the hash of what is asked for.
+func (o NewOperation) Fingerprint() operation.Fingerprint {
+	return o.Order.Fingerprint(o.Kind, o.Subject)
 }
 
 // Origin is the HTTP request that asked for the payment. Whoever finishes the payment
@@ -132,13 +155,15 @@ type Origin struct {
 	TraceParent string
 }
 
-// Operation is our record of one request for a payment.
+// Operation is our record of one request.
 type Operation struct {
-	PaymentID   uuid.UUID
+	ID          uuid.UUID
+	Kind        operation.Kind
+	Subject     uuid.UUID
 	Key         operation.Key
-	Order       payment.Order
+	Order       operation.Order
 	Fingerprint operation.Fingerprint
-	Request     IntentRequest
+	Call        Call
 	Origin      Origin
 	State       operation.State
 	// Lease is the caller's token while it holds the lease, else uuid.Nil.
@@ -155,6 +180,15 @@ type Operation struct {
 	CreatedAt time.Time
 }
 
+// PaymentID is the payment that the operation makes or is about.
+func (c Operation) PaymentID() uuid.UUID {
+	if c.Kind == operation.Create {
+		return c.ID
+	}
+
+	return c.Subject
+}
+
 // Held tells whether the caller has the lease.
 func (c Operation) Held() bool { return c.Lease != uuid.Nil }
 
@@ -168,7 +202,12 @@ type FrozenResponse struct {
 	Body   []byte
 }
 
-// Completion is the payment that an operation became.
+// Decide says what becomes of a payment when an operation on it is finished: how the
+// payment is afterwards, and the answer, which may show it. p is the payment under its
+// lock, with the version and the time that it will have.
+type Decide func(p payment.Payment) (payment.Payment, FrozenResponse, error)
+
+// Completion is the payment that a create became.
 type Completion struct {
 	Payment payment.Payment
 	// Response is nil if the client's secret is not known yet. Then the payment is
@@ -183,6 +222,9 @@ type Finished struct {
 	Operation Operation
 	// Created: this call wrote the payment's row.
 	Created bool
+	// Before and After are the payment that FinishOn has changed. If this call changed
+	// nothing, they are equal.
+	Before, After payment.Payment
 	// Parked: events that wait for this payment are in the inbox.
 	Parked bool
 }

@@ -55,11 +55,6 @@ type Reconciliation interface {
 
 	// SetSweep keeps the position for Sweep. Repeating it is harmless.
 	SetSweep(ctx context.Context, band int, at PaymentPosition) error
-
-	// Advance changes a payment's status and writes its history in one commit, if the state
-	// machine allows it. If not, or if there is no payment, nothing happens and the answer
-	// is false. A repeated call that has succeeded before is false.
-	Advance(ctx context.Context, id uuid.UUID, to payment.Status, cause string) (bool, error)
 }
 
 // PaymentPosition is a place among the payments, in the order of their creation.

@@ -10,6 +10,8 @@ import (
 type Renderer interface {
 	// Created is the answer to the client whose payment p now exists.
 	Created(p payment.Payment, clientSecret string) FrozenResponse
+	// Payment is the answer to the client whose operation has left the payment as p is.
+	Payment(p payment.Payment) FrozenResponse
 	// Rejected is the answer to the client whose payment the provider rejected.
 	Rejected(f *fault.Error, requestID string) FrozenResponse
 }

@@ -12,12 +12,12 @@ SELECT pending.operations                                                       
 FROM (
     SELECT count(*) AS operations, min(counted.created_at) AS oldest
     FROM (
-        SELECT r.created_at FROM payment_requests r WHERE r.state = 'pending' ORDER BY r.retry_at LIMIT @most
+        SELECT r.created_at FROM operations r WHERE r.state = 'pending' ORDER BY r.retry_at LIMIT @most
     ) AS counted
 ) AS pending, (
     SELECT count(*) AS operations
     FROM (
-        SELECT r.created_at FROM payment_requests r WHERE r.state = 'needs_attention' ORDER BY r.created_at LIMIT @most
+        SELECT r.created_at FROM operations r WHERE r.state = 'needs_attention' ORDER BY r.created_at LIMIT @most
     ) AS counted
 ) AS attention, (
     SELECT count(*) AS events, min(counted.received_at) AS oldest

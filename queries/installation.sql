@@ -57,7 +57,7 @@ WHERE singleton;
 
 -- name: GiveUpOperations :execrows
 -- Operations that were meant for another account need a person.
-UPDATE payment_requests
+UPDATE operations
 SET state       = 'needs_attention',
     lease_token = NULL,
     last_error  = @last_error::text,
@@ -106,3 +106,6 @@ SELECT current_setting('synchronous_commit')::text                           AS 
        COALESCE(pg_database_collation_actual_version(d.oid), '')::text       AS actual_collation
 FROM pg_catalog.pg_database d
 WHERE d.datname = current_database();
+
+-- name: GetInstallationID :one
+SELECT id FROM installation;

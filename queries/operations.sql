@@ -11,22 +11,29 @@
 -- The INSERT waits only while another transaction writes one of the keys. Rows are
 -- inserted in the order of their keys, so that two of these statements never wait for
 -- each other.
-INSERT INTO payment_requests (
-    payment_id, idempotency_key, fingerprint, amount, currency, metadata, stripe_key, stripe_params,
-    lease_token, leased_until, retry_at, origin_request_id, origin_trace, created_at
+INSERT INTO operations (
+    id, tenant, kind, subject, idempotency_key, fingerprint, amount, currency, metadata, options, reason,
+    stripe_key, stripe_path, stripe_params, lease_token, leased_until, retry_at, origin_request_id, origin_trace, created_at
 )
-SELECT input.payment_id, NULLIF(input.idempotency_key, ''), input.fingerprint, input.amount, input.currency,
-       NULLIF(input.metadata, '')::jsonb, input.stripe_key, input.stripe_params,
+SELECT input.id, @tenant::integer, input.kind, NULLIF(input.subject, '00000000-0000-0000-0000-000000000000'),
+       NULLIF(input.idempotency_key, ''), input.fingerprint, input.amount, NULLIF(input.currency, ''),
+       NULLIF(input.metadata, '')::jsonb, NULLIF(input.options, '')::jsonb, NULLIF(input.reason, ''),
+       input.stripe_key, input.stripe_path, input.stripe_params,
        NULLIF(input.lease_token, '00000000-0000-0000-0000-000000000000'), now() + input.lease, now() + input.lease,
        input.origin_request_id, input.origin_trace, COALESCE(NULLIF(input.created_at, '0001-01-01 00:00:00+00'), now())
 FROM (
-    SELECT unnest(@payment_ids::uuid[])         AS payment_id,
+    SELECT unnest(@ids::uuid[])                 AS id,
+           unnest(@kinds::text[])               AS kind,
+           unnest(@subjects::uuid[])            AS subject,
            unnest(@idempotency_keys::text[])    AS idempotency_key,
            unnest(@fingerprints::bytea[])       AS fingerprint,
            unnest(@amounts::numeric[])          AS amount,
            unnest(@currencies::text[])          AS currency,
            unnest(@metadata::text[])            AS metadata,
+           unnest(@options::text[])             AS options,
+           unnest(@reasons::text[])             AS reason,
            unnest(@stripe_keys::text[])         AS stripe_key,
+           unnest(@stripe_paths::text[])        AS stripe_path,
            unnest(@stripe_params::text[])       AS stripe_params,
            unnest(@lease_tokens::uuid[])        AS lease_token,
            unnest(@leases::interval[])          AS lease,
@@ -34,47 +41,54 @@ FROM (
            unnest(@origin_traces::text[])       AS origin_trace,
            unnest(@created_ats::timestamptz[])  AS created_at
 ) AS input
-ORDER BY input.idempotency_key, input.payment_id
+ORDER BY input.idempotency_key, input.id
 ON CONFLICT DO NOTHING
-RETURNING payment_id, created_at, EXTRACT(EPOCH FROM now() - created_at)::float8 AS age_seconds;
+RETURNING id, created_at, EXTRACT(EPOCH FROM now() - created_at)::float8 AS age_seconds;
+
+-- name: CountInProgress :one
+-- The confirm, capture or cancel of a payment that is not finished: none or one.
+SELECT count(*) FROM operations
+WHERE subject = @subject::uuid
+  AND kind IN ('confirm', 'capture', 'cancel')
+  AND state IN ('pending', 'needs_attention');
 
 -- name: FindOperation :many
--- The operation of a key or of a payment.
-SELECT sqlc.embed(payment_requests), EXTRACT(EPOCH FROM now() - payment_requests.created_at)::float8 AS age_seconds,
-       (payment_requests.leased_until <= now())::boolean AS abandoned
-FROM payment_requests
-WHERE payment_requests.idempotency_key = sqlc.narg(idempotency_key)
-   OR payment_requests.payment_id = @payment_id;
+-- The operation of a key or of an id.
+SELECT sqlc.embed(operations), EXTRACT(EPOCH FROM now() - operations.created_at)::float8 AS age_seconds,
+       (operations.leased_until <= now())::boolean AS abandoned
+FROM operations
+WHERE (operations.idempotency_key = sqlc.narg(idempotency_key) AND operations.tenant = @tenant)
+   OR operations.id = @id;
 
 -- name: TakeOverOperation :many
 -- No row: somebody else was faster.
-UPDATE payment_requests
+UPDATE operations
 SET lease_token  = @lease_token::uuid,
     leased_until = now() + @lease::interval,
     retry_at     = now() + @lease::interval,
     attempts     = attempts + 1,
     updated_at   = now()
-WHERE payment_id = @payment_id
+WHERE operations.id = @id
   AND state || '' = 'pending'
   AND leased_until <= now()
-RETURNING sqlc.embed(payment_requests), EXTRACT(EPOCH FROM now() - created_at)::float8 AS age_seconds;
+RETURNING sqlc.embed(operations), EXTRACT(EPOCH FROM now() - operations.created_at)::float8 AS age_seconds;
 
 -- name: FindOperationByKey :one
-SELECT sqlc.embed(payment_requests), EXTRACT(EPOCH FROM now() - payment_requests.created_at)::float8 AS age_seconds
-FROM payment_requests
-WHERE idempotency_key = @idempotency_key::text;
+SELECT sqlc.embed(operations), EXTRACT(EPOCH FROM now() - operations.created_at)::float8 AS age_seconds
+FROM operations
+WHERE idempotency_key = @idempotency_key::text AND tenant = @tenant;
 
--- name: FindOperationByPayment :one
-SELECT sqlc.embed(payment_requests), EXTRACT(EPOCH FROM now() - payment_requests.created_at)::float8 AS age_seconds
-FROM payment_requests
-WHERE payment_id = @payment_id;
+-- name: FindOperationByID :one
+SELECT sqlc.embed(operations), EXTRACT(EPOCH FROM now() - operations.created_at)::float8 AS age_seconds
+FROM operations
+WHERE id = @id;
 
 -- name: TakeOperations :many
 -- due is MATERIALIZED because the planner may run a subquery again for each row, and
 -- then more than max_rows are taken.
 WITH due AS MATERIALIZED (
-    SELECT r.payment_id, r.retry_at
-    FROM payment_requests r
+    SELECT r.id, r.retry_at
+    FROM operations r
     WHERE r.state = 'pending'
       AND r.retry_at <= now()
       AND r.leased_until <= now()
@@ -82,19 +96,19 @@ WITH due AS MATERIALIZED (
     LIMIT @max_rows
     FOR UPDATE SKIP LOCKED
 ), taken AS (
-    UPDATE payment_requests r
+    UPDATE operations r
     SET lease_token  = @lease_token,
         leased_until = now() + @lease::interval,
         retry_at     = now() + @lease::interval,
         attempts     = r.attempts + 1,
         updated_at   = now()
     FROM due
-    WHERE r.payment_id = due.payment_id
+    WHERE r.id = due.id
     RETURNING r.*
 )
-SELECT sqlc.embed(payment_requests), EXTRACT(EPOCH FROM now() - payment_requests.created_at)::float8 AS age_seconds
-FROM taken AS payment_requests
-JOIN due ON due.payment_id = payment_requests.payment_id
+SELECT sqlc.embed(operations), EXTRACT(EPOCH FROM now() - operations.created_at)::float8 AS age_seconds
+FROM taken AS operations
+JOIN due ON due.id = operations.id
 ORDER BY due.retry_at;
 
 -- name: FinishOperations :many
@@ -102,51 +116,61 @@ ORDER BY due.retry_at;
 -- operation without a row is locked by somebody else, or finished, or has its payment
 -- already, unless also_existing says that this is right.
 WITH unfinished AS MATERIALIZED (
-    SELECT r.payment_id
-    FROM payment_requests r
-    LEFT JOIN payments p ON p.id = r.payment_id
-    WHERE r.payment_id = ANY (@payment_ids::uuid[])
+    SELECT r.id
+    FROM operations r
+    LEFT JOIN payments p ON p.id = r.id
+    WHERE r.id = ANY (@ids::uuid[])
       AND r.state || '' IN ('pending', 'needs_attention')
       AND (p.id IS NULL OR @also_existing::boolean)
     FOR UPDATE OF r SKIP LOCKED
 )
-UPDATE payment_requests r
-SET state           = 'completed',
+UPDATE operations r
+SET state           = 'finished',
     response_status = input.response_status,
     response_body   = input.response_body,
     lease_token     = NULL,
     last_error      = NULL,
     updated_at      = now()
 FROM (
-    SELECT unnest(@payment_ids::uuid[])           AS payment_id,
+    SELECT unnest(@ids::uuid[])                   AS id,
            unnest(@response_statuses::smallint[]) AS response_status,
            unnest(@response_bodies::bytea[])      AS response_body
 ) AS input
-JOIN unfinished ON unfinished.payment_id = input.payment_id
-WHERE r.payment_id = input.payment_id
+JOIN unfinished ON unfinished.id = input.id
+WHERE r.id = input.id
 RETURNING r.*;
 
 -- name: InsertPayments :many
--- Writes the payments of operations that have none: of those that are finished, or,
--- with open, of those that stay pending. A finished operation always has its payment,
--- so one without has been finished by this transaction.
+-- Writes the payments of creates that have none: of those that are finished, or, with
+-- open, of those that stay pending. A create that was finished well always has its
+-- payment, so one without has been finished by this transaction.
 INSERT INTO payments (
-    id, stripe_payment_intent_id, idempotency_key, amount, currency, status, metadata, created_at, updated_at
+    id, tenant, stripe_payment_intent_id, idempotency_key, amount, currency, status, metadata, intent_status,
+    capture_method, amount_capturable, amount_captured, capture_before, declined, version, created_at, updated_at
 )
-SELECT input.id, input.intent_id, NULLIF(input.idempotency_key, ''), input.amount, input.currency, input.status,
-       NULLIF(input.metadata, '')::jsonb, input.created_at, clock_timestamp()
+SELECT input.id, r.tenant, input.intent_id, NULLIF(input.idempotency_key, ''), input.amount, input.currency, input.status,
+       NULLIF(input.metadata, '')::jsonb, NULLIF(input.intent_status, ''), input.capture_method, input.capturable,
+       input.captured, NULLIF(input.capture_before, '0001-01-01 00:00:00+00'), input.declined, input.version,
+       input.created_at, clock_timestamp()
 FROM (
-    SELECT unnest(@ids::uuid[])                 AS id,
-           unnest(@intent_ids::text[])          AS intent_id,
-           unnest(@idempotency_keys::text[])    AS idempotency_key,
-           unnest(@amounts::numeric[])          AS amount,
-           unnest(@currencies::text[])          AS currency,
-           unnest(@statuses::text[])            AS status,
-           unnest(@metadata::text[])            AS metadata,
-           unnest(@created_ats::timestamptz[])  AS created_at
+    SELECT unnest(@ids::uuid[])                     AS id,
+           unnest(@intent_ids::text[])              AS intent_id,
+           unnest(@idempotency_keys::text[])        AS idempotency_key,
+           unnest(@amounts::numeric[])              AS amount,
+           unnest(@currencies::text[])              AS currency,
+           unnest(@statuses::text[])                AS status,
+           unnest(@metadata::text[])                AS metadata,
+           unnest(@intent_statuses::text[])         AS intent_status,
+           unnest(@capture_methods::text[])         AS capture_method,
+           unnest(@capturables::numeric[])          AS capturable,
+           unnest(@captureds::numeric[])            AS captured,
+           unnest(@capture_befores::timestamptz[])  AS capture_before,
+           unnest(@declineds::boolean[])            AS declined,
+           unnest(@versions::bigint[])              AS version,
+           unnest(@created_ats::timestamptz[])      AS created_at
 ) AS input
-JOIN payment_requests r ON r.payment_id = input.id
-WHERE (r.state || '' = 'completed' OR @open::boolean)
+JOIN operations r ON r.id = input.id
+WHERE (r.state || '' = 'finished' AND r.response_status < 400 OR @open::boolean)
   AND NOT EXISTS (SELECT FROM payments p WHERE p.id = input.id)
 ORDER BY input.intent_id
 RETURNING id;
@@ -170,83 +194,83 @@ FROM payments
 WHERE id = @id OR stripe_payment_intent_id = @intent_id OR idempotency_key = sqlc.narg(idempotency_key);
 
 -- name: LockOperations :many
-SELECT * FROM payment_requests WHERE payment_id = @payment_id FOR UPDATE;
+SELECT * FROM operations WHERE id = @id FOR UPDATE;
 
 -- name: LockOperation :one
 -- The next statement of the transaction sees all that was written about the payment.
-SELECT sqlc.embed(payment_requests), EXTRACT(EPOCH FROM now() - payment_requests.created_at)::float8 AS age_seconds
-FROM payment_requests
-WHERE payment_id = @payment_id
+SELECT sqlc.embed(operations), EXTRACT(EPOCH FROM now() - operations.created_at)::float8 AS age_seconds
+FROM operations
+WHERE operations.id = @id
 FOR UPDATE;
 
 -- name: FinishRejectedOperation :one
 -- Finishes an operation whose order was rejected. No row: a payment exists already.
-UPDATE payment_requests
-SET state           = 'refused',
+UPDATE operations
+SET state           = 'finished',
     response_status = @response_status::smallint,
     response_body   = @response_body::bytea,
     lease_token     = NULL,
     updated_at      = now()
-WHERE payment_id = @payment_id
+WHERE operations.id = @id
   AND state || '' IN ('pending', 'needs_attention')
-  AND NOT EXISTS (SELECT FROM payments p WHERE p.id = @payment_id)
-RETURNING sqlc.embed(payment_requests), EXTRACT(EPOCH FROM now() - created_at)::float8 AS age_seconds;
+  AND NOT EXISTS (SELECT FROM payments p WHERE p.id = @id)
+RETURNING sqlc.embed(operations), EXTRACT(EPOCH FROM now() - operations.created_at)::float8 AS age_seconds;
 
 -- name: RejectOperation :one
 -- Gives an operation back as rejected. No row: the caller does not hold its lease, or a
 -- payment exists already.
-UPDATE payment_requests
+UPDATE operations
 SET state        = 'rejected',
     lease_token  = NULL,
     leased_until = now(),
     attempts     = 0,
     last_error   = @last_error::text,
     updated_at   = now()
-WHERE payment_id = @payment_id
+WHERE operations.id = @id
   AND state || '' = 'pending'
   AND lease_token = @lease_token::uuid
-  AND NOT EXISTS (SELECT FROM payments p WHERE p.id = @payment_id)
-RETURNING sqlc.embed(payment_requests), EXTRACT(EPOCH FROM now() - created_at)::float8 AS age_seconds;
+  AND NOT EXISTS (SELECT FROM payments p WHERE p.id = @id)
+RETURNING sqlc.embed(operations), EXTRACT(EPOCH FROM now() - operations.created_at)::float8 AS age_seconds;
 
 -- name: ReopenOperation :one
 -- Makes a rejected operation pending again. No row: it is not rejected. If the caller
 -- has reopened it before, it only gets a new lease.
-UPDATE payment_requests
+UPDATE operations
 SET state        = 'pending',
     lease_token  = @lease_token::uuid,
     leased_until = now() + @lease::interval,
     retry_at     = now() + @lease::interval,
     attempts     = CASE WHEN state || '' = 'rejected' THEN attempts + 1 ELSE attempts END,
     updated_at   = now()
-WHERE payment_id = @payment_id
+WHERE operations.id = @id
   AND (state || '' = 'rejected' OR state || '' = 'pending' AND lease_token = @lease_token::uuid)
-RETURNING sqlc.embed(payment_requests), EXTRACT(EPOCH FROM now() - created_at)::float8 AS age_seconds;
+RETURNING sqlc.embed(operations), EXTRACT(EPOCH FROM now() - operations.created_at)::float8 AS age_seconds;
 
 -- name: ReleaseOperation :exec
-UPDATE payment_requests
+UPDATE operations
 SET lease_token  = NULL,
     leased_until = now(),
     retry_at     = now() + @retry_in::interval,
     attempts     = CASE WHEN @sent::boolean THEN attempts ELSE attempts - 1 END,
     last_error   = @last_error::text,
     updated_at   = now()
-WHERE payment_id = @payment_id
+WHERE operations.id = @id
   AND state || '' = 'pending'
   AND lease_token = @lease_token::uuid;
 
 -- name: ExtendLease :exec
-UPDATE payment_requests
+UPDATE operations
 SET leased_until = now() + @lease::interval,
     retry_at     = now() + @lease::interval
-WHERE payment_id = @payment_id
+WHERE operations.id = @id
   AND state || '' = 'pending'
   AND lease_token = @lease_token::uuid;
 
 -- name: GiveUpOperation :exec
-UPDATE payment_requests
+UPDATE operations
 SET state        = 'needs_attention',
     lease_token  = NULL,
     last_error   = @last_error::text,
     updated_at   = now()
-WHERE payment_id = @payment_id
+WHERE operations.id = @id
   AND state || '' = 'pending';

@@ -61,6 +61,3 @@ WHERE status IN ('pending', 'failed')
    OR id = (SELECT s.id FROM slice s ORDER BY s.created_at, s.id LIMIT 1)
 ORDER BY created_at DESC, id DESC
 LIMIT @max_rows;
-
--- name: LockPaymentStatus :many
-SELECT status FROM payments WHERE id = @id FOR NO KEY UPDATE;

@@ -1,20 +1,24 @@
 -- name: LockPaymentsByIntent :many
 -- Waits for whoever has locked one of the payments. What never changes is joined.
-SELECT p.id, p.stripe_payment_intent_id, p.status, p.amount, p.currency,
+SELECT p.id, p.stripe_payment_intent_id, p.amount, p.currency, p.status, p.intent_status, p.capture_method,
+       p.amount_capturable, p.amount_captured, p.capture_before, p.declined, p.version,
+       clock_timestamp()::timestamptz AS now,
        COALESCE(r.origin_request_id, '')::text AS origin_request_id,
        COALESCE(r.origin_trace, '')::text      AS origin_trace
 FROM payments p
-LEFT JOIN payment_requests r ON r.payment_id = p.id
+LEFT JOIN operations r ON r.id = p.id
 WHERE p.stripe_payment_intent_id = ANY (@intent_ids::text[])
 FOR NO KEY UPDATE OF p;
 
 -- name: LockFreePaymentsByIntent :many
 -- LockPaymentsByIntent for those that nobody else has locked.
-SELECT p.id, p.stripe_payment_intent_id, p.status, p.amount, p.currency,
+SELECT p.id, p.stripe_payment_intent_id, p.amount, p.currency, p.status, p.intent_status, p.capture_method,
+       p.amount_capturable, p.amount_captured, p.capture_before, p.declined, p.version,
+       clock_timestamp()::timestamptz AS now,
        COALESCE(r.origin_request_id, '')::text AS origin_request_id,
        COALESCE(r.origin_trace, '')::text      AS origin_trace
 FROM payments p
-LEFT JOIN payment_requests r ON r.payment_id = p.id
+LEFT JOIN operations r ON r.id = p.id
 WHERE p.stripe_payment_intent_id = ANY (@intent_ids::text[])
 FOR NO KEY UPDATE OF p SKIP LOCKED;
 
@@ -22,15 +26,15 @@ FOR NO KEY UPDATE OF p SKIP LOCKED;
 SELECT id, outcome FROM stripe_events WHERE id = ANY (@ids::text[]);
 
 -- name: GetNamedOperation :many
--- The operation that an event names whose intent has no payment. ended: it has a
--- payment, or never will have one.
-SELECT (r.state IN ('completed', 'refused', 'rejected') OR p.id IS NOT NULL)::boolean AS ended,
-       (r.state = 'pending' AND r.leased_until > now())::boolean                       AS in_hand,
-       COALESCE(p.stripe_payment_intent_id, '')::text                                  AS intent_id,
+-- The create that an event names whose intent has no payment. ended: it has a payment,
+-- or never will have one.
+SELECT (r.state NOT IN ('pending', 'needs_attention') OR p.id IS NOT NULL)::boolean AS ended,
+       (r.state = 'pending' AND r.leased_until > now())::boolean                    AS in_hand,
+       COALESCE(p.stripe_payment_intent_id, '')::text                               AS intent_id,
        r.origin_request_id, r.origin_trace
-FROM payment_requests r
-LEFT JOIN payments p ON p.id = r.payment_id
-WHERE r.payment_id = @payment_id;
+FROM operations r
+LEFT JOIN payments p ON p.id = r.id
+WHERE r.id = @id AND r.kind = 'create';
 
 -- name: InsertEvents :exec
 -- One that is stored already fails the statement: what is written with it must not
@@ -39,16 +43,29 @@ INSERT INTO stripe_events (id, type, object_id, payload, outcome, parked_reason,
 SELECT unnest(@ids::text[]), unnest(@types::text[]), unnest(@object_ids::text[]), unnest(@payloads::bytea[]),
        unnest(@outcomes::text[]), unnest(@parked_reasons::text[]), unnest(@created_ats::timestamptz[]);
 
--- name: UnparkEvent :execrows
--- No row: it is not parked any more.
+-- name: ReprocessEvent :execrows
+-- No row: it is neither parked nor unhandled any more. Of a foreign event only the id, the
+-- type and the time are kept.
 UPDATE stripe_events
-SET outcome = @outcome::text, parked_reason = sqlc.narg(parked_reason), processed_at = now()
-WHERE id = @id AND outcome || '' = 'parked';
+SET outcome = @outcome::text, parked_reason = sqlc.narg(parked_reason), processed_at = now(),
+    object_id = CASE WHEN @outcome::text = 'foreign' THEN '' ELSE object_id END,
+    payload = CASE WHEN @outcome::text = 'foreign' THEN ''::bytea ELSE payload END
+WHERE id = @id AND outcome || '' IN ('parked', 'unhandled');
 
--- name: MovePayments :exec
+-- name: UpdatePayments :exec
+-- Writes absolute values. The caller has locked the payments.
 UPDATE payments p
-SET status = u.status, updated_at = clock_timestamp()
-FROM (SELECT unnest(@ids::uuid[]) AS id, unnest(@statuses::text[]) AS status) AS u
+SET status = u.status, amount = u.amount, intent_status = NULLIF(u.intent_status, ''), capture_method = u.capture_method,
+    amount_capturable = u.capturable, amount_captured = u.captured,
+    capture_before = NULLIF(u.capture_before, '0001-01-01 00:00:00+00'), declined = u.declined, version = u.version,
+    updated_at = u.updated_at
+FROM (
+    SELECT unnest(@ids::uuid[]) AS id, unnest(@statuses::text[]) AS status, unnest(@amounts::numeric[]) AS amount,
+           unnest(@intent_statuses::text[]) AS intent_status, unnest(@capture_methods::text[]) AS capture_method,
+           unnest(@capturables::numeric[]) AS capturable, unnest(@captureds::numeric[]) AS captured,
+           unnest(@capture_befores::timestamptz[]) AS capture_before, unnest(@declineds::boolean[]) AS declined,
+           unnest(@versions::bigint[]) AS version, unnest(@updated_ats::timestamptz[]) AS updated_at
+) AS u
 WHERE p.id = u.id;
 
 -- name: InsertTransitions :exec
@@ -57,7 +74,28 @@ SELECT u.payment_id, u.from_status, u.to_status, u.cause, clock_timestamp()
 FROM (
     SELECT unnest(@payment_ids::uuid[]) AS payment_id, unnest(@from_statuses::text[]) AS from_status,
            unnest(@to_statuses::text[]) AS to_status, unnest(@causes::text[]) AS cause
-) AS u;
+) AS u
+WHERE u.from_status <> u.to_status;
+
+-- name: ListHints :many
+-- Events whose payment is still to be read, the longest waiting first.
+SELECT id, type, object_id, outcome, parked_reason, created_at, received_at, processed_at
+FROM stripe_events
+WHERE outcome = 'hint'
+ORDER BY received_at, id
+LIMIT @max_rows;
+
+-- name: ResolveHints :exec
+-- The payment was read after these events were stored.
+UPDATE stripe_events
+SET outcome = @outcome::text, processed_at = now()
+WHERE object_id = @object_id AND outcome || '' = 'hint';
+
+-- name: DismissContradictions :exec
+-- A person has accepted the provider's side.
+UPDATE stripe_events
+SET outcome = 'dismissed', parked_reason = NULL, processed_at = now()
+WHERE object_id = @object_id AND outcome = 'parked' AND parked_reason = 'contradiction';
 
 -- name: ParkEvent :exec
 -- Stores an event without applying it. One that is stored already stays as it is.

@@ -1,10 +1,10 @@
 package postgres
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
@@ -48,13 +48,15 @@ type knownEvent struct {
 	// stored is the outcome that the event is stored with; empty if it is new.
 	stored ports.EventOutcome
 	origin ports.Origin
+	// now is the database's clock, if there is a payment.
+	now time.Time
 }
 
 // decidedEvent is what the second trip writes.
 type decidedEvent struct {
 	event   ports.Event
 	applied ports.Applied
-	// again: the event is stored already, parked.
+	// again: the event is stored already, parked or unhandled.
 	again bool
 }
 
@@ -119,7 +121,7 @@ func applyKnown(ctx context.Context, tx *trips, events []ports.Event) ([]*ports.
 
 	for i, e := range events {
 		k := known[i]
-		if k.stored == ports.EventParked || k.stored == "" && e.IsIntent && k.Payment == nil {
+		if tryAgain(k.stored) || k.stored == "" && e.IsIntent && k.Payment == nil && !e.Intent.Unmarked {
 			continue
 		}
 
@@ -132,6 +134,11 @@ func applyKnown(ctx context.Context, tx *trips, events []ports.Event) ([]*ports.
 	}
 
 	return answers, store(ctx, tx, decided)
+}
+
+// tryAgain tells whether an event that is stored with this outcome is processed once more.
+func tryAgain(stored ports.EventOutcome) bool {
+	return stored == ports.EventParked || stored == ports.EventUnhandled
 }
 
 // applyAlone applies one event, whatever is known of it.
@@ -177,8 +184,9 @@ func lookUp(ctx context.Context, tx *trips, lock string, events []ports.Event) (
 		scanRows(lock, func(rows pgx.Rows) error {
 			var r sqlc.LockPaymentsByIntentRow
 
-			err := rows.Scan(&r.ID, &r.StripePaymentIntentID, &r.Status, &r.Amount, &r.Currency,
-				&r.OriginRequestID, &r.OriginTrace)
+			err := rows.Scan(&r.ID, &r.StripePaymentIntentID, &r.Amount, &r.Currency, &r.Status, &r.IntentStatus,
+				&r.CaptureMethod, &r.AmountCapturable, &r.AmountCaptured, &r.CaptureBefore, &r.Declined, &r.Version,
+				&r.Now, &r.OriginRequestID, &r.OriginTrace)
 			payments[r.StripePaymentIntentID] = r
 
 			return err //nolint:wrapcheck // send wraps it
@@ -198,14 +206,17 @@ func lookUp(ctx context.Context, tx *trips, lock string, events []ports.Event) (
 			continue
 		}
 
-		amount, err := amountFromDB(row.Amount, row.Currency)
+		p, err := paymentFromDB(sqlc.Payment{
+			ID: row.ID, StripePaymentIntentID: row.StripePaymentIntentID, Amount: row.Amount, Currency: row.Currency,
+			Status: row.Status, IntentStatus: row.IntentStatus, CaptureMethod: row.CaptureMethod,
+			AmountCapturable: row.AmountCapturable, AmountCaptured: row.AmountCaptured, CaptureBefore: row.CaptureBefore,
+			Declined: row.Declined, Version: row.Version,
+		})
 		if err != nil {
-			return nil, fmt.Errorf("payment %s: %w", row.ID, err)
+			return nil, err
 		}
 
-		known[i].Payment = &payment.Payment{
-			ID: row.ID, IntentID: row.StripePaymentIntentID, Amount: amount, Status: payment.Status(row.Status),
-		}
+		known[i].Payment, known[i].now = &p, row.Now
 		known[i].origin = ports.Origin{RequestID: row.OriginRequestID, TraceParent: row.OriginTrace}
 	}
 
@@ -230,35 +241,49 @@ func lookUpOperation(ctx context.Context, tx *trips, e ports.Event, known *known
 
 // decide is what the rules make of an event.
 func decide(e ports.Event, known knownEvent) decidedEvent {
-	d := decidedEvent{event: e, again: known.stored == ports.EventParked}
+	d := decidedEvent{event: e, again: tryAgain(known.stored)}
 	d.applied.Origin = known.origin
 
 	if known.Payment != nil {
 		d.applied.PaymentID = known.Payment.ID
 	}
 
-	if known.stored != "" && !d.again {
+	switch {
+	case known.stored != "" && !d.again, known.stored == ports.EventUnhandled && !e.Handled:
 		d.applied.Outcome = ports.EventDuplicate
-
-		return d
-	}
-
-	if !e.IsIntent {
+	case !e.Handled:
+		d.applied.Outcome = ports.EventUnhandled
+	case !e.IsIntent:
 		d.applied.Outcome = ports.EventIgnored
-
-		return d
+	default:
+		d.judge(known)
 	}
 
-	told := payment.Told{PaymentID: e.Intent.PaymentID, Amount: e.Intent.Amount, Status: e.Change}
+	return d
+}
 
-	switch payment.Judge(told, known.Known) {
+// judge decides about an event of an intent.
+func (d *decidedEvent) judge(known knownEvent) {
+	e := d.event
+	told := payment.Told{Snapshot: e.Intent.Snapshot(), Asks: e.Change, Unmarked: e.Intent.Unmarked}
+
+	verdict, after := payment.Decide(told, known.Known)
+	if verdict == payment.Applies || verdict == payment.Hints {
+		d.applied.Before, d.applied.After = *known.Payment, stamped(after, known.now)
+	}
+
+	switch verdict {
 	case payment.Applies:
 		d.applied.Outcome = ports.EventApplied
-		d.applied.From, d.applied.Amount = known.Payment.Status, known.Payment.Amount
+	case payment.Hints:
+		d.applied.Outcome = ports.EventHint
 	case payment.Stale:
 		d.applied.Outcome = ports.EventStale
 	case payment.Ignored:
 		d.applied.Outcome = ports.EventIgnored
+	case payment.Foreign:
+		d.applied.Outcome = ports.EventForeign
+		d.event.ObjectID, d.event.Raw = "", []byte{} // only the id, the type and the time are kept
 	case payment.Contradicts:
 		d.applied.Outcome, d.applied.Reason = ports.EventParked, ports.ParkedContradiction
 	case payment.Early:
@@ -266,8 +291,6 @@ func decide(e ports.Event, known knownEvent) decidedEvent {
 	case payment.Finishes:
 		d.applied.Outcome = ports.EventUnfinished
 	}
-
-	return d
 }
 
 // store is the second trip: it writes what was decided. Rows go in the order of their
@@ -291,15 +314,14 @@ func store(ctx context.Context, tx *trips, decided []decidedEvent) error {
 
 	for _, d := range decided {
 		if d.again {
-			unpark := execute(sqlc.UnparkEvent, string(d.applied.Outcome), optional(string(d.applied.Reason)), d.event.ID)
-			unpark.affected = &again
-			writes = append(writes, unpark)
+			update := execute(sqlc.ReprocessEvent, string(d.applied.Outcome), optional(string(d.applied.Reason)), d.event.ID)
+			update.affected = &again
+			writes = append(writes, update)
 		}
 	}
 
-	if len(w.paymentIDs) > 0 {
-		writes = append(writes, movePayments(w.paymentIDs, w.from, w.to, w.causes)...)
-	}
+	slices.SortFunc(w.changes, func(a, b change) int { return bytes.Compare(a.after.ID[:], b.after.ID[:]) })
+	writes = append(writes, writeChanges(w.changes)...)
 
 	if w.again == 0 {
 		return tx.commit(ctx, writes...)
@@ -317,11 +339,6 @@ func store(ctx context.Context, tx *trips, decided []decidedEvent) error {
 	return tx.commit(ctx)
 }
 
-// movePayments changes statuses, with their history.
-func movePayments(ids []uuid.UUID, from, to, causes []string) []statement {
-	return []statement{execute(sqlc.MovePayments, ids, to), execute(sqlc.InsertTransitions, ids, from, to, causes)}
-}
-
 // eventColumns are the columns of what is written.
 type eventColumns struct {
 	ids, types, objects, outcomes []string
@@ -329,9 +346,8 @@ type eventColumns struct {
 	reasons                       []*string
 	created                       []*time.Time
 
-	paymentIDs       []uuid.UUID
-	from, to, causes []string
-	again            int64
+	changes []change
+	again   int64
 }
 
 func (w *eventColumns) add(d decidedEvent) {
@@ -346,8 +362,7 @@ func (w *eventColumns) add(d decidedEvent) {
 		w.created = append(w.created, optional(e.CreatedAt))
 	}
 
-	if d.applied.Outcome == ports.EventApplied {
-		w.paymentIDs, w.causes = append(w.paymentIDs, d.applied.PaymentID), append(w.causes, e.ID)
-		w.from, w.to = append(w.from, string(d.applied.From)), append(w.to, string(e.Change))
+	if d.applied.Outcome == ports.EventApplied || d.applied.Outcome == ports.EventHint {
+		w.changes = append(w.changes, change{before: d.applied.Before, after: d.applied.After, cause: e.ID})
 	}
 }

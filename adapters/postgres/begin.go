@@ -82,19 +82,21 @@ func insertOperations(ctx context.Context, q *sqlc.Queries, ops []ports.NewOpera
 
 	written := make(map[uuid.UUID]sqlc.BeginOperationsRow, len(rows))
 	for _, row := range rows {
-		written[row.PaymentID] = row
+		written[row.ID] = row
 	}
 
 	answers := make([]*ports.Operation, len(ops))
 
 	for i, op := range ops {
-		if row, ok := written[op.PaymentID]; ok {
+		if row, ok := written[op.ID]; ok {
 			answers[i] = &ports.Operation{
-				PaymentID:   op.PaymentID,
+				ID:          op.ID,
+				Kind:        op.Kind,
+				Subject:     op.Subject,
 				Key:         op.Key,
 				Order:       op.Order,
-				Fingerprint: op.Order.Fingerprint(),
-				Request:     op.Request,
+				Fingerprint: op.Fingerprint(),
+				Call:        op.Call,
 				Origin:      op.Origin,
 				State:       operation.Pending,
 				Lease:       op.Lease.Token,
@@ -111,46 +113,72 @@ func insertOperations(ctx context.Context, q *sqlc.Queries, ops []ports.NewOpera
 // findOrTakeOver returns the operation that is in the way of op; nil if there is none
 // any more, or if somebody else has just taken it over.
 func findOrTakeOver(ctx context.Context, q *sqlc.Queries, op ports.NewOperation) (*ports.Operation, error) {
-	rows, err := q.FindOperation(ctx, sqlc.FindOperationParams{IdempotencyKey: keyToDB(op.Key), PaymentID: op.PaymentID})
-	if err != nil || len(rows) == 0 {
-		return nil, err
-	}
-
-	found, err := operationFromDB(rows[0].PaymentRequest, rows[0].AgeSeconds, op.Lease.Token)
+	rows, err := q.FindOperation(ctx, sqlc.FindOperationParams{
+		IdempotencyKey: keyToDB(op.Key), Tenant: int32(operation.DefaultTenant), ID: op.ID,
+	})
 	if err != nil {
 		return nil, err
 	}
 
-	if found.State != operation.Pending || !rows[0].Abandoned || found.Fingerprint != op.Order.Fingerprint() {
+	if len(rows) == 0 {
+		return nil, checkInProgress(ctx, q, op)
+	}
+
+	found, err := operationFromDB(rows[0].Operation, rows[0].AgeSeconds, op.Lease.Token)
+	if err != nil {
+		return nil, err
+	}
+
+	if found.State != operation.Pending || !rows[0].Abandoned || found.Fingerprint != op.Fingerprint() {
 		return &found, nil
 	}
 
 	taken, err := q.TakeOverOperation(ctx, sqlc.TakeOverOperationParams{
-		PaymentID: found.PaymentID, LeaseToken: op.Lease.Token, Lease: interval(op.Lease.For),
+		ID: found.ID, LeaseToken: op.Lease.Token, Lease: interval(op.Lease.For),
 	})
 	if err != nil || len(taken) == 0 {
 		return nil, err
 	}
 
-	found, err = operationFromDB(taken[0].PaymentRequest, taken[0].AgeSeconds, op.Lease.Token)
+	found, err = operationFromDB(taken[0].Operation, taken[0].AgeSeconds, op.Lease.Token)
 
 	return &found, err
 }
 
+// checkInProgress returns ports.ErrInProgress if another operation on the payment is in
+// the way.
+func checkInProgress(ctx context.Context, q *sqlc.Queries, op ports.NewOperation) error {
+	if op.Kind == operation.Create {
+		return nil
+	}
+
+	others, err := q.CountInProgress(ctx, op.Subject)
+	if err == nil && others > 0 {
+		err = fmt.Errorf("payment %s: %w", op.Subject, ports.ErrInProgress)
+	}
+
+	return err
+}
+
 func operationsToDB(ops []ports.NewOperation) sqlc.BeginOperationsParams {
-	var params sqlc.BeginOperationsParams
+	params := sqlc.BeginOperationsParams{Tenant: int32(operation.DefaultTenant)}
 
 	for _, op := range ops {
-		fingerprint := op.Order.Fingerprint()
+		fingerprint := op.Fingerprint()
 
-		params.PaymentIds = append(params.PaymentIds, op.PaymentID)
+		params.Ids = append(params.Ids, op.ID)
+		params.Kinds = append(params.Kinds, string(op.Kind))
+		params.Subjects = append(params.Subjects, op.Subject)
 		params.IdempotencyKeys = append(params.IdempotencyKeys, string(op.Key))
 		params.Fingerprints = append(params.Fingerprints, fingerprint[:])
 		params.Amounts = append(params.Amounts, amountToDB(op.Order.Amount))
 		params.Currencies = append(params.Currencies, op.Order.Amount.Currency().Code())
 		params.Metadata = append(params.Metadata, string(metadataToDB(op.Order.Metadata)))
-		params.StripeKeys = append(params.StripeKeys, op.Request.IdempotencyKey)
-		params.StripeParams = append(params.StripeParams, op.Request.Params)
+		params.Options = append(params.Options, string(metadataToDB(op.Order.Options)))
+		params.Reasons = append(params.Reasons, op.Reason)
+		params.StripeKeys = append(params.StripeKeys, op.Call.Key)
+		params.StripePaths = append(params.StripePaths, op.Call.Path)
+		params.StripeParams = append(params.StripeParams, op.Call.Params)
 		params.LeaseTokens = append(params.LeaseTokens, op.Lease.Token)
 		params.Leases = append(params.Leases, interval(op.Lease.For))
 		params.OriginRequestIds = append(params.OriginRequestIds, op.Origin.RequestID)

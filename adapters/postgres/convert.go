@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/big"
+	"net/http"
 	"time"
 
 	"github.com/google/uuid"
@@ -27,37 +28,58 @@ func paymentFromDB(row sqlc.Payment) (payment.Payment, error) {
 		return payment.Payment{}, fmt.Errorf("payment %s: %w", row.ID, err)
 	}
 
-	return payment.Payment{
-		ID:        row.ID,
-		IntentID:  row.StripePaymentIntentID,
-		Key:       operation.Key(deref(row.IdempotencyKey)),
-		Amount:    amount,
-		Metadata:  metadata,
-		Status:    payment.Status(row.Status),
-		CreatedAt: row.CreatedAt.UTC(),
-		UpdatedAt: row.UpdatedAt.UTC(),
-	}, nil
+	p := payment.Payment{
+		ID:            row.ID,
+		IntentID:      row.StripePaymentIntentID,
+		Key:           operation.Key(deref(row.IdempotencyKey)),
+		Amount:        amount,
+		Metadata:      metadata,
+		Status:        payment.Status(row.Status),
+		IntentStatus:  payment.IntentStatus(deref(row.IntentStatus)),
+		CaptureMethod: payment.CaptureMethod(row.CaptureMethod),
+		CaptureBefore: utc(row.CaptureBefore),
+		Declined:      row.Declined,
+		Version:       row.Version,
+		CreatedAt:     row.CreatedAt.UTC(),
+		UpdatedAt:     row.UpdatedAt.UTC(),
+	}
+
+	return p, sumsFromDB(&p, row.AmountCapturable, row.AmountCaptured)
+}
+
+// sumsFromDB sets the sums of p. In a row from before these columns they are NULL.
+func sumsFromDB(p *payment.Payment, capturable, captured pgtype.Numeric) (err error) {
+	if p.Capturable, err = moneyFromDB(capturable, p.Amount.Currency()); err == nil {
+		p.Captured, err = moneyFromDB(captured, p.Amount.Currency())
+	}
+
+	if err != nil {
+		return fmt.Errorf("payment %s: %w", p.ID, err)
+	}
+
+	if p.Captured = p.Received(); p.Capturable.IsZero() {
+		p.Capturable = money.Of(0, p.Amount.Currency())
+	}
+
+	return nil
 }
 
 // operationFromDB reads an operation. token is the caller's lease token, uuid.Nil for
 // a caller without one.
-func operationFromDB(row sqlc.PaymentRequest, ageSeconds float64, token uuid.UUID) (ports.Operation, error) {
-	amount, err := amountFromDB(row.Amount, row.Currency)
+func operationFromDB(row sqlc.Operation, ageSeconds float64, token uuid.UUID) (ports.Operation, error) {
+	order, err := orderFromDB(row)
 	if err != nil {
-		return ports.Operation{}, fmt.Errorf("operation %s: %w", row.PaymentID, err)
-	}
-
-	metadata, err := metadataFromDB(row.Metadata)
-	if err != nil {
-		return ports.Operation{}, fmt.Errorf("operation %s: %w", row.PaymentID, err)
+		return ports.Operation{}, fmt.Errorf("operation %s: %w", row.ID, err)
 	}
 
 	op := ports.Operation{
-		PaymentID:   row.PaymentID,
+		ID:          row.ID,
+		Kind:        operation.Kind(row.Kind),
+		Subject:     row.Subject.UUID,
 		Key:         operation.Key(deref(row.IdempotencyKey)),
-		Order:       payment.Order{Amount: amount, Metadata: metadata},
+		Order:       order,
 		Fingerprint: operation.Fingerprint(row.Fingerprint),
-		Request:     ports.IntentRequest{IdempotencyKey: row.StripeKey, Params: row.StripeParams},
+		Call:        ports.Call{Key: row.StripeKey, Path: row.StripePath, Params: row.StripeParams},
 		Origin:      ports.Origin{RequestID: row.OriginRequestID, TraceParent: row.OriginTrace},
 		State:       stateFromDB(row.State),
 		Attempts:    int(row.Attempts),
@@ -73,12 +95,31 @@ func operationFromDB(row sqlc.PaymentRequest, ageSeconds float64, token uuid.UUI
 	return op, nil
 }
 
-// Two states of payment_requests mean a finished operation: completed has a payment,
-// refused has the answer to a rejected order. The other states have the core's names.
+func orderFromDB(row sqlc.Operation) (order operation.Order, err error) {
+	if row.Amount.Valid {
+		if order.Amount, err = amountFromDB(row.Amount, deref(row.Currency)); err != nil {
+			return order, err
+		}
+	}
+
+	if order.Metadata, err = metadataFromDB(row.Metadata); err != nil {
+		return order, err
+	}
+
+	order.Options, err = metadataFromDB(row.Options)
+
+	return order, err
+}
+
+// Older rows have two words for a finished operation: completed has a payment, refused has
+// the answer to a rejected order. The other states have the core's names.
 const (
 	dbCompleted = "completed"
 	dbRefused   = "refused"
 )
+
+// refused tells whether a finished operation has made nothing: its answer is an error.
+func refused(row sqlc.Operation) bool { return deref(row.ResponseStatus) >= http.StatusBadRequest }
 
 func stateFromDB(state string) operation.State {
 	if state == dbCompleted || state == dbRefused {
@@ -94,9 +135,9 @@ func statesToDB(states []operation.State) []string {
 	for _, state := range states {
 		if state == operation.Finished {
 			names = append(names, dbCompleted, dbRefused)
-		} else {
-			names = append(names, string(state))
 		}
+
+		names = append(names, string(state))
 	}
 
 	return names
@@ -164,17 +205,31 @@ func mappedOrError[A, B any](values []A, convert func(A) (B, error)) ([]B, error
 	return converted, nil
 }
 
-// amountToDB makes minor units a DECIMAL in major units: minor × 10^-exponent.
-func amountToDB(a money.Price) pgtype.Numeric {
-	if a.IsZero() {
+// amountToDB makes minor units a DECIMAL in major units: minor × 10^-exponent. No amount is
+// NULL.
+func amountToDB(p money.Price) pgtype.Numeric { return moneyToDB(p.Money()) }
+
+func moneyToDB(m money.Money) pgtype.Numeric {
+	if m.IsZero() {
 		return pgtype.Numeric{}
 	}
 
 	return pgtype.Numeric{
-		Int:   big.NewInt(a.Minor()),
-		Exp:   int32(-a.Currency().Exponent()), //nolint:gosec // 0 to 3
+		Int:   big.NewInt(m.Minor()),
+		Exp:   int32(-m.Currency().Exponent()), //nolint:gosec // 0 to 3
 		Valid: true,
 	}
+}
+
+// moneyFromDB is the zero value for NULL.
+func moneyFromDB(n pgtype.Numeric, currency money.Currency) (money.Money, error) {
+	if !n.Valid {
+		return money.Money{}, nil
+	}
+
+	minor, err := minorUnits(n, currency.Exponent())
+
+	return money.Of(minor, currency), err
 }
 
 func amountFromDB(n pgtype.Numeric, code string) (money.Price, error) {
@@ -221,7 +276,7 @@ func minorUnits(n pgtype.Numeric, exponent int) (int64, error) {
 }
 
 // metadataToDB keeps no metadata (NULL) and an empty object apart.
-func metadataToDB(m payment.Metadata) []byte {
+func metadataToDB(m map[string]string) []byte {
 	if m == nil {
 		return nil
 	}
@@ -234,12 +289,12 @@ func metadataToDB(m payment.Metadata) []byte {
 	return form
 }
 
-func metadataFromDB(form []byte) (payment.Metadata, error) {
+func metadataFromDB(form []byte) (map[string]string, error) {
 	if form == nil {
 		return nil, nil
 	}
 
-	var m payment.Metadata
+	var m map[string]string
 	if err := json.Unmarshal(form, &m); err != nil {
 		return nil, fmt.Errorf("stored metadata: %w", err)
 	}
@@ -265,6 +320,15 @@ func optional[T comparable](v T) *T {
 	}
 
 	return &v
+}
+
+// utc is zero for NULL.
+func utc(t *time.Time) time.Time {
+	if t == nil {
+		return time.Time{}
+	}
+
+	return t.UTC()
 }
 
 func optionalID(id uuid.UUID) uuid.NullUUID {

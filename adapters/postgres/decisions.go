@@ -18,12 +18,12 @@ import (
 
 // Operation implements ports.Decisions.
 func (s *Store) Operation(ctx context.Context, id uuid.UUID) (ports.OperationDetails, error) {
-	row, err := s.rowByPayment(ctx, id)
+	row, err := s.rowByID(ctx, id)
 	if err != nil {
 		return ports.OperationDetails{}, errNoOperation(err)
 	}
 
-	return detailsFromDB(row.PaymentRequest, row.AgeSeconds)
+	return detailsFromDB(row.Operation, row.AgeSeconds)
 }
 
 // OperationByKey implements ports.Decisions.
@@ -33,7 +33,7 @@ func (s *Store) OperationByKey(ctx context.Context, key operation.Key) (ports.Op
 		return ports.OperationDetails{}, errNoOperation(err)
 	}
 
-	return detailsFromDB(row.PaymentRequest, row.AgeSeconds)
+	return detailsFromDB(row.Operation, row.AgeSeconds)
 }
 
 // Operations implements ports.Decisions.
@@ -47,7 +47,7 @@ func (s *Store) Operations(ctx context.Context, states []operation.State, limit 
 	}
 
 	return mappedOrError(rows, func(row sqlc.ListFinishedOperationsRow) (ports.OperationDetails, error) {
-		return detailsFromDB(row.PaymentRequest, row.AgeSeconds)
+		return detailsFromDB(row.Operation, row.AgeSeconds)
 	})
 }
 
@@ -92,13 +92,13 @@ func (s *Store) Close(
 		}
 
 		if done {
-			op, err = operationFromDB(locked.PaymentRequest, locked.AgeSeconds, uuid.Nil)
+			op, err = operationFromDB(locked.Operation, locked.AgeSeconds, uuid.Nil)
 
 			return err
 		}
 
 		closed, err := q.CloseOperation(ctx, sqlc.CloseOperationParams{
-			PaymentID:      id,
+			ID:             id,
 			State:          string(state),
 			ResponseStatus: int16(response.Status), //nolint:gosec // an HTTP status
 			ResponseBody:   bodyToDB(response.Body),
@@ -111,7 +111,7 @@ func (s *Store) Close(
 			return fmt.Errorf("operation %s: %w", id, err)
 		}
 
-		if op, err = operationFromDB(closed.PaymentRequest, closed.AgeSeconds, uuid.Nil); err != nil {
+		if op, err = operationFromDB(closed.Operation, closed.AgeSeconds, uuid.Nil); err != nil {
 			return err
 		}
 
@@ -146,7 +146,7 @@ func adopt(ctx context.Context, tx pgx.Tx, c ports.Completion, entry ports.Audit
 		return ports.Finished{}, err
 	}
 
-	if !done && stateFromDB(locked.PaymentRequest.State) == operation.Finished {
+	if !done && stateFromDB(locked.Operation.State) == operation.Finished {
 		return ports.Finished{}, fmt.Errorf("operation %s: %w", c.Payment.ID, ports.ErrMoved)
 	}
 
@@ -156,6 +156,13 @@ func adopt(ctx context.Context, tx pgx.Tx, c ports.Completion, entry ports.Audit
 	}
 
 	return finished, writeAudit(ctx, q, entry)
+}
+
+// AdoptOn implements ports.Decisions.
+func (s *Store) AdoptOn(
+	ctx context.Context, id uuid.UUID, decide ports.Decide, entry ports.AuditEntry,
+) (ports.Finished, error) {
+	return s.finishOn(ctx, id, string(operation.ByPerson), decide, &entry)
 }
 
 // lockToDecide locks an operation: the statements after it see everything that was
@@ -188,17 +195,38 @@ func (s *Store) AuditOf(ctx context.Context, objectIDs ...string) ([]ports.Audit
 
 // writeAudit runs in the transaction of the change that entry is about.
 func writeAudit(ctx context.Context, q *sqlc.Queries, entry ports.AuditEntry) error {
-	before, err := changeToDB(entry.Before)
+	params, err := auditToDB(entry)
 	if err != nil {
 		return err
+	}
+
+	if err := q.InsertAudit(ctx, params); err != nil {
+		return fmt.Errorf("writing the audit: %w", err)
+	}
+
+	return nil
+}
+
+// insertAudit is writeAudit as a statement of a trip.
+func insertAudit(entry ports.AuditEntry) (statement, error) {
+	p, err := auditToDB(entry)
+
+	return execute(sqlc.InsertAudit, p.ID, p.Actor, p.OnBehalfOf, p.Action, p.ObjectType, p.ObjectID, p.Reason, p.Before,
+		p.After, p.RequestID), err
+}
+
+func auditToDB(entry ports.AuditEntry) (sqlc.InsertAuditParams, error) {
+	before, err := changeToDB(entry.Before)
+	if err != nil {
+		return sqlc.InsertAuditParams{}, err
 	}
 
 	after, err := changeToDB(entry.After)
 	if err != nil {
-		return err
+		return sqlc.InsertAuditParams{}, err
 	}
 
-	err = q.InsertAudit(ctx, sqlc.InsertAuditParams{
+	return sqlc.InsertAuditParams{
 		ID:         entry.ID,
 		Actor:      entry.Actor,
 		OnBehalfOf: optional(entry.OnBehalfOf),
@@ -209,12 +237,7 @@ func writeAudit(ctx context.Context, q *sqlc.Queries, entry ports.AuditEntry) er
 		Before:     before,
 		After:      after,
 		RequestID:  optional(entry.RequestID),
-	})
-	if err != nil {
-		return fmt.Errorf("writing the audit: %w", err)
-	}
-
-	return nil
+	}, nil
 }
 
 func changeToDB(change map[string]any) (*string, error) {
@@ -270,7 +293,7 @@ func auditFromDB(row sqlc.Audit) (ports.AuditEntry, error) {
 }
 
 // detailsFromDB: the row was read ageSeconds after it was written.
-func detailsFromDB(row sqlc.PaymentRequest, ageSeconds float64) (ports.OperationDetails, error) {
+func detailsFromDB(row sqlc.Operation, ageSeconds float64) (ports.OperationDetails, error) {
 	op, err := operationFromDB(row, ageSeconds, uuid.Nil)
 	if err != nil {
 		return ports.OperationDetails{}, err

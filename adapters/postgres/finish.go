@@ -135,7 +135,7 @@ func finishLocked(ctx context.Context, tx *trips, c ports.Completion) (ports.Fin
 
 // lookUpCompletion locks the operation and tells whether its payment is there with
 // the same intent. Anything else that has its id, intent or key contradicts it.
-func lookUpCompletion(ctx context.Context, tx *trips, c ports.Completion) (op sqlc.PaymentRequest, same bool, err error) {
+func lookUpCompletion(ctx context.Context, tx *trips, c ports.Completion) (op sqlc.Operation, same bool, err error) {
 	var (
 		p      = c.Payment
 		exists bool
@@ -143,7 +143,7 @@ func lookUpCompletion(ctx context.Context, tx *trips, c ports.Completion) (op sq
 	)
 
 	err = tx.send(ctx,
-		selectRows(sqlc.LockOperations, func(r sqlc.PaymentRequest) { op, exists = r, true }, p.ID),
+		selectRows(sqlc.LockOperations, func(r sqlc.Operation) { op, exists = r, true }, p.ID),
 		selectRows(sqlc.ListPaymentsLike, func(r sqlc.ListPaymentsLikeRow) {
 			if r.ID == p.ID && r.StripePaymentIntentID == p.IntentID {
 				same = true
@@ -157,7 +157,7 @@ func lookUpCompletion(ctx context.Context, tx *trips, c ports.Completion) (op sq
 		return op, same, fmt.Errorf("payment %s: %w", p.ID, err)
 	case !exists:
 		return op, same, fmt.Errorf("payment %s: %w", p.ID, pgx.ErrNoRows)
-	case len(others) > 0, op.State == dbRefused, op.State == string(operation.Rejected):
+	case len(others) > 0, refused(op), op.State == string(operation.Rejected):
 		return op, same, fmt.Errorf("intent %s does not fit payment %s: %w", p.IntentID, p.ID, ports.ErrContradiction)
 	default:
 		return op, same, nil
@@ -172,7 +172,7 @@ func writeCompletions(
 ) (map[uuid.UUID]ports.Finished, error) {
 	var (
 		w       completionColumns
-		rows    = make(map[uuid.UUID]sqlc.PaymentRequest, len(completions))
+		rows    = make(map[uuid.UUID]sqlc.Operation, len(completions))
 		created = make(map[uuid.UUID]bool, len(completions))
 		parked  = make(map[string]bool)
 	)
@@ -184,10 +184,11 @@ func writeCompletions(
 	open := len(w.answered) == 0
 
 	err := tx.send(ctx,
-		selectRows(sqlc.FinishOperations, func(r sqlc.PaymentRequest) { rows[r.PaymentID] = r },
+		selectRows(sqlc.FinishOperations, func(r sqlc.Operation) { rows[r.ID] = r },
 			w.answered, w.statuses, w.bodies, locked),
 		selectRows(sqlc.InsertPayments, func(id struct{ UUID uuid.UUID }) { created[id.UUID] = true },
-			w.ids, w.intents, w.keys, w.amounts, w.currencies, w.states, w.metadata, w.created, open),
+			w.ids, w.intents, w.keys, w.amounts, w.currencies, w.states, w.metadata, w.intentStatuses, w.methods,
+			w.capturable, w.captured, w.before, w.declined, w.versions, w.created, open),
 		execute(sqlc.InsertFirstTransitions, w.ids, w.causes),
 		selectRows(sqlc.ListParkedObjects, func(object struct{ ID string }) { parked[object.ID] = true }, w.intents))
 	if err != nil {
@@ -228,10 +229,10 @@ type completionColumns struct {
 	statuses []int16
 	bodies   [][]byte
 
-	ids                                                 []uuid.UUID
-	intents, keys, currencies, states, metadata, causes []string
-	amounts                                             []pgtype.Numeric
-	created                                             []pgtype.Timestamptz
+	paymentColumns
+
+	intents, keys, currencies, metadata, causes []string
+	created                                     []pgtype.Timestamptz
 }
 
 func (w *completionColumns) add(c ports.Completion) {
@@ -243,9 +244,9 @@ func (w *completionColumns) add(c ports.Completion) {
 		w.bodies = append(w.bodies, bodyToDB(c.Response.Body))
 	}
 
-	w.ids, w.intents, w.keys = append(w.ids, p.ID), append(w.intents, p.IntentID), append(w.keys, string(p.Key))
-	w.amounts, w.currencies = append(w.amounts, amountToDB(p.Amount)), append(w.currencies, p.Amount.Currency().Code())
-	w.states, w.causes = append(w.states, string(p.Status)), append(w.causes, c.Cause)
+	w.paymentColumns.add(p)
+	w.intents, w.keys = append(w.intents, p.IntentID), append(w.keys, string(p.Key))
+	w.currencies, w.causes = append(w.currencies, p.Amount.Currency().Code()), append(w.causes, c.Cause)
 	w.metadata = append(w.metadata, string(metadataToDB(p.Metadata)))
 	w.created = append(w.created, pgtype.Timestamptz{Time: p.CreatedAt, Valid: true})
 }

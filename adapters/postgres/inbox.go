@@ -101,6 +101,15 @@ func (s *Store) StoreForeign(ctx context.Context, e ports.Event) (ports.EventOut
 	return ports.EventForeign, nil
 }
 
+// Hints implements ports.Inbox.
+func (s *Store) Hints(ctx context.Context, limit int) ([]ports.StoredEvent, error) {
+	rows, err := query(ctx, s, "listing hints", func(ctx context.Context, q *sqlc.Queries) ([]sqlc.ListHintsRow, error) {
+		return q.ListHints(ctx, int32(limit)) //nolint:gosec // a small constant
+	})
+
+	return mapped(rows, func(row sqlc.ListHintsRow) ports.StoredEvent { return listedFromDB(sqlc.ListEventsRow(row)) }), err
+}
+
 // Ready implements ports.Inbox.
 func (s *Store) Ready(
 	ctx context.Context, before ports.ParkedPosition, limit int,

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -210,4 +211,11 @@ func connected(ctx context.Context, url string, fn func(*sqlc.Queries) error) (e
 	defer func() { err = errors.Join(err, conn.Close(context.WithoutCancel(ctx))) }()
 
 	return fn(sqlc.New(conn))
+}
+
+// InstallationID implements ports.Installation.
+func (s *Store) InstallationID(ctx context.Context) (uuid.UUID, error) {
+	return query(ctx, s, "reading the installation's id", func(ctx context.Context, q *sqlc.Queries) (uuid.UUID, error) {
+		return q.GetInstallationID(ctx)
+	})
 }

@@ -30,29 +30,31 @@ func (s *Store) Find(ctx context.Context, key operation.Key) (ports.Operation, e
 		return ports.Operation{}, err
 	}
 
-	return operationFromDB(row.PaymentRequest, row.AgeSeconds, uuid.Nil)
+	return operationFromDB(row.Operation, row.AgeSeconds, uuid.Nil)
 }
 
-// FindByPayment implements ports.Operations.
-func (s *Store) FindByPayment(ctx context.Context, id uuid.UUID) (ports.Operation, error) {
-	row, err := s.rowByPayment(ctx, id)
+// FindByID implements ports.Operations.
+func (s *Store) FindByID(ctx context.Context, id uuid.UUID) (ports.Operation, error) {
+	row, err := s.rowByID(ctx, id)
 	if err != nil {
 		return ports.Operation{}, errNoOperation(err)
 	}
 
-	return operationFromDB(row.PaymentRequest, row.AgeSeconds, uuid.Nil)
+	return operationFromDB(row.Operation, row.AgeSeconds, uuid.Nil)
 }
 
 func (s *Store) rowByKey(ctx context.Context, key operation.Key) (sqlc.FindOperationByKeyRow, error) {
 	return query(ctx, s, "finding an operation", func(ctx context.Context, q *sqlc.Queries) (sqlc.FindOperationByKeyRow, error) {
-		return q.FindOperationByKey(ctx, string(key))
+		return q.FindOperationByKey(ctx, sqlc.FindOperationByKeyParams{
+			IdempotencyKey: string(key), Tenant: int32(operation.DefaultTenant),
+		})
 	})
 }
 
-func (s *Store) rowByPayment(ctx context.Context, id uuid.UUID) (sqlc.FindOperationByPaymentRow, error) {
+func (s *Store) rowByID(ctx context.Context, id uuid.UUID) (sqlc.FindOperationByIDRow, error) {
 	return query(ctx, s, "reading an operation",
-		func(ctx context.Context, q *sqlc.Queries) (sqlc.FindOperationByPaymentRow, error) {
-			return q.FindOperationByPayment(ctx, id)
+		func(ctx context.Context, q *sqlc.Queries) (sqlc.FindOperationByIDRow, error) {
+			return q.FindOperationByID(ctx, id)
 		})
 }
 
@@ -71,7 +73,7 @@ func (s *Store) Take(ctx context.Context, limit int, lease ports.Lease) ([]ports
 	}
 
 	return mappedOrError(rows, func(row sqlc.TakeOperationsRow) (ports.Operation, error) {
-		return operationFromDB(row.PaymentRequest, row.AgeSeconds, lease.Token)
+		return operationFromDB(row.Operation, row.AgeSeconds, lease.Token)
 	})
 }
 
@@ -99,25 +101,25 @@ func finishRejected(ctx context.Context, q *sqlc.Queries, id uuid.UUID, response
 		return ports.Operation{}, fmt.Errorf("locking the operation: %w", err)
 	}
 
-	op, err := operationFromDB(locked.PaymentRequest, locked.AgeSeconds, uuid.Nil)
+	op, err := operationFromDB(locked.Operation, locked.AgeSeconds, uuid.Nil)
 	if err != nil || op.Finished() {
 		return op, err
 	}
 
 	row, err := q.FinishRejectedOperation(ctx, sqlc.FinishRejectedOperationParams{
-		PaymentID:      id,
+		ID:             id,
 		ResponseStatus: int16(response.Status), //nolint:gosec // an HTTP status
 		ResponseBody:   bodyToDB(response.Body),
 	})
 	if errors.Is(err, pgx.ErrNoRows) {
-		return op, fmt.Errorf("payment %s was rejected but exists: %w", id, ports.ErrContradiction)
+		return op, fmt.Errorf("operation %s was rejected, but its payment exists: %w", id, ports.ErrContradiction)
 	}
 
 	if err != nil {
-		return op, fmt.Errorf("payment %s: %w", id, err)
+		return op, fmt.Errorf("operation %s: %w", id, err)
 	}
 
-	return operationFromDB(row.PaymentRequest, row.AgeSeconds, uuid.Nil)
+	return operationFromDB(row.Operation, row.AgeSeconds, uuid.Nil)
 }
 
 // Reject implements ports.Operations.
@@ -138,53 +140,53 @@ func (s *Store) Reject(ctx context.Context, held ports.Operation, cause error) (
 
 // reject needs a transaction for the same reason as finishRejected.
 func reject(ctx context.Context, q *sqlc.Queries, held ports.Operation, cause error) (ports.Operation, error) {
-	locked, err := q.LockOperation(ctx, held.PaymentID)
+	locked, err := q.LockOperation(ctx, held.ID)
 	if err != nil {
 		return ports.Operation{}, fmt.Errorf("locking the operation: %w", err)
 	}
 
-	op, err := operationFromDB(locked.PaymentRequest, locked.AgeSeconds, held.Lease)
+	op, err := operationFromDB(locked.Operation, locked.AgeSeconds, held.Lease)
 	if err != nil || !op.Held() {
 		return op, err
 	}
 
 	row, err := q.RejectOperation(ctx, sqlc.RejectOperationParams{
-		PaymentID: held.PaymentID, LeaseToken: held.Lease, LastError: shortError(cause),
+		ID: held.ID, LeaseToken: held.Lease, LastError: shortError(cause),
 	})
 	if errors.Is(err, pgx.ErrNoRows) {
-		return op, fmt.Errorf("payment %s was rejected but exists: %w", held.PaymentID, ports.ErrContradiction)
+		return op, fmt.Errorf("operation %s was rejected, but its payment exists: %w", held.ID, ports.ErrContradiction)
 	}
 
 	if err != nil {
-		return op, fmt.Errorf("payment %s: %w", held.PaymentID, err)
+		return op, fmt.Errorf("operation %s: %w", held.ID, err)
 	}
 
-	return operationFromDB(row.PaymentRequest, row.AgeSeconds, uuid.Nil)
+	return operationFromDB(row.Operation, row.AgeSeconds, uuid.Nil)
 }
 
 // Reopen implements ports.Operations.
 func (s *Store) Reopen(ctx context.Context, id uuid.UUID, lease ports.Lease) (ports.Operation, error) {
 	row, err := write(ctx, s, "reopening an operation", func(ctx context.Context, q *sqlc.Queries) (sqlc.ReopenOperationRow, error) {
 		return q.ReopenOperation(ctx, sqlc.ReopenOperationParams{
-			PaymentID: id, LeaseToken: lease.Token, Lease: interval(lease.For),
+			ID: id, LeaseToken: lease.Token, Lease: interval(lease.For),
 		})
 	})
 	if errors.Is(err, pgx.ErrNoRows) {
-		return s.FindByPayment(ctx, id)
+		return s.FindByID(ctx, id)
 	}
 
 	if err != nil {
 		return ports.Operation{}, err
 	}
 
-	return operationFromDB(row.PaymentRequest, row.AgeSeconds, lease.Token)
+	return operationFromDB(row.Operation, row.AgeSeconds, lease.Token)
 }
 
 // Release implements ports.Operations.
 func (s *Store) Release(ctx context.Context, held ports.Operation, retryIn time.Duration, cause error) error {
 	return s.exec(ctx, "releasing an operation", func(ctx context.Context, q *sqlc.Queries) error {
 		return q.ReleaseOperation(ctx, sqlc.ReleaseOperationParams{
-			PaymentID:  held.PaymentID,
+			ID:         held.ID,
 			LeaseToken: held.Lease,
 			RetryIn:    interval(retryIn),
 			Sent:       !errors.Is(cause, ports.ErrUnavailable),
@@ -197,7 +199,7 @@ func (s *Store) Release(ctx context.Context, held ports.Operation, retryIn time.
 func (s *Store) Extend(ctx context.Context, held ports.Operation, by time.Duration) error {
 	return s.exec(ctx, "extending a lease", func(ctx context.Context, q *sqlc.Queries) error {
 		return q.ExtendLease(ctx, sqlc.ExtendLeaseParams{
-			PaymentID: held.PaymentID, LeaseToken: held.Lease, Lease: interval(by),
+			ID: held.ID, LeaseToken: held.Lease, Lease: interval(by),
 		})
 	})
 }
@@ -205,7 +207,7 @@ func (s *Store) Extend(ctx context.Context, held ports.Operation, by time.Durati
 // GiveUp implements ports.Operations.
 func (s *Store) GiveUp(ctx context.Context, id uuid.UUID, cause error) error {
 	return s.exec(ctx, "giving up on an operation", func(ctx context.Context, q *sqlc.Queries) error {
-		return q.GiveUpOperation(ctx, sqlc.GiveUpOperationParams{PaymentID: id, LastError: shortError(cause)})
+		return q.GiveUpOperation(ctx, sqlc.GiveUpOperationParams{ID: id, LastError: shortError(cause)})
 	})
 }
 

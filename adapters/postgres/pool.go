@@ -230,7 +230,7 @@ func plan(ctx context.Context, conn *pgx.Conn) error {
 		sqlc.GetPayment, sqlc.BeginOperations,
 		sqlc.FinishOperations, sqlc.InsertPayments, sqlc.InsertFirstTransitions, sqlc.ListParkedObjects,
 		sqlc.LockPaymentsByIntent, sqlc.LockFreePaymentsByIntent, sqlc.ListEventOutcomes,
-		sqlc.InsertEvents, sqlc.MovePayments, sqlc.InsertTransitions,
+		sqlc.InsertEvents, sqlc.UpdatePayments, sqlc.InsertTransitions, sqlc.LockOperations, sqlc.LockPayment,
 	} {
 		prepared, err := conn.Prepare(ctx, text, text) // pgx later finds it by its text
 		if err != nil {

@@ -3,12 +3,10 @@ package postgres
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/marketflow/marketflow/adapters/postgres/internal/sqlc"
 	"github.com/marketflow/marketflow/domain/payment"
@@ -150,31 +148,4 @@ func (s *Store) SetSweep(ctx context.Context, band int, at ports.PaymentPosition
 			Band: int16(band), CreatedAt: at.CreatedAt, PaymentID: at.ID, //nolint:gosec // a small constant
 		})
 	})
-}
-
-// Advance implements ports.Reconciliation.
-func (s *Store) Advance(ctx context.Context, id uuid.UUID, to payment.Status, cause string) (bool, error) {
-	var moved bool
-
-	err := s.run(ctx, "advancing a payment", func(ctx context.Context, conn *pgxpool.Conn) error {
-		return s.inTrips(ctx, "AdvancePayment", conn, func(ctx context.Context, tx *trips) error {
-			var from payment.Status
-
-			if err := tx.send(ctx, selectRows(sqlc.LockPaymentStatus,
-				func(status struct{ Text string }) { from = payment.Status(status.Text) }, id)); err != nil {
-				return err
-			}
-
-			if moved = from.CanBecome(to); !moved {
-				return nil
-			}
-
-			return tx.commit(ctx, movePayments([]uuid.UUID{id}, []string{string(from)}, []string{string(to)}, []string{cause})...)
-		})
-	})
-	if err != nil {
-		return false, fmt.Errorf("payment %s: %w", id, err)
-	}
-
-	return moved, nil
 }

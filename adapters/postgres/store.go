@@ -45,6 +45,7 @@ type Store struct {
 var (
 	_ ports.Operations     = (*Store)(nil)
 	_ ports.Payments       = (*Store)(nil)
+	_ ports.Facts          = (*Store)(nil)
 	_ ports.Inbox          = (*Store)(nil)
 	_ ports.Backlog        = (*Store)(nil)
 	_ ports.Decisions      = (*Store)(nil)

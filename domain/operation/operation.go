@@ -3,12 +3,6 @@
 // apart, and the state.
 package operation
 
-import "crypto/sha256"
-
-// Fingerprint is a hash of what was asked for. Two requests under one key are the
-// same request only if their fingerprints are equal.
-type Fingerprint [sha256.Size]byte
-
 // State says where an operation stands.
 type State string
 

@@ -8,14 +8,23 @@ import (
 	"github.com/marketflow/marketflow/domain/fault"
 )
 
-// ReservedMetadata is the metadata key under which the provider keeps our payment id. By it
-// we recognise an intent whose answer was lost.
-const ReservedMetadata = "payment_id"
-
-// Stripe's limits on metadata (https://docs.stripe.com/metadata), less the one
-// entry that ReservedMetadata takes.
+// The metadata keys that we write into every intent of ours. By them we recognise an
+// intent whose answer was lost.
 const (
-	MaxMetadataEntries     = 49
+	// MetadataPaymentID holds our payment id.
+	MetadataPaymentID = "payment_id"
+	// MetadataMark holds the mark of the operation that made the intent.
+	MetadataMark = "marketflow"
+	// MetadataKey holds the client's idempotency key.
+	MetadataKey = "marketflow_key"
+	// MetadataCapture holds the mark of the operation that captured the intent.
+	MetadataCapture = "marketflow_capture"
+)
+
+// Stripe's limits on metadata (https://docs.stripe.com/metadata), less the four entries
+// that are ours.
+const (
+	MaxMetadataEntries     = 46
 	MaxMetadataKeyLength   = 40
 	MaxMetadataValueLength = 500
 )
@@ -25,7 +34,7 @@ type Metadata map[string]string
 
 // ParseMetadata checks a client's metadata. Too many entries, keys or values
 // that are too long, an empty key, square brackets or control characters in a key,
-// and the reserved key are fault.Invalid.
+// and the reserved keys are fault.Invalid.
 func ParseMetadata(entries map[string]string) (Metadata, error) {
 	if len(entries) > MaxMetadataEntries {
 		return nil, fault.Newf(fault.Invalid, "metadata has %d entries; the most is %d", len(entries), MaxMetadataEntries)
@@ -56,8 +65,8 @@ func checkMetadataKey(key string) error {
 		return fault.Newf(fault.Invalid, "a metadata key is over %d characters", MaxMetadataKeyLength)
 	case !storable(key), strings.ContainsAny(key, "[]"), strings.ContainsFunc(key, unicode.IsControl):
 		return fault.New(fault.Invalid, "a metadata key holds a square bracket or a control character")
-	case key == ReservedMetadata:
-		return fault.Newf(fault.Invalid, "metadata key %q is reserved; choose another name", ReservedMetadata)
+	case key == MetadataPaymentID, key == MetadataMark, key == MetadataKey, key == MetadataCapture:
+		return fault.Newf(fault.Invalid, "metadata key %q is reserved; choose another name", key)
 	}
 
 	return nil

@@ -1,12 +1,8 @@
 // Package payment says what a payment is: its identity, what was ordered, its status and
-// how that may change.
+// amounts, and how those may change.
 package payment
 
 import (
-	"crypto/sha256"
-	"encoding/binary"
-	"maps"
-	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -15,8 +11,8 @@ import (
 	"github.com/marketflow/marketflow/domain/operation"
 )
 
-// Payment is a snapshot of one payment. Only the store changes a payment, by the rules of
-// Status.Sources.
+// Payment is a snapshot of one payment. Decide and Read say how it may change, and only
+// the store changes it.
 type Payment struct {
 	// ID is a UUIDv7 of ours.
 	ID uuid.UUID
@@ -27,37 +23,93 @@ type Payment struct {
 	Amount   money.Price
 	Metadata Metadata
 	Status   Status
+	// IntentStatus is the provider's own word, as last seen; empty if it is not known.
+	IntentStatus  IntentStatus
+	CaptureMethod CaptureMethod
+	// Capturable is what is held and can be captured. Captured is what was received: less
+	// than Amount after a partial capture.
+	Capturable, Captured money.Money
+	// CaptureBefore is when the hold lapses; zero if nothing is held or it is not known.
+	CaptureBefore time.Time
+	// Declined: an attempt to pay was declined once.
+	Declined bool
+	// Version grows with every change, and with every event that says that there may be
+	// one.
+	Version int64
 	// CreatedAt and UpdatedAt are in UTC.
 	CreatedAt, UpdatedAt time.Time
 }
 
-// Order is what a client asked for. Two requests with equal orders ask for the same payment.
-type Order struct {
-	Amount   money.Price
-	Metadata Metadata
-}
+// CaptureMethod says who captures the money once a customer has paid.
+type CaptureMethod string
 
-// Fingerprint hashes the order. Each part is preceded by its length, so that two different
-// orders never have the same form. The order of JSON keys and the spelling of numbers do
-// not matter.
-func (o Order) Fingerprint() operation.Fingerprint {
-	const estimate = 256
+// The methods.
+const (
+	// CaptureAutomatic: the provider captures at once.
+	CaptureAutomatic CaptureMethod = "automatic"
+	// CaptureManual: the money is only held until somebody captures it.
+	CaptureManual CaptureMethod = "manual"
+)
 
-	form := make([]byte, 0, estimate)
-	form = appendPart(form, "v1")
-	form = appendPart(form, o.Amount.Currency().Code())
-	form = binary.BigEndian.AppendUint64(form, uint64(o.Amount.Minor())) //nolint:gosec // an amount is positive
+// IntentStatus is Stripe's word for where an intent stands
+// (https://docs.stripe.com/payments/paymentintents/lifecycle). There may be others, which
+// are kept as they are.
+type IntentStatus string
 
-	for _, name := range slices.Sorted(maps.Keys(o.Metadata)) {
-		form = appendPart(form, name)
-		form = appendPart(form, o.Metadata[name])
+// The words that decide something.
+const (
+	IntentRequiresPaymentMethod IntentStatus = "requires_payment_method"
+	IntentRequiresConfirmation  IntentStatus = "requires_confirmation"
+	IntentRequiresAction        IntentStatus = "requires_action"
+	IntentProcessing            IntentStatus = "processing"
+	IntentRequiresCapture       IntentStatus = "requires_capture"
+	IntentSucceeded             IntentStatus = "succeeded"
+	IntentCanceled              IntentStatus = "canceled"
+)
+
+// rank orders the words as an attempt to pay passes through them. A word that is not
+// known has none.
+func (s IntentStatus) rank() int {
+	switch s {
+	case IntentRequiresPaymentMethod:
+		return 1
+	case IntentRequiresConfirmation:
+		return 2
+	case IntentRequiresAction:
+		return 3
+	case IntentProcessing:
+		return 4
+	case IntentRequiresCapture:
+		return 5
+	default:
+		return 0
 	}
-
-	return sha256.Sum256(form)
 }
 
-func appendPart(form []byte, part string) []byte {
-	form = binary.BigEndian.AppendUint64(form, uint64(len(part)))
+// underWay: the customer is paying at this moment, or has paid.
+func (s IntentStatus) underWay() bool { return s.rank() >= IntentRequiresAction.rank() }
 
-	return append(form, part...)
+// Received is what was captured. A payment from before Captured was kept has received all
+// of its amount if it has succeeded.
+func (p Payment) Received() money.Money {
+	switch {
+	case !p.Captured.IsZero():
+		return p.Captured
+	case p.Status == Succeeded:
+		return p.Amount.Money()
+	default:
+		return money.Of(0, p.Amount.Currency())
+	}
+}
+
+// Allowed lists what may be tried with a payment now. The provider has the last word.
+func (p Payment) Allowed() []operation.Kind {
+	switch {
+	case p.Status.Final():
+		return nil
+	case p.IntentStatus == IntentRequiresCapture:
+		return []operation.Kind{operation.Capture, operation.Cancel}
+	default:
+		return []operation.Kind{operation.Cancel}
+	}
 }

@@ -5,9 +5,9 @@ import "slices"
 // Status is where a payment stands.
 type Status string
 
-// The statuses. Succeeded and Cancelled are final; Failed is not: a declined
-// PaymentIntent goes back to requires_payment_method and may be paid later
-// (https://docs.stripe.com/payments/paymentintents/lifecycle).
+// The statuses. Succeeded and Cancelled are final. Failed means that the last attempt to
+// pay was declined and none is under way: the intent is back at requires_payment_method
+// and may be paid later (https://docs.stripe.com/payments/paymentintents/lifecycle).
 const (
 	Pending   Status = "pending"
 	Succeeded Status = "succeeded"
@@ -24,25 +24,11 @@ func (s Status) Valid() bool { return slices.Contains(Statuses(), s) }
 // Final says whether a payment with status s keeps it for ever.
 func (s Status) Final() bool { return s == Succeeded || s == Cancelled }
 
-// Sources is the state machine: the statuses from which a payment may go to s. A change
-// from any other status is stale and does nothing.
+// CanBecome is the state machine: whether a payment may go from s to next.
 //
-//	pending → succeeded | failed | cancelled
+//	pending ⇄ failed
+//	pending → succeeded | cancelled
 //	failed  → succeeded | cancelled
-//
-// The store compares and sets with it; no other code decides.
-func (s Status) Sources() []Status {
-	switch s {
-	case Succeeded, Cancelled:
-		return []Status{Pending, Failed}
-	case Failed:
-		return []Status{Pending}
-	case Pending:
-		return nil // every payment begins here, and none comes back
-	default:
-		return nil
-	}
+func (s Status) CanBecome(next Status) bool {
+	return s != next && !s.Final() && s.Valid() && next.Valid()
 }
-
-// CanBecome says whether the state machine leads from s to next in one step.
-func (s Status) CanBecome(next Status) bool { return slices.Contains(next.Sources(), s) }

@@ -12,29 +12,29 @@ import (
 )
 
 const CloseOperation = `-- name: CloseOperation :one
-UPDATE payment_requests
-SET state           = 'refused',
+UPDATE operations
+SET state           = 'finished',
     response_status = $1::smallint,
     response_body   = $2::bytea,
     lease_token     = NULL,
     updated_at      = now()
-WHERE payment_id = $3
+WHERE operations.id = $3
   AND state || '' = $4::text
   AND leased_until <= now()
   AND NOT EXISTS (SELECT FROM payments p WHERE p.id = $3)
-RETURNING payment_requests.payment_id, payment_requests.idempotency_key, payment_requests.fingerprint, payment_requests.amount, payment_requests.currency, payment_requests.metadata, payment_requests.stripe_key, payment_requests.stripe_params, payment_requests.state, payment_requests.lease_token, payment_requests.leased_until, payment_requests.retry_at, payment_requests.attempts, payment_requests.last_error, payment_requests.response_status, payment_requests.response_body, payment_requests.origin_request_id, payment_requests.origin_trace, payment_requests.created_at, payment_requests.updated_at, EXTRACT(EPOCH FROM now() - created_at)::float8 AS age_seconds
+RETURNING operations.id, operations.idempotency_key, operations.fingerprint, operations.amount, operations.currency, operations.metadata, operations.stripe_key, operations.stripe_params, operations.state, operations.lease_token, operations.leased_until, operations.retry_at, operations.attempts, operations.last_error, operations.response_status, operations.response_body, operations.origin_request_id, operations.origin_trace, operations.created_at, operations.updated_at, operations.tenant, operations.kind, operations.subject, operations.options, operations.actor, operations.reason, operations.stripe_path, EXTRACT(EPOCH FROM now() - operations.created_at)::float8 AS age_seconds
 `
 
 type CloseOperationParams struct {
 	ResponseStatus int16
 	ResponseBody   []byte
-	PaymentID      uuid.UUID
+	ID             uuid.UUID
 	State          string
 }
 
 type CloseOperationRow struct {
-	PaymentRequest PaymentRequest
-	AgeSeconds     float64
+	Operation  Operation
+	AgeSeconds float64
 }
 
 // Finishes an operation by a person's decision. No row: it has left the state that the
@@ -43,42 +43,49 @@ func (q *Queries) CloseOperation(ctx context.Context, arg CloseOperationParams) 
 	row := q.db.QueryRow(ctx, CloseOperation,
 		arg.ResponseStatus,
 		arg.ResponseBody,
-		arg.PaymentID,
+		arg.ID,
 		arg.State,
 	)
 	var i CloseOperationRow
 	err := row.Scan(
-		&i.PaymentRequest.PaymentID,
-		&i.PaymentRequest.IdempotencyKey,
-		&i.PaymentRequest.Fingerprint,
-		&i.PaymentRequest.Amount,
-		&i.PaymentRequest.Currency,
-		&i.PaymentRequest.Metadata,
-		&i.PaymentRequest.StripeKey,
-		&i.PaymentRequest.StripeParams,
-		&i.PaymentRequest.State,
-		&i.PaymentRequest.LeaseToken,
-		&i.PaymentRequest.LeasedUntil,
-		&i.PaymentRequest.RetryAt,
-		&i.PaymentRequest.Attempts,
-		&i.PaymentRequest.LastError,
-		&i.PaymentRequest.ResponseStatus,
-		&i.PaymentRequest.ResponseBody,
-		&i.PaymentRequest.OriginRequestID,
-		&i.PaymentRequest.OriginTrace,
-		&i.PaymentRequest.CreatedAt,
-		&i.PaymentRequest.UpdatedAt,
+		&i.Operation.ID,
+		&i.Operation.IdempotencyKey,
+		&i.Operation.Fingerprint,
+		&i.Operation.Amount,
+		&i.Operation.Currency,
+		&i.Operation.Metadata,
+		&i.Operation.StripeKey,
+		&i.Operation.StripeParams,
+		&i.Operation.State,
+		&i.Operation.LeaseToken,
+		&i.Operation.LeasedUntil,
+		&i.Operation.RetryAt,
+		&i.Operation.Attempts,
+		&i.Operation.LastError,
+		&i.Operation.ResponseStatus,
+		&i.Operation.ResponseBody,
+		&i.Operation.OriginRequestID,
+		&i.Operation.OriginTrace,
+		&i.Operation.CreatedAt,
+		&i.Operation.UpdatedAt,
+		&i.Operation.Tenant,
+		&i.Operation.Kind,
+		&i.Operation.Subject,
+		&i.Operation.Options,
+		&i.Operation.Actor,
+		&i.Operation.Reason,
+		&i.Operation.StripePath,
 		&i.AgeSeconds,
 	)
 	return i, err
 }
 
 const ListFinishedOperations = `-- name: ListFinishedOperations :many
-SELECT payment_requests.payment_id, payment_requests.idempotency_key, payment_requests.fingerprint, payment_requests.amount, payment_requests.currency, payment_requests.metadata, payment_requests.stripe_key, payment_requests.stripe_params, payment_requests.state, payment_requests.lease_token, payment_requests.leased_until, payment_requests.retry_at, payment_requests.attempts, payment_requests.last_error, payment_requests.response_status, payment_requests.response_body, payment_requests.origin_request_id, payment_requests.origin_trace, payment_requests.created_at, payment_requests.updated_at, EXTRACT(EPOCH FROM now() - payment_requests.created_at)::float8 AS age_seconds
-FROM payment_requests
+SELECT operations.id, operations.idempotency_key, operations.fingerprint, operations.amount, operations.currency, operations.metadata, operations.stripe_key, operations.stripe_params, operations.state, operations.lease_token, operations.leased_until, operations.retry_at, operations.attempts, operations.last_error, operations.response_status, operations.response_body, operations.origin_request_id, operations.origin_trace, operations.created_at, operations.updated_at, operations.tenant, operations.kind, operations.subject, operations.options, operations.actor, operations.reason, operations.stripe_path, EXTRACT(EPOCH FROM now() - operations.created_at)::float8 AS age_seconds
+FROM operations
 WHERE state || '' NOT IN ('pending', 'needs_attention')
   AND state = ANY ($1::text[])
-ORDER BY payment_id DESC
+ORDER BY id DESC
 LIMIT $2
 `
 
@@ -88,8 +95,8 @@ type ListFinishedOperationsParams struct {
 }
 
 type ListFinishedOperationsRow struct {
-	PaymentRequest PaymentRequest
-	AgeSeconds     float64
+	Operation  Operation
+	AgeSeconds float64
 }
 
 // Finished and rejected operations, newest first: ids begin with the time.
@@ -103,26 +110,33 @@ func (q *Queries) ListFinishedOperations(ctx context.Context, arg ListFinishedOp
 	for rows.Next() {
 		var i ListFinishedOperationsRow
 		if err := rows.Scan(
-			&i.PaymentRequest.PaymentID,
-			&i.PaymentRequest.IdempotencyKey,
-			&i.PaymentRequest.Fingerprint,
-			&i.PaymentRequest.Amount,
-			&i.PaymentRequest.Currency,
-			&i.PaymentRequest.Metadata,
-			&i.PaymentRequest.StripeKey,
-			&i.PaymentRequest.StripeParams,
-			&i.PaymentRequest.State,
-			&i.PaymentRequest.LeaseToken,
-			&i.PaymentRequest.LeasedUntil,
-			&i.PaymentRequest.RetryAt,
-			&i.PaymentRequest.Attempts,
-			&i.PaymentRequest.LastError,
-			&i.PaymentRequest.ResponseStatus,
-			&i.PaymentRequest.ResponseBody,
-			&i.PaymentRequest.OriginRequestID,
-			&i.PaymentRequest.OriginTrace,
-			&i.PaymentRequest.CreatedAt,
-			&i.PaymentRequest.UpdatedAt,
+			&i.Operation.ID,
+			&i.Operation.IdempotencyKey,
+			&i.Operation.Fingerprint,
+			&i.Operation.Amount,
+			&i.Operation.Currency,
+			&i.Operation.Metadata,
+			&i.Operation.StripeKey,
+			&i.Operation.StripeParams,
+			&i.Operation.State,
+			&i.Operation.LeaseToken,
+			&i.Operation.LeasedUntil,
+			&i.Operation.RetryAt,
+			&i.Operation.Attempts,
+			&i.Operation.LastError,
+			&i.Operation.ResponseStatus,
+			&i.Operation.ResponseBody,
+			&i.Operation.OriginRequestID,
+			&i.Operation.OriginTrace,
+			&i.Operation.CreatedAt,
+			&i.Operation.UpdatedAt,
+			&i.Operation.Tenant,
+			&i.Operation.Kind,
+			&i.Operation.Subject,
+			&i.Operation.Options,
+			&i.Operation.Actor,
+			&i.Operation.Reason,
+			&i.Operation.StripePath,
 			&i.AgeSeconds,
 		); err != nil {
 			return nil, err
@@ -137,14 +151,14 @@ func (q *Queries) ListFinishedOperations(ctx context.Context, arg ListFinishedOp
 
 const ListUnfinishedOperations = `-- name: ListUnfinishedOperations :many
 
-SELECT payment_requests.payment_id, payment_requests.idempotency_key, payment_requests.fingerprint, payment_requests.amount, payment_requests.currency, payment_requests.metadata, payment_requests.stripe_key, payment_requests.stripe_params, payment_requests.state, payment_requests.lease_token, payment_requests.leased_until, payment_requests.retry_at, payment_requests.attempts, payment_requests.last_error, payment_requests.response_status, payment_requests.response_body, payment_requests.origin_request_id, payment_requests.origin_trace, payment_requests.created_at, payment_requests.updated_at, EXTRACT(EPOCH FROM now() - payment_requests.created_at)::float8 AS age_seconds
+SELECT operations.id, operations.idempotency_key, operations.fingerprint, operations.amount, operations.currency, operations.metadata, operations.stripe_key, operations.stripe_params, operations.state, operations.lease_token, operations.leased_until, operations.retry_at, operations.attempts, operations.last_error, operations.response_status, operations.response_body, operations.origin_request_id, operations.origin_trace, operations.created_at, operations.updated_at, operations.tenant, operations.kind, operations.subject, operations.options, operations.actor, operations.reason, operations.stripe_path, EXTRACT(EPOCH FROM now() - operations.created_at)::float8 AS age_seconds
 FROM (
-    SELECT payment_id, idempotency_key, fingerprint, amount, currency, metadata, stripe_key, stripe_params, state, lease_token, leased_until, retry_at, attempts, last_error, response_status, response_body, origin_request_id, origin_trace, created_at, updated_at FROM payment_requests WHERE state = 'pending'
+    SELECT id, idempotency_key, fingerprint, amount, currency, metadata, stripe_key, stripe_params, state, lease_token, leased_until, retry_at, attempts, last_error, response_status, response_body, origin_request_id, origin_trace, created_at, updated_at, tenant, kind, subject, options, actor, reason, stripe_path FROM operations WHERE state = 'pending'
     UNION ALL
-    SELECT payment_id, idempotency_key, fingerprint, amount, currency, metadata, stripe_key, stripe_params, state, lease_token, leased_until, retry_at, attempts, last_error, response_status, response_body, origin_request_id, origin_trace, created_at, updated_at FROM payment_requests WHERE state = 'needs_attention'
-) AS payment_requests
-WHERE payment_requests.state = ANY ($1::text[])
-ORDER BY payment_requests.created_at, payment_requests.payment_id
+    SELECT id, idempotency_key, fingerprint, amount, currency, metadata, stripe_key, stripe_params, state, lease_token, leased_until, retry_at, attempts, last_error, response_status, response_body, origin_request_id, origin_trace, created_at, updated_at, tenant, kind, subject, options, actor, reason, stripe_path FROM operations WHERE state = 'needs_attention'
+) AS operations
+WHERE operations.state = ANY ($1::text[])
+ORDER BY operations.created_at, operations.id
 LIMIT $2
 `
 
@@ -154,8 +168,8 @@ type ListUnfinishedOperationsParams struct {
 }
 
 type ListUnfinishedOperationsRow struct {
-	PaymentRequest PaymentRequest
-	AgeSeconds     float64
+	Operation  Operation
+	AgeSeconds float64
 }
 
 // What people read and decide with the commands for operations. operations.sql
@@ -171,26 +185,33 @@ func (q *Queries) ListUnfinishedOperations(ctx context.Context, arg ListUnfinish
 	for rows.Next() {
 		var i ListUnfinishedOperationsRow
 		if err := rows.Scan(
-			&i.PaymentRequest.PaymentID,
-			&i.PaymentRequest.IdempotencyKey,
-			&i.PaymentRequest.Fingerprint,
-			&i.PaymentRequest.Amount,
-			&i.PaymentRequest.Currency,
-			&i.PaymentRequest.Metadata,
-			&i.PaymentRequest.StripeKey,
-			&i.PaymentRequest.StripeParams,
-			&i.PaymentRequest.State,
-			&i.PaymentRequest.LeaseToken,
-			&i.PaymentRequest.LeasedUntil,
-			&i.PaymentRequest.RetryAt,
-			&i.PaymentRequest.Attempts,
-			&i.PaymentRequest.LastError,
-			&i.PaymentRequest.ResponseStatus,
-			&i.PaymentRequest.ResponseBody,
-			&i.PaymentRequest.OriginRequestID,
-			&i.PaymentRequest.OriginTrace,
-			&i.PaymentRequest.CreatedAt,
-			&i.PaymentRequest.UpdatedAt,
+			&i.Operation.ID,
+			&i.Operation.IdempotencyKey,
+			&i.Operation.Fingerprint,
+			&i.Operation.Amount,
+			&i.Operation.Currency,
+			&i.Operation.Metadata,
+			&i.Operation.StripeKey,
+			&i.Operation.StripeParams,
+			&i.Operation.State,
+			&i.Operation.LeaseToken,
+			&i.Operation.LeasedUntil,
+			&i.Operation.RetryAt,
+			&i.Operation.Attempts,
+			&i.Operation.LastError,
+			&i.Operation.ResponseStatus,
+			&i.Operation.ResponseBody,
+			&i.Operation.OriginRequestID,
+			&i.Operation.OriginTrace,
+			&i.Operation.CreatedAt,
+			&i.Operation.UpdatedAt,
+			&i.Operation.Tenant,
+			&i.Operation.Kind,
+			&i.Operation.Subject,
+			&i.Operation.Options,
+			&i.Operation.Actor,
+			&i.Operation.Reason,
+			&i.Operation.StripePath,
 			&i.AgeSeconds,
 		); err != nil {
 			return nil, err

@@ -8,6 +8,8 @@ package sqlc
 import (
 	"context"
 	"time"
+
+	"github.com/google/uuid"
 )
 
 const Bind = `-- name: Bind :execrows
@@ -112,6 +114,17 @@ func (q *Queries) GetDatabaseName(ctx context.Context) (string, error) {
 	return name, err
 }
 
+const GetInstallationID = `-- name: GetInstallationID :one
+SELECT id FROM installation
+`
+
+func (q *Queries) GetInstallationID(ctx context.Context) (uuid.UUID, error) {
+	row := q.db.QueryRow(ctx, GetInstallationID)
+	var id uuid.UUID
+	err := row.Scan(&id)
+	return id, err
+}
+
 const GetMadeByDev = `-- name: GetMadeByDev :one
 SELECT made_by_dev, (bound_at IS NOT NULL)::boolean AS bound FROM installation WHERE singleton
 `
@@ -175,7 +188,7 @@ func (q *Queries) GetSystemIdentifier(ctx context.Context) (string, error) {
 }
 
 const GiveUpOperations = `-- name: GiveUpOperations :execrows
-UPDATE payment_requests
+UPDATE operations
 SET state       = 'needs_attention',
     lease_token = NULL,
     last_error  = $1::text,

@@ -66,40 +66,23 @@ type InstallationAdoption struct {
 	DatabaseName     *string
 }
 
-// Payments, each written when its Stripe payment intent is known. Until then there is only the operation in payment_requests.
-type Payment struct {
-	// Also payment_requests.payment_id of the operation that created it.
-	ID                    uuid.UUID
-	StripePaymentIntentID string
+// Each request to do something at Stripe, written before anything is sent. It is kept for ever.
+type Operation struct {
+	// A create's is also the id of its payment.
+	ID uuid.UUID
 	// Sent by the client. NULL: it sent none.
 	IdempotencyKey *string
-	// In major units: 10.00 is ten dollars.
-	Amount   pgtype.Numeric
-	Currency string
-	// pending and failed are open: they may still change. succeeded and cancelled are final.
-	Status string
-	// Sent by the client, any keys.
-	Metadata  json.RawMessage
-	CreatedAt time.Time
-	UpdatedAt time.Time
-}
-
-// Operations: each request to create a payment, written before anything is sent to Stripe. It is kept after the payment exists.
-type PaymentRequest struct {
-	// Names the operation, and becomes the id of its payment.
-	PaymentID uuid.UUID
-	// Sent by the client. NULL: it sent none.
-	IdempotencyKey *string
-	// SHA-256 of amount, currency and metadata. A repeated key with another fingerprint is answered 422.
+	// SHA-256 of what was asked for. A repeated key with another fingerprint is answered 422.
 	Fingerprint []byte
-	Amount      pgtype.Numeric
-	Currency    string
-	Metadata    json.RawMessage
+	// What was asked for, in major units. NULL: no amount was given.
+	Amount   pgtype.Numeric
+	Currency *string
+	Metadata json.RawMessage
 	// The Idempotency-Key for Stripe, the same in every attempt.
 	StripeKey string
 	// The request's body for Stripe, the same in every attempt.
 	StripeParams string
-	// pending: not finished yet. completed: finished with a payment. refused: finished without one, and its answer is kept. rejected: Stripe's API said no because of the deployment; the same request opens it again. needs_attention: a person has to decide.
+	// pending: not finished yet. finished: its answer is kept; completed and refused mean the same in older rows. rejected: Stripe's API said no because of the deployment; the same request opens it again. needs_attention: a person has to decide.
 	State string
 	// Held by whoever works on the operation now. NULL: nobody.
 	LeaseToken uuid.NullUUID
@@ -120,6 +103,52 @@ type PaymentRequest struct {
 	OriginTrace string
 	CreatedAt   time.Time
 	UpdatedAt   time.Time
+	// Who asked for it. 1 is the default tenant.
+	Tenant int32
+	// What is done: create, capture or cancel.
+	Kind string
+	// The payment on which it is done. NULL: a create.
+	Subject uuid.NullUUID
+	// What else was asked for, by the names of the API. NULL: nothing.
+	Options json.RawMessage
+	// Who asked. Empty: requests are not authenticated.
+	Actor string
+	// Why, in the words of whoever asked.
+	Reason *string
+	// The path of the call, which is a POST.
+	StripePath string
+}
+
+// Payments, each written when its Stripe payment intent is known. Until then there is only its operation.
+type Payment struct {
+	// Also operations.id of the operation that created it.
+	ID                    uuid.UUID
+	StripePaymentIntentID string
+	// Sent by the client. NULL: it sent none.
+	IdempotencyKey *string
+	// In major units: 10.00 is ten dollars.
+	Amount   pgtype.Numeric
+	Currency string
+	// pending and failed are open: they may still change. succeeded and cancelled are final.
+	Status string
+	// Sent by the client, any keys.
+	Metadata      json.RawMessage
+	CreatedAt     time.Time
+	UpdatedAt     time.Time
+	Tenant        int32
+	CaptureMethod string
+	// Stripe's word, as last seen.
+	IntentStatus *string
+	// What is held and can be captured.
+	AmountCapturable pgtype.Numeric
+	// What was received. NULL: all of amount if succeeded, else nothing.
+	AmountCaptured pgtype.Numeric
+	// When the hold lapses. NULL: there is no hold, or Stripe has not said it.
+	CaptureBefore *time.Time
+	// An attempt to pay was declined once. From then on events that are not final only cause the intent to be read.
+	Declined bool
+	// Grows with each change, and with each event that says that there may be one.
+	Version int64
 }
 
 // Each payment's history: one row for each change of its status.
@@ -167,7 +196,7 @@ type StripeEvent struct {
 	ObjectID string
 	// The body as Stripe signed it. Empty: a foreign event.
 	Payload []byte
-	// applied: it changed a payment's status. stale: the payment was there already, or further. ignored: we do not use this type. parked: it waits, see parked_reason. foreign: of the other mode, or of an account that is not ours. dismissed: it was parked, and a person closed it.
+	// applied: it changed a payment. stale: the payment was there already, or further. ignored: it says nothing new about payments. unhandled: of a type that is not handled yet. hint: its payment is read from Stripe soon. parked: it waits, see parked_reason. foreign: not ours. dismissed: it was parked, and a person closed it.
 	Outcome string
 	// unknown_payment: applied once its payment exists. contradiction: it does not fit our payment, and a person has to decide.
 	ParkedReason *string

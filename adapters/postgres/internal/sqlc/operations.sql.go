@@ -15,42 +15,55 @@ import (
 
 const BeginOperations = `-- name: BeginOperations :many
 
-INSERT INTO payment_requests (
-    payment_id, idempotency_key, fingerprint, amount, currency, metadata, stripe_key, stripe_params,
-    lease_token, leased_until, retry_at, origin_request_id, origin_trace, created_at
+INSERT INTO operations (
+    id, tenant, kind, subject, idempotency_key, fingerprint, amount, currency, metadata, options, reason,
+    stripe_key, stripe_path, stripe_params, lease_token, leased_until, retry_at, origin_request_id, origin_trace, created_at
 )
-SELECT input.payment_id, NULLIF(input.idempotency_key, ''), input.fingerprint, input.amount, input.currency,
-       NULLIF(input.metadata, '')::jsonb, input.stripe_key, input.stripe_params,
+SELECT input.id, $1::integer, input.kind, NULLIF(input.subject, '00000000-0000-0000-0000-000000000000'),
+       NULLIF(input.idempotency_key, ''), input.fingerprint, input.amount, NULLIF(input.currency, ''),
+       NULLIF(input.metadata, '')::jsonb, NULLIF(input.options, '')::jsonb, NULLIF(input.reason, ''),
+       input.stripe_key, input.stripe_path, input.stripe_params,
        NULLIF(input.lease_token, '00000000-0000-0000-0000-000000000000'), now() + input.lease, now() + input.lease,
        input.origin_request_id, input.origin_trace, COALESCE(NULLIF(input.created_at, '0001-01-01 00:00:00+00'), now())
 FROM (
-    SELECT unnest($1::uuid[])         AS payment_id,
-           unnest($2::text[])    AS idempotency_key,
-           unnest($3::bytea[])       AS fingerprint,
-           unnest($4::numeric[])          AS amount,
-           unnest($5::text[])          AS currency,
-           unnest($6::text[])            AS metadata,
-           unnest($7::text[])         AS stripe_key,
-           unnest($8::text[])       AS stripe_params,
-           unnest($9::uuid[])        AS lease_token,
-           unnest($10::interval[])          AS lease,
-           unnest($11::text[])  AS origin_request_id,
-           unnest($12::text[])       AS origin_trace,
-           unnest($13::timestamptz[])  AS created_at
+    SELECT unnest($2::uuid[])                 AS id,
+           unnest($3::text[])               AS kind,
+           unnest($4::uuid[])            AS subject,
+           unnest($5::text[])    AS idempotency_key,
+           unnest($6::bytea[])       AS fingerprint,
+           unnest($7::numeric[])          AS amount,
+           unnest($8::text[])          AS currency,
+           unnest($9::text[])            AS metadata,
+           unnest($10::text[])             AS options,
+           unnest($11::text[])             AS reason,
+           unnest($12::text[])         AS stripe_key,
+           unnest($13::text[])        AS stripe_path,
+           unnest($14::text[])       AS stripe_params,
+           unnest($15::uuid[])        AS lease_token,
+           unnest($16::interval[])          AS lease,
+           unnest($17::text[])  AS origin_request_id,
+           unnest($18::text[])       AS origin_trace,
+           unnest($19::timestamptz[])  AS created_at
 ) AS input
-ORDER BY input.idempotency_key, input.payment_id
+ORDER BY input.idempotency_key, input.id
 ON CONFLICT DO NOTHING
-RETURNING payment_id, created_at, EXTRACT(EPOCH FROM now() - created_at)::float8 AS age_seconds
+RETURNING id, created_at, EXTRACT(EPOCH FROM now() - created_at)::float8 AS age_seconds
 `
 
 type BeginOperationsParams struct {
-	PaymentIds       []uuid.UUID
+	Tenant           int32
+	Ids              []uuid.UUID
+	Kinds            []string
+	Subjects         []uuid.UUID
 	IdempotencyKeys  []string
 	Fingerprints     [][]byte
 	Amounts          []pgtype.Numeric
 	Currencies       []string
 	Metadata         []string
+	Options          []string
+	Reasons          []string
 	StripeKeys       []string
+	StripePaths      []string
 	StripeParams     []string
 	LeaseTokens      []uuid.UUID
 	Leases           []pgtype.Interval
@@ -60,7 +73,7 @@ type BeginOperationsParams struct {
 }
 
 type BeginOperationsRow struct {
-	PaymentID  uuid.UUID
+	ID         uuid.UUID
 	CreatedAt  time.Time
 	AgeSeconds float64
 }
@@ -78,13 +91,19 @@ type BeginOperationsRow struct {
 // each other.
 func (q *Queries) BeginOperations(ctx context.Context, arg BeginOperationsParams) ([]BeginOperationsRow, error) {
 	rows, err := q.db.Query(ctx, BeginOperations,
-		arg.PaymentIds,
+		arg.Tenant,
+		arg.Ids,
+		arg.Kinds,
+		arg.Subjects,
 		arg.IdempotencyKeys,
 		arg.Fingerprints,
 		arg.Amounts,
 		arg.Currencies,
 		arg.Metadata,
+		arg.Options,
+		arg.Reasons,
 		arg.StripeKeys,
+		arg.StripePaths,
 		arg.StripeParams,
 		arg.LeaseTokens,
 		arg.Leases,
@@ -99,7 +118,7 @@ func (q *Queries) BeginOperations(ctx context.Context, arg BeginOperationsParams
 	var items []BeginOperationsRow
 	for rows.Next() {
 		var i BeginOperationsRow
-		if err := rows.Scan(&i.PaymentID, &i.CreatedAt, &i.AgeSeconds); err != nil {
+		if err := rows.Scan(&i.ID, &i.CreatedAt, &i.AgeSeconds); err != nil {
 			return nil, err
 		}
 		items = append(items, i)
@@ -110,48 +129,64 @@ func (q *Queries) BeginOperations(ctx context.Context, arg BeginOperationsParams
 	return items, nil
 }
 
+const CountInProgress = `-- name: CountInProgress :one
+SELECT count(*) FROM operations
+WHERE subject = $1::uuid
+  AND kind IN ('confirm', 'capture', 'cancel')
+  AND state IN ('pending', 'needs_attention')
+`
+
+// The confirm, capture or cancel of a payment that is not finished: none or one.
+func (q *Queries) CountInProgress(ctx context.Context, subject uuid.UUID) (int64, error) {
+	row := q.db.QueryRow(ctx, CountInProgress, subject)
+	var count int64
+	err := row.Scan(&count)
+	return count, err
+}
+
 const ExtendLease = `-- name: ExtendLease :exec
-UPDATE payment_requests
+UPDATE operations
 SET leased_until = now() + $1::interval,
     retry_at     = now() + $1::interval
-WHERE payment_id = $2
+WHERE operations.id = $2
   AND state || '' = 'pending'
   AND lease_token = $3::uuid
 `
 
 type ExtendLeaseParams struct {
 	Lease      pgtype.Interval
-	PaymentID  uuid.UUID
+	ID         uuid.UUID
 	LeaseToken uuid.UUID
 }
 
 func (q *Queries) ExtendLease(ctx context.Context, arg ExtendLeaseParams) error {
-	_, err := q.db.Exec(ctx, ExtendLease, arg.Lease, arg.PaymentID, arg.LeaseToken)
+	_, err := q.db.Exec(ctx, ExtendLease, arg.Lease, arg.ID, arg.LeaseToken)
 	return err
 }
 
 const FindOperation = `-- name: FindOperation :many
-SELECT payment_requests.payment_id, payment_requests.idempotency_key, payment_requests.fingerprint, payment_requests.amount, payment_requests.currency, payment_requests.metadata, payment_requests.stripe_key, payment_requests.stripe_params, payment_requests.state, payment_requests.lease_token, payment_requests.leased_until, payment_requests.retry_at, payment_requests.attempts, payment_requests.last_error, payment_requests.response_status, payment_requests.response_body, payment_requests.origin_request_id, payment_requests.origin_trace, payment_requests.created_at, payment_requests.updated_at, EXTRACT(EPOCH FROM now() - payment_requests.created_at)::float8 AS age_seconds,
-       (payment_requests.leased_until <= now())::boolean AS abandoned
-FROM payment_requests
-WHERE payment_requests.idempotency_key = $1
-   OR payment_requests.payment_id = $2
+SELECT operations.id, operations.idempotency_key, operations.fingerprint, operations.amount, operations.currency, operations.metadata, operations.stripe_key, operations.stripe_params, operations.state, operations.lease_token, operations.leased_until, operations.retry_at, operations.attempts, operations.last_error, operations.response_status, operations.response_body, operations.origin_request_id, operations.origin_trace, operations.created_at, operations.updated_at, operations.tenant, operations.kind, operations.subject, operations.options, operations.actor, operations.reason, operations.stripe_path, EXTRACT(EPOCH FROM now() - operations.created_at)::float8 AS age_seconds,
+       (operations.leased_until <= now())::boolean AS abandoned
+FROM operations
+WHERE (operations.idempotency_key = $1 AND operations.tenant = $2)
+   OR operations.id = $3
 `
 
 type FindOperationParams struct {
 	IdempotencyKey *string
-	PaymentID      uuid.UUID
+	Tenant         int32
+	ID             uuid.UUID
 }
 
 type FindOperationRow struct {
-	PaymentRequest PaymentRequest
-	AgeSeconds     float64
-	Abandoned      bool
+	Operation  Operation
+	AgeSeconds float64
+	Abandoned  bool
 }
 
-// The operation of a key or of a payment.
+// The operation of a key or of an id.
 func (q *Queries) FindOperation(ctx context.Context, arg FindOperationParams) ([]FindOperationRow, error) {
-	rows, err := q.db.Query(ctx, FindOperation, arg.IdempotencyKey, arg.PaymentID)
+	rows, err := q.db.Query(ctx, FindOperation, arg.IdempotencyKey, arg.Tenant, arg.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -160,26 +195,33 @@ func (q *Queries) FindOperation(ctx context.Context, arg FindOperationParams) ([
 	for rows.Next() {
 		var i FindOperationRow
 		if err := rows.Scan(
-			&i.PaymentRequest.PaymentID,
-			&i.PaymentRequest.IdempotencyKey,
-			&i.PaymentRequest.Fingerprint,
-			&i.PaymentRequest.Amount,
-			&i.PaymentRequest.Currency,
-			&i.PaymentRequest.Metadata,
-			&i.PaymentRequest.StripeKey,
-			&i.PaymentRequest.StripeParams,
-			&i.PaymentRequest.State,
-			&i.PaymentRequest.LeaseToken,
-			&i.PaymentRequest.LeasedUntil,
-			&i.PaymentRequest.RetryAt,
-			&i.PaymentRequest.Attempts,
-			&i.PaymentRequest.LastError,
-			&i.PaymentRequest.ResponseStatus,
-			&i.PaymentRequest.ResponseBody,
-			&i.PaymentRequest.OriginRequestID,
-			&i.PaymentRequest.OriginTrace,
-			&i.PaymentRequest.CreatedAt,
-			&i.PaymentRequest.UpdatedAt,
+			&i.Operation.ID,
+			&i.Operation.IdempotencyKey,
+			&i.Operation.Fingerprint,
+			&i.Operation.Amount,
+			&i.Operation.Currency,
+			&i.Operation.Metadata,
+			&i.Operation.StripeKey,
+			&i.Operation.StripeParams,
+			&i.Operation.State,
+			&i.Operation.LeaseToken,
+			&i.Operation.LeasedUntil,
+			&i.Operation.RetryAt,
+			&i.Operation.Attempts,
+			&i.Operation.LastError,
+			&i.Operation.ResponseStatus,
+			&i.Operation.ResponseBody,
+			&i.Operation.OriginRequestID,
+			&i.Operation.OriginTrace,
+			&i.Operation.CreatedAt,
+			&i.Operation.UpdatedAt,
+			&i.Operation.Tenant,
+			&i.Operation.Kind,
+			&i.Operation.Subject,
+			&i.Operation.Options,
+			&i.Operation.Actor,
+			&i.Operation.Reason,
+			&i.Operation.StripePath,
 			&i.AgeSeconds,
 			&i.Abandoned,
 		); err != nil {
@@ -193,81 +235,100 @@ func (q *Queries) FindOperation(ctx context.Context, arg FindOperationParams) ([
 	return items, nil
 }
 
-const FindOperationByKey = `-- name: FindOperationByKey :one
-SELECT payment_requests.payment_id, payment_requests.idempotency_key, payment_requests.fingerprint, payment_requests.amount, payment_requests.currency, payment_requests.metadata, payment_requests.stripe_key, payment_requests.stripe_params, payment_requests.state, payment_requests.lease_token, payment_requests.leased_until, payment_requests.retry_at, payment_requests.attempts, payment_requests.last_error, payment_requests.response_status, payment_requests.response_body, payment_requests.origin_request_id, payment_requests.origin_trace, payment_requests.created_at, payment_requests.updated_at, EXTRACT(EPOCH FROM now() - payment_requests.created_at)::float8 AS age_seconds
-FROM payment_requests
-WHERE idempotency_key = $1::text
+const FindOperationByID = `-- name: FindOperationByID :one
+SELECT operations.id, operations.idempotency_key, operations.fingerprint, operations.amount, operations.currency, operations.metadata, operations.stripe_key, operations.stripe_params, operations.state, operations.lease_token, operations.leased_until, operations.retry_at, operations.attempts, operations.last_error, operations.response_status, operations.response_body, operations.origin_request_id, operations.origin_trace, operations.created_at, operations.updated_at, operations.tenant, operations.kind, operations.subject, operations.options, operations.actor, operations.reason, operations.stripe_path, EXTRACT(EPOCH FROM now() - operations.created_at)::float8 AS age_seconds
+FROM operations
+WHERE id = $1
 `
 
-type FindOperationByKeyRow struct {
-	PaymentRequest PaymentRequest
-	AgeSeconds     float64
+type FindOperationByIDRow struct {
+	Operation  Operation
+	AgeSeconds float64
 }
 
-func (q *Queries) FindOperationByKey(ctx context.Context, idempotencyKey string) (FindOperationByKeyRow, error) {
-	row := q.db.QueryRow(ctx, FindOperationByKey, idempotencyKey)
-	var i FindOperationByKeyRow
+func (q *Queries) FindOperationByID(ctx context.Context, id uuid.UUID) (FindOperationByIDRow, error) {
+	row := q.db.QueryRow(ctx, FindOperationByID, id)
+	var i FindOperationByIDRow
 	err := row.Scan(
-		&i.PaymentRequest.PaymentID,
-		&i.PaymentRequest.IdempotencyKey,
-		&i.PaymentRequest.Fingerprint,
-		&i.PaymentRequest.Amount,
-		&i.PaymentRequest.Currency,
-		&i.PaymentRequest.Metadata,
-		&i.PaymentRequest.StripeKey,
-		&i.PaymentRequest.StripeParams,
-		&i.PaymentRequest.State,
-		&i.PaymentRequest.LeaseToken,
-		&i.PaymentRequest.LeasedUntil,
-		&i.PaymentRequest.RetryAt,
-		&i.PaymentRequest.Attempts,
-		&i.PaymentRequest.LastError,
-		&i.PaymentRequest.ResponseStatus,
-		&i.PaymentRequest.ResponseBody,
-		&i.PaymentRequest.OriginRequestID,
-		&i.PaymentRequest.OriginTrace,
-		&i.PaymentRequest.CreatedAt,
-		&i.PaymentRequest.UpdatedAt,
+		&i.Operation.ID,
+		&i.Operation.IdempotencyKey,
+		&i.Operation.Fingerprint,
+		&i.Operation.Amount,
+		&i.Operation.Currency,
+		&i.Operation.Metadata,
+		&i.Operation.StripeKey,
+		&i.Operation.StripeParams,
+		&i.Operation.State,
+		&i.Operation.LeaseToken,
+		&i.Operation.LeasedUntil,
+		&i.Operation.RetryAt,
+		&i.Operation.Attempts,
+		&i.Operation.LastError,
+		&i.Operation.ResponseStatus,
+		&i.Operation.ResponseBody,
+		&i.Operation.OriginRequestID,
+		&i.Operation.OriginTrace,
+		&i.Operation.CreatedAt,
+		&i.Operation.UpdatedAt,
+		&i.Operation.Tenant,
+		&i.Operation.Kind,
+		&i.Operation.Subject,
+		&i.Operation.Options,
+		&i.Operation.Actor,
+		&i.Operation.Reason,
+		&i.Operation.StripePath,
 		&i.AgeSeconds,
 	)
 	return i, err
 }
 
-const FindOperationByPayment = `-- name: FindOperationByPayment :one
-SELECT payment_requests.payment_id, payment_requests.idempotency_key, payment_requests.fingerprint, payment_requests.amount, payment_requests.currency, payment_requests.metadata, payment_requests.stripe_key, payment_requests.stripe_params, payment_requests.state, payment_requests.lease_token, payment_requests.leased_until, payment_requests.retry_at, payment_requests.attempts, payment_requests.last_error, payment_requests.response_status, payment_requests.response_body, payment_requests.origin_request_id, payment_requests.origin_trace, payment_requests.created_at, payment_requests.updated_at, EXTRACT(EPOCH FROM now() - payment_requests.created_at)::float8 AS age_seconds
-FROM payment_requests
-WHERE payment_id = $1
+const FindOperationByKey = `-- name: FindOperationByKey :one
+SELECT operations.id, operations.idempotency_key, operations.fingerprint, operations.amount, operations.currency, operations.metadata, operations.stripe_key, operations.stripe_params, operations.state, operations.lease_token, operations.leased_until, operations.retry_at, operations.attempts, operations.last_error, operations.response_status, operations.response_body, operations.origin_request_id, operations.origin_trace, operations.created_at, operations.updated_at, operations.tenant, operations.kind, operations.subject, operations.options, operations.actor, operations.reason, operations.stripe_path, EXTRACT(EPOCH FROM now() - operations.created_at)::float8 AS age_seconds
+FROM operations
+WHERE idempotency_key = $1::text AND tenant = $2
 `
 
-type FindOperationByPaymentRow struct {
-	PaymentRequest PaymentRequest
-	AgeSeconds     float64
+type FindOperationByKeyParams struct {
+	IdempotencyKey string
+	Tenant         int32
 }
 
-func (q *Queries) FindOperationByPayment(ctx context.Context, paymentID uuid.UUID) (FindOperationByPaymentRow, error) {
-	row := q.db.QueryRow(ctx, FindOperationByPayment, paymentID)
-	var i FindOperationByPaymentRow
+type FindOperationByKeyRow struct {
+	Operation  Operation
+	AgeSeconds float64
+}
+
+func (q *Queries) FindOperationByKey(ctx context.Context, arg FindOperationByKeyParams) (FindOperationByKeyRow, error) {
+	row := q.db.QueryRow(ctx, FindOperationByKey, arg.IdempotencyKey, arg.Tenant)
+	var i FindOperationByKeyRow
 	err := row.Scan(
-		&i.PaymentRequest.PaymentID,
-		&i.PaymentRequest.IdempotencyKey,
-		&i.PaymentRequest.Fingerprint,
-		&i.PaymentRequest.Amount,
-		&i.PaymentRequest.Currency,
-		&i.PaymentRequest.Metadata,
-		&i.PaymentRequest.StripeKey,
-		&i.PaymentRequest.StripeParams,
-		&i.PaymentRequest.State,
-		&i.PaymentRequest.LeaseToken,
-		&i.PaymentRequest.LeasedUntil,
-		&i.PaymentRequest.RetryAt,
-		&i.PaymentRequest.Attempts,
-		&i.PaymentRequest.LastError,
-		&i.PaymentRequest.ResponseStatus,
-		&i.PaymentRequest.ResponseBody,
-		&i.PaymentRequest.OriginRequestID,
-		&i.PaymentRequest.OriginTrace,
-		&i.PaymentRequest.CreatedAt,
-		&i.PaymentRequest.UpdatedAt,
+		&i.Operation.ID,
+		&i.Operation.IdempotencyKey,
+		&i.Operation.Fingerprint,
+		&i.Operation.Amount,
+		&i.Operation.Currency,
+		&i.Operation.Metadata,
+		&i.Operation.StripeKey,
+		&i.Operation.StripeParams,
+		&i.Operation.State,
+		&i.Operation.LeaseToken,
+		&i.Operation.LeasedUntil,
+		&i.Operation.RetryAt,
+		&i.Operation.Attempts,
+		&i.Operation.LastError,
+		&i.Operation.ResponseStatus,
+		&i.Operation.ResponseBody,
+		&i.Operation.OriginRequestID,
+		&i.Operation.OriginTrace,
+		&i.Operation.CreatedAt,
+		&i.Operation.UpdatedAt,
+		&i.Operation.Tenant,
+		&i.Operation.Kind,
+		&i.Operation.Subject,
+		&i.Operation.Options,
+		&i.Operation.Actor,
+		&i.Operation.Reason,
+		&i.Operation.StripePath,
 		&i.AgeSeconds,
 	)
 	return i, err
@@ -275,33 +336,33 @@ func (q *Queries) FindOperationByPayment(ctx context.Context, paymentID uuid.UUI
 
 const FinishOperations = `-- name: FinishOperations :many
 WITH unfinished AS MATERIALIZED (
-    SELECT r.payment_id
-    FROM payment_requests r
-    LEFT JOIN payments p ON p.id = r.payment_id
-    WHERE r.payment_id = ANY ($1::uuid[])
+    SELECT r.id
+    FROM operations r
+    LEFT JOIN payments p ON p.id = r.id
+    WHERE r.id = ANY ($1::uuid[])
       AND r.state || '' IN ('pending', 'needs_attention')
       AND (p.id IS NULL OR $4::boolean)
     FOR UPDATE OF r SKIP LOCKED
 )
-UPDATE payment_requests r
-SET state           = 'completed',
+UPDATE operations r
+SET state           = 'finished',
     response_status = input.response_status,
     response_body   = input.response_body,
     lease_token     = NULL,
     last_error      = NULL,
     updated_at      = now()
 FROM (
-    SELECT unnest($1::uuid[])           AS payment_id,
+    SELECT unnest($1::uuid[])                   AS id,
            unnest($2::smallint[]) AS response_status,
            unnest($3::bytea[])      AS response_body
 ) AS input
-JOIN unfinished ON unfinished.payment_id = input.payment_id
-WHERE r.payment_id = input.payment_id
-RETURNING r.payment_id, r.idempotency_key, r.fingerprint, r.amount, r.currency, r.metadata, r.stripe_key, r.stripe_params, r.state, r.lease_token, r.leased_until, r.retry_at, r.attempts, r.last_error, r.response_status, r.response_body, r.origin_request_id, r.origin_trace, r.created_at, r.updated_at
+JOIN unfinished ON unfinished.id = input.id
+WHERE r.id = input.id
+RETURNING r.id, r.idempotency_key, r.fingerprint, r.amount, r.currency, r.metadata, r.stripe_key, r.stripe_params, r.state, r.lease_token, r.leased_until, r.retry_at, r.attempts, r.last_error, r.response_status, r.response_body, r.origin_request_id, r.origin_trace, r.created_at, r.updated_at, r.tenant, r.kind, r.subject, r.options, r.actor, r.reason, r.stripe_path
 `
 
 type FinishOperationsParams struct {
-	PaymentIds       []uuid.UUID
+	Ids              []uuid.UUID
 	ResponseStatuses []int16
 	ResponseBodies   [][]byte
 	AlsoExisting     bool
@@ -310,9 +371,9 @@ type FinishOperationsParams struct {
 // Freezes the answers of operations that are not finished. It waits for nobody: an
 // operation without a row is locked by somebody else, or finished, or has its payment
 // already, unless also_existing says that this is right.
-func (q *Queries) FinishOperations(ctx context.Context, arg FinishOperationsParams) ([]PaymentRequest, error) {
+func (q *Queries) FinishOperations(ctx context.Context, arg FinishOperationsParams) ([]Operation, error) {
 	rows, err := q.db.Query(ctx, FinishOperations,
-		arg.PaymentIds,
+		arg.Ids,
 		arg.ResponseStatuses,
 		arg.ResponseBodies,
 		arg.AlsoExisting,
@@ -321,11 +382,11 @@ func (q *Queries) FinishOperations(ctx context.Context, arg FinishOperationsPara
 		return nil, err
 	}
 	defer rows.Close()
-	var items []PaymentRequest
+	var items []Operation
 	for rows.Next() {
-		var i PaymentRequest
+		var i Operation
 		if err := rows.Scan(
-			&i.PaymentID,
+			&i.ID,
 			&i.IdempotencyKey,
 			&i.Fingerprint,
 			&i.Amount,
@@ -345,6 +406,13 @@ func (q *Queries) FinishOperations(ctx context.Context, arg FinishOperationsPara
 			&i.OriginTrace,
 			&i.CreatedAt,
 			&i.UpdatedAt,
+			&i.Tenant,
+			&i.Kind,
+			&i.Subject,
+			&i.Options,
+			&i.Actor,
+			&i.Reason,
+			&i.StripePath,
 		); err != nil {
 			return nil, err
 		}
@@ -357,76 +425,83 @@ func (q *Queries) FinishOperations(ctx context.Context, arg FinishOperationsPara
 }
 
 const FinishRejectedOperation = `-- name: FinishRejectedOperation :one
-UPDATE payment_requests
-SET state           = 'refused',
+UPDATE operations
+SET state           = 'finished',
     response_status = $1::smallint,
     response_body   = $2::bytea,
     lease_token     = NULL,
     updated_at      = now()
-WHERE payment_id = $3
+WHERE operations.id = $3
   AND state || '' IN ('pending', 'needs_attention')
   AND NOT EXISTS (SELECT FROM payments p WHERE p.id = $3)
-RETURNING payment_requests.payment_id, payment_requests.idempotency_key, payment_requests.fingerprint, payment_requests.amount, payment_requests.currency, payment_requests.metadata, payment_requests.stripe_key, payment_requests.stripe_params, payment_requests.state, payment_requests.lease_token, payment_requests.leased_until, payment_requests.retry_at, payment_requests.attempts, payment_requests.last_error, payment_requests.response_status, payment_requests.response_body, payment_requests.origin_request_id, payment_requests.origin_trace, payment_requests.created_at, payment_requests.updated_at, EXTRACT(EPOCH FROM now() - created_at)::float8 AS age_seconds
+RETURNING operations.id, operations.idempotency_key, operations.fingerprint, operations.amount, operations.currency, operations.metadata, operations.stripe_key, operations.stripe_params, operations.state, operations.lease_token, operations.leased_until, operations.retry_at, operations.attempts, operations.last_error, operations.response_status, operations.response_body, operations.origin_request_id, operations.origin_trace, operations.created_at, operations.updated_at, operations.tenant, operations.kind, operations.subject, operations.options, operations.actor, operations.reason, operations.stripe_path, EXTRACT(EPOCH FROM now() - operations.created_at)::float8 AS age_seconds
 `
 
 type FinishRejectedOperationParams struct {
 	ResponseStatus int16
 	ResponseBody   []byte
-	PaymentID      uuid.UUID
+	ID             uuid.UUID
 }
 
 type FinishRejectedOperationRow struct {
-	PaymentRequest PaymentRequest
-	AgeSeconds     float64
+	Operation  Operation
+	AgeSeconds float64
 }
 
 // Finishes an operation whose order was rejected. No row: a payment exists already.
 func (q *Queries) FinishRejectedOperation(ctx context.Context, arg FinishRejectedOperationParams) (FinishRejectedOperationRow, error) {
-	row := q.db.QueryRow(ctx, FinishRejectedOperation, arg.ResponseStatus, arg.ResponseBody, arg.PaymentID)
+	row := q.db.QueryRow(ctx, FinishRejectedOperation, arg.ResponseStatus, arg.ResponseBody, arg.ID)
 	var i FinishRejectedOperationRow
 	err := row.Scan(
-		&i.PaymentRequest.PaymentID,
-		&i.PaymentRequest.IdempotencyKey,
-		&i.PaymentRequest.Fingerprint,
-		&i.PaymentRequest.Amount,
-		&i.PaymentRequest.Currency,
-		&i.PaymentRequest.Metadata,
-		&i.PaymentRequest.StripeKey,
-		&i.PaymentRequest.StripeParams,
-		&i.PaymentRequest.State,
-		&i.PaymentRequest.LeaseToken,
-		&i.PaymentRequest.LeasedUntil,
-		&i.PaymentRequest.RetryAt,
-		&i.PaymentRequest.Attempts,
-		&i.PaymentRequest.LastError,
-		&i.PaymentRequest.ResponseStatus,
-		&i.PaymentRequest.ResponseBody,
-		&i.PaymentRequest.OriginRequestID,
-		&i.PaymentRequest.OriginTrace,
-		&i.PaymentRequest.CreatedAt,
-		&i.PaymentRequest.UpdatedAt,
+		&i.Operation.ID,
+		&i.Operation.IdempotencyKey,
+		&i.Operation.Fingerprint,
+		&i.Operation.Amount,
+		&i.Operation.Currency,
+		&i.Operation.Metadata,
+		&i.Operation.StripeKey,
+		&i.Operation.StripeParams,
+		&i.Operation.State,
+		&i.Operation.LeaseToken,
+		&i.Operation.LeasedUntil,
+		&i.Operation.RetryAt,
+		&i.Operation.Attempts,
+		&i.Operation.LastError,
+		&i.Operation.ResponseStatus,
+		&i.Operation.ResponseBody,
+		&i.Operation.OriginRequestID,
+		&i.Operation.OriginTrace,
+		&i.Operation.CreatedAt,
+		&i.Operation.UpdatedAt,
+		&i.Operation.Tenant,
+		&i.Operation.Kind,
+		&i.Operation.Subject,
+		&i.Operation.Options,
+		&i.Operation.Actor,
+		&i.Operation.Reason,
+		&i.Operation.StripePath,
 		&i.AgeSeconds,
 	)
 	return i, err
 }
 
 const GiveUpOperation = `-- name: GiveUpOperation :exec
-UPDATE payment_requests
+UPDATE operations
 SET state        = 'needs_attention',
     lease_token  = NULL,
     last_error   = $1::text,
     updated_at   = now()
-WHERE payment_id = $2
+WHERE operations.id = $2
   AND state || '' = 'pending'
 `
 
 type GiveUpOperationParams struct {
 	LastError string
-	PaymentID uuid.UUID
+	ID        uuid.UUID
 }
 
 func (q *Queries) GiveUpOperation(ctx context.Context, arg GiveUpOperationParams) error {
-	_, err := q.db.Exec(ctx, GiveUpOperation, arg.LastError, arg.PaymentID)
+	_, err := q.db.Exec(ctx, GiveUpOperation, arg.LastError, arg.ID)
 	return err
 }
 
@@ -451,22 +526,32 @@ func (q *Queries) InsertFirstTransitions(ctx context.Context, arg InsertFirstTra
 
 const InsertPayments = `-- name: InsertPayments :many
 INSERT INTO payments (
-    id, stripe_payment_intent_id, idempotency_key, amount, currency, status, metadata, created_at, updated_at
+    id, tenant, stripe_payment_intent_id, idempotency_key, amount, currency, status, metadata, intent_status,
+    capture_method, amount_capturable, amount_captured, capture_before, declined, version, created_at, updated_at
 )
-SELECT input.id, input.intent_id, NULLIF(input.idempotency_key, ''), input.amount, input.currency, input.status,
-       NULLIF(input.metadata, '')::jsonb, input.created_at, clock_timestamp()
+SELECT input.id, r.tenant, input.intent_id, NULLIF(input.idempotency_key, ''), input.amount, input.currency, input.status,
+       NULLIF(input.metadata, '')::jsonb, NULLIF(input.intent_status, ''), input.capture_method, input.capturable,
+       input.captured, NULLIF(input.capture_before, '0001-01-01 00:00:00+00'), input.declined, input.version,
+       input.created_at, clock_timestamp()
 FROM (
-    SELECT unnest($1::uuid[])                 AS id,
-           unnest($2::text[])          AS intent_id,
-           unnest($3::text[])    AS idempotency_key,
-           unnest($4::numeric[])          AS amount,
-           unnest($5::text[])          AS currency,
-           unnest($6::text[])            AS status,
-           unnest($7::text[])            AS metadata,
-           unnest($8::timestamptz[])  AS created_at
+    SELECT unnest($1::uuid[])                     AS id,
+           unnest($2::text[])              AS intent_id,
+           unnest($3::text[])        AS idempotency_key,
+           unnest($4::numeric[])              AS amount,
+           unnest($5::text[])              AS currency,
+           unnest($6::text[])                AS status,
+           unnest($7::text[])                AS metadata,
+           unnest($8::text[])         AS intent_status,
+           unnest($9::text[])         AS capture_method,
+           unnest($10::numeric[])          AS capturable,
+           unnest($11::numeric[])            AS captured,
+           unnest($12::timestamptz[])  AS capture_before,
+           unnest($13::boolean[])            AS declined,
+           unnest($14::bigint[])              AS version,
+           unnest($15::timestamptz[])      AS created_at
 ) AS input
-JOIN payment_requests r ON r.payment_id = input.id
-WHERE (r.state || '' = 'completed' OR $9::boolean)
+JOIN operations r ON r.id = input.id
+WHERE (r.state || '' = 'finished' AND r.response_status < 400 OR $16::boolean)
   AND NOT EXISTS (SELECT FROM payments p WHERE p.id = input.id)
 ORDER BY input.intent_id
 RETURNING id
@@ -480,13 +565,20 @@ type InsertPaymentsParams struct {
 	Currencies      []string
 	Statuses        []string
 	Metadata        []string
+	IntentStatuses  []string
+	CaptureMethods  []string
+	Capturables     []pgtype.Numeric
+	Captureds       []pgtype.Numeric
+	CaptureBefores  []time.Time
+	Declineds       []bool
+	Versions        []int64
 	CreatedAts      []time.Time
 	Open            bool
 }
 
-// Writes the payments of operations that have none: of those that are finished, or,
-// with open, of those that stay pending. A finished operation always has its payment,
-// so one without has been finished by this transaction.
+// Writes the payments of creates that have none: of those that are finished, or, with
+// open, of those that stay pending. A create that was finished well always has its
+// payment, so one without has been finished by this transaction.
 func (q *Queries) InsertPayments(ctx context.Context, arg InsertPaymentsParams) ([]uuid.UUID, error) {
 	rows, err := q.db.Query(ctx, InsertPayments,
 		arg.Ids,
@@ -496,6 +588,13 @@ func (q *Queries) InsertPayments(ctx context.Context, arg InsertPaymentsParams) 
 		arg.Currencies,
 		arg.Statuses,
 		arg.Metadata,
+		arg.IntentStatuses,
+		arg.CaptureMethods,
+		arg.Capturables,
+		arg.Captureds,
+		arg.CaptureBefores,
+		arg.Declineds,
+		arg.Versions,
 		arg.CreatedAts,
 		arg.Open,
 	)
@@ -581,62 +680,69 @@ func (q *Queries) ListPaymentsLike(ctx context.Context, arg ListPaymentsLikePara
 }
 
 const LockOperation = `-- name: LockOperation :one
-SELECT payment_requests.payment_id, payment_requests.idempotency_key, payment_requests.fingerprint, payment_requests.amount, payment_requests.currency, payment_requests.metadata, payment_requests.stripe_key, payment_requests.stripe_params, payment_requests.state, payment_requests.lease_token, payment_requests.leased_until, payment_requests.retry_at, payment_requests.attempts, payment_requests.last_error, payment_requests.response_status, payment_requests.response_body, payment_requests.origin_request_id, payment_requests.origin_trace, payment_requests.created_at, payment_requests.updated_at, EXTRACT(EPOCH FROM now() - payment_requests.created_at)::float8 AS age_seconds
-FROM payment_requests
-WHERE payment_id = $1
+SELECT operations.id, operations.idempotency_key, operations.fingerprint, operations.amount, operations.currency, operations.metadata, operations.stripe_key, operations.stripe_params, operations.state, operations.lease_token, operations.leased_until, operations.retry_at, operations.attempts, operations.last_error, operations.response_status, operations.response_body, operations.origin_request_id, operations.origin_trace, operations.created_at, operations.updated_at, operations.tenant, operations.kind, operations.subject, operations.options, operations.actor, operations.reason, operations.stripe_path, EXTRACT(EPOCH FROM now() - operations.created_at)::float8 AS age_seconds
+FROM operations
+WHERE operations.id = $1
 FOR UPDATE
 `
 
 type LockOperationRow struct {
-	PaymentRequest PaymentRequest
-	AgeSeconds     float64
+	Operation  Operation
+	AgeSeconds float64
 }
 
 // The next statement of the transaction sees all that was written about the payment.
-func (q *Queries) LockOperation(ctx context.Context, paymentID uuid.UUID) (LockOperationRow, error) {
-	row := q.db.QueryRow(ctx, LockOperation, paymentID)
+func (q *Queries) LockOperation(ctx context.Context, id uuid.UUID) (LockOperationRow, error) {
+	row := q.db.QueryRow(ctx, LockOperation, id)
 	var i LockOperationRow
 	err := row.Scan(
-		&i.PaymentRequest.PaymentID,
-		&i.PaymentRequest.IdempotencyKey,
-		&i.PaymentRequest.Fingerprint,
-		&i.PaymentRequest.Amount,
-		&i.PaymentRequest.Currency,
-		&i.PaymentRequest.Metadata,
-		&i.PaymentRequest.StripeKey,
-		&i.PaymentRequest.StripeParams,
-		&i.PaymentRequest.State,
-		&i.PaymentRequest.LeaseToken,
-		&i.PaymentRequest.LeasedUntil,
-		&i.PaymentRequest.RetryAt,
-		&i.PaymentRequest.Attempts,
-		&i.PaymentRequest.LastError,
-		&i.PaymentRequest.ResponseStatus,
-		&i.PaymentRequest.ResponseBody,
-		&i.PaymentRequest.OriginRequestID,
-		&i.PaymentRequest.OriginTrace,
-		&i.PaymentRequest.CreatedAt,
-		&i.PaymentRequest.UpdatedAt,
+		&i.Operation.ID,
+		&i.Operation.IdempotencyKey,
+		&i.Operation.Fingerprint,
+		&i.Operation.Amount,
+		&i.Operation.Currency,
+		&i.Operation.Metadata,
+		&i.Operation.StripeKey,
+		&i.Operation.StripeParams,
+		&i.Operation.State,
+		&i.Operation.LeaseToken,
+		&i.Operation.LeasedUntil,
+		&i.Operation.RetryAt,
+		&i.Operation.Attempts,
+		&i.Operation.LastError,
+		&i.Operation.ResponseStatus,
+		&i.Operation.ResponseBody,
+		&i.Operation.OriginRequestID,
+		&i.Operation.OriginTrace,
+		&i.Operation.CreatedAt,
+		&i.Operation.UpdatedAt,
+		&i.Operation.Tenant,
+		&i.Operation.Kind,
+		&i.Operation.Subject,
+		&i.Operation.Options,
+		&i.Operation.Actor,
+		&i.Operation.Reason,
+		&i.Operation.StripePath,
 		&i.AgeSeconds,
 	)
 	return i, err
 }
 
 const LockOperations = `-- name: LockOperations :many
-SELECT payment_id, idempotency_key, fingerprint, amount, currency, metadata, stripe_key, stripe_params, state, lease_token, leased_until, retry_at, attempts, last_error, response_status, response_body, origin_request_id, origin_trace, created_at, updated_at FROM payment_requests WHERE payment_id = $1 FOR UPDATE
+SELECT id, idempotency_key, fingerprint, amount, currency, metadata, stripe_key, stripe_params, state, lease_token, leased_until, retry_at, attempts, last_error, response_status, response_body, origin_request_id, origin_trace, created_at, updated_at, tenant, kind, subject, options, actor, reason, stripe_path FROM operations WHERE id = $1 FOR UPDATE
 `
 
-func (q *Queries) LockOperations(ctx context.Context, paymentID uuid.UUID) ([]PaymentRequest, error) {
-	rows, err := q.db.Query(ctx, LockOperations, paymentID)
+func (q *Queries) LockOperations(ctx context.Context, id uuid.UUID) ([]Operation, error) {
+	rows, err := q.db.Query(ctx, LockOperations, id)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	var items []PaymentRequest
+	var items []Operation
 	for rows.Next() {
-		var i PaymentRequest
+		var i Operation
 		if err := rows.Scan(
-			&i.PaymentID,
+			&i.ID,
 			&i.IdempotencyKey,
 			&i.Fingerprint,
 			&i.Amount,
@@ -656,6 +762,13 @@ func (q *Queries) LockOperations(ctx context.Context, paymentID uuid.UUID) ([]Pa
 			&i.OriginTrace,
 			&i.CreatedAt,
 			&i.UpdatedAt,
+			&i.Tenant,
+			&i.Kind,
+			&i.Subject,
+			&i.Options,
+			&i.Actor,
+			&i.Reason,
+			&i.StripePath,
 		); err != nil {
 			return nil, err
 		}
@@ -668,71 +781,78 @@ func (q *Queries) LockOperations(ctx context.Context, paymentID uuid.UUID) ([]Pa
 }
 
 const RejectOperation = `-- name: RejectOperation :one
-UPDATE payment_requests
+UPDATE operations
 SET state        = 'rejected',
     lease_token  = NULL,
     leased_until = now(),
     attempts     = 0,
     last_error   = $1::text,
     updated_at   = now()
-WHERE payment_id = $2
+WHERE operations.id = $2
   AND state || '' = 'pending'
   AND lease_token = $3::uuid
   AND NOT EXISTS (SELECT FROM payments p WHERE p.id = $2)
-RETURNING payment_requests.payment_id, payment_requests.idempotency_key, payment_requests.fingerprint, payment_requests.amount, payment_requests.currency, payment_requests.metadata, payment_requests.stripe_key, payment_requests.stripe_params, payment_requests.state, payment_requests.lease_token, payment_requests.leased_until, payment_requests.retry_at, payment_requests.attempts, payment_requests.last_error, payment_requests.response_status, payment_requests.response_body, payment_requests.origin_request_id, payment_requests.origin_trace, payment_requests.created_at, payment_requests.updated_at, EXTRACT(EPOCH FROM now() - created_at)::float8 AS age_seconds
+RETURNING operations.id, operations.idempotency_key, operations.fingerprint, operations.amount, operations.currency, operations.metadata, operations.stripe_key, operations.stripe_params, operations.state, operations.lease_token, operations.leased_until, operations.retry_at, operations.attempts, operations.last_error, operations.response_status, operations.response_body, operations.origin_request_id, operations.origin_trace, operations.created_at, operations.updated_at, operations.tenant, operations.kind, operations.subject, operations.options, operations.actor, operations.reason, operations.stripe_path, EXTRACT(EPOCH FROM now() - operations.created_at)::float8 AS age_seconds
 `
 
 type RejectOperationParams struct {
 	LastError  string
-	PaymentID  uuid.UUID
+	ID         uuid.UUID
 	LeaseToken uuid.UUID
 }
 
 type RejectOperationRow struct {
-	PaymentRequest PaymentRequest
-	AgeSeconds     float64
+	Operation  Operation
+	AgeSeconds float64
 }
 
 // Gives an operation back as rejected. No row: the caller does not hold its lease, or a
 // payment exists already.
 func (q *Queries) RejectOperation(ctx context.Context, arg RejectOperationParams) (RejectOperationRow, error) {
-	row := q.db.QueryRow(ctx, RejectOperation, arg.LastError, arg.PaymentID, arg.LeaseToken)
+	row := q.db.QueryRow(ctx, RejectOperation, arg.LastError, arg.ID, arg.LeaseToken)
 	var i RejectOperationRow
 	err := row.Scan(
-		&i.PaymentRequest.PaymentID,
-		&i.PaymentRequest.IdempotencyKey,
-		&i.PaymentRequest.Fingerprint,
-		&i.PaymentRequest.Amount,
-		&i.PaymentRequest.Currency,
-		&i.PaymentRequest.Metadata,
-		&i.PaymentRequest.StripeKey,
-		&i.PaymentRequest.StripeParams,
-		&i.PaymentRequest.State,
-		&i.PaymentRequest.LeaseToken,
-		&i.PaymentRequest.LeasedUntil,
-		&i.PaymentRequest.RetryAt,
-		&i.PaymentRequest.Attempts,
-		&i.PaymentRequest.LastError,
-		&i.PaymentRequest.ResponseStatus,
-		&i.PaymentRequest.ResponseBody,
-		&i.PaymentRequest.OriginRequestID,
-		&i.PaymentRequest.OriginTrace,
-		&i.PaymentRequest.CreatedAt,
-		&i.PaymentRequest.UpdatedAt,
+		&i.Operation.ID,
+		&i.Operation.IdempotencyKey,
+		&i.Operation.Fingerprint,
+		&i.Operation.Amount,
+		&i.Operation.Currency,
+		&i.Operation.Metadata,
+		&i.Operation.StripeKey,
+		&i.Operation.StripeParams,
+		&i.Operation.State,
+		&i.Operation.LeaseToken,
+		&i.Operation.LeasedUntil,
+		&i.Operation.RetryAt,
+		&i.Operation.Attempts,
+		&i.Operation.LastError,
+		&i.Operation.ResponseStatus,
+		&i.Operation.ResponseBody,
+		&i.Operation.OriginRequestID,
+		&i.Operation.OriginTrace,
+		&i.Operation.CreatedAt,
+		&i.Operation.UpdatedAt,
+		&i.Operation.Tenant,
+		&i.Operation.Kind,
+		&i.Operation.Subject,
+		&i.Operation.Options,
+		&i.Operation.Actor,
+		&i.Operation.Reason,
+		&i.Operation.StripePath,
 		&i.AgeSeconds,
 	)
 	return i, err
 }
 
 const ReleaseOperation = `-- name: ReleaseOperation :exec
-UPDATE payment_requests
+UPDATE operations
 SET lease_token  = NULL,
     leased_until = now(),
     retry_at     = now() + $1::interval,
     attempts     = CASE WHEN $2::boolean THEN attempts ELSE attempts - 1 END,
     last_error   = $3::text,
     updated_at   = now()
-WHERE payment_id = $4
+WHERE operations.id = $4
   AND state || '' = 'pending'
   AND lease_token = $5::uuid
 `
@@ -741,7 +861,7 @@ type ReleaseOperationParams struct {
 	RetryIn    pgtype.Interval
 	Sent       bool
 	LastError  string
-	PaymentID  uuid.UUID
+	ID         uuid.UUID
 	LeaseToken uuid.UUID
 }
 
@@ -750,62 +870,69 @@ func (q *Queries) ReleaseOperation(ctx context.Context, arg ReleaseOperationPara
 		arg.RetryIn,
 		arg.Sent,
 		arg.LastError,
-		arg.PaymentID,
+		arg.ID,
 		arg.LeaseToken,
 	)
 	return err
 }
 
 const ReopenOperation = `-- name: ReopenOperation :one
-UPDATE payment_requests
+UPDATE operations
 SET state        = 'pending',
     lease_token  = $1::uuid,
     leased_until = now() + $2::interval,
     retry_at     = now() + $2::interval,
     attempts     = CASE WHEN state || '' = 'rejected' THEN attempts + 1 ELSE attempts END,
     updated_at   = now()
-WHERE payment_id = $3
+WHERE operations.id = $3
   AND (state || '' = 'rejected' OR state || '' = 'pending' AND lease_token = $1::uuid)
-RETURNING payment_requests.payment_id, payment_requests.idempotency_key, payment_requests.fingerprint, payment_requests.amount, payment_requests.currency, payment_requests.metadata, payment_requests.stripe_key, payment_requests.stripe_params, payment_requests.state, payment_requests.lease_token, payment_requests.leased_until, payment_requests.retry_at, payment_requests.attempts, payment_requests.last_error, payment_requests.response_status, payment_requests.response_body, payment_requests.origin_request_id, payment_requests.origin_trace, payment_requests.created_at, payment_requests.updated_at, EXTRACT(EPOCH FROM now() - created_at)::float8 AS age_seconds
+RETURNING operations.id, operations.idempotency_key, operations.fingerprint, operations.amount, operations.currency, operations.metadata, operations.stripe_key, operations.stripe_params, operations.state, operations.lease_token, operations.leased_until, operations.retry_at, operations.attempts, operations.last_error, operations.response_status, operations.response_body, operations.origin_request_id, operations.origin_trace, operations.created_at, operations.updated_at, operations.tenant, operations.kind, operations.subject, operations.options, operations.actor, operations.reason, operations.stripe_path, EXTRACT(EPOCH FROM now() - operations.created_at)::float8 AS age_seconds
 `
 
 type ReopenOperationParams struct {
 	LeaseToken uuid.UUID
 	Lease      pgtype.Interval
-	PaymentID  uuid.UUID
+	ID         uuid.UUID
 }
 
 type ReopenOperationRow struct {
-	PaymentRequest PaymentRequest
-	AgeSeconds     float64
+	Operation  Operation
+	AgeSeconds float64
 }
 
 // Makes a rejected operation pending again. No row: it is not rejected. If the caller
 // has reopened it before, it only gets a new lease.
 func (q *Queries) ReopenOperation(ctx context.Context, arg ReopenOperationParams) (ReopenOperationRow, error) {
-	row := q.db.QueryRow(ctx, ReopenOperation, arg.LeaseToken, arg.Lease, arg.PaymentID)
+	row := q.db.QueryRow(ctx, ReopenOperation, arg.LeaseToken, arg.Lease, arg.ID)
 	var i ReopenOperationRow
 	err := row.Scan(
-		&i.PaymentRequest.PaymentID,
-		&i.PaymentRequest.IdempotencyKey,
-		&i.PaymentRequest.Fingerprint,
-		&i.PaymentRequest.Amount,
-		&i.PaymentRequest.Currency,
-		&i.PaymentRequest.Metadata,
-		&i.PaymentRequest.StripeKey,
-		&i.PaymentRequest.StripeParams,
-		&i.PaymentRequest.State,
-		&i.PaymentRequest.LeaseToken,
-		&i.PaymentRequest.LeasedUntil,
-		&i.PaymentRequest.RetryAt,
-		&i.PaymentRequest.Attempts,
-		&i.PaymentRequest.LastError,
-		&i.PaymentRequest.ResponseStatus,
-		&i.PaymentRequest.ResponseBody,
-		&i.PaymentRequest.OriginRequestID,
-		&i.PaymentRequest.OriginTrace,
-		&i.PaymentRequest.CreatedAt,
-		&i.PaymentRequest.UpdatedAt,
+		&i.Operation.ID,
+		&i.Operation.IdempotencyKey,
+		&i.Operation.Fingerprint,
+		&i.Operation.Amount,
+		&i.Operation.Currency,
+		&i.Operation.Metadata,
+		&i.Operation.StripeKey,
+		&i.Operation.StripeParams,
+		&i.Operation.State,
+		&i.Operation.LeaseToken,
+		&i.Operation.LeasedUntil,
+		&i.Operation.RetryAt,
+		&i.Operation.Attempts,
+		&i.Operation.LastError,
+		&i.Operation.ResponseStatus,
+		&i.Operation.ResponseBody,
+		&i.Operation.OriginRequestID,
+		&i.Operation.OriginTrace,
+		&i.Operation.CreatedAt,
+		&i.Operation.UpdatedAt,
+		&i.Operation.Tenant,
+		&i.Operation.Kind,
+		&i.Operation.Subject,
+		&i.Operation.Options,
+		&i.Operation.Actor,
+		&i.Operation.Reason,
+		&i.Operation.StripePath,
 		&i.AgeSeconds,
 	)
 	return i, err
@@ -813,8 +940,8 @@ func (q *Queries) ReopenOperation(ctx context.Context, arg ReopenOperationParams
 
 const TakeOperations = `-- name: TakeOperations :many
 WITH due AS MATERIALIZED (
-    SELECT r.payment_id, r.retry_at
-    FROM payment_requests r
+    SELECT r.id, r.retry_at
+    FROM operations r
     WHERE r.state = 'pending'
       AND r.retry_at <= now()
       AND r.leased_until <= now()
@@ -822,19 +949,19 @@ WITH due AS MATERIALIZED (
     LIMIT $1
     FOR UPDATE SKIP LOCKED
 ), taken AS (
-    UPDATE payment_requests r
+    UPDATE operations r
     SET lease_token  = $2,
         leased_until = now() + $3::interval,
         retry_at     = now() + $3::interval,
         attempts     = r.attempts + 1,
         updated_at   = now()
     FROM due
-    WHERE r.payment_id = due.payment_id
-    RETURNING r.payment_id, r.idempotency_key, r.fingerprint, r.amount, r.currency, r.metadata, r.stripe_key, r.stripe_params, r.state, r.lease_token, r.leased_until, r.retry_at, r.attempts, r.last_error, r.response_status, r.response_body, r.origin_request_id, r.origin_trace, r.created_at, r.updated_at
+    WHERE r.id = due.id
+    RETURNING r.id, r.idempotency_key, r.fingerprint, r.amount, r.currency, r.metadata, r.stripe_key, r.stripe_params, r.state, r.lease_token, r.leased_until, r.retry_at, r.attempts, r.last_error, r.response_status, r.response_body, r.origin_request_id, r.origin_trace, r.created_at, r.updated_at, r.tenant, r.kind, r.subject, r.options, r.actor, r.reason, r.stripe_path
 )
-SELECT payment_requests.payment_id, payment_requests.idempotency_key, payment_requests.fingerprint, payment_requests.amount, payment_requests.currency, payment_requests.metadata, payment_requests.stripe_key, payment_requests.stripe_params, payment_requests.state, payment_requests.lease_token, payment_requests.leased_until, payment_requests.retry_at, payment_requests.attempts, payment_requests.last_error, payment_requests.response_status, payment_requests.response_body, payment_requests.origin_request_id, payment_requests.origin_trace, payment_requests.created_at, payment_requests.updated_at, EXTRACT(EPOCH FROM now() - payment_requests.created_at)::float8 AS age_seconds
-FROM taken AS payment_requests
-JOIN due ON due.payment_id = payment_requests.payment_id
+SELECT operations.id, operations.idempotency_key, operations.fingerprint, operations.amount, operations.currency, operations.metadata, operations.stripe_key, operations.stripe_params, operations.state, operations.lease_token, operations.leased_until, operations.retry_at, operations.attempts, operations.last_error, operations.response_status, operations.response_body, operations.origin_request_id, operations.origin_trace, operations.created_at, operations.updated_at, operations.tenant, operations.kind, operations.subject, operations.options, operations.actor, operations.reason, operations.stripe_path, EXTRACT(EPOCH FROM now() - operations.created_at)::float8 AS age_seconds
+FROM taken AS operations
+JOIN due ON due.id = operations.id
 ORDER BY due.retry_at
 `
 
@@ -845,8 +972,8 @@ type TakeOperationsParams struct {
 }
 
 type TakeOperationsRow struct {
-	PaymentRequest PaymentRequest
-	AgeSeconds     float64
+	Operation  Operation
+	AgeSeconds float64
 }
 
 // due is MATERIALIZED because the planner may run a subquery again for each row, and
@@ -861,26 +988,33 @@ func (q *Queries) TakeOperations(ctx context.Context, arg TakeOperationsParams) 
 	for rows.Next() {
 		var i TakeOperationsRow
 		if err := rows.Scan(
-			&i.PaymentRequest.PaymentID,
-			&i.PaymentRequest.IdempotencyKey,
-			&i.PaymentRequest.Fingerprint,
-			&i.PaymentRequest.Amount,
-			&i.PaymentRequest.Currency,
-			&i.PaymentRequest.Metadata,
-			&i.PaymentRequest.StripeKey,
-			&i.PaymentRequest.StripeParams,
-			&i.PaymentRequest.State,
-			&i.PaymentRequest.LeaseToken,
-			&i.PaymentRequest.LeasedUntil,
-			&i.PaymentRequest.RetryAt,
-			&i.PaymentRequest.Attempts,
-			&i.PaymentRequest.LastError,
-			&i.PaymentRequest.ResponseStatus,
-			&i.PaymentRequest.ResponseBody,
-			&i.PaymentRequest.OriginRequestID,
-			&i.PaymentRequest.OriginTrace,
-			&i.PaymentRequest.CreatedAt,
-			&i.PaymentRequest.UpdatedAt,
+			&i.Operation.ID,
+			&i.Operation.IdempotencyKey,
+			&i.Operation.Fingerprint,
+			&i.Operation.Amount,
+			&i.Operation.Currency,
+			&i.Operation.Metadata,
+			&i.Operation.StripeKey,
+			&i.Operation.StripeParams,
+			&i.Operation.State,
+			&i.Operation.LeaseToken,
+			&i.Operation.LeasedUntil,
+			&i.Operation.RetryAt,
+			&i.Operation.Attempts,
+			&i.Operation.LastError,
+			&i.Operation.ResponseStatus,
+			&i.Operation.ResponseBody,
+			&i.Operation.OriginRequestID,
+			&i.Operation.OriginTrace,
+			&i.Operation.CreatedAt,
+			&i.Operation.UpdatedAt,
+			&i.Operation.Tenant,
+			&i.Operation.Kind,
+			&i.Operation.Subject,
+			&i.Operation.Options,
+			&i.Operation.Actor,
+			&i.Operation.Reason,
+			&i.Operation.StripePath,
 			&i.AgeSeconds,
 		); err != nil {
 			return nil, err
@@ -894,32 +1028,32 @@ func (q *Queries) TakeOperations(ctx context.Context, arg TakeOperationsParams) 
 }
 
 const TakeOverOperation = `-- name: TakeOverOperation :many
-UPDATE payment_requests
+UPDATE operations
 SET lease_token  = $1::uuid,
     leased_until = now() + $2::interval,
     retry_at     = now() + $2::interval,
     attempts     = attempts + 1,
     updated_at   = now()
-WHERE payment_id = $3
+WHERE operations.id = $3
   AND state || '' = 'pending'
   AND leased_until <= now()
-RETURNING payment_requests.payment_id, payment_requests.idempotency_key, payment_requests.fingerprint, payment_requests.amount, payment_requests.currency, payment_requests.metadata, payment_requests.stripe_key, payment_requests.stripe_params, payment_requests.state, payment_requests.lease_token, payment_requests.leased_until, payment_requests.retry_at, payment_requests.attempts, payment_requests.last_error, payment_requests.response_status, payment_requests.response_body, payment_requests.origin_request_id, payment_requests.origin_trace, payment_requests.created_at, payment_requests.updated_at, EXTRACT(EPOCH FROM now() - created_at)::float8 AS age_seconds
+RETURNING operations.id, operations.idempotency_key, operations.fingerprint, operations.amount, operations.currency, operations.metadata, operations.stripe_key, operations.stripe_params, operations.state, operations.lease_token, operations.leased_until, operations.retry_at, operations.attempts, operations.last_error, operations.response_status, operations.response_body, operations.origin_request_id, operations.origin_trace, operations.created_at, operations.updated_at, operations.tenant, operations.kind, operations.subject, operations.options, operations.actor, operations.reason, operations.stripe_path, EXTRACT(EPOCH FROM now() - operations.created_at)::float8 AS age_seconds
 `
 
 type TakeOverOperationParams struct {
 	LeaseToken uuid.UUID
 	Lease      pgtype.Interval
-	PaymentID  uuid.UUID
+	ID         uuid.UUID
 }
 
 type TakeOverOperationRow struct {
-	PaymentRequest PaymentRequest
-	AgeSeconds     float64
+	Operation  Operation
+	AgeSeconds float64
 }
 
 // No row: somebody else was faster.
 func (q *Queries) TakeOverOperation(ctx context.Context, arg TakeOverOperationParams) ([]TakeOverOperationRow, error) {
-	rows, err := q.db.Query(ctx, TakeOverOperation, arg.LeaseToken, arg.Lease, arg.PaymentID)
+	rows, err := q.db.Query(ctx, TakeOverOperation, arg.LeaseToken, arg.Lease, arg.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -928,26 +1062,33 @@ func (q *Queries) TakeOverOperation(ctx context.Context, arg TakeOverOperationPa
 	for rows.Next() {
 		var i TakeOverOperationRow
 		if err := rows.Scan(
-			&i.PaymentRequest.PaymentID,
-			&i.PaymentRequest.IdempotencyKey,
-			&i.PaymentRequest.Fingerprint,
-			&i.PaymentRequest.Amount,
-			&i.PaymentRequest.Currency,
-			&i.PaymentRequest.Metadata,
-			&i.PaymentRequest.StripeKey,
-			&i.PaymentRequest.StripeParams,
-			&i.PaymentRequest.State,
-			&i.PaymentRequest.LeaseToken,
-			&i.PaymentRequest.LeasedUntil,
-			&i.PaymentRequest.RetryAt,
-			&i.PaymentRequest.Attempts,
-			&i.PaymentRequest.LastError,
-			&i.PaymentRequest.ResponseStatus,
-			&i.PaymentRequest.ResponseBody,
-			&i.PaymentRequest.OriginRequestID,
-			&i.PaymentRequest.OriginTrace,
-			&i.PaymentRequest.CreatedAt,
-			&i.PaymentRequest.UpdatedAt,
+			&i.Operation.ID,
+			&i.Operation.IdempotencyKey,
+			&i.Operation.Fingerprint,
+			&i.Operation.Amount,
+			&i.Operation.Currency,
+			&i.Operation.Metadata,
+			&i.Operation.StripeKey,
+			&i.Operation.StripeParams,
+			&i.Operation.State,
+			&i.Operation.LeaseToken,
+			&i.Operation.LeasedUntil,
+			&i.Operation.RetryAt,
+			&i.Operation.Attempts,
+			&i.Operation.LastError,
+			&i.Operation.ResponseStatus,
+			&i.Operation.ResponseBody,
+			&i.Operation.OriginRequestID,
+			&i.Operation.OriginTrace,
+			&i.Operation.CreatedAt,
+			&i.Operation.UpdatedAt,
+			&i.Operation.Tenant,
+			&i.Operation.Kind,
+			&i.Operation.Subject,
+			&i.Operation.Options,
+			&i.Operation.Actor,
+			&i.Operation.Reason,
+			&i.Operation.StripePath,
 			&i.AgeSeconds,
 		); err != nil {
 			return nil, err

@@ -7,13 +7,15 @@ package sqlc
 
 import (
 	"context"
+	"encoding/json"
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgtype"
 )
 
 const GetPayment = `-- name: GetPayment :one
-SELECT id, stripe_payment_intent_id, idempotency_key, amount, currency, status, metadata, created_at, updated_at FROM payments
+SELECT id, stripe_payment_intent_id, idempotency_key, amount, currency, status, metadata, created_at, updated_at, tenant, capture_method, intent_status, amount_capturable, amount_captured, capture_before, declined, version FROM payments
 WHERE id = $1
 `
 
@@ -30,6 +32,14 @@ func (q *Queries) GetPayment(ctx context.Context, id uuid.UUID) (Payment, error)
 		&i.Metadata,
 		&i.CreatedAt,
 		&i.UpdatedAt,
+		&i.Tenant,
+		&i.CaptureMethod,
+		&i.IntentStatus,
+		&i.AmountCapturable,
+		&i.AmountCaptured,
+		&i.CaptureBefore,
+		&i.Declined,
+		&i.Version,
 	)
 	return i, err
 }
@@ -62,6 +72,73 @@ func (q *Queries) ListTransitions(ctx context.Context, paymentID uuid.UUID) ([]L
 			&i.ToStatus,
 			&i.Cause,
 			&i.At,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const LockPayment = `-- name: LockPayment :many
+SELECT payments.id, payments.stripe_payment_intent_id, payments.idempotency_key, payments.amount, payments.currency, payments.status, payments.metadata, payments.created_at, payments.updated_at, payments.tenant, payments.capture_method, payments.intent_status, payments.amount_capturable, payments.amount_captured, payments.capture_before, payments.declined, payments.version, clock_timestamp()::timestamptz AS now FROM payments
+WHERE id = $1
+FOR NO KEY UPDATE
+`
+
+type LockPaymentRow struct {
+	ID                    uuid.UUID
+	StripePaymentIntentID string
+	IdempotencyKey        *string
+	Amount                pgtype.Numeric
+	Currency              string
+	Status                string
+	Metadata              json.RawMessage
+	CreatedAt             time.Time
+	UpdatedAt             time.Time
+	Tenant                int32
+	CaptureMethod         string
+	IntentStatus          *string
+	AmountCapturable      pgtype.Numeric
+	AmountCaptured        pgtype.Numeric
+	CaptureBefore         *time.Time
+	Declined              bool
+	Version               int64
+	Now                   time.Time
+}
+
+// Waits for whoever has locked the payment.
+func (q *Queries) LockPayment(ctx context.Context, id uuid.UUID) ([]LockPaymentRow, error) {
+	rows, err := q.db.Query(ctx, LockPayment, id)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []LockPaymentRow
+	for rows.Next() {
+		var i LockPaymentRow
+		if err := rows.Scan(
+			&i.ID,
+			&i.StripePaymentIntentID,
+			&i.IdempotencyKey,
+			&i.Amount,
+			&i.Currency,
+			&i.Status,
+			&i.Metadata,
+			&i.CreatedAt,
+			&i.UpdatedAt,
+			&i.Tenant,
+			&i.CaptureMethod,
+			&i.IntentStatus,
+			&i.AmountCapturable,
+			&i.AmountCaptured,
+			&i.CaptureBefore,
+			&i.Declined,
+			&i.Version,
+			&i.Now,
 		); err != nil {
 			return nil, err
 		}

@@ -78,13 +78,13 @@ func (q *Queries) HoldReconciliation(ctx context.Context, arg HoldReconciliation
 
 const ListOpenPayments = `-- name: ListOpenPayments :many
 WITH slice AS MATERIALIZED (
-    SELECT id, stripe_payment_intent_id, idempotency_key, amount, currency, status, metadata, created_at, updated_at FROM payments
+    SELECT id, stripe_payment_intent_id, idempotency_key, amount, currency, status, metadata, created_at, updated_at, tenant, capture_method, intent_status, amount_capturable, amount_captured, capture_before, declined, version FROM payments
     WHERE (created_at, id) < ($2::timestamptz, $3::uuid)
       AND created_at >= $4::timestamptz
     ORDER BY created_at DESC, id DESC
     LIMIT $5
 )
-SELECT payments.id, payments.stripe_payment_intent_id, payments.idempotency_key, payments.amount, payments.currency, payments.status, payments.metadata, payments.created_at, payments.updated_at
+SELECT payments.id, payments.stripe_payment_intent_id, payments.idempotency_key, payments.amount, payments.currency, payments.status, payments.metadata, payments.created_at, payments.updated_at, payments.tenant, payments.capture_method, payments.intent_status, payments.amount_capturable, payments.amount_captured, payments.capture_before, payments.declined, payments.version
 FROM slice AS payments
 WHERE status IN ('pending', 'failed')
    OR id = (SELECT s.id FROM slice s ORDER BY s.created_at, s.id LIMIT 1)
@@ -135,6 +135,14 @@ func (q *Queries) ListOpenPayments(ctx context.Context, arg ListOpenPaymentsPara
 			&i.Payment.Metadata,
 			&i.Payment.CreatedAt,
 			&i.Payment.UpdatedAt,
+			&i.Payment.Tenant,
+			&i.Payment.CaptureMethod,
+			&i.Payment.IntentStatus,
+			&i.Payment.AmountCapturable,
+			&i.Payment.AmountCaptured,
+			&i.Payment.CaptureBefore,
+			&i.Payment.Declined,
+			&i.Payment.Version,
 		); err != nil {
 			return nil, err
 		}
@@ -147,7 +155,7 @@ func (q *Queries) ListOpenPayments(ctx context.Context, arg ListOpenPaymentsPara
 }
 
 const ListPaymentsByIntent = `-- name: ListPaymentsByIntent :many
-SELECT id, stripe_payment_intent_id, idempotency_key, amount, currency, status, metadata, created_at, updated_at FROM payments
+SELECT id, stripe_payment_intent_id, idempotency_key, amount, currency, status, metadata, created_at, updated_at, tenant, capture_method, intent_status, amount_capturable, amount_captured, capture_before, declined, version FROM payments
 WHERE stripe_payment_intent_id = ANY ($1::text[])
 `
 
@@ -170,6 +178,14 @@ func (q *Queries) ListPaymentsByIntent(ctx context.Context, intentIds []string) 
 			&i.Metadata,
 			&i.CreatedAt,
 			&i.UpdatedAt,
+			&i.Tenant,
+			&i.CaptureMethod,
+			&i.IntentStatus,
+			&i.AmountCapturable,
+			&i.AmountCaptured,
+			&i.CaptureBefore,
+			&i.Declined,
+			&i.Version,
 		); err != nil {
 			return nil, err
 		}
@@ -201,30 +217,6 @@ func (q *Queries) ListUnknownEvents(ctx context.Context, ids []string) ([]string
 			return nil, err
 		}
 		items = append(items, id)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
-}
-
-const LockPaymentStatus = `-- name: LockPaymentStatus :many
-SELECT status FROM payments WHERE id = $1 FOR NO KEY UPDATE
-`
-
-func (q *Queries) LockPaymentStatus(ctx context.Context, id uuid.UUID) ([]string, error) {
-	rows, err := q.db.Query(ctx, LockPaymentStatus, id)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []string
-	for rows.Next() {
-		var status string
-		if err := rows.Scan(&status); err != nil {
-			return nil, err
-		}
-		items = append(items, status)
 	}
 	if err := rows.Err(); err != nil {
 		return nil, err

@@ -13,6 +13,18 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 )
 
+const DismissContradictions = `-- name: DismissContradictions :exec
+UPDATE stripe_events
+SET outcome = 'dismissed', parked_reason = NULL, processed_at = now()
+WHERE object_id = $1 AND outcome = 'parked' AND parked_reason = 'contradiction'
+`
+
+// A person has accepted the provider's side.
+func (q *Queries) DismissContradictions(ctx context.Context, objectID string) error {
+	_, err := q.db.Exec(ctx, DismissContradictions, objectID)
+	return err
+}
+
 const DismissEvent = `-- name: DismissEvent :execrows
 UPDATE stripe_events
 SET outcome = 'dismissed', parked_reason = NULL, processed_at = now()
@@ -51,13 +63,13 @@ func (q *Queries) GetEvent(ctx context.Context, id string) (StripeEvent, error) 
 }
 
 const GetNamedOperation = `-- name: GetNamedOperation :many
-SELECT (r.state IN ('completed', 'refused', 'rejected') OR p.id IS NOT NULL)::boolean AS ended,
-       (r.state = 'pending' AND r.leased_until > now())::boolean                       AS in_hand,
-       COALESCE(p.stripe_payment_intent_id, '')::text                                  AS intent_id,
+SELECT (r.state NOT IN ('pending', 'needs_attention') OR p.id IS NOT NULL)::boolean AS ended,
+       (r.state = 'pending' AND r.leased_until > now())::boolean                    AS in_hand,
+       COALESCE(p.stripe_payment_intent_id, '')::text                               AS intent_id,
        r.origin_request_id, r.origin_trace
-FROM payment_requests r
-LEFT JOIN payments p ON p.id = r.payment_id
-WHERE r.payment_id = $1
+FROM operations r
+LEFT JOIN payments p ON p.id = r.id
+WHERE r.id = $1 AND r.kind = 'create'
 `
 
 type GetNamedOperationRow struct {
@@ -68,10 +80,10 @@ type GetNamedOperationRow struct {
 	OriginTrace     string
 }
 
-// The operation that an event names whose intent has no payment. ended: it has a
-// payment, or never will have one.
-func (q *Queries) GetNamedOperation(ctx context.Context, paymentID uuid.UUID) ([]GetNamedOperationRow, error) {
-	rows, err := q.db.Query(ctx, GetNamedOperation, paymentID)
+// The create that an event names whose intent has no payment. ended: it has a payment,
+// or never will have one.
+func (q *Queries) GetNamedOperation(ctx context.Context, id uuid.UUID) ([]GetNamedOperationRow, error) {
+	rows, err := q.db.Query(ctx, GetNamedOperation, id)
 	if err != nil {
 		return nil, err
 	}
@@ -134,6 +146,7 @@ FROM (
     SELECT unnest($1::uuid[]) AS payment_id, unnest($2::text[]) AS from_status,
            unnest($3::text[]) AS to_status, unnest($4::text[]) AS cause
 ) AS u
+WHERE u.from_status <> u.to_status
 `
 
 type InsertTransitionsParams struct {
@@ -300,6 +313,55 @@ func (q *Queries) ListEventsOfObject(ctx context.Context, arg ListEventsOfObject
 	return items, nil
 }
 
+const ListHints = `-- name: ListHints :many
+SELECT id, type, object_id, outcome, parked_reason, created_at, received_at, processed_at
+FROM stripe_events
+WHERE outcome = 'hint'
+ORDER BY received_at, id
+LIMIT $1
+`
+
+type ListHintsRow struct {
+	ID           string
+	Type         string
+	ObjectID     string
+	Outcome      string
+	ParkedReason *string
+	CreatedAt    *time.Time
+	ReceivedAt   time.Time
+	ProcessedAt  time.Time
+}
+
+// Events whose payment is still to be read, the longest waiting first.
+func (q *Queries) ListHints(ctx context.Context, maxRows int32) ([]ListHintsRow, error) {
+	rows, err := q.db.Query(ctx, ListHints, maxRows)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ListHintsRow
+	for rows.Next() {
+		var i ListHintsRow
+		if err := rows.Scan(
+			&i.ID,
+			&i.Type,
+			&i.ObjectID,
+			&i.Outcome,
+			&i.ParkedReason,
+			&i.CreatedAt,
+			&i.ReceivedAt,
+			&i.ProcessedAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const ListNewestParkedEvents = `-- name: ListNewestParkedEvents :many
 SELECT id, type, object_id, outcome, parked_reason, created_at, received_at, processed_at
 FROM stripe_events
@@ -357,11 +419,13 @@ func (q *Queries) ListNewestParkedEvents(ctx context.Context, arg ListNewestPark
 }
 
 const LockFreePaymentsByIntent = `-- name: LockFreePaymentsByIntent :many
-SELECT p.id, p.stripe_payment_intent_id, p.status, p.amount, p.currency,
+SELECT p.id, p.stripe_payment_intent_id, p.amount, p.currency, p.status, p.intent_status, p.capture_method,
+       p.amount_capturable, p.amount_captured, p.capture_before, p.declined, p.version,
+       clock_timestamp()::timestamptz AS now,
        COALESCE(r.origin_request_id, '')::text AS origin_request_id,
        COALESCE(r.origin_trace, '')::text      AS origin_trace
 FROM payments p
-LEFT JOIN payment_requests r ON r.payment_id = p.id
+LEFT JOIN operations r ON r.id = p.id
 WHERE p.stripe_payment_intent_id = ANY ($1::text[])
 FOR NO KEY UPDATE OF p SKIP LOCKED
 `
@@ -369,9 +433,17 @@ FOR NO KEY UPDATE OF p SKIP LOCKED
 type LockFreePaymentsByIntentRow struct {
 	ID                    uuid.UUID
 	StripePaymentIntentID string
-	Status                string
 	Amount                pgtype.Numeric
 	Currency              string
+	Status                string
+	IntentStatus          *string
+	CaptureMethod         string
+	AmountCapturable      pgtype.Numeric
+	AmountCaptured        pgtype.Numeric
+	CaptureBefore         *time.Time
+	Declined              bool
+	Version               int64
+	Now                   time.Time
 	OriginRequestID       string
 	OriginTrace           string
 }
@@ -389,9 +461,17 @@ func (q *Queries) LockFreePaymentsByIntent(ctx context.Context, intentIds []stri
 		if err := rows.Scan(
 			&i.ID,
 			&i.StripePaymentIntentID,
-			&i.Status,
 			&i.Amount,
 			&i.Currency,
+			&i.Status,
+			&i.IntentStatus,
+			&i.CaptureMethod,
+			&i.AmountCapturable,
+			&i.AmountCaptured,
+			&i.CaptureBefore,
+			&i.Declined,
+			&i.Version,
+			&i.Now,
 			&i.OriginRequestID,
 			&i.OriginTrace,
 		); err != nil {
@@ -406,11 +486,13 @@ func (q *Queries) LockFreePaymentsByIntent(ctx context.Context, intentIds []stri
 }
 
 const LockPaymentsByIntent = `-- name: LockPaymentsByIntent :many
-SELECT p.id, p.stripe_payment_intent_id, p.status, p.amount, p.currency,
+SELECT p.id, p.stripe_payment_intent_id, p.amount, p.currency, p.status, p.intent_status, p.capture_method,
+       p.amount_capturable, p.amount_captured, p.capture_before, p.declined, p.version,
+       clock_timestamp()::timestamptz AS now,
        COALESCE(r.origin_request_id, '')::text AS origin_request_id,
        COALESCE(r.origin_trace, '')::text      AS origin_trace
 FROM payments p
-LEFT JOIN payment_requests r ON r.payment_id = p.id
+LEFT JOIN operations r ON r.id = p.id
 WHERE p.stripe_payment_intent_id = ANY ($1::text[])
 FOR NO KEY UPDATE OF p
 `
@@ -418,9 +500,17 @@ FOR NO KEY UPDATE OF p
 type LockPaymentsByIntentRow struct {
 	ID                    uuid.UUID
 	StripePaymentIntentID string
-	Status                string
 	Amount                pgtype.Numeric
 	Currency              string
+	Status                string
+	IntentStatus          *string
+	CaptureMethod         string
+	AmountCapturable      pgtype.Numeric
+	AmountCaptured        pgtype.Numeric
+	CaptureBefore         *time.Time
+	Declined              bool
+	Version               int64
+	Now                   time.Time
 	OriginRequestID       string
 	OriginTrace           string
 }
@@ -438,9 +528,17 @@ func (q *Queries) LockPaymentsByIntent(ctx context.Context, intentIds []string) 
 		if err := rows.Scan(
 			&i.ID,
 			&i.StripePaymentIntentID,
-			&i.Status,
 			&i.Amount,
 			&i.Currency,
+			&i.Status,
+			&i.IntentStatus,
+			&i.CaptureMethod,
+			&i.AmountCapturable,
+			&i.AmountCaptured,
+			&i.CaptureBefore,
+			&i.Declined,
+			&i.Version,
+			&i.Now,
 			&i.OriginRequestID,
 			&i.OriginTrace,
 		); err != nil {
@@ -452,23 +550,6 @@ func (q *Queries) LockPaymentsByIntent(ctx context.Context, intentIds []string) 
 		return nil, err
 	}
 	return items, nil
-}
-
-const MovePayments = `-- name: MovePayments :exec
-UPDATE payments p
-SET status = u.status, updated_at = clock_timestamp()
-FROM (SELECT unnest($1::uuid[]) AS id, unnest($2::text[]) AS status) AS u
-WHERE p.id = u.id
-`
-
-type MovePaymentsParams struct {
-	Ids      []uuid.UUID
-	Statuses []string
-}
-
-func (q *Queries) MovePayments(ctx context.Context, arg MovePaymentsParams) error {
-	_, err := q.db.Exec(ctx, MovePayments, arg.Ids, arg.Statuses)
-	return err
 }
 
 const ParkEvent = `-- name: ParkEvent :exec
@@ -515,6 +596,47 @@ func (q *Queries) ReopenEvent(ctx context.Context, id string) (int64, error) {
 	return result.RowsAffected(), nil
 }
 
+const ReprocessEvent = `-- name: ReprocessEvent :execrows
+UPDATE stripe_events
+SET outcome = $1::text, parked_reason = $2, processed_at = now(),
+    object_id = CASE WHEN $1::text = 'foreign' THEN '' ELSE object_id END,
+    payload = CASE WHEN $1::text = 'foreign' THEN ''::bytea ELSE payload END
+WHERE id = $3 AND outcome || '' IN ('parked', 'unhandled')
+`
+
+type ReprocessEventParams struct {
+	Outcome      string
+	ParkedReason *string
+	ID           string
+}
+
+// No row: it is neither parked nor unhandled any more. Of a foreign event only the id, the
+// type and the time are kept.
+func (q *Queries) ReprocessEvent(ctx context.Context, arg ReprocessEventParams) (int64, error) {
+	result, err := q.db.Exec(ctx, ReprocessEvent, arg.Outcome, arg.ParkedReason, arg.ID)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
+const ResolveHints = `-- name: ResolveHints :exec
+UPDATE stripe_events
+SET outcome = $1::text, processed_at = now()
+WHERE object_id = $2 AND outcome || '' = 'hint'
+`
+
+type ResolveHintsParams struct {
+	Outcome  string
+	ObjectID string
+}
+
+// The payment was read after these events were stored.
+func (q *Queries) ResolveHints(ctx context.Context, arg ResolveHintsParams) error {
+	_, err := q.db.Exec(ctx, ResolveHints, arg.Outcome, arg.ObjectID)
+	return err
+}
+
 const StoreForeignEvent = `-- name: StoreForeignEvent :execrows
 INSERT INTO stripe_events (id, type, object_id, payload, outcome, created_at)
 VALUES ($1, $2, '', '', 'foreign', $3)
@@ -538,23 +660,50 @@ func (q *Queries) StoreForeignEvent(ctx context.Context, arg StoreForeignEventPa
 	return result.RowsAffected(), nil
 }
 
-const UnparkEvent = `-- name: UnparkEvent :execrows
-UPDATE stripe_events
-SET outcome = $1::text, parked_reason = $2, processed_at = now()
-WHERE id = $3 AND outcome || '' = 'parked'
+const UpdatePayments = `-- name: UpdatePayments :exec
+UPDATE payments p
+SET status = u.status, amount = u.amount, intent_status = NULLIF(u.intent_status, ''), capture_method = u.capture_method,
+    amount_capturable = u.capturable, amount_captured = u.captured,
+    capture_before = NULLIF(u.capture_before, '0001-01-01 00:00:00+00'), declined = u.declined, version = u.version,
+    updated_at = u.updated_at
+FROM (
+    SELECT unnest($1::uuid[]) AS id, unnest($2::text[]) AS status, unnest($3::numeric[]) AS amount,
+           unnest($4::text[]) AS intent_status, unnest($5::text[]) AS capture_method,
+           unnest($6::numeric[]) AS capturable, unnest($7::numeric[]) AS captured,
+           unnest($8::timestamptz[]) AS capture_before, unnest($9::boolean[]) AS declined,
+           unnest($10::bigint[]) AS version, unnest($11::timestamptz[]) AS updated_at
+) AS u
+WHERE p.id = u.id
 `
 
-type UnparkEventParams struct {
-	Outcome      string
-	ParkedReason *string
-	ID           string
+type UpdatePaymentsParams struct {
+	Ids            []uuid.UUID
+	Statuses       []string
+	Amounts        []pgtype.Numeric
+	IntentStatuses []string
+	CaptureMethods []string
+	Capturables    []pgtype.Numeric
+	Captureds      []pgtype.Numeric
+	CaptureBefores []time.Time
+	Declineds      []bool
+	Versions       []int64
+	UpdatedAts     []time.Time
 }
 
-// No row: it is not parked any more.
-func (q *Queries) UnparkEvent(ctx context.Context, arg UnparkEventParams) (int64, error) {
-	result, err := q.db.Exec(ctx, UnparkEvent, arg.Outcome, arg.ParkedReason, arg.ID)
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected(), nil
+// Writes absolute values. The caller has locked the payments.
+func (q *Queries) UpdatePayments(ctx context.Context, arg UpdatePaymentsParams) error {
+	_, err := q.db.Exec(ctx, UpdatePayments,
+		arg.Ids,
+		arg.Statuses,
+		arg.Amounts,
+		arg.IntentStatuses,
+		arg.CaptureMethods,
+		arg.Capturables,
+		arg.Captureds,
+		arg.CaptureBefores,
+		arg.Declineds,
+		arg.Versions,
+		arg.UpdatedAts,
+	)
+	return err
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/marketflow/marketflow/domain/money"
+	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/domain/payment"
 )
 
@@ -28,8 +29,11 @@ type RejectedError struct {
 	// Message is the provider's, for the person who integrates. It holds no secret and has
 	// at most 500 bytes.
 	Message string
-	// Amount says that the provider does not charge this amount: the order has to change.
+	// Amount says that the provider does not take this amount: the order has to change.
 	Amount bool
+	// State says that the object's state does not allow it, whatever the order says. Only
+	// reading the object tells what became of this request and of those before it.
+	State bool
 }
 
 // Error implements error.
@@ -54,27 +58,24 @@ func (e *DeploymentError) Error() string {
 	return fmt.Sprintf("the provider rejected the request, not the order (%s): %s", e.Code, e.Message)
 }
 
-// PaymentGateway is the payment provider.
+// Provider is the payment provider.
 //
 // A call has five outcomes: done (no error), rejected (*RejectedError), rejected because
 // of the deployment (*DeploymentError), not sent (ErrUnavailable), and unknown (any other
 // error). Unknown means that the provider may have acted, or may still act.
-type PaymentGateway interface {
+type Provider interface {
 	// Ready returns ErrUnavailable if a call would not be sent now. It does no I/O.
 	Ready() error
 
-	// Prepare returns the request that creates the order's intent. It does no I/O. Within
-	// one release, equal arguments give equal requests.
-	Prepare(id uuid.UUID, order payment.Order) IntentRequest
-
-	// CreateIntent sends request and retries within ctx as long as that may help. It is
-	// idempotent while the provider remembers the request's key (at Stripe 23 hours are
-	// safe): the same request gives the same intent. Its errors are the outcomes above.
+	// Send sends a call and retries within ctx as long as that may help. It is idempotent
+	// while the provider remembers the call's key (at Stripe 23 hours are safe): the same
+	// call gives the same answer. Its errors are the outcomes above.
 	//
-	// resend says that the request may have been sent before. Then an acceptance or a
+	// resend says that the call may have been sent before. Then an acceptance or a
 	// decline also holds for the first send, but any other rejection is unknown: it speaks
-	// only for the copy. An attempt that was not sent does not make the next one a copy.
-	CreateIntent(ctx context.Context, request IntentRequest, resend bool) (Intent, error)
+	// only for the copy. An attempt that was not sent does not make the next one a copy. A
+	// rejection because of the object's state is always returned as such.
+	Send(ctx context.Context, call Call, resend bool) (Object, error)
 
 	// Intent reads an intent. None: fault.NotFound.
 	Intent(ctx context.Context, id string) (Intent, error)
@@ -84,34 +85,79 @@ type PaymentGateway interface {
 	// first error.
 	Intents(ctx context.Context, from, to time.Time) iter.Seq2[Intent, error]
 
-	// Events reads every event created between from and to (both included, to the
-	// second), newest first. It may see an event some time after it happened. It ends with
-	// the first error.
+	// Events reads every event of the types that we handle, created between from and to
+	// (both included, to the second), newest first. It may see an event some time after it
+	// happened. It ends with the first error.
 	Events(ctx context.Context, from, to time.Time) iter.Seq2[Event, error]
 }
 
-// IntentRequest is a request to the provider. It is kept as it was first sent.
-type IntentRequest struct {
-	// IdempotencyKey is the provider's key, made of our payment id.
-	IdempotencyKey string
-	// Params are the exact parameters, in the adapter's own form.
-	Params string
+// Calls builds the provider's calls. It does no I/O. Within one release, equal arguments
+// give equal calls.
+type Calls interface {
+	// CreatePayment makes the intent of the order. Its mark carries operation and
+	// fingerprint.
+	CreatePayment(mark operation.Mark, order operation.Order) (Call, error)
+
+	// CapturePayment captures the amount of the order, or all that is held if there is
+	// none. The mark is written into the intent beside the one of its creation.
+	CapturePayment(mark operation.Mark, intentID string, order operation.Order) (Call, error)
+
+	// CancelPayment cancels the intent, for the order's reason.
+	CancelPayment(mark operation.Mark, intentID string, order operation.Order) (Call, error)
 }
 
-// Intent is the provider's side of a payment.
+// Call is one call of the provider. It is kept as it was first sent.
+type Call struct {
+	// Key is the provider's idempotency key.
+	Key string
+	// Path is where the call goes, and Params are its exact parameters, in the adapter's
+	// own form.
+	Path, Params string
+}
+
+// Object is what the provider answers to a call.
+type Object struct {
+	Intent Intent
+}
+
+// Intent is the provider's side of a payment. A field is zero if the provider did not say
+// it.
 type Intent struct {
 	// ID is the provider's: "pi_…" at Stripe.
 	ID string
 	// ClientSecret lets a customer's browser pay. It is never logged.
 	ClientSecret string
 	Amount       money.Price
-	// Status is the provider's status in our terms.
-	Status payment.Status
+	// Status is the provider's status in our terms, and IntentStatus its own word.
+	Status        payment.Status
+	IntentStatus  payment.IntentStatus
+	CaptureMethod payment.CaptureMethod
+	// Capturable is what is held and Captured what was received; zero money if not said.
+	Capturable, Captured money.Money
+	CaptureBefore        time.Time
+	// Declined: the last attempt to pay was declined.
+	Declined bool
 	// PaymentID is our payment id as the provider keeps it; uuid.Nil if it has none.
 	PaymentID uuid.UUID
+	// Marked says that Mark, which the creating operation wrote, is there. Capture is the
+	// id of the operation that captured it, as its mark says; uuid.Nil if there is none.
+	Mark    operation.Mark
+	Marked  bool
+	Capture uuid.UUID
+	// Unmarked: there are metadata, and nothing in them is ours.
+	Unmarked bool
 	// Live is the mode that the intent is from; nil if it does not say so.
 	Live      *bool
 	CreatedAt time.Time
+}
+
+// Snapshot is what the intent says about its payment.
+func (i Intent) Snapshot() payment.Snapshot {
+	return payment.Snapshot{
+		PaymentID: i.PaymentID, Amount: i.Amount, Status: i.Status, IntentStatus: i.IntentStatus,
+		CaptureMethod: i.CaptureMethod, Capturable: i.Capturable, Captured: i.Captured,
+		CaptureBefore: i.CaptureBefore, Declined: i.Declined,
+	}
 }
 
 // Webhooks reads the provider's signed events. It does no I/O and changes nothing.

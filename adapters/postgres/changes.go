@@ -1,0 +1,232 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/marketflow/marketflow/adapters/postgres/internal/sqlc"
+	"github.com/marketflow/marketflow/domain/fault"
+	"github.com/marketflow/marketflow/domain/payment"
+	"github.com/marketflow/marketflow/ports"
+)
+
+// change is what becomes of a payment that is locked.
+type change struct {
+	before, after payment.Payment
+	cause         string
+}
+
+// writeChanges writes payments as they are now, and their history. They are in the order
+// of their ids.
+func writeChanges(changes []change) []statement {
+	if len(changes) == 0 {
+		return nil
+	}
+
+	var (
+		w                paymentColumns
+		from, to, causes []string
+	)
+
+	for _, c := range changes {
+		w.add(c.after)
+		from, to = append(from, string(c.before.Status)), append(to, string(c.after.Status))
+		causes = append(causes, c.cause)
+	}
+
+	return []statement{
+		execute(sqlc.UpdatePayments, w.ids, w.states, w.amounts, w.intentStatuses, w.methods, w.capturable, w.captured,
+			w.before, w.declined, w.versions, w.updated),
+		execute(sqlc.InsertTransitions, w.ids, from, to, causes),
+	}
+}
+
+// paymentColumns are the columns of payments that may change.
+type paymentColumns struct {
+	ids                             []uuid.UUID
+	states, intentStatuses, methods []string
+	amounts, capturable, captured   []pgtype.Numeric
+	before, updated                 []time.Time
+	declined                        []bool
+	versions                        []int64
+}
+
+func (w *paymentColumns) add(p payment.Payment) {
+	w.ids, w.states = append(w.ids, p.ID), append(w.states, string(p.Status))
+	w.intentStatuses = append(w.intentStatuses, string(p.IntentStatus))
+	w.methods, w.amounts = append(w.methods, string(p.CaptureMethod)), append(w.amounts, amountToDB(p.Amount))
+	w.capturable, w.captured = append(w.capturable, moneyToDB(p.Capturable)), append(w.captured, moneyToDB(p.Captured))
+	w.before, w.updated = append(w.before, p.CaptureBefore), append(w.updated, p.UpdatedAt)
+	w.declined, w.versions = append(w.declined, p.Declined), append(w.versions, p.Version)
+}
+
+// stamped is p with the version and the time of a change that is written now, by the
+// database's clock.
+func stamped(p payment.Payment, now time.Time) payment.Payment {
+	p.Version, p.UpdatedAt = p.NextVersion(now), now.UTC()
+
+	return p
+}
+
+// lockPayment waits for whoever has locked a payment. now is the database's clock.
+func lockPayment(ctx context.Context, tx *trips, id uuid.UUID) (p payment.Payment, now time.Time, err error) {
+	// The columns of sqlc.LockPayment, in their order.
+	type lockedPayment struct {
+		sqlc.Payment
+
+		Now time.Time
+	}
+
+	var rows []lockedPayment
+
+	err = tx.send(ctx, selectRows(sqlc.LockPayment, func(r lockedPayment) { rows = append(rows, r) }, id))
+
+	switch {
+	case err != nil:
+		return p, now, err
+	case len(rows) == 0:
+		return p, now, fmt.Errorf("payment %s: %w", id, pgx.ErrNoRows)
+	}
+
+	p, err = paymentFromDB(rows[0].Payment)
+
+	return p, rows[0].Now, err
+}
+
+// FinishOn implements ports.Operations.
+func (s *Store) FinishOn(ctx context.Context, id uuid.UUID, cause string, decide ports.Decide) (ports.Finished, error) {
+	return s.finishOn(ctx, id, cause, decide, nil)
+}
+
+// finishOn finishes an operation on a payment, in one commit with a person's decision if
+// there is one.
+func (s *Store) finishOn(
+	ctx context.Context, id uuid.UUID, cause string, decide ports.Decide, entry *ports.AuditEntry,
+) (ports.Finished, error) {
+	var finished ports.Finished
+
+	err := s.run(ctx, "finishing an operation", func(ctx context.Context, conn *pgxpool.Conn) error {
+		return s.inTrips(ctx, "FinishOperation", conn, func(ctx context.Context, tx *trips) (err error) {
+			finished, err = finishOn(ctx, tx, id, cause, decide, entry)
+
+			return err
+		})
+	})
+
+	return finished, errNoOperation(err)
+}
+
+func finishOn(
+	ctx context.Context, tx *trips, id uuid.UUID, cause string, decide ports.Decide, entry *ports.AuditEntry,
+) (finished ports.Finished, err error) {
+	var (
+		row    sqlc.Operation
+		exists bool
+	)
+
+	err = tx.send(ctx, selectRows(sqlc.LockOperations, func(r sqlc.Operation) { row, exists = r, true }, id))
+
+	switch {
+	case err != nil:
+		return finished, err
+	case !exists:
+		return finished, pgx.ErrNoRows
+	}
+
+	if finished.Operation, err = operationFromDB(row, row.UpdatedAt.Sub(row.CreatedAt).Seconds(), uuid.Nil); err != nil {
+		return finished, err
+	}
+
+	if finished.Operation.Finished() { // what somebody else has finished stands
+		return finished, tx.commit(ctx)
+	}
+
+	before, now, err := lockPayment(ctx, tx, row.Subject.UUID)
+	if err != nil {
+		return finished, err
+	}
+
+	after, response, err := decide(stamped(before, now))
+	if err != nil {
+		return finished, err
+	}
+
+	finished.Before, finished.After = before, after
+
+	writes := append(writeChanges([]change{{before: before, after: after, cause: cause}}),
+		selectRows(sqlc.FinishOperations, func(r sqlc.Operation) { row = r }, []uuid.UUID{id},
+			[]int16{int16(response.Status)}, [][]byte{bodyToDB(response.Body)}, true)) //nolint:gosec // an HTTP status
+
+	if entry != nil {
+		audit, err := insertAudit(*entry)
+		if err != nil {
+			return finished, err
+		}
+
+		writes = append(writes, audit)
+	}
+
+	if err := tx.commit(ctx, writes...); err != nil {
+		return finished, err
+	}
+
+	finished.Operation, err = operationFromDB(row, row.UpdatedAt.Sub(row.CreatedAt).Seconds(), uuid.Nil)
+
+	return finished, err
+}
+
+// Write implements ports.Facts.
+func (s *Store) Write(ctx context.Context, p payment.Payment, outcome ports.EventOutcome, cause string) (bool, error) {
+	return s.writeFacts(ctx, p, cause, execute(sqlc.ResolveHints, string(outcome), p.IntentID))
+}
+
+// Accept implements ports.Facts.
+func (s *Store) Accept(ctx context.Context, p payment.Payment, entry ports.AuditEntry) (bool, error) {
+	audit, err := insertAudit(entry)
+	if err != nil {
+		return false, err
+	}
+
+	return s.writeFacts(ctx, p, "person", execute(sqlc.ResolveHints, string(ports.EventApplied), p.IntentID),
+		execute(sqlc.DismissContradictions, p.IntentID), audit)
+}
+
+// writeFacts writes p, if it still has the version that it was loaded with, and runs the
+// other statements in the same commit.
+func (s *Store) writeFacts(ctx context.Context, p payment.Payment, cause string, others ...statement) (bool, error) {
+	var written bool
+
+	err := s.run(ctx, "writing what was read of a payment", func(ctx context.Context, conn *pgxpool.Conn) error {
+		return s.inTrips(ctx, "WriteFacts", conn, func(ctx context.Context, tx *trips) error {
+			before, now, err := lockPayment(ctx, tx, p.ID)
+			if err != nil {
+				return err
+			}
+
+			if written = before.Version == p.Version; !written {
+				return nil
+			}
+
+			var writes []statement
+			if before.SameAs(p) && before.Amount == p.Amount {
+				writes = others
+			} else {
+				writes = append(writeChanges([]change{{before: before, after: stamped(p, now), cause: cause}}), others...)
+			}
+
+			return tx.commit(ctx, writes...)
+		})
+	})
+	if errors.Is(err, pgx.ErrNoRows) {
+		return false, fault.Newf(fault.NotFound, "There is no payment %s.", p.ID)
+	}
+
+	return written, err
+}

@@ -1,0 +1,239 @@
+package payment
+
+import (
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/marketflow/marketflow/domain/money"
+)
+
+// Snapshot is what the provider says about a payment's intent at one moment. A field is
+// zero if it is not said.
+type Snapshot struct {
+	// PaymentID is our id as the provider remembers it.
+	PaymentID     uuid.UUID
+	Amount        money.Price
+	Status        Status
+	IntentStatus  IntentStatus
+	CaptureMethod CaptureMethod
+	// Capturable and Captured are the zero value if they are not said: zero dollars are.
+	Capturable, Captured money.Money
+	CaptureBefore        time.Time
+	// Declined: the last attempt to pay was declined.
+	Declined bool
+}
+
+// Told is what one of the provider's events says about a payment.
+type Told struct {
+	Snapshot
+
+	// Asks is the status that the event asks for; empty if it tells of a step on the way.
+	Asks Status
+	// Unmarked: the object has metadata, but nothing in them is ours.
+	Unmarked bool
+}
+
+// Known is what we have written down about the intent of an event.
+type Known struct {
+	// Payment is the payment of the intent; nil if there is none.
+	Payment *Payment
+	// Operation is the operation of Told.PaymentID; nil if there is none. It is not
+	// looked at if there is a payment.
+	Operation *KnownOperation
+}
+
+// KnownOperation is what counts of a create whose payment is not there.
+type KnownOperation struct {
+	// Ended: it made another payment, or was rejected.
+	Ended bool
+	// InHand: somebody is sending it at this moment.
+	InHand bool
+}
+
+// Verdict is what follows from an event, or from an intent that was read.
+type Verdict string
+
+// The verdicts.
+const (
+	// Applies: the payment changes.
+	Applies Verdict = "applies"
+	// Hints: the payment may have changed, but only reading its intent tells. It gets a
+	// new version now.
+	Hints Verdict = "hints"
+	// Stale: the payment is there already, or further.
+	Stale Verdict = "stale"
+	// Ignored: it changes nothing that we keep.
+	Ignored Verdict = "ignored"
+	// Foreign: it is about an object that is not ours.
+	Foreign Verdict = "foreign"
+	// Contradicts: it does not fit what we have written down. A person has to look.
+	Contradicts Verdict = "contradicts"
+	// Early: its payment is not here yet.
+	Early Verdict = "early"
+	// Finishes: an open operation has its intent now and has to be finished first.
+	Finishes Verdict = "finishes"
+)
+
+// Decide says what an event does, and how the payment is afterwards. Without Applies or
+// Hints the payment stays as it is.
+//
+// Succeeded and cancelled are applied from the event, because they are final. Anything else
+// that an event tells may be past already, because events come late and in any order
+// (https://docs.stripe.com/webhooks#event-ordering), and their times are no help: they have
+// seconds. So a step on the way is applied only if it leads forward. Once an attempt was
+// declined, the way begins again, and "forward" has no meaning: then the intent is read.
+func Decide(t Told, k Known) (Verdict, Payment) {
+	switch {
+	case k.Payment != nil:
+		return k.Payment.decide(t)
+	case t.Unmarked:
+		return Foreign, Payment{}
+	case k.Operation != nil:
+		return k.Operation.decide(t), Payment{}
+	case t.Asks != "":
+		return Early, Payment{}
+	default:
+		return Ignored, Payment{}
+	}
+}
+
+func (o *KnownOperation) decide(t Told) Verdict {
+	switch {
+	case o.Ended:
+		return Contradicts
+	case o.InHand && t.Asks == "": // whoever sends it will have the intent in a moment
+		return Stale
+	default:
+		return Finishes
+	}
+}
+
+func (p Payment) decide(t Told) (Verdict, Payment) {
+	switch {
+	case p.differs(t.Snapshot):
+		return Contradicts, p
+	case t.Asks.Final():
+		return p.end(t.Snapshot, t.Asks)
+	case p.Status.Final():
+		return Stale, p
+	case p.Declined, t.Asks == Failed && p.IntentStatus.underWay(), t.Asks == "" && t.Declined:
+		return Hints, p
+	case t.Asks == Failed:
+		p.Status, p.IntentStatus, p.Declined = Failed, IntentRequiresPaymentMethod, true
+		p.take(t.Snapshot)
+
+		return Applies, p
+	case t.IntentStatus.rank() > p.IntentStatus.rank():
+		p.IntentStatus = t.IntentStatus
+		p.take(t.Snapshot)
+
+		return Applies, p
+	default:
+		return Stale, p
+	}
+}
+
+// differs: the intent is of another payment, or of another amount.
+func (p Payment) differs(s Snapshot) bool {
+	return s.PaymentID != uuid.Nil && s.PaymentID != p.ID || !s.Amount.IsZero() && s.Amount != p.Amount
+}
+
+// end gives a payment a final status. Another final status, or another sum, contradicts
+// what we have, except that less was captured than is known so far.
+func (p Payment) end(s Snapshot, status Status) (Verdict, Payment) {
+	received := s.Captured
+	if received.IsZero() {
+		received = p.Amount.Money()
+	}
+
+	if status == Cancelled {
+		received = money.Of(0, p.Amount.Currency())
+	}
+
+	most := p.Amount.Money()
+	if p.Status.Final() {
+		most = p.Received()
+	}
+
+	compared, err := received.Compare(most)
+
+	switch {
+	case err != nil || compared > 0 || p.Status.Final() && p.Status != status:
+		return Contradicts, p
+	case p.Status.Final() && (compared == 0 || s.Captured.IsZero()):
+		return Stale, p
+	}
+
+	p.Status, p.IntentStatus = status, IntentSucceeded
+	if status == Cancelled {
+		p.IntentStatus = IntentCanceled
+	}
+
+	s.Captured = received
+	p.take(s)
+
+	return Applies, p
+}
+
+// Read says what follows from an intent that was read after the payment p was loaded, and
+// how the payment is afterwards. It is right only if the payment still has p's version
+// when it is written. The verdict is Applies, Stale or Contradicts.
+func Read(p Payment, s Snapshot) (Verdict, Payment) {
+	switch {
+	case p.differs(s), p.Status.Final() && !s.Status.Final():
+		return Contradicts, p
+	case s.Status.Final():
+		return p.end(s, s.Status)
+	}
+
+	before := p
+	p.Status, p.Declined = s.Status, p.Declined || s.Declined
+
+	if s.IntentStatus != "" {
+		p.IntentStatus = s.IntentStatus
+	}
+
+	p.take(s)
+
+	if p.SameAs(before) {
+		return Stale, p
+	}
+
+	return Applies, p
+}
+
+// SameAs tells whether nothing of what may change differs, the version apart.
+func (p Payment) SameAs(q Payment) bool {
+	return p.Status == q.Status && p.IntentStatus == q.IntentStatus && p.CaptureMethod == q.CaptureMethod &&
+		p.Capturable == q.Capturable && p.Captured == q.Captured && p.CaptureBefore.Equal(q.CaptureBefore) &&
+		p.Declined == q.Declined
+}
+
+// take copies what a snapshot says beside the status.
+func (p *Payment) take(s Snapshot) {
+	held := p.IntentStatus == IntentRequiresCapture
+
+	if s.CaptureMethod != "" {
+		p.CaptureMethod = s.CaptureMethod
+	}
+
+	if !s.Captured.IsZero() {
+		p.Captured = s.Captured
+	}
+
+	switch {
+	case !held:
+		p.Capturable, p.CaptureBefore = money.Of(0, p.Amount.Currency()), time.Time{}
+	case !s.Capturable.IsZero():
+		p.Capturable = s.Capturable
+	}
+
+	if held && !s.CaptureBefore.IsZero() {
+		p.CaptureBefore = s.CaptureBefore
+	}
+}
+
+// NextVersion is the version of a payment that changes now. It also grows if a database
+// has lost its last minutes, because then the time has gone on.
+func (p Payment) NextVersion(now time.Time) int64 { return max(p.Version+1, now.UnixMilli()) }
