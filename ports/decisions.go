@@ -29,6 +29,10 @@ type Decisions interface {
 	// None: fault.NotFound.
 	OperationByKey(ctx context.Context, key operation.Key) (OperationDetails, error)
 
+	// OperationsOn returns the newest hundred operations on a payment, without its create,
+	// oldest first; nothing if there are none.
+	OperationsOn(ctx context.Context, paymentID uuid.UUID) ([]OperationDetails, error)
+
 	// Operations lists up to limit operations in one of the states: first the unfinished
 	// ones, the oldest first, then the finished ones, the newest first.
 	Operations(ctx context.Context, states []operation.State, limit int) ([]OperationDetails, error)

@@ -94,9 +94,9 @@ type Provider interface {
 // Calls builds the provider's calls. It does no I/O. Within one release, equal arguments
 // give equal calls.
 type Calls interface {
-	// CreatePayment makes the intent of the order. Its mark carries operation and
-	// fingerprint.
-	CreatePayment(mark operation.Mark, order operation.Order) (Call, error)
+	// CreatePayment makes the intent of the order. The intent carries the mark, and the
+	// client's key if there is one.
+	CreatePayment(mark operation.Mark, key operation.Key, order operation.Order) (Call, error)
 
 	// CapturePayment captures the amount of the order, or all that is held if there is
 	// none. The mark is written into the intent beside the one of its creation.

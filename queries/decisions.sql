@@ -13,6 +13,13 @@ WHERE operations.state = ANY (@states::text[])
 ORDER BY operations.created_at, operations.id
 LIMIT @max_rows;
 
+-- name: ListOperationsOn :many
+SELECT sqlc.embed(operations), EXTRACT(EPOCH FROM now() - operations.created_at)::float8 AS age_seconds
+FROM operations
+WHERE operations.subject = @subject::uuid
+ORDER BY operations.created_at DESC, operations.id DESC
+LIMIT @max_rows;
+
 -- name: ListFinishedOperations :many
 -- Finished and rejected operations, newest first: ids begin with the time.
 SELECT sqlc.embed(operations), EXTRACT(EPOCH FROM now() - operations.created_at)::float8 AS age_seconds

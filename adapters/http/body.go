@@ -16,6 +16,8 @@ import (
 // the first; Stripe's events are some kilobytes.
 const (
 	maxCreateBody = 256 << 10
+	// maxChangeBody is for the operations on a payment, whose bodies are small.
+	maxChangeBody = 16 << 10
 	maxEventBody  = 1 << 20
 	// usualBody is the most memory that is set aside before a body has arrived: the
 	// Content-Length is only a claim.

@@ -28,6 +28,28 @@ func decode(w http.ResponseWriter, r *http.Request, most int, body any, h hints)
 		return err
 	}
 
+	return decodeForm(form, body, h)
+}
+
+// decodeOptional is decode for a body that may be empty.
+func decodeOptional(w http.ResponseWriter, r *http.Request, most int, body any, h hints) error {
+	if r.ContentLength == 0 {
+		return nil
+	}
+
+	if err := requireJSON(r.Header); err != nil {
+		return err
+	}
+
+	form, err := readBody(w, r, most)
+	if err != nil || len(form) == 0 {
+		return err
+	}
+
+	return decodeForm(form, body, h)
+}
+
+func decodeForm(form []byte, body any, h hints) error {
 	if err := json.Unmarshal(form, body, json.RejectUnknownMembers(true)); err != nil {
 		return decodeFault(err, h)
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	stdjson "encoding/json"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -15,6 +17,7 @@ import (
 	"github.com/marketflow/marketflow/app/payments"
 	"github.com/marketflow/marketflow/domain/fault"
 	"github.com/marketflow/marketflow/domain/money"
+	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/domain/payment"
 	"github.com/marketflow/marketflow/ports"
 )
@@ -29,21 +32,35 @@ type GetPayment interface {
 	Do(ctx context.Context, id uuid.UUID) (payment.Payment, error)
 }
 
+// CapturePayment is the use case of POST /payments/{id}/capture.
+type CapturePayment interface {
+	Do(ctx context.Context, cmd payments.CaptureCommand) (operations.Answer, error)
+}
+
+// CancelPayment is the use case of POST /payments/{id}/cancel.
+type CancelPayment interface {
+	Do(ctx context.Context, cmd payments.CancelCommand) (operations.Answer, error)
+}
+
 // Payments is the resource /payments.
 type Payments struct {
-	createPayment CreatePayment
-	getPayment    GetPayment
+	createPayment  CreatePayment
+	getPayment     GetPayment
+	capturePayment CapturePayment
+	cancelPayment  CancelPayment
 }
 
 // NewPayments returns the resource.
-func NewPayments(create CreatePayment, get GetPayment) *Payments { return &Payments{create, get} }
+func NewPayments(create CreatePayment, get GetPayment, capture CapturePayment, cancel CancelPayment) *Payments {
+	return &Payments{create, get, capture, cancel}
+}
 
 // create is POST /payments.
 func (p *Payments) create(w http.ResponseWriter, r *http.Request) (answer, error) {
 	var body createBody
 	if err := decode(w, r, maxCreateBody, &body, hints{
-		fields: "amount, currency, idempotency_key and metadata",
-		types:  "metadata maps strings to strings, currency and idempotency_key are strings",
+		fields: "amount, currency, idempotency_key, metadata and capture_method",
+		types:  "metadata maps strings to strings; currency, idempotency_key and capture_method are strings",
 	}); err != nil {
 		return answer{}, err
 	}
@@ -69,21 +86,23 @@ func (p *Payments) create(w http.ResponseWriter, r *http.Request) (answer, error
 		w.Header().Set("Location", "/payments/"+created.PaymentID.String())
 	}
 
-	if created.Replayed {
+	return frozen(w, created), nil
+}
+
+// frozen is an operation's answer.
+func frozen(w http.ResponseWriter, a operations.Answer) answer {
+	if a.Replayed {
 		w.Header().Set("Idempotent-Replayed", "true")
 	}
 
-	return answer{status: created.Response.Status, frozen: created.Response.Body}, nil
+	return answer{status: a.Response.Status, frozen: a.Response.Body}
 }
 
 // get is GET /payments/{id}.
 func (p *Payments) get(_ http.ResponseWriter, r *http.Request) (answer, error) {
-	text := mux.Vars(r)["id"]
-
-	// uuid.Parse accepts other spellings too, but a payment has one address.
-	id, err := uuid.Parse(text)
-	if err != nil || len(text) != len(uuid.Nil.String()) {
-		return answer{}, fault.New(fault.Invalid, "The payment id in the path is not a UUID.")
+	id, err := paymentID(r)
+	if err != nil {
+		return answer{}, err
 	}
 
 	found, err := p.getPayment.Do(r.Context(), id)
@@ -94,6 +113,99 @@ func (p *Payments) get(_ http.ResponseWriter, r *http.Request) (answer, error) {
 	return answer{status: http.StatusOK, body: toPaymentBody(found)}, nil
 }
 
+// capture is POST /payments/{id}/capture.
+func (p *Payments) capture(w http.ResponseWriter, r *http.Request) (answer, error) {
+	var body struct {
+		Amount jsontext.Value `json:"amount"`
+		Key    *string        `json:"idempotency_key"`
+	}
+
+	change, err := changeCommand(w, r, &body, &body.Key, hints{
+		fields: "amount and idempotency_key", types: "idempotency_key is a string",
+	})
+	if err != nil {
+		return answer{}, err
+	}
+
+	cmd := payments.CaptureCommand{ChangeCommand: change}
+
+	if len(body.Amount) > 0 {
+		if cmd.Amount, err = amountText(body.Amount); err != nil {
+			return answer{}, err
+		}
+	}
+
+	captured, err := p.capturePayment.Do(r.Context(), cmd)
+	if err != nil {
+		return answer{}, err
+	}
+
+	return frozen(w, captured), nil
+}
+
+// cancel is POST /payments/{id}/cancel.
+func (p *Payments) cancel(w http.ResponseWriter, r *http.Request) (answer, error) {
+	var body struct {
+		Reason *string `json:"reason"`
+		Key    *string `json:"idempotency_key"`
+	}
+
+	change, err := changeCommand(w, r, &body, &body.Key, hints{
+		fields: "reason and idempotency_key", types: "reason and idempotency_key are strings",
+	})
+	if err != nil {
+		return answer{}, err
+	}
+
+	cmd := payments.CancelCommand{ChangeCommand: change}
+
+	if body.Reason != nil {
+		if cmd.Reason = *body.Reason; !slices.Contains(payments.CancelReasons(), cmd.Reason) {
+			return answer{}, fault.Newf(fault.Invalid, "reason must be one of %s, or be left out",
+				strings.Join(payments.CancelReasons(), ", "))
+		}
+	}
+
+	cancelled, err := p.cancelPayment.Do(r.Context(), cmd)
+	if err != nil {
+		return answer{}, err
+	}
+
+	return frozen(w, cancelled), nil
+}
+
+// changeCommand reads what operations on a payment have in common: the id in the path, and
+// a body that may be empty. key is where the body's key is decoded to.
+func changeCommand(
+	w http.ResponseWriter, r *http.Request, body any, key **string, h hints,
+) (payments.ChangeCommand, error) {
+	id, err := paymentID(r)
+	if err != nil {
+		return payments.ChangeCommand{}, err
+	}
+
+	if err := decodeOptional(w, r, maxChangeBody, body, h); err != nil {
+		return payments.ChangeCommand{}, err
+	}
+
+	parsed, err := keyOf(*key, r.Header)
+
+	return payments.ChangeCommand{PaymentID: id, Key: parsed, RequestID: requestID(r.Context())}, err
+}
+
+// paymentID is the id in the path. uuid.Parse accepts other spellings too, but a payment
+// has one address.
+func paymentID(r *http.Request) (uuid.UUID, error) {
+	text := mux.Vars(r)["id"]
+
+	id, err := uuid.Parse(text)
+	if err != nil || len(text) != len(uuid.Nil.String()) {
+		return uuid.Nil, fault.New(fault.Invalid, "The payment id in the path is not a UUID.")
+	}
+
+	return id, nil
+}
+
 // createBody is the body of POST /payments. A pointer tells null or nothing from
 // an empty text. The amount stays as it was spelled: it must not pass through a
 // float.
@@ -102,39 +214,55 @@ type createBody struct {
 	Currency *string            `json:"currency"`
 	Key      *string            `json:"idempotency_key"`
 	Metadata map[string]*string `json:"metadata"`
+	Method   *string            `json:"capture_method"`
 }
 
-func (b createBody) order() (payment.Order, error) {
+func (b createBody) order() (operation.Order, error) {
 	if b.Currency == nil {
-		return payment.Order{}, fault.New(fault.Invalid, "currency is missing; send an ISO 4217 code such as USD")
+		return operation.Order{}, fault.New(fault.Invalid, "currency is missing; send an ISO 4217 code such as USD")
 	}
 
 	currency, err := money.ParseCurrency(*b.Currency)
 	if err != nil {
-		return payment.Order{}, err
+		return operation.Order{}, err
 	}
 
 	text, err := amountText(b.Amount)
 	if err != nil {
-		return payment.Order{}, err
+		return operation.Order{}, err
 	}
 
 	amount, err := money.ParsePrice(text, currency)
 	if err != nil {
-		return payment.Order{}, err
+		return operation.Order{}, err
 	}
 
 	entries, err := metadataOf(b.Metadata)
 	if err != nil {
-		return payment.Order{}, err
+		return operation.Order{}, err
 	}
 
 	metadata, err := payment.ParseMetadata(entries)
 	if err != nil {
-		return payment.Order{}, err
+		return operation.Order{}, err
 	}
 
-	return payment.Order{Amount: amount, Metadata: metadata}, nil
+	options, err := b.options()
+
+	return operation.Order{Amount: amount, Metadata: metadata, Options: options}, err
+}
+
+// options are nil where all are the defaults: such an order is the same as one that does
+// not name them.
+func (b createBody) options() (map[string]string, error) {
+	switch {
+	case b.Method == nil, *b.Method == string(payment.CaptureAutomatic):
+		return nil, nil
+	case *b.Method == string(payment.CaptureManual):
+		return map[string]string{payments.OptionCaptureMethod: *b.Method}, nil
+	default:
+		return nil, fault.New(fault.Invalid, "capture_method must be automatic or manual")
+	}
 }
 
 // amountText is the number or decimal string as the client spelled it.
@@ -199,35 +327,59 @@ func (Renderer) Created(p payment.Payment, clientSecret string) ports.FrozenResp
 	})}
 }
 
-// paymentBody is a payment as it is read.
+// paymentBody is a payment as it is read. Keys are only ever added at the end.
 type paymentBody struct {
-	ID        uuid.UUID         `json:"id"`
-	IntentID  string            `json:"stripe_payment_intent_id"`
-	Key       *string           `json:"idempotency_key"`
-	Amount    stdjson.Number    `json:"amount"`
-	Currency  string            `json:"currency"`
-	Status    string            `json:"status"`
-	Metadata  map[string]string `json:"metadata"`
-	CreatedAt string            `json:"created_at"`
-	UpdatedAt string            `json:"updated_at"`
+	ID            uuid.UUID         `json:"id"`
+	IntentID      string            `json:"stripe_payment_intent_id"`
+	Key           *string           `json:"idempotency_key"`
+	Amount        stdjson.Number    `json:"amount"`
+	Currency      string            `json:"currency"`
+	Status        string            `json:"status"`
+	Metadata      map[string]string `json:"metadata"`
+	CreatedAt     string            `json:"created_at"`
+	UpdatedAt     string            `json:"updated_at"`
+	CaptureMethod string            `json:"capture_method"`
+	IntentStatus  *string           `json:"intent_status"`
+	Capturable    stdjson.Number    `json:"amount_capturable"`
+	Captured      stdjson.Number    `json:"amount_captured"`
+	CaptureBefore *string           `json:"capture_before"`
+	Version       int64             `json:"version"`
 }
 
 func toPaymentBody(p payment.Payment) paymentBody {
 	body := paymentBody{
-		ID:        p.ID,
-		IntentID:  p.IntentID,
-		Amount:    stdjson.Number(p.Amount.Decimal()),
-		Currency:  p.Amount.Currency().Code(),
-		Status:    string(p.Status),
-		Metadata:  p.Metadata,
-		CreatedAt: toTime(p.CreatedAt),
-		UpdatedAt: toTime(p.UpdatedAt),
+		ID:            p.ID,
+		IntentID:      p.IntentID,
+		Amount:        stdjson.Number(p.Amount.Decimal()),
+		Currency:      p.Amount.Currency().Code(),
+		Status:        string(p.Status),
+		Metadata:      p.Metadata,
+		CreatedAt:     toTime(p.CreatedAt),
+		UpdatedAt:     toTime(p.UpdatedAt),
+		CaptureMethod: string(p.CaptureMethod),
+		Capturable:    stdjson.Number(p.Capturable.Decimal()),
+		Captured:      stdjson.Number(p.Captured.Decimal()),
+		Version:       p.Version,
 	}
+
 	if p.Key != "" {
 		body.Key = new(string(p.Key))
 	}
 
+	if p.IntentStatus != "" {
+		body.IntentStatus = new(string(p.IntentStatus))
+	}
+
+	if !p.CaptureBefore.IsZero() {
+		body.CaptureBefore = new(toTime(p.CaptureBefore))
+	}
+
 	return body
+}
+
+// Payment implements ports.Renderer.
+func (Renderer) Payment(p payment.Payment) ports.FrozenResponse {
+	return ports.FrozenResponse{Status: http.StatusOK, Body: encode(toPaymentBody(p))}
 }
 
 // EncodePayment is the payment as GET /payments/{id} answers it, for commands.

@@ -1,7 +1,10 @@
 package http
 
 import (
+	stdjson "encoding/json"
 	"net/http"
+
+	"github.com/google/uuid"
 
 	"github.com/marketflow/marketflow/domain/fault"
 )
@@ -34,6 +37,9 @@ var statuses = map[fault.Kind]struct {
 	fault.Unauthenticated: {http.StatusUnauthorized, "Invalid signature"},
 	fault.NotFound:        {http.StatusNotFound, "Not found"},
 	fault.InFlight:        {http.StatusConflict, "Idempotency key in use"},
+	fault.InProgress:      {http.StatusConflict, "Operation in progress"},
+	fault.InvalidState:    {http.StatusConflict, "Invalid state"},
+	fault.AmountExceeded:  {http.StatusUnprocessableEntity, "Amount exceeded"},
 	fault.KeyReused:       {http.StatusUnprocessableEntity, "Idempotency key reused"},
 	fault.Internal:        {http.StatusInternalServerError, "Internal error"},
 	fault.Rejected:        {http.StatusBadGateway, "Rejected by the payment provider"},
@@ -60,6 +66,12 @@ type problem struct {
 	Status    int    `json:"status"`
 	Detail    string `json:"detail"`
 	RequestID string `json:"request_id"`
+
+	// Where they apply.
+	PaymentID    string         `json:"payment_id,omitzero"`
+	IntentStatus string         `json:"intent_status,omitzero"`
+	Allowed      []string       `json:"allowed,omitzero"`
+	Available    stdjson.Number `json:"available,omitzero"`
 }
 
 func problemOf(f *fault.Error, requestID string) problem {
@@ -68,11 +80,19 @@ func problemOf(f *fault.Error, requestID string) problem {
 		named = fault.Rejected // one type, two statuses
 	}
 
-	return problem{
-		Type:      problemBase + string(named),
-		Title:     entry.title,
-		Status:    entry.status,
-		Detail:    f.Detail,
-		RequestID: requestID,
+	doc := problem{
+		Type:         problemBase + string(named),
+		Title:        entry.title,
+		Status:       entry.status,
+		Detail:       f.Detail,
+		RequestID:    requestID,
+		IntentStatus: f.IntentStatus,
+		Allowed:      f.Allowed,
+		Available:    stdjson.Number(f.Available),
 	}
+	if f.PaymentID != uuid.Nil {
+		doc.PaymentID = f.PaymentID.String()
+	}
+
+	return doc
 }

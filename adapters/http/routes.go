@@ -70,6 +70,8 @@ func NewHandler(
 	route(router, http.MethodPost, "/webhooks/stripe", handler(webhooks.receive))
 	route(router, http.MethodPost, "/webhooks/stripe/", handler(webhooks.receive))
 	route(router, http.MethodGet, "/payments/{id}", e.limited(payments.get))
+	route(router, http.MethodPost, "/payments/{id}/capture", e.limited(payments.capture))
+	route(router, http.MethodPost, "/payments/{id}/cancel", e.limited(payments.cancel))
 	route(router, http.MethodGet, "/health", handler(health.health))
 	route(router, http.MethodGet, "/livez", handler(health.livez))
 	route(router, http.MethodGet, "/readyz", handler(health.readyz))

@@ -36,6 +36,26 @@ func (s *Store) OperationByKey(ctx context.Context, key operation.Key) (ports.Op
 	return detailsFromDB(row.Operation, row.AgeSeconds)
 }
 
+// maxOperationsOn is how many operations on one payment are listed.
+const maxOperationsOn = 100
+
+// OperationsOn implements ports.Decisions.
+func (s *Store) OperationsOn(ctx context.Context, paymentID uuid.UUID) ([]ports.OperationDetails, error) {
+	rows, err := query(ctx, s, "listing a payment's operations",
+		func(ctx context.Context, q *sqlc.Queries) ([]sqlc.ListOperationsOnRow, error) {
+			return q.ListOperationsOn(ctx, sqlc.ListOperationsOnParams{Subject: paymentID, MaxRows: maxOperationsOn})
+		})
+	if err != nil {
+		return nil, err
+	}
+
+	slices.Reverse(rows)
+
+	return mappedOrError(rows, func(row sqlc.ListOperationsOnRow) (ports.OperationDetails, error) {
+		return detailsFromDB(row.Operation, row.AgeSeconds)
+	})
+}
+
 // Operations implements ports.Decisions.
 func (s *Store) Operations(ctx context.Context, states []operation.State, limit int) ([]ports.OperationDetails, error) {
 	rows, err := query(ctx, s, "listing operations",

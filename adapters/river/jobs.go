@@ -40,7 +40,7 @@ const (
 
 // Config says how often the work is done.
 type Config struct {
-	// RecoveryInterval is how often unfinished operations and parked events are
+	// RecoveryInterval is how often unfinished operations, parked events and hints are
 	// looked for.
 	RecoveryInterval time.Duration
 	// ReconcileInterval is how often our records are compared with the provider's;
@@ -54,6 +54,7 @@ type Deps struct {
 	Pool        *pgxpool.Pool
 	Recover     *operations.Recover
 	ApplyParked *events.ApplyParked
+	ReadHints   *events.ReadHints
 	Reconcile   *reconcile.Reconcile
 	Meter       Meter
 	Log         *zap.Logger
@@ -81,8 +82,9 @@ func New(config Config, deps Deps) (*Jobs, error) {
 		ctx = withSpanOptions(ctx, job.JobRow)
 		_, recovering := deps.Recover.Do(ctx)
 		_, applying := deps.ApplyParked.Do(ctx)
+		_, reading := deps.ReadHints.Do(ctx)
 
-		return errors.Join(recovering, applying)
+		return errors.Join(recovering, applying, reading)
 	}))
 
 	river.AddWorker(workers, &reconciler{reconcile: deps.Reconcile, log: deps.Log})

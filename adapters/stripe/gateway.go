@@ -9,22 +9,16 @@ package stripe
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
-	"github.com/google/uuid"
 	stripego "github.com/stripe/stripe-go/v76"
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/zap"
 
-	"github.com/marketflow/marketflow/domain/payment"
 	"github.com/marketflow/marketflow/ports"
 )
 
@@ -63,7 +57,7 @@ func (c Config) withDefaults() Config {
 // made with a lock held.
 type Meter interface {
 	// Call: an attempt has ended, or was shed before it was sent. operation is
-	// create_intent, get_intent, list_intents, list_events or get_account; outcome
+	// create_intent, capture_intent, cancel_intent, get_intent, list_intents, list_events or get_account; outcome
 	// is done, rejected, deployment_rejected, unknown or not_sent; reason is one of
 	// the Reason constants. took is zero if nothing was sent.
 	Call(operation, outcome, reason string, took time.Duration)
@@ -108,7 +102,7 @@ func WithSleep(sleep func(ctx context.Context, d time.Duration) error) Option {
 	return func(g *Gateway) { g.sleep = sleep }
 }
 
-// Gateway is Stripe as a ports.PaymentGateway. It is safe for concurrent use.
+// Gateway is Stripe as a ports.Provider. It is safe for concurrent use.
 type Gateway struct {
 	config  Config
 	log     *zap.Logger
@@ -122,7 +116,7 @@ type Gateway struct {
 	gate    *gate
 }
 
-var _ ports.PaymentGateway = (*Gateway)(nil)
+var _ ports.Provider = (*Gateway)(nil)
 
 // NewGateway returns a gateway. It does no I/O.
 func NewGateway(config Config, options ...Option) *Gateway {
@@ -154,13 +148,10 @@ func NewGateway(config Config, options ...Option) *Gateway {
 	return g
 }
 
-// Ready implements ports.PaymentGateway.
+// Ready implements ports.Provider.
 func (g *Gateway) Ready() error { return g.gate.ready(writes) }
 
 const (
-	intentsPath     = "/v1/payment_intents"
-	keyPrefix       = "marketflow_payment_"
-	paymentIDParam  = "metadata[" + payment.ReservedMetadata + "]"
 	maxKeyLength    = 255 // https://docs.stripe.com/api/idempotent_requests
 	decimal         = 10
 	firstPause      = 50 * time.Millisecond // on average
@@ -168,89 +159,34 @@ const (
 	instrumentation = "github.com/marketflow/marketflow/adapters/stripe"
 )
 
-// Prepare implements ports.PaymentGateway. Empty metadata values are left out:
-// to Stripe they mean "unset" (https://docs.stripe.com/metadata).
-func (g *Gateway) Prepare(id uuid.UUID, order payment.Order) ports.IntentRequest {
-	const own = 4
-
-	paymentID := id.String()
-	values := make(url.Values, own+len(order.Metadata))
-
-	for name, value := range order.Metadata {
-		if value != "" {
-			values.Set("metadata["+name+"]", value)
-		}
-	}
-
-	values.Set("amount", strconv.FormatInt(order.Amount.Minor(), decimal))
-	values.Set("currency", strings.ToLower(order.Amount.Currency().Code()))
-	values.Set("automatic_payment_methods[enabled]", "true")
-	values.Set(paymentIDParam, paymentID)
-
-	return ports.IntentRequest{IdempotencyKey: keyPrefix + paymentID, Params: values.Encode()}
-}
-
-// CreateIntent implements ports.PaymentGateway.
-func (g *Gateway) CreateIntent(ctx context.Context, request ports.IntentRequest, resend bool) (ports.Intent, error) {
-	asked, err := readRequest(request)
+// Send implements ports.Provider.
+func (g *Gateway) Send(ctx context.Context, sent ports.Call, resend bool) (ports.Object, error) {
+	asked, err := readCall(sent)
 	if err != nil {
-		return ports.Intent{}, fmt.Errorf("read the request to create an intent: %w", err)
+		return ports.Object{}, fmt.Errorf("read the call to send: %w", err)
 	}
 
 	var got intentAnswer
 
 	err = g.call(ctx, &call{
-		operation: "create_intent",
+		operation: asked.operation,
 		kind:      writes,
 		maxAnswer: maxObject,
 		method:    http.MethodPost,
-		path:      intentsPath,
-		key:       request.IdempotencyKey,
-		body:      request.Params,
+		path:      sent.Path,
+		key:       sent.Key,
+		body:      sent.Params,
 		paymentID: asked.paymentID,
 		answer:    emptied(&got),
 		judge: func(failed *failure, first bool) verdict {
-			return judgeCreate(asked, &got.intentObject, failed, first && !resend)
+			return judgeSent(asked, &got.intentObject, failed, first && !resend)
 		},
 	})
 	if err != nil {
-		return ports.Intent{}, err
+		return ports.Object{}, err
 	}
 
-	return got.intent(), nil
-}
-
-// asked is what an intent must say to be the one that was asked for.
-type asked struct {
-	amount    int64
-	currency  string
-	paymentID string
-}
-
-var errBadRequest = errors.New("the stored request cannot be sent")
-
-// readRequest reads what Prepare wrote, perhaps in an earlier version of ours.
-func readRequest(request ports.IntentRequest) (asked, error) {
-	if request.IdempotencyKey == "" || len(request.IdempotencyKey) > maxKeyLength {
-		return asked{}, fmt.Errorf("%w: its idempotency key has %d characters", errBadRequest, len(request.IdempotencyKey))
-	}
-
-	values, err := url.ParseQuery(request.Params)
-	if err != nil {
-		return asked{}, fmt.Errorf("%w: its parameters are not form-encoded: %w", errBadRequest, err)
-	}
-
-	amount, err := strconv.ParseInt(values.Get("amount"), decimal, 64)
-	if err != nil {
-		return asked{}, fmt.Errorf("%w: its amount is not an integer: %w", errBadRequest, err)
-	}
-
-	want := asked{amount: amount, currency: values.Get("currency"), paymentID: values.Get(paymentIDParam)}
-	if want.currency == "" || want.paymentID == "" {
-		return asked{}, fmt.Errorf("%w: it has no currency or no payment id", errBadRequest)
-	}
-
-	return want, nil
+	return ports.Object{Intent: got.intent()}, nil
 }
 
 // call is one call of Stripe's API; every attempt sends the same bytes.

@@ -10,6 +10,7 @@ import (
 	stripego "github.com/stripe/stripe-go/v76"
 
 	"github.com/marketflow/marketflow/domain/money"
+	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/domain/payment"
 	"github.com/marketflow/marketflow/ports"
 )
@@ -17,18 +18,28 @@ import (
 // intentObject is the part of a PaymentIntent that we read. Its names and types
 // are the same in every API version (https://docs.stripe.com/api/payment_intents/object).
 type intentObject struct {
-	ID           string `json:"id"`
-	Amount       *int64 `json:"amount"`
-	Currency     string `json:"currency"`
-	Status       string `json:"status"`
-	ClientSecret string `json:"client_secret"`
-	Created      int64  `json:"created"`
-	Livemode     *bool  `json:"livemode"`
-	Metadata     struct {
-		PaymentID string `json:"payment_id"` // payment.ReservedMetadata
-	} `json:"metadata"`
+	ID            string          `json:"id"`
+	Amount        *int64          `json:"amount"`
+	Capturable    *int64          `json:"amount_capturable"`
+	Received      *int64          `json:"amount_received"`
+	Currency      string          `json:"currency"`
+	Status        string          `json:"status"`
+	CaptureMethod string          `json:"capture_method"`
+	ClientSecret  string          `json:"client_secret"`
+	Created       int64           `json:"created"`
+	Livemode      *bool           `json:"livemode"`
+	Metadata      *intentMetadata `json:"metadata"`
 	// LastPaymentError is there after a declined attempt to pay.
 	LastPaymentError *struct{} `json:"last_payment_error"`
+	// LatestCharge is an id, or the charge itself if that was asked for.
+	LatestCharge jsontext.Value `json:"latest_charge"`
+}
+
+// intentMetadata are those entries that we write.
+type intentMetadata struct {
+	PaymentID string `json:"payment_id"`         // payment.MetadataPaymentID
+	Mark      string `json:"marketflow"`         // payment.MetadataMark
+	Capture   string `json:"marketflow_capture"` // payment.MetadataCapture
 }
 
 // decode reads Stripe's JSON. Names must match in case: a client's own "Payment_ID"
@@ -45,9 +56,13 @@ func (o *intentObject) isPossible() bool {
 }
 
 func (o *intentObject) matches(want asked) bool {
+	if want.id != "" {
+		return o.ID == want.id
+	}
+
 	return o.Amount != nil && *o.Amount == want.amount &&
 		strings.EqualFold(o.Currency, want.currency) &&
-		o.Metadata.PaymentID == want.paymentID
+		o.Metadata != nil && o.Metadata.PaymentID == want.paymentID
 }
 
 // intent leaves out a client secret that cannot be one.
@@ -57,15 +72,77 @@ func (o *intentObject) intent() ports.Intent {
 		clientSecret = ""
 	}
 
-	return ports.Intent{
-		ID:           o.ID,
-		ClientSecret: clientSecret,
-		Amount:       o.amount(),
-		Status:       o.status(),
-		PaymentID:    o.paymentID(),
-		CreatedAt:    at(o.Created),
-		Live:         o.Livemode,
+	got := ports.Intent{
+		ID:            o.ID,
+		ClientSecret:  clientSecret,
+		Amount:        o.amount(),
+		Status:        o.status(),
+		IntentStatus:  payment.IntentStatus(statusWord(o.Status)),
+		Capturable:    o.sum(o.Capturable),
+		Captured:      o.sum(o.Received),
+		CaptureBefore: o.captureBefore(),
+		PaymentID:     o.paymentID(),
+		CreatedAt:     at(o.Created),
+		Live:          o.Livemode,
 	}
+	got.Declined = got.Status == payment.Failed
+
+	if o.CaptureMethod == string(payment.CaptureManual) {
+		got.CaptureMethod = payment.CaptureManual
+	} else if o.CaptureMethod != "" { // automatic_async is automatic too
+		got.CaptureMethod = payment.CaptureAutomatic
+	}
+
+	if o.Metadata != nil && !o.foreign() {
+		got.Mark, got.Marked = operation.ParseMark(o.Metadata.Mark)
+
+		if capture, ok := operation.ParseMark(o.Metadata.Capture); ok {
+			got.Capture = capture.Operation
+		}
+	}
+
+	got.Unmarked = o.Metadata != nil && got.PaymentID == uuid.Nil && !got.Marked
+
+	return got
+}
+
+// statusWord is Stripe's word for the status, empty if it cannot be one.
+func statusWord(text string) string {
+	const most = 40
+	if len(text) > most {
+		return ""
+	}
+
+	return code(text)
+}
+
+// sum is zero money if the object does not say it.
+func (o *intentObject) sum(minor *int64) money.Money {
+	currency, err := money.ParseCurrency(o.Currency)
+	if minor == nil || err != nil {
+		return money.Money{}
+	}
+
+	return money.Of(*minor, currency)
+}
+
+// captureBefore is when the hold lapses: only the charge says it
+// (https://docs.stripe.com/payments/place-a-hold-on-a-payment-method).
+func (o *intentObject) captureBefore() time.Time {
+	var charge struct {
+		Details struct {
+			Card struct {
+				CaptureBefore int64 `json:"capture_before"`
+			} `json:"card"`
+		} `json:"payment_method_details"`
+	}
+
+	if o.LatestCharge.Kind() != '{' || decode(o.LatestCharge, &charge) != nil ||
+		charge.Details.Card.CaptureBefore < 0 || charge.Details.Card.CaptureBefore > maxTime {
+		return time.Time{}
+	}
+
+	return at(charge.Details.Card.CaptureBefore)
 }
 
 // amount is zero if the object names none, or one that we could never have asked
@@ -120,12 +197,11 @@ func (o *intentObject) foreign() bool { return o.hasAmount() && o.amount().IsZer
 func (o *intentObject) paymentID() uuid.UUID {
 	const canonical = 36
 
-	text := o.Metadata.PaymentID
-	if len(text) != canonical || o.foreign() {
+	if o.Metadata == nil || len(o.Metadata.PaymentID) != canonical || o.foreign() {
 		return uuid.Nil
 	}
 
-	id, err := uuid.Parse(text)
+	id, err := uuid.Parse(o.Metadata.PaymentID)
 	if err != nil {
 		return uuid.Nil
 	}

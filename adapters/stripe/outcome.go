@@ -242,9 +242,9 @@ func reasonOfStatus(status int) Reason {
 	}
 }
 
-// judgeCreate decides what the answer to a create proves. first says that the
-// request was never sent before this attempt.
-func judgeCreate(want asked, got *intentObject, failed *failure, first bool) verdict {
+// judgeSent decides what the answer to a call proves. first says that it was never sent
+// before this attempt.
+func judgeSent(want asked, got *intentObject, failed *failure, first bool) verdict {
 	switch {
 	case failed == nil && !got.isPossible():
 		return verdict{outcome: unknown, reason: ReasonUndecodable, again: true, err: errUndecodable}
@@ -254,7 +254,12 @@ func judgeCreate(want asked, got *intentObject, failed *failure, first bool) ver
 		return verdict{outcome: done}
 	}
 
-	switch outcome, err := failed.rejects(first); outcome {
+	rejects := failed.rejectsCreate
+	if want.id != "" {
+		rejects = failed.rejectsChange
+	}
+
+	switch outcome, err := rejects(first); outcome {
 	case rejected, deploymentRejected:
 		return verdict{outcome: outcome, reason: failed.reason, err: err}
 	default:

@@ -16,6 +16,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/marketflow/marketflow/domain/fault"
+	"github.com/marketflow/marketflow/domain/payment"
 	"github.com/marketflow/marketflow/ports"
 )
 
@@ -25,12 +26,29 @@ const (
 	pageSize = "100"
 )
 
-// Intent implements ports.PaymentGateway.
+// Intent implements ports.Provider.
 func (g *Gateway) Intent(ctx context.Context, id string) (ports.Intent, error) {
 	if !isIntentID(id) { // it could lead to another path, whose 404 proves nothing
 		return ports.Intent{}, fault.New(fault.NotFound, "no payment intent can have this id")
 	}
 
+	got, err := g.intent(ctx, id, "")
+	if err != nil {
+		return ports.Intent{}, err
+	}
+
+	// Only the charge says when a hold lapses, and the intent has it only if asked for
+	// (https://docs.stripe.com/api/expanding_objects).
+	if got.Status == string(payment.IntentRequiresCapture) && got.LatestCharge.Kind() == '"' {
+		if got, err = g.intent(ctx, id, "?expand[]=latest_charge"); err != nil {
+			return ports.Intent{}, err
+		}
+	}
+
+	return got.intent(), nil
+}
+
+func (g *Gateway) intent(ctx context.Context, id, query string) (intentAnswer, error) {
 	judge := func(got *intentAnswer, failed *failure) verdict {
 		if failed == nil && got.ID != id {
 			return verdict{outcome: unknown, reason: ReasonMismatch, err: errMismatch}
@@ -39,12 +57,7 @@ func (g *Gateway) Intent(ctx context.Context, id string) (ports.Intent, error) {
 		return judgeRead(failed)
 	}
 
-	got, err := read(ctx, g, "get_intent", intentsPath+"/"+id, maxObject, judge)
-	if err != nil {
-		return ports.Intent{}, err
-	}
-
-	return got.intent(), nil
+	return read(ctx, g, "get_intent", intentsPath+"/"+id+query, maxObject, judge)
 }
 
 // read asks for path; maxAnswer bounds the answer, and judge says what it proves.
@@ -85,7 +98,7 @@ func judgeRead(failed *failure) verdict {
 	}
 }
 
-// Intents implements ports.PaymentGateway.
+// Intents implements ports.Provider.
 func (g *Gateway) Intents(ctx context.Context, from, to time.Time) iter.Seq2[ports.Intent, error] {
 	query := url.Values{
 		"created[gte]": {unix(from)},
@@ -121,14 +134,14 @@ func (g *Gateway) Intents(ctx context.Context, from, to time.Time) iter.Seq2[por
 	}
 }
 
-// Events implements ports.PaymentGateway. It asks only for the events that change a
-// payment. An event that does not parse is yielded as an error, and the reading goes
+// Events implements ports.Provider. It asks only for the events that we
+// handle. An event that does not parse is yielded as an error, and the reading goes
 // on: one bad event must not hide those after it.
 func (g *Gateway) Events(ctx context.Context, from, to time.Time) iter.Seq2[ports.Event, error] {
 	query := url.Values{
 		"created[gte]": {unix(from)},
 		"created[lte]": {unix(to)},
-		"types[]":      {eventSucceeded, eventFailed, eventCanceled},
+		"types[]":      handled(),
 	}
 
 	return func(yield func(ports.Event, error) bool) {

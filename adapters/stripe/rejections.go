@@ -28,7 +28,50 @@ var aboutTheAmount = map[stripego.ErrorCode]bool{
 	stripego.ErrorCodeInvalidChargeAmount: true,
 }
 
-// rejects decides whether a failure proves that there is no intent, and that nothing
+// aboutTheState holds the error codes that the intent's state causes
+// (https://docs.stripe.com/error-codes). An earlier attempt of ours may have brought it to
+// that state.
+//
+//nolint:gochecknoglobals // a constant table
+var aboutTheState = map[stripego.ErrorCode]bool{
+	stripego.ErrorCodePaymentIntentUnexpectedState:      true,
+	stripego.ErrorCodeChargeAlreadyCaptured:             true,
+	stripego.ErrorCodeChargeExpiredForCapture:           true,
+	stripego.ErrorCodeCaptureChargeAuthorizationExpired: true,
+	stripego.ErrorCodeCaptureUnauthorizedPayment:        true,
+}
+
+// rejectsChange decides whether a failure proves that a capture or a cancel was rejected.
+// Because of the state, also a copy is: the core reads what became of the original. Any
+// other rejection counts only for the first send.
+func (f *failure) rejectsChange(first bool) (outcome, error) {
+	if f.rejection == nil {
+		return unknown, nil
+	}
+
+	err := ports.RejectedError{Code: code(string(f.rejection.Code)), Message: sentence(f.rejection.Msg)}
+
+	switch {
+	case f.reason != ReasonBadRequest && f.reason != ReasonPayment && f.reason != ReasonUnknownPath:
+		return unknown, nil
+	case aboutTheState[f.rejection.Code]:
+		err.State = true
+
+		return rejected, &err
+	case aboutTheAmount[f.rejection.Code]:
+		err.Amount = true
+
+		return rejected, &err
+	case f.rejection.Type == stripego.ErrorTypeCard:
+		return rejected, &err
+	case first:
+		return deploymentRejected, &ports.DeploymentError{Code: err.Code, Message: err.Message, Kept: f.replayed}
+	default:
+		return unknown, nil
+	}
+}
+
+// rejectsCreate decides whether a failure proves that there is no intent, and that nothing
 // sent so far will make one; if not, the outcome is unknown. first says that the
 // request was never sent before this attempt: a 400 or 404 to a copy proves nothing
 // about the original, a 402 does.
@@ -36,7 +79,7 @@ var aboutTheAmount = map[stripego.ErrorCode]bool{
 // Only an error of Stripe's counts, not a status that a proxy may have set, and not
 // an error that names an intent: then there is one. 401 and 403 are unknown:
 // somebody repairs the key, and the same request is sent again.
-func (f *failure) rejects(first bool) (outcome, error) {
+func (f *failure) rejectsCreate(first bool) (outcome, error) {
 	if f.rejection == nil || (f.rejection.PaymentIntent != nil && f.rejection.PaymentIntent.ID != "") {
 		return unknown, nil
 	}

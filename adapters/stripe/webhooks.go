@@ -18,14 +18,25 @@ import (
 	"github.com/marketflow/marketflow/ports"
 )
 
-// The events that change a payment
+// The events that we handle: those that change a payment, and the steps on the way
 // (https://docs.stripe.com/payments/paymentintents/lifecycle).
 const (
-	eventPrefix    = "payment_intent."
-	eventSucceeded = eventPrefix + "succeeded"
-	eventFailed    = eventPrefix + "payment_failed"
-	eventCanceled  = eventPrefix + "canceled"
+	eventPrefix     = "payment_intent."
+	eventCreated    = eventPrefix + "created"
+	eventProcessing = eventPrefix + "processing"
+	eventAction     = eventPrefix + "requires_action"
+	eventCapturable = eventPrefix + "amount_capturable_updated"
+	eventSucceeded  = eventPrefix + "succeeded"
+	eventFailed     = eventPrefix + "payment_failed"
+	eventCanceled   = eventPrefix + "canceled"
 )
+
+// handled lists the types of events that we handle.
+func handled() []string {
+	return []string{
+		eventCreated, eventProcessing, eventAction, eventCapturable, eventSucceeded, eventFailed, eventCanceled,
+	}
+}
 
 const (
 	// tolerance is how many seconds a signature's time may differ from ours, in the
@@ -204,6 +215,7 @@ func parseEvent(payload []byte) (ports.Event, error) {
 		CreatedAt: at(e.Created),
 		Live:      e.Livemode,
 		Account:   e.Account,
+		Handled:   slices.Contains(handled(), e.Type),
 		IsIntent:  strings.HasPrefix(e.Type, eventPrefix),
 		Raw:       payload,
 	}
@@ -308,7 +320,7 @@ func readObject(event ports.Event, object []byte) (ports.Event, error) {
 	return event, nil
 }
 
-// change is the status that an event gives its payment; empty if it changes none.
+// change is the status that an event asks for; empty if it tells of a step on the way.
 func change(eventType string, o *intentObject) payment.Status {
 	if o.foreign() {
 		return ""

@@ -12,6 +12,7 @@ import (
 
 	"github.com/marketflow/marketflow/domain/binding"
 	"github.com/marketflow/marketflow/domain/fault"
+	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/ports"
 )
 
@@ -39,8 +40,10 @@ type Observer interface {
 type Binding struct {
 	installation ports.Installation
 	account      ports.ProviderAccount
-	gateway      ports.PaymentGateway
-	observer     Observer
+	provider     ports.Provider
+	// id is the installation's.
+	id       operation.Installation
+	observer Observer
 
 	verifying sync.Mutex
 	// holds is true once the database and the account are known to belong together.
@@ -51,9 +54,10 @@ type Binding struct {
 
 // NewBinding returns the use case.
 func NewBinding(
-	installation ports.Installation, account ports.ProviderAccount, gateway ports.PaymentGateway, observer Observer,
+	installation ports.Installation, id operation.Installation, account ports.ProviderAccount, provider ports.Provider,
+	observer Observer,
 ) *Binding {
-	b := &Binding{installation: installation, account: account, gateway: gateway, observer: observer}
+	b := &Binding{installation: installation, id: id, account: account, provider: provider, observer: observer}
 	b.own.Store("")
 
 	return b
@@ -185,7 +189,7 @@ func (b *Binding) checkIntents(ctx context.Context) error {
 	var missing []string
 
 	for _, id := range ids {
-		_, err := b.gateway.Intent(ctx, id)
+		_, err := b.provider.Intent(ctx, id)
 
 		switch {
 		case fault.KindOf(err) == fault.NotFound:
@@ -211,6 +215,11 @@ func (b *Binding) Foreign(live *bool, account string) bool {
 	own, _ := b.own.Load().(string)
 
 	return live != nil && *live != (mode == binding.Live) || account != "" && account != own
+}
+
+// ForeignMark tells whether an intent carries the mark of another installation.
+func (b *Binding) ForeignMark(intent ports.Intent) bool {
+	return intent.Marked && intent.Mark.Installation != b.id.ID
 }
 
 // Shown is both sides of a binding.

@@ -9,12 +9,12 @@ import (
 	"github.com/marketflow/marketflow/ports"
 )
 
-// Guard returns a gateway that sends nothing until the database is known to belong to
+// Guard returns a provider that sends nothing until the database is known to belong to
 // the account. If that is not known yet, the first call finds out.
-func (b *Binding) Guard() ports.PaymentGateway { return &guard{b.gateway, b} }
+func (b *Binding) Guard() ports.Provider { return &guard{b.provider, b} }
 
 type guard struct {
-	ports.PaymentGateway
+	ports.Provider
 
 	binding *Binding
 }
@@ -32,41 +32,41 @@ func (g *guard) verified(ctx context.Context) error {
 	return nil
 }
 
-// Ready implements ports.PaymentGateway.
+// Ready implements ports.Provider.
 func (g *guard) Ready() error {
 	if !g.binding.holds.Load() {
 		return fmt.Errorf("%w: %w", ports.ErrUnavailable, ErrUnverified)
 	}
 
-	return g.PaymentGateway.Ready()
+	return g.Provider.Ready()
 }
 
-// CreateIntent implements ports.PaymentGateway.
-func (g *guard) CreateIntent(ctx context.Context, request ports.IntentRequest, resend bool) (ports.Intent, error) {
+// Send implements ports.Provider.
+func (g *guard) Send(ctx context.Context, call ports.Call, resend bool) (ports.Object, error) {
 	if err := g.verified(ctx); err != nil {
-		return ports.Intent{}, err
+		return ports.Object{}, err
 	}
 
-	return g.PaymentGateway.CreateIntent(ctx, request, resend)
+	return g.Provider.Send(ctx, call, resend)
 }
 
-// Intent implements ports.PaymentGateway.
+// Intent implements ports.Provider.
 func (g *guard) Intent(ctx context.Context, id string) (ports.Intent, error) {
 	if err := g.verified(ctx); err != nil {
 		return ports.Intent{}, err
 	}
 
-	return g.PaymentGateway.Intent(ctx, id)
+	return g.Provider.Intent(ctx, id)
 }
 
-// Intents implements ports.PaymentGateway.
+// Intents implements ports.Provider.
 func (g *guard) Intents(ctx context.Context, from, to time.Time) iter.Seq2[ports.Intent, error] {
-	return guarded(ctx, g, g.PaymentGateway.Intents(ctx, from, to))
+	return guarded(ctx, g, g.Provider.Intents(ctx, from, to))
 }
 
-// Events implements ports.PaymentGateway.
+// Events implements ports.Provider.
 func (g *guard) Events(ctx context.Context, from, to time.Time) iter.Seq2[ports.Event, error] {
-	return guarded(ctx, g, g.PaymentGateway.Events(ctx, from, to))
+	return guarded(ctx, g, g.Provider.Events(ctx, from, to))
 }
 
 func guarded[T any](ctx context.Context, g *guard, list iter.Seq2[T, error]) iter.Seq2[T, error] {

@@ -3,8 +3,10 @@ package events
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/marketflow/marketflow/app/operations"
+	"github.com/marketflow/marketflow/domain/money"
 	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/domain/payment"
 	"github.com/marketflow/marketflow/ports"
@@ -62,27 +64,24 @@ func (a *Apply) Do(ctx context.Context, e ports.Event) (ports.Applied, error) {
 	return applied, nil
 }
 
-// finishOperation finishes the operation whose intent an event is about. The event came
+// finishOperation finishes the create whose intent an event is about. The event came
 // before the provider's answer, or the answer was lost.
 func (a *Apply) finishOperation(ctx context.Context, e ports.Event) (ports.Applied, error) {
-	op, err := a.operations.FindByPayment(ctx, e.Intent.PaymentID)
+	op, err := a.operations.FindByID(ctx, e.Intent.PaymentID)
 	if err != nil {
 		return ports.Applied{}, err
 	}
 
-	intent := e.Intent
-	intent.Status = payment.Pending // so that the history shows the creation and then the event's change
-
-	completion, err := a.engine.Completion(op, intent, operation.ByWebhook)
+	result, err := a.engine.Result(op, ports.Object{Intent: beginning(e.Intent)}, operation.ByWebhook)
 	if err == nil {
 		var (
 			done    ports.Finished
 			applied ports.Applied
 		)
 
-		done, applied, err = a.inbox.FinishAndApply(ctx, completion, e)
+		done, applied, err = a.inbox.FinishAndApply(ctx, *result.Made, e)
 		if err == nil {
-			a.engine.Finished(ctx, completion, done, operation.ByWebhook)
+			a.engine.Finished(ctx, result, done, operation.ByWebhook)
 
 			return applied, nil
 		}
@@ -94,6 +93,15 @@ func (a *Apply) finishOperation(ctx context.Context, e ports.Event) (ports.Appli
 
 	a.observer.EventContradicts(ctx, e, err)
 
-	return ports.Applied{Outcome: ports.EventParked, Reason: ports.ParkedContradiction, PaymentID: op.PaymentID},
+	return ports.Applied{Outcome: ports.EventParked, Reason: ports.ParkedContradiction, PaymentID: op.ID},
 		a.inbox.Park(ctx, e, ports.ParkedContradiction)
+}
+
+// beginning is an intent as it was when it was made, so that the history shows the
+// creation and then the event's change.
+func beginning(i ports.Intent) ports.Intent {
+	i.Status, i.IntentStatus, i.Declined = payment.Pending, payment.IntentRequiresPaymentMethod, false
+	i.Capturable, i.Captured, i.CaptureBefore = money.Money{}, money.Money{}, time.Time{}
+
+	return i
 }

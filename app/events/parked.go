@@ -13,6 +13,8 @@ type Ours interface {
 	// from an account that is not ours. live is nil and account is empty if the event or
 	// object does not name them.
 	Foreign(live *bool, account string) bool
+	// ForeignMark tells whether an intent carries the mark of another installation.
+	ForeignMark(intent ports.Intent) bool
 }
 
 // Parked applies events that are stored already.
@@ -65,7 +67,7 @@ func (p *Parked) applyStored(ctx context.Context, events ...ports.StoredEvent) e
 }
 
 func (p *Parked) foreign(e ports.Event) bool {
-	return p.ours.Foreign(e.Live, e.Account) || p.ours.Foreign(e.Intent.Live, "")
+	return p.ours.Foreign(e.Live, e.Account) || p.ours.Foreign(e.Intent.Live, "") || p.ours.ForeignMark(e.Intent)
 }
 
 // storeOrApply stores an event, and applies it if it is ours.

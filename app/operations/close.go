@@ -2,6 +2,7 @@ package operations
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -13,11 +14,11 @@ import (
 	"github.com/marketflow/marketflow/ports"
 )
 
-// Close lets a person end an operation for which the provider made nothing.
+// Close lets a person end an operation that the provider has not done.
 type Close struct {
 	decisions ports.Decisions
 	payments  ports.Payments
-	gateway   ports.PaymentGateway
+	provider  ports.Provider
 	renderer  ports.Renderer
 	engine    *Engine
 	observer  Observer
@@ -25,16 +26,16 @@ type Close struct {
 
 // NewClose returns the use case.
 func NewClose(
-	decisions ports.Decisions, payments ports.Payments, gateway ports.PaymentGateway, renderer ports.Renderer,
+	decisions ports.Decisions, payments ports.Payments, provider ports.Provider, renderer ports.Renderer,
 	engine *Engine, observer Observer,
 ) *Close {
 	return &Close{
-		decisions: decisions, payments: payments, gateway: gateway, renderer: renderer, engine: engine, observer: observer,
+		decisions: decisions, payments: payments, provider: provider, renderer: renderer, engine: engine, observer: observer,
 	}
 }
 
-// Do freezes the answer that this payment was never made. The operation must need
-// attention or be too old to be sent again, and the provider must have no intent for it.
+// Do freezes the answer that this was never done. The operation must need attention or be
+// too old to be sent again, and the provider must not show that it was done.
 // If anything speaks against it, the error is fault.Invalid and says what. If there is no
 // such operation, it is fault.NotFound.
 func (uc *Close) Do(ctx context.Context, id uuid.UUID, decision Decision) (ports.OperationDetails, error) {
@@ -58,13 +59,22 @@ func (uc *Close) do(ctx context.Context, id uuid.UUID, decision Decision) (ports
 		return ports.OperationDetails{}, err
 	}
 
-	if err := uc.nothingWasMade(ctx, op); err != nil {
+	definition, err := uc.engine.definition(op.Operation)
+	if err != nil {
 		return ports.OperationDetails{}, err
 	}
 
-	answer := uc.renderer.Rejected(fault.New(fault.Rejected,
-		"This payment was never made: nothing was charged, and nothing will be under this idempotency key. "+
-			"To order it again, use a new key: that is safe."), op.Origin.RequestID)
+	if definition.Recover == nil {
+		err = uc.nothingWasMade(ctx, op)
+	} else {
+		err = notDone(ctx, definition, op)
+	}
+
+	if err != nil {
+		return ports.OperationDetails{}, err
+	}
+
+	answer := uc.renderer.Rejected(definition.Rejected(op.Operation, nil), op.Origin.RequestID)
 	entry.Before = unfinished(op)
 	entry.After = map[string]any{stateKey: string(operation.Finished), "response_status": answer.Status}
 
@@ -73,17 +83,33 @@ func (uc *Close) do(ctx context.Context, id uuid.UUID, decision Decision) (ports
 		return ports.OperationDetails{}, Moved(err, "Operation "+id.String())
 	}
 
-	uc.observer.OperationFinished(ctx, id, operation.ByPerson, operation.OutcomeRejected, nil)
+	uc.observer.OperationFinished(ctx, closed, operation.ByPerson, operation.OutcomeRejected, nil)
 	uc.observer.Decided(ctx, entry)
 	uc.engine.remember(ctx, closed)
 
 	return uc.decisions.Operation(ctx, id)
 }
 
+// notDone checks that an operation on a payment was not done.
+func notDone(ctx context.Context, definition Definition, op ports.OperationDetails) error {
+	found, err := definition.Recover(ctx, op.Operation, nil)
+
+	switch {
+	case errors.Is(err, ports.ErrContradiction):
+		return nil // it was not this operation that was done
+	case err != nil:
+		return fmt.Errorf("looking for what became of operation %s: %w", op.ID, err)
+	case found.Object != nil:
+		return errAdoptInstead(op, "what it asked for")
+	default:
+		return nil
+	}
+}
+
 // nothingWasMade checks our records and the provider. The operation is never sent again,
 // so if nothing is there now, nothing will come.
 func (uc *Close) nothingWasMade(ctx context.Context, op ports.OperationDetails) error {
-	p, err := uc.payments.Payment(ctx, op.PaymentID)
+	p, err := uc.payments.Payment(ctx, op.ID)
 
 	switch {
 	case err == nil:
@@ -92,7 +118,7 @@ func (uc *Close) nothingWasMade(ctx context.Context, op ports.OperationDetails) 
 		return err
 	}
 
-	intents, err := intentsOf(ctx, uc.gateway, op)
+	intents, err := intentsOf(ctx, uc.provider, op)
 	if err != nil {
 		return err
 	}
@@ -105,22 +131,22 @@ func (uc *Close) nothingWasMade(ctx context.Context, op ports.OperationDetails) 
 }
 
 func errAdoptInstead(op ports.OperationDetails, intents string) error {
-	return fault.Newf(fault.Invalid, "Operation %s cannot be closed: the payment provider has made %s for it. "+
-		"Adopt that instead: marketflow operations adopt %s", op.PaymentID, intents, op.PaymentID)
+	return fault.Newf(fault.Invalid, "Operation %s cannot be closed: the payment provider has made or done %s. "+
+		"Adopt that instead: marketflow operations adopt %s", op.ID, intents, op.ID)
 }
 
 // intentsOf looks for an operation's intents by the payment id in their metadata. It reads
 // the list up to now, because the provider may have completed a call some time after it
 // answered with an error.
-func intentsOf(ctx context.Context, gateway ports.PaymentGateway, op ports.OperationDetails) ([]ports.Intent, error) {
+func intentsOf(ctx context.Context, provider ports.Provider, op ports.OperationDetails) ([]ports.Intent, error) {
 	var found []ports.Intent
 
-	for intent, err := range gateway.Intents(ctx, op.CreatedAt.Add(-clockSkew), time.Now().Add(clockSkew)) {
+	for intent, err := range provider.Intents(ctx, op.CreatedAt.Add(-clockSkew), time.Now().Add(clockSkew)) {
 		if err != nil {
 			return nil, fmt.Errorf("looking for the operation's intent: %w", err)
 		}
 
-		if intent.PaymentID == op.PaymentID {
+		if intent.PaymentID == op.ID {
 			found = append(found, intent)
 		}
 	}

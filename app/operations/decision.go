@@ -64,18 +64,18 @@ func mayDecide(o ports.OperationDetails) error {
 	switch {
 	case o.Finished():
 		return fault.Newf(fault.Invalid, "Operation %s is finished: its answer, %d, stands for ever.",
-			o.PaymentID, o.Response.Status)
+			o.ID, o.Response.Status)
 	case o.InHand:
 		return fault.Newf(fault.Invalid, "Operation %s is being worked on at this moment. Try again in a few seconds.",
-			o.PaymentID)
+			o.ID)
 	case o.State == operation.NeedsAttention, o.State == operation.Pending && o.Age > resendFor:
 		return nil
 	case o.State == operation.Pending:
 		return fault.Newf(fault.Invalid, "Operation %s is pending and %s old: recovery is still finding out what became of it. "+
 			"A person may decide once it needs attention or is %s old.",
-			o.PaymentID, o.Age.Round(time.Second), resendFor)
+			o.ID, o.Age.Round(time.Second), resendFor)
 	default:
-		return fault.Newf(fault.Invalid, "Operation %s is %s: no decision is needed.", o.PaymentID, o.State)
+		return fault.Newf(fault.Invalid, "Operation %s is %s: no decision is needed.", o.ID, o.State)
 	}
 }
 

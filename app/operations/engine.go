@@ -43,9 +43,11 @@ type Observer interface {
 	DuplicatePrevented(kind fault.Kind)
 	// PaymentCreated: the payment of an operation is written down.
 	PaymentCreated(ctx context.Context, p payment.Payment, by operation.Finisher)
+	// PaymentChanged: an operation has changed a payment.
+	PaymentChanged(ctx context.Context, before, after payment.Payment)
 	// OperationFinished: an operation ended. cause is the provider's rejection, or nil.
 	OperationFinished(
-		ctx context.Context, paymentID uuid.UUID, by operation.Finisher, outcome operation.Outcome, cause error,
+		ctx context.Context, op ports.Operation, by operation.Finisher, outcome operation.Outcome, cause error,
 	)
 	// OutcomeUnknown: an operation stays pending, because the outcome of its call is not
 	// known. If cause is ports.ErrUnavailable, the call was not sent.
@@ -63,26 +65,76 @@ type ParkedEvents interface {
 	ApplyFor(ctx context.Context, intentID string)
 }
 
+// Definition is what one kind of operation adds to the engine.
+type Definition struct {
+	Kind operation.Kind
+	// Done says what follows from the provider's object. If the object is not what the
+	// operation asked for, the error is ports.ErrContradiction.
+	Done func(op ports.Operation, object ports.Object, by operation.Finisher) (Result, error)
+	// Rejected is what the client of a rejected order is told, for ever. rejected is nil
+	// if a person has decided that nothing was done.
+	Rejected func(op ports.Operation, rejected *ports.RejectedError) *fault.Error
+	// Recover finds out what became of an operation, by reading. It is asked if the
+	// outcome of its call is not known (rejected is nil), or if the provider has rejected
+	// it although an earlier attempt may have been done. Nil: the provider's list of
+	// intents tells, and a rejection is believed.
+	Recover func(ctx context.Context, op ports.Operation, rejected *ports.RejectedError) (Found, error)
+}
+
+// Result is what follows when the provider has done what was asked: either the payment
+// that it made, or what becomes of the one that it is about.
+type Result struct {
+	Made *ports.Completion
+	On   ports.Decide
+}
+
+// Found is what became of an operation. Both are nil if it was not done so far.
+type Found struct {
+	// Object is the object in which it was done.
+	Object *ports.Object
+	// Rejected: it was not done and never will be.
+	Rejected *fault.Error
+}
+
 // Engine takes operations from their beginning to their end. Requests, recovery, events,
-// reconciliation and people's decisions all use it, so that payments are made in one way
+// reconciliation and people's decisions all use it, so that everything is done in one way
 // only.
 type Engine struct {
-	operations ports.Operations
-	gateway    ports.PaymentGateway
-	renderer   ports.Renderer
-	cache      ports.ReplayCache
-	parked     ParkedEvents
-	observer   Observer
+	operations  ports.Operations
+	provider    ports.Provider
+	renderer    ports.Renderer
+	cache       ports.ReplayCache
+	parked      ParkedEvents
+	observer    Observer
+	definitions map[operation.Kind]Definition
 }
 
 // NewEngine returns an engine.
 func NewEngine(
-	operations ports.Operations, gateway ports.PaymentGateway, renderer ports.Renderer, cache ports.ReplayCache,
-	parked ParkedEvents, observer Observer,
+	operations ports.Operations, provider ports.Provider, renderer ports.Renderer, cache ports.ReplayCache,
+	parked ParkedEvents, observer Observer, definitions []Definition,
 ) *Engine {
-	return &Engine{
-		operations: operations, gateway: gateway, renderer: renderer, cache: cache, parked: parked, observer: observer,
+	e := &Engine{
+		operations: operations, provider: provider, renderer: renderer, cache: cache, parked: parked, observer: observer,
+		definitions: make(map[operation.Kind]Definition, len(definitions)),
 	}
+
+	for _, d := range definitions {
+		e.definitions[d.Kind] = d
+	}
+
+	return e
+}
+
+// definition is that of an operation's kind. A kind that is not known, from a newer
+// release, cannot be worked on.
+func (e *Engine) definition(op ports.Operation) (Definition, error) {
+	d, ok := e.definitions[op.Kind]
+	if !ok {
+		return Definition{}, fmt.Errorf("operation %s is of the kind %q, which this release does not know", op.ID, op.Kind)
+	}
+
+	return d, nil
 }
 
 // Request asks for an operation.
@@ -90,9 +142,12 @@ type Request struct {
 	// Key is empty if the client sent none. Then each request is a new operation.
 	Key         operation.Key
 	Fingerprint operation.Fingerprint
+	// LookFirst: the key is looked up before New is called, because New refuses what an
+	// earlier request may have done.
+	LookFirst bool
 	// New makes the operation to write down, without its lease, which the engine sets. It
 	// is called only if the request may be new.
-	New func() (ports.NewOperation, error)
+	New func(ctx context.Context) (ports.NewOperation, error)
 }
 
 // Answer is the frozen answer to a request.
@@ -135,14 +190,11 @@ func (e *Engine) do(ctx context.Context, request Request) (Answer, ports.ReplayS
 
 	// If the provider cannot be reached, a finished operation can still be answered, but a
 	// new one is not begun: it would only wait.
-	if err := e.gateway.Ready(); err != nil {
+	if err := e.provider.Ready(); err != nil {
 		return e.whileUnavailable(ctx, request, err)
 	}
 
 	op, err := e.begin(ctx, request)
-	if fault.KindOf(err) == fault.Unknown {
-		err = errUnknown(request.Key, err, providerRetryAfter) // it may be written down
-	}
 
 	switch {
 	case err != nil:
@@ -159,13 +211,13 @@ func (e *Engine) do(ctx context.Context, request Request) (Answer, ports.ReplayS
 		return Answer{}, "", err
 	}
 
-	return Answer{PaymentID: op.PaymentID, Response: op.Response}, "", nil
+	return Answer{PaymentID: op.PaymentID(), Response: op.Response}, "", nil
 }
 
 // begin writes the operation down before anything is sent. If the same request was
 // rejected before, it opens that operation again.
 func (e *Engine) begin(ctx context.Context, request Request) (ports.Operation, error) {
-	wanted, err := request.New()
+	wanted, err := e.wanted(ctx, request)
 	if err != nil {
 		return ports.Operation{}, err
 	}
@@ -174,11 +226,52 @@ func (e *Engine) begin(ctx context.Context, request Request) (ports.Operation, e
 	wanted.Lease = ports.Lease{Token: uuid.New(), For: LeaseFor}
 
 	op, err := e.operations.Begin(ctx, wanted)
+
+	switch {
+	case errors.Is(err, ports.ErrInProgress):
+		return op, errInProgress(wanted.Subject)
+	case fault.KindOf(err) == fault.Unknown && err != nil: // it may be written down
+		return op, errUnknown(unwritten(wanted), err, providerRetryAfter)
+	}
+
+	return e.reopened(ctx, op, request, wanted.Lease, err)
+}
+
+// wanted is the operation that the request asks for: the one that has its key already, or
+// a new one.
+func (e *Engine) wanted(ctx context.Context, request Request) (ports.NewOperation, error) {
+	if !request.LookFirst || request.Key == "" {
+		return request.New(ctx)
+	}
+
+	op, err := e.operations.Find(ctx, request.Key)
+
+	switch {
+	case err == nil:
+		return ports.NewOperation{
+			ID: op.ID, Kind: op.Kind, Subject: op.Subject, Key: op.Key, Order: op.Order, Call: op.Call, Origin: op.Origin,
+		}, nil
+	case fault.KindOf(err) == fault.NotFound:
+		return request.New(ctx)
+	default:
+		return ports.NewOperation{}, err
+	}
+}
+
+// reopened opens an operation again if it was rejected and the same is asked for again.
+func (e *Engine) reopened(
+	ctx context.Context, op ports.Operation, request Request, lease ports.Lease, err error,
+) (ports.Operation, error) {
 	if err != nil || op.State != operation.Rejected || op.Fingerprint != request.Fingerprint || tooOld(op) {
 		return op, err
 	}
 
-	return e.operations.Reopen(ctx, op.PaymentID, wanted.Lease)
+	return e.operations.Reopen(ctx, op.ID, lease)
+}
+
+// unwritten is an operation of which nobody knows whether it was written.
+func unwritten(wanted ports.NewOperation) ports.Operation {
+	return ports.Operation{ID: wanted.ID, Kind: wanted.Kind, Subject: wanted.Subject, Key: wanted.Key}
 }
 
 // found answers for an operation that this request does not hold.
@@ -191,15 +284,15 @@ func (e *Engine) found(ctx context.Context, op ports.Operation, request Request)
 
 		return replayed(replayOf(op), request, ports.ReplayFromDatabase)
 	case op.State == operation.NeedsAttention:
-		return Answer{}, "", errUnknown(request.Key, errors.New("the operation needs attention"), time.Minute)
+		return Answer{}, "", errUnknown(op, errors.New("the operation needs attention"), time.Minute)
 	case op.State == operation.Rejected && tooOld(op):
-		return Answer{}, "", fault.New(fault.Rejected,
+		return Answer{}, "", about(op, fault.New(fault.Rejected,
 			"The payment provider rejected this request, and its idempotency key is too old to be sent again. "+
-				"Nothing was made or charged: use a new key.")
+				"Nothing was made or charged: use a new key."))
 	default:
-		return Answer{}, "", fault.New(fault.InFlight,
+		return Answer{}, "", about(op, fault.New(fault.InFlight,
 			"A request with this idempotency key is still being worked on. Send the same request again shortly.").
-			After(time.Second)
+			After(time.Second))
 	}
 }
 
@@ -214,7 +307,7 @@ func (e *Engine) whileUnavailable(
 		case err == nil && (op.Finished() || op.Fingerprint != request.Fingerprint):
 			return e.found(ctx, op, request)
 		case err == nil && op.State != operation.Rejected: // it will be finished later
-			return Answer{}, "", errUnknown(request.Key, cause, providerRetryAfter)
+			return Answer{}, "", errUnknown(op, cause, providerRetryAfter)
 		case err != nil && fault.KindOf(err) != fault.NotFound:
 			return Answer{}, "", err
 		}
@@ -234,7 +327,7 @@ func replayed(replay ports.Replay, request Request, from ports.ReplaySource) (An
 }
 
 func replayOf(op ports.Operation) ports.Replay {
-	return ports.Replay{PaymentID: op.PaymentID, Fingerprint: op.Fingerprint, Response: op.Response}
+	return ports.Replay{PaymentID: op.PaymentID(), Fingerprint: op.Fingerprint, Response: op.Response}
 }
 
 // remember keeps a finished operation's answer in this process's memory.
@@ -253,7 +346,12 @@ func (e *Engine) Send(ctx context.Context, op ports.Operation, by operation.Fini
 		return op, e.release(ctx, op, fmt.Errorf("the operation is %s old: its key may be forgotten", ageOf(op)))
 	}
 
-	intent, err := e.call(ctx, op)
+	definition, err := e.definition(op)
+	if err != nil {
+		return op, e.release(ctx, op, err)
+	}
+
+	object, err := e.call(ctx, op)
 
 	var (
 		rejected   *ports.RejectedError
@@ -262,9 +360,11 @@ func (e *Engine) Send(ctx context.Context, op ports.Operation, by operation.Fini
 
 	switch {
 	case err == nil:
-		return e.Finish(ctx, op, intent, by)
+		return e.Finish(ctx, op, object, by)
+	case errors.As(err, &rejected) && definition.Recover != nil:
+		return e.lookUp(ctx, definition, op, rejected, by)
 	case errors.As(err, &rejected):
-		return e.finishRejected(ctx, op, rejected, by)
+		return e.finishRejected(ctx, op, definition.Rejected(op, rejected), by)
 	case errors.As(err, &deployment):
 		return e.reject(ctx, op, deployment, by)
 	default:
@@ -272,8 +372,29 @@ func (e *Engine) Send(ctx context.Context, op ports.Operation, by operation.Fini
 	}
 }
 
+// lookUp ends an operation whose call was rejected by what is read. An earlier attempt may
+// have been done, and that may be why this one was rejected.
+func (e *Engine) lookUp(
+	ctx context.Context, definition Definition, op ports.Operation, rejected *ports.RejectedError, by operation.Finisher,
+) (ports.Operation, error) {
+	found, err := definition.Recover(ctx, op, rejected)
+
+	switch {
+	case errors.Is(err, ports.ErrContradiction):
+		return op, e.contradiction(ctx, op, err)
+	case err != nil:
+		return op, e.release(ctx, op, errors.Join(rejected, err))
+	case found.Object != nil:
+		return e.Finish(ctx, op, *found.Object, by)
+	case found.Rejected != nil:
+		return e.finishRejected(ctx, op, found.Rejected, by)
+	default:
+		return op, e.release(ctx, op, rejected)
+	}
+}
+
 // call sends the call and keeps the lease until the provider has answered.
-func (e *Engine) call(ctx context.Context, op ports.Operation) (ports.Intent, error) {
+func (e *Engine) call(ctx context.Context, op ports.Operation) (ports.Object, error) {
 	const beat = LeaseFor / 2
 
 	lasting, end := context.WithCancel(ctx)
@@ -295,7 +416,7 @@ func (e *Engine) call(ctx context.Context, op ports.Operation) (ports.Intent, er
 
 	defer time.AfterFunc(beat, extend).Stop()
 
-	return e.gateway.CreateIntent(ctx, op.Request, op.Attempts > 1)
+	return e.provider.Send(ctx, op.Call, op.Attempts > 1)
 }
 
 // withSendTimeout bounds a call to the provider by the wall clock. Go's monotonic clock may

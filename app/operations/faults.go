@@ -3,6 +3,8 @@ package operations
 import (
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/marketflow/marketflow/domain/fault"
 	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/ports"
@@ -12,22 +14,40 @@ import (
 // reached or its answer is not known.
 const providerRetryAfter = 2 * time.Second
 
-func errUnknown(key operation.Key, cause error, retryAfter time.Duration) error {
-	return fault.Wrap(fault.Unknown, cause, "The outcome is not known yet. "+whatToDo(key)).After(retryAfter)
+// about names the payment that an error is about.
+func about(op ports.Operation, f *fault.Error) *fault.Error {
+	f.PaymentID = op.PaymentID()
+
+	return f
+}
+
+func errUnknown(op ports.Operation, cause error, retryAfter time.Duration) error {
+	return about(op, fault.Wrap(fault.Unknown, cause, "The outcome is not known yet. "+whatToDo(op)).After(retryAfter))
 }
 
 // errNotSent is fault.Unknown too, because recovery will still send the operation.
-func errNotSent(key operation.Key, cause error, retryAfter time.Duration) error {
-	return fault.Wrap(fault.Unknown, cause, "The payment provider cannot be reached, so nothing has been sent yet. "+
-		"It is tried again without you, and the payment may still be made. "+whatToDo(key)).After(retryAfter)
+func errNotSent(op ports.Operation, cause error, retryAfter time.Duration) error {
+	return about(op, fault.Wrap(fault.Unknown, cause, "The payment provider cannot be reached, so nothing has been sent yet. "+
+		"It is tried again without you, and may still be done. "+whatToDo(op)).After(retryAfter))
 }
 
-func whatToDo(key operation.Key) string {
-	if key == "" {
+func whatToDo(op ports.Operation) string {
+	switch {
+	case op.Key != "":
+		return "Send the same request again, with the same idempotency key."
+	case op.Kind == operation.Create:
 		return "The request had no idempotency key: sending it again may create a second payment."
+	default:
+		return "Read the payment to see what became of it."
 	}
+}
 
-	return "Send the same request again, with the same idempotency key."
+func errInProgress(paymentID uuid.UUID) error {
+	f := fault.New(fault.InProgress,
+		"Another operation on this payment is not finished yet. Send the request again shortly.").After(time.Second)
+	f.PaymentID = paymentID
+
+	return f
 }
 
 func errRejected(op ports.Operation, rejected *ports.DeploymentError) error {
@@ -42,13 +62,13 @@ func errRejected(op ports.Operation, rejected *ports.DeploymentError) error {
 			"that is safe, because nothing was made under this one."
 	}
 
-	return fault.Wrap(fault.Rejected, rejected, "The payment provider did not accept the request because of how this "+
-		"service is set up there, not because of the payment. Nothing was made or charged. "+next+
-		" The provider says: "+rejected.Message)
+	return about(op, fault.Wrap(fault.Rejected, rejected, "The payment provider did not accept the request because of how "+
+		"this service is set up there, not because of the payment. Nothing was made or charged. "+next+
+		" The provider says: "+rejected.Message))
 }
 
 func errKeyReused() error {
 	return fault.New(fault.KeyReused,
-		"This idempotency key belongs to a payment with another amount, currency or metadata. "+
-			"Send that payment again, or use a new key.")
+		"This idempotency key belongs to another request: of another kind, about another payment, or with another amount, "+
+			"currency or metadata. Send that request again, or use a new key.")
 }

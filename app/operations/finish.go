@@ -3,119 +3,100 @@ package operations
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
 
 	"github.com/marketflow/marketflow/domain/fault"
 	"github.com/marketflow/marketflow/domain/operation"
-	"github.com/marketflow/marketflow/domain/payment"
 	"github.com/marketflow/marketflow/ports"
 )
 
-// Finish finishes an operation with its intent and writes the payment. If the intent is
-// not what the operation asked for, the operation needs attention.
+// Finish finishes an operation with the provider's object, and writes what follows. If the
+// object is not what the operation asked for, the operation needs attention.
 func (e *Engine) Finish(
-	ctx context.Context, op ports.Operation, intent ports.Intent, by operation.Finisher,
+	ctx context.Context, op ports.Operation, object ports.Object, by operation.Finisher,
 ) (ports.Operation, error) {
-	completion, err := e.Completion(op, intent, by)
+	result, err := e.Result(op, object, by)
 	if err != nil {
 		return op, e.contradiction(ctx, op, err)
 	}
 
-	// The intent exists. If the client's disconnect ended this, the intent would be lost
-	// until recovery finds it.
+	// It is done at the provider. If the client's disconnect ended this, that would not be
+	// written down until recovery finds it.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), sendTimeout)
 	defer cancel()
 
-	done, err := e.operations.Finish(ctx, completion)
+	var done ports.Finished
+	if result.Made != nil {
+		done, err = e.operations.Finish(ctx, *result.Made)
+	} else {
+		done, err = e.operations.FinishOn(ctx, op.ID, string(by), result.On)
+	}
 
 	switch {
 	case errors.Is(err, ports.ErrContradiction):
 		return op, e.contradiction(ctx, op, err)
 	case err != nil:
-		return op, errUnknown(op.Key, err, providerRetryAfter)
+		return op, errUnknown(op, err, providerRetryAfter)
 	}
 
-	e.Finished(ctx, completion, done, by)
+	e.Finished(ctx, result, done, by)
 
 	return done.Operation, nil
 }
 
-// Completion returns what Finish writes for an operation and its intent. If the intent is
-// not what the operation asked for, the error is ports.ErrContradiction. An event may lack
-// the amount and the client's secret. Without the secret there is no response yet.
-func (e *Engine) Completion(
-	op ports.Operation, intent ports.Intent, by operation.Finisher,
-) (ports.Completion, error) {
-	untold := by == operation.ByWebhook && intent.Amount.IsZero()
-	if !untold && intent.Amount != op.Order.Amount {
-		return ports.Completion{}, fmt.Errorf("intent %s is for %s, operation %s for %s: %w",
-			intent.ID, intent.Amount, op.PaymentID, op.Order.Amount, ports.ErrContradiction)
+// Result returns what Finish writes for an operation and its object. If the object is not
+// what the operation asked for, the error is ports.ErrContradiction.
+func (e *Engine) Result(op ports.Operation, object ports.Object, by operation.Finisher) (Result, error) {
+	definition, err := e.definition(op)
+	if err != nil {
+		return Result{}, err
 	}
 
-	p := payment.Payment{
-		ID:        op.PaymentID,
-		IntentID:  intent.ID,
-		Key:       op.Key,
-		Amount:    op.Order.Amount,
-		Metadata:  op.Order.Metadata,
-		Status:    intent.Status,
-		CreatedAt: op.CreatedAt,
-	}
-	completion := ports.Completion{Payment: p, Cause: string(by)}
-
-	if by != operation.ByWebhook || intent.ClientSecret != "" {
-		completion.Response = new(e.renderer.Created(p, intent.ClientSecret))
-	}
-
-	return completion, nil
+	return definition.Done(op, object, by)
 }
 
-// Finished does what follows once a completion is committed. A failure here does not harm
-// the payment.
-func (e *Engine) Finished(
-	ctx context.Context, c ports.Completion, done ports.Finished, by operation.Finisher,
-) {
-	if done.Created {
-		e.observer.PaymentCreated(ctx, c.Payment, by)
-	}
-
+// Finished does what follows once a result is committed. A failure here does not harm the
+// payment.
+func (e *Engine) Finished(ctx context.Context, result Result, done ports.Finished, by operation.Finisher) {
 	e.remember(ctx, done.Operation)
 
-	if c.Response != nil {
-		e.observer.OperationFinished(ctx, done.Operation.PaymentID, by, operation.OutcomeDone, nil)
+	if made := result.Made; made != nil {
+		if done.Created {
+			e.observer.PaymentCreated(ctx, made.Payment, by)
+		}
+
+		if made.Response == nil { // it is not finished before the answer is known
+			return
+		}
+	} else {
+		e.observer.PaymentChanged(ctx, done.Before, done.After)
 	}
 
+	e.observer.OperationFinished(ctx, done.Operation, by, operation.OutcomeDone, nil)
+
 	if done.Parked {
-		e.parked.ApplyFor(ctx, c.Payment.IntentID)
+		e.parked.ApplyFor(ctx, result.Made.Payment.IntentID)
 	}
 }
 
-// finishRejected finishes an operation with the provider's rejection of the order, which
-// becomes the answer for ever.
+// finishRejected finishes an operation that was not done and never will be. The answer is
+// frozen.
 func (e *Engine) finishRejected(
-	ctx context.Context, op ports.Operation, rejected *ports.RejectedError, by operation.Finisher,
+	ctx context.Context, op ports.Operation, answer *fault.Error, by operation.Finisher,
 ) (ports.Operation, error) {
-	kind := fault.Rejected
-	if rejected.Amount {
-		kind = fault.AmountRejected
-	}
-
-	f := fault.Wrap(kind, rejected, "The payment provider rejected this payment: "+rejected.Message)
-
-	finished, err := e.operations.FinishRejected(context.WithoutCancel(ctx), op.PaymentID,
-		e.renderer.Rejected(f, op.Origin.RequestID))
+	finished, err := e.operations.FinishRejected(context.WithoutCancel(ctx), op.ID,
+		e.renderer.Rejected(answer, op.Origin.RequestID))
 
 	switch {
 	case errors.Is(err, ports.ErrContradiction):
 		return op, e.contradiction(ctx, op, err)
 	case err != nil:
-		return op, errUnknown(op.Key, err, providerRetryAfter)
+		return op, errUnknown(op, err, providerRetryAfter)
 	}
 
-	e.observer.OperationFinished(ctx, finished.PaymentID, by, operation.OutcomeRejected, rejected)
+	e.observer.OperationFinished(ctx, finished, by, operation.OutcomeRejected, answer)
 	e.remember(ctx, finished)
 
 	return finished, nil
@@ -132,14 +113,14 @@ func (e *Engine) reject(
 	case errors.Is(err, ports.ErrContradiction):
 		return op, e.contradiction(ctx, op, err)
 	case err != nil:
-		return op, errUnknown(op.Key, err, providerRetryAfter)
+		return op, errUnknown(op, err, providerRetryAfter)
 	case stands.Finished():
 		return stands, nil
 	case stands.State != operation.Rejected: // another process has sent it meanwhile
-		return op, errUnknown(op.Key, rejected, providerRetryAfter)
+		return op, errUnknown(op, rejected, providerRetryAfter)
 	}
 
-	e.observer.OperationFinished(ctx, stands.PaymentID, by, operation.OutcomeDeploymentRejected, rejected)
+	e.observer.OperationFinished(ctx, stands, by, operation.OutcomeDeploymentRejected, rejected)
 
 	return stands, errRejected(op, rejected)
 }
@@ -160,7 +141,7 @@ func (e *Engine) release(ctx context.Context, op ports.Operation, cause error) e
 		cause = errors.Join(cause, err)
 	}
 
-	return tell(op.Key, cause, providerRetryAfter)
+	return tell(op, cause, providerRetryAfter)
 }
 
 // contradiction hands an operation to a person, because the provider contradicts our
@@ -168,11 +149,11 @@ func (e *Engine) release(ctx context.Context, op ports.Operation, cause error) e
 func (e *Engine) contradiction(ctx context.Context, op ports.Operation, cause error) error {
 	e.observer.NeedsAttention(ctx, op, cause)
 
-	if err := e.operations.GiveUp(context.WithoutCancel(ctx), op.PaymentID, cause); err != nil {
+	if err := e.operations.GiveUp(context.WithoutCancel(ctx), op.ID, cause); err != nil {
 		cause = errors.Join(cause, err)
 	}
 
-	return errUnknown(op.Key, cause, time.Minute)
+	return errUnknown(op, cause, time.Minute)
 }
 
 // retryIn is the pause before the next attempt. It grows with the operation's age: after

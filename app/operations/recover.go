@@ -27,7 +27,7 @@ const (
 // Recover finishes operations that a crash or an unknown outcome left pending.
 type Recover struct {
 	operations ports.Operations
-	gateway    ports.PaymentGateway
+	provider   ports.Provider
 	engine     *Engine
 	observer   Observer
 	// searching is held while a run of this process reads the provider's list, which
@@ -37,9 +37,9 @@ type Recover struct {
 
 // NewRecover returns the use case.
 func NewRecover(
-	operations ports.Operations, gateway ports.PaymentGateway, engine *Engine, observer Observer,
+	operations ports.Operations, provider ports.Provider, engine *Engine, observer Observer,
 ) *Recover {
-	return &Recover{operations: operations, gateway: gateway, engine: engine, observer: observer}
+	return &Recover{operations: operations, provider: provider, engine: engine, observer: observer}
 }
 
 // Recovered is what one run did.
@@ -51,14 +51,14 @@ type Recovered struct {
 
 // Do takes a batch of unfinished operations. It sends each again under its own key while
 // the provider remembers the key. If that does not show what happened, or the key is too
-// old, it looks for the operation among the provider's intents. An operation never counts
-// as failed only because time has passed.
+// old, it looks for what the operation has made or changed at the provider. An operation
+// never counts as failed only because time has passed.
 //
 // Each operation gets its own trace, which links to the request that asked for it. A run
 // that finds nothing leaves no trace.
 func (uc *Recover) Do(ctx context.Context) (Recovered, error) {
-	if err := uc.gateway.Ready(); err != nil {
-		return Recovered{}, nil //nolint:nilerr // the operations wait; the gateway's own metrics show the outage
+	if err := uc.provider.Ready(); err != nil {
+		return Recovered{}, nil //nolint:nilerr // the operations wait; the provider's own metrics show the outage
 	}
 
 	ops, err := uc.operations.Take(ctx, recoverBatch, ports.Lease{Token: uuid.New(), For: LeaseFor})
@@ -70,12 +70,59 @@ func (uc *Recover) Do(ctx context.Context) (Recovered, error) {
 	open := uc.resend(ctx, ops)
 	result.Finished = len(ops) - len(open)
 
-	missing := suspects(open)
-	if ready := uc.gateway.Ready() == nil; !ready || len(missing) == 0 {
+	if uc.provider.Ready() != nil {
+		return result, nil
+	}
+
+	missing := make(map[uuid.UUID]ports.Operation)
+
+	for _, op := range open {
+		switch definition, err := uc.engine.definition(op); {
+		case err != nil || op.Attempts <= 1: // it was never sent before, so there is nothing to find
+		case definition.Recover == nil:
+			missing[op.ID] = op
+		default:
+			uc.lookUp(ctx, definition, op, &result)
+		}
+	}
+
+	if len(missing) == 0 {
 		return result, nil
 	}
 
 	return uc.find(ctx, missing, result)
+}
+
+// lookUp reads what became of an operation on a payment, and adds to result. If it cannot
+// be told, the operation waits for the next run.
+func (uc *Recover) lookUp(ctx context.Context, definition Definition, op ports.Operation, result *Recovered) {
+	ctx, cancel := withSendTimeout(ctx)
+	defer cancel()
+
+	_, _ = ports.InSpanOf(ctx, uc.observer, "app.LookUpOperation", op, func(ctx context.Context) (ports.Operation, error) {
+		found, err := definition.Recover(ctx, op, nil)
+
+		switch {
+		case errors.Is(err, ports.ErrContradiction):
+			err = uc.engine.contradiction(ctx, op, err)
+			result.GivenUp++
+		case err != nil:
+		case found.Object != nil:
+			op, err = uc.engine.Finish(ctx, op, *found.Object, operation.ByRecovery)
+		case found.Rejected != nil:
+			op, err = uc.engine.finishRejected(ctx, op, found.Rejected, operation.ByRecovery)
+		case op.Age > resendFor:
+			if err = uc.giveUp(ctx, op); err == nil {
+				result.GivenUp++
+			}
+		}
+
+		if op.Finished() {
+			result.Finished++
+		}
+
+		return op, err
+	})
 }
 
 // find searches the provider's list and adds to result, unless a search is running already.
@@ -137,25 +184,12 @@ func (uc *Recover) resendOne(ctx context.Context, op ports.Operation) error {
 	return err
 }
 
-// suspects are the operations whose intent may exist although sending again did not show
-// it. Stripe may have kept a 500 although the call had its effect, and replays that 500,
-// or the key is too old to be sent.
-func suspects(open []ports.Operation) map[uuid.UUID]ports.Operation {
-	byPayment := make(map[uuid.UUID]ports.Operation)
-
-	for _, op := range open {
-		if op.Attempts > 1 {
-			byPayment[op.PaymentID] = op
-		}
-	}
-
-	return byPayment
-}
-
-// search looks for the operations' intents by the payment id in their metadata.
+// search looks for the intents of creates by the payment id in their metadata. They may
+// exist although sending again did not show it: Stripe may have kept a 500 although the
+// call had its effect, and replays that 500, or the key is too old to be sent.
 func (uc *Recover) search(ctx context.Context, missing map[uuid.UUID]ports.Operation) (found, given int, err error) {
 	now := time.Now()
-	for intent, err := range uc.gateway.Intents(ctx, oldest(missing).Add(-clockSkew), now.Add(clockSkew)) {
+	for intent, err := range uc.provider.Intents(ctx, oldest(missing).Add(-clockSkew), now.Add(clockSkew)) {
 		if err != nil {
 			return found, 0, fmt.Errorf("looking for lost intents: %w", err)
 		}
@@ -195,7 +229,7 @@ func (uc *Recover) search(ctx context.Context, missing map[uuid.UUID]ports.Opera
 // adopt finishes an operation with an intent that was found.
 func (uc *Recover) adopt(ctx context.Context, op ports.Operation, intent ports.Intent) error {
 	if intent.ClientSecret == "" {
-		whole, err := uc.gateway.Intent(ctx, intent.ID)
+		whole, err := uc.provider.Intent(ctx, intent.ID)
 		if err != nil {
 			return fmt.Errorf("reading intent %s: %w", intent.ID, err)
 		}
@@ -205,17 +239,17 @@ func (uc *Recover) adopt(ctx context.Context, op ports.Operation, intent ports.I
 
 	uc.observer.Link(ctx, op.Origin)
 
-	_, err := uc.engine.Finish(ctx, op, intent, operation.ByRecovery)
+	_, err := uc.engine.Finish(ctx, op, ports.Object{Intent: intent}, operation.ByRecovery)
 
 	return err
 }
 
 func (uc *Recover) giveUp(ctx context.Context, op ports.Operation) error {
-	cause := errors.New("its key is too old to be sent again and the provider lists no intent for it")
+	cause := errors.New("its key is too old to be sent again, and the provider does not show that it was done")
 	uc.observer.NeedsAttention(ctx, op, cause)
 
-	if err := uc.operations.GiveUp(ctx, op.PaymentID, cause); err != nil {
-		return fmt.Errorf("operation %s: %w", op.PaymentID, err)
+	if err := uc.operations.GiveUp(ctx, op.ID, cause); err != nil {
+		return fmt.Errorf("operation %s: %w", op.ID, err)
 	}
 
 	return nil

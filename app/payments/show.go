@@ -95,7 +95,7 @@ func (uc *Show) id(ctx context.Context, name Name) (uuid.UUID, error) {
 			return uuid.Nil, fault.New(fault.NotFound, "No payment was ever asked for under this idempotency key.")
 		}
 
-		return op.PaymentID, err
+		return op.PaymentID(), err
 	case name.IntentID != "":
 		known, err := uc.records.PaymentsByIntent(ctx, []string{name.IntentID})
 		if err != nil {
@@ -129,6 +129,15 @@ func (uc *Show) story(ctx context.Context, id uuid.UUID) (Story, error) {
 		story.Timeline = operationEntries(op)
 	} else if fault.KindOf(err) != fault.NotFound {
 		return Story{}, err
+	}
+
+	later, err := uc.decisions.OperationsOn(ctx, id)
+	if err != nil {
+		return Story{}, err
+	}
+
+	for _, one := range later {
+		story.Timeline = append(story.Timeline, operationEntries(one)...)
 	}
 
 	if story.Payment == nil && story.Operation == nil {
@@ -184,10 +193,18 @@ func (uc *Show) addHistory(ctx context.Context, story *Story, id uuid.UUID) erro
 // operationEntries are the operation's beginning and, if it is no longer pending, how it
 // stands now.
 func operationEntries(o ports.OperationDetails) []TimelineEntry {
+	kind := string(o.Kind)
 	begun := TimelineEntry{
-		At: o.CreatedAt, Kind: TimelineOperation, Title: "create asked for",
-		RequestID: o.Origin.RequestID, TraceID: o.Origin.TraceID(),
-		Data: map[string]any{"amount": o.Order.Amount.Decimal(), "currency": o.Order.Amount.Currency().Code()},
+		At: o.CreatedAt, Kind: TimelineOperation, Title: kind + " asked for",
+		RequestID: o.Origin.RequestID, TraceID: o.Origin.TraceID(), Data: map[string]any{"id": o.ID.String()},
+	}
+
+	if amount := o.Order.Amount; !amount.IsZero() {
+		begun.Data["amount"], begun.Data["currency"] = amount.Decimal(), amount.Currency().Code()
+	}
+
+	for name, value := range o.Order.Options {
+		begun.Data[name] = value
 	}
 
 	if o.State == operation.Pending {
@@ -195,7 +212,7 @@ func operationEntries(o ports.OperationDetails) []TimelineEntry {
 	}
 
 	ended := TimelineEntry{
-		At: o.UpdatedAt, Kind: TimelineOperation, Title: "create " + strings.ReplaceAll(string(o.State), "_", " "),
+		At: o.UpdatedAt, Kind: TimelineOperation, Title: kind + " " + strings.ReplaceAll(string(o.State), "_", " "),
 		Data: map[string]any{"state": o.State, "attempts": o.Attempts},
 	}
 

@@ -106,11 +106,11 @@ func (w *window) look(ctx context.Context, from, to time.Time, most int) (int, e
 	)
 
 	if w.noEvents == nil {
-		events, w.noEvents = list(ctx, "events", most, run.gateway.Events(ctx, from, to))
+		events, w.noEvents = list(ctx, "events", most, run.provider.Events(ctx, from, to))
 	}
 
 	if w.noIntents == nil {
-		intents, w.noIntents = list(ctx, "intents", most, run.gateway.Intents(ctx, from, to))
+		intents, w.noIntents = list(ctx, "intents", most, run.provider.Intents(ctx, from, to))
 	}
 
 	switch {
@@ -287,7 +287,7 @@ func (run *reconciliation) recount(ctx context.Context) error {
 // intents compares our intents with their payments.
 func (run *reconciliation) intents(ctx context.Context, found listed[ports.Intent]) error {
 	ours := slices.DeleteFunc(found.things, func(intent ports.Intent) bool {
-		return intent.PaymentID == uuid.Nil || run.ours.Foreign(intent.Live, "")
+		return intent.PaymentID == uuid.Nil || run.ours.Foreign(intent.Live, "") || run.ours.ForeignMark(intent)
 	})
 
 	for batch := range slices.Chunk(ours, reconcileBatch) {
@@ -319,10 +319,7 @@ func (run *reconciliation) compare(ctx context.Context, batch []ports.Intent) er
 		if ok {
 			err = run.compareOne(ctx, p, intent)
 		} else {
-			missing := ports.Discrepancy{
-				Kind: ports.DiscrepancyMissingPayment, IntentID: intent.ID, PaymentID: intent.PaymentID,
-			}
-			err = run.discrepancy(ctx, missing, func() error { return run.adopt(ctx, intent) })
+			err = run.missing(ctx, intent)
 		}
 
 		if err != nil {
@@ -333,64 +330,87 @@ func (run *reconciliation) compare(ctx context.Context, batch []ports.Intent) er
 	return nil
 }
 
-func (run *reconciliation) compareOne(ctx context.Context, p payment.Payment, intent ports.Intent) error {
-	differ := func(kind ports.DiscrepancyKind) ports.Discrepancy {
-		return ports.Discrepancy{
-			Kind: kind, PaymentID: p.ID, IntentID: intent.ID, Status: p.Status, ProviderStatus: intent.Status,
-		}
-	}
-
-	switch {
-	case p.Amount != intent.Amount || intent.PaymentID != uuid.Nil && intent.PaymentID != p.ID ||
-		run.ours.Foreign(intent.Live, ""):
-		return run.discrepancy(ctx, differ(ports.DiscrepancyContradiction), func() error {
-			return fmt.Errorf("payment %s and intent %s differ: %w", p.ID, intent.ID, ports.ErrContradiction)
-		})
-	case agree(p.Status, intent.Status):
-		return nil
-	case !p.Status.CanBecome(intent.Status):
-		// The payment may have moved on after the intent was listed.
-		fresh, err := run.gateway.Intent(ctx, intent.ID)
-		if err != nil || agree(p.Status, fresh.Status) {
+// missing adopts an intent of ours that has no payment. Anybody may choose the name
+// payment_id for something of their own. So an intent without our mark, which is from an
+// older release or from another program, is ours only if we have its operation.
+func (run *reconciliation) missing(ctx context.Context, intent ports.Intent) error {
+	if !intent.Marked {
+		switch _, err := run.operations.FindByID(ctx, intent.PaymentID); {
+		case fault.KindOf(err) == fault.NotFound:
+			return nil
+		case err != nil:
 			return err
 		}
-
-		return run.discrepancy(ctx, differ(ports.DiscrepancyContradiction), func() error {
-			return fmt.Errorf("payment %s is %s, its intent %s: %w", p.ID, p.Status, intent.Status, ports.ErrContradiction)
-		})
-	default:
-		return run.discrepancy(ctx, differ(ports.DiscrepancyStatus), func() error { return run.advance(ctx, p, intent) })
 	}
+
+	d := ports.Discrepancy{Kind: ports.DiscrepancyMissingPayment, IntentID: intent.ID, PaymentID: intent.PaymentID}
+
+	return run.discrepancy(ctx, d, func() error { return run.adopt(ctx, intent) })
 }
 
-// agree tells whether our status and the provider's fit. When a customer tries a failed
-// payment again, only the provider's status becomes pending.
-func agree(ours, theirs payment.Status) bool {
-	return ours == theirs || ours == payment.Failed && theirs == payment.Pending
+// compareOne compares a payment with what a list, or a read, said of its intent. The
+// payment may have changed since, so what differs is read once more.
+func (run *reconciliation) compareOne(ctx context.Context, p payment.Payment, intent ports.Intent) error {
+	if run.ours.Foreign(intent.Live, "") {
+		return run.discrepancy(ctx, differ(ports.DiscrepancyContradiction, p, intent), func() error {
+			return fmt.Errorf("intent %s is of another mode: %w", intent.ID, ports.ErrContradiction)
+		})
+	}
+
+	if verdict, _ := payment.Read(p, intent.Snapshot()); verdict == payment.Stale {
+		return nil
+	}
+
+	fresh, err := run.provider.Intent(ctx, p.IntentID)
+	if err != nil {
+		return fmt.Errorf("reading intent %s: %w", p.IntentID, err)
+	}
+
+	kind := ports.DiscrepancyStatus
+
+	switch verdict, after := payment.Read(p, fresh.Snapshot()); {
+	case verdict == payment.Stale:
+		return nil
+	case verdict == payment.Contradicts:
+		kind = ports.DiscrepancyContradiction
+	case p.Status == after.Status && p.Captured == after.Captured:
+		return run.follow(ctx, p)
+	}
+
+	return run.discrepancy(ctx, differ(kind, p, fresh), func() error {
+		_, _, err := run.refresh.Do(ctx, p.ID, string(operation.ByReconciliation))
+
+		return err
+	})
 }
 
-func (run *reconciliation) advance(ctx context.Context, p payment.Payment, intent ports.Intent) error {
-	moved, err := run.records.Advance(ctx, p.ID, intent.Status, string(operation.ByReconciliation))
-	if err == nil && moved {
-		run.observer.PaymentAdvanced(p, intent.Status)
+// follow takes over a step on the way to be paid. It is no discrepancy: an endpoint need
+// not listen to the events of such steps.
+func (run *reconciliation) follow(ctx context.Context, p payment.Payment) error {
+	if run.options.DryRun {
+		return nil
+	}
+
+	_, _, err := run.refresh.Do(ctx, p.ID, string(operation.ByReconciliation))
+	if errors.Is(err, ports.ErrContradiction) || fault.KindOf(err) == fault.NotFound {
+		return nil // the next run compares again
 	}
 
 	return err
 }
 
+func differ(kind ports.DiscrepancyKind, p payment.Payment, intent ports.Intent) ports.Discrepancy {
+	return ports.Discrepancy{
+		Kind: kind, PaymentID: p.ID, IntentID: intent.ID, Status: p.Status, ProviderStatus: intent.Status,
+	}
+}
+
 // adopt writes the payment of an intent that has none. The operation exists, unless the
 // database was restored from an older copy.
 func (run *reconciliation) adopt(ctx context.Context, intent ports.Intent) error {
-	op, err := run.operations.FindByPayment(ctx, intent.PaymentID)
+	op, err := run.operations.FindByID(ctx, intent.PaymentID)
 	if fault.KindOf(err) == fault.NotFound {
-		order := payment.Order{Amount: intent.Amount}
-		op, err = run.operations.Begin(ctx, ports.NewOperation{
-			PaymentID: intent.PaymentID,
-			Order:     order,
-			Request:   run.gateway.Prepare(intent.PaymentID, order),
-			Lease:     ports.Lease{Token: uuid.New(), For: operations.LeaseFor},
-			CreatedAt: intent.CreatedAt,
-		})
+		op, err = run.beginLost(ctx, intent)
 	}
 
 	if err != nil {
@@ -400,12 +420,31 @@ func (run *reconciliation) adopt(ctx context.Context, intent ports.Intent) error
 	run.observer.Link(ctx, op.Origin)
 
 	if intent.ClientSecret == "" {
-		if intent, err = run.gateway.Intent(ctx, intent.ID); err != nil {
+		if intent, err = run.provider.Intent(ctx, intent.ID); err != nil {
 			return fmt.Errorf("reading intent: %w", err)
 		}
 	}
 
-	_, err = run.engine.Finish(ctx, op, intent, operation.ByReconciliation)
+	_, err = run.engine.Finish(ctx, op, ports.Object{Intent: intent}, operation.ByReconciliation)
 
 	return err
+}
+
+// beginLost writes down the operation of an intent of which only the intent is left.
+func (run *reconciliation) beginLost(ctx context.Context, intent ports.Intent) (ports.Operation, error) {
+	order := operation.Order{Amount: intent.Amount}
+
+	call, err := run.calls.CreatePayment(intent.Mark, "", order)
+	if err != nil {
+		return ports.Operation{}, fmt.Errorf("making the call: %w", err)
+	}
+
+	return run.operations.Begin(ctx, ports.NewOperation{
+		ID:        intent.PaymentID,
+		Kind:      operation.Create,
+		Order:     order,
+		Call:      call,
+		Lease:     ports.Lease{Token: uuid.New(), For: operations.LeaseFor},
+		CreatedAt: intent.CreatedAt,
+	})
 }

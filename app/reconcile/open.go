@@ -23,7 +23,7 @@ const (
 	// in one band. Each query looks at thousands.
 	sweepPages = 10
 	// askAtOnce is how many calls run at the same time. It is below the number of
-	// unanswered calls at which the gateway takes the provider for dead.
+	// unanswered calls at which the adapter takes the provider for dead.
 	askAtOnce = 6
 	// unansweredMost is how many payments of a page may fail. If more do, it is an outage.
 	unansweredMost = 5
@@ -163,7 +163,7 @@ func (run *reconciliation) ask(ctx context.Context, page []payment.Payment) erro
 	for i, p := range page {
 		asking.Go(func() error {
 			intent, err := again(together, func() (ports.Intent, error) {
-				return run.gateway.Intent(together, p.IntentID)
+				return run.provider.Intent(together, p.IntentID)
 			})
 			answers[i] = answer{intent, err}
 

@@ -48,9 +48,11 @@ type Reconcile struct {
 	backlog    ports.Backlog
 	inbox      ports.Inbox
 	operations ports.Operations
-	gateway    ports.PaymentGateway
+	provider   ports.Provider
 	engine     *operations.Engine
 	apply      Events
+	refresh    Refresher
+	calls      ports.Calls
 	ours       Ours
 	observer   Observer
 }
@@ -58,11 +60,12 @@ type Reconcile struct {
 // New returns the use case.
 func New(
 	records ports.Reconciliation, backlog ports.Backlog, inbox ports.Inbox, ops ports.Operations,
-	gateway ports.PaymentGateway, engine *operations.Engine, apply Events, ours Ours, observer Observer,
+	provider ports.Provider, calls ports.Calls, engine *operations.Engine, apply Events, refresh Refresher, ours Ours,
+	observer Observer,
 ) *Reconcile {
 	return &Reconcile{
-		records: records, backlog: backlog, inbox: inbox, operations: ops, gateway: gateway, engine: engine,
-		apply: apply, ours: ours, observer: observer,
+		records: records, backlog: backlog, inbox: inbox, operations: ops, provider: provider, calls: calls, engine: engine,
+		apply: apply, refresh: refresh, ours: ours, observer: observer,
 	}
 }
 
@@ -73,8 +76,6 @@ type Observer interface {
 	// DiscrepancyFound: our records and the provider's differ, or did until this run
 	// repaired it. A dry run does not repair.
 	DiscrepancyFound(ctx context.Context, d ports.Discrepancy, dryRun bool)
-	// PaymentAdvanced: reconciliation gave a payment the provider's status.
-	PaymentAdvanced(p payment.Payment, to payment.Status)
 	// CursorReset: the cursor was in the future and has been set to another time.
 	CursorReset(ctx context.Context, wrong, to time.Time)
 	// LeaseKept: the lease of a run could not be released. It expires by itself.
@@ -96,6 +97,14 @@ type Ours interface {
 	// Foreign tells whether an object is from the provider's other mode or from an
 	// account that is not ours.
 	Foreign(live *bool, account string) bool
+	// ForeignMark tells whether an intent carries the mark of another installation.
+	ForeignMark(intent ports.Intent) bool
+}
+
+// Refresher reads the intent of a payment and writes down what it says, if the payment has
+// not changed meanwhile. If they contradict each other: ports.ErrContradiction.
+type Refresher interface {
+	Do(ctx context.Context, id uuid.UUID, cause string) (payment.Payment, ports.Intent, error)
 }
 
 // Options say what to look at.

@@ -45,7 +45,8 @@ func withTools(cmd *cobra.Command, fn func(context.Context, bootstrap.Tools) err
 // outcomes are what --outcome takes.
 func outcomes() []ports.EventOutcome {
 	return []ports.EventOutcome{
-		ports.EventApplied, ports.EventStale, ports.EventIgnored, ports.EventParked, ports.EventDismissed, ports.EventForeign,
+		ports.EventApplied, ports.EventStale, ports.EventIgnored, ports.EventUnhandled, ports.EventHint, ports.EventParked,
+		ports.EventDismissed, ports.EventForeign,
 	}
 }
 
@@ -88,7 +89,7 @@ func newInboxListCommand() *cobra.Command {
 
 	flags := command.Flags()
 	flags.BoolVar(&parked, "parked", false, "only those that wait for their payment or contradict it")
-	flags.StringVar(&outcome, "outcome", "", "only those with this outcome: applied, stale, ignored, parked, dismissed or foreign")
+	flags.StringVar(&outcome, "outcome", "", "only those with this outcome: applied, stale, ignored, unhandled, hint, parked, dismissed or foreign")
 	flags.StringVar(&filter.Type, "type", "", "only those of this type, such as payment_intent.succeeded")
 	flags.StringVar(&filter.ObjectID, "object", "", "only those about this object at Stripe, such as pi_…")
 	addLimitFlag(command, &limit)

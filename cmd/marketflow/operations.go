@@ -22,8 +22,8 @@ import (
 func newOperationsCommand() *cobra.Command {
 	command := group("operations", "Look at what was asked of Stripe, and decide what the service cannot decide",
 		newOperationsListCommand(), newOperationsShowCommand(), newOperationsCloseCommand(), newOperationsAdoptCommand())
-	command.Long = `An operation is one request for a payment, from when it was recorded to its frozen
-answer. It has the id of its payment.`
+	command.Long = `An operation is one request to create, capture or cancel a payment, from when it was
+recorded to its frozen answer. A create has the id of its payment.`
 
 	return command
 }
@@ -90,10 +90,10 @@ func newOperationsListCommand() *cobra.Command {
 }
 
 func printOperations(w io.Writer, list []ports.OperationDetails) {
-	printTable(w, "CREATED\tID\tSTATE\tAMOUNT\tATTEMPTS\tRETRY\tKEY\tLAST ERROR", func(w io.Writer) {
+	printTable(w, "CREATED\tID\tKIND\tSTATE\tAMOUNT\tATTEMPTS\tRETRY\tKEY\tLAST ERROR", func(w io.Writer) {
 		for _, o := range list {
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%s\t%s\t%s\n",
-				stamp(o.CreatedAt), o.PaymentID, o.State, o.Order.Amount, o.Attempts,
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%d\t%s\t%s\t%s\n",
+				stamp(o.CreatedAt), o.ID, o.Kind, o.State, amountOf(o), o.Attempts,
 				stamp(o.RetryAt), cmp.Or(string(o.Key), "-"), oneLine(o.LastError))
 		}
 	})
@@ -142,7 +142,7 @@ func findOperation(
 }
 
 func showOperation(ctx context.Context, cmd *cobra.Command, tools bootstrap.Tools, op ports.OperationDetails) error {
-	decisions, err := tools.Audit.AuditOf(ctx, op.PaymentID.String())
+	decisions, err := tools.Audit.AuditOf(ctx, op.ID.String())
 	if err != nil {
 		return err
 	}
@@ -157,14 +157,16 @@ func showOperation(ctx context.Context, cmd *cobra.Command, tools bootstrap.Tool
 
 func printOperation(w io.Writer, o ports.OperationDetails) {
 	printTable(w, "", func(w io.Writer) {
-		fmt.Fprintf(w, "operation\t%s\n", o.PaymentID)
+		fmt.Fprintf(w, "operation\t%s\n", o.ID)
+		fmt.Fprintf(w, "kind\t%s\n", o.Kind)
+		fmt.Fprintf(w, "payment\t%s\n", o.PaymentID())
 		fmt.Fprintf(w, "state\t%s\n", o.State)
 
 		if o.Finished() {
 			fmt.Fprintf(w, "answered\t%d\n", o.Response.Status)
 		}
 
-		fmt.Fprintf(w, "amount\t%s\n", o.Order.Amount)
+		fmt.Fprintf(w, "amount\t%s\n", amountOf(o))
 		fmt.Fprintf(w, "key\t%s\n", cmp.Or(string(o.Key), "-"))
 		fmt.Fprintf(w, "attempts\t%d\n", o.Attempts)
 		fmt.Fprintf(w, "last error\t%s\n", cmp.Or(oneLine(o.LastError), "-"))
@@ -172,7 +174,7 @@ func printOperation(w io.Writer, o ports.OperationDetails) {
 		fmt.Fprintf(w, "created\t%s\n", stamp(o.CreatedAt))
 		fmt.Fprintf(w, "updated\t%s\n", stamp(o.UpdatedAt))
 		fmt.Fprintf(w, "request\t%s\n", cmp.Or(o.Origin.RequestID, "-"))
-		fmt.Fprintf(w, "Stripe's key\t%s\n", o.Request.IdempotencyKey)
+		fmt.Fprintf(w, "Stripe's key\t%s\n", o.Call.Key)
 
 		if problem := problemOf(o); problem != nil {
 			fmt.Fprintf(w, "answer\t%s\n", problem)
@@ -183,9 +185,9 @@ func printOperation(w io.Writer, o ports.OperationDetails) {
 func newOperationsCloseCommand() *cobra.Command {
 	return newOperationDecision(&cobra.Command{
 		Use:   "close ID --reason TEXT",
-		Short: "End an operation that made no payment at Stripe",
+		Short: "End an operation that was not done at Stripe",
 		Long: `Ends an operation that needs attention, or is pending and over 23 hours old. Stripe
-is asked first: if it has an intent of this payment, nothing is closed. From then on
+is asked first: if it has done what was asked, nothing is closed. From then on
 the key is answered with a problem document: nothing was made, and a new key is safe.
 The reason is recorded.`,
 	}, func(ctx context.Context, tools bootstrap.Tools, id uuid.UUID, by operations.Decision) (ports.OperationDetails, error) {
@@ -198,10 +200,11 @@ func newOperationsAdoptCommand() *cobra.Command {
 
 	command := newOperationDecision(&cobra.Command{
 		Use:   "adopt ID --reason TEXT",
-		Short: "Finish an operation with the intent that it made at Stripe",
-		Long: `Finishes an operation that needs attention, or is pending and over 23 hours old, with
-the intent whose metadata names its payment. The intent must be for the same amount
-and currency. The reason is recorded.`,
+		Short: "Finish an operation with what it has made or done at Stripe",
+		Long: `Finishes an operation that needs attention, or is pending and over 23 hours old. A
+create is finished with the intent whose metadata names its payment, which must be for
+the same amount and currency; a capture or a cancel is finished if the payment's intent
+shows that it was done. The reason is recorded.`,
 	}, func(ctx context.Context, tools bootstrap.Tools, id uuid.UUID, by operations.Decision) (ports.OperationDetails, error) {
 		return tools.AdoptOperation.Do(ctx, id, intentID, by)
 	})
@@ -240,20 +243,20 @@ func newOperationDecision(
 
 // operationRow is an operation in JSON.
 type operationRow struct {
-	ID             string      `json:"id"`
-	Kind           string      `json:"kind"`
-	PaymentID      string      `json:"payment_id"`
-	IdempotencyKey *string     `json:"idempotency_key"`
-	Amount         json.Number `json:"amount"`
-	Currency       string      `json:"currency"`
-	State          string      `json:"state"`
-	Attempts       int         `json:"attempts"`
-	LastError      *string     `json:"last_error"`
-	RetryAt        *time.Time  `json:"retry_at"`
-	ResponseStatus *int        `json:"response_status"`
-	RequestID      *string     `json:"request_id"`
-	CreatedAt      time.Time   `json:"created_at"`
-	UpdatedAt      time.Time   `json:"updated_at"`
+	ID             string       `json:"id"`
+	Kind           string       `json:"kind"`
+	PaymentID      string       `json:"payment_id"`
+	IdempotencyKey *string      `json:"idempotency_key"`
+	Amount         *json.Number `json:"amount"`
+	Currency       *string      `json:"currency"`
+	State          string       `json:"state"`
+	Attempts       int          `json:"attempts"`
+	LastError      *string      `json:"last_error"`
+	RetryAt        *time.Time   `json:"retry_at"`
+	ResponseStatus *int         `json:"response_status"`
+	RequestID      *string      `json:"request_id"`
+	CreatedAt      time.Time    `json:"created_at"`
+	UpdatedAt      time.Time    `json:"updated_at"`
 }
 
 type shownOperation struct {
@@ -267,13 +270,28 @@ type shownOperation struct {
 }
 
 func newOperationRow(o ports.OperationDetails) operationRow {
-	return operationRow{
-		ID: o.PaymentID.String(), Kind: "create", PaymentID: o.PaymentID.String(), IdempotencyKey: orNull(string(o.Key)),
-		Amount: json.Number(o.Order.Amount.Decimal()), Currency: o.Order.Amount.Currency().Code(), State: string(o.State),
+	row := operationRow{
+		ID: o.ID.String(), Kind: string(o.Kind), PaymentID: o.PaymentID().String(), IdempotencyKey: orNull(string(o.Key)),
+		State:    string(o.State),
 		Attempts: o.Attempts, LastError: orNull(o.LastError), RetryAt: orNull(o.RetryAt),
 		ResponseStatus: orNull(o.Response.Status), RequestID: orNull(o.Origin.RequestID),
 		CreatedAt: o.CreatedAt, UpdatedAt: o.UpdatedAt,
 	}
+
+	if amount := o.Order.Amount; !amount.IsZero() {
+		row.Amount, row.Currency = new(json.Number(amount.Decimal())), new(amount.Currency().Code())
+	}
+
+	return row
+}
+
+// amountOf is what was asked for; a cancel, and a capture of all, name none.
+func amountOf(o ports.OperationDetails) string {
+	if o.Order.Amount.IsZero() {
+		return "-"
+	}
+
+	return o.Order.Amount.String()
 }
 
 func problemOf(o ports.OperationDetails) json.RawMessage {

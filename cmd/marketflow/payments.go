@@ -16,11 +16,44 @@ import (
 	edge "github.com/marketflow/marketflow/adapters/http"
 	"github.com/marketflow/marketflow/app/payments"
 	"github.com/marketflow/marketflow/domain/operation"
+	"github.com/marketflow/marketflow/domain/payment"
 	"github.com/marketflow/marketflow/internal/bootstrap"
 )
 
 func newPaymentsCommand() *cobra.Command {
-	return group("payments", "Look at payments", newPaymentsShowCommand())
+	return group("payments", "Look at payments, and accept Stripe's side of a contradiction",
+		newPaymentsShowCommand(), newPaymentsAcceptCommand())
+}
+
+func newPaymentsAcceptCommand() *cobra.Command {
+	var by decisionFlags
+
+	command := &cobra.Command{
+		Use:   "accept ID --reason TEXT",
+		Short: "Make a payment what Stripe says, where it contradicts our records",
+		Long: `Reads the payment's intent at Stripe and takes over its status, also if ours is final,
+its amount and what was captured. Events that are parked as contradictions of this
+payment are dismissed. The reason is recorded, with what was there before.`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			id, err := parseID(args[0])
+			if err != nil {
+				return err
+			}
+
+			return withTools(cmd, func(ctx context.Context, tools bootstrap.Tools) error {
+				accepted, err := tools.AcceptPayment.Do(ctx, id, by.decision())
+				if err != nil {
+					return named(err, "payment", args[0])
+				}
+
+				return printAnswer(cmd, json.RawMessage(edge.EncodePayment(accepted)), func(w io.Writer) { printPayment(w, accepted) })
+			})
+		},
+	}
+	by.add(command, true)
+
+	return command
 }
 
 func newPaymentsShowCommand() *cobra.Command {
@@ -129,13 +162,7 @@ func newTimelineRow(e payments.TimelineEntry) timelineRow {
 
 func printStory(w io.Writer, story payments.Story) {
 	if p := story.Payment; p != nil {
-		printTable(w, "", func(w io.Writer) {
-			fmt.Fprintf(w, "payment\t%s\n", p.ID)
-			fmt.Fprintf(w, "status\t%s\n", p.Status)
-			fmt.Fprintf(w, "amount\t%s\n", p.Amount)
-			fmt.Fprintf(w, "intent\t%s\n", p.IntentID)
-			fmt.Fprintf(w, "created\t%s\n", stamp(p.CreatedAt))
-		})
+		printPayment(w, *p)
 		fmt.Fprintln(w)
 	}
 
@@ -149,6 +176,17 @@ func printStory(w io.Writer, story payments.Story) {
 			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n",
 				e.At.Format(time.RFC3339Nano), e.Kind, e.Title, cmp.Or(e.Actor, "-"), storyDetail(e))
 		}
+	})
+}
+
+func printPayment(w io.Writer, p payment.Payment) {
+	printTable(w, "", func(w io.Writer) {
+		fmt.Fprintf(w, "payment\t%s\n", p.ID)
+		fmt.Fprintf(w, "status\t%s\n", p.Status)
+		fmt.Fprintf(w, "amount\t%s\n", p.Amount)
+		fmt.Fprintf(w, "captured\t%s\n", p.Captured)
+		fmt.Fprintf(w, "intent\t%s (%s)\n", p.IntentID, cmp.Or(string(p.IntentStatus), "-"))
+		fmt.Fprintf(w, "created\t%s\n", stamp(p.CreatedAt))
 	})
 }
 

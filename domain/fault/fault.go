@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/google/uuid"
 )
 
 // Kind says what went wrong in words that a client can act on.
@@ -25,6 +27,12 @@ const (
 	NotFound Kind = "not-found"
 	// InFlight: another request with the same idempotency key is still running.
 	InFlight Kind = "idempotency-key-in-use"
+	// InProgress: another operation on the same payment is not finished.
+	InProgress Kind = "operation-in-progress"
+	// InvalidState: the payment's state does not allow it.
+	InvalidState Kind = "invalid-state"
+	// AmountExceeded: there is not that much to take.
+	AmountExceeded Kind = "amount-exceeded"
 	// KeyReused: the idempotency key already belongs to another payload.
 	KeyReused Kind = "idempotency-key-reused"
 	// Rejected: the payment provider did not take the payment. Nothing was charged.
@@ -51,6 +59,19 @@ type Error struct {
 	RetryAfter time.Duration
 	// Cause is only for the log.
 	Cause error
+
+	About
+}
+
+// About says in fields what a fault is about; a field is zero if it does not apply.
+type About struct {
+	PaymentID uuid.UUID
+	// IntentStatus is the provider's word for where the payment stands, and Allowed is what
+	// may be done with it.
+	IntentStatus string
+	Allowed      []string
+	// Available is how much there is to take, as a JSON number in major units.
+	Available string
 }
 
 // New returns a fault without a cause.

@@ -14,6 +14,15 @@ type Tenant int32
 // DefaultTenant is the one tenant that there is.
 const DefaultTenant Tenant = 1
 
+// Installation is one database with all its processes. It is told apart from others on the
+// same account by its id.
+type Installation struct{ ID uuid.UUID }
+
+// Mark is the mark of an operation of this installation.
+func (i Installation) Mark(kind Kind, id uuid.UUID, fingerprint Fingerprint) Mark {
+	return Mark{Installation: i.ID, Tenant: DefaultTenant, Kind: kind, Operation: id, Fingerprint: fingerprint}
+}
+
 // Mark is written into every object of ours at the provider: whose it is and which
 // operation made it. By it an object is found again after its answer was lost. The zero
 // value is no mark.

@@ -5,6 +5,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/marketflow/marketflow/domain/fault"
 	"github.com/marketflow/marketflow/domain/money"
 )
 
@@ -237,3 +238,28 @@ func (p *Payment) take(s Snapshot) {
 // NextVersion is the version of a payment that changes now. It also grows if a database
 // has lost its last minutes, because then the time has gone on.
 func (p Payment) NextVersion(now time.Time) int64 { return max(p.Version+1, now.UnixMilli()) }
+
+// Accepted is p as the provider has it, by a person's decision: also with another amount
+// or another final status than ours. If there is nothing to accept, or the intent is of
+// another payment or in another currency, the error is fault.Invalid.
+func Accepted(p Payment, s Snapshot) (Payment, error) {
+	switch {
+	case s.PaymentID != uuid.Nil && s.PaymentID != p.ID:
+		return p, fault.Newf(fault.Invalid, "The intent is of payment %s, not of %s.", s.PaymentID, p.ID)
+	case s.Amount.IsZero() || s.Amount.Currency() != p.Amount.Currency():
+		return p, fault.Newf(fault.Invalid, "The intent is not in %s: it cannot be accepted.", p.Amount.Currency())
+	}
+
+	before := p
+	p.Amount, p.Status, p.IntentStatus = s.Amount, s.Status, s.IntentStatus
+	p.Declined = p.Declined || s.Declined
+	p.Captured = money.Money{}
+	p.take(s)
+	p.Captured = p.Received()
+
+	if p.SameAs(before) && p.Amount == before.Amount {
+		return p, fault.New(fault.Invalid, "The payment is as the provider has it: there is nothing to accept.")
+	}
+
+	return p, nil
+}

@@ -113,3 +113,18 @@ func (p Payment) Allowed() []operation.Kind {
 		return []operation.Kind{operation.Cancel}
 	}
 }
+
+// Begun is p at its beginning, as its intent says.
+func (p Payment) Begun(s Snapshot, now time.Time) Payment {
+	p.Status, p.IntentStatus, p.Declined = s.Status, s.IntentStatus, s.Declined
+	p.Capturable, p.Captured = money.Of(0, p.Amount.Currency()), s.Captured
+	p.take(s)
+	p.Captured = p.Received()
+	p.Version = p.NextVersion(now)
+
+	if p.CaptureMethod == "" {
+		p.CaptureMethod = CaptureAutomatic
+	}
+
+	return p
+}

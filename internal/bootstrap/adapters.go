@@ -23,6 +23,7 @@ import (
 	"github.com/marketflow/marketflow/app/events"
 	"github.com/marketflow/marketflow/app/operations"
 	"github.com/marketflow/marketflow/app/reconcile"
+	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/internal/config"
 	"github.com/marketflow/marketflow/internal/telemetry"
 	"github.com/marketflow/marketflow/ports"
@@ -192,13 +193,14 @@ func newJobsPool(lc fx.Lifecycle, c config.Config, metrics *telemetry.Metrics) (
 }
 
 func newJobs(
-	lc fx.Lifecycle, c config.Config, ops *operations.Recover, parked *events.ApplyParked, records *reconcile.Reconcile,
-	pool jobsPool, metrics *telemetry.Metrics, log *zap.Logger,
+	lc fx.Lifecycle, c config.Config, ops *operations.Recover, parked *events.ApplyParked, hints *events.ReadHints,
+	records *reconcile.Reconcile, pool jobsPool, metrics *telemetry.Metrics, log *zap.Logger,
 ) (*river.Jobs, error) {
 	jobs, err := river.New(
 		river.Config{RecoveryInterval: c.RecoveryInterval, ReconcileInterval: c.ReconcileInterval},
 		river.Deps{
-			Pool: pool.Pool, Recover: ops, ApplyParked: parked, Reconcile: records, Meter: metrics.Jobs(), Log: log,
+			Pool: pool.Pool, Recover: ops, ApplyParked: parked, ReadHints: hints, Reconcile: records,
+			Meter: metrics.Jobs(), Log: log,
 		})
 	if err != nil {
 		return nil, fmt.Errorf("setting up the background work: %w", err)
@@ -212,7 +214,18 @@ func newJobs(
 // newBinding takes the gateway itself, not the guard: it is the binding that opens the
 // guard.
 func newBinding(
-	installation ports.Installation, provider ports.ProviderAccount, gateway *stripe.Gateway, observer account.Observer,
+	installation ports.Installation, id operation.Installation, provider ports.ProviderAccount, gateway *stripe.Gateway,
+	observer account.Observer,
 ) *account.Binding {
-	return account.NewBinding(installation, provider, gateway, observer)
+	return account.NewBinding(installation, id, provider, gateway, observer)
+}
+
+// newInstallation reads the id of the installation, which never changes.
+func newInstallation(installation ports.Installation) (operation.Installation, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
+	defer cancel()
+
+	id, err := installation.InstallationID(ctx)
+
+	return operation.Installation{ID: id}, err
 }

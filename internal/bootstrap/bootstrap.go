@@ -139,6 +139,7 @@ type Tools struct {
 	CloseOperation *operations.Close
 	AdoptOperation *operations.Adopt
 	ShowPayment    *payments.Show
+	AcceptPayment  *payments.Accept
 	Reconcile      *reconcile.Reconcile
 }
 

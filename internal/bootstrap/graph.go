@@ -8,6 +8,7 @@ import (
 	"github.com/marketflow/marketflow/adapters/postgres"
 	"github.com/marketflow/marketflow/adapters/redis"
 	"github.com/marketflow/marketflow/adapters/river"
+	"github.com/marketflow/marketflow/adapters/stripe"
 	"github.com/marketflow/marketflow/app/account"
 	"github.com/marketflow/marketflow/app/events"
 	"github.com/marketflow/marketflow/app/operations"
@@ -23,11 +24,13 @@ func graph() fx.Option {
 	return fx.Options(
 		fx.Provide(
 			fx.Annotate(postgres.NewStore, fx.As(fx.Self()), fx.As(new(ports.Operations)), fx.As(new(ports.Payments)),
+				fx.As(new(ports.Facts)), fx.As(new(events.PaymentsByIntent)),
 				fx.As(new(ports.Inbox)), fx.As(new(ports.Backlog)), fx.As(new(ports.Reconciliation)),
 				fx.As(new(ports.Decisions)), fx.As(new(ports.Audit)), fx.As(new(ports.Installation))),
 			fx.Annotate(newGateway, fx.As(fx.Self()), fx.As(new(ports.ProviderAccount))),
 			// All calls to the provider go through the guard.
 			(*account.Binding).Guard,
+			fx.Annotate(newCalls, fx.As(new(ports.Calls))),
 			fx.Annotate(newWebhooks, fx.As(new(ports.Webhooks))),
 			fx.Annotate(newReplayCache, fx.As(new(ports.ReplayCache))),
 			fx.Annotate(newRateLimiter, fx.As(new(ports.RateLimiter))),
@@ -35,18 +38,23 @@ func graph() fx.Option {
 			fx.Annotate(telemetry.NewMetrics, fx.As(fx.Self()), fx.As(new(edge.Observer))),
 			fx.Annotate(telemetry.NewObserver, fx.As(new(Observer))),
 			fx.Annotate(func(o Observer) Observer { return o }, fx.As(new(ports.Spans)), fx.As(new(operations.Observer)),
-				fx.As(new(events.Observer)), fx.As(new(reconcile.Observer)), fx.As(new(account.Observer))),
+				fx.As(new(events.Observer)), fx.As(new(reconcile.Observer)), fx.As(new(account.Observer)),
+				fx.As(new(payments.ChangeObserver)), fx.As(new(payments.AcceptObserver))),
 		),
 		// The use cases.
 		fx.Provide(
 			fx.Annotate(newBinding, fx.As(fx.Self()), fx.As(new(events.Ours)), fx.As(new(reconcile.Ours))),
-			operations.NewEngine, operations.NewRecover, operations.NewClose, operations.NewAdopt,
+			newInstallation, operations.NewEngine, newDefinitions, operations.NewRecover, operations.NewClose,
+			operations.NewAdopt,
 			fx.Annotate(payments.NewCreate, fx.As(new(edge.CreatePayment))),
-			fx.Annotate(payments.NewGet, fx.As(new(edge.GetPayment))), payments.NewShow,
+			fx.Annotate(payments.NewCapture, fx.As(new(edge.CapturePayment))),
+			fx.Annotate(payments.NewCancel, fx.As(new(edge.CancelPayment))),
+			fx.Annotate(payments.NewGet, fx.As(new(edge.GetPayment))), payments.NewShow, payments.NewChange, payments.NewAccept,
+			fx.Annotate(payments.NewRefresh, fx.As(fx.Self()), fx.As(new(events.Refresher)), fx.As(new(reconcile.Refresher))),
 			fx.Annotate(events.NewParked, fx.As(fx.Self()), fx.As(new(operations.ParkedEvents))),
 			fx.Annotate(events.NewApply, fx.As(fx.Self()), fx.As(new(reconcile.Events))),
 			fx.Annotate(events.NewReceive, fx.As(new(edge.ReceiveEvent))),
-			events.NewApplyParked, events.NewReprocess, events.NewDismiss,
+			events.NewApplyParked, events.NewReadHints, events.NewReprocess, events.NewDismiss,
 			reconcile.New,
 		),
 		// The public edge: its resources, and what stands around them.
@@ -63,9 +71,20 @@ type Observer interface {
 	events.Observer
 	reconcile.Observer
 	account.Observer
+	payments.AcceptObserver
 }
 
 func newRenderer() edge.Renderer { return edge.Renderer{} }
+
+func newCalls() stripe.Calls { return stripe.Calls{} }
+
+// newDefinitions lists the kinds of operations.
+func newDefinitions(renderer ports.Renderer, refresh *payments.Refresh) []operations.Definition {
+	return []operations.Definition{
+		payments.CreateDefinition(renderer), payments.CaptureDefinition(renderer, refresh),
+		payments.CancelDefinition(renderer, refresh),
+	}
+}
 
 // observed is what the metrics read when Prometheus scrapes.
 type observed struct {

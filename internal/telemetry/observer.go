@@ -42,6 +42,8 @@ const (
 	keyEventID   = "event_id"
 	keyEventType = "event_type"
 
+	keyKind = "operation_kind"
+
 	attributePaymentID = "marketflow.payment.id"
 )
 
@@ -50,7 +52,7 @@ func (o *Observer) Start(ctx context.Context, name string, op *ports.Operation) 
 	options := rootspan.Options(ctx)
 
 	if op != nil {
-		options = append(slices.Clone(options), trace.WithAttributes(paymentID(op.PaymentID)))
+		options = append(slices.Clone(options), trace.WithAttributes(paymentID(op.PaymentID())))
 
 		if link, ok := linkTo(op.Origin); ok {
 			options = append(options, trace.WithLinks(link))
@@ -128,25 +130,36 @@ func (o *Observer) DuplicatePrevented(kind fault.Kind) { o.metrics.DuplicatePrev
 
 // PaymentCreated implements operations.Observer.
 func (o *Observer) PaymentCreated(ctx context.Context, p payment.Payment, by operation.Finisher) {
-	o.metrics.PaymentChanged(p.Status, p.Amount)
+	o.metrics.PaymentChanged(p)
 	o.log.Info("payment created", logctx.Field(ctx), zap.Stringer(keyPaymentID, p.ID),
 		zap.String(keyIntentID, p.IntentID), zap.String("by", string(by)))
 }
 
+// PaymentChanged implements operations.Observer, payments.ChangeObserver.
+func (o *Observer) PaymentChanged(ctx context.Context, before, after payment.Payment) {
+	if before.Status == after.Status {
+		return
+	}
+
+	o.metrics.PaymentChanged(after)
+	o.log.Info("payment "+string(after.Status), logctx.Field(ctx), zap.Stringer(keyPaymentID, after.ID),
+		zap.String("from", string(before.Status)))
+}
+
 // OperationFinished implements operations.Observer.
 func (o *Observer) OperationFinished(
-	ctx context.Context, id uuid.UUID, by operation.Finisher, outcome operation.Outcome, cause error,
+	ctx context.Context, op ports.Operation, by operation.Finisher, outcome operation.Outcome, cause error,
 ) {
-	o.metrics.OperationFinished(by, outcome)
+	o.metrics.OperationFinished(op.Kind, by, outcome)
 
 	if rejected, ok := errors.AsType[*ports.RejectedError](cause); ok {
-		o.log.Warn("payment rejected by the provider", logctx.Field(ctx), zap.Stringer(keyPaymentID, id),
+		o.log.Warn("operation rejected by the provider", logctx.Field(ctx), zap.Stringer(keyPaymentID, op.PaymentID()),
 			zap.String("code", rejected.Code))
 	}
 
 	if deployment, ok := errors.AsType[*ports.DeploymentError](cause); ok {
 		o.log.Error("the provider does not accept requests of this deployment", logctx.Field(ctx),
-			zap.Stringer(keyPaymentID, id), zap.String("code", deployment.Code), zap.Error(deployment))
+			zap.Stringer(keyPaymentID, op.PaymentID()), zap.String("code", deployment.Code), zap.Error(deployment))
 	}
 }
 
@@ -157,7 +170,7 @@ func (o *Observer) OutcomeUnknown(ctx context.Context, op ports.Operation, cause
 		news = "not sent yet"
 	}
 
-	o.log.Warn(news, logctx.Field(ctx), zap.Stringer(keyPaymentID, op.PaymentID),
+	o.log.Warn(news, logctx.Field(ctx), zap.Stringer(keyPaymentID, op.PaymentID()), zap.String(keyKind, string(op.Kind)),
 		zap.Int("attempts", op.Attempts), zap.Error(cause))
 }
 
@@ -171,7 +184,7 @@ func (o *Observer) NeedsAttention(ctx context.Context, op ports.Operation, cause
 		o.metrics.DiscrepancyFound(ports.DiscrepancyContradiction, false)
 	}
 
-	o.log.Error(news, logctx.Field(ctx), zap.Stringer(keyPaymentID, op.PaymentID), zap.Duration("age", op.Age),
+	o.log.Error(news, logctx.Field(ctx), zap.Stringer(keyPaymentID, op.PaymentID()), zap.String(keyKind, string(op.Kind)), zap.Duration("age", op.Age),
 		zap.Error(cause))
 }
 
@@ -215,8 +228,10 @@ func (o *Observer) EventHandled(ctx context.Context, e ports.Event, applied port
 
 	switch applied.Outcome {
 	case ports.EventApplied:
-		o.metrics.PaymentChanged(e.Change, applied.Amount)
-		o.log.Info("payment "+string(e.Change), append(fields, zap.String("from", string(applied.From)))...)
+		if before, after := applied.Before.Status, applied.After.Status; before != after {
+			o.metrics.PaymentChanged(applied.After)
+			o.log.Info("payment "+string(after), append(fields, zap.String("from", string(before)))...)
+		}
 	case ports.EventParked:
 		o.log.Warn("event parked", append(fields, zap.String("reason", string(applied.Reason)))...)
 	default:
@@ -266,11 +281,6 @@ func (o *Observer) DiscrepancyFound(ctx context.Context, d ports.Discrepancy, dr
 	}
 
 	o.metrics.DiscrepancyFound(d.Kind, d.Repaired)
-}
-
-// PaymentAdvanced implements reconcile.Observer.
-func (o *Observer) PaymentAdvanced(p payment.Payment, to payment.Status) {
-	o.metrics.PaymentChanged(to, p.Amount)
 }
 
 // CursorReset implements reconcile.Observer.

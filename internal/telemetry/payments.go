@@ -9,7 +9,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"github.com/marketflow/marketflow/domain/fault"
-	"github.com/marketflow/marketflow/domain/money"
 	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/domain/payment"
 	"github.com/marketflow/marketflow/ports"
@@ -20,7 +19,9 @@ import (
 const (
 	maxPaymentSeries = 700
 	maxEventSeries   = 300
-	maxFewSeries     = 32
+	// maxOperationSeries is every kind of operation by everybody with every outcome.
+	maxOperationSeries = 100
+	maxFewSeries       = 32
 )
 
 // paymentMetrics count what the use cases report.
@@ -42,10 +43,11 @@ func newPaymentMetrics(factory promauto.Factory) paymentMetrics {
 		rejections: counters(factory, maxFewSeries, "idempotency_rejections_total",
 			"Requests that an idempotency key kept from charging again, by kind of problem.", labelKind,
 		).expect(texts(fault.InFlight, fault.KeyReused)),
-		finished: counters(factory, maxFewSeries, "operations_finished_total",
-			"Operations that got their frozen answer or were rejected, by who finished them and how they ended.",
-			"by", labelOutcome,
+		finished: counters(factory, maxOperationSeries, "operations_finished_total",
+			"Operations that got their frozen answer or were rejected, by kind, who finished them and how they ended.",
+			labelKind, "by", labelOutcome,
 		).expect(
+			texts(operation.Kinds()...),
 			texts(operation.ByRequest, operation.ByRecovery, operation.ByWebhook, operation.ByReconciliation, operation.ByPerson),
 			texts(operation.OutcomeDone, operation.OutcomeRejected, operation.OutcomeDeploymentRejected)),
 		discrepancies: counters(factory, maxFewSeries, "discrepancies_total",
@@ -62,7 +64,8 @@ func newPaymentMetrics(factory promauto.Factory) paymentMetrics {
 			[]string{
 				"payment_intent.created", "payment_intent.succeeded", "payment_intent.payment_failed", "payment_intent.canceled",
 			},
-			texts(ports.EventApplied, ports.EventStale, ports.EventDuplicate, ports.EventParked, ports.EventForeign)),
+			texts(ports.EventApplied, ports.EventStale, ports.EventHint, ports.EventDuplicate, ports.EventParked,
+				ports.EventForeign)),
 		lag: factory.NewHistogram(prometheus.HistogramOpts{
 			Namespace: namespace, Name: "webhook_lag_seconds",
 			Help: "Time from an event's creation at Stripe, known to the second, to its first arrival here, in seconds.",
@@ -76,7 +79,7 @@ func newPaymentCounters(factory promauto.Factory) (payments, amounts *series[pro
 	payments = counters(factory, maxPaymentSeries, "payments_total",
 		"Payments that were created with a status or changed to it, by status and currency.", labelStatus, "currency")
 	amounts = counters(factory, maxPaymentSeries, "payments_amount_total",
-		"Money of payments that succeeded, in major units of the currency. "+
+		"Money captured of payments that succeeded, in major units of the currency. "+
 			"For dashboards only: a float that starts again with the process.", "currency")
 
 	// The first payment of a currency makes the series of all statuses.
@@ -90,14 +93,15 @@ func newPaymentCounters(factory promauto.Factory) (payments, amounts *series[pro
 	return payments, amounts
 }
 
-// PaymentChanged counts a payment that was created with a status or changed to it.
-func (m *paymentMetrics) PaymentChanged(to payment.Status, amount money.Price) {
-	currency := amount.Currency()
-	m.payments.get(string(to), currency.Code()).Inc()
+// PaymentChanged counts a payment that was created with its status or changed to it. The
+// money of a succeeded one is what was captured.
+func (m *paymentMetrics) PaymentChanged(p payment.Payment) {
+	currency := p.Amount.Currency()
+	m.payments.get(string(p.Status), currency.Code()).Inc()
 
 	succeeded := m.amounts.get(currency.Code())
-	if to == payment.Succeeded {
-		succeeded.Add(float64(amount.Minor()) / math.Pow10(currency.Exponent()))
+	if p.Status == payment.Succeeded {
+		succeeded.Add(float64(p.Captured.Minor()) / math.Pow10(currency.Exponent()))
 	}
 }
 
@@ -108,8 +112,8 @@ func (m *paymentMetrics) Replayed(source ports.ReplaySource) { m.replays.get(str
 func (m *paymentMetrics) DuplicatePrevented(kind fault.Kind) { m.rejections.get(string(kind)).Inc() }
 
 // OperationFinished counts an operation that has ended.
-func (m *paymentMetrics) OperationFinished(by operation.Finisher, outcome operation.Outcome) {
-	m.finished.get(string(by), string(outcome)).Inc()
+func (m *paymentMetrics) OperationFinished(kind operation.Kind, by operation.Finisher, outcome operation.Outcome) {
+	m.finished.get(string(kind), string(by), string(outcome)).Inc()
 }
 
 // EventTaken counts an event that was taken from the provider. lag is zero where the

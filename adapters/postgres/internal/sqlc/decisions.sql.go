@@ -149,6 +149,73 @@ func (q *Queries) ListFinishedOperations(ctx context.Context, arg ListFinishedOp
 	return items, nil
 }
 
+const ListOperationsOn = `-- name: ListOperationsOn :many
+SELECT operations.id, operations.idempotency_key, operations.fingerprint, operations.amount, operations.currency, operations.metadata, operations.stripe_key, operations.stripe_params, operations.state, operations.lease_token, operations.leased_until, operations.retry_at, operations.attempts, operations.last_error, operations.response_status, operations.response_body, operations.origin_request_id, operations.origin_trace, operations.created_at, operations.updated_at, operations.tenant, operations.kind, operations.subject, operations.options, operations.actor, operations.reason, operations.stripe_path, EXTRACT(EPOCH FROM now() - operations.created_at)::float8 AS age_seconds
+FROM operations
+WHERE operations.subject = $1::uuid
+ORDER BY operations.created_at DESC, operations.id DESC
+LIMIT $2
+`
+
+type ListOperationsOnParams struct {
+	Subject uuid.UUID
+	MaxRows int32
+}
+
+type ListOperationsOnRow struct {
+	Operation  Operation
+	AgeSeconds float64
+}
+
+func (q *Queries) ListOperationsOn(ctx context.Context, arg ListOperationsOnParams) ([]ListOperationsOnRow, error) {
+	rows, err := q.db.Query(ctx, ListOperationsOn, arg.Subject, arg.MaxRows)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ListOperationsOnRow
+	for rows.Next() {
+		var i ListOperationsOnRow
+		if err := rows.Scan(
+			&i.Operation.ID,
+			&i.Operation.IdempotencyKey,
+			&i.Operation.Fingerprint,
+			&i.Operation.Amount,
+			&i.Operation.Currency,
+			&i.Operation.Metadata,
+			&i.Operation.StripeKey,
+			&i.Operation.StripeParams,
+			&i.Operation.State,
+			&i.Operation.LeaseToken,
+			&i.Operation.LeasedUntil,
+			&i.Operation.RetryAt,
+			&i.Operation.Attempts,
+			&i.Operation.LastError,
+			&i.Operation.ResponseStatus,
+			&i.Operation.ResponseBody,
+			&i.Operation.OriginRequestID,
+			&i.Operation.OriginTrace,
+			&i.Operation.CreatedAt,
+			&i.Operation.UpdatedAt,
+			&i.Operation.Tenant,
+			&i.Operation.Kind,
+			&i.Operation.Subject,
+			&i.Operation.Options,
+			&i.Operation.Actor,
+			&i.Operation.Reason,
+			&i.Operation.StripePath,
+			&i.AgeSeconds,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const ListUnfinishedOperations = `-- name: ListUnfinishedOperations :many
 
 SELECT operations.id, operations.idempotency_key, operations.fingerprint, operations.amount, operations.currency, operations.metadata, operations.stripe_key, operations.stripe_params, operations.state, operations.lease_token, operations.leased_until, operations.retry_at, operations.attempts, operations.last_error, operations.response_status, operations.response_body, operations.origin_request_id, operations.origin_trace, operations.created_at, operations.updated_at, operations.tenant, operations.kind, operations.subject, operations.options, operations.actor, operations.reason, operations.stripe_path, EXTRACT(EPOCH FROM now() - operations.created_at)::float8 AS age_seconds

@@ -1,0 +1,146 @@
+package payments
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/marketflow/marketflow/app/operations"
+	"github.com/marketflow/marketflow/domain/fault"
+	"github.com/marketflow/marketflow/domain/money"
+	"github.com/marketflow/marketflow/domain/operation"
+	"github.com/marketflow/marketflow/domain/payment"
+	"github.com/marketflow/marketflow/ports"
+)
+
+// Capture takes money that is held, once.
+type Capture struct{ *Change }
+
+// NewCapture returns the use case.
+func NewCapture(change *Change) *Capture { return &Capture{change} }
+
+// CaptureCommand asks for a capture.
+type CaptureCommand struct {
+	ChangeCommand
+
+	// Amount is a JSON number in the payment's currency; empty for all that is held. What
+	// is not captured is let go.
+	Amount string
+}
+
+// Do captures; see operations.Engine.Do. Its errors are also
+//   - fault.NotFound: there is no such payment;
+//   - fault.InvalidState: nothing is held;
+//   - fault.AmountExceeded: less is held;
+//   - fault.InProgress: another capture, or a cancel, is not finished.
+func (uc *Capture) Do(ctx context.Context, cmd CaptureCommand) (operations.Answer, error) {
+	return ports.InSpan(ctx, uc.spans, "app.CapturePayment", func(ctx context.Context) (operations.Answer, error) {
+		p, err := uc.payments.Payment(ctx, cmd.PaymentID)
+		if err != nil {
+			return operations.Answer{}, err
+		}
+
+		var order operation.Order
+
+		if cmd.Amount != "" {
+			if order.Amount, err = money.ParsePrice(cmd.Amount, p.Amount.Currency()); err != nil {
+				return operations.Answer{}, err
+			}
+		}
+
+		return uc.do(ctx, operation.Capture, cmd.ChangeCommand, order, uc.calls.CapturePayment,
+			func(ctx context.Context) (payment.Payment, error) { return uc.check(ctx, p, order) })
+	})
+}
+
+// check refuses a capture that cannot be done. It refuses only by a final status or by an
+// intent that was just read, because what we last heard of may be past.
+func (uc *Capture) check(ctx context.Context, p payment.Payment, order operation.Order) (payment.Payment, error) {
+	if capturable(p, order) == nil {
+		return p, nil
+	}
+
+	if !p.Status.Final() {
+		var err error
+		if p, err = uc.fresh(ctx, p.ID); err != nil {
+			return p, err
+		}
+	}
+
+	if f := capturable(p, order); f != nil {
+		return p, f
+	}
+
+	return p, nil
+}
+
+// capturable is nil if, as far as we know, the order can be captured.
+func capturable(p payment.Payment, order operation.Order) *fault.Error {
+	if p.Status.Final() || p.IntentStatus != payment.IntentRequiresCapture {
+		return errState(p, operation.Capture)
+	}
+
+	if most := p.Capturable; order.Amount.Minor() > most.Minor() {
+		f := fault.Newf(fault.AmountExceeded, "%s cannot be captured: %s is held.", order.Amount, most)
+		f.Available = most.Decimal()
+
+		return about(p, f)
+	}
+
+	return nil
+}
+
+// CaptureDefinition is what a capture adds to the engine.
+func CaptureDefinition(renderer ports.Renderer, refresh *Refresh) operations.Definition {
+	return operations.Definition{
+		Kind: operation.Capture,
+		Done: func(op ports.Operation, object ports.Object, _ operation.Finisher) (operations.Result, error) {
+			return captured(renderer, op, object.Intent)
+		},
+		Rejected: func(op ports.Operation, _ *ports.RejectedError) *fault.Error { return notDone(op) },
+		Recover: func(
+			ctx context.Context, op ports.Operation, rejected *ports.RejectedError,
+		) (operations.Found, error) {
+			return findCapture(ctx, refresh, op, rejected)
+		},
+	}
+}
+
+func captured(renderer ports.Renderer, op ports.Operation, intent ports.Intent) (operations.Result, error) {
+	if asked := op.Order.Amount; !asked.IsZero() && !intent.Captured.IsZero() && intent.Status == payment.Succeeded &&
+		intent.Captured != asked.Money() {
+		return operations.Result{}, fmt.Errorf("%s of intent %s was captured, operation %s asked for %s: %w",
+			intent.Captured, intent.ID, op.ID, asked, ports.ErrContradiction)
+	}
+
+	return changed(renderer, intent), nil
+}
+
+// findCapture reads what became of a capture. The intent carries the mark of the operation
+// that captured it.
+func findCapture(
+	ctx context.Context, refresh *Refresh, op ports.Operation, rejected *ports.RejectedError,
+) (operations.Found, error) {
+	p, intent, err := refresh.Do(ctx, op.Subject, string(operation.ByRecovery))
+
+	switch {
+	case err != nil:
+		return operations.Found{}, err
+	case intent.Capture == op.ID:
+		return operations.Found{Object: &ports.Object{Intent: intent}}, nil
+	case p.Status.Final():
+		return operations.Found{Rejected: errState(p, operation.Capture)}, nil
+	case rejected == nil:
+		return operations.Found{}, nil
+	}
+
+	if f := capturable(p, op.Order); f != nil {
+		return operations.Found{Rejected: f}, nil
+	}
+
+	if rejected.State { // it has changed since
+		return operations.Found{}, nil
+	}
+
+	return operations.Found{Rejected: about(p, fault.Wrap(fault.Rejected, rejected,
+		"The payment provider rejected this capture: "+rejected.Message))}, nil
+}

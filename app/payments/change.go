@@ -1,0 +1,146 @@
+package payments
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/google/uuid"
+
+	"github.com/marketflow/marketflow/app/operations"
+	"github.com/marketflow/marketflow/domain/fault"
+	"github.com/marketflow/marketflow/domain/operation"
+	"github.com/marketflow/marketflow/domain/payment"
+	"github.com/marketflow/marketflow/ports"
+)
+
+// Change is what capture and cancel have in common: an operation on a payment that exists.
+type Change struct {
+	engine       *operations.Engine
+	payments     ports.Payments
+	calls        ports.Calls
+	installation operation.Installation
+	refresh      *Refresh
+	spans        ports.Spans
+}
+
+// NewChange returns what the use cases share.
+func NewChange(
+	engine *operations.Engine, payments ports.Payments, calls ports.Calls, installation operation.Installation,
+	refresh *Refresh, spans ports.Spans,
+) *Change {
+	return &Change{
+		engine: engine, payments: payments, calls: calls, installation: installation, refresh: refresh, spans: spans,
+	}
+}
+
+// ChangeCommand asks for an operation on a payment.
+type ChangeCommand struct {
+	PaymentID uuid.UUID
+	// Key is empty if the client sent none.
+	Key       operation.Key
+	RequestID string
+}
+
+// build makes the call of an operation on an intent.
+type build func(mark operation.Mark, intentID string, order operation.Order) (ports.Call, error)
+
+// do answers a command about p. check refuses what cannot be done.
+func (c *Change) do(
+	ctx context.Context, kind operation.Kind, cmd ChangeCommand, order operation.Order,
+	build build, check func(ctx context.Context) (payment.Payment, error),
+) (operations.Answer, error) {
+	fingerprint := order.Fingerprint(kind, cmd.PaymentID)
+
+	return c.engine.Do(ctx, operations.Request{
+		Key:         cmd.Key,
+		Fingerprint: fingerprint,
+		LookFirst:   true,
+		New: func(ctx context.Context) (ports.NewOperation, error) {
+			p, err := check(ctx)
+			if err != nil {
+				return ports.NewOperation{}, err
+			}
+
+			id, err := newID()
+			if err != nil {
+				return ports.NewOperation{}, err
+			}
+
+			call, err := build(c.installation.Mark(kind, id, fingerprint), p.IntentID, order)
+			if err != nil {
+				return ports.NewOperation{}, fmt.Errorf("making the call: %w", err)
+			}
+
+			return ports.NewOperation{
+				ID: id, Kind: kind, Subject: p.ID, Key: cmd.Key, Order: order, Call: call,
+				Origin: ports.Origin{RequestID: cmd.RequestID},
+			}, nil
+		},
+	})
+}
+
+// fresh is the payment as its intent, just read, says.
+func (c *Change) fresh(ctx context.Context, id uuid.UUID) (payment.Payment, error) {
+	p, _, err := c.refresh.Do(ctx, id, string(operation.ByRequest))
+	if errors.Is(err, ports.ErrContradiction) {
+		return p, about(p, fault.Wrap(fault.Unknown, err,
+			"The payment provider contradicts our records of this payment. A person has to look at it."))
+	}
+
+	return p, err
+}
+
+// changed is what becomes of a payment when an operation on it was done, as the intent
+// says: its final status, or a step on the way.
+func changed(renderer ports.Renderer, intent ports.Intent) operations.Result {
+	return operations.Result{On: func(p payment.Payment) (payment.Payment, ports.FrozenResponse, error) {
+		told := payment.Told{Snapshot: intent.Snapshot()}
+		if intent.Status.Final() {
+			told.Asks = intent.Status
+		}
+
+		verdict, after := payment.Decide(told, payment.Known{Payment: &p})
+		if verdict == payment.Contradicts || intent.ID != p.IntentID {
+			return p, ports.FrozenResponse{}, fmt.Errorf("payment %s is %s, its intent %s is %q: %w",
+				p.ID, p.Status, intent.ID, intent.IntentStatus, ports.ErrContradiction)
+		}
+
+		return after, renderer.Payment(after), nil
+	}}
+}
+
+// notDone is the answer to an operation on a payment that was not done and never will be.
+func notDone(op ports.Operation) *fault.Error {
+	f := fault.Newf(fault.Rejected, "This %s was never done, and nothing will be done under this idempotency key. "+
+		"To ask for it again, use a new key: that is safe.", op.Kind)
+	f.PaymentID = op.Subject
+
+	return f
+}
+
+// errState is the answer where the payment's state does not allow an operation.
+func errState(p payment.Payment, kind operation.Kind) *fault.Error {
+	f := fault.Newf(fault.InvalidState, "The payment is %s, so a %s is not possible.", stateOf(p), kind)
+
+	f.Allowed = []string{}
+	for _, allowed := range p.Allowed() {
+		f.Allowed = append(f.Allowed, string(allowed))
+	}
+
+	return about(p, f)
+}
+
+func stateOf(p payment.Payment) string {
+	if p.Status.Final() || p.IntentStatus == "" {
+		return string(p.Status)
+	}
+
+	return fmt.Sprintf("%s (Stripe: %s)", p.Status, p.IntentStatus)
+}
+
+func about(p payment.Payment, f *fault.Error) *fault.Error {
+	f.PaymentID, f.IntentStatus = p.ID, string(p.IntentStatus)
+
+	return f
+}
