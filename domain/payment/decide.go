@@ -60,7 +60,7 @@ const (
 	// Applies: the payment changes.
 	Applies Verdict = "applies"
 	// Hints: the payment may have changed, but only reading its intent tells. It gets a
-	// new version now.
+	// new version now. What the event tells for sure is applied at once.
 	Hints Verdict = "hints"
 	// Stale: the payment is there already, or further.
 	Stale Verdict = "stale"
@@ -128,6 +128,10 @@ func (p Payment) decide(t Told) (Verdict, Payment) {
 	case t.IntentStatus.rank() > p.IntentStatus.rank():
 		p.IntentStatus = t.IntentStatus
 		p.take(t.Snapshot)
+
+		if p.IntentStatus == IntentRequiresCapture && p.CaptureBefore.IsZero() {
+			return Hints, p // only reading tells when the hold lapses
+		}
 
 		return Applies, p
 	default:
