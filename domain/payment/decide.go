@@ -118,7 +118,7 @@ func (p Payment) decide(t Told) (Verdict, Payment) {
 		return p.end(t.Snapshot, t.Asks)
 	case p.Status.Final():
 		return Stale, p
-	case p.Declined, t.Asks == Failed && p.IntentStatus.underWay(), t.Asks == "" && t.Declined:
+	case p.Declined, t.Asks == Failed && p.IntentStatus.mayBeUnderWay(), t.Asks == "" && t.Declined:
 		return Hints, p
 	case t.Asks == Failed:
 		p.Status, p.IntentStatus, p.Declined = Failed, IntentRequiresPaymentMethod, true
@@ -148,12 +148,12 @@ func (p Payment) differs(s Snapshot) bool {
 // what we have, except that less was captured than is known so far.
 func (p Payment) end(s Snapshot, status Status) (Verdict, Payment) {
 	received := s.Captured
-	if received.IsZero() {
-		received = p.Amount.Money()
-	}
 
-	if status == Cancelled {
+	switch {
+	case status == Cancelled:
 		received = money.Of(0, p.Amount.Currency())
+	case received.Minor() == 0: // it is not said: nobody succeeds in paying nothing
+		received = p.Amount.Money()
 	}
 
 	most := p.Amount.Money()
@@ -166,7 +166,7 @@ func (p Payment) end(s Snapshot, status Status) (Verdict, Payment) {
 	switch {
 	case err != nil || compared > 0 || p.Status.Final() && p.Status != status:
 		return Contradicts, p
-	case p.Status.Final() && (compared == 0 || s.Captured.IsZero()):
+	case p.Status.Final() && (compared == 0 || s.Captured.Minor() == 0):
 		return Stale, p
 	}
 
@@ -223,7 +223,7 @@ func (p *Payment) take(s Snapshot) {
 		p.CaptureMethod = s.CaptureMethod
 	}
 
-	if !s.Captured.IsZero() {
+	if s.Captured.Minor() > 0 {
 		p.Captured = s.Captured
 	}
 

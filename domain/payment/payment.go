@@ -86,14 +86,16 @@ func (s IntentStatus) rank() int {
 	}
 }
 
-// underWay: the customer is paying at this moment, or has paid.
-func (s IntentStatus) underWay() bool { return s.rank() >= IntentRequiresAction.rank() }
+// mayBeUnderWay: the customer may be paying at this moment, or have paid.
+func (s IntentStatus) mayBeUnderWay() bool {
+	return s != IntentRequiresPaymentMethod && s != IntentRequiresConfirmation
+}
 
 // Received is what was captured. A payment from before Captured was kept has received all
 // of its amount if it has succeeded.
 func (p Payment) Received() money.Money {
 	switch {
-	case !p.Captured.IsZero():
+	case p.Captured.Minor() > 0:
 		return p.Captured
 	case p.Status == Succeeded:
 		return p.Amount.Money()
