@@ -13,6 +13,8 @@ type Status = components['schemas']['Status'];
 
 const baseUrl = process.env['MARKETFLOW_URL'];
 assert.ok(baseUrl, 'MARKETFLOW_URL must be the URL of the service');
+const sandboxUrl = process.env['SANDBOX_URL'];
+assert.ok(sandboxUrl, 'SANDBOX_URL must be the URL of the sandbox');
 
 const client = createClient<paths>({ baseUrl });
 
@@ -66,4 +68,101 @@ test('a problem document is typed', async () => {
   assert.match(problem.type, /docs\/problems\.md#/);
   assert.ok(problem.detail);
   assert.equal(problem.request_id, response.headers.get('X-Request-Id'));
+});
+
+// Creates a payment, pays it as its customer, and waits until the money is held.
+async function held(amount: number): Promise<Payment> {
+  const created = await client.POST('/payments', { body: { amount, currency: 'USD', capture_method: 'manual' } });
+  assert.ifError(created.error);
+
+  const { id, stripe_payment_intent_id: intent } = created.data!;
+  const paid = await fetch(`${sandboxUrl}/v1/payment_intents/${intent}/confirm`, {
+    method: 'POST',
+    headers: { Authorization: `Basic ${btoa('sk_test_marketflow:')}` },
+    body: new URLSearchParams({ payment_method: 'pm_card_visa', return_url: 'https://example.com/done' }),
+  });
+  assert.equal(paid.status, 200, await paid.text());
+
+  for (const deadline = Date.now() + 20_000; ; await new Promise((go) => setTimeout(go, 20))) {
+    const read = await client.GET('/payments/{id}', { params: { path: { id } } });
+    assert.ifError(read.error);
+
+    if (read.data!.intent_status === 'requires_capture' && read.data!.capture_before !== null) {
+      return read.data!;
+    }
+    assert.ok(Date.now() < deadline, `it is ${JSON.stringify(read.data)}`);
+  }
+}
+
+test('a part of what is held is captured', async () => {
+  const payment = await held(300000.01);
+  assert.equal(payment.amount, 300000.01);
+  assert.equal(payment.amount_capturable, 300000.01);
+  assert.equal(payment.amount_captured, 0);
+  assert.equal(payment.capture_method, 'manual');
+  assert.equal(payment.status, 'pending');
+  assert.ok(Date.parse(payment.capture_before!) > Date.parse(payment.created_at));
+
+  const path = { id: payment.id };
+  const exceeded = await client.POST('/payments/{id}/capture', { params: { path }, body: { amount: 300000.02 } });
+  assert.equal(exceeded.response.status, 422);
+  assert.match(exceeded.error!.type, /#amount-exceeded$/);
+  assert.equal(exceeded.error!.available, 300000.01);
+  assert.equal(exceeded.error!.payment_id, payment.id);
+
+  const request = { params: { path, header: { 'Idempotency-Key': randomUUID() } }, body: { amount: 123456.78 } };
+  const captured = await client.POST('/payments/{id}/capture', request);
+  assert.ifError(captured.error);
+  assert.equal(captured.data!.status, 'succeeded');
+  assert.equal(captured.data!.intent_status, 'succeeded');
+  assert.equal(captured.data!.amount, 300000.01);
+  assert.equal(captured.data!.amount_captured, 123456.78);
+  assert.equal(captured.data!.amount_capturable, 0);
+  assert.equal(captured.data!.capture_before, null);
+  assert.ok(captured.data!.version > payment.version);
+
+  const read = await client.GET('/payments/{id}', { params: { path } });
+  assert.equal(read.data!.amount_captured, 123456.78);
+
+  const again = await client.POST('/payments/{id}/capture', request);
+  assert.deepEqual(again.data, captured.data);
+  assert.equal(again.response.headers.get('Idempotent-Replayed'), 'true');
+
+  const late = await client.POST('/payments/{id}/cancel', { params: { path } });
+  assert.equal(late.response.status, 409);
+  assert.match(late.error!.type, /#invalid-state$/);
+  assert.equal(late.error!.intent_status, 'succeeded');
+  assert.deepEqual(late.error!.allowed, []);
+});
+
+test('all that is held is captured without a body', async () => {
+  const { id } = await held(300000.01);
+  const captured = await client.POST('/payments/{id}/capture', { params: { path: { id } } });
+  assert.ifError(captured.error);
+  assert.equal(captured.data!.amount_captured, 300000.01);
+});
+
+test('a hold is cancelled', async () => {
+  const { id } = await held(12.34);
+  const cancelled = await client.POST('/payments/{id}/cancel', {
+    params: { path: { id } },
+    body: { reason: 'requested_by_customer' },
+  });
+  assert.ifError(cancelled.error);
+  assert.equal(cancelled.data!.status, 'cancelled');
+  assert.equal(cancelled.data!.intent_status, 'canceled');
+  assert.equal(cancelled.data!.amount_capturable, 0);
+  assert.equal(cancelled.data!.amount_captured, 0);
+
+  const again = await client.POST('/payments/{id}/cancel', { params: { path: { id } } });
+  assert.equal(again.response.status, 200);
+  assert.equal(again.data!.status, 'cancelled');
+});
+
+test('what is not paid cannot be captured', async () => {
+  const created = await client.POST('/payments', { body: { amount: 10, currency: 'USD', capture_method: 'manual' } });
+  const early = await client.POST('/payments/{id}/capture', { params: { path: { id: created.data!.id } } });
+  assert.equal(early.response.status, 409);
+  assert.match(early.error!.type, /#invalid-state$/);
+  assert.deepEqual(early.error!.allowed, ['cancel']);
 });

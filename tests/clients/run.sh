@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Lints api/openapi.yaml, generates a Go and a TypeScript client from it, and tests the
-# service with both. MARKETFLOW_URL=http://… tests a service that already runs.
+# service with both. MARKETFLOW_URL=http://… tests a service that already runs, such as
+# `marketflow dev`; SANDBOX_URL is its sandbox.
 set -euo pipefail
 
 cd "$(dirname "$0")"
@@ -33,6 +34,7 @@ setTimeout(() => { console.log(...s.map((one) => one.address().port)); s.forEach
         ./marketflow dev --data "$work/data" --sandbox-addr "127.0.0.1:$sandbox") >"$work/output" 2>&1 &
     service=$!
     MARKETFLOW_URL=http://127.0.0.1:$port
+    SANDBOX_URL=http://127.0.0.1:$sandbox
 
     until node -e "fetch('$MARKETFLOW_URL/readyz').then((r) => process.exit(r.ok ? 0 : 1), () => process.exit(1))"; do
         kill -0 "$service" 2>/dev/null || { cat "$work/output" >&2; exit 1; }
@@ -40,6 +42,6 @@ setTimeout(() => { console.log(...s.map((one) => one.address().port)); s.forEach
     done
 fi
 
-export MARKETFLOW_URL
+export MARKETFLOW_URL SANDBOX_URL=${SANDBOX_URL:-http://127.0.0.1:12111}
 (cd go && go test -count=1 ./...)
 npm test --silent

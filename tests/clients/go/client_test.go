@@ -1,10 +1,13 @@
 package client_test
 
 import (
+	"io"
 	"net/http"
+	"net/url"
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -14,17 +17,23 @@ import (
 func newClient(t *testing.T) *client.ClientWithResponses {
 	t.Helper()
 
-	url := os.Getenv("MARKETFLOW_URL")
-	if url == "" {
-		t.Fatal("MARKETFLOW_URL must be the URL of the service")
-	}
-
-	c, err := client.NewClientWithResponses(url)
+	c, err := client.NewClientWithResponses(address(t, "MARKETFLOW_URL", "the service"))
 	if err != nil {
 		t.Fatal(err)
 	}
 
 	return c
+}
+
+func address(t *testing.T, variable, of string) string {
+	t.Helper()
+
+	address := os.Getenv(variable)
+	if address == "" {
+		t.Fatalf("%s must be the URL of %s", variable, of)
+	}
+
+	return address
 }
 
 func TestPayments_AmountsComeBackAsTheyWereSent(t *testing.T) {
@@ -100,5 +109,205 @@ func TestPayments_ProblemsAreTyped(t *testing.T) {
 	if problem.Status != http.StatusBadRequest || !strings.Contains(problem.Type, "docs/problems.md#") || problem.Detail == "" ||
 		problem.RequestId != got.HTTPResponse.Header.Get("X-Request-Id") {
 		t.Errorf("%+v", problem)
+	}
+}
+
+// held creates a payment, pays it as its customer, and waits until the money is held.
+func held(t *testing.T, c *client.ClientWithResponses, amount float64) client.Payment {
+	t.Helper()
+
+	manual := client.Manual
+
+	created, err := c.CreatePaymentWithResponse(t.Context(), nil, client.CreatePayment{
+		Amount: amount, Currency: "USD", CaptureMethod: &manual,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	if created.JSON201 == nil {
+		t.Fatalf("%d: %s", created.StatusCode(), created.Body)
+	}
+
+	pay(t, created.JSON201.StripePaymentIntentId)
+
+	return waitFor(t, c, created.JSON201.Id, func(p client.Payment) bool {
+		return p.IntentStatus != nil && *p.IntentStatus == "requires_capture" && p.CaptureBefore != nil
+	})
+}
+
+// pay confirms an intent at the sandbox.
+func pay(t *testing.T, intent string) {
+	t.Helper()
+
+	form := url.Values{"payment_method": {"pm_card_visa"}, "return_url": {"https://example.com/done"}}
+
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost,
+		address(t, "SANDBOX_URL", "the sandbox")+"/v1/payment_intents/"+intent+"/confirm", strings.NewReader(form.Encode()))
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	req.SetBasicAuth("sk_test_marketflow", "")
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+
+	if body, err := io.ReadAll(resp.Body); err != nil || resp.StatusCode != http.StatusOK {
+		t.Fatalf("%d: %s %v", resp.StatusCode, body, err)
+	}
+}
+
+func waitFor(t *testing.T, c *client.ClientWithResponses, id uuid.UUID, is func(client.Payment) bool) client.Payment {
+	t.Helper()
+
+	const patience = 20 * time.Second
+
+	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
+		p := read(t, c, id)
+
+		switch {
+		case is(p):
+			return p
+		case time.Now().After(deadline):
+			t.Fatalf("after %s it is %+v", patience, p)
+		}
+	}
+}
+
+func read(t *testing.T, c *client.ClientWithResponses, id uuid.UUID) client.Payment {
+	t.Helper()
+
+	got, err := c.GetPaymentWithResponse(t.Context(), id, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	if got.JSON200 == nil {
+		t.Fatalf("%d: %s", got.StatusCode(), got.Body)
+	}
+
+	return *got.JSON200
+}
+
+func TestPayments_APartIsCaptured(t *testing.T) {
+	const amount, part = 300000.01, 123456.78
+
+	c := newClient(t)
+
+	p := held(t, c, amount)
+	if p.Amount != amount || p.AmountCapturable != amount || p.AmountCaptured != 0 || p.CaptureMethod != client.Manual ||
+		p.Status != client.Pending || !p.CaptureBefore.After(p.CreatedAt) {
+		t.Errorf("held: %+v", p)
+	}
+
+	tooMuch := amount + 1
+
+	exceeded, err := c.CapturePaymentWithResponse(t.Context(), p.Id, nil, client.CapturePayment{Amount: &tooMuch})
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	if problem := exceeded.ApplicationproblemJSON422; problem == nil || problem.Available == nil || *problem.Available != amount ||
+		problem.PaymentId == nil || *problem.PaymentId != p.Id || !strings.HasSuffix(problem.Type, "#amount-exceeded") {
+		t.Errorf("too much: %d: %s", exceeded.StatusCode(), exceeded.Body)
+	}
+
+	key, ask := uuid.NewString(), part
+	header := client.CapturePaymentParams{IdempotencyKey: &key}
+
+	captured, err := c.CapturePaymentWithResponse(t.Context(), p.Id, &header, client.CapturePayment{Amount: &ask})
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	if captured.JSON200 == nil {
+		t.Fatalf("%d: %s", captured.StatusCode(), captured.Body)
+	}
+
+	if got := captured.JSON200; got.Id != p.Id || got.Status != client.Succeeded || got.Amount != amount ||
+		got.AmountCaptured != part || got.AmountCapturable != 0 || got.CaptureBefore != nil ||
+		got.IntentStatus == nil || *got.IntentStatus != "succeeded" || got.Version <= p.Version {
+		t.Errorf("captured: %+v", got)
+	}
+
+	if got := read(t, c, p.Id); got.Status != client.Succeeded || got.AmountCaptured != part {
+		t.Errorf("read: %+v", got)
+	}
+
+	again, err := c.CapturePaymentWithResponse(t.Context(), p.Id, &header, client.CapturePayment{Amount: &ask})
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	if string(again.Body) != string(captured.Body) || again.HTTPResponse.Header.Get("Idempotent-Replayed") != "true" {
+		t.Errorf("repeated: %s", again.Body)
+	}
+
+	late, err := c.CancelPaymentWithResponse(t.Context(), p.Id, nil, client.CancelPayment{})
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	if problem := late.ApplicationproblemJSON409; problem == nil || problem.Allowed == nil || len(*problem.Allowed) != 0 ||
+		problem.IntentStatus == nil || *problem.IntentStatus != "succeeded" || problem.PaymentId == nil || *problem.PaymentId != p.Id {
+		t.Errorf("cancelled too late: %d: %s", late.StatusCode(), late.Body)
+	}
+}
+
+func TestPayments_AHoldIsCancelled(t *testing.T) {
+	c := newClient(t)
+	p := held(t, c, 12.34)
+	reason := client.RequestedByCustomer
+
+	cancelled, err := c.CancelPaymentWithResponse(t.Context(), p.Id, nil, client.CancelPayment{Reason: &reason})
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	if cancelled.JSON200 == nil {
+		t.Fatalf("%d: %s", cancelled.StatusCode(), cancelled.Body)
+	}
+
+	if got := cancelled.JSON200; got.Status != client.Cancelled || got.AmountCapturable != 0 || got.AmountCaptured != 0 ||
+		got.IntentStatus == nil || *got.IntentStatus != "canceled" {
+		t.Errorf("cancelled: %+v", got)
+	}
+
+	again, err := c.CancelPaymentWithResponse(t.Context(), p.Id, nil, client.CancelPayment{})
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	if again.JSON200 == nil || again.JSON200.Status != client.Cancelled {
+		t.Errorf("cancelled again: %d: %s", again.StatusCode(), again.Body)
+	}
+}
+
+func TestPayments_WhatIsNotPaidCannotBeCaptured(t *testing.T) {
+	c := newClient(t)
+	manual := client.Manual
+
+	created, err := c.CreatePaymentWithResponse(t.Context(), nil, client.CreatePayment{Amount: 10, Currency: "USD", CaptureMethod: &manual})
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	if created.JSON201 == nil {
+		t.Fatalf("%d: %s", created.StatusCode(), created.Body)
+	}
+
+	early, err := c.CapturePaymentWithResponse(t.Context(), created.JSON201.Id, nil, client.CapturePayment{})
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	if problem := early.ApplicationproblemJSON409; problem == nil || !strings.HasSuffix(problem.Type, "#invalid-state") ||
+		problem.Allowed == nil || len(*problem.Allowed) != 1 || (*problem.Allowed)[0] != client.Cancel {
+		t.Errorf("captured too early: %d: %s", early.StatusCode(), early.Body)
 	}
 }
