@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -13,6 +14,9 @@ import (
 	"github.com/marketflow/marketflow/domain/payment"
 	"github.com/marketflow/marketflow/ports"
 )
+
+// readRetryAfter is how long a client is told to wait if an intent cannot be read.
+const readRetryAfter = 2 * time.Second
 
 // Change is what capture and cancel have in common: an operation on a payment that exists.
 type Change struct {
@@ -83,12 +87,18 @@ func (c *Change) do(
 // fresh is the payment as its intent, just read, says.
 func (c *Change) fresh(ctx context.Context, id uuid.UUID) (payment.Payment, error) {
 	p, _, err := c.refresh.Do(ctx, id, string(operation.ByRequest))
-	if errors.Is(err, ports.ErrContradiction) {
-		return p, about(p, fault.Wrap(fault.Unknown, err,
-			"The payment provider contradicts our records of this payment. A person has to look at it."))
-	}
 
-	return p, err
+	switch {
+	case errors.Is(err, ports.ErrContradiction):
+		return p, about(p, fault.Wrap(fault.Unknown, err,
+			"The payment provider contradicts our records of this payment. A person has to look at it.").After(time.Minute))
+	case err != nil && fault.KindOf(err) == fault.Internal: // the provider did not answer, or not to the point
+		return p, about(p, fault.Wrap(fault.Unavailable, err,
+			"The payment provider does not say how the payment stands. Nothing was done. Send the same request again.").
+			After(readRetryAfter))
+	default:
+		return p, err
+	}
 }
 
 // changed is what becomes of a payment when an operation on it was done, as the intent

@@ -3,6 +3,7 @@ package payments
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -81,5 +82,5 @@ func (r *Refresh) Do(ctx context.Context, id uuid.UUID, cause string) (payment.P
 	}
 
 	return payment.Payment{}, ports.Intent{}, fault.New(fault.Unavailable,
-		"The payment changes at this moment. Send the same request again.")
+		"The payment changes at this moment. Send the same request again.").After(time.Second)
 }
