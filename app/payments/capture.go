@@ -141,6 +141,11 @@ func findCapture(
 		return operations.Found{}, nil
 	}
 
-	return operations.Found{Rejected: about(p, fault.Wrap(fault.Rejected, rejected,
+	kind := fault.Rejected
+	if rejected.Amount {
+		kind = fault.AmountRejected
+	}
+
+	return operations.Found{Rejected: about(p, fault.Wrap(kind, rejected,
 		"The payment provider rejected this capture: "+rejected.Message))}, nil
 }
