@@ -119,6 +119,8 @@ func (p Payment) decide(t Told) (Verdict, Payment) {
 	case p.Status.Final():
 		return Stale, p
 	case p.Declined, t.Asks == Failed && p.IntentStatus.mayBeUnderWay(), t.Asks == "" && t.Declined:
+		p.Declined = true // now, because the next event may come before the intent is read
+
 		return Hints, p
 	case t.Asks == Failed:
 		p.Status, p.IntentStatus, p.Declined = Failed, IntentRequiresPaymentMethod, true
