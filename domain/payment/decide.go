@@ -195,10 +195,16 @@ func Read(p Payment, s Snapshot) (Verdict, Payment) {
 	}
 
 	before := p
-	p.Status, p.Declined = s.Status, p.Declined || s.Declined
+	p.Status, p.Declined = s.Status, p.Declined || s.Declined || p.wentBack(s)
 
 	if s.IntentStatus != "" {
 		p.IntentStatus = s.IntentStatus
+	}
+
+	// Any update of an intent clears what it says of its decline
+	// (https://docs.stripe.com/api/payment_intents/object#payment_intent_object-last_payment_error).
+	if p.Declined && p.IntentStatus == IntentRequiresPaymentMethod {
+		p.Status = Failed
 	}
 
 	p.take(s)
@@ -208,6 +214,14 @@ func Read(p Payment, s Snapshot) (Verdict, Payment) {
 	}
 
 	return Applies, p
+}
+
+// wentBack: the intent stands before where it stood, which only a decline brings about. But
+// a capture that is under way moves it from requires_capture to processing.
+func (p Payment) wentBack(s Snapshot) bool {
+	rank := s.IntentStatus.rank()
+
+	return 0 < rank && rank < p.IntentStatus.rank() && p.IntentStatus != IntentRequiresCapture
 }
 
 // SameAs tells whether nothing of what may change differs, the version apart.
