@@ -118,7 +118,7 @@ func (p Payment) decide(t Told) (Verdict, Payment) {
 		return p.end(t.Snapshot, t.Asks)
 	case p.Status.Final():
 		return Stale, p
-	case p.Declined, t.Asks == Failed && p.IntentStatus.mayBeUnderWay(), t.Asks == "" && t.Declined:
+	case p.Declined, p.Status == Failed, t.Asks == Failed && p.IntentStatus.mayBeUnderWay(), t.Asks == "" && t.Declined:
 		p.Declined = true // now, because the next event may come before the intent is read
 
 		return Hints, p
