@@ -149,18 +149,18 @@ func (p Payment) differs(s Snapshot) bool {
 // end gives a payment a final status. Another final status, or another sum, contradicts
 // what we have, except that less was captured than is known so far.
 func (p Payment) end(s Snapshot, status Status) (Verdict, Payment) {
+	most := p.Amount.Money()
+	if p.Status.Final() {
+		most = p.Received()
+	}
+
 	received := s.Captured
 
 	switch {
 	case status == Cancelled:
 		received = money.Of(0, p.Amount.Currency())
 	case received.Minor() == 0: // it is not said: nobody succeeds in paying nothing
-		received = p.Amount.Money()
-	}
-
-	most := p.Amount.Money()
-	if p.Status.Final() {
-		most = p.Received()
+		received = most
 	}
 
 	compared, err := received.Compare(most)
@@ -168,7 +168,7 @@ func (p Payment) end(s Snapshot, status Status) (Verdict, Payment) {
 	switch {
 	case err != nil || compared > 0 || p.Status.Final() && p.Status != status:
 		return Contradicts, p
-	case p.Status.Final() && (compared == 0 || s.Captured.Minor() == 0):
+	case p.Status.Final() && compared == 0:
 		return Stale, p
 	}
 
