@@ -34,13 +34,7 @@ func (m Money) IsZero() bool { return m == Money{} }
 // Decimal is the sum in major units with exactly the currency's decimals, such as
 // "-10.50" in USD. It is a JSON number. Hundredths of a currency without decimals, which
 // Stripe cannot charge (https://docs.stripe.com/currencies), are cut off.
-func (m Money) Decimal() string {
-	if m.minor >= 0 {
-		return decimal(m.minor, m.currency)
-	}
-
-	return "-" + decimal(-m.minor, m.currency)
-}
+func (m Money) Decimal() string { return decimal(m.minor, m.currency) }
 
 // String implements fmt.Stringer: "-10.50 USD".
 func (m Money) String() string { return m.Decimal() + " " + m.currency.code }
@@ -61,11 +55,15 @@ func (m Money) Add(n Money) (Money, error) {
 
 // Sub returns m - n, with the errors of Add.
 func (m Money) Sub(n Money) (Money, error) {
-	if n.minor == math.MinInt64 {
+	if m.currency != n.currency {
+		return Money{}, fmt.Errorf("%s cannot be taken from %s", n, m)
+	}
+
+	if n.minor < 0 && m.minor > math.MaxInt64+n.minor || n.minor > 0 && m.minor < math.MinInt64+n.minor {
 		return Money{}, ErrOverflow
 	}
 
-	return m.Add(Money{minor: -n.minor, currency: n.currency})
+	return Money{minor: m.minor - n.minor, currency: m.currency}, nil
 }
 
 // Compare is negative if m is less than n, 0 if they are equal and positive if m is more.

@@ -100,18 +100,22 @@ func (p Price) String() string { return p.Decimal() + " " + p.currency.code }
 
 func decimal(minor int64, c Currency) string {
 	r := c.rule()
-	digits := strconv.FormatInt(minor, 10)
+	digits, negative := strings.CutPrefix(strconv.FormatInt(minor, 10), "-")
 
 	if pad := int(r.exponent) + 1 - len(digits); pad > 0 {
 		digits = strings.Repeat("0", pad) + digits
 	}
 
-	whole := digits[:len(digits)-int(r.exponent)]
-	if r.decimals == 0 {
-		return whole // ISK and UGX: NewPrice has checked that the hundredths are 00
+	text := digits[:len(digits)-int(r.exponent)]
+	if r.decimals > 0 { // else ISK and UGX, whose hundredths cannot be charged
+		text += "." + digits[len(text):]
 	}
 
-	return whole + "." + digits[len(whole):]
+	if negative && strings.Trim(text, "0.") != "" {
+		text = "-" + text
+	}
+
+	return text
 }
 
 func smallestStep(c Currency) string { return decimal(c.rule().step, c) }
