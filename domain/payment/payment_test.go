@@ -1,176 +1,157 @@
 package payment_test
 
 import (
-	"fmt"
-	"maps"
-	"slices"
-	"strings"
+	"math"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
-	"pgregory.net/rapid"
 
-	"github.com/marketflow/marketflow/domain/fault"
 	"github.com/marketflow/marketflow/domain/money"
+	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/domain/payment"
 )
 
-func TestStatus_TheTable(t *testing.T) {
+func TestPayment_Allowed(t *testing.T) {
 	t.Parallel()
 
-	allowed := map[payment.Status][]payment.Status{
-		payment.Pending: {payment.Succeeded, payment.Failed, payment.Cancelled},
-		payment.Failed:  {payment.Succeeded, payment.Cancelled},
+	cancel, both := []operation.Kind{operation.Cancel}, []operation.Kind{operation.Capture, operation.Cancel}
+
+	for name, c := range map[string]struct {
+		payment payment.Payment
+		want    []operation.Kind
+	}{
+		"pending":                      {pending(), cancel},
+		"failed":                       {failed(), cancel},
+		"the customer acts":            {at(payment.Pending, action), cancel},
+		"processed":                    {at(payment.Pending, processing), cancel},
+		"the word is not known":        {at(payment.Pending, ""), cancel},
+		"held":                         {held(), both},
+		"held after a decline":         {held(declinedOnce), both},
+		"succeeded":                    {succeeded(), nil},
+		"cancelled":                    {cancelled(), nil},
+		"final, whatever the word was": {at(payment.Succeeded, authorised), nil},
+	} {
+		require.Equal(t, c.want, c.payment.Allowed(), name)
+	}
+}
+
+func TestPayment_Received(t *testing.T) {
+	t.Parallel()
+
+	unsaid := func(p *payment.Payment) { p.Captured = money.Money{} }
+
+	for name, c := range map[string]struct {
+		payment payment.Payment
+		want    money.Money
+	}{
+		"pending":                         {pending(), dollars(0)},
+		"held":                            {held(), dollars(0)},
+		"succeeded":                       {succeeded(), dollars(10)},
+		"captured in part":                {succeeded(captured(4)), dollars(4)},
+		"succeeded in paying nothing":     {succeeded(captured(0)), dollars(10)},
+		"succeeded before sums were kept": {at(payment.Succeeded, "", unsaid), dollars(10)},
+		"pending before sums were kept":   {at(payment.Pending, "", unsaid), dollars(0)},
+		"failed before sums were kept":    {at(payment.Failed, "", unsaid), dollars(0)},
+		"cancelled before sums were kept": {at(payment.Cancelled, "", unsaid), dollars(0)},
+	} {
+		require.Equal(t, c.want, c.payment.Received(), name)
+	}
+}
+
+// A version only grows: also if the clock goes back, and if a database has lost versions
+// that somebody was told.
+func TestPayment_NextVersion(t *testing.T) {
+	t.Parallel()
+
+	now := time.Date(2026, 11, 27, 6, 0, 0, 999_999_999, time.UTC)
+	millis := now.UnixMilli()
+
+	for version, want := range map[int64]int64{
+		0: millis, 1: millis, millis - 1: millis, millis: millis + 1, millis + 5000: millis + 5001,
+		math.MaxInt64 - 1: math.MaxInt64,
+	} {
+		require.Equal(t, want, payment.Payment{Version: version}.NextVersion(now), "after %d", version)
+		require.Equal(t, want, payment.Payment{Version: version}.NextVersion(now.In(time.FixedZone("", 3600))))
 	}
 
-	for _, from := range payment.Statuses() {
-		for _, to := range payment.Statuses() {
-			require.Equal(t, slices.Contains(allowed[from], to), from.CanBecome(to), "%s → %s", from, to)
-		}
+	// Within one millisecond.
+	p := payment.Payment{}
+	for range 5 {
+		next := p.NextVersion(now)
+		require.Greater(t, next, p.Version)
+		p.Version = next
 	}
 }
 
-// Whatever changes are tried in whatever order: a final status stays, and no status comes
-// back.
-func TestStatus_NeverGoesBackwards(t *testing.T) {
+func TestPayment_SameAs(t *testing.T) {
 	t.Parallel()
 
-	rapid.Check(t, func(t *rapid.T) {
-		status := payment.Pending
-		left := map[payment.Status]bool{}
+	p := held()
 
-		for _, next := range rapid.SliceOf(rapid.SampledFrom(payment.Statuses())).Draw(t, "changes") {
-			if !status.CanBecome(next) {
-				continue
-			}
-
-			require.False(t, status.Final(), "%s is final", status)
-			require.False(t, left[next], "came back to %s", next)
-			left[status], status = true, next
-		}
-	})
-}
-
-// The last status of a payment does not depend on the order in which its events arrive, if
-// Stripe sends only one final event.
-func TestStatus_AnyOrderEndsTheSame(t *testing.T) {
-	t.Parallel()
-
-	rapid.Check(t, func(t *rapid.T) {
-		events := []payment.Status{payment.Failed, payment.Failed, payment.Pending}
-		final := rapid.SampledFrom([]payment.Status{payment.Succeeded, payment.Cancelled}).Draw(t, "final")
-		status := payment.Pending
-
-		for _, next := range rapid.Permutation(append(events, final)).Draw(t, "arrival") {
-			if status.CanBecome(next) {
-				status = next
-			}
-		}
-
-		require.Equal(t, final, status)
-	})
-}
-
-func TestFingerprint_IgnoresMapOrderAndSpelling(t *testing.T) {
-	t.Parallel()
-
-	usd := currency(t, "usd")
-	one := payment.Order{Amount: amount(t, "1000.00", usd), Metadata: payment.Metadata{"a": "1", "b": "2"}}
-	two := payment.Order{Amount: amount(t, "1e3", usd), Metadata: payment.Metadata{"b": "2", "a": "1"}}
-
-	require.Equal(t, one.Fingerprint(), two.Fingerprint())
-}
-
-func TestFingerprint_TellsOrdersApart(t *testing.T) {
-	t.Parallel()
-
-	text := rapid.StringN(0, 6, -1)
-	order := rapid.Custom(func(t *rapid.T) payment.Order {
-		c, err := money.ParseCurrency(rapid.SampledFrom([]string{"USD", "EUR", "JPY"}).Draw(t, "currency"))
-		require.NoError(t, err)
-		a, err := money.NewPrice(rapid.Int64Range(1, 300).Draw(t, "minor"), c)
-		require.NoError(t, err)
-
-		return payment.Order{Amount: a, Metadata: rapid.MapOfN(text, text, 0, 3).Draw(t, "metadata")}
-	})
-
-	rapid.Check(t, func(t *rapid.T) {
-		one, two := order.Draw(t, "one"), order.Draw(t, "two")
-		same := one.Amount == two.Amount && maps.Equal(one.Metadata, two.Metadata)
-		require.Equal(t, same, one.Fingerprint() == two.Fingerprint())
-	})
-}
-
-// Each part is preceded by its length, so moving a character from a key to its value makes
-// another order.
-func TestFingerprint_MovedCharacterIsAnotherOrder(t *testing.T) {
-	t.Parallel()
-
-	a := amount(t, "1", currency(t, "USD"))
-	one := payment.Order{Amount: a, Metadata: payment.Metadata{"ab": "c"}}
-	two := payment.Order{Amount: a, Metadata: payment.Metadata{"a": "bc"}}
-
-	require.NotEqual(t, one.Fingerprint(), two.Fingerprint())
-}
-
-func TestParseMetadata_RefusesWhatStripeWould(t *testing.T) {
-	t.Parallel()
-
-	many := map[string]string{}
-	for i := range payment.MaxMetadataEntries + 1 {
-		many[fmt.Sprintf("key_%02d", i)] = "v"
+	for name, change := range map[string]func(*payment.Payment){
+		"status":         func(p *payment.Payment) { p.Status = payment.Failed },
+		"intent status":  func(p *payment.Payment) { p.IntentStatus = processing },
+		"capture method": func(p *payment.Payment) { p.CaptureMethod = payment.CaptureAutomatic },
+		"capturable":     func(p *payment.Payment) { p.Capturable = dollars(6) },
+		"captured":       captured(4),
+		"lapse":          func(p *payment.Payment) { p.CaptureBefore = lapses.Add(time.Second) },
+		"declined":       declinedOnce,
+	} {
+		other := p
+		change(&other)
+		require.False(t, p.SameAs(other), name)
+		require.False(t, other.SameAs(p), name)
 	}
 
-	for name, entries := range map[string]map[string]string{
-		"too many":       many,
-		"empty key":      {"": "v"},
-		"long key":       {strings.Repeat("k", 41): "v"},
-		"long value":     {"k": strings.Repeat("v", 501)},
-		"bracket":        {"a[b]": "v"},
-		"control":        {"a\tb": "v"},
-		"NUL in a value": {"k": "a\x00"},
-		"reserved":       {payment.ReservedMetadata: "v"},
+	other := p
+	other.Version, other.UpdatedAt = 8, lapses
+	other.CaptureBefore = lapses.In(time.FixedZone("", 3600))
+	require.True(t, p.SameAs(other), "the version, the time of the change and a zone do not count")
+}
+
+func TestPayment_Begun(t *testing.T) {
+	t.Parallel()
+
+	now := time.UnixMilli(1_800_000_000_123)
+	ordered := payment.Payment{ID: paymentID, IntentID: "pi_1", Amount: charge(10)}
+	begun := func(p payment.Payment) payment.Payment {
+		p.Version = now.UnixMilli()
+
+		return p
+	}
+	manual := func(p *payment.Payment) { p.CaptureMethod = payment.CaptureManual }
+
+	for name, c := range map[string]struct {
+		ordered payment.Payment
+		says    payment.Snapshot
+		want    payment.Payment
+	}{
+		"just created": {ordered, says(payment.Pending, noMethod), begun(pending())},
+		"to be captured by hand": {
+			ordered,
+			says(payment.Pending, noMethod, func(s *payment.Snapshot) { s.CaptureMethod = payment.CaptureManual }),
+			begun(at(payment.Pending, noMethod, manual)),
+		},
+		"to be captured by hand, as was ordered": {
+			payment.Payment{ID: paymentID, IntentID: "pi_1", Amount: charge(10), CaptureMethod: payment.CaptureManual},
+			says(payment.Pending, noMethod),
+			begun(at(payment.Pending, noMethod, manual)),
+		},
+		"found when it was declined":  {ordered, says(payment.Failed, noMethod), begun(failed())},
+		"found when it was held":      {ordered, says(payment.Pending, authorised), begun(held())},
+		"found when it was paid":      {ordered, says(payment.Succeeded, payment.IntentSucceeded), begun(succeeded())},
+		"found when it was cancelled": {ordered, says(payment.Cancelled, payment.IntentCanceled), begun(cancelled())},
+		"found when it was captured in part": {
+			ordered, says(payment.Succeeded, payment.IntentSucceeded, received(dollars(4))),
+			begun(succeeded(captured(4))),
+		},
+		"only the status is said": {ordered, says(payment.Succeeded, payment.IntentSucceeded, barely), begun(succeeded())},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 
-			_, err := payment.ParseMetadata(entries)
-			require.Equal(t, fault.Invalid, fault.KindOf(err))
+			require.Equal(t, c.want, c.ordered.Begun(c.says, now))
 		})
 	}
-}
-
-func TestParseMetadata_AcceptsItsLimits(t *testing.T) {
-	t.Parallel()
-
-	entries := map[string]string{strings.Repeat("ж", 40): strings.Repeat("ж", 500), "empty": ""}
-	for i := len(entries); i < payment.MaxMetadataEntries; i++ {
-		entries[fmt.Sprintf("key_%02d", i)] = "v"
-	}
-
-	metadata, err := payment.ParseMetadata(entries)
-	require.NoError(t, err)
-	require.Len(t, metadata, payment.MaxMetadataEntries)
-
-	metadata, err = payment.ParseMetadata(nil)
-	require.NoError(t, err)
-	require.Nil(t, metadata)
-}
-
-func currency(t *testing.T, code string) money.Currency {
-	t.Helper()
-
-	c, err := money.ParseCurrency(code)
-	require.NoError(t, err)
-
-	return c
-}
-
-func amount(t *testing.T, text string, c money.Currency) money.Price {
-	t.Helper()
-
-	a, err := money.ParsePrice(text, c)
-	require.NoError(t, err)
-
-	return a
 }
