@@ -136,6 +136,8 @@ func (p Payment) decide(t Told) (Verdict, Payment) {
 		}
 
 		return Applies, p
+	case t.IntentStatus == IntentRequiresCapture && p.IntentStatus == IntentRequiresCapture && p.CaptureBefore.IsZero():
+		return Hints, p // it was born so
 	default:
 		return Stale, p
 	}
