@@ -144,6 +144,11 @@ RETURNING r.*;
 -- Writes the payments of creates that have none: of those that are finished, or, with
 -- open, of those that stay pending. A create that was finished well always has its
 -- payment, so one without has been finished by this transaction.
+--
+-- If the operations are not locked, another transaction may have written the payment of
+-- one of them, with another intent, after FinishOperations had looked and before it got
+-- the lock. That one is finished by this transaction, which is told by its time, and has a
+-- payment: the insert fails, and with it all that was done.
 INSERT INTO payments (
     id, tenant, stripe_payment_intent_id, idempotency_key, amount, currency, status, metadata, intent_status,
     capture_method, amount_capturable, amount_captured, capture_before, declined, version, created_at, updated_at
@@ -171,7 +176,7 @@ FROM (
 ) AS input
 JOIN operations r ON r.id = input.id
 WHERE (r.state || '' = 'finished' AND r.response_status < 400 OR @open::boolean)
-  AND NOT EXISTS (SELECT FROM payments p WHERE p.id = input.id)
+  AND (NOT EXISTS (SELECT FROM payments p WHERE p.id = input.id) OR r.updated_at = now() AND NOT @locked::boolean)
 ORDER BY input.intent_id
 RETURNING id;
 

@@ -188,7 +188,7 @@ func writeCompletions(
 			w.answered, w.statuses, w.bodies, locked),
 		selectRows(sqlc.InsertPayments, func(id struct{ UUID uuid.UUID }) { created[id.UUID] = true },
 			w.ids, w.intents, w.keys, w.amounts, w.currencies, w.states, w.metadata, w.intentStatuses, w.methods,
-			w.capturable, w.captured, w.before, w.declined, w.versions, w.created, open),
+			w.capturable, w.captured, w.before, w.declined, w.versions, w.created, open, locked),
 		execute(sqlc.InsertFirstTransitions, w.ids, w.causes),
 		selectRows(sqlc.ListParkedObjects, func(object struct{ ID string }) { parked[object.ID] = true }, w.intents))
 	if err != nil {

@@ -552,7 +552,7 @@ FROM (
 ) AS input
 JOIN operations r ON r.id = input.id
 WHERE (r.state || '' = 'finished' AND r.response_status < 400 OR $16::boolean)
-  AND NOT EXISTS (SELECT FROM payments p WHERE p.id = input.id)
+  AND (NOT EXISTS (SELECT FROM payments p WHERE p.id = input.id) OR r.updated_at = now() AND NOT $17::boolean)
 ORDER BY input.intent_id
 RETURNING id
 `
@@ -574,11 +574,17 @@ type InsertPaymentsParams struct {
 	Versions        []int64
 	CreatedAts      []time.Time
 	Open            bool
+	Locked          bool
 }
 
 // Writes the payments of creates that have none: of those that are finished, or, with
 // open, of those that stay pending. A create that was finished well always has its
 // payment, so one without has been finished by this transaction.
+//
+// If the operations are not locked, another transaction may have written the payment of
+// one of them, with another intent, after FinishOperations had looked and before it got
+// the lock. That one is finished by this transaction, which is told by its time, and has a
+// payment: the insert fails, and with it all that was done.
 func (q *Queries) InsertPayments(ctx context.Context, arg InsertPaymentsParams) ([]uuid.UUID, error) {
 	rows, err := q.db.Query(ctx, InsertPayments,
 		arg.Ids,
@@ -597,6 +603,7 @@ func (q *Queries) InsertPayments(ctx context.Context, arg InsertPaymentsParams) 
 		arg.Versions,
 		arg.CreatedAts,
 		arg.Open,
+		arg.Locked,
 	)
 	if err != nil {
 		return nil, err
