@@ -86,16 +86,19 @@ ORDER BY received_at, id
 LIMIT @max_rows;
 
 -- name: ResolveHints :exec
--- The payment was read after these events were stored.
+-- The payment was read after these events were stored. If what was read contradicts what
+-- we have, they are parked.
 UPDATE stripe_events
-SET outcome = @outcome::text, processed_at = now()
+SET outcome = @outcome::text, parked_reason = CASE WHEN @outcome::text = 'parked' THEN 'contradiction' END,
+    processed_at = now()
 WHERE object_id = @object_id AND outcome || '' = 'hint';
 
 -- name: DismissContradictions :exec
--- A person has accepted the provider's side.
+-- A person has accepted the provider's side. The reason is written so that the planner
+-- cannot use the index of all parked events (migration 00011).
 UPDATE stripe_events
 SET outcome = 'dismissed', parked_reason = NULL, processed_at = now()
-WHERE object_id = @object_id AND outcome = 'parked' AND parked_reason = 'contradiction';
+WHERE object_id = @object_id AND outcome = 'parked' AND COALESCE(parked_reason, '') = 'contradiction';
 
 -- name: ParkEvent :exec
 -- Stores an event without applying it. One that is stored already stays as it is.

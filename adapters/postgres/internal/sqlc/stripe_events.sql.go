@@ -16,10 +16,11 @@ import (
 const DismissContradictions = `-- name: DismissContradictions :exec
 UPDATE stripe_events
 SET outcome = 'dismissed', parked_reason = NULL, processed_at = now()
-WHERE object_id = $1 AND outcome = 'parked' AND parked_reason = 'contradiction'
+WHERE object_id = $1 AND outcome = 'parked' AND COALESCE(parked_reason, '') = 'contradiction'
 `
 
-// A person has accepted the provider's side.
+// A person has accepted the provider's side. The reason is written so that the planner
+// cannot use the index of all parked events (migration 00011).
 func (q *Queries) DismissContradictions(ctx context.Context, objectID string) error {
 	_, err := q.db.Exec(ctx, DismissContradictions, objectID)
 	return err
@@ -622,7 +623,8 @@ func (q *Queries) ReprocessEvent(ctx context.Context, arg ReprocessEventParams) 
 
 const ResolveHints = `-- name: ResolveHints :exec
 UPDATE stripe_events
-SET outcome = $1::text, processed_at = now()
+SET outcome = $1::text, parked_reason = CASE WHEN $1::text = 'parked' THEN 'contradiction' END,
+    processed_at = now()
 WHERE object_id = $2 AND outcome || '' = 'hint'
 `
 
@@ -631,7 +633,8 @@ type ResolveHintsParams struct {
 	ObjectID string
 }
 
-// The payment was read after these events were stored.
+// The payment was read after these events were stored. If what was read contradicts what
+// we have, they are parked.
 func (q *Queries) ResolveHints(ctx context.Context, arg ResolveHintsParams) error {
 	_, err := q.db.Exec(ctx, ResolveHints, arg.Outcome, arg.ObjectID)
 	return err
