@@ -72,9 +72,10 @@ type Operations interface {
 
 	// FinishOn ends an operation on a payment that exists: it locks the payment, asks
 	// decide what becomes of it, and writes that, its transition and the frozen response in
-	// one commit. cause is kept in the history. decide may be asked more than once. An error of decide's is returned, and
-	// nothing has changed. If the operation is finished already, its response stands and is
-	// returned. No operation or no payment: fault.NotFound.
+	// one commit. cause is kept in the history. decide may be asked more than once. An
+	// error of decide's is returned, and nothing has changed. If the operation is finished
+	// already, its response stands and is returned. If it was rejected: ErrContradiction.
+	// No operation or no payment: fault.NotFound.
 	FinishOn(ctx context.Context, id uuid.UUID, cause string, decide Decide) (Finished, error)
 
 	// FinishRejected freezes a rejection of the order: the provider will never have this
@@ -109,7 +110,8 @@ type Rejections interface {
 	// Reopen makes a rejected operation pending again, under lease. Its request and its
 	// provider's key stay as they are. Of many callers one holds it. The others find it
 	// and change nothing, as does a caller for whom it is no longer rejected. Calls with
-	// the same Lease.Token are one call. No operation: fault.NotFound.
+	// the same Lease.Token are one call. No operation: fault.NotFound. ErrInProgress: another
+	// confirm, capture or cancel of the same subject is not finished; nothing has changed.
 	Reopen(ctx context.Context, id uuid.UUID, lease Lease) (Operation, error)
 }
 

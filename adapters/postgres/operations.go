@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5"
 
 	"github.com/marketflow/marketflow/adapters/postgres/internal/sqlc"
@@ -171,11 +172,13 @@ func (s *Store) Reopen(ctx context.Context, id uuid.UUID, lease ports.Lease) (po
 			ID: id, LeaseToken: lease.Token, Lease: interval(lease.For),
 		})
 	})
-	if errors.Is(err, pgx.ErrNoRows) {
-		return s.FindByID(ctx, id)
-	}
 
-	if err != nil {
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return s.FindByID(ctx, id)
+	case hasCode(err, pgerrcode.UniqueViolation): // of operations_one_at_a_time
+		return ports.Operation{}, fmt.Errorf("operation %s: %w", id, ports.ErrInProgress)
+	case err != nil:
 		return ports.Operation{}, err
 	}
 

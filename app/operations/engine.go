@@ -266,7 +266,12 @@ func (e *Engine) reopened(
 		return op, err
 	}
 
-	return e.operations.Reopen(ctx, op.ID, lease)
+	again, err := e.operations.Reopen(ctx, op.ID, lease)
+	if errors.Is(err, ports.ErrInProgress) {
+		return op, errInProgress(op.Subject)
+	}
+
+	return again, err
 }
 
 // unwritten is an operation of which nobody knows whether it was written.
