@@ -13,6 +13,7 @@ import (
 
 	"github.com/marketflow/marketflow/adapters/postgres/internal/sqlc"
 	"github.com/marketflow/marketflow/domain/fault"
+	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/domain/payment"
 	"github.com/marketflow/marketflow/ports"
 )
@@ -146,6 +147,10 @@ func finishOn(
 
 	if finished.Operation.Finished() { // what somebody else has finished stands
 		return finished, tx.commit(ctx)
+	}
+
+	if finished.Operation.State == operation.Rejected { // it has no answer, and would get none
+		return finished, fmt.Errorf("operation %s was rejected: %w", id, ports.ErrContradiction)
 	}
 
 	before, now, err := lockPayment(ctx, tx, row.Subject.UUID)
