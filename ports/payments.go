@@ -25,7 +25,8 @@ type Payments interface {
 // be older than what is written down, so nothing is written.
 //
 // Atomicity: every method is one commit. Idempotency: repeating a call that has succeeded
-// changes nothing. Errors: an unreachable or overloaded database is fault.Unavailable, and
+// changes nothing. A repeated decision has the same entry; the entry's id tells that it has
+// been done, and the answer is true. Errors: an unreachable or overloaded database is fault.Unavailable, and
 // then surely nothing was written. If a write may have been committed: fault.Unknown.
 type Facts interface {
 	// Write makes the payment what p says, with its history, if it still has p.Version. p

@@ -189,7 +189,7 @@ func finishOn(
 
 // Write implements ports.Facts.
 func (s *Store) Write(ctx context.Context, p payment.Payment, outcome ports.EventOutcome, cause string) (bool, error) {
-	return s.writeFacts(ctx, p, cause, execute(sqlc.ResolveHints, string(outcome), p.IntentID))
+	return s.writeFacts(ctx, p, cause, uuid.Nil, execute(sqlc.ResolveHints, string(outcome), p.IntentID))
 }
 
 // Accept implements ports.Facts.
@@ -199,14 +199,23 @@ func (s *Store) Accept(ctx context.Context, p payment.Payment, entry ports.Audit
 		return false, err
 	}
 
-	return s.writeFacts(ctx, p, "person", execute(sqlc.ResolveHints, string(ports.EventApplied), p.IntentID),
+	return s.writeFacts(ctx, p, string(operation.ByPerson), entry.ID,
+		execute(sqlc.ResolveHints, string(ports.EventApplied), p.IntentID),
 		execute(sqlc.DismissContradictions, p.IntentID), audit)
 }
 
 // writeFacts writes p, if it still has the version that it was loaded with, and runs the
-// other statements in the same commit.
-func (s *Store) writeFacts(ctx context.Context, p payment.Payment, cause string, others ...statement) (bool, error) {
-	var written bool
+// other statements in the same commit. decision is the id of the person's decision that is
+// one of them.
+func (s *Store) writeFacts(
+	ctx context.Context, p payment.Payment, cause string, decision uuid.UUID, others ...statement,
+) (bool, error) {
+	var (
+		written bool
+		// after is what the last attempt has sent. If its answer was lost, the next one may
+		// find it.
+		after payment.Payment
+	)
 
 	err := s.run(ctx, "writing what was read of a payment", func(ctx context.Context, conn *pgxpool.Conn) error {
 		return s.inTrips(ctx, "WriteFacts", conn, func(ctx context.Context, tx *trips) error {
@@ -215,15 +224,24 @@ func (s *Store) writeFacts(ctx context.Context, p payment.Payment, cause string,
 				return err
 			}
 
+			decided, err := hasAudit(ctx, tx, decision)
+			if err != nil {
+				return err
+			}
+
+			if written = decided || before.Version == after.Version && before.SameAs(after); written {
+				return nil
+			}
+
 			if written = before.Version == p.Version; !written {
 				return nil
 			}
 
-			var writes []statement
-			if before.SameAs(p) && before.Amount == p.Amount {
-				writes = others
-			} else {
-				writes = append(writeChanges([]change{{before: before, after: stamped(p, now), cause: cause}}), others...)
+			writes := others
+
+			if !before.SameAs(p) || before.Amount != p.Amount {
+				after = stamped(p, now)
+				writes = append(writeChanges([]change{{before: before, after: after, cause: cause}}), others...)
 			}
 
 			return tx.commit(ctx, writes...)

@@ -235,6 +235,17 @@ func insertAudit(entry ports.AuditEntry) (statement, error) {
 		p.After, p.RequestID), err
 }
 
+// hasAudit tells whether a decision is written; uuid.Nil is none.
+func hasAudit(ctx context.Context, tx *trips, id uuid.UUID) (done bool, err error) {
+	if id == uuid.Nil {
+		return false, nil
+	}
+
+	err = tx.send(ctx, selectRows(sqlc.HasAudit, func(r struct{ Done bool }) { done = r.Done }, id))
+
+	return done, err
+}
+
 func auditToDB(entry ports.AuditEntry) (sqlc.InsertAuditParams, error) {
 	before, err := changeToDB(entry.Before)
 	if err != nil {
