@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/marketflow/marketflow/adapters/stripe"
+	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/domain/payment"
 	"github.com/marketflow/marketflow/ports/portstest"
 	"github.com/marketflow/marketflow/sandbox"
@@ -25,7 +26,7 @@ const secretKey = "sk_test_contract"
 
 func TestGateway_Contract(t *testing.T) {
 	t.Parallel()
-	portstest.Gateway(t, gatewayBed)
+	portstest.Provider(t, providerBed)
 }
 
 func TestWebhooks_Contract(t *testing.T) {
@@ -33,10 +34,10 @@ func TestWebhooks_Contract(t *testing.T) {
 	portstest.Webhooks(t, webhooksBed)
 }
 
-func BenchmarkGateway(b *testing.B)  { portstest.BenchmarkGateway(b, gatewayBed) }
+func BenchmarkGateway(b *testing.B)  { portstest.BenchmarkProvider(b, providerBed) }
 func BenchmarkWebhooks(b *testing.B) { portstest.BenchmarkWebhooks(b, webhooksBed) }
 
-func gatewayBed(tb testing.TB) portstest.GatewayBed {
+func providerBed(tb testing.TB) portstest.ProviderBed {
 	tb.Helper()
 
 	server := sandbox.Start(tb)
@@ -48,11 +49,21 @@ func gatewayBed(tb testing.TB) portstest.GatewayBed {
 		return func(tb testing.TB) func() {
 			tb.Helper()
 
-			fault.Method, fault.Path, fault.Count = http.MethodPost, "/v1/payment_intents", -1
-			added, err := server.AddFault(fault)
-			require.NoError(tb, err)
+			restores := make([]func(), 0, 2)
 
-			return func() { require.NoError(tb, server.RemoveFault(added.ID)) }
+			for _, path := range []string{"/v1/payment_intents", "/v1/payment_intents/*/*"} {
+				fault.Method, fault.Path, fault.Count = http.MethodPost, path, -1
+				added, err := server.AddFault(fault)
+				require.NoError(tb, err)
+
+				restores = append(restores, func() { require.NoError(tb, server.RemoveFault(added.ID)) })
+			}
+
+			return func() {
+				for _, restore := range restores {
+					restore()
+				}
+			}
 		}
 	}
 	confirmWith := func(method string) func(tb testing.TB, intentID string) {
@@ -64,11 +75,12 @@ func gatewayBed(tb testing.TB) portstest.GatewayBed {
 		}
 	}
 
-	return portstest.GatewayBed{
-		Gateway: stripe.NewGateway(
+	return portstest.ProviderBed{
+		Provider: stripe.NewGateway(
 			stripe.Config{SecretKey: secretKey, APIBase: server.URL},
 			stripe.WithSleep(noSleep), stripe.WithTransport(network.transport),
 		),
+		Calls:      stripe.Calls{},
 		Rejectable: order(tb, 1, nil),
 		Pay:        confirmWith("pm_card_visa"),
 		Decline:    confirmWith("pm_card_chargeDeclined"),
@@ -130,7 +142,7 @@ func webhooksBed(tb testing.TB) portstest.WebhooksBed {
 func payload(tb testing.TB, spec portstest.EventSpec) []byte {
 	tb.Helper()
 
-	object := map[string]any{"id": spec.IntentID, "object": "payment_intent"}
+	object, metadata := map[string]any{"id": spec.IntentID, "object": "payment_intent"}, map[string]string{}
 	event := map[string]any{"object": "event", "data": map[string]any{"object": object}}
 
 	switch spec.Change {
@@ -146,6 +158,18 @@ func payload(tb testing.TB, spec portstest.EventSpec) []byte {
 		object["last_payment_error"] = nil
 	}
 
+	steps := map[payment.IntentStatus]string{
+		payment.IntentRequiresAction: "requires_action", payment.IntentProcessing: "processing",
+		payment.IntentRequiresCapture: "amount_capturable_updated",
+	}
+	if step, ok := steps[spec.Step]; ok {
+		event["type"], object["status"] = "payment_intent."+step, string(spec.Step)
+	}
+
+	if spec.Unhandled {
+		event["type"] = "payment_intent.partially_funded"
+	}
+
 	if spec.ID != "" {
 		event["id"] = spec.ID
 	}
@@ -159,7 +183,21 @@ func payload(tb testing.TB, spec portstest.EventSpec) []byte {
 	}
 
 	if spec.PaymentID != uuid.Nil {
-		object["metadata"] = map[string]string{"payment_id": spec.PaymentID.String()}
+		metadata["payment_id"] = spec.PaymentID.String()
+	}
+
+	for name, mark := range map[string]operation.Mark{"marketflow": spec.Mark, "marketflow_capture": spec.Capture} {
+		if mark != (operation.Mark{}) {
+			metadata[name] = mark.String()
+		}
+	}
+
+	if spec.Unmarked {
+		metadata["cart"] = "another program's"
+	}
+
+	if len(metadata) > 0 {
+		object["metadata"] = metadata
 	}
 
 	text, err := json.MarshalIndent(event, "", "  ")

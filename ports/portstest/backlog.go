@@ -38,7 +38,7 @@ func backlogOfFinished(t *testing.T, b StoreBed) {
 	b.mustApply(t, eventOf(t, p, payment.Succeeded))
 	b.mustApply(t, eventOf(t, p, payment.Failed))
 
-	_, err := b.FinishRejected(t.Context(), b.mustBegin(t, newOperation(t, "rejected order")).PaymentID, rejection())
+	_, err := b.FinishRejected(t.Context(), b.mustBegin(t, newOperation(t, "rejected order")).ID, rejection())
 	require.NoError(t, err)
 
 	b.Elapse(t, lease)
@@ -57,7 +57,7 @@ func backlogOfOperations(t *testing.T, b StoreBed) {
 
 	b.requireBacklog(t, backlogOf(3, 0, 3*time.Hour))
 
-	require.NoError(t, b.GiveUp(t.Context(), first.PaymentID, errors.New("lost")))
+	require.NoError(t, b.GiveUp(t.Context(), first.ID, errors.New("lost")))
 	b.requireBacklog(t, backlogOf(2, 1, 2*time.Hour)) // one that needs attention does not hide the others
 
 	b.mustFinish(t, completionOf(first))

@@ -15,7 +15,6 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/marketflow/marketflow/domain/operation"
-	"github.com/marketflow/marketflow/domain/payment"
 	"github.com/marketflow/marketflow/ports"
 )
 
@@ -260,7 +259,7 @@ func requireEqualReplay(t require.TestingT, want, got ports.Replay) {
 func aReplay(name string) ports.Replay {
 	return ports.Replay{
 		PaymentID:   uuid.NewSHA1(uuid.NameSpaceOID, []byte(name)),
-		Fingerprint: payment.Order{Metadata: payment.Metadata{"name": name}}.Fingerprint(),
+		Fingerprint: operation.Order{Metadata: map[string]string{"name": name}}.Fingerprint(operation.Create, uuid.Nil),
 		Response: ports.FrozenResponse{
 			Status: http.StatusCreated,
 			Body:   []byte(`{"amount":1000.00,"name":` + strconv.Quote(name) + `}`),

@@ -21,7 +21,10 @@ func Decisions(t *testing.T, newBed func(tb testing.TB) StoreBed) {
 		"Operation/none is NotFound":                 operationNotFound,
 		"Operations/unfinished first, oldest first":  operationsListed,
 		"Operations/filtered and limited":            operationsFiltered,
+		"OperationsOn/a payment's, oldest first":     operationsOn,
+		"OperationsOn/the newest hundred":            operationsOnMany,
 		"Close/freezes the answer, with its audit":   closeFreezes,
+		"Close/of a capture frees its payment":       closeCapture,
 		"Close/once for one entry":                   closeRepeated,
 		"Close/only as it was decided about":         closeMoved,
 		"Close/not while somebody works on it":       closeInHand,
@@ -37,6 +40,11 @@ func Decisions(t *testing.T, newBed func(tb testing.TB) StoreBed) {
 		"Adopt/none is NotFound":                     adoptNotFound,
 		"Adopt/against Finish, one payment":          adoptAgainstFinish,
 		"Adopt/against Close, one wins":              adoptAgainstClose,
+		"AdoptOn/finishes, with its audit":           adoptOnFinishes,
+		"AdoptOn/what stands is returned":            adoptOnRepeated,
+		"AdoptOn/an error changes nothing":           adoptOnUndecided,
+		"AdoptOn/none is NotFound":                   adoptOnNotFound,
+		"AdoptOn/against Close, one wins":            adoptOnAgainstClose,
 	})
 }
 
@@ -45,8 +53,8 @@ func (b StoreBed) mustGiveUp(tb testing.TB, key operation.Key) ports.Operation {
 	tb.Helper()
 
 	op := b.mustBegin(tb, newOperation(tb, key))
-	require.NoError(tb, b.GiveUp(tb.Context(), op.PaymentID, errors.New("not to be found")))
+	require.NoError(tb, b.GiveUp(tb.Context(), op.ID, errors.New("not to be found")))
 	b.Elapse(tb, lease+time.Second)
 
-	return b.operationNow(tb, op.PaymentID)
+	return b.operationNow(tb, op.ID)
 }

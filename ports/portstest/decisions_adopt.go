@@ -18,16 +18,16 @@ func adoptFinishes(t *testing.T, b StoreBed) {
 	op := b.mustGiveUp(t, "order_1")
 	completion := completionOf(op)
 	completion.Cause = "person"
-	entry := entryFor(t, ports.AuditOperationAdopted, op.PaymentID.String())
+	entry := entryFor(t, ports.AuditOperationAdopted, op.ID.String())
 
 	done, err := b.Adopt(t.Context(), completion, entry)
 	require.NoError(t, err)
 	require.True(t, done.Created)
 	require.Equal(t, operation.Finished, done.Operation.State)
 	require.Equal(t, *completion.Response, done.Operation.Response)
-	b.requireTrueHistory(t, op.PaymentID)
-	require.Equal(t, "person", b.history(t, op.PaymentID)[0].Cause)
-	b.requireAudit(t, op.PaymentID.String(), entry)
+	b.requireTrueHistory(t, op.ID)
+	require.Equal(t, "person", b.history(t, op.ID)[0].Cause)
+	b.requireAudit(t, op.ID.String(), entry)
 }
 
 func adoptOpenPayment(t *testing.T, b StoreBed) {
@@ -38,18 +38,18 @@ func adoptOpenPayment(t *testing.T, b StoreBed) {
 	open.Response = nil
 	b.mustFinish(t, open)
 
-	done, err := b.Adopt(t.Context(), completionOf(op), entryFor(t, ports.AuditOperationAdopted, op.PaymentID.String()))
+	done, err := b.Adopt(t.Context(), completionOf(op), entryFor(t, ports.AuditOperationAdopted, op.ID.String()))
 	require.NoError(t, err)
 	require.False(t, done.Created)
 	require.True(t, done.Operation.Finished())
-	require.Len(t, b.history(t, op.PaymentID), 1)
+	require.Len(t, b.history(t, op.ID), 1)
 }
 
 func adoptRepeated(t *testing.T, b StoreBed) {
 	t.Helper()
 
 	op := b.mustGiveUp(t, "order_1")
-	entry := entryFor(t, ports.AuditOperationAdopted, op.PaymentID.String())
+	entry := entryFor(t, ports.AuditOperationAdopted, op.ID.String())
 
 	for range 2 {
 		done, err := b.Adopt(t.Context(), completionOf(op), entry)
@@ -57,8 +57,8 @@ func adoptRepeated(t *testing.T, b StoreBed) {
 		require.True(t, done.Operation.Finished())
 	}
 
-	require.Len(t, b.history(t, op.PaymentID), 1)
-	b.requireAudit(t, op.PaymentID.String(), entry)
+	require.Len(t, b.history(t, op.ID), 1)
+	b.requireAudit(t, op.ID.String(), entry)
 }
 
 func adoptFinished(t *testing.T, b StoreBed) {
@@ -78,17 +78,17 @@ func adoptTakenIntent(t *testing.T, b StoreBed) {
 	op := b.mustGiveUp(t, "order_2")
 
 	_, err := b.Adopt(t.Context(), completionWith(op, paid.IntentID),
-		entryFor(t, ports.AuditOperationAdopted, op.PaymentID.String()))
+		entryFor(t, ports.AuditOperationAdopted, op.ID.String()))
 	require.ErrorIs(t, err, ports.ErrContradiction)
-	require.Equal(t, operation.NeedsAttention, b.operationNow(t, op.PaymentID).State)
-	b.requireNoPayment(t, op.PaymentID)
-	b.requireAudit(t, op.PaymentID.String())
+	require.Equal(t, operation.NeedsAttention, b.operationNow(t, op.ID).State)
+	b.requireNoPayment(t, op.ID)
+	b.requireAudit(t, op.ID.String())
 }
 
 func adoptNotFound(t *testing.T, b StoreBed) {
 	t.Helper()
 
-	completion := completionOf(ports.Operation{PaymentID: uuid.New(), Order: newOperation(t, "").Order, CreatedAt: time.Now()})
+	completion := completionOf(ports.Operation{ID: uuid.New(), Order: newOperation(t, "").Order, CreatedAt: time.Now()})
 	_, err := b.Adopt(t.Context(), completion, entryFor(t, ports.AuditOperationAdopted, completion.Payment.ID.String()))
 	requireNotFound(t, err)
 }
@@ -97,7 +97,7 @@ func adoptAgainstFinish(t *testing.T, b StoreBed) {
 	t.Helper()
 
 	op := b.mustGiveUp(t, "order_1")
-	entry := entryFor(t, ports.AuditOperationAdopted, op.PaymentID.String())
+	entry := entryFor(t, ports.AuditOperationAdopted, op.ID.String())
 
 	_, errs := atOnce(2, func(caller int) (ports.Finished, error) {
 		if caller == 0 {
@@ -108,14 +108,14 @@ func adoptAgainstFinish(t *testing.T, b StoreBed) {
 	})
 
 	require.NoError(t, errs[1], "recovery finds the same payment")
-	require.True(t, b.operationNow(t, op.PaymentID).Finished())
-	require.Len(t, b.history(t, op.PaymentID), 1)
+	require.True(t, b.operationNow(t, op.ID).Finished())
+	require.Len(t, b.history(t, op.ID), 1)
 
 	if errs[0] == nil {
-		b.requireAudit(t, op.PaymentID.String(), entry)
+		b.requireAudit(t, op.ID.String(), entry)
 	} else {
 		require.ErrorIs(t, errs[0], ports.ErrMoved)
-		b.requireAudit(t, op.PaymentID.String())
+		b.requireAudit(t, op.ID.String())
 	}
 }
 
@@ -123,8 +123,8 @@ func adoptAgainstClose(t *testing.T, b StoreBed) {
 	t.Helper()
 
 	op := b.mustGiveUp(t, "order_1")
-	adopting := entryFor(t, ports.AuditOperationAdopted, op.PaymentID.String())
-	closing := entryFor(t, ports.AuditOperationClosed, op.PaymentID.String())
+	adopting := entryFor(t, ports.AuditOperationAdopted, op.ID.String())
+	closing := entryFor(t, ports.AuditOperationClosed, op.ID.String())
 
 	_, errs := atOnce(2, func(caller int) (struct{}, error) {
 		if caller == 0 {
@@ -133,19 +133,19 @@ func adoptAgainstClose(t *testing.T, b StoreBed) {
 			return struct{}{}, err
 		}
 
-		_, err := b.Twin.Close(t.Context(), op.PaymentID, op.State, rejection(), closing)
+		_, err := b.Twin.Close(t.Context(), op.ID, op.State, rejection(), closing)
 
 		return struct{}{}, err
 	})
 
 	if errs[0] == nil {
 		require.ErrorIs(t, errs[1], ports.ErrMoved)
-		b.requireAudit(t, op.PaymentID.String(), adopting)
-		require.Equal(t, http.StatusCreated, b.operationNow(t, op.PaymentID).Response.Status)
+		b.requireAudit(t, op.ID.String(), adopting)
+		require.Equal(t, http.StatusCreated, b.operationNow(t, op.ID).Response.Status)
 	} else {
 		require.ErrorIs(t, errs[0], ports.ErrMoved)
 		require.NoError(t, errs[1])
-		b.requireAudit(t, op.PaymentID.String(), closing)
-		b.requireNoPayment(t, op.PaymentID)
+		b.requireAudit(t, op.ID.String(), closing)
+		b.requireNoPayment(t, op.ID)
 	}
 }

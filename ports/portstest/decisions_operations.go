@@ -17,28 +17,28 @@ func operationShown(t *testing.T, b StoreBed) {
 
 	held := b.mustBegin(t, newOperation(t, "order_1"))
 
-	shown := b.details(t, held.PaymentID)
+	shown := b.details(t, held.ID)
 	require.True(t, shown.InHand)
 	require.Empty(t, shown.LastError)
 	require.True(t, shown.RetryAt.After(held.CreatedAt))
 
-	want := b.operationNow(t, held.PaymentID)
+	want := b.operationNow(t, held.ID)
 	want.Age, shown.Age = 0, 0
 	require.Equal(t, want, shown.Operation)
 
 	require.NoError(t, b.Release(t.Context(), held, time.Hour, errors.New("no answer")))
 
-	shown = b.details(t, held.PaymentID)
+	shown = b.details(t, held.ID)
 	require.False(t, shown.InHand)
 	require.Equal(t, "no answer", shown.LastError)
 
 	given := b.mustGiveUp(t, "order_2")
-	require.False(t, b.details(t, given.PaymentID).InHand)
-	require.Zero(t, b.details(t, given.PaymentID).RetryAt, "nobody tries it again")
+	require.False(t, b.details(t, given.ID).InHand)
+	require.Zero(t, b.details(t, given.ID).RetryAt, "nobody tries it again")
 
 	byKey, err := b.Twin.OperationByKey(t.Context(), "order_2")
 	require.NoError(t, err)
-	require.Equal(t, given.PaymentID, byKey.PaymentID)
+	require.Equal(t, given.ID, byKey.ID)
 	require.Equal(t, "not to be found", byKey.LastError)
 
 	paid := b.mustPay(t, "order_3")
@@ -67,7 +67,7 @@ func operationsListed(t *testing.T, b StoreBed) {
 
 	// Each is a minute older than the next.
 	for _, key := range []operation.Key{"first", "second", "third"} {
-		want = append(want, b.mustBegin(t, newOperation(t, key)).PaymentID)
+		want = append(want, b.mustBegin(t, newOperation(t, key)).ID)
 		b.Elapse(t, time.Minute)
 	}
 
@@ -84,10 +84,10 @@ func operationsListed(t *testing.T, b StoreBed) {
 func operationsFiltered(t *testing.T, b StoreBed) {
 	t.Helper()
 
-	pending := b.mustBegin(t, newOperation(t, "pending")).PaymentID
-	given := b.mustGiveUp(t, "given up").PaymentID
+	pending := b.mustBegin(t, newOperation(t, "pending")).ID
+	given := b.mustGiveUp(t, "given up").ID
 	paid := b.mustPay(t, "paid").ID
-	turnedDown := b.mustBegin(t, newOperation(t, "rejected order")).PaymentID
+	turnedDown := b.mustBegin(t, newOperation(t, "rejected order")).ID
 	_, err := b.FinishRejected(t.Context(), turnedDown, rejection())
 	require.NoError(t, err)
 
@@ -108,6 +108,57 @@ func operationsFiltered(t *testing.T, b StoreBed) {
 	}
 }
 
+func operationsOn(t *testing.T, b StoreBed) {
+	t.Helper()
+
+	p, other := b.mustHold(t, "order_1"), b.mustHold(t, "order_2")
+
+	for _, id := range []uuid.UUID{p.ID, uuid.New()} {
+		none, err := b.OperationsOn(t.Context(), id)
+		require.NoError(t, err)
+		require.Empty(t, none, "its create is not on it")
+	}
+
+	rejected := b.mustBegin(t, newCapture(t, p, "capture_1"))
+	_, err := b.FinishRejected(t.Context(), rejected.ID, rejection())
+	require.NoError(t, err)
+	b.Elapse(t, time.Minute)
+	b.mustBegin(t, newCancel(t, other, "cancel_of_another"))
+
+	cancel := b.mustBegin(t, newCancel(t, p, "cancel_1"))
+	require.NoError(t, b.Release(t.Context(), cancel, time.Hour, errors.New("no answer")))
+
+	listed, err := b.Twin.OperationsOn(t.Context(), p.ID)
+	require.NoError(t, err)
+	require.Equal(t, []uuid.UUID{rejected.ID, cancel.ID}, operationIDs(listed))
+	require.Equal(t, "no answer", listed[1].LastError)
+
+	for i, op := range []ports.Operation{b.operationNow(t, rejected.ID), b.operationNow(t, cancel.ID)} {
+		requireSameOperation(t, op, listed[i].Operation)
+	}
+}
+
+func operationsOnMany(t *testing.T, b StoreBed) {
+	t.Helper()
+
+	const most = 100
+
+	p := b.mustHold(t, "order_1")
+	want := make([]uuid.UUID, 0, most+2)
+
+	for range cap(want) {
+		op := b.mustBegin(t, newCapture(t, p, ""))
+		_, err := b.FinishRejected(t.Context(), op.ID, rejection())
+		require.NoError(t, err)
+
+		want = append(want, op.ID)
+	}
+
+	listed, err := b.OperationsOn(t.Context(), p.ID)
+	require.NoError(t, err)
+	require.Equal(t, want[len(want)-most:], operationIDs(listed))
+}
+
 func (b StoreBed) details(tb testing.TB, id uuid.UUID) ports.OperationDetails {
 	tb.Helper()
 
@@ -124,7 +175,7 @@ var everyState = []operation.State{
 func operationIDs(operations []ports.OperationDetails) []uuid.UUID {
 	ids := make([]uuid.UUID, 0, len(operations))
 	for _, op := range operations {
-		ids = append(ids, op.PaymentID)
+		ids = append(ids, op.ID)
 	}
 
 	return ids

@@ -27,9 +27,20 @@ func Inbox(t *testing.T, newBed func(tb testing.TB) StoreBed) {
 		"Apply/unfinished":                           applyUnfinished,
 		"Apply/confirms an operation":                applyConfirms,
 		"Apply/failed and then paid":                 applyFailedThenPaid,
+		"Apply/a step on the way":                    applySteps,
+		"Apply/money is held":                        applyHold,
+		"Apply/less is captured":                     applyLessCaptured,
+		"Apply/another end contradicts":              applyAnotherEnd,
+		"Apply/a hint":                               applyHint,
+		"Apply/unhandled, and handled later":         applyUnhandled,
+		"Apply/foreign":                              applyForeign,
+		"Apply/parked, then foreign":                 applyParkedThenForeign,
+		"Apply/of a payment without marks":           applyUnmarkedOfOurs,
 		"Apply/in every order":                       applyInEveryOrder,
 		"Apply/twenty copies at once":                applyCopiesAtOnce,
 		"Apply/twenty copies of a parked one":        applyParkedCopiesAtOnce,
+		"Apply/twenty copies of an unhandled one":    applyUnhandledCopiesAtOnce,
+		"Apply/hints at once":                        applyHintsAtOnce,
 		"Apply/different events at once":             applyDifferentAtOnce,
 		"Apply/two ids for one change at once":       applyOneChangeTwice,
 		"Apply/parked, then its payment appears":     applyParkedThenPaid,
@@ -37,6 +48,7 @@ func Inbox(t *testing.T, newBed func(tb testing.TB) StoreBed) {
 		"Apply/against Finish":                       applyAgainstFinish,
 		"FinishAndApply/all in one commit":           finishAndApply,
 		"FinishAndApply/without a response":          finishAndApplyOpen,
+		"FinishAndApply/a step on the way":           finishAndApplyStep,
 		"FinishAndApply/all or nothing":              finishAndApplyContradiction,
 		"FinishAndApply/an event that contradicts":   finishAndApplyParks,
 		"FinishAndApply/a parked event":              finishAndApplyParked,
@@ -46,6 +58,7 @@ func Inbox(t *testing.T, newBed func(tb testing.TB) StoreBed) {
 		"Park/a stored one is left as it is":         parkStored,
 		"StoreForeign/id, type and time alone":       storeForeign,
 		"StoreForeign/a stored one is left as it is": storeForeignStored,
+		"Hints/the longest waiting first":            hintsLongestWaiting,
 		"Ready/oldest first":                         readyOldestFirst,
 		"Ready/slice by slice":                       readyBySlices,
 		"Ready/no contradictions":                    readyWithoutContradictions,
@@ -63,23 +76,52 @@ func Inbox(t *testing.T, newBed func(tb testing.TB) StoreBed) {
 	})
 }
 
-// eventOf returns an event about p that asks for change. If change is empty, it only
-// confirms.
+// eventOf returns an event about p that asks for change. If change is empty, it tells
+// that the intent was created.
 func eventOf(tb testing.TB, p payment.Payment, change payment.Status) ports.Event {
 	tb.Helper()
 
 	id := "evt_" + uuid.NewString()
 
-	return ports.Event{
+	e := ports.Event{
 		ID:        id,
 		Type:      "payment_intent." + string(change),
 		CreatedAt: time.Now().UTC().Truncate(time.Second),
 		ObjectID:  p.IntentID,
+		Handled:   true,
 		IsIntent:  true,
 		Intent:    ports.Intent{ID: p.IntentID, Amount: p.Amount, Status: change, PaymentID: p.ID},
 		Change:    change,
 		Raw:       []byte(`{"id": "` + id + `"}`),
 	}
+
+	switch change {
+	case payment.Succeeded:
+		e.Intent.IntentStatus, e.Intent.Captured = payment.IntentSucceeded, p.Amount.Money()
+	case payment.Cancelled:
+		e.Intent.IntentStatus = payment.IntentCanceled
+	case payment.Failed:
+		e.Intent.IntentStatus, e.Intent.Declined = payment.IntentRequiresPaymentMethod, true
+	default:
+		e.Intent.Status, e.Intent.IntentStatus = payment.Pending, payment.IntentRequiresPaymentMethod
+	}
+
+	return e
+}
+
+// stepOf returns an event that tells of a step on p's way.
+func stepOf(tb testing.TB, p payment.Payment, step payment.IntentStatus) ports.Event {
+	tb.Helper()
+
+	e := eventOf(tb, p, "")
+	e.Type, e.Intent.IntentStatus = "payment_intent."+string(step), step
+
+	if step == payment.IntentRequiresCapture {
+		at := held(p)
+		e.Intent.CaptureMethod, e.Intent.Capturable, e.Intent.CaptureBefore = at.CaptureMethod, at.Capturable, at.CaptureBefore
+	}
+
+	return e
 }
 
 func (b StoreBed) mustApply(tb testing.TB, e ports.Event) ports.Applied {

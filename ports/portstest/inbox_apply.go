@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
@@ -20,16 +21,38 @@ func applyApplied(t *testing.T, b StoreBed) {
 	for _, change := range []payment.Status{payment.Succeeded, payment.Failed, payment.Cancelled} {
 		p := b.mustPay(t, operation.Key(change))
 		e := eventOf(t, p, change)
+		applied := b.mustApply(t, e)
 
-		require.Equal(t, ports.Applied{
-			Outcome: ports.EventApplied, PaymentID: p.ID, From: payment.Pending, Amount: p.Amount,
-			Origin: b.operationNow(t, p.ID).Origin,
-		}, b.mustApply(t, e))
-
-		require.Equal(t, change, b.paymentNow(t, p.ID).Status)
+		b.requireApplied(t, p, e, applied)
+		require.Equal(t, change, applied.After.Status)
+		require.Equal(t, e.Intent.IntentStatus, applied.After.IntentStatus)
+		require.Equal(t, change == payment.Failed, applied.After.Declined)
 		b.requireTrueHistory(t, p.ID)
 		b.requireStored(t, e, ports.EventApplied, "")
 	}
+}
+
+// requireApplied requires that e has changed p as applied says.
+func (b StoreBed) requireApplied(tb testing.TB, p payment.Payment, e ports.Event, applied ports.Applied) {
+	tb.Helper()
+
+	require.Equal(tb, ports.Applied{
+		Outcome: ports.EventApplied, PaymentID: p.ID, Before: applied.Before, After: applied.After,
+		Origin: b.operationNow(tb, p.ID).Origin,
+	}, applied)
+	requireSamePayment(tb, p, applied.Before)
+	requireSamePayment(tb, b.paymentNow(tb, p.ID), applied.After)
+	requireNewer(tb, p, applied.After)
+	b.requireStored(tb, e, ports.EventApplied, "")
+}
+
+// requireSamePayment compares what an event knows of a payment.
+func requireSamePayment(tb testing.TB, want, got payment.Payment) {
+	tb.Helper()
+
+	want.Key, want.Metadata, want.CreatedAt, want.UpdatedAt = "", nil, time.Time{}, time.Time{}
+	got.Key, got.Metadata, got.CreatedAt, got.UpdatedAt = "", nil, time.Time{}, time.Time{}
+	require.Equal(tb, want, got)
 }
 
 func applyStale(t *testing.T, b StoreBed) {
@@ -40,11 +63,14 @@ func applyStale(t *testing.T, b StoreBed) {
 
 	finished := b.paymentNow(t, p.ID)
 
-	for _, change := range []payment.Status{"", payment.Failed, payment.Succeeded, payment.Cancelled} {
-		e := eventOf(t, p, change)
+	for _, e := range []ports.Event{
+		eventOf(t, p, ""), eventOf(t, p, payment.Failed), eventOf(t, p, payment.Succeeded),
+		stepOf(t, p, payment.IntentProcessing), stepOf(t, p, payment.IntentRequiresCapture),
+	} {
 		applied := b.mustApply(t, e)
-		require.Equal(t, ports.EventStale, applied.Outcome)
-		require.Equal(t, p.ID, applied.PaymentID)
+		require.Equal(t, ports.Applied{
+			Outcome: ports.EventStale, PaymentID: p.ID, Origin: b.operationNow(t, p.ID).Origin,
+		}, applied)
 		b.requireStored(t, e, ports.EventStale, "")
 	}
 
@@ -57,10 +83,11 @@ func applyIgnored(t *testing.T, b StoreBed) {
 
 	p := b.mustPay(t, "order_1")
 
-	// A refund is about a charge, and an event may have no object at all.
+	// An event of a type that we handle is about another object than it should be, or about
+	// none at all.
 	for _, object := range []string{"ch_1", "", p.IntentID} {
 		e := eventOf(t, p, "")
-		e.Type, e.ObjectID, e.IsIntent, e.Intent = "charge.refunded", object, false, ports.Intent{}
+		e.ObjectID, e.IsIntent, e.Intent = object, false, ports.Intent{}
 
 		require.Equal(t, ports.Applied{Outcome: ports.EventIgnored}, b.mustApply(t, e))
 		b.requireStored(t, e, ports.EventIgnored, "")
@@ -112,7 +139,7 @@ func applyUnfinished(t *testing.T, b StoreBed) {
 	b.requireUnfinished(t, eventOf(t, completionOf(held).Payment, payment.Succeeded))
 
 	given := b.mustBegin(t, newOperation(t, "given up"))
-	require.NoError(t, b.GiveUp(t.Context(), given.PaymentID, errors.New("lost")))
+	require.NoError(t, b.GiveUp(t.Context(), given.ID, errors.New("lost")))
 
 	for _, change := range []payment.Status{"", payment.Failed} {
 		b.requireUnfinished(t, eventOf(t, completionOf(given).Payment, change))
@@ -147,7 +174,7 @@ func applyConfirms(t *testing.T, b StoreBed) {
 
 	require.Equal(t, ports.EventStale, b.mustApply(t, e).Outcome)
 	b.requireStored(t, e, ports.EventStale, "")
-	b.requireNoPayment(t, op.PaymentID)
+	b.requireNoPayment(t, op.ID)
 	require.Equal(t, ports.EventDuplicate, b.mustApply(t, e).Outcome)
 
 	b.Elapse(t, lease)
@@ -159,12 +186,12 @@ func applyFailedThenPaid(t *testing.T, b StoreBed) {
 
 	for _, final := range []payment.Status{payment.Succeeded, payment.Cancelled} {
 		p := b.mustPay(t, operation.Key(final))
-		require.Equal(t, payment.Pending, b.mustApply(t, eventOf(t, p, payment.Failed)).From)
-		require.Equal(t, ports.EventStale, b.mustApply(t, eventOf(t, p, payment.Failed)).Outcome, "declined once more")
+		require.Equal(t, payment.Pending, b.mustApply(t, eventOf(t, p, payment.Failed)).Before.Status)
+		require.Equal(t, ports.EventHint, b.mustApply(t, eventOf(t, p, payment.Failed)).Outcome, "declined once more")
 
 		applied := b.mustApply(t, eventOf(t, p, final))
 		require.Equal(t, ports.EventApplied, applied.Outcome)
-		require.Equal(t, payment.Failed, applied.From)
+		require.Equal(t, payment.Failed, applied.Before.Status)
 		require.Equal(t, final, b.paymentNow(t, p.ID).Status)
 		b.requireTrueHistory(t, p.ID)
 	}
@@ -180,7 +207,7 @@ func applyInEveryOrder(t *testing.T, b StoreBed) {
 			for _, change := range changes {
 				e := eventOf(t, p, change)
 				applied := b.mustApply(t, e)
-				require.Contains(t, []ports.EventOutcome{ports.EventApplied, ports.EventStale}, applied.Outcome)
+				require.Contains(t, []ports.EventOutcome{ports.EventApplied, ports.EventStale, ports.EventHint}, applied.Outcome)
 			}
 
 			require.Equal(t, final, b.paymentNow(t, p.ID).Status, "%q", changes)

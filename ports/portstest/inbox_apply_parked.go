@@ -64,7 +64,7 @@ func applySecondIntent(t *testing.T, b StoreBed) {
 
 	finished := b.mustPay(t, "finished").ID
 
-	no, err := b.FinishRejected(t.Context(), b.mustBegin(t, newOperation(t, "rejected order")).PaymentID, rejection())
+	no, err := b.FinishRejected(t.Context(), b.mustBegin(t, newOperation(t, "rejected order")).ID, rejection())
 	require.NoError(t, err)
 
 	open := completionOf(b.mustBegin(t, newOperation(t, "open")))
@@ -74,7 +74,7 @@ func applySecondIntent(t *testing.T, b StoreBed) {
 	rejected := b.mustReject(t, newOperation(t, "rejected"))
 
 	for name, id := range map[string]uuid.UUID{
-		"finished": finished, "rejected order": no.PaymentID, "rejected": rejected.PaymentID, "open": open.Payment.ID,
+		"finished": finished, "rejected order": no.ID, "rejected": rejected.ID, "open": open.Payment.ID,
 	} {
 		before := b.operationNow(t, id)
 
@@ -90,8 +90,8 @@ func applySecondIntent(t *testing.T, b StoreBed) {
 	}
 
 	require.Len(t, b.history(t, finished), 1)
-	b.requireNoPayment(t, no.PaymentID)
-	b.requireNoPayment(t, rejected.PaymentID)
+	b.requireNoPayment(t, no.ID)
+	b.requireNoPayment(t, rejected.ID)
 }
 
 func applyParkedThenPaid(t *testing.T, b StoreBed) {
@@ -114,7 +114,7 @@ func applyParkedThenPaid(t *testing.T, b StoreBed) {
 
 	applied := b.mustApply(t, e)
 	require.Equal(t, ports.EventApplied, applied.Outcome)
-	require.Equal(t, payment.Pending, applied.From)
+	require.Equal(t, payment.Pending, applied.Before.Status)
 
 	require.Empty(t, b.ready(t))
 	require.Empty(t, b.readyFor(t, e.ObjectID))
@@ -125,7 +125,7 @@ func applyParkedThenPaid(t *testing.T, b StoreBed) {
 	b.requireStored(t, e, ports.EventApplied, "")
 
 	require.Equal(t, ports.EventDuplicate, b.mustApply(t, e).Outcome)
-	require.Len(t, b.history(t, op.PaymentID), 2)
+	require.Len(t, b.history(t, op.ID), 2)
 	require.False(t, b.mustFinish(t, completionOf(op)).Parked)
 }
 
@@ -142,10 +142,10 @@ func applyParkedThenRedelivered(t *testing.T, b StoreBed) {
 
 	b.mustFinish(t, completionOf(op))
 	require.Equal(t, ports.EventApplied, b.mustApply(t, e).Outcome)
-	require.Equal(t, payment.Succeeded, b.paymentNow(t, op.PaymentID).Status)
+	require.Equal(t, payment.Succeeded, b.paymentNow(t, op.ID).Status)
 
 	// An event that contradicts stays parked after another event made the payment succeed.
-	wrong := eventOf(t, b.paymentNow(t, op.PaymentID), payment.Succeeded)
+	wrong := eventOf(t, b.paymentNow(t, op.ID), payment.Succeeded)
 	wrong.Intent.Amount = amount(t, 1_00, "USD")
 
 	for range 2 {

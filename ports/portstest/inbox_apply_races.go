@@ -49,8 +49,48 @@ func applyParkedCopiesAtOnce(t *testing.T, b StoreBed) {
 	applied := allAtOnce(t, copies, apply)
 	require.Equal(t, 1, count(applied, outcome(ports.EventApplied)))
 	require.Equal(t, copies-1, count(applied, outcome(ports.EventDuplicate)))
-	require.Len(t, b.history(t, op.PaymentID), 2)
-	b.requireTrueHistory(t, op.PaymentID)
+	require.Len(t, b.history(t, op.ID), 2)
+	b.requireTrueHistory(t, op.ID)
+}
+
+// A release that handles the type processes what is stored, while Stripe sends it again.
+func applyUnhandledCopiesAtOnce(t *testing.T, b StoreBed) {
+	t.Helper()
+
+	const payments, copies = 5, 20
+
+	for range payments {
+		p := b.mustPay(t, "")
+		e := eventOf(t, p, payment.Succeeded)
+		e.Handled = false
+		require.Equal(t, ports.EventUnhandled, b.mustApply(t, e).Outcome)
+
+		e.Handled = true
+		applied := allAtOnce(t, copies, func(i int) (ports.Applied, error) { return b.either(i).Apply(t.Context(), e) })
+
+		require.Equal(t, 1, count(applied, outcome(ports.EventApplied)))
+		require.Equal(t, copies-1, count(applied, outcome(ports.EventDuplicate)))
+		require.Len(t, b.history(t, p.ID), 2)
+	}
+}
+
+// Of hints that are told at once none is lost.
+func applyHintsAtOnce(t *testing.T, b StoreBed) {
+	t.Helper()
+
+	const events = 20
+
+	p := b.mustDecline(t, "order_1")
+	hints := make([]ports.Event, events)
+
+	for i := range hints {
+		hints[i] = stepOf(t, p, payment.IntentProcessing)
+	}
+
+	applied := allAtOnce(t, events, func(i int) (ports.Applied, error) { return b.either(i).Apply(t.Context(), hints[i]) })
+	require.Equal(t, events, count(applied, outcome(ports.EventHint)))
+	require.Len(t, b.hints(t, 2*events), events)
+	require.GreaterOrEqual(t, b.paymentNow(t, p.ID).Version, p.Version+events, "each has raised the version")
 }
 
 func applyDifferentAtOnce(t *testing.T, b StoreBed) {
@@ -131,8 +171,8 @@ func applyAgainstFinish(t *testing.T, b StoreBed) {
 			require.Equal(t, ports.EventApplied, b.mustApply(t, e).Outcome)
 		}
 
-		require.Equal(t, payment.Succeeded, b.paymentNow(t, op.PaymentID).Status)
-		require.Len(t, b.history(t, op.PaymentID), 2)
-		b.requireTrueHistory(t, op.PaymentID)
+		require.Equal(t, payment.Succeeded, b.paymentNow(t, op.ID).Status)
+		require.Len(t, b.history(t, op.ID), 2)
+		b.requireTrueHistory(t, op.ID)
 	}
 }

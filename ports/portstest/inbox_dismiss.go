@@ -31,7 +31,7 @@ func dismissEnds(t *testing.T, b StoreBed) {
 	require.Equal(t, ports.EventDuplicate, b.mustApply(t, e).Outcome)
 	require.NoError(t, b.Park(t.Context(), e, ports.ParkedContradiction))
 	b.requireStored(t, e, ports.EventDismissed, "")
-	require.Equal(t, payment.Pending, b.paymentNow(t, op.PaymentID).Status)
+	require.Equal(t, payment.Pending, b.paymentNow(t, op.ID).Status)
 
 	backlog, err := b.Backlog(t.Context())
 	require.NoError(t, err)
@@ -92,7 +92,7 @@ func dismissAgainstApply(t *testing.T, b StoreBed) {
 			return b.Twin.Apply(t.Context(), e)
 		})
 		require.NoError(t, errs[1])
-		b.requireOneWinner(t, e, op.PaymentID, entry, applied[1], errs[0])
+		b.requireOneWinner(t, e, op.ID, entry, applied[1], errs[0])
 	}
 }
 

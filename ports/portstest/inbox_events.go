@@ -75,6 +75,11 @@ func eventsListed(t *testing.T, b StoreBed) {
 		{ports.EventFilter{Outcome: ports.EventParked}, 1, []string{ids[4]}},
 		{ports.EventFilter{Outcome: ports.EventApplied}, 10, []string{ids[3], ids[0]}},
 		{ports.EventFilter{Outcome: ports.EventIgnored}, 10, []string{}},
+		{ports.EventFilter{Outcome: ports.EventHint}, 10, []string{ids[2]}},
+		{ports.EventFilter{Type: "payment_intent.succeeded"}, 10, []string{ids[4], ids[3]}},
+		{ports.EventFilter{Type: "payment_intent.failed", Outcome: ports.EventParked}, 10, []string{ids[1]}},
+		{ports.EventFilter{ObjectID: p.IntentID}, 10, []string{ids[3], ids[2], ids[0]}},
+		{ports.EventFilter{ObjectID: p.IntentID, Outcome: ports.EventApplied, Type: "payment_intent.failed"}, 10, []string{ids[0]}},
 	} {
 		events, err := b.Events(t.Context(), want.filter, want.limit)
 		require.NoError(t, err)

@@ -23,21 +23,18 @@ func finishAndApply(t *testing.T, b StoreBed) {
 	done, applied, err := b.FinishAndApply(t.Context(), completion, e)
 	require.NoError(t, err)
 	require.True(t, done.Created)
-	require.Equal(t, ports.Applied{
-		Outcome: ports.EventApplied, PaymentID: op.PaymentID, From: payment.Pending, Amount: op.Order.Amount,
-		Origin: op.Origin,
-	}, applied)
+	b.requireApplied(t, completion.Payment, e, applied)
 
 	want := op
 	want.State, want.Lease, want.Response = operation.Finished, uuid.Nil, *completion.Response
 	requireSameOperation(t, want, done.Operation)
-	requireSameOperation(t, want, b.operationNow(t, op.PaymentID))
+	requireSameOperation(t, want, b.operationNow(t, op.ID))
 
-	require.Equal(t, payment.Succeeded, b.paymentNow(t, op.PaymentID).Status)
+	require.Equal(t, payment.Succeeded, b.paymentNow(t, op.ID).Status)
 	b.requireStored(t, e, ports.EventApplied, "")
-	b.requireTrueHistory(t, op.PaymentID)
+	b.requireTrueHistory(t, op.ID)
 
-	history := b.history(t, op.PaymentID)
+	history := b.history(t, op.ID)
 	require.Len(t, history, 2)
 	require.Equal(t, "webhook", history[0].Cause)
 	require.Equal(t, e.ID, history[1].Cause)
@@ -58,8 +55,24 @@ func finishAndApplyOpen(t *testing.T, b StoreBed) {
 
 	// The provider's answer arrives after the event and still says pending.
 	require.Equal(t, operation.Finished, b.mustFinish(t, completionOf(op)).Operation.State)
-	require.Equal(t, payment.Succeeded, b.paymentNow(t, op.PaymentID).Status)
-	require.Len(t, b.history(t, op.PaymentID), 2)
+	require.Equal(t, payment.Succeeded, b.paymentNow(t, op.ID).Status)
+	require.Len(t, b.history(t, op.ID), 2)
+}
+
+func finishAndApplyStep(t *testing.T, b StoreBed) {
+	t.Helper()
+
+	op := b.mustBegin(t, newOperation(t, "order_1"))
+	completion := completionOf(op)
+	e := stepOf(t, completion.Payment, payment.IntentProcessing)
+
+	done, applied, err := b.FinishAndApply(t.Context(), completion, e)
+	require.NoError(t, err)
+	require.True(t, done.Created)
+	require.True(t, done.Operation.Finished())
+	b.requireApplied(t, completion.Payment, e, applied)
+	require.Equal(t, payment.IntentProcessing, b.paymentNow(t, op.ID).IntentStatus)
+	require.Len(t, b.history(t, op.ID), 1)
 }
 
 func finishAndApplyContradiction(t *testing.T, b StoreBed) {
@@ -85,8 +98,8 @@ func finishAndApplyContradiction(t *testing.T, b StoreBed) {
 		requireNotFound(t, err)
 	}
 
-	b.requireNoPayment(t, op.PaymentID)
-	require.Equal(t, operation.Pending, b.operationNow(t, op.PaymentID).State)
+	b.requireNoPayment(t, op.ID)
+	require.Equal(t, operation.Pending, b.operationNow(t, op.ID).State)
 	require.Equal(t, p, b.paymentNow(t, p.ID))
 	require.Len(t, b.history(t, p.ID), 1)
 }
@@ -172,11 +185,11 @@ func finishAndApplyByMany(t *testing.T, b StoreBed) {
 		require.Equal(t, 1, count(done, func(d ports.Finished) bool { return d.Created }))
 
 		for _, d := range done {
-			requireSameOperation(t, b.operationNow(t, op.PaymentID), d.Operation)
+			requireSameOperation(t, b.operationNow(t, op.ID), d.Operation)
 		}
 
-		require.Equal(t, payment.Succeeded, b.paymentNow(t, op.PaymentID).Status)
-		b.requireTrueHistory(t, op.PaymentID)
+		require.Equal(t, payment.Succeeded, b.paymentNow(t, op.ID).Status)
+		b.requireTrueHistory(t, op.ID)
 		b.requireStored(t, second, ports.EventApplied, "")
 	}
 }

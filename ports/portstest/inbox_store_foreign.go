@@ -45,6 +45,20 @@ func storeForeignStored(t *testing.T, b StoreBed) {
 	require.Equal(t, ports.EventDuplicate, outcome)
 	b.requireStored(t, applied, ports.EventApplied, "")
 
+	declined := b.mustDecline(t, "order_2")
+	hint := b.mustHint(t, declined)
+	unhandled := eventOf(t, declined, "")
+	unhandled.Handled = false
+	b.mustApply(t, unhandled)
+
+	for _, stored := range []ports.Event{hint, unhandled} {
+		before := b.event(t, stored.ID)
+		outcome, err = b.StoreForeign(t.Context(), stored)
+		require.NoError(t, err)
+		require.Equal(t, ports.EventDuplicate, outcome)
+		require.Equal(t, before, b.event(t, stored.ID))
+	}
+
 	parked := eventOf(t, payment.Payment{IntentID: "pi_elsewhere", Amount: p.Amount}, payment.Succeeded)
 	require.Equal(t, ports.EventParked, b.mustApply(t, parked).Outcome)
 

@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
 	"github.com/marketflow/marketflow/domain/binding"
@@ -17,6 +18,7 @@ func Installation(t *testing.T, newBed func(tb testing.TB) StoreBed) {
 	t.Helper()
 
 	runStore(t, newBed, map[string]func(*testing.T, StoreBed){
+		"InstallationID/never changes":            installationIDStays,
 		"Here/the same for everybody":             hereIsTheSame,
 		"Bind/what was not recorded":              bindFills,
 		"Bind/never over what is":                 bindKeeps,
@@ -30,6 +32,25 @@ func Installation(t *testing.T, newBed func(tb testing.TB) StoreBed) {
 
 var bound = binding.Binding{
 	Host: "api.stripe.com", Mode: binding.Live, Account: "acct_1", System: "7", Database: "marketflow",
+}
+
+func installationIDStays(t *testing.T, b StoreBed) {
+	t.Helper()
+
+	id, err := b.InstallationID(t.Context())
+	require.NoError(t, err)
+	require.NotEqual(t, uuid.Nil, id)
+
+	b.mustBind(t, bound)
+
+	_, err = b.Rebind(t.Context(), ports.Adoption{To: binding.Binding{Host: "127.0.0.1:12111"}, Actor: "a", Reason: "b"})
+	require.NoError(t, err)
+
+	for _, store := range []Store{b.Store, b.Twin} {
+		again, err := store.InstallationID(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, id, again)
+	}
 }
 
 func hereIsTheSame(t *testing.T, b StoreBed) {
@@ -132,7 +153,7 @@ func rebindReplaces(t *testing.T, b StoreBed) {
 	require.Len(t, kept, 1)
 	require.WithinDuration(t, time.Now(), kept[0].At, time.Minute)
 	require.Equal(t, ports.Adopted{At: kept[0].At, Actor: "root@db1", Reason: "a restore", From: bound}, kept[0])
-	require.Equal(t, operation.Pending, b.operationNow(t, op.PaymentID).State)
+	require.Equal(t, operation.Pending, b.operationNow(t, op.ID).State)
 }
 
 func rebindGivesUp(t *testing.T, b StoreBed) {
@@ -144,7 +165,7 @@ func rebindGivesUp(t *testing.T, b StoreBed) {
 	n, err := b.Rebind(t.Context(), ports.Adoption{To: bound, Actor: "a", Reason: "b", GiveUp: true})
 	require.NoError(t, err)
 	require.Equal(t, 1, n)
-	require.Equal(t, operation.NeedsAttention, b.operationNow(t, pending.PaymentID).State)
+	require.Equal(t, operation.NeedsAttention, b.operationNow(t, pending.ID).State)
 	require.Equal(t, operation.Finished, b.operationNow(t, p.ID).State)
 }
 

@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"net/http"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
+	"github.com/marketflow/marketflow/domain/money"
 	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/domain/payment"
 	"github.com/marketflow/marketflow/ports"
@@ -34,8 +36,15 @@ func Operations(t *testing.T, newBed func(tb testing.TB) StoreBed) {
 		"Begin/every amount is exact":                    beginAmounts,
 		"Begin/its age is the store's":                   beginAge,
 		"Begin/its age is its intent's":                  beginOfOldIntent,
+		"Begin/one at a time on a payment":               beginOneAtATime,
+		"Begin/one at a time, of many":                   beginOneOfMany,
+		"Begin/a rejected one is not in the way":         beginAfterReject,
+		"Begin/a create is never in the way":             beginBesideACreate,
+		"Begin/a key is of one kind and payment":         beginWithAnothersKey,
+		"Begin/one lease token is one call on a payment": beginChangeRepeated,
 		"Find/none is NotFound":                          findNotFound,
 		"Take/what nobody works on":                      takeUnfinished,
+		"Take/of every kind, as it was begun":            takeEveryKind,
 		"Take/the longest waiting first":                 takeLongestWaiting,
 		"Take/many callers, disjoint":                    takeByMany,
 		"Extend/by the holder":                           extendByHolder,
@@ -73,6 +82,17 @@ func Operations(t *testing.T, newBed func(tb testing.TB) StoreBed) {
 		"Finish/another payment's intent contradicts":    finishWithTakenIntent,
 		"Finish/one intent, two payments at once":        finishTwoWithOneIntent,
 		"Finish/no operation is NotFound":                finishWithoutOperation,
+		"FinishOn/payment, history and response":         finishOnWritesAll,
+		"FinishOn/what stands is returned":               finishOnTwice,
+		"FinishOn/an error changes nothing":              finishOnUndecided,
+		"FinishOn/without a change":                      finishOnWithoutChange,
+		"FinishOn/after a person got it":                 finishOnAfterGiveUp,
+		"FinishOn/after a rejection":                     finishOnRejectedOrder,
+		"FinishOn/a rejected one contradicts":            finishOnRejected,
+		"FinishOn/nothing is NotFound":                   finishOnNothing,
+		"FinishOn/many at once, one effect":              finishOnByMany,
+		"FinishOn/against its event":                     finishOnAgainstEvents,
+		"FinishOn/against FinishRejected, one wins":      finishOnAgainstFinishRejected,
 		"FinishRejected/freezes":                         finishRejectedFreezes,
 		"FinishRejected/what stands is returned":         finishRejectedAfterFinish,
 		"FinishRejected/after a person got it":           finishRejectedAfterGiveUp,
@@ -83,7 +103,7 @@ func Operations(t *testing.T, newBed func(tb testing.TB) StoreBed) {
 	})
 }
 
-// newOperation asks for 123.45 USD under key.
+// newOperation asks for a payment of 123.45 USD under key.
 func newOperation(tb testing.TB, key operation.Key) ports.NewOperation {
 	tb.Helper()
 
@@ -91,12 +111,14 @@ func newOperation(tb testing.TB, key operation.Key) ports.NewOperation {
 	require.NoError(tb, err)
 
 	return ports.NewOperation{
-		PaymentID: id,
-		Key:       key,
-		Order:     payment.Order{Amount: amount(tb, 123_45, "USD"), Metadata: payment.Metadata{"order": "42"}},
-		Request: ports.IntentRequest{
-			IdempotencyKey: "payment-" + id.String(),
-			Params:         "amount=12345&currency=usd&metadata[payment_id]=" + id.String(),
+		ID:    id,
+		Kind:  operation.Create,
+		Key:   key,
+		Order: operation.Order{Amount: amount(tb, 123_45, "USD"), Metadata: map[string]string{"order": "42"}},
+		Call: ports.Call{
+			Key:    "mf_create_" + id.String(),
+			Path:   "/v1/payment_intents",
+			Params: "amount=12345&currency=usd&metadata[payment_id]=" + id.String(),
 		},
 		Origin: ports.Origin{
 			RequestID:   "request-" + id.String(),
@@ -104,6 +126,36 @@ func newOperation(tb testing.TB, key operation.Key) ports.NewOperation {
 		},
 		Lease: newLease(),
 	}
+}
+
+// newChange asks for something to be done with a payment.
+func newChange(
+	tb testing.TB, kind operation.Kind, p payment.Payment, key operation.Key, order operation.Order,
+) ports.NewOperation {
+	tb.Helper()
+
+	c := newOperation(tb, key)
+	c.Kind, c.Subject, c.Order = kind, p.ID, order
+	c.Call = ports.Call{
+		Key:    "mf_" + string(kind) + "_" + c.ID.String(),
+		Path:   "/v1/payment_intents/" + p.IntentID + "/" + string(kind),
+		Params: "metadata[marketflow_capture]=1." + c.ID.String(),
+	}
+
+	return c
+}
+
+// newCapture asks for all that p holds.
+func newCapture(tb testing.TB, p payment.Payment, key operation.Key) ports.NewOperation {
+	tb.Helper()
+
+	return newChange(tb, operation.Capture, p, key, operation.Order{})
+}
+
+func newCancel(tb testing.TB, p payment.Payment, key operation.Key) ports.NewOperation {
+	tb.Helper()
+
+	return newChange(tb, operation.Cancel, p, key, operation.Order{Options: map[string]string{"reason": "duplicate"}})
 }
 
 func newLease() ports.Lease { return ports.Lease{Token: uuid.New(), For: lease} }
@@ -123,7 +175,7 @@ func (b StoreBed) mustBegin(tb testing.TB, c ports.NewOperation) ports.Operation
 func (b StoreBed) operationNow(tb testing.TB, id uuid.UUID) ports.Operation {
 	tb.Helper()
 
-	op, err := b.FindByPayment(tb.Context(), id)
+	op, err := b.FindByID(tb.Context(), id)
 	require.NoError(tb, err)
 
 	return op
@@ -131,22 +183,72 @@ func (b StoreBed) operationNow(tb testing.TB, id uuid.UUID) ports.Operation {
 
 // completionOf completes op with an intent of its own.
 func completionOf(op ports.Operation) ports.Completion {
-	return completionWith(op, intentOf(op.PaymentID))
+	return completionWith(op, intentOf(op.ID))
 }
 
 func completionWith(op ports.Operation, intentID string) ports.Completion {
 	return ports.Completion{
 		Payment: payment.Payment{
-			ID:        op.PaymentID,
+			ID:        op.ID,
 			IntentID:  intentID,
 			Key:       op.Key,
 			Amount:    op.Order.Amount,
 			Metadata:  op.Order.Metadata,
-			Status:    payment.Pending,
 			CreatedAt: op.CreatedAt,
-		},
+		}.Begun(payment.Snapshot{
+			Status: payment.Pending, IntentStatus: payment.IntentRequiresPaymentMethod, CaptureMethod: payment.CaptureAutomatic,
+		}, time.Now()),
 		Response: created(intentID),
 		Cause:    "request",
+	}
+}
+
+// held is an intent of p whose money waits to be captured.
+func held(p payment.Payment) payment.Snapshot {
+	const lasts = 7 * 24 * time.Hour
+
+	return payment.Snapshot{
+		Amount: p.Amount, Status: payment.Pending, IntentStatus: payment.IntentRequiresCapture,
+		CaptureMethod: payment.CaptureManual, Capturable: p.Amount.Money(),
+		CaptureBefore: time.Now().Add(lasts).UTC().Truncate(time.Second),
+	}
+}
+
+// mustHold makes a payment whose 123.45 USD are held.
+func (b StoreBed) mustHold(tb testing.TB, key operation.Key) payment.Payment {
+	tb.Helper()
+
+	completion := completionOf(b.mustBegin(tb, newOperation(tb, key)))
+	completion.Payment = completion.Payment.Begun(held(completion.Payment), time.Now())
+	b.mustFinish(tb, completion)
+
+	return b.paymentNow(tb, completion.Payment.ID)
+}
+
+// capturing is what a capture of that much makes of a payment. The answer shows the
+// version.
+func capturing(sum money.Price) ports.Decide {
+	return func(p payment.Payment) (payment.Payment, ports.FrozenResponse, error) {
+		p.Status, p.IntentStatus, p.Captured = payment.Succeeded, payment.IntentSucceeded, sum.Money()
+		p.Capturable, p.CaptureBefore = money.Of(0, sum.Currency()), time.Time{}
+
+		return p, showing(p), nil
+	}
+}
+
+// cancelling is what a cancel makes of a payment.
+func cancelling(p payment.Payment) (payment.Payment, ports.FrozenResponse, error) {
+	p.Status, p.IntentStatus = payment.Cancelled, payment.IntentCanceled
+	p.Capturable, p.CaptureBefore = money.Of(0, p.Amount.Currency()), time.Time{}
+
+	return p, showing(p), nil
+}
+
+// showing is an answer that shows a payment.
+func showing(p payment.Payment) ports.FrozenResponse {
+	return ports.FrozenResponse{
+		Status: http.StatusOK,
+		Body:   fmt.Appendf(nil, `{"id":%q,"status":%q,"version":%d}`, p.ID, p.Status, p.Version),
 	}
 }
 
@@ -185,7 +287,7 @@ var errRepairable = errors.New("the account may not charge yet")
 
 func requireStateOf(tb testing.TB, b StoreBed, c ports.Operation, state operation.State) {
 	tb.Helper()
-	require.Equal(tb, state, b.operationNow(tb, c.PaymentID).State)
+	require.Equal(tb, state, b.operationNow(tb, c.ID).State)
 }
 
 // requireHeldByOther requires that somebody else holds the operation of order_1: neither
@@ -220,10 +322,10 @@ func requireResponse(tb testing.TB, want, got ports.FrozenResponse) {
 	require.Equal(tb, string(want.Body), string(got.Body))
 }
 
-func paymentIDs(ops []ports.Operation) []uuid.UUID {
+func idsOf(ops []ports.Operation) []uuid.UUID {
 	ids := make([]uuid.UUID, 0, len(ops))
 	for _, op := range ops {
-		ids = append(ids, op.PaymentID)
+		ids = append(ids, op.ID)
 	}
 
 	return ids

@@ -20,20 +20,30 @@ import (
 func beginHolds(t *testing.T, b StoreBed) {
 	t.Helper()
 
-	c := newOperation(t, "order_1")
+	first, second, third := b.mustHold(t, "held_1"), b.mustHold(t, "held_2"), b.mustHold(t, "held_3")
 
-	op, err := b.Begin(t.Context(), c)
-	require.NoError(t, err)
-	require.True(t, op.Held())
-	require.False(t, op.Finished())
-	require.Equal(t, time.UTC, op.CreatedAt.Location())
-	require.WithinDuration(t, time.Now(), op.CreatedAt, time.Minute)
+	part := newCapture(t, second, "")
+	part.Order = operation.Order{Amount: amount(t, 100_00, "USD")}
 
-	require.Equal(t, ports.Operation{
-		PaymentID: c.PaymentID, Key: c.Key, Order: c.Order, Fingerprint: c.Order.Fingerprint(),
-		Request: c.Request, Origin: c.Origin, State: operation.Pending, Lease: c.Lease.Token, Attempts: 1,
-		Age: op.Age, CreatedAt: op.CreatedAt,
-	}, op)
+	for _, c := range []ports.NewOperation{
+		newOperation(t, "order_1"), newCapture(t, first, "order_2"), part, newCancel(t, third, "order_4"),
+	} {
+		op, err := b.Begin(t.Context(), c)
+		require.NoError(t, err)
+		require.True(t, op.Held())
+		require.False(t, op.Finished())
+		require.Equal(t, time.UTC, op.CreatedAt.Location())
+		require.WithinDuration(t, time.Now(), op.CreatedAt, time.Minute)
+
+		require.Equal(t, ports.Operation{
+			ID: c.ID, Kind: c.Kind, Subject: c.Subject, Key: c.Key, Order: c.Order, Fingerprint: c.Fingerprint(),
+			Call: c.Call, Origin: c.Origin, State: operation.Pending, Lease: c.Lease.Token, Attempts: 1,
+			Age: op.Age, CreatedAt: op.CreatedAt,
+		}, op)
+
+		op.Lease = uuid.Nil // only the holder sees it
+		requireSameOperation(t, op, b.operationNow(t, c.ID))
+	}
 }
 
 func beginFindsHeld(t *testing.T, b StoreBed) {
@@ -51,8 +61,8 @@ func beginFindsHeld(t *testing.T, b StoreBed) {
 	require.NoError(t, err)
 	requireSameOperation(t, want, found)
 
-	requireSameOperation(t, want, b.operationNow(t, first.PaymentID))
-	require.Equal(t, 1, b.operationNow(t, first.PaymentID).Attempts, "looking is no attempt")
+	requireSameOperation(t, want, b.operationNow(t, first.ID))
+	require.Equal(t, 1, b.operationNow(t, first.ID).Attempts, "looking is no attempt")
 }
 
 func beginTakesOver(t *testing.T, b StoreBed) {
@@ -72,7 +82,7 @@ func beginTakesOver(t *testing.T, b StoreBed) {
 	requireSameOperation(t, want, taken)
 	require.GreaterOrEqual(t, taken.Age, lease)
 
-	_, err := b.FindByPayment(t.Context(), heir.PaymentID)
+	_, err := b.FindByID(t.Context(), heir.ID)
 	requireNotFound(t, err)
 
 	third, err := b.Begin(t.Context(), newOperation(t, "order_1"))
@@ -87,11 +97,12 @@ func beginWithAnotherOrder(t *testing.T, b StoreBed) {
 
 	b.Elapse(t, 2*lease)
 
-	for _, order := range []payment.Order{
+	for _, order := range []operation.Order{
 		{Amount: amount(t, 123_46, "USD"), Metadata: want.Order.Metadata},
 		{Amount: amount(t, 123_45, "EUR"), Metadata: want.Order.Metadata},
-		{Amount: want.Order.Amount, Metadata: payment.Metadata{"order": "43"}},
+		{Amount: want.Order.Amount, Metadata: map[string]string{"order": "43"}},
 		{Amount: want.Order.Amount},
+		{Amount: want.Order.Amount, Metadata: want.Order.Metadata, Options: map[string]string{"capture_method": "manual"}},
 	} {
 		other := newOperation(t, "order_1")
 		other.Order = order
@@ -99,7 +110,7 @@ func beginWithAnotherOrder(t *testing.T, b StoreBed) {
 		found, err := b.Begin(t.Context(), other)
 		require.NoError(t, err)
 		require.False(t, found.Held())
-		require.NotEqual(t, order.Fingerprint(), found.Fingerprint)
+		require.NotEqual(t, other.Fingerprint(), found.Fingerprint)
 		require.Equal(t, want.Fingerprint, found.Fingerprint)
 		require.Equal(t, want.Order, found.Order)
 		require.Equal(t, 1, found.Attempts)
@@ -135,9 +146,9 @@ func beginWithoutKey(t *testing.T, b StoreBed) {
 
 	first, second := newOperation(t, ""), newOperation(t, "")
 
-	require.Equal(t, first.PaymentID, b.mustBegin(t, first).PaymentID)
+	require.Equal(t, first.ID, b.mustBegin(t, first).ID)
 	b.Elapse(t, 2*lease)
-	require.Equal(t, second.PaymentID, b.mustBegin(t, second).PaymentID)
+	require.Equal(t, second.ID, b.mustBegin(t, second).ID)
 
 	_, err := b.Find(t.Context(), "")
 	requireNotFound(t, err)
@@ -148,7 +159,7 @@ func beginFinished(t *testing.T, b StoreBed) {
 
 	b.mustFinish(t, completionOf(b.mustBegin(t, newOperation(t, "paid"))))
 
-	_, err := b.FinishRejected(t.Context(), b.mustBegin(t, newOperation(t, "rejected order")).PaymentID, rejection())
+	_, err := b.FinishRejected(t.Context(), b.mustBegin(t, newOperation(t, "rejected order")).ID, rejection())
 	require.NoError(t, err)
 
 	b.Elapse(t, 365*24*time.Hour)
@@ -173,7 +184,7 @@ func beginGivenUp(t *testing.T, b StoreBed) {
 	t.Helper()
 
 	op := b.mustBegin(t, newOperation(t, "order_1"))
-	require.NoError(t, b.GiveUp(t.Context(), op.PaymentID, errors.New("lost")))
+	require.NoError(t, b.GiveUp(t.Context(), op.ID, errors.New("lost")))
 	b.Elapse(t, 2*lease)
 
 	found, err := b.Begin(t.Context(), newOperation(t, "order_1"))
@@ -197,8 +208,8 @@ func beginByMany(t *testing.T, b StoreBed) {
 		require.Equal(t, 1, count(ops, ports.Operation.Held), "exactly one holder")
 
 		for _, op := range ops {
-			require.Equal(t, ops[0].PaymentID, op.PaymentID)
-			require.Equal(t, ops[0].Request, op.Request)
+			require.Equal(t, ops[0].ID, op.ID)
+			require.Equal(t, ops[0].Call, op.Call)
 
 			if op.Held() {
 				require.Equal(t, attempt+1, op.Attempts)
@@ -232,14 +243,14 @@ func beginKeys(t *testing.T, b StoreBed) {
 		require.Equal(t, key, found.Key)
 
 		p := b.mustFinish(t, completionOf(found)).Operation
-		require.Equal(t, key, b.paymentNow(t, p.PaymentID).Key)
+		require.Equal(t, key, b.paymentNow(t, p.ID).Key)
 	}
 }
 
 func beginMetadata(t *testing.T, b StoreBed) {
 	t.Helper()
 
-	for name, metadata := range map[string]payment.Metadata{
+	for name, metadata := range map[string]map[string]string{
 		"none":   nil,
 		"empty":  {},
 		"filled": {"order": "42", "empty": "", "№": "<a & b> \" \\ \u2028 \U0010ffff", "tab\u00a0": "line\nfeed\t"},
@@ -249,10 +260,10 @@ func beginMetadata(t *testing.T, b StoreBed) {
 
 		op := b.mustBegin(t, c)
 		require.Equal(t, metadata, op.Order.Metadata, name)
-		require.Equal(t, metadata, b.operationNow(t, op.PaymentID).Order.Metadata, name)
+		require.Equal(t, metadata, b.operationNow(t, op.ID).Order.Metadata, name)
 
 		require.Equal(t, metadata, b.mustFinish(t, completionOf(op)).Operation.Order.Metadata, name)
-		require.Equal(t, metadata, b.paymentNow(t, op.PaymentID).Metadata, name)
+		require.Equal(t, payment.Metadata(metadata), b.paymentNow(t, op.ID).Metadata, name)
 	}
 }
 
@@ -263,25 +274,42 @@ func beginAmounts(t *testing.T, b StoreBed) {
 
 	rapid.Check(t, func(rt *rapid.T) {
 		code := rapid.SampledFrom(slices.Sorted(maps.Keys(steps))).Draw(rt, "currency")
-		minor := steps[code] * rapid.Int64Range(1, 99_999_999/steps[code]).Draw(rt, "steps")
+		whole := rapid.Int64Range(1, 99_999_999/steps[code]).Draw(rt, "steps")
+		part := rapid.Int64Range(1, whole).Draw(rt, "captured")
 
 		c := newOperation(t, "")
-		c.Order.Amount = amount(rt, minor, code)
+		c.Order.Amount = amount(rt, steps[code]*whole, code)
 
 		op, err := b.Begin(t.Context(), c)
 		require.NoError(rt, err)
 		require.Equal(rt, c.Order.Amount, op.Order.Amount)
 
-		_, err = b.Finish(t.Context(), completionOf(op))
+		completion := completionOf(op)
+		completion.Payment = completion.Payment.Begun(held(completion.Payment), time.Now())
+		_, err = b.Finish(t.Context(), completion)
 		require.NoError(rt, err)
 
-		found, err := b.FindByPayment(t.Context(), c.PaymentID)
+		found, err := b.FindByID(t.Context(), c.ID)
 		require.NoError(rt, err)
 		require.Equal(rt, c.Order.Amount, found.Order.Amount)
 
-		p, err := b.Payment(t.Context(), c.PaymentID)
+		p, err := b.Payment(t.Context(), c.ID)
 		require.NoError(rt, err)
 		require.Equal(rt, c.Order.Amount, p.Amount)
+		require.Equal(rt, c.Order.Amount.Money(), p.Capturable)
+
+		capture := newCapture(t, p, "")
+		capture.Order = operation.Order{Amount: amount(rt, steps[code]*part, code)}
+		op, err = b.Begin(t.Context(), capture)
+		require.NoError(rt, err)
+		require.Equal(rt, capture.Order.Amount, op.Order.Amount)
+
+		_, err = b.FinishOn(t.Context(), op.ID, "request", capturing(op.Order.Amount))
+		require.NoError(rt, err)
+
+		p, err = b.Payment(t.Context(), c.ID)
+		require.NoError(rt, err)
+		require.Equal(rt, capture.Order.Amount.Money(), p.Captured)
 	})
 }
 
@@ -293,7 +321,7 @@ func beginAge(t *testing.T, b StoreBed) {
 
 	b.Elapse(t, 25*time.Hour)
 
-	older := b.operationNow(t, op.PaymentID)
+	older := b.operationNow(t, op.ID)
 	require.GreaterOrEqual(t, older.Age, 25*time.Hour)
 	require.Less(t, older.Age, 25*time.Hour+time.Minute)
 	require.Equal(t, op.CreatedAt.Add(-25*time.Hour), older.CreatedAt)

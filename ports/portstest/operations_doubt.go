@@ -27,7 +27,7 @@ func (b StoreBed) writesInDoubt(t *testing.T) map[string]func() doubtful {
 
 	stateIs := func(c ports.NewOperation, state operation.State) func() bool {
 		return func() bool {
-			found, err := b.FindByPayment(t.Context(), c.PaymentID)
+			found, err := b.FindByID(t.Context(), c.ID)
 			if fault.KindOf(err) == fault.NotFound {
 				return false
 			}
@@ -41,7 +41,7 @@ func (b StoreBed) writesInDoubt(t *testing.T) map[string]func() doubtful {
 		return func() doubtful {
 			c := newOperation(t, key)
 			if key != "" {
-				c.Key = operation.Key(c.PaymentID.String())
+				c.Key = operation.Key(c.ID.String())
 			}
 
 			return doubtful{
@@ -81,16 +81,56 @@ func (b StoreBed) writesInDoubt(t *testing.T) map[string]func() doubtful {
 		}
 	}
 
+	change := func(do func(s Store, op ports.Operation, p payment.Payment) error) func() doubtful {
+		return func() doubtful {
+			p := b.mustHold(t, "")
+			held := b.mustBegin(t, newCapture(t, p, ""))
+
+			return doubtful{
+				do:   func(s Store) error { return do(s, held, p) },
+				done: func() bool { return b.paymentNow(t, p.ID).Status == payment.Succeeded },
+			}
+		}
+	}
+
 	return map[string]func() doubtful{
 		"Begin":             op("a key"),
 		"Begin without key": op(""),
+		"Begin of a capture": func() doubtful {
+			c := newCapture(t, b.mustHold(t, ""), "")
+
+			return doubtful{
+				do:   func(s Store) error { _, err := s.Begin(t.Context(), c); return err },
+				done: stateIs(c, operation.Pending),
+			}
+		},
+		"FinishOn": change(func(s Store, op ports.Operation, p payment.Payment) error {
+			_, err := s.FinishOn(t.Context(), op.ID, "request", capturing(p.Amount))
+
+			return err
+		}),
+		"AdoptOn": change(func(s Store, op ports.Operation, p payment.Payment) error {
+			_, err := s.AdoptOn(t.Context(), op.ID, capturing(p.Amount), entryFor(t, ports.AuditOperationAdopted, op.ID.String()))
+
+			return err
+		}),
+		"Write": change(func(s Store, _ ports.Operation, p payment.Payment) error {
+			_, err := s.Write(t.Context(), paid(p, p.Amount.Minor()), ports.EventApplied, "recovery")
+
+			return err
+		}),
+		"Accept": change(func(s Store, _ ports.Operation, p payment.Payment) error {
+			_, err := s.Accept(t.Context(), paid(p, p.Amount.Minor()), accepting(t, p))
+
+			return err
+		}),
 		"Finish": of(func(s Store, op ports.Operation) error {
 			_, err := s.Finish(t.Context(), completionOf(op))
 
 			return err
 		}, operation.Finished),
 		"FinishRejected": of(func(s Store, op ports.Operation) error {
-			_, err := s.FinishRejected(t.Context(), op.PaymentID, rejection())
+			_, err := s.FinishRejected(t.Context(), op.ID, rejection())
 
 			return err
 		}, operation.Finished),
@@ -100,7 +140,7 @@ func (b StoreBed) writesInDoubt(t *testing.T) map[string]func() doubtful {
 			return err
 		}, operation.Rejected),
 		"Reopen": of(func(s Store, op ports.Operation) error {
-			_, err := s.Reopen(t.Context(), op.PaymentID, newLease())
+			_, err := s.Reopen(t.Context(), op.ID, newLease())
 
 			return err
 		}, operation.Pending, func(op ports.Operation) {
@@ -177,7 +217,7 @@ func groupsTellTheTruth(t *testing.T, b StoreBed) {
 		for i := range ops {
 			ops[i] = newOperation(t, "")
 			if i%3 != 0 {
-				ops[i].Key = operation.Key(ops[i].PaymentID.String())
+				ops[i].Key = operation.Key(ops[i].ID.String())
 			}
 		}
 
@@ -196,7 +236,7 @@ func groupsTellTheTruth(t *testing.T, b StoreBed) {
 		mend()
 
 		for i, err := range errs {
-			_, missing := b.FindByPayment(t.Context(), ops[i].PaymentID)
+			_, missing := b.FindByID(t.Context(), ops[i].ID)
 
 			switch kind := fault.KindOf(err); {
 			case err == nil:
@@ -224,6 +264,6 @@ func beginInDoubtIsHeld(t *testing.T, b StoreBed) {
 	mend()
 
 	op := b.mustBegin(t, c)
-	require.Equal(t, c.PaymentID, op.PaymentID)
+	require.Equal(t, c.ID, op.ID)
 	require.Equal(t, 1, op.Attempts)
 }

@@ -39,11 +39,11 @@ func extendByOthers(t *testing.T, b StoreBed) {
 
 	holder := b.mustBegin(t, newOperation(t, "order_1"))
 	require.NoError(t, b.Extend(t.Context(), former, 24*lease))
-	require.NoError(t, b.Extend(t.Context(), b.operationNow(t, holder.PaymentID), 24*lease))
+	require.NoError(t, b.Extend(t.Context(), b.operationNow(t, holder.ID), 24*lease))
 	b.Elapse(t, lease)
 	b.mustBegin(t, newOperation(t, "order_1"))
 
 	done := b.mustFinish(t, completionOf(holder)).Operation
 	require.NoError(t, b.Extend(t.Context(), holder, lease))
-	requireSameOperation(t, done, b.operationNow(t, holder.PaymentID))
+	requireSameOperation(t, done, b.operationNow(t, holder.ID))
 }

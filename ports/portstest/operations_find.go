@@ -12,6 +12,6 @@ func findNotFound(t *testing.T, b StoreBed) {
 	_, err := b.Find(t.Context(), "order_1")
 	requireNotFound(t, err)
 
-	_, err = b.FindByPayment(t.Context(), uuid.New())
+	_, err = b.FindByID(t.Context(), uuid.New())
 	requireNotFound(t, err)
 }

@@ -31,15 +31,15 @@ func finishWritesAll(t *testing.T, b StoreBed) {
 	want := op
 	want.State, want.Lease, want.Response = operation.Finished, uuid.Nil, *completion.Response
 	requireSameOperation(t, want, done.Operation)
-	requireSameOperation(t, want, b.operationNow(t, op.PaymentID))
+	requireSameOperation(t, want, b.operationNow(t, op.ID))
 
-	p := b.paymentNow(t, op.PaymentID)
+	p := b.paymentNow(t, op.ID)
 	require.False(t, p.UpdatedAt.Before(p.CreatedAt))
 
 	completion.Payment.UpdatedAt = p.UpdatedAt
 	require.Equal(t, completion.Payment, p)
 
-	history := b.history(t, op.PaymentID)
+	history := b.history(t, op.ID)
 	require.Len(t, history, 1)
 	require.Equal(t, ports.Transition{To: payment.Pending, Cause: "request", At: history[0].At}, history[0])
 }
@@ -49,7 +49,7 @@ func finishTwice(t *testing.T, b StoreBed) {
 
 	op := b.mustBegin(t, newOperation(t, "order_1"))
 	first := b.mustFinish(t, completionOf(op))
-	p, history := b.paymentNow(t, op.PaymentID), b.history(t, op.PaymentID)
+	p, history := b.paymentNow(t, op.ID), b.history(t, op.ID)
 
 	second := completionOf(op)
 	second.Response, second.Cause, second.Payment.Status = created("another"), "recovery", payment.Succeeded
@@ -58,8 +58,8 @@ func finishTwice(t *testing.T, b StoreBed) {
 	require.False(t, done.Created)
 	requireSameOperation(t, first.Operation, done.Operation)
 
-	require.Equal(t, p, b.paymentNow(t, op.PaymentID))
-	require.Equal(t, history, b.history(t, op.PaymentID))
+	require.Equal(t, p, b.paymentNow(t, op.ID))
+	require.Equal(t, history, b.history(t, op.ID))
 }
 
 // The request, recovery and the webhook may all have found the intent.
@@ -78,9 +78,9 @@ func finishByMany(t *testing.T, b StoreBed) {
 		})
 
 		require.Equal(t, 1, count(done, func(d ports.Finished) bool { return d.Created }))
-		require.Len(t, b.history(t, op.PaymentID), 1)
+		require.Len(t, b.history(t, op.ID), 1)
 
-		stands := b.operationNow(t, op.PaymentID)
+		stands := b.operationNow(t, op.ID)
 		for _, d := range done {
 			requireSameOperation(t, stands, d.Operation)
 		}
@@ -103,7 +103,7 @@ func finishKeepsBytes(t *testing.T, b StoreBed) {
 		requireResponse(t, *completion.Response, b.operationNow(t, completion.Payment.ID).Response)
 
 		no := ports.FrozenResponse{Status: http.StatusBadGateway, Body: body}
-		op, err := b.FinishRejected(t.Context(), b.mustBegin(t, newOperation(t, operation.Key("rejected "+name))).PaymentID, no)
+		op, err := b.FinishRejected(t.Context(), b.mustBegin(t, newOperation(t, operation.Key("rejected "+name))).ID, no)
 		require.NoError(t, err)
 		requireResponse(t, no, op.Response)
 	}
@@ -123,7 +123,7 @@ func finishWithoutResponse(t *testing.T, b StoreBed) {
 	require.False(t, done.Operation.Finished())
 	require.Equal(t, operation.Pending, done.Operation.State)
 	require.Zero(t, done.Operation.Response)
-	require.Equal(t, payment.Pending, b.paymentNow(t, op.PaymentID).Status)
+	require.Equal(t, payment.Pending, b.paymentNow(t, op.ID).Status)
 
 	requireSameOperation(t, op, b.mustBegin(t, c)) // its holder can go on
 
@@ -135,20 +135,20 @@ func finishWithoutResponse(t *testing.T, b StoreBed) {
 
 	taken, err := b.Take(t.Context(), 1, newLease())
 	require.NoError(t, err)
-	require.Equal(t, []uuid.UUID{op.PaymentID}, paymentIDs(taken))
+	require.Equal(t, []uuid.UUID{op.ID}, idsOf(taken))
 
 	finished := b.mustFinish(t, whole)
 	require.False(t, finished.Created, "its payment was there")
 	require.Equal(t, operation.Finished, finished.Operation.State)
 	require.Equal(t, *whole.Response, finished.Operation.Response)
-	require.Len(t, b.history(t, op.PaymentID), 1)
+	require.Len(t, b.history(t, op.ID), 1)
 }
 
 func finishAfterGiveUp(t *testing.T, b StoreBed) {
 	t.Helper()
 
 	op := b.mustBegin(t, newOperation(t, "order_1"))
-	require.NoError(t, b.GiveUp(t.Context(), op.PaymentID, errors.New("lost")))
+	require.NoError(t, b.GiveUp(t.Context(), op.ID, errors.New("lost")))
 
 	completion := completionOf(op)
 	open := completion
@@ -165,14 +165,14 @@ func finishWithAnotherIntent(t *testing.T, b StoreBed) {
 
 	op := b.mustBegin(t, newOperation(t, "order_1"))
 	first := b.mustFinish(t, completionWith(op, "pi_first"))
-	p, history := b.paymentNow(t, op.PaymentID), b.history(t, op.PaymentID)
+	p, history := b.paymentNow(t, op.ID), b.history(t, op.ID)
 
 	_, err := b.Finish(t.Context(), completionWith(op, "pi_second"))
 	require.ErrorIs(t, err, ports.ErrContradiction)
 
-	requireSameOperation(t, first.Operation, b.operationNow(t, op.PaymentID))
-	require.Equal(t, p, b.paymentNow(t, op.PaymentID))
-	require.Equal(t, history, b.history(t, op.PaymentID))
+	requireSameOperation(t, first.Operation, b.operationNow(t, op.ID))
+	require.Equal(t, p, b.paymentNow(t, op.ID))
+	require.Equal(t, history, b.history(t, op.ID))
 }
 
 func finishOpenWithAnotherIntent(t *testing.T, b StoreBed) {
@@ -185,8 +185,8 @@ func finishOpenWithAnotherIntent(t *testing.T, b StoreBed) {
 
 	_, err := b.Finish(t.Context(), completionWith(op, "pi_second"))
 	require.ErrorIs(t, err, ports.ErrContradiction)
-	require.Equal(t, operation.Pending, b.operationNow(t, op.PaymentID).State)
-	require.Equal(t, "pi_first", b.paymentNow(t, op.PaymentID).IntentID)
+	require.Equal(t, operation.Pending, b.operationNow(t, op.ID).State)
+	require.Equal(t, "pi_first", b.paymentNow(t, op.ID).IntentID)
 }
 
 // The first intent wins: the payment, its history and the frozen response are all of
@@ -215,10 +215,10 @@ func finishWithManyIntents(t *testing.T, b StoreBed) {
 			}
 		}
 
-		require.Len(t, b.history(t, op.PaymentID), 1)
+		require.Len(t, b.history(t, op.ID), 1)
 
-		if now := b.operationNow(t, op.PaymentID); now.Finished() {
-			require.Equal(t, *created(b.paymentNow(t, op.PaymentID).IntentID), now.Response)
+		if now := b.operationNow(t, op.ID); now.Finished() {
+			require.Equal(t, *created(b.paymentNow(t, op.ID).IntentID), now.Response)
 		}
 	}
 }
@@ -232,8 +232,8 @@ func finishWithTakenIntent(t *testing.T, b StoreBed) {
 	_, err := b.Finish(t.Context(), completionWith(other, p.IntentID))
 	require.ErrorIs(t, err, ports.ErrContradiction)
 
-	b.requireNoPayment(t, other.PaymentID)
-	require.Equal(t, operation.Pending, b.operationNow(t, other.PaymentID).State)
+	b.requireNoPayment(t, other.ID)
+	require.Equal(t, operation.Pending, b.operationNow(t, other.ID).State)
 	require.Equal(t, p, b.paymentNow(t, p.ID))
 }
 
@@ -257,14 +257,14 @@ func finishTwoWithOneIntent(t *testing.T, b StoreBed) {
 
 		for i, err := range errs {
 			if err == nil {
-				require.Equal(t, intent, b.paymentNow(t, ops[i].PaymentID).IntentID)
+				require.Equal(t, intent, b.paymentNow(t, ops[i].ID).IntentID)
 
 				continue
 			}
 
 			require.ErrorIs(t, err, ports.ErrContradiction)
-			b.requireNoPayment(t, ops[i].PaymentID)
-			require.Equal(t, operation.Pending, b.operationNow(t, ops[i].PaymentID).State)
+			b.requireNoPayment(t, ops[i].ID)
+			require.Equal(t, operation.Pending, b.operationNow(t, ops[i].ID).State)
 		}
 	}
 }
@@ -275,8 +275,8 @@ func finishWithoutOperation(t *testing.T, b StoreBed) {
 	c := newOperation(t, "order_1")
 
 	_, err := b.Finish(t.Context(), completionOf(ports.Operation{
-		PaymentID: c.PaymentID, Key: c.Key, Order: c.Order, CreatedAt: time.Now(),
+		ID: c.ID, Kind: c.Kind, Key: c.Key, Order: c.Order, CreatedAt: time.Now(),
 	}))
 	requireNotFound(t, err)
-	b.requireNoPayment(t, c.PaymentID)
+	b.requireNoPayment(t, c.ID)
 }

@@ -18,14 +18,14 @@ func finishRejectedFreezes(t *testing.T, b StoreBed) {
 	want := b.mustBegin(t, newOperation(t, "order_1"))
 	want.State, want.Lease, want.Response = operation.Finished, uuid.Nil, rejection()
 
-	op, err := b.FinishRejected(t.Context(), want.PaymentID, rejection())
+	op, err := b.FinishRejected(t.Context(), want.ID, rejection())
 	require.NoError(t, err)
 	requireSameOperation(t, want, op)
 
-	again, err := b.FinishRejected(t.Context(), want.PaymentID, *created("something else"))
+	again, err := b.FinishRejected(t.Context(), want.ID, *created("something else"))
 	require.NoError(t, err)
 	requireSameOperation(t, want, again)
-	b.requireNoPayment(t, want.PaymentID)
+	b.requireNoPayment(t, want.ID)
 
 	b.Elapse(t, 2*lease)
 
@@ -39,7 +39,7 @@ func finishRejectedAfterFinish(t *testing.T, b StoreBed) {
 
 	done := b.mustFinish(t, completionOf(b.mustBegin(t, newOperation(t, "order_1"))))
 
-	stands, err := b.FinishRejected(t.Context(), done.Operation.PaymentID, rejection())
+	stands, err := b.FinishRejected(t.Context(), done.Operation.ID, rejection())
 	require.NoError(t, err)
 	requireSameOperation(t, done.Operation, stands)
 }
@@ -48,9 +48,9 @@ func finishRejectedAfterGiveUp(t *testing.T, b StoreBed) {
 	t.Helper()
 
 	op := b.mustBegin(t, newOperation(t, "order_1"))
-	require.NoError(t, b.GiveUp(t.Context(), op.PaymentID, errors.New("lost")))
+	require.NoError(t, b.GiveUp(t.Context(), op.ID, errors.New("lost")))
 
-	no, err := b.FinishRejected(t.Context(), op.PaymentID, rejection())
+	no, err := b.FinishRejected(t.Context(), op.ID, rejection())
 	require.NoError(t, err)
 	require.Equal(t, operation.Finished, no.State)
 	require.Equal(t, rejection(), no.Response)
@@ -59,13 +59,13 @@ func finishRejectedAfterGiveUp(t *testing.T, b StoreBed) {
 func finishAfterFinishRejected(t *testing.T, b StoreBed) {
 	t.Helper()
 
-	no, err := b.FinishRejected(t.Context(), b.mustBegin(t, newOperation(t, "order_1")).PaymentID, rejection())
+	no, err := b.FinishRejected(t.Context(), b.mustBegin(t, newOperation(t, "order_1")).ID, rejection())
 	require.NoError(t, err)
 
 	_, err = b.Finish(t.Context(), completionOf(no))
 	require.ErrorIs(t, err, ports.ErrContradiction)
-	requireSameOperation(t, no, b.operationNow(t, no.PaymentID))
-	b.requireNoPayment(t, no.PaymentID)
+	requireSameOperation(t, no, b.operationNow(t, no.ID))
+	b.requireNoPayment(t, no.ID)
 }
 
 // A webhook has told us of an intent. Then the API says that it rejected the order.
@@ -96,7 +96,7 @@ func finishRejectedAgainstFinish(t *testing.T, b StoreBed) {
 
 		_, errs := atOnce(2, func(i int) (struct{}, error) {
 			if i == 0 {
-				_, err := b.FinishRejected(t.Context(), op.PaymentID, rejection())
+				_, err := b.FinishRejected(t.Context(), op.ID, rejection())
 
 				return struct{}{}, err
 			}
@@ -106,16 +106,16 @@ func finishRejectedAgainstFinish(t *testing.T, b StoreBed) {
 			return struct{}{}, err
 		})
 
-		if b.operationNow(t, op.PaymentID).Response.Status == rejection().Status {
+		if b.operationNow(t, op.ID).Response.Status == rejection().Status {
 			require.NoError(t, errs[0])
 			require.ErrorIs(t, errs[1], ports.ErrContradiction)
-			b.requireNoPayment(t, op.PaymentID)
+			b.requireNoPayment(t, op.ID)
 
 			continue
 		}
 
 		require.NoError(t, errs[1])
-		require.Equal(t, payment.Pending, b.paymentNow(t, op.PaymentID).Status)
+		require.Equal(t, payment.Pending, b.paymentNow(t, op.ID).Status)
 
 		if completion.Response == nil {
 			require.ErrorIs(t, errs[0], ports.ErrContradiction)

@@ -15,9 +15,9 @@ func giveUp(t *testing.T, b StoreBed) {
 	op := b.mustBegin(t, newOperation(t, "order_1"))
 
 	for range 2 {
-		require.NoError(t, b.GiveUp(t.Context(), op.PaymentID, errors.New("lost")))
+		require.NoError(t, b.GiveUp(t.Context(), op.ID, errors.New("lost")))
 
-		given := b.operationNow(t, op.PaymentID)
+		given := b.operationNow(t, op.ID)
 		require.Equal(t, operation.NeedsAttention, given.State)
 		require.False(t, given.Finished())
 		require.Zero(t, given.Response)
@@ -31,18 +31,18 @@ func giveUp(t *testing.T, b StoreBed) {
 
 	require.NoError(t, b.Release(t.Context(), op, 0, errors.New("late")))
 	require.NoError(t, b.Extend(t.Context(), op, lease))
-	require.Equal(t, operation.NeedsAttention, b.operationNow(t, op.PaymentID).State)
+	require.Equal(t, operation.NeedsAttention, b.operationNow(t, op.ID).State)
 }
 
 func giveUpFinished(t *testing.T, b StoreBed) {
 	t.Helper()
 
 	done := b.mustFinish(t, completionOf(b.mustBegin(t, newOperation(t, "finished")))).Operation
-	require.NoError(t, b.GiveUp(t.Context(), done.PaymentID, errors.New("late")))
-	requireSameOperation(t, done, b.operationNow(t, done.PaymentID))
+	require.NoError(t, b.GiveUp(t.Context(), done.ID, errors.New("late")))
+	requireSameOperation(t, done, b.operationNow(t, done.ID))
 
-	no, err := b.FinishRejected(t.Context(), b.mustBegin(t, newOperation(t, "rejected order")).PaymentID, rejection())
+	no, err := b.FinishRejected(t.Context(), b.mustBegin(t, newOperation(t, "rejected order")).ID, rejection())
 	require.NoError(t, err)
-	require.NoError(t, b.GiveUp(t.Context(), no.PaymentID, errors.New("late")))
-	requireSameOperation(t, no, b.operationNow(t, no.PaymentID))
+	require.NoError(t, b.GiveUp(t.Context(), no.ID, errors.New("late")))
+	requireSameOperation(t, no, b.operationNow(t, no.ID))
 }

@@ -28,14 +28,14 @@ func rejectAndReopen(t *testing.T, b StoreBed) {
 		want := held
 		want.State, want.Lease, want.Attempts = operation.Rejected, uuid.Nil, 0
 		requireSameOperation(t, want, rejected)
-		requireSameOperation(t, want, b.operationNow(t, held.PaymentID))
+		requireSameOperation(t, want, b.operationNow(t, held.ID))
 
 		found, err := b.Begin(t.Context(), newOperation(t, "order_1"))
 		require.NoError(t, err)
 		requireSameOperation(t, want, found)
 
 		lease := newLease()
-		reopened, err := b.Reopen(t.Context(), held.PaymentID, lease)
+		reopened, err := b.Reopen(t.Context(), held.ID, lease)
 		require.NoError(t, err)
 		require.True(t, reopened.Held())
 
@@ -61,12 +61,12 @@ func rejectedIsNotTaken(t *testing.T, b StoreBed) {
 	require.NoError(t, err)
 	require.Empty(t, taken)
 
-	require.NoError(t, b.GiveUp(t.Context(), op.PaymentID, errors.New("late")))
+	require.NoError(t, b.GiveUp(t.Context(), op.ID, errors.New("late")))
 	require.NoError(t, b.Release(t.Context(), op, 0, errors.New("late")))
 	requireStateOf(t, b, op, operation.Rejected)
 
 	// Once it is open again, recovery takes it over if its holder crashes.
-	_, err = b.Reopen(t.Context(), op.PaymentID, newLease())
+	_, err = b.Reopen(t.Context(), op.ID, newLease())
 	require.NoError(t, err)
 	b.Elapse(t, lease)
 
@@ -84,7 +84,7 @@ func rejectByOthers(t *testing.T, b StoreBed) {
 	b.Elapse(t, lease)
 	holder := b.mustBegin(t, newOperation(t, "order_1"))
 
-	for _, c := range []ports.Operation{former, b.operationNow(t, former.PaymentID)} {
+	for _, c := range []ports.Operation{former, b.operationNow(t, former.ID)} {
 		stands, err := b.Reject(t.Context(), c, errRepairable)
 		require.NoError(t, err)
 		require.Equal(t, operation.Pending, stands.State)
@@ -132,8 +132,8 @@ func finishAfterReject(t *testing.T, b StoreBed) {
 		require.ErrorIs(t, err, ports.ErrContradiction)
 	}
 
-	requireSameOperation(t, op, b.operationNow(t, op.PaymentID))
-	b.requireNoPayment(t, op.PaymentID)
+	requireSameOperation(t, op, b.operationNow(t, op.ID))
+	b.requireNoPayment(t, op.ID)
 }
 
 func rejectRepeated(t *testing.T, b StoreBed) {
@@ -151,6 +151,6 @@ func rejectRepeated(t *testing.T, b StoreBed) {
 func rejectWithoutOperation(t *testing.T, b StoreBed) {
 	t.Helper()
 
-	_, err := b.Reject(t.Context(), ports.Operation{PaymentID: uuid.New(), Lease: uuid.New()}, errRepairable)
+	_, err := b.Reject(t.Context(), ports.Operation{ID: uuid.New(), Lease: uuid.New()}, errRepairable)
 	requireNotFound(t, err)
 }

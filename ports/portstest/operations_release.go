@@ -18,7 +18,7 @@ func releaseByHolder(t *testing.T, b StoreBed) {
 
 	op := b.mustBegin(t, newOperation(t, "order_1"))
 	require.NoError(t, b.Release(t.Context(), op, time.Minute, errors.New("no answer")))
-	require.False(t, b.operationNow(t, op.PaymentID).Held())
+	require.False(t, b.operationNow(t, op.ID).Held())
 
 	taken, err := b.Take(t.Context(), 1, newLease())
 	require.NoError(t, err)
@@ -60,15 +60,15 @@ func releaseByOthers(t *testing.T, b StoreBed) {
 	holder := newOperation(t, "order_1")
 	b.mustBegin(t, holder)
 	require.NoError(t, b.Release(t.Context(), former, 0, errors.New("late")))
-	require.NoError(t, b.Release(t.Context(), b.operationNow(t, former.PaymentID), 0, errors.New("nobody")))
+	require.NoError(t, b.Release(t.Context(), b.operationNow(t, former.ID), 0, errors.New("nobody")))
 	b.requireHeldByOther(t)
 	require.True(t, b.mustBegin(t, holder).Held())
 
-	op := b.operationNow(t, former.PaymentID)
+	op := b.operationNow(t, former.ID)
 	done := b.mustFinish(t, completionOf(op)).Operation
 	op.Lease = holder.Lease.Token
 	require.NoError(t, b.Release(t.Context(), op, 0, errors.New("late")))
-	requireSameOperation(t, done, b.operationNow(t, former.PaymentID))
+	requireSameOperation(t, done, b.operationNow(t, former.ID))
 }
 
 // A cause may quote what a broken proxy has sent. The operation must be released or
@@ -81,7 +81,7 @@ func releaseAnyCause(t *testing.T, b StoreBed) {
 	} {
 		op := b.mustBegin(t, newOperation(t, ""))
 		require.NoError(t, b.Release(t.Context(), op, 0, errors.New(text)), "%q", text)
-		require.NoError(t, b.GiveUp(t.Context(), op.PaymentID, errors.New(text)), "%q", text)
-		require.Equal(t, operation.NeedsAttention, b.operationNow(t, op.PaymentID).State)
+		require.NoError(t, b.GiveUp(t.Context(), op.ID, errors.New(text)), "%q", text)
+		require.Equal(t, operation.NeedsAttention, b.operationNow(t, op.ID).State)
 	}
 }

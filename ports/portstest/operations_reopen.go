@@ -17,17 +17,17 @@ func reopenByMany(t *testing.T, b StoreBed) {
 
 	op := b.mustReject(t, newOperation(t, "order_1"))
 	ops := allAtOnce(t, callers, func(i int) (ports.Operation, error) {
-		return b.either(i).Reopen(t.Context(), op.PaymentID, newLease())
+		return b.either(i).Reopen(t.Context(), op.ID, newLease())
 	})
 
 	require.Equal(t, 1, count(ops, ports.Operation.Held), "exactly one holder")
 
 	for _, found := range ops {
-		require.Equal(t, op.PaymentID, found.PaymentID)
-		require.Equal(t, op.Request, found.Request)
+		require.Equal(t, op.ID, found.ID)
+		require.Equal(t, op.Call, found.Call)
 	}
 
-	require.Equal(t, 1, b.operationNow(t, op.PaymentID).Attempts)
+	require.Equal(t, 1, b.operationNow(t, op.ID).Attempts)
 }
 
 func reopenRepeated(t *testing.T, b StoreBed) {
@@ -37,7 +37,7 @@ func reopenRepeated(t *testing.T, b StoreBed) {
 	token := newLease()
 
 	for range 2 {
-		reopened, err := b.Reopen(t.Context(), op.PaymentID, token)
+		reopened, err := b.Reopen(t.Context(), op.ID, token)
 		require.NoError(t, err)
 		require.True(t, reopened.Held())
 		require.Equal(t, 1, reopened.Attempts)
@@ -52,13 +52,13 @@ func reopenOthers(t *testing.T, b StoreBed) {
 
 	done := b.mustFinish(t, completionOf(b.mustBegin(t, newOperation(t, "finished")))).Operation
 
-	no, err := b.FinishRejected(t.Context(), b.mustBegin(t, newOperation(t, "rejected order")).PaymentID, rejection())
+	no, err := b.FinishRejected(t.Context(), b.mustBegin(t, newOperation(t, "rejected order")).ID, rejection())
 	require.NoError(t, err)
 
 	given := b.mustBegin(t, newOperation(t, "given up"))
-	require.NoError(t, b.GiveUp(t.Context(), given.PaymentID, errors.New("lost")))
+	require.NoError(t, b.GiveUp(t.Context(), given.ID, errors.New("lost")))
 
-	for _, id := range []uuid.UUID{pending.PaymentID, done.PaymentID, no.PaymentID, given.PaymentID} {
+	for _, id := range []uuid.UUID{pending.ID, done.ID, no.ID, given.ID} {
 		before := b.operationNow(t, id)
 
 		found, err := b.Reopen(t.Context(), id, newLease())

@@ -8,6 +8,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
+	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/ports"
 )
 
@@ -19,9 +20,9 @@ func takeUnfinished(t *testing.T, b StoreBed) {
 	require.Empty(t, taken)
 
 	b.mustFinish(t, completionOf(b.mustBegin(t, newOperation(t, "finished"))))
-	_, err = b.FinishRejected(t.Context(), b.mustBegin(t, newOperation(t, "rejected order")).PaymentID, rejection())
+	_, err = b.FinishRejected(t.Context(), b.mustBegin(t, newOperation(t, "rejected order")).ID, rejection())
 	require.NoError(t, err)
-	require.NoError(t, b.GiveUp(t.Context(), b.mustBegin(t, newOperation(t, "given up")).PaymentID, errors.New("lost")))
+	require.NoError(t, b.GiveUp(t.Context(), b.mustBegin(t, newOperation(t, "given up")).ID, errors.New("lost")))
 
 	want := b.mustBegin(t, newOperation(t, "pending"))
 
@@ -50,6 +51,34 @@ func takeUnfinished(t *testing.T, b StoreBed) {
 	require.False(t, found.Held(), "the heir works on it")
 }
 
+// A taken operation is sent as it was begun, whatever its kind.
+func takeEveryKind(t *testing.T, b StoreBed) {
+	t.Helper()
+
+	first, second := b.mustHold(t, "order_1"), b.mustHold(t, "order_2")
+	part := newCapture(t, first, "capture_1")
+	part.Order = operation.Order{Amount: amount(t, 100_00, "USD")}
+
+	want := map[uuid.UUID]ports.Operation{}
+
+	for _, c := range []ports.NewOperation{newOperation(t, "order_3"), part, newCancel(t, second, "cancel_1")} {
+		want[c.ID] = b.mustBegin(t, c)
+	}
+
+	b.Elapse(t, lease)
+
+	heir := newLease()
+	taken, err := b.Take(t.Context(), 10, heir)
+	require.NoError(t, err)
+	require.Len(t, taken, len(want))
+
+	for _, op := range taken {
+		begun := want[op.ID]
+		begun.Lease, begun.Attempts, begun.CreatedAt = heir.Token, 2, op.CreatedAt
+		requireSameOperation(t, begun, op)
+	}
+}
+
 func takeLongestWaiting(t *testing.T, b StoreBed) {
 	t.Helper()
 
@@ -61,7 +90,7 @@ func takeLongestWaiting(t *testing.T, b StoreBed) {
 	for i := range ops {
 		place := i * 7 % ops
 		op := b.mustBegin(t, newOperation(t, ""))
-		want[place] = op.PaymentID
+		want[place] = op.ID
 
 		due := time.Duration(place) * time.Minute
 		require.NoError(t, b.Release(t.Context(), op, due, errors.New("no answer")))
@@ -72,7 +101,7 @@ func takeLongestWaiting(t *testing.T, b StoreBed) {
 	for _, size := range []int{batch, batch, ops - 1 - 2*batch, 0} {
 		taken, err := b.Take(t.Context(), batch, newLease())
 		require.NoError(t, err)
-		require.Equal(t, want[:size], paymentIDs(taken))
+		require.Equal(t, want[:size], idsOf(taken))
 
 		want = want[size:]
 	}
@@ -81,7 +110,7 @@ func takeLongestWaiting(t *testing.T, b StoreBed) {
 
 	taken, err := b.Take(t.Context(), batch, newLease())
 	require.NoError(t, err)
-	require.Equal(t, want, paymentIDs(taken))
+	require.Equal(t, want, idsOf(taken))
 }
 
 func takeByMany(t *testing.T, b StoreBed) {
@@ -92,7 +121,7 @@ func takeByMany(t *testing.T, b StoreBed) {
 	want, got := make([]uuid.UUID, 0, ops), make([]uuid.UUID, 0, ops)
 
 	for range ops {
-		want = append(want, b.mustBegin(t, newOperation(t, "")).PaymentID)
+		want = append(want, b.mustBegin(t, newOperation(t, "")).ID)
 	}
 
 	b.Elapse(t, lease)
@@ -102,11 +131,11 @@ func takeByMany(t *testing.T, b StoreBed) {
 	}) {
 		require.LessOrEqual(t, len(taken), batch)
 
-		got = append(got, paymentIDs(taken)...)
+		got = append(got, idsOf(taken)...)
 	}
 
 	// A caller skips what others are taking at the same moment, so some may be left.
 	rest, err := b.Take(t.Context(), ops, newLease())
 	require.NoError(t, err)
-	require.ElementsMatch(t, want, append(got, paymentIDs(rest)...), "each once")
+	require.ElementsMatch(t, want, append(got, idsOf(rest)...), "each once")
 }

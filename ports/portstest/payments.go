@@ -37,7 +37,7 @@ func paymentAsFinished(t *testing.T, b StoreBed) {
 		b.mustFinish(t, completionOf(op))
 
 		for _, store := range []Store{b.Store, b.Twin} {
-			got, err := store.Payment(t.Context(), op.PaymentID)
+			got, err := store.Payment(t.Context(), op.ID)
 			require.NoError(t, err)
 			require.Equal(t, time.UTC, got.CreatedAt.Location())
 			require.Equal(t, time.UTC, got.UpdatedAt.Location())
@@ -57,8 +57,14 @@ func paymentFollows(t *testing.T, b StoreBed) {
 	after := b.paymentNow(t, before.ID)
 	require.True(t, after.UpdatedAt.After(before.UpdatedAt))
 
-	before.Status, before.UpdatedAt = payment.Failed, after.UpdatedAt
+	require.Greater(t, after.Version, before.Version)
+
+	before.Status, before.Declined, before.Version, before.UpdatedAt = payment.Failed, true, after.Version, after.UpdatedAt
 	require.Equal(t, before, after, "nothing else has changed")
+
+	b.mustApply(t, eventOf(t, before, payment.Succeeded))
+	after = b.paymentNow(t, before.ID)
+	require.Equal(t, payment.Succeeded, after.Status)
 
 	b.mustApply(t, eventOf(t, before, payment.Failed))
 	require.Equal(t, after, b.paymentNow(t, before.ID), "a stale event changes nothing")
@@ -71,7 +77,7 @@ func paymentNotFound(t *testing.T, b StoreBed) {
 	requireNotFound(t, err)
 
 	op := b.mustBegin(t, newOperation(t, "order_1"))
-	_, err = b.Payment(t.Context(), op.PaymentID)
+	_, err = b.Payment(t.Context(), op.ID)
 	requireNotFound(t, err)
 }
 
@@ -104,7 +110,7 @@ func historyOfNothing(t *testing.T, b StoreBed) {
 	t.Helper()
 
 	require.Empty(t, b.history(t, uuid.New()))
-	require.Empty(t, b.history(t, b.mustBegin(t, newOperation(t, "order_1")).PaymentID))
+	require.Empty(t, b.history(t, b.mustBegin(t, newOperation(t, "order_1")).ID))
 }
 
 func historyOfOne(t *testing.T, b StoreBed) {
@@ -136,12 +142,10 @@ func historyBeginsAnywhere(t *testing.T, b StoreBed) {
 func (b StoreBed) mustPay(tb testing.TB, key operation.Key) payment.Payment {
 	tb.Helper()
 
-	b.mustFinish(tb, completionOf(b.mustBegin(tb, newOperation(tb, key))))
+	op := b.mustBegin(tb, newOperation(tb, key))
+	b.mustFinish(tb, completionOf(op))
 
-	op, err := b.Find(tb.Context(), key)
-	require.NoError(tb, err)
-
-	return b.paymentNow(tb, op.PaymentID)
+	return b.paymentNow(tb, op.ID)
 }
 
 func (b StoreBed) paymentNow(tb testing.TB, id uuid.UUID) payment.Payment {

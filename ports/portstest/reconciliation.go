@@ -29,9 +29,6 @@ func Reconciliation(t *testing.T, newBed func(tb testing.TB) StoreBed) {
 		"OpenPayments/page by page, newest first":   openByPage,
 		"OpenPayments/within bounds":                openWithinBounds,
 		"OpenPayments/behind many that are final":   openBehindMany,
-		"Advance/by the state machine":              advanceByTheTable,
-		"Advance/no such payment":                   advanceNothing,
-		"Advance/against the event":                 advanceAgainstEvent,
 	})
 }
 

@@ -24,6 +24,7 @@ import (
 type Store interface {
 	ports.Operations
 	ports.Payments
+	ports.Facts
 	ports.Inbox
 	ports.Backlog
 	ports.Reconciliation

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/marketflow/marketflow/domain/fault"
+	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/domain/payment"
 	"github.com/marketflow/marketflow/ports"
 )
@@ -31,10 +32,18 @@ type WebhooksBed struct {
 // EventSpec is an event to write. Zero fields are left out of it.
 type EventSpec struct {
 	ID string
-	// Change is the status that the event asks for. If it is Pending, the event only
-	// confirms.
-	Change    payment.Status
+	// Change is the status that the event asks for. If it is Pending, the event tells of
+	// Step.
+	Change payment.Status
+	// Step is where the intent stands; empty: it was created.
+	Step payment.IntentStatus
+	// Unhandled: of a type that we do not handle.
+	Unhandled bool
 	IntentID  string
+	// Mark is the mark of the creation; Capture is that of the capture.
+	Mark, Capture operation.Mark
+	// Unmarked: there are metadata, and nothing in them is ours.
+	Unmarked  bool
 	PaymentID uuid.UUID
 	CreatedAt time.Time
 	// Minor and Currency are the amount.
@@ -54,6 +63,9 @@ func Webhooks(t *testing.T, bed func(tb testing.TB) WebhooksBed) {
 		"Verify/anything tampered with":          verifyTampered,
 		"Verify/not a signature":                 verifyMalformed,
 		"Parse/a whole event":                    parseWhole,
+		"Parse/each step on the way":             parseSteps,
+		"Parse/a type that is not handled":       parseUnhandled,
+		"Parse/whose it is":                      parseMarks,
 		"Parse/a minimal event":                  parseMinimal,
 		"Parse/no id: the body is the identity":  parseWithoutID,
 		"Parse/not an event":                     parseInvalid,
@@ -169,6 +181,7 @@ func parseWhole(t *testing.T, b WebhooksBed) {
 		require.Equal(t, spec.CreatedAt, event.CreatedAt)
 		require.Equal(t, spec.IntentID, event.ObjectID)
 		require.True(t, event.IsIntent)
+		require.True(t, event.Handled)
 		require.Equal(t, payload, event.Raw)
 		require.Equal(t, spec.IntentID, event.Intent.ID)
 		require.Equal(t, spec.PaymentID, event.Intent.PaymentID)
@@ -182,6 +195,70 @@ func parseWhole(t *testing.T, b WebhooksBed) {
 
 		require.Equal(t, change, event.Change)
 	}
+}
+
+func parseSteps(t *testing.T, b WebhooksBed) {
+	t.Helper()
+
+	for _, step := range []payment.IntentStatus{
+		payment.IntentRequiresAction, payment.IntentProcessing, payment.IntentRequiresCapture,
+	} {
+		spec := succeeded()
+		spec.Change, spec.Step = payment.Pending, step
+
+		event, err := b.Webhooks.Parse(b.Payload(spec))
+		require.NoError(t, err)
+		require.True(t, event.Handled)
+		require.Empty(t, event.Change)
+		require.Equal(t, step, event.Intent.IntentStatus)
+		require.Equal(t, payment.Pending, event.Intent.Status)
+		require.False(t, event.Intent.Declined)
+	}
+}
+
+func parseUnhandled(t *testing.T, b WebhooksBed) {
+	t.Helper()
+
+	spec := succeeded()
+	spec.Unhandled = true
+	payload := b.Payload(spec)
+
+	event, err := b.Webhooks.Parse(payload)
+	require.NoError(t, err)
+	require.False(t, event.Handled)
+	require.Equal(t, spec.ID, event.ID)
+	require.NotEmpty(t, event.Type)
+	require.Equal(t, payload, event.Raw, "it can be processed later")
+}
+
+func parseMarks(t *testing.T, b WebhooksBed) {
+	t.Helper()
+
+	order := providerOrder(t, 100_000)
+	marked, anothers, bare := succeeded(), succeeded(), EventSpec{Change: payment.Succeeded, IntentID: "pi_1"}
+	marked.Mark = ours.Mark(operation.Create, marked.PaymentID, order.Fingerprint(operation.Create, uuid.Nil))
+	marked.Capture = markOf(operation.Capture, marked.PaymentID, operation.Order{})
+	anothers.PaymentID, anothers.Unmarked = uuid.Nil, true
+
+	event, err := b.Webhooks.Parse(b.Payload(marked))
+	require.NoError(t, err)
+	require.True(t, event.Intent.Marked)
+	require.Equal(t, marked.Mark, event.Intent.Mark)
+	require.Equal(t, marked.Capture.Operation, event.Intent.Capture)
+	require.False(t, event.Intent.Unmarked)
+
+	event, err = b.Webhooks.Parse(b.Payload(succeeded()))
+	require.NoError(t, err)
+	require.False(t, event.Intent.Marked, "of a release that wrote no marks")
+	require.False(t, event.Intent.Unmarked)
+
+	event, err = b.Webhooks.Parse(b.Payload(anothers))
+	require.NoError(t, err)
+	require.True(t, event.Intent.Unmarked)
+
+	event, err = b.Webhooks.Parse(b.Payload(bare))
+	require.NoError(t, err)
+	require.False(t, event.Intent.Unmarked, "it does not say whose it is")
 }
 
 func parseMinimal(t *testing.T, b WebhooksBed) {

@@ -1,0 +1,61 @@
+package portstest
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/marketflow/marketflow/domain/payment"
+	"github.com/marketflow/marketflow/ports"
+)
+
+func hintsLongestWaiting(t *testing.T, b StoreBed) {
+	t.Helper()
+
+	require.Empty(t, b.hints(t, 10))
+
+	const events = 5
+
+	first, second := b.mustPay(t, "order_1"), b.mustPay(t, "order_2")
+	b.mustApply(t, eventOf(t, first, payment.Failed))
+	b.mustApply(t, eventOf(t, second, payment.Failed))
+	b.mustApply(t, eventOf(t, payment.Payment{IntentID: "pi_unknown"}, payment.Failed))
+
+	want := make([]string, 0, events)
+
+	for n := range events {
+		p := first
+		if n%2 == 1 {
+			p = second
+		}
+
+		e := eventOf(t, p, "")
+		require.Equal(t, ports.EventHint, b.mustApply(t, e).Outcome)
+		b.Elapse(t, time.Minute)
+
+		want = append(want, e.ID)
+	}
+
+	for limit := 1; limit <= events+1; limit++ {
+		hints := b.hints(t, limit)
+		require.Equal(t, want[:min(limit, events)], eventIDs(hints))
+
+		for _, hint := range hints {
+			stored := b.event(t, hint.ID)
+			require.NotEmpty(t, stored.Raw)
+
+			stored.Raw = nil
+			require.Equal(t, stored, hint, "as it is stored, without its body")
+		}
+	}
+}
+
+func (b StoreBed) hints(tb testing.TB, limit int) []ports.StoredEvent {
+	tb.Helper()
+
+	hints, err := b.Twin.Hints(tb.Context(), limit)
+	require.NoError(tb, err)
+
+	return hints
+}

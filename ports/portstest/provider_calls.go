@@ -1,0 +1,74 @@
+package portstest
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	"github.com/marketflow/marketflow/domain/operation"
+	"github.com/marketflow/marketflow/ports"
+)
+
+// builders are the builders of calls that change the intent "pi_1".
+func (b ProviderBed) builders() map[operation.Kind]func(operation.Mark, operation.Order) (ports.Call, error) {
+	return map[operation.Kind]func(operation.Mark, operation.Order) (ports.Call, error){
+		operation.Create: func(mark operation.Mark, order operation.Order) (ports.Call, error) {
+			return b.Calls.CreatePayment(mark, "order_1", order)
+		},
+		operation.Capture: func(mark operation.Mark, order operation.Order) (ports.Call, error) {
+			return b.Calls.CapturePayment(mark, "pi_1", order)
+		},
+		operation.Cancel: func(mark operation.Mark, order operation.Order) (ports.Call, error) {
+			return b.Calls.CancelPayment(mark, "pi_1", order)
+		},
+	}
+}
+
+func callsAreDeterministic(t *testing.T, b ProviderBed) {
+	t.Helper()
+
+	require.NoError(t, b.Provider.Ready())
+
+	order := providerOrder(t, 123_45)
+	for i := range 10 {
+		order.Metadata[fmt.Sprintf("key_%d", i)] = "value & more = %20"
+	}
+
+	keys := map[string]bool{}
+
+	for kind, build := range b.builders() {
+		mark := markOf(kind, uuid.Nil, order)
+		first, err := build(mark, order)
+		require.NoError(t, err)
+		require.NotEmpty(t, first.Key)
+		require.NotEmpty(t, first.Path)
+
+		for range 10 {
+			again, err := build(mark, order)
+			require.NoError(t, err)
+			require.Equal(t, first, again, kind)
+		}
+
+		another, err := build(markOf(kind, uuid.Nil, order), order)
+		require.NoError(t, err)
+		require.NotEqual(t, first.Key, another.Key)
+
+		keys[first.Key], keys[another.Key] = true, true
+	}
+
+	require.Len(t, keys, 2*len(operation.Kinds()), "each operation has a key of its own")
+}
+
+func callsOnNoIntent(t *testing.T, b ProviderBed) {
+	t.Helper()
+
+	for _, id := range []string{"", "..", "a/b?c#d e%", "pi_1/capture"} {
+		_, err := b.Calls.CapturePayment(markOf(operation.Capture, uuid.New(), operation.Order{}), id, operation.Order{})
+		require.Error(t, err, "%q", id)
+
+		_, err = b.Calls.CancelPayment(markOf(operation.Cancel, uuid.New(), operation.Order{}), id, operation.Order{})
+		require.Error(t, err, "%q", id)
+	}
+}
