@@ -33,14 +33,14 @@ const soon = 30 * time.Second
 func operations(t *testing.T, store *postgres.Store) map[string]func(context.Context) error {
 	t.Helper()
 
-	op := ports.Operation{PaymentID: uuid.New(), Lease: uuid.New()}
+	op := ports.Operation{ID: uuid.New(), Lease: uuid.New()}
 	event := eventFor(newOrder(t, ""), payment.Succeeded)
 	completion := completionFor(newOrder(t, ""))
 
 	return map[string]func(context.Context) error{
-		"Operation":     func(ctx context.Context) error { _, err := store.Begin(ctx, newOrder(t, "order_1")); return err },
-		"Find":          func(ctx context.Context) error { _, err := store.Find(ctx, "order_1"); return err },
-		"FindByPayment": func(ctx context.Context) error { _, err := store.FindByPayment(ctx, op.PaymentID); return err },
+		"Operation": func(ctx context.Context) error { _, err := store.Begin(ctx, newOrder(t, "order_1")); return err },
+		"Find":      func(ctx context.Context) error { _, err := store.Find(ctx, "order_1"); return err },
+		"FindByID":  func(ctx context.Context) error { _, err := store.FindByID(ctx, op.ID); return err },
 		"Take": func(ctx context.Context) error {
 			_, err := store.Take(ctx, 1, ports.Lease{Token: uuid.New(), For: time.Minute})
 
@@ -49,14 +49,14 @@ func operations(t *testing.T, store *postgres.Store) map[string]func(context.Con
 		"Extend": func(ctx context.Context) error { return store.Extend(ctx, op, time.Minute) },
 		"Finish": func(ctx context.Context) error { _, err := store.Finish(ctx, completion); return err },
 		"FinishRejected": func(ctx context.Context) error {
-			_, err := store.FinishRejected(ctx, op.PaymentID, *completion.Response)
+			_, err := store.FinishRejected(ctx, op.ID, *completion.Response)
 
 			return err
 		},
 		"Release": func(ctx context.Context) error { return store.Release(ctx, op, 0, errors.New("no answer")) },
-		"GiveUp":  func(ctx context.Context) error { return store.GiveUp(ctx, op.PaymentID, errors.New("lost")) },
-		"Payment": func(ctx context.Context) error { _, err := store.Payment(ctx, op.PaymentID); return err },
-		"History": func(ctx context.Context) error { _, err := store.History(ctx, op.PaymentID); return err },
+		"GiveUp":  func(ctx context.Context) error { return store.GiveUp(ctx, op.ID, errors.New("lost")) },
+		"Payment": func(ctx context.Context) error { _, err := store.Payment(ctx, op.ID); return err },
+		"History": func(ctx context.Context) error { _, err := store.History(ctx, op.ID); return err },
 		"Apply":   func(ctx context.Context) error { _, err := store.Apply(ctx, event); return err },
 		"FinishAndApply": func(ctx context.Context) error {
 			_, _, err := store.FinishAndApply(ctx, completion, event)
@@ -91,12 +91,31 @@ func operations(t *testing.T, store *postgres.Store) map[string]func(context.Con
 
 			return err
 		},
-		"Advance": func(ctx context.Context) error {
-			_, err := store.Advance(ctx, op.PaymentID, payment.Succeeded, "reconciliation")
+		"FinishOn": func(ctx context.Context) error {
+			_, err := store.FinishOn(ctx, op.ID, "request", cancelling)
 
 			return err
 		},
-		"Backlog": func(ctx context.Context) error { _, err := store.Backlog(ctx); return err },
+		"Reject": func(ctx context.Context) error { _, err := store.Reject(ctx, op, errors.New("not set up")); return err },
+		"Write": func(ctx context.Context) error {
+			_, err := store.Write(ctx, completion.Payment, ports.EventApplied, "recovery")
+
+			return err
+		},
+		"Accept": func(ctx context.Context) error {
+			_, err := store.Accept(ctx, completion.Payment, ports.AuditEntry{ID: uuid.New()})
+
+			return err
+		},
+		"AdoptOn": func(ctx context.Context) error {
+			_, err := store.AdoptOn(ctx, op.ID, cancelling, ports.AuditEntry{ID: uuid.New()})
+
+			return err
+		},
+		"Hints":          func(ctx context.Context) error { _, err := store.Hints(ctx, 1); return err },
+		"OperationsOn":   func(ctx context.Context) error { _, err := store.OperationsOn(ctx, op.ID); return err },
+		"InstallationID": func(ctx context.Context) error { _, err := store.InstallationID(ctx); return err },
+		"Backlog":        func(ctx context.Context) error { _, err := store.Backlog(ctx); return err },
 	}
 }
 
@@ -203,7 +222,7 @@ func TestStore_ConnectionKilledInStatement(t *testing.T) {
 	order := newOrder(t, "order_1")
 	mustBegin(t, store, order)
 
-	unlock := lock(t, db, "SELECT FROM payment_requests FOR UPDATE")
+	unlock := lock(t, db, "SELECT FROM operations FOR UPDATE")
 	done := make(chan error, 1)
 
 	go func() {
@@ -214,7 +233,7 @@ func TestStore_ConnectionKilledInStatement(t *testing.T) {
 	kill(t, db, "wait_event_type = 'Lock'")
 	unlock()
 	require.NoError(t, <-done)
-	require.Len(t, mustHistory(t, store, order.PaymentID), 1)
+	require.Len(t, mustHistory(t, store, order.ID), 1)
 }
 
 // Whoever asked has hung up; what was begun is finished all the same.
@@ -227,7 +246,7 @@ func TestStore_CallerHangsUp(t *testing.T) {
 	mustBegin(t, store, order)
 
 	ctx, hangUp := context.WithCancel(t.Context())
-	unlock := lock(t, db, "SELECT FROM payment_requests FOR UPDATE")
+	unlock := lock(t, db, "SELECT FROM operations FOR UPDATE")
 	done := make(chan error, 1)
 
 	go func() {
@@ -294,7 +313,7 @@ func TestStore_Deadlock(t *testing.T) {
 	openGate()
 	require.NoError(t, <-other, "only the store can have been the victim")
 	require.NoError(t, <-applied)
-	require.Len(t, mustHistory(t, store, order.PaymentID), 2)
+	require.Len(t, mustHistory(t, store, order.ID), 2)
 }
 
 // An operator may have chosen a stricter isolation than ours.
@@ -322,7 +341,7 @@ func TestStore_SerializationFailure(t *testing.T) {
 	waitFor(t, db, 1, "wait_event_type = 'Lock'")
 	require.NoError(t, other.Commit(t.Context()))
 	require.NoError(t, <-done)
-	require.Len(t, mustHistory(t, store, order.PaymentID), 2)
+	require.Len(t, mustHistory(t, store, order.ID), 2)
 }
 
 func TestStore_LimitsOfTheServer(t *testing.T) {
@@ -337,7 +356,7 @@ func TestStore_LimitsOfTheServer(t *testing.T) {
 			order := newOrder(t, "order_1")
 			mustBegin(t, postgres.NewStore(db.Pool()), order)
 
-			unlock := lock(t, db, "SELECT FROM payment_requests FOR UPDATE")
+			unlock := lock(t, db, "SELECT FROM operations FOR UPDATE")
 			_, err := store.Finish(t.Context(), completionFor(order))
 			require.Equal(t, fault.Unavailable, fault.KindOf(err), "%v", err)
 
@@ -421,17 +440,76 @@ func finish(t *testing.T, store *postgres.Store, order ports.NewOperation) {
 	_, err = store.Apply(t.Context(), eventFor(order, payment.Succeeded))
 	require.NoError(t, err)
 
-	history := mustHistory(t, store, order.PaymentID)
+	history := mustHistory(t, store, order.ID)
 	require.Len(t, history, 3)
 	require.Equal(t, payment.Failed, history[1].To)
 	require.Equal(t, payment.Succeeded, history[2].To)
 
+	finishOthers(t, store)
+
 	refused := newOrder(t, "")
 	mustBegin(t, store, refused)
 
-	no, err := store.FinishRejected(t.Context(), refused.PaymentID, *completion.Response)
+	no, err := store.FinishRejected(t.Context(), refused.ID, *completion.Response)
 	require.NoError(t, err)
 	require.Equal(t, operation.Finished, no.State)
+}
+
+// finishOthers takes payments through what is done to one that exists.
+func finishOthers(t *testing.T, store *postgres.Store) {
+	t.Helper()
+
+	made := func() payment.Payment {
+		order := newOrder(t, "")
+		mustBegin(t, store, order)
+		mustFinish(t, store, order)
+
+		p, err := store.Payment(t.Context(), order.ID)
+		require.NoError(t, err)
+
+		return p
+	}
+	entry := func() ports.AuditEntry {
+		return ports.AuditEntry{
+			ID: uuid.New(), Actor: "cli:me@here", Action: ports.AuditPaymentAccepted, ObjectType: "payment", Reason: "judged",
+		}
+	}
+	requireCancelled := func(p payment.Payment) {
+		now, err := store.Payment(t.Context(), p.ID)
+		require.NoError(t, err)
+		require.Equal(t, payment.Cancelled, now.Status)
+		require.Len(t, mustHistory(t, store, p.ID), 2)
+	}
+
+	for _, by := range []*ports.AuditEntry{nil, new(entry())} {
+		p := made()
+		cancel := newCancel(t, ports.NewOperation{ID: p.ID}, "")
+		require.Equal(t, 1, mustBegin(t, store, cancel).Attempts)
+
+		finish := func() (ports.Finished, error) { return store.FinishOn(t.Context(), cancel.ID, "request", cancelling) }
+		if by != nil {
+			finish = func() (ports.Finished, error) { return store.AdoptOn(t.Context(), cancel.ID, cancelling, *by) }
+		}
+
+		done, err := finish()
+		require.NoError(t, err)
+		require.True(t, done.Operation.Finished())
+		requireCancelled(p)
+	}
+
+	read := made()
+	cancelled, _, _ := cancelling(read)
+	written, err := store.Write(t.Context(), cancelled, ports.EventApplied, "recovery")
+	require.NoError(t, err)
+	require.True(t, written, "whatever answer was lost")
+	requireCancelled(read)
+
+	wrong := made()
+	cancelled, _, _ = cancelling(wrong)
+	accepted, err := store.Accept(t.Context(), cancelled, entry())
+	require.NoError(t, err)
+	require.True(t, accepted, "whatever answer was lost")
+	requireCancelled(wrong)
 }
 
 type direction int
@@ -700,32 +778,51 @@ func newOrder(t *testing.T, key operation.Key) ports.NewOperation {
 	require.NoError(t, err)
 
 	return ports.NewOperation{
-		PaymentID: id,
-		Key:       key,
-		Order:     payment.Order{Amount: amount},
-		Request:   ports.IntentRequest{IdempotencyKey: id.String(), Params: "amount=100000&currency=usd"},
-		Lease:     ports.Lease{Token: uuid.New(), For: time.Hour},
+		ID:    id,
+		Kind:  operation.Create,
+		Key:   key,
+		Order: operation.Order{Amount: amount},
+		Call:  ports.Call{Key: id.String(), Path: "/v1/payment_intents", Params: "amount=100000&currency=usd"},
+		Lease: ports.Lease{Token: uuid.New(), For: time.Hour},
 	}
+}
+
+// newCancel asks for the cancellation of order's payment.
+func newCancel(t *testing.T, order ports.NewOperation, key operation.Key) ports.NewOperation {
+	t.Helper()
+
+	cancel := newOrder(t, key)
+	cancel.Kind, cancel.Subject, cancel.Order = operation.Cancel, order.ID, operation.Order{}
+	cancel.Call.Path += "/pi_" + order.ID.String() + "/cancel"
+
+	return cancel
+}
+
+// cancelling is what a cancel makes of a payment.
+func cancelling(p payment.Payment) (payment.Payment, ports.FrozenResponse, error) {
+	p.Status, p.IntentStatus = payment.Cancelled, payment.IntentCanceled
+
+	return p, ports.FrozenResponse{Status: 200, Body: []byte(`{"status":"cancelled"}`)}, nil
 }
 
 func completionFor(order ports.NewOperation) ports.Completion {
 	return ports.Completion{
 		Payment: payment.Payment{
-			ID: order.PaymentID, IntentID: "pi_" + order.PaymentID.String(), Key: order.Key, Amount: order.Order.Amount,
-			Status: payment.Pending, CreatedAt: time.Now().UTC(),
-		},
+			ID: order.ID, IntentID: "pi_" + order.ID.String(), Key: order.Key, Amount: order.Order.Amount,
+			CreatedAt: time.Now().UTC(),
+		}.Begun(payment.Snapshot{Status: payment.Pending, IntentStatus: payment.IntentRequiresPaymentMethod}, time.Now()),
 		Response: &ports.FrozenResponse{Status: 201, Body: []byte(`{"client_secret":"pi_secret"}`)},
 		Cause:    "request",
 	}
 }
 
 func eventFor(order ports.NewOperation, change payment.Status) ports.Event {
-	intent := "pi_" + order.PaymentID.String()
+	intent := "pi_" + order.ID.String()
 
 	return ports.Event{
-		ID: "evt_" + string(change) + order.PaymentID.String(), Type: "payment_intent." + string(change),
-		ObjectID: intent, IsIntent: true, Change: change, Raw: []byte("{}"),
-		Intent: ports.Intent{ID: intent, Amount: order.Order.Amount, Status: change, PaymentID: order.PaymentID},
+		ID: "evt_" + string(change) + order.ID.String(), Type: "payment_intent." + string(change),
+		ObjectID: intent, Handled: true, IsIntent: true, Change: change, Raw: []byte("{}"),
+		Intent: ports.Intent{ID: intent, Amount: order.Order.Amount, Status: change, PaymentID: order.ID},
 	}
 }
 

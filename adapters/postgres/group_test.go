@@ -83,7 +83,7 @@ func TestStore_EventsShareCommits(t *testing.T) {
 		require.NoError(t, errs[i])
 		require.Equal(t, ports.EventApplied, applied[i].Outcome)
 		require.Equal(t, e.Intent.PaymentID, applied[i].PaymentID)
-		require.Equal(t, payment.Pending, applied[i].From)
+		require.Equal(t, payment.Pending, applied[i].Before.Status)
 
 		stored, err := store.Event(t.Context(), e.ID)
 		require.NoError(t, err)
@@ -137,7 +137,7 @@ func TestStore_EventsDoNotHarmTheirNeighbours(t *testing.T) {
 
 	bad, unknown := eventFor(orders[count], payment.Succeeded), eventFor(newOrder(t, "unknown"), payment.Succeeded)
 	bad.Type = "a type with U+0000 \x00"
-	unknown.Intent.PaymentID = orders[count].PaymentID
+	unknown.Intent.PaymentID = orders[count].ID
 	unknown.ObjectID = "pi_of_nobody"
 	large := eventFor(orders[count+1], payment.Failed)
 	large.Raw = []byte(strings.Repeat(" ", 1<<20))
@@ -185,12 +185,12 @@ func TestStore_EventsOfOnePayment(t *testing.T) {
 	}
 
 	for _, order := range orders {
-		now, err := store.Payment(t.Context(), order.PaymentID)
+		now, err := store.Payment(t.Context(), order.ID)
 		require.NoError(t, err)
 		require.Equal(t, payment.Succeeded, now.Status)
 
 		from := payment.Pending
-		for _, step := range mustHistory(t, store, order.PaymentID)[1:] {
+		for _, step := range mustHistory(t, store, order.ID)[1:] {
 			require.Equal(t, from, step.From)
 			from = step.To
 		}
@@ -208,7 +208,7 @@ func TestStore_EventsDoNotWaitForALockedOne(t *testing.T) {
 	db := pgtest.New(t)
 	store := postgres.NewStore(newPool(t, db.URL, 4))
 	orders := paid(t, store, count+1)
-	unlock := lock(t, db, fmt.Sprintf("SELECT FROM payments WHERE id = '%s' FOR UPDATE", orders[count].PaymentID))
+	unlock := lock(t, db, fmt.Sprintf("SELECT FROM payments WHERE id = '%s' FOR UPDATE", orders[count].ID))
 
 	stuck := make(chan error, 1)
 
@@ -309,7 +309,65 @@ func TestStore_OperationsShareCommits(t *testing.T) {
 		require.EqualValues(t, 1, held[i].Load())
 	}
 
-	require.Less(t, commits(t, db, "payment_requests"), count)
+	require.Less(t, commits(t, db, "operations"), count)
+}
+
+// Of several operations on one payment that arrive together one is written. They do the
+// operations on other payments no harm, and two processes that write at the same time do
+// not lock each other out.
+func TestStore_OperationsOnPaymentsShareCommits(t *testing.T) {
+	t.Parallel()
+
+	const count, copies = 20, 4
+
+	db := pgtest.New(t)
+	stores := []*postgres.Store{
+		postgres.AlwaysGrouped(postgres.NewStore(newPool(t, db.URL, 4))),
+		postgres.AlwaysGrouped(postgres.NewStore(newPool(t, db.URL, 4))),
+	}
+	orders := paid(t, stores[0], count)
+
+	var (
+		all   sync.WaitGroup
+		held  [count]atomic.Int64
+		errs  [count * copies]error
+		alone = make([]error, count)
+	)
+
+	for i := range count * copies {
+		cancel := newCancel(t, orders[i%count], operation.Key(uuid.NewString()))
+
+		all.Go(func() {
+			var op ports.Operation
+			if op, errs[i] = stores[i%2].Begin(t.Context(), cancel); op.Held() {
+				held[i%count].Add(1)
+			}
+		})
+	}
+
+	for i := range alone {
+		order := newOrder(t, operation.Key(uuid.NewString()))
+
+		all.Go(func() { _, alone[i] = stores[i%2].Begin(t.Context(), order) })
+	}
+
+	all.Wait()
+
+	for _, err := range alone {
+		require.NoError(t, err)
+	}
+
+	for _, err := range errs {
+		if err != nil {
+			require.ErrorIs(t, err, ports.ErrInProgress)
+		}
+	}
+
+	for i := range held {
+		require.EqualValues(t, 1, held[i].Load())
+	}
+
+	require.Less(t, commits(t, db, "operations WHERE kind = 'cancel'"), count)
 }
 
 func TestStore_CompletionsShareCommits(t *testing.T) {
@@ -398,6 +456,7 @@ func TestStore_AlwaysGrouped(t *testing.T) {
 	}
 
 	portstest.Operations(t, grouped)
+	portstest.Facts(t, grouped)
 	portstest.Inbox(t, grouped)
 }
 

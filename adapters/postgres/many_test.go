@@ -30,6 +30,9 @@ func TestStore_BackgroundWorkIsBounded(t *testing.T) {
 			FROM generate_series(1, 300000) n`,
 		`INSERT INTO payments (stripe_payment_intent_id, amount, status, created_at)
 			SELECT 'pi_' || n, 10, 'succeeded', now() - n * interval '1 second' FROM generate_series(1, 100000) n`,
+		`INSERT INTO stripe_events (id, type, object_id, payload, outcome, received_at)
+			SELECT 'evt_hint_' || n, 'payment_intent.processing', 'pi_' || n, '{}', 'hint', now() - n * interval '1 second'
+			FROM generate_series(1, 100000) n`,
 	} {
 		_, err := pool.Exec(t.Context(), statement)
 		require.NoError(t, err)
@@ -38,6 +41,9 @@ func TestStore_BackgroundWorkIsBounded(t *testing.T) {
 	require.Less(t, pagesOf(t, pool, "ListParkedEvents", "'infinity', '', 500"), 8*slice, "a slice of the newest")
 	require.Less(t, pagesOf(t, pool, "ListParkedEvents", "now() - interval '2 days', 'evt_5', 500"), 8*slice, "one in the middle")
 	require.Less(t, pagesOf(t, pool, "ListReadyEventsOf", "'pi_none_5', 100"), 50, "those of one intent")
+	require.Less(t, pagesOf(t, pool, "ListHints", "100"), 8*100, "the longest waiting of a hundred thousand hints")
+	require.Less(t, pagesOf(t, pool, "ResolveHints", "'stale', 'pi_5'"), 100, "those of one intent")
+	require.Less(t, pagesOf(t, pool, "DismissContradictions", "'pi_none_5'"), 100, "those of one intent")
 	require.Less(t, pagesOf(t, pool, "GetBacklog", "10000"), 2*ports.BacklogMost, "what Prometheus is told")
 	require.Less(t, pagesOf(t, pool, "ListOpenPayments", "100, now(), gen_random_uuid(), '2000-01-01', 5000"), 2*5000,
 		"none of a hundred thousand is open")

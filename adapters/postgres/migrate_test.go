@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -54,7 +55,7 @@ func TestMigrator_PlainAddColumn(t *testing.T) {
 // addColumns is the plainest migration that there is, for every table of ours.
 const addColumns = `-- +goose Up
 ALTER TABLE payments ADD COLUMN one_more INTEGER DEFAULT 7;
-ALTER TABLE payment_requests ADD COLUMN one_more INTEGER;
+ALTER TABLE operations ADD COLUMN one_more INTEGER;
 ALTER TABLE payment_transitions ADD COLUMN one_more TEXT;
 ALTER TABLE stripe_events ADD COLUMN one_more TEXT NOT NULL DEFAULT '';
 ALTER TABLE installation ADD COLUMN one_more BOOLEAN;
@@ -64,7 +65,7 @@ ALTER TABLE reconciliation_sweeps ADD COLUMN one_more UUID;
 
 -- +goose Down
 ALTER TABLE payments DROP COLUMN one_more;
-ALTER TABLE payment_requests DROP COLUMN one_more;
+ALTER TABLE operations DROP COLUMN one_more;
 ALTER TABLE payment_transitions DROP COLUMN one_more;
 ALTER TABLE stripe_events DROP COLUMN one_more;
 ALTER TABLE installation DROP COLUMN one_more;
@@ -84,8 +85,24 @@ func newMigratorWith(t *testing.T, url string, further map[string]string) *postg
 	return m
 }
 
+// newMigratorOfBefore has the migrations of the release before operations of every kind.
+func newMigratorOfBefore(t *testing.T, url string) *postgres.Migrator {
+	t.Helper()
+
+	const last = "00013"
+
+	files := filesWith(t, nil)
+	maps.DeleteFunc(files, func(name string, _ *fstest.MapFile) bool { return name[:len(last)] > last })
+
+	m, err := postgres.NewMigratorOf(t.Context(), url, files, soon)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, m.Close()) })
+
+	return m
+}
+
 // filesWith are the product's migrations and further ones.
-func filesWith(t *testing.T, further map[string]string) fs.FS {
+func filesWith(t *testing.T, further map[string]string) fstest.MapFS {
 	t.Helper()
 
 	files := fstest.MapFS{}
@@ -241,10 +258,10 @@ func TestMigrations_PaymentsTable(t *testing.T) {
 
 	require.Equal(t, []string{
 		"CREATE INDEX idx_payments_created_at ON public.payments USING btree (created_at DESC)",
-		"CREATE INDEX idx_payments_idempotency_key ON public.payments USING btree (idempotency_key) " +
+		"CREATE INDEX idx_payments_idempotency ON public.payments USING btree (idempotency_key) " +
 			"WHERE (idempotency_key IS NOT NULL)",
 		"CREATE INDEX idx_payments_status ON public.payments USING btree (status)",
-		"CREATE INDEX idx_payments_stripe_payment_intent_id ON public.payments USING btree (stripe_payment_intent_id)",
+		"CREATE INDEX idx_payments_stripe_id ON public.payments USING btree (stripe_payment_intent_id)",
 	}, lines(t, url, `
 		SELECT indexdef FROM pg_indexes
 		 WHERE tablename = 'payments' AND NOT indexdef LIKE 'CREATE UNIQUE%'

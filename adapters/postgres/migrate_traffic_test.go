@@ -84,7 +84,7 @@ func requireTrafficGoesOn(t *testing.T, migration string) {
 	mustBegin(t, store, first)
 	mustFinish(t, store, first)
 
-	stopReading := lock(t, db, "SET LOCAL application_name = 'report'; SELECT count(*) FROM payments, payment_requests")
+	stopReading := lock(t, db, "SET LOCAL application_name = 'report'; SELECT count(*) FROM payments, operations")
 
 	var said notices
 
@@ -101,7 +101,7 @@ func requireTrafficGoesOn(t *testing.T, migration string) {
 		order := newOrder(t, operation.Key(fmt.Sprint("during ", n)))
 		mustBegin(t, store, order)
 		mustFinish(t, store, order)
-		_, err := store.Payment(t.Context(), first.PaymentID)
+		_, err := store.Payment(t.Context(), first.ID)
 		require.NoError(t, err)
 
 		longest = max(longest, time.Since(began))
@@ -122,7 +122,7 @@ func requireTrafficGoesOn(t *testing.T, migration string) {
 	for range 6 { // a prepared statement is planned anew
 		_, err = store.Find(t.Context(), first.Key)
 		require.NoError(t, err)
-		_, err = store.Payment(t.Context(), first.PaymentID)
+		_, err = store.Payment(t.Context(), first.ID)
 		require.NoError(t, err)
 		_, err = store.Apply(t.Context(), eventFor(first, payment.Succeeded))
 		require.NoError(t, err)

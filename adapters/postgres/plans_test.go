@@ -25,9 +25,15 @@ func TestStatements_ArePlannedAsLookups(t *testing.T) {
 		"Quiet": `
 			INSERT INTO payments (id, stripe_payment_intent_id, idempotency_key, amount)
 				SELECT gen_random_uuid(), 'pi_' || n, 'key_' || n, 10 FROM generate_series(1, 2000) n;
-			INSERT INTO payment_requests (payment_id, idempotency_key, fingerprint, amount, currency, stripe_key,
+			INSERT INTO operations (id, kind, idempotency_key, fingerprint, amount, currency, stripe_key, stripe_path,
 					stripe_params, state, leased_until, retry_at, response_status, response_body)
-				SELECT id, idempotency_key, sha256(''), 10, 'USD', '', '', 'completed', 'now', 'now', 201, '' FROM payments;
+				SELECT id, 'create', idempotency_key, sha256(''), 10, 'USD', '', '', '', 'finished', 'now', 'now', 201, ''
+				FROM payments;
+			INSERT INTO operations (id, kind, subject, idempotency_key, fingerprint, stripe_key, stripe_path,
+					stripe_params, state, leased_until, retry_at, response_status, response_body)
+				SELECT gen_random_uuid(), 'capture', id, 'capture ' || idempotency_key, sha256(''), '', '', '', 'finished',
+				       'now', 'now', 200, ''
+				FROM payments;
 			INSERT INTO stripe_events (id, type, object_id, payload, outcome)
 				SELECT 'evt_' || n, 'payment_intent.created', 'pi_' || n, '', 'stale' FROM generate_series(1, 2000) n;
 			INSERT INTO payment_transitions (payment_id, to_status, cause) SELECT id, 'pending', 'request' FROM payments;
@@ -59,7 +65,7 @@ func requireLookups(t *testing.T, conn *pgx.Conn) {
 	// What waits is looked for in an index of its own.
 	waiting := []string{
 		"TakeOperations", "GetBacklog", "ListParkedEvents", "ListNewestParkedEvents", "ListUnfinishedOperations",
-		"GiveUpOperations",
+		"GiveUpOperations", "ListHints",
 	}
 	wholeIndex := regexp.MustCompile(`Index (Only )?Scan .*\n +(->|Filter|InitPlan|CTE|SubPlan|$)`)
 
@@ -80,7 +86,7 @@ func withoutWaiting(plan string, allowed bool) string {
 		return plan
 	}
 
-	return regexp.MustCompile(`(?m)^.*(payment_requests_unfinished|payment_requests_needs_attention|stripe_events_parked\w*).*$`).
+	return regexp.MustCompile(`(?m)^.*(operations_(pending|needs_attention)|stripe_events_(parked\w*|hints)).*$`).
 		ReplaceAllString(plan, "")
 }
 

@@ -73,7 +73,7 @@ func TestNewPool_Ready(t *testing.T) {
 
 	require.NoError(t, pool.QueryRow(t.Context(),
 		"SELECT count(*) FROM pg_prepared_statements WHERE generic_plans = 1 AND statement LIKE '-- name: %'").Scan(&planned))
-	require.Equal(t, 12, planned)
+	require.Equal(t, 14, planned)
 
 	store, order := postgres.NewStore(pool), newOrder(t, "order_1")
 	mustBegin(t, store, order)
@@ -83,7 +83,7 @@ func TestNewPool_Ready(t *testing.T) {
 	require.NoError(t, err)
 
 	for range 6 {
-		_, err = store.Payment(t.Context(), order.PaymentID)
+		_, err = store.Payment(t.Context(), order.ID)
 		require.NoError(t, err)
 	}
 }
@@ -141,16 +141,16 @@ func TestStore_RowsThatAreNotOurs(t *testing.T) {
 			mustBegin(t, store, order)
 			mustFinish(t, store, order)
 
-			for _, table := range []string{"payments", "payment_requests"} {
+			for _, table := range []string{"payments", "operations"} {
 				_, err := db.Pool().Exec(t.Context(), "UPDATE "+table+" SET "+change)
 				require.NoError(t, err)
 			}
 
-			_, err := store.Payment(t.Context(), order.PaymentID)
-			require.ErrorContains(t, err, order.PaymentID.String())
+			_, err := store.Payment(t.Context(), order.ID)
+			require.ErrorContains(t, err, order.ID.String())
 
 			_, err = store.Find(t.Context(), order.Key)
-			require.ErrorContains(t, err, order.PaymentID.String())
+			require.ErrorContains(t, err, order.ID.String())
 		})
 	}
 }

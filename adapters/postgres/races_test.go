@@ -1,6 +1,7 @@
 package postgres_test
 
 import (
+	"context"
 	"testing"
 
 	"github.com/google/uuid"
@@ -32,6 +33,7 @@ func TestStore_OtherPlans(t *testing.T) {
 	}
 
 	portstest.Operations(t, newBed)
+	portstest.Facts(t, newBed)
 	portstest.Inbox(t, newBed)
 }
 
@@ -40,7 +42,14 @@ func TestStore_OtherPlans(t *testing.T) {
 func inTurn(t *testing.T, db *pgtest.DB, calls ...func() error) []error {
 	t.Helper()
 
-	unlock := lock(t, db, "SELECT FROM payment_requests FOR UPDATE")
+	return inTurnBehind(t, db, "SELECT FROM operations FOR UPDATE", calls...)
+}
+
+// inTurnBehind is inTurn behind another lock.
+func inTurnBehind(t *testing.T, db *pgtest.DB, locked string, calls ...func() error) []error {
+	t.Helper()
+
+	unlock := lock(t, db, locked)
 	errs := make([]chan error, len(calls))
 
 	for i, call := range calls {
@@ -75,7 +84,7 @@ func TestStore_FinishRejectedWaitsForFinish(t *testing.T) {
 	errs := inTurn(t, db,
 		func() error { _, err := store.Finish(t.Context(), completion); return err },
 		func() error {
-			_, err := store.FinishRejected(t.Context(), order.PaymentID, ports.FrozenResponse{Status: 502})
+			_, err := store.FinishRejected(t.Context(), order.ID, ports.FrozenResponse{Status: 502})
 
 			return err
 		},
@@ -94,7 +103,7 @@ func TestStore_FinishWaitsForFinishRejected(t *testing.T) {
 
 	errs := inTurn(t, db,
 		func() error {
-			_, err := store.FinishRejected(t.Context(), order.PaymentID, ports.FrozenResponse{Status: 502})
+			_, err := store.FinishRejected(t.Context(), order.ID, ports.FrozenResponse{Status: 502})
 
 			return err
 		},
@@ -102,7 +111,7 @@ func TestStore_FinishWaitsForFinishRejected(t *testing.T) {
 	)
 	require.NoError(t, errs[0])
 	require.ErrorIs(t, errs[1], ports.ErrContradiction)
-	require.Empty(t, mustHistory(t, store, order.PaymentID))
+	require.Empty(t, mustHistory(t, store, order.ID))
 }
 
 func TestStore_FinishWaitsForAnotherIntent(t *testing.T) {
@@ -131,9 +140,123 @@ func TestStore_FinishWaitsForAnotherIntent(t *testing.T) {
 			require.NoError(t, errs[0])
 			require.ErrorIs(t, errs[1], ports.ErrContradiction)
 
-			op, err := store.FindByPayment(t.Context(), order.PaymentID)
+			op, err := store.FindByID(t.Context(), order.ID)
 			require.NoError(t, err)
 			require.Equal(t, known, op.Finished())
+		})
+	}
+}
+
+// What was read of the payment was read before the event: when its turn comes it is not
+// written.
+func TestStore_WriteWaitsForApply(t *testing.T) {
+	t.Parallel()
+
+	db := pgtest.New(t)
+	store := postgres.Patient(postgres.NewStore(newPool(t, db.URL, 4)))
+	order := paid(t, store, 1)[0]
+
+	loaded, err := store.Payment(t.Context(), order.ID)
+	require.NoError(t, err)
+
+	cancelled, _, _ := cancelling(loaded)
+
+	var written, accepted bool
+
+	for _, err := range inTurnBehind(t, db, "SELECT FROM payments FOR UPDATE",
+		func() error { _, err := store.Apply(t.Context(), eventFor(order, payment.Failed)); return err },
+		func() (err error) {
+			written, err = store.Write(t.Context(), cancelled, ports.EventApplied, "recovery")
+
+			return err
+		},
+		func() (err error) {
+			accepted, err = store.Accept(t.Context(), cancelled, ports.AuditEntry{ID: uuid.New(), Actor: "a", Reason: "b"})
+
+			return err
+		},
+	) {
+		require.NoError(t, err)
+	}
+
+	require.False(t, written)
+	require.False(t, accepted)
+
+	now, err := store.Payment(t.Context(), order.ID)
+	require.NoError(t, err)
+	require.Equal(t, payment.Failed, now.Status)
+}
+
+// Whoever finishes an operation decides about the payment as the event has left it.
+func TestStore_FinishOnWaitsForApply(t *testing.T) {
+	t.Parallel()
+
+	db := pgtest.New(t)
+	store := postgres.Patient(postgres.NewStore(newPool(t, db.URL, 4)))
+	order := paid(t, store, 1)[0]
+	cancel := newCancel(t, order, "cancel_1")
+	mustBegin(t, store, cancel)
+
+	var seen payment.Payment
+
+	for _, err := range inTurnBehind(t, db, "SELECT FROM payments FOR UPDATE",
+		func() error { _, err := store.Apply(t.Context(), eventFor(order, payment.Succeeded)); return err },
+		func() error {
+			_, err := store.FinishOn(t.Context(), cancel.ID, "request",
+				func(p payment.Payment) (payment.Payment, ports.FrozenResponse, error) {
+					seen = p
+
+					return p, ports.FrozenResponse{Status: 409}, nil
+				})
+
+			return err
+		},
+	) {
+		require.NoError(t, err)
+	}
+
+	require.Equal(t, payment.Succeeded, seen.Status)
+}
+
+// Another process is just writing an operation on the payment. Whether this one is in its
+// way is known once that has committed.
+func TestStore_BeginWaitsForAnotherOnThePayment(t *testing.T) {
+	t.Parallel()
+
+	for name, commits := range map[string]bool{"Commits": true, "RollsBack": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+
+			db := pgtest.New(t)
+			store := postgres.Patient(postgres.NewStore(newPool(t, db.URL, 4)))
+			order := paid(t, store, 1)[0]
+
+			other, err := db.Pool().Begin(t.Context())
+			require.NoError(t, err)
+
+			defer func() { _ = other.Rollback(context.WithoutCancel(t.Context())) }()
+
+			_, err = other.Exec(t.Context(), `
+				INSERT INTO operations (id, kind, subject, fingerprint, stripe_key, stripe_path, stripe_params, leased_until, retry_at)
+					VALUES (gen_random_uuid(), 'capture', $1, sha256(''), '', '', '', now(), now())`, order.ID)
+			require.NoError(t, err)
+
+			begun, cancel := make(chan error, 1), newCancel(t, order, "cancel_1")
+
+			go func() {
+				_, err := store.Begin(t.Context(), cancel)
+				begun <- err
+			}()
+
+			waitFor(t, db, 1, "wait_event_type = 'Lock'")
+
+			if commits {
+				require.NoError(t, other.Commit(t.Context()))
+				require.ErrorIs(t, <-begun, ports.ErrInProgress)
+			} else {
+				require.NoError(t, other.Rollback(t.Context()))
+				require.NoError(t, <-begun)
+			}
 		})
 	}
 }
@@ -178,7 +301,7 @@ func TestStore_TakeUnfinishedSkipsLocked(t *testing.T) {
 	mustBegin(t, store, busy)
 	mustBegin(t, store, free)
 
-	lock(t, db, "SELECT FROM payment_requests WHERE idempotency_key = 'busy' FOR UPDATE")
+	lock(t, db, "SELECT FROM operations WHERE idempotency_key = 'busy' FOR UPDATE")
 
 	taken, err := store.Take(t.Context(), 10, ports.Lease{Token: uuid.New(), For: soon})
 	require.NoError(t, err)
@@ -220,9 +343,9 @@ func TestStore_ApplyThatADismissalOvertakes(t *testing.T) {
 
 	require.NoError(t, <-failed)
 	require.Equal(t, ports.EventDuplicate, (<-applied).Outcome)
-	require.Len(t, mustHistory(t, store, order.PaymentID), 1)
+	require.Len(t, mustHistory(t, store, order.ID), 1)
 
-	p, err := store.Payment(t.Context(), order.PaymentID)
+	p, err := store.Payment(t.Context(), order.ID)
 	require.NoError(t, err)
 	require.Equal(t, payment.Pending, p.Status)
 }

@@ -65,7 +65,7 @@ func elapse(tb testing.TB, pool *pgxpool.Pool, by time.Duration) {
 	tb.Helper()
 
 	for _, statement := range []string{
-		`UPDATE payment_requests
+		`UPDATE operations
 		    SET created_at = created_at - $1::interval, leased_until = leased_until - $1::interval,
 		        retry_at = retry_at - $1::interval`,
 		`UPDATE stripe_events SET received_at = received_at - $1::interval, processed_at = processed_at - $1::interval`,
@@ -83,6 +83,11 @@ func TestStore_Operations(t *testing.T) {
 func TestStore_Payments(t *testing.T) {
 	t.Parallel()
 	portstest.Payments(t, newBed)
+}
+
+func TestStore_Facts(t *testing.T) {
+	t.Parallel()
+	portstest.Facts(t, newBed)
 }
 
 func TestStore_Inbox(t *testing.T) {
