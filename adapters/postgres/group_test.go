@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
@@ -199,14 +200,29 @@ func TestStore_EventsOfOnePayment(t *testing.T) {
 	}
 }
 
-// A payment that somebody has locked holds up its own event and no other.
+// A payment that somebody has locked holds up its own event and no other, whether that
+// goes alone or in a group.
 func TestStore_EventsDoNotWaitForALockedOne(t *testing.T) {
 	t.Parallel()
+
+	for name, as := range map[string]func(*postgres.Store) *postgres.Store{
+		"Alone":   postgres.Patient,
+		"Grouped": func(s *postgres.Store) *postgres.Store { return postgres.AlwaysGrouped(postgres.Patient(s)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			requireNoWaiting(t, as)
+		})
+	}
+}
+
+func requireNoWaiting(t *testing.T, as func(*postgres.Store) *postgres.Store) {
+	t.Helper()
 
 	const count = 20
 
 	db := pgtest.New(t)
-	store := postgres.NewStore(newPool(t, db.URL, 4))
+	store := as(postgres.NewStore(newPool(t, db.URL, 4)))
 	orders := paid(t, store, count+1)
 	unlock := lock(t, db, fmt.Sprintf("SELECT FROM payments WHERE id = '%s' FOR UPDATE", orders[count].ID))
 
@@ -219,11 +235,15 @@ func TestStore_EventsDoNotWaitForALockedOne(t *testing.T) {
 
 	waitFor(t, db, 1, "wait_event_type = 'Lock'")
 
+	began := time.Now()
+
 	for _, order := range orders[:count] {
 		applied, err := store.Apply(t.Context(), eventFor(order, payment.Succeeded))
 		require.NoError(t, err)
 		require.Equal(t, ports.EventApplied, applied.Outcome)
 	}
+
+	require.Less(t, time.Since(began), soon, "the store's patience is longer")
 
 	select {
 	case err := <-stuck:

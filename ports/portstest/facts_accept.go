@@ -43,7 +43,14 @@ func acceptContradiction(t *testing.T, b StoreBed) {
 	b.requireWritten(t, now)
 	b.requireAudit(t, p.ID.String(), entry)
 
+	// The amount alone.
+	more := b.paymentNow(t, p.ID)
+	more.Amount = amount(t, 60_00, "USD")
+	require.True(t, b.accept(t, more, accepting(t, p)))
+	b.requireWritten(t, more)
+
 	history := b.history(t, p.ID)
+	require.Len(t, history, 3)
 	require.Equal(t, ports.Transition{
 		From: payment.Cancelled, To: payment.Succeeded, Cause: string(operation.ByPerson), At: history[2].At,
 	}, history[2])
