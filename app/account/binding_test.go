@@ -66,7 +66,7 @@ func bound(t *testing.T) testBundle {
 func (b testBundle) move(t *testing.T) {
 	t.Helper()
 
-	b.Gateway = apptest.NewGateway(sandbox.Start(t).URL)
+	b.Provider = apptest.NewGateway(sandbox.Start(t).URL)
 }
 
 func (b testBundle) requireRecorded(t *testing.T, want binding.Binding) {
@@ -216,7 +216,7 @@ func TestBinding_Adopt(t *testing.T) {
 		to.Account = "acct_2"
 		require.Equal(t, account.Adopted{From: b.recorded, To: to, GivenUp: 1}, adopted)
 		b.requireRecorded(t, to)
-		require.Equal(t, operation.NeedsAttention, b.Operation(op.PaymentID).State, "it was meant for the other account")
+		require.Equal(t, operation.NeedsAttention, b.Operation(op.ID).State, "it was meant for the other account")
 		require.Equal(t, []string{
 			"adopted acct_2 from acct_1 by cli:ann: the account was closed (1 given up)",
 		}, b.Observer.Told(apptest.Nothing))
@@ -238,7 +238,7 @@ func TestBinding_Adopt(t *testing.T) {
 		adopted, err := b.Binding().Adopt(t.Context(), actor, reason)
 		require.NoError(t, err)
 		require.Zero(t, adopted.GivenUp)
-		require.Equal(t, operation.Pending, b.Operation(op.PaymentID).State)
+		require.Equal(t, operation.Pending, b.Operation(op.ID).State)
 	})
 
 	t.Run("PaymentsAreMissing", func(t *testing.T) {
@@ -254,7 +254,7 @@ func TestBinding_Adopt(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, 1, adopted.GivenUp)
 		require.Empty(t, adopted.To.Account, "it is not the one that was recorded")
-		require.Equal(t, operation.NeedsAttention, b.Operation(op.PaymentID).State)
+		require.Equal(t, operation.NeedsAttention, b.Operation(op.ID).State)
 		require.NoError(t, b.Binding().Verify(t.Context()), "older payments are not looked for any more")
 	})
 

@@ -15,29 +15,29 @@ import (
 
 // watched counts the calls that reach the provider.
 type watched struct {
-	ports.PaymentGateway
+	ports.Provider
 
 	calls int
 }
 
-func (w *watched) CreateIntent(ctx context.Context, request ports.IntentRequest, resend bool) (ports.Intent, error) {
+func (w *watched) Send(ctx context.Context, call ports.Call, resend bool) (ports.Object, error) {
 	w.calls++
 
-	return w.PaymentGateway.CreateIntent(ctx, request, resend)
+	return w.Provider.Send(ctx, call, resend)
 }
 
 func (w *watched) Intent(ctx context.Context, id string) (ports.Intent, error) {
 	w.calls++
 
-	return w.PaymentGateway.Intent(ctx, id)
+	return w.Provider.Intent(ctx, id)
 }
 
 func (w *watched) Intents(ctx context.Context, from, to time.Time) iter.Seq2[ports.Intent, error] {
-	return counting(&w.calls, w.PaymentGateway.Intents(ctx, from, to))
+	return counting(&w.calls, w.Provider.Intents(ctx, from, to))
 }
 
 func (w *watched) Events(ctx context.Context, from, to time.Time) iter.Seq2[ports.Event, error] {
-	return counting(&w.calls, w.PaymentGateway.Events(ctx, from, to))
+	return counting(&w.calls, w.Provider.Events(ctx, from, to))
 }
 
 func counting[T any](calls *int, list iter.Seq2[T, error]) iter.Seq2[T, error] {
@@ -48,26 +48,26 @@ func counting[T any](calls *int, list iter.Seq2[T, error]) iter.Seq2[T, error] {
 	}
 }
 
-// each makes every call once, with a new operation's request.
-func each(t *testing.T, b testBundle, gateway ports.PaymentGateway) []error {
+// each makes every call once, with a new operation's.
+func each(t *testing.T, b testBundle, provider ports.Provider) []error {
 	t.Helper()
 
-	request := b.NewOperation("", apptest.Order(t, 10_00)).Request
-	intent, creating := gateway.CreateIntent(t.Context(), request, false)
+	object, sending := provider.Send(t.Context(), b.NewOperation("", apptest.Order(t, 10_00)).Call, false)
 
-	if intent.ID == "" {
-		intent.ID = "pi_unknown"
+	id := object.Intent.ID
+	if id == "" {
+		id = "pi_unknown"
 	}
 
-	_, reading := gateway.Intent(t.Context(), intent.ID)
-	errs := []error{creating, reading}
+	_, reading := provider.Intent(t.Context(), id)
+	errs := []error{sending, reading}
 	now := time.Now()
 
-	for _, err := range gateway.Intents(t.Context(), now.Add(-time.Hour), now) {
+	for _, err := range provider.Intents(t.Context(), now.Add(-time.Hour), now) {
 		errs = append(errs, err)
 	}
 
-	for _, err := range gateway.Events(t.Context(), now.Add(-time.Hour), now) {
+	for _, err := range provider.Events(t.Context(), now.Add(-time.Hour), now) {
 		errs = append(errs, err)
 	}
 
@@ -81,8 +81,8 @@ func TestGuard(t *testing.T) {
 		t.Parallel()
 
 		b := bound(t)
-		gateway := &watched{PaymentGateway: b.Gateway}
-		b.Gateway = gateway
+		provider := &watched{Provider: b.Provider}
+		b.Provider = provider
 		b.provider.account = "acct_2"
 		guard := b.Binding().Guard()
 
@@ -93,7 +93,7 @@ func TestGuard(t *testing.T) {
 			require.ErrorIs(t, err, ports.ErrUnavailable, "an operation waits, and counts no attempt")
 		}
 
-		require.Zero(t, gateway.calls)
+		require.Zero(t, provider.calls)
 		require.Empty(t, b.Intents())
 	})
 
@@ -140,11 +140,11 @@ func TestGuard(t *testing.T) {
 		require.NoError(t, guard.Ready())
 	})
 
-	t.Run("ReadyIsTheGateways", func(t *testing.T) {
+	t.Run("ReadyIsTheProviders", func(t *testing.T) {
 		t.Parallel()
 
 		b := bound(t)
-		b.Gateway = away{b.Gateway}
+		b.Provider = away{b.Provider}
 		binding := b.Binding()
 		require.NoError(t, binding.Verify(t.Context()))
 
@@ -155,6 +155,6 @@ func TestGuard(t *testing.T) {
 }
 
 // away is a provider that is out of reach.
-type away struct{ ports.PaymentGateway }
+type away struct{ ports.Provider }
 
 func (away) Ready() error { return ports.ErrUnavailable }

@@ -13,6 +13,7 @@ import (
 	"github.com/marketflow/marketflow/app/account"
 	"github.com/marketflow/marketflow/app/events"
 	"github.com/marketflow/marketflow/app/operations"
+	"github.com/marketflow/marketflow/app/payments"
 	"github.com/marketflow/marketflow/app/reconcile"
 	"github.com/marketflow/marketflow/domain/binding"
 	"github.com/marketflow/marketflow/domain/fault"
@@ -26,7 +27,8 @@ const TraceParent = "00-0123456789abcdef0123456789abcdef-0123456789abcdef-01"
 
 // Observer implements the Observer of every package in app and records what it is told.
 // Each record is one line about one thing: the id of a payment, an event, an intent or an
-// audited object, or Nothing.
+// audited object, or Nothing. A line about an operation is about its payment and begins with
+// the operation's kind.
 type Observer struct {
 	mu    sync.Mutex
 	told  []line
@@ -43,6 +45,8 @@ var (
 	_ events.Observer     = (*Observer)(nil)
 	_ reconcile.Observer  = (*Observer)(nil)
 	_ account.Observer    = (*Observer)(nil)
+
+	_ payments.AcceptObserver = (*Observer)(nil)
 )
 
 // Told returns what was said about something, in order.
@@ -80,7 +84,7 @@ func (o *Observer) tellf(about any, format string, args ...any) {
 // Start implements ports.Spans.
 func (o *Observer) Start(ctx context.Context, name string, op *ports.Operation) context.Context {
 	if op != nil {
-		name += " " + op.PaymentID.String()
+		name += " " + op.PaymentID().String()
 	}
 
 	return context.WithValue(ctx, spanKey{}, name)
@@ -123,9 +127,20 @@ func (o *Observer) PaymentCreated(_ context.Context, p payment.Payment, by opera
 	o.tellf(p.ID, "payment created by %s", by)
 }
 
+// PaymentChanged implements operations.Observer and payments.ChangeObserver. It says
+// nothing if the payment is as it was.
+func (o *Observer) PaymentChanged(_ context.Context, before, after payment.Payment) {
+	switch {
+	case before.Status != after.Status:
+		o.tellf(after.ID, "changed: %s → %s", before.Status, after.Status)
+	case !before.SameAs(after):
+		o.tellf(after.ID, "changed: %s", after.IntentStatus)
+	}
+}
+
 // OperationFinished implements operations.Observer.
 func (o *Observer) OperationFinished(
-	_ context.Context, id uuid.UUID, by operation.Finisher, outcome operation.Outcome, cause error,
+	_ context.Context, op ports.Operation, by operation.Finisher, outcome operation.Outcome, cause error,
 ) {
 	var (
 		code       string
@@ -140,21 +155,21 @@ func (o *Observer) OperationFinished(
 		code = ": " + deployment.Code
 	}
 
-	o.tellf(id, "finished by %s: %s%s", by, outcome, code)
+	o.tellf(op.PaymentID(), "%s finished by %s: %s%s", op.Kind, by, outcome, code)
 }
 
 // OutcomeUnknown implements operations.Observer.
 func (o *Observer) OutcomeUnknown(_ context.Context, op ports.Operation, cause error) {
 	if errors.Is(cause, ports.ErrUnavailable) {
-		o.tellf(op.PaymentID, "not sent")
+		o.tellf(op.PaymentID(), "%s not sent", op.Kind)
 	} else {
-		o.tellf(op.PaymentID, "outcome unknown")
+		o.tellf(op.PaymentID(), "%s outcome unknown", op.Kind)
 	}
 }
 
 // NeedsAttention implements operations.Observer.
 func (o *Observer) NeedsAttention(_ context.Context, op ports.Operation, cause error) {
-	o.tellf(op.PaymentID, "needs attention%s", contradiction(cause))
+	o.tellf(op.PaymentID(), "%s needs attention%s", op.Kind, contradiction(cause))
 }
 
 func contradiction(cause error) string {
@@ -165,7 +180,7 @@ func contradiction(cause error) string {
 	return ""
 }
 
-// Decided implements operations.Observer and events.Observer.
+// Decided implements operations.Observer, events.Observer and payments.AcceptObserver.
 func (o *Observer) Decided(_ context.Context, entry ports.AuditEntry) {
 	o.tellf(entry.ObjectID, "%s by %s: %s", entry.Action, entry.Actor, entry.Reason)
 }
@@ -206,11 +221,6 @@ func (o *Observer) DiscrepancyFound(_ context.Context, d ports.Discrepancy, dryR
 	}
 
 	o.tellf(about, "%s: %s", d.Kind, what)
-}
-
-// PaymentAdvanced implements reconcile.Observer.
-func (o *Observer) PaymentAdvanced(p payment.Payment, to payment.Status) {
-	o.tellf(p.ID, "advanced to %s", to)
 }
 
 // CursorReset implements reconcile.Observer.

@@ -1,6 +1,7 @@
 package apptest
 
 import (
+	"context"
 	"net/http"
 	"testing"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/marketflow/marketflow/app/operations"
+	"github.com/marketflow/marketflow/app/payments"
 	"github.com/marketflow/marketflow/domain/fault"
 	"github.com/marketflow/marketflow/domain/money"
 	"github.com/marketflow/marketflow/domain/operation"
@@ -19,8 +21,8 @@ import (
 // RequestID is the id of every request that these helpers make.
 const RequestID = "request-1"
 
-// Order asks for an amount of dollars, in cents.
-func Order(tb testing.TB, cents int64) payment.Order {
+// Dollars is an amount of cents.
+func Dollars(tb testing.TB, cents int64) money.Price {
 	tb.Helper()
 
 	usd, err := money.ParseCurrency("USD")
@@ -29,26 +31,80 @@ func Order(tb testing.TB, cents int64) payment.Order {
 	amount, err := money.NewPrice(cents, usd)
 	require.NoError(tb, err)
 
-	return payment.Order{Amount: amount, Metadata: payment.Metadata{"order": "42"}}
+	return amount
 }
 
-// NewOperation is the operation to write down for an order, without a lease.
-func (w *World) NewOperation(key operation.Key, order payment.Order) ports.NewOperation {
+// Order asks for an amount of dollars, in cents.
+func Order(tb testing.TB, cents int64) operation.Order {
+	tb.Helper()
+
+	return operation.Order{Amount: Dollars(tb, cents), Metadata: map[string]string{"order": "42"}}
+}
+
+// Manual is an order that is captured by hand.
+func Manual(order operation.Order) operation.Order {
+	order.Options = map[string]string{payments.OptionCaptureMethod: string(payment.CaptureManual)}
+
+	return order
+}
+
+// NewOperation is the operation to write down for the order of a payment, without a lease.
+func (w *World) NewOperation(key operation.Key, order operation.Order) ports.NewOperation {
 	w.tb.Helper()
 
 	id := NewID(w.tb)
+	call, err := w.Calls.CreatePayment(w.Mark(operation.Create, id, uuid.Nil, order), key, order)
+	require.NoError(w.tb, err)
 
 	return ports.NewOperation{
-		PaymentID: id, Key: key, Order: order, Request: w.Gateway.Prepare(id, order),
-		Origin: ports.Origin{RequestID: RequestID},
+		ID: id, Kind: operation.Create, Key: key, Order: order, Call: call, Origin: ports.Origin{RequestID: RequestID},
+	}
+}
+
+// Mark is the mark of an operation of this world.
+func (w *World) Mark(kind operation.Kind, id, subject uuid.UUID, order operation.Order) operation.Mark {
+	return w.Installation.Mark(kind, id, order.Fingerprint(kind, subject))
+}
+
+// NewCapture is a capture to write down, without a lease. cents is zero for all that is held.
+func (w *World) NewCapture(key operation.Key, p payment.Payment, cents int64) ports.NewOperation {
+	w.tb.Helper()
+
+	var order operation.Order
+	if cents != 0 {
+		order.Amount = Dollars(w.tb, cents)
+	}
+
+	return w.newChange(operation.Capture, key, p, order, w.Calls.CapturePayment)
+}
+
+// NewCancel is a cancel to write down, without a lease.
+func (w *World) NewCancel(key operation.Key, p payment.Payment) ports.NewOperation {
+	w.tb.Helper()
+
+	return w.newChange(operation.Cancel, key, p, operation.Order{}, w.Calls.CancelPayment)
+}
+
+func (w *World) newChange(
+	kind operation.Kind, key operation.Key, p payment.Payment, order operation.Order,
+	build func(operation.Mark, string, operation.Order) (ports.Call, error),
+) ports.NewOperation {
+	w.tb.Helper()
+
+	id := NewID(w.tb)
+	call, err := build(w.Mark(kind, id, p.ID, order), p.IntentID, order)
+	require.NoError(w.tb, err)
+
+	return ports.NewOperation{
+		ID: id, Kind: kind, Subject: p.ID, Key: key, Order: order, Call: call, Origin: ports.Origin{RequestID: RequestID},
 	}
 }
 
 // Request asks for an order under a key.
-func (w *World) Request(key operation.Key, order payment.Order) operations.Request {
+func (w *World) Request(key operation.Key, order operation.Order) operations.Request {
 	return operations.Request{
-		Key: key, Fingerprint: order.Fingerprint(),
-		New: func() (ports.NewOperation, error) { return w.NewOperation(key, order), nil },
+		Key: key, Fingerprint: order.Fingerprint(operation.Create, uuid.Nil),
+		New: func(context.Context) (ports.NewOperation, error) { return w.NewOperation(key, order), nil },
 	}
 }
 
@@ -56,11 +112,42 @@ func (w *World) Request(key operation.Key, order payment.Order) operations.Reque
 func (w *World) Create(key operation.Key) payment.Payment {
 	w.tb.Helper()
 
-	answer, err := w.Engine().Do(w.tb.Context(), w.Request(key, Order(w.tb, 10_00)))
+	return w.CreateFor(key, Order(w.tb, 10_00))
+}
+
+// CreateFor makes the payment of an order under a key.
+func (w *World) CreateFor(key operation.Key, order operation.Order) payment.Payment {
+	w.tb.Helper()
+
+	answer, err := w.Engine().Do(w.tb.Context(), w.Request(key, order))
 	require.NoError(w.tb, err)
 	require.Equal(w.tb, http.StatusCreated, answer.Response.Status, "%s", answer.Response.Body)
 
 	return w.Payment(answer.PaymentID)
+}
+
+// Held makes a payment of ten dollars that the customer has authorised. Stripe's event about
+// it has been applied, and its intent read.
+func (w *World) Held(key operation.Key) payment.Payment {
+	w.tb.Helper()
+
+	p := w.CreateFor(key, Manual(Order(w.tb, 10_00)))
+	w.Authorize(p)
+
+	read, _, err := w.Refresh().Do(w.tb.Context(), p.ID, "test")
+	require.NoError(w.tb, err)
+	require.Equal(w.tb, payment.IntentRequiresCapture, read.IntentStatus)
+
+	return w.Payment(p.ID)
+}
+
+// Authorize is what the customer's browser does to a payment that is captured by hand. It
+// returns Stripe's event, which is not here yet.
+func (w *World) Authorize(p payment.Payment) ports.Event {
+	w.tb.Helper()
+	w.Confirm(p.IntentID, "pm_card_visa")
+
+	return w.Event(p.IntentID, "payment_intent.amount_capturable_updated")
 }
 
 // Begin writes down an operation of ten dollars and does not send it, like a process that
@@ -68,7 +155,13 @@ func (w *World) Create(key operation.Key) payment.Payment {
 func (w *World) Begin(key operation.Key) ports.Operation {
 	w.tb.Helper()
 
-	wanted := w.NewOperation(key, Order(w.tb, 10_00))
+	return w.BeginOne(w.NewOperation(key, Order(w.tb, 10_00)))
+}
+
+// BeginOne is Begin for any operation.
+func (w *World) BeginOne(wanted ports.NewOperation) ports.Operation {
+	w.tb.Helper()
+
 	wanted.Lease = ports.Lease{Token: uuid.New(), For: time.Minute}
 
 	op, err := w.Store.Begin(w.tb.Context(), wanted)
@@ -83,16 +176,16 @@ func (w *World) Begin(key operation.Key) ports.Operation {
 func (w *World) Send(op ports.Operation) ports.Intent {
 	w.tb.Helper()
 
-	intent, err := w.Gateway.CreateIntent(w.tb.Context(), op.Request, false)
+	object, err := w.Provider.Send(w.tb.Context(), op.Call, false)
 	require.NoError(w.tb, err)
 
-	return intent
+	return object.Intent
 }
 
 // GiveUp makes an operation need attention.
 func (w *World) GiveUp(op ports.Operation) {
 	w.tb.Helper()
-	require.NoError(w.tb, w.Store.GiveUp(w.tb.Context(), op.PaymentID, ports.ErrContradiction))
+	require.NoError(w.tb, w.Store.GiveUp(w.tb.Context(), op.ID, ports.ErrContradiction))
 }
 
 // Payment reads a payment.
@@ -151,7 +244,7 @@ func (w *World) Audit(objectID string) []ports.AuditEntry {
 // Elapse makes the operations and events older, as the database's clock cannot be moved.
 func (w *World) Elapse(by time.Duration) {
 	w.tb.Helper()
-	w.Exec(`UPDATE payment_requests SET created_at = created_at - $1::interval,
+	w.Exec(`UPDATE operations SET created_at = created_at - $1::interval,
 		leased_until = leased_until - $1::interval, retry_at = retry_at - $1::interval`, by)
 	w.Exec(`UPDATE stripe_events SET received_at = received_at - $1::interval, processed_at = processed_at - $1::interval`, by)
 }

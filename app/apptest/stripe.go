@@ -1,7 +1,11 @@
 package apptest
 
 import (
+	"cmp"
+	"encoding/json"
 	"net/http"
+	"net/url"
+	"path"
 	"slices"
 	"time"
 
@@ -28,11 +32,55 @@ func (w *World) Intents() []string {
 	return ids
 }
 
-// Fault makes each creation of an intent run into a fault until repair is called.
+// AtStripe is what Stripe's books say about an intent.
+type AtStripe struct {
+	Status       string            `json:"status"`
+	Amount       int64             `json:"amount"`
+	Received     int64             `json:"amount_received"`
+	CancelReason string            `json:"cancellation_reason"`
+	Metadata     map[string]string `json:"metadata"`
+	// Charges counts those that went through.
+	Charges int `json:"-"`
+}
+
+// AtStripe reads Stripe's books about an intent.
+func (w *World) AtStripe(intentID string) AtStripe {
+	w.tb.Helper()
+
+	var found AtStripe
+
+	for entry := range w.Stripe.Books(sandbox.BooksFilter{Kinds: []string{sandbox.KindIntent}}) {
+		if entry.ID == intentID {
+			require.NoError(w.tb, json.Unmarshal(entry.Object, &found))
+			found.Charges = entry.SucceededCharges
+		}
+	}
+
+	return found
+}
+
+// Dashboard does what somebody does to an intent in Stripe's Dashboard: capture or cancel it,
+// or, without an action, change it. No event of it arrives.
+func (w *World) Dashboard(intentID, action string, form url.Values) {
+	w.tb.Helper()
+
+	_, err := w.Stripe.Dashboard(path.Join("/v1/payment_intents", intentID, action), form)
+	require.NoError(w.tb, err)
+}
+
+// The paths of the calls, for Fault.
+const (
+	CreatePath  = "/v1/payment_intents"
+	CapturePath = "/v1/payment_intents/*/capture"
+	CancelPath  = "/v1/payment_intents/*/cancel"
+)
+
+// Fault makes each call of a path, of creates if it has none, run into a fault until repair
+// is called.
 func (w *World) Fault(f sandbox.Fault) (repair func()) {
 	w.tb.Helper()
 
-	f.Method, f.Path, f.Count = http.MethodPost, "/v1/payment_intents", -1
+	f.Method, f.Path, f.Count = http.MethodPost, cmp.Or(f.Path, CreatePath), -1
 	added, err := w.Stripe.AddFault(f)
 	require.NoError(w.tb, err)
 
@@ -96,7 +144,7 @@ func (w *World) Event(intentID, eventType string) ports.Event {
 
 	at := w.Stripe.Now()
 
-	for event, err := range w.Gateway.Events(w.tb.Context(), at.Add(-30*24*time.Hour), at.Add(time.Hour)) {
+	for event, err := range w.Provider.Events(w.tb.Context(), at.Add(-30*24*time.Hour), at.Add(time.Hour)) {
 		require.NoError(w.tb, err)
 
 		if event.ObjectID == intentID && event.Type == eventType {

@@ -17,6 +17,8 @@ import (
 	"github.com/marketflow/marketflow/app/account"
 	"github.com/marketflow/marketflow/app/events"
 	"github.com/marketflow/marketflow/app/operations"
+	"github.com/marketflow/marketflow/app/payments"
+	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/ports"
 	"github.com/marketflow/marketflow/sandbox"
 	"github.com/marketflow/marketflow/tests/pgtest"
@@ -33,17 +35,21 @@ const (
 // real adapter, and the cache in memory. Each test has its own. To make a part fail, a test
 // replaces it with a fake before it makes the use case.
 type World struct {
-	Store      *postgres.Store
-	Stripe     *sandbox.Server
-	Account    ports.ProviderAccount
-	Operations ports.Operations
-	Inbox      ports.Inbox
-	Decisions  ports.Decisions
-	Gateway    ports.PaymentGateway
-	Webhooks   ports.Webhooks
-	Cache      ports.ReplayCache
-	Renderer   ports.Renderer
-	Observer   *Observer
+	Store        *postgres.Store
+	Stripe       *sandbox.Server
+	Installation operation.Installation
+	Account      ports.ProviderAccount
+	Operations   ports.Operations
+	Payments     ports.Payments
+	Facts        ports.Facts
+	Inbox        ports.Inbox
+	Decisions    ports.Decisions
+	Provider     ports.Provider
+	Calls        ports.Calls
+	Webhooks     ports.Webhooks
+	Cache        ports.ReplayCache
+	Renderer     ports.Renderer
+	Observer     *Observer
 
 	tb testing.TB
 	db *pgtest.DB
@@ -61,10 +67,13 @@ func New(tb testing.TB) *World {
 	require.NoError(tb, postgres.Ping(tb.Context(), pool), "the first connection takes longer than a store waits for one")
 
 	w.Store = postgres.NewStore(pool)
-	w.Operations, w.Inbox, w.Decisions = w.Store, w.Store, w.Store
+	w.Operations, w.Payments, w.Facts, w.Inbox, w.Decisions = w.Store, w.Store, w.Store, w.Store, w.Store
+
+	w.Installation.ID, err = w.Store.InstallationID(tb.Context())
+	require.NoError(tb, err)
 
 	gateway := NewGateway(w.Stripe.URL)
-	w.Gateway, w.Account = gateway, gateway
+	w.Provider, w.Account, w.Calls = gateway, gateway, stripe.Calls{}
 
 	w.Webhooks, err = stripe.NewWebhooks([]string{WebhookSecret}, time.Now)
 	require.NoError(tb, err)
@@ -97,9 +106,9 @@ func (w *World) ForgetReplays() {
 	w.Cache = cache
 }
 
-// Binding returns a binding of the world's account and gateway.
+// Binding returns a binding of the world's account and provider.
 func (w *World) Binding() *account.Binding {
-	return account.NewBinding(w.Store, w.Account, w.Gateway, w.Observer)
+	return account.NewBinding(w.Store, w.Installation, w.Account, w.Provider, w.Observer)
 }
 
 // Parked returns what applies parked events.
@@ -107,9 +116,27 @@ func (w *World) Parked() *events.Parked {
 	return events.NewParked(w.Inbox, w.Webhooks, w.Binding(), w.Observer)
 }
 
-// Engine returns an engine made of the current parts.
+// Refresh returns what reads a payment's intent.
+func (w *World) Refresh() *payments.Refresh {
+	return payments.NewRefresh(w.Payments, w.Facts, w.Provider, w.Observer)
+}
+
+// Engine returns an engine made of the current parts, which knows every kind of operation.
 func (w *World) Engine() *operations.Engine {
-	return operations.NewEngine(w.Operations, w.Gateway, w.Renderer, w.Cache, w.Parked(), w.Observer)
+	return operations.NewEngine(w.Operations, w.Provider, w.Renderer, w.Cache, w.Parked(), w.Observer, []operations.Definition{
+		payments.CreateDefinition(w.Renderer), payments.CaptureDefinition(w.Renderer, w.Refresh()),
+		payments.CancelDefinition(w.Renderer, w.Refresh()),
+	})
+}
+
+// Change returns what capture and cancel share.
+func (w *World) Change() *payments.Change {
+	return payments.NewChange(w.Engine(), w.Payments, w.Calls, w.Installation, w.Refresh(), w.Observer)
+}
+
+// Recover returns what recovers operations.
+func (w *World) Recover() *operations.Recover {
+	return operations.NewRecover(w.Operations, w.Provider, w.Engine(), w.Observer)
 }
 
 // Apply returns what applies events, with its own engine.

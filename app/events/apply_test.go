@@ -44,7 +44,7 @@ func TestApply_Do(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, ports.EventApplied, applied.Outcome)
 
-		p := b.Payment(b.op.PaymentID)
+		p := b.Payment(b.op.ID)
 		require.Equal(t, b.intent.ID, p.IntentID)
 		require.Equal(t, payment.Succeeded, p.Status)
 		require.Equal(t, []string{"webhook: pending", b.event.ID + ": succeeded"}, b.History(p.ID))
@@ -60,7 +60,7 @@ func TestApply_Do(t *testing.T) {
 
 		_, err := b.Apply().Do(t.Context(), b.event)
 		require.NoError(t, err)
-		require.Equal(t, payment.Succeeded, b.Payment(b.op.PaymentID).Status)
+		require.Equal(t, payment.Succeeded, b.Payment(b.op.ID).Status)
 	})
 
 	t.Run("AnotherAmount", func(t *testing.T) {
@@ -72,11 +72,11 @@ func TestApply_Do(t *testing.T) {
 		applied, err := b.Apply().Do(t.Context(), b.event)
 		require.NoError(t, err)
 		require.Equal(t, ports.Applied{
-			Outcome: ports.EventParked, Reason: ports.ParkedContradiction, PaymentID: b.op.PaymentID,
+			Outcome: ports.EventParked, Reason: ports.ParkedContradiction, PaymentID: b.op.ID,
 		}, applied)
 		require.Equal(t, ports.ParkedContradiction, b.Stored(b.event.ID).Reason)
-		b.RequireNoPayment(b.op.PaymentID)
-		require.Equal(t, operation.Pending, b.Operation(b.op.PaymentID).State)
+		b.RequireNoPayment(b.op.ID)
+		require.Equal(t, operation.Pending, b.Operation(b.op.ID).State)
 		require.Equal(t, []string{"contradicts: contradiction", "handled: parked"}, b.Observer.Told(b.event.ID))
 	})
 
@@ -84,7 +84,7 @@ func TestApply_Do(t *testing.T) {
 		t.Parallel()
 
 		b := setup(t)
-		b.Exec("DELETE FROM payment_requests")
+		b.Exec("DELETE FROM operations")
 
 		applied, err := b.Apply().Do(t.Context(), b.event)
 		require.NoError(t, err)
@@ -98,13 +98,13 @@ func TestApply_Do(t *testing.T) {
 
 		b := setup(t)
 		b.Inbox = &late{Inbox: b.Inbox, between: func() {
-			_, err := b.Engine().Finish(t.Context(), b.op, b.intent, operation.ByRequest)
+			_, err := b.Engine().Finish(t.Context(), b.op, ports.Object{Intent: b.intent}, operation.ByRequest)
 			require.NoError(t, err)
 		}}
 
 		_, err := b.Apply().Do(t.Context(), b.event)
 		require.NoError(t, err)
-		require.Equal(t, payment.Succeeded, b.Payment(b.op.PaymentID).Status)
+		require.Equal(t, payment.Succeeded, b.Payment(b.op.ID).Status)
 		require.Equal(t, ports.EventApplied, b.Stored(b.event.ID).Outcome)
 		require.Equal(t, []string{"handled: parked", "handled: applied"}, b.Observer.Told(b.event.ID))
 	})

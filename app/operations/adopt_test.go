@@ -41,8 +41,8 @@ func TestAdopt_Do(t *testing.T) {
 	adopt := func(t *testing.T, b testBundle, intentID string) (ports.OperationDetails, error) {
 		t.Helper()
 
-		return operations.NewAdopt(b.Decisions, b.Gateway, b.Engine(), b.Observer).
-			Do(t.Context(), b.op.PaymentID, intentID, decision)
+		return operations.NewAdopt(b.Decisions, b.Provider, b.Engine(), b.Observer).
+			Do(t.Context(), b.op.ID, intentID, decision)
 	}
 	refused := func(t *testing.T, b testBundle, intentID, why string) {
 		t.Helper()
@@ -50,10 +50,10 @@ func TestAdopt_Do(t *testing.T) {
 		_, err := adopt(t, b, intentID)
 		apptest.RequireFault(t, fault.Invalid, err)
 		require.Contains(t, fault.From(err).Detail, why)
-		require.Equal(t, operation.NeedsAttention, b.Operation(b.op.PaymentID).State)
-		b.RequireNoPayment(b.op.PaymentID)
-		require.Empty(t, b.Audit(b.op.PaymentID.String()))
-		require.Empty(t, b.Observer.Told(b.op.PaymentID))
+		require.Equal(t, operation.NeedsAttention, b.Operation(b.op.ID).State)
+		b.RequireNoPayment(b.op.ID)
+		require.Empty(t, b.Audit(b.op.ID.String()))
+		require.Empty(t, b.Observer.Told(b.op.ID))
 	}
 
 	t.Run("WhatStripeLists", func(t *testing.T) {
@@ -64,13 +64,13 @@ func TestAdopt_Do(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, http.StatusCreated, adopted.Response.Status)
 		require.Contains(t, string(adopted.Response.Body), b.intent.ClientSecret)
-		require.Equal(t, b.intent.ID, b.Payment(b.op.PaymentID).IntentID)
-		require.Equal(t, []string{"person: pending"}, b.History(b.op.PaymentID))
+		require.Equal(t, b.intent.ID, b.Payment(b.op.ID).IntentID)
+		require.Equal(t, []string{"person: pending"}, b.History(b.op.ID))
 		require.Equal(t, []string{
-			"operation.adopt by cli:ann: looked at the dashboard", "payment created by person", "finished by person: done",
-		}, b.Observer.Told(b.op.PaymentID))
+			"operation.adopt by cli:ann: looked at the dashboard", "payment created by person", "create finished by person: done",
+		}, b.Observer.Told(b.op.ID))
 
-		entries := b.Audit(b.op.PaymentID.String())
+		entries := b.Audit(b.op.ID.String())
 		require.Len(t, entries, 1)
 		require.Equal(t, ports.AuditOperationAdopted, entries[0].Action)
 		require.Equal(t, b.intent.ID, entries[0].After["stripe_payment_intent_id"])
@@ -88,7 +88,7 @@ func TestAdopt_Do(t *testing.T) {
 
 		_, err := adopt(t, b, b.intent.ID)
 		require.NoError(t, err)
-		require.Equal(t, payment.Succeeded, b.Payment(b.op.PaymentID).Status, "as Stripe has it now")
+		require.Equal(t, payment.Succeeded, b.Payment(b.op.ID).Status, "as Stripe has it now")
 	})
 
 	t.Run("StripeHasNone", func(t *testing.T) {
@@ -122,7 +122,7 @@ func TestAdopt_Do(t *testing.T) {
 		t.Parallel()
 
 		b := setup(t)
-		mark := "&metadata[payment_id]=" + b.op.PaymentID.String()
+		mark := "&metadata[payment_id]=" + b.op.ID.String()
 		refused(t, b, b.StrangeIntent("amount=1001&currency=usd"+mark), "asked for 10.00 USD")
 		refused(t, b, "", "Choose one")
 	})
@@ -139,7 +139,7 @@ func TestAdopt_Do(t *testing.T) {
 		t.Parallel()
 
 		b := setup(t)
-		b.op.PaymentID = uuid.New()
+		b.op.ID = uuid.New()
 		_, err := adopt(t, b, "")
 		apptest.RequireFault(t, fault.NotFound, err)
 	})

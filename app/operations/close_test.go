@@ -28,7 +28,7 @@ func TestClose_Do(t *testing.T) {
 		return apptest.New(t)
 	}
 	closing := func(b *apptest.World) *operations.Close {
-		return operations.NewClose(b.Decisions, b.Store, b.Gateway, b.Renderer, b.Engine(), b.Observer)
+		return operations.NewClose(b.Decisions, b.Store, b.Provider, b.Renderer, b.Engine(), b.Observer)
 	}
 
 	t.Run("NeedsAttention", func(t *testing.T) {
@@ -39,14 +39,14 @@ func TestClose_Do(t *testing.T) {
 		b.GiveUp(op)
 		b.Elapse(time.Hour)
 
-		closed, err := closing(b).Do(t.Context(), op.PaymentID, decision)
+		closed, err := closing(b).Do(t.Context(), op.ID, decision)
 		require.NoError(t, err)
 		require.Equal(t, operation.Finished, closed.State)
 		require.Equal(t, http.StatusBadGateway, closed.Response.Status)
 		require.Contains(t, string(closed.Response.Body), "use a new key")
 		require.Contains(t, string(closed.Response.Body), apptest.RequestID)
 
-		entries := b.Audit(op.PaymentID.String())
+		entries := b.Audit(op.ID.String())
 		require.Len(t, entries, 1)
 		require.Equal(t, ports.AuditOperationClosed, entries[0].Action)
 		require.Equal(t, decision.Actor, entries[0].Actor)
@@ -54,14 +54,14 @@ func TestClose_Do(t *testing.T) {
 		require.Equal(t, string(operation.NeedsAttention), entries[0].Before["state"])
 		require.Equal(t, string(operation.Finished), entries[0].After["state"])
 		require.Equal(t, []string{
-			"finished by person: rejected", "operation.close by cli:ann: looked at the dashboard",
-		}, b.Observer.Told(op.PaymentID))
+			"create finished by person: rejected", "operation.close by cli:ann: looked at the dashboard",
+		}, b.Observer.Told(op.ID))
 
 		again, err := b.Engine().Do(t.Context(), b.Request(key, op.Order))
 		require.NoError(t, err)
 		require.True(t, again.Replayed)
 		require.Equal(t, closed.Response, again.Response)
-		require.Contains(t, b.Observer.Told(op.PaymentID), "answered from cache")
+		require.Contains(t, b.Observer.Told(op.ID), "answered from cache")
 	})
 
 	t.Run("TooOldToBeSent", func(t *testing.T) {
@@ -71,7 +71,7 @@ func TestClose_Do(t *testing.T) {
 		op := b.Begin(key)
 		b.Elapse(24 * time.Hour)
 
-		closed, err := closing(b).Do(t.Context(), op.PaymentID, decision)
+		closed, err := closing(b).Do(t.Context(), op.ID, decision)
 		require.NoError(t, err)
 		require.Equal(t, operation.Finished, closed.State)
 	})
@@ -85,13 +85,13 @@ func TestClose_Do(t *testing.T) {
 		b.GiveUp(op)
 		b.Elapse(time.Hour)
 
-		_, err := closing(b).Do(t.Context(), op.PaymentID, decision)
+		_, err := closing(b).Do(t.Context(), op.ID, decision)
 		apptest.RequireFault(t, fault.Invalid, err)
 		require.Contains(t, fault.From(err).Detail, intent.ID)
-		require.Contains(t, fault.From(err).Detail, "marketflow operations adopt "+op.PaymentID.String())
-		require.Equal(t, operation.NeedsAttention, b.Operation(op.PaymentID).State)
-		require.Empty(t, b.Audit(op.PaymentID.String()))
-		require.Empty(t, b.Observer.Told(op.PaymentID))
+		require.Contains(t, fault.From(err).Detail, "marketflow operations adopt "+op.ID.String())
+		require.Equal(t, operation.NeedsAttention, b.Operation(op.ID).State)
+		require.Empty(t, b.Audit(op.ID.String()))
+		require.Empty(t, b.Observer.Told(op.ID))
 	})
 
 	t.Run("ThereIsAPayment", func(t *testing.T) {
@@ -101,13 +101,13 @@ func TestClose_Do(t *testing.T) {
 		op := b.Begin(key)
 		intent := b.Send(op)
 		intent.ClientSecret = ""
-		_, err := b.Engine().Finish(t.Context(), op, intent, operation.ByWebhook)
+		_, err := b.Engine().Finish(t.Context(), op, ports.Object{Intent: intent}, operation.ByWebhook)
 		require.NoError(t, err)
 		b.GiveUp(op)
 		b.Elapse(time.Hour)
 
-		b.Gateway = cutShort{b.Gateway} // our own records are enough
-		_, err = closing(b).Do(t.Context(), op.PaymentID, decision)
+		b.Provider = cutShort{b.Provider} // our own records are enough
+		_, err = closing(b).Do(t.Context(), op.ID, decision)
 		apptest.RequireFault(t, fault.Invalid, err)
 		require.Contains(t, fault.From(err).Detail, intent.ID)
 	})
@@ -120,10 +120,10 @@ func TestClose_Do(t *testing.T) {
 		b.GiveUp(op)
 		b.Elapse(time.Hour)
 
-		b.Gateway = cutShort{b.Gateway}
-		_, err := closing(b).Do(t.Context(), op.PaymentID, decision)
+		b.Provider = cutShort{b.Provider}
+		_, err := closing(b).Do(t.Context(), op.ID, decision)
 		require.ErrorIs(t, err, errCutShort)
-		require.Equal(t, operation.NeedsAttention, b.Operation(op.PaymentID).State)
+		require.Equal(t, operation.NeedsAttention, b.Operation(op.ID).State)
 	})
 
 	t.Run("MovedMeanwhile", func(t *testing.T) {
@@ -135,10 +135,10 @@ func TestClose_Do(t *testing.T) {
 		b.Elapse(time.Hour)
 
 		b.Decisions = moved{b.Decisions}
-		_, err := closing(b).Do(t.Context(), op.PaymentID, decision)
+		_, err := closing(b).Do(t.Context(), op.ID, decision)
 		apptest.RequireFault(t, fault.Invalid, err)
 		require.Contains(t, fault.From(err).Detail, "has changed meanwhile")
-		require.Empty(t, b.Observer.Told(op.PaymentID))
+		require.Empty(t, b.Observer.Told(op.ID))
 	})
 
 	t.Run("NoSuchOperation", func(t *testing.T) {
@@ -156,9 +156,9 @@ func TestClose_Do(t *testing.T) {
 		b.GiveUp(op)
 		b.Elapse(time.Hour)
 
-		_, err := closing(b).Do(t.Context(), op.PaymentID, operations.Decision{Actor: "cli:ann"})
+		_, err := closing(b).Do(t.Context(), op.ID, operations.Decision{Actor: "cli:ann"})
 		apptest.RequireFault(t, fault.Invalid, err)
-		require.Equal(t, operation.NeedsAttention, b.Operation(op.PaymentID).State)
+		require.Equal(t, operation.NeedsAttention, b.Operation(op.ID).State)
 	})
 }
 

@@ -104,11 +104,12 @@ func TestDecision_WhoMayDecide(t *testing.T) {
 			t.Parallel()
 
 			store := standing{op: ports.OperationDetails{
-				Operation: ports.Operation{PaymentID: uuid.New(), State: test.state, Age: test.age}, InHand: test.inHand,
+				Operation: ports.Operation{ID: uuid.New(), Kind: operation.Create, State: test.state, Age: test.age}, InHand: test.inHand,
 			}}
 
-			_, err := operations.NewClose(store, store, nil, nil, nil, &apptest.Observer{}).
-				Do(t.Context(), store.op.PaymentID, decision)
+			engine := operations.NewEngine(nil, nil, nil, nil, nil, nil, []operations.Definition{{Kind: operation.Create}})
+			_, err := operations.NewClose(store, store, nil, nil, engine, &apptest.Observer{}).
+				Do(t.Context(), store.op.ID, decision)
 
 			if test.wrong == "" {
 				require.ErrorIs(t, err, errDecided)

@@ -25,7 +25,7 @@ func TestEngine_Do(t *testing.T) {
 	type testBundle struct {
 		*apptest.World
 
-		order payment.Order
+		order operation.Order
 	}
 
 	setup := func(t *testing.T) testBundle {
@@ -45,7 +45,7 @@ func TestEngine_Do(t *testing.T) {
 
 		p := b.Payment(answer.PaymentID)
 		require.Equal(t, b.order.Amount, p.Amount)
-		require.Equal(t, b.order.Metadata, p.Metadata)
+		require.Equal(t, payment.Metadata(b.order.Metadata), p.Metadata)
 		require.Equal(t, key, p.Key)
 		require.Equal(t, payment.Pending, p.Status)
 		require.Equal(t, []string{"request: pending"}, b.History(p.ID))
@@ -56,7 +56,7 @@ func TestEngine_Do(t *testing.T) {
 		require.Equal(t, operation.Finished, op.State)
 		require.Equal(t, answer.Response, op.Response)
 		require.Equal(t, ports.Origin{RequestID: apptest.RequestID, TraceParent: apptest.TraceParent}, op.Origin)
-		require.Equal(t, []string{"payment created by request", "finished by request: done", "answered"}, b.Observer.Told(p.ID))
+		require.Equal(t, []string{"payment created by request", "create finished by request: done", "answered"}, b.Observer.Told(p.ID))
 	})
 
 	t.Run("WithoutKey", func(t *testing.T) {
@@ -82,7 +82,7 @@ func TestEngine_Do(t *testing.T) {
 		require.NoError(t, err)
 
 		// Neither the database nor Stripe is asked.
-		b.Operations, b.Gateway = nil, nil
+		b.Operations, b.Provider = nil, nil
 		again, err := b.Engine().Do(t.Context(), b.Request(key, b.order))
 		require.NoError(t, err)
 		require.Equal(t, operations.Answer{PaymentID: first.PaymentID, Response: first.Response, Replayed: true}, again)
@@ -155,8 +155,8 @@ func TestEngine_Do(t *testing.T) {
 
 		answer, err := b.Engine().Do(t.Context(), b.Request(key, b.order))
 		require.NoError(t, err)
-		require.Equal(t, op.PaymentID, answer.PaymentID)
-		require.Equal(t, intent.ID, b.Payment(op.PaymentID).IntentID)
+		require.Equal(t, op.ID, answer.PaymentID)
+		require.Equal(t, intent.ID, b.Payment(op.ID).IntentID)
 		b.RequireIntents(intent.ID)
 	})
 
@@ -196,7 +196,7 @@ func TestEngine_Do(t *testing.T) {
 }
 
 // away is a provider that is out of reach.
-type away struct{ ports.PaymentGateway }
+type away struct{ ports.Provider }
 
 func (away) Ready() error { return ports.ErrUnavailable }
 
@@ -206,7 +206,7 @@ func TestEngine_Do_ProviderAway(t *testing.T) {
 	type testBundle struct {
 		*apptest.World
 
-		order payment.Order
+		order operation.Order
 	}
 
 	setup := func(t *testing.T) testBundle {
@@ -219,7 +219,7 @@ func TestEngine_Do_ProviderAway(t *testing.T) {
 		t.Parallel()
 
 		b := setup(t)
-		b.Gateway = away{b.Gateway}
+		b.Provider = away{b.Provider}
 
 		for _, k := range []operation.Key{key, ""} {
 			_, err := b.Engine().Do(t.Context(), b.Request(k, b.order))
@@ -237,7 +237,7 @@ func TestEngine_Do_ProviderAway(t *testing.T) {
 
 		b := setup(t)
 		p := b.Create(key)
-		b.Gateway = away{b.Gateway}
+		b.Provider = away{b.Provider}
 		b.ForgetReplays()
 
 		again, err := b.Engine().Do(t.Context(), b.Request(key, b.order))
@@ -255,7 +255,7 @@ func TestEngine_Do_ProviderAway(t *testing.T) {
 
 		b := setup(t)
 		b.Begin(key)
-		b.Gateway = away{b.Gateway}
+		b.Provider = away{b.Provider}
 
 		_, err := b.Engine().Do(t.Context(), b.Request(key, b.order))
 		apptest.RequireFault(t, fault.Unknown, err)

@@ -36,7 +36,7 @@ func TestEngine_Do_Rejected(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, http.StatusUnprocessableEntity, first.Response.Status)
 		require.Equal(t, operation.Finished, b.Operation(first.PaymentID).State)
-		require.Equal(t, []string{"finished by request: rejected: amount_too_small", "answered"}, b.Observer.Told(first.PaymentID))
+		require.Equal(t, []string{"create finished by request: rejected: amount_too_small", "answered"}, b.Observer.Told(first.PaymentID))
 		b.RequireNoPayment(first.PaymentID)
 
 		b.ForgetReplays()
@@ -60,7 +60,7 @@ func TestEngine_Do_Rejected(t *testing.T) {
 		op, err := b.Store.OperationByKey(t.Context(), key)
 		require.NoError(t, err)
 		require.Equal(t, operation.Rejected, op.State)
-		require.Equal(t, []string{"finished by request: deployment_rejected: testmode_charges_only"}, b.Observer.Told(op.PaymentID))
+		require.Equal(t, []string{"create finished by request: deployment_rejected: testmode_charges_only"}, b.Observer.Told(op.ID))
 
 		repair()
 
@@ -70,8 +70,8 @@ func TestEngine_Do_Rejected(t *testing.T) {
 		answer, err := b.Engine().Do(t.Context(), b.Request(key, order))
 		require.NoError(t, err)
 		require.False(t, answer.Replayed)
-		require.Equal(t, op.PaymentID, answer.PaymentID, "under the same key at Stripe")
-		b.RequireIntents(b.Payment(op.PaymentID).IntentID)
+		require.Equal(t, op.ID, answer.PaymentID, "under the same key at Stripe")
+		b.RequireIntents(b.Payment(op.ID).IntentID)
 	})
 
 	t.Run("TheDeploymentAndTooOld", func(t *testing.T) {
@@ -94,10 +94,10 @@ func TestEngine_Do_Rejected(t *testing.T) {
 }
 
 // unsent gets no connection to the provider.
-type unsent struct{ ports.PaymentGateway }
+type unsent struct{ ports.Provider }
 
-func (unsent) CreateIntent(context.Context, ports.IntentRequest, bool) (ports.Intent, error) {
-	return ports.Intent{}, ports.ErrUnavailable
+func (unsent) Send(context.Context, ports.Call, bool) (ports.Object, error) {
+	return ports.Object{}, ports.ErrUnavailable
 }
 
 // undecided writes and cannot tell whether it did.
@@ -150,7 +150,7 @@ func TestEngine_Do_Unknown(t *testing.T) {
 		repair := b.Fault(sandbox.Fault{Action: sandbox.DropAfter})
 		op := pending(t, b)
 		require.False(t, op.InHand, "the lease was given back")
-		require.Equal(t, []string{"outcome unknown"}, b.Observer.Told(op.PaymentID))
+		require.Equal(t, []string{"create outcome unknown"}, b.Observer.Told(op.ID))
 		require.Len(t, b.Intents(), 1)
 
 		repair()
@@ -165,11 +165,11 @@ func TestEngine_Do_Unknown(t *testing.T) {
 		t.Parallel()
 
 		b := setup(t)
-		b.Gateway = unsent{b.Gateway}
+		b.Provider = unsent{b.Provider}
 		op := pending(t, b)
 		require.False(t, op.InHand)
 		require.Zero(t, op.Attempts, "what was not sent is no attempt")
-		require.Equal(t, []string{"not sent"}, b.Observer.Told(op.PaymentID))
+		require.Equal(t, []string{"create not sent"}, b.Observer.Told(op.ID))
 		require.Empty(t, b.Intents())
 	})
 
@@ -188,8 +188,8 @@ func TestEngine_Do_Unknown(t *testing.T) {
 		b := setup(t)
 		b.Operations = unfinishing{b.Operations}
 		op := pending(t, b)
-		b.RequireNoPayment(op.PaymentID)
-		require.Empty(t, b.Observer.Told(op.PaymentID), "nothing is said that is not sure")
+		b.RequireNoPayment(op.ID)
+		require.Empty(t, b.Observer.Told(op.ID), "nothing is said that is not sure")
 	})
 }
 
@@ -211,12 +211,12 @@ func TestEngine_Finish(t *testing.T) {
 		intent := b.Send(op)
 		intent.Amount = apptest.Order(t, 10_01).Amount
 
-		_, err := b.Engine().Finish(t.Context(), op, intent, operation.ByRequest)
+		_, err := b.Engine().Finish(t.Context(), op, ports.Object{Intent: intent}, operation.ByRequest)
 		apptest.RequireFault(t, fault.Unknown, err)
 		require.ErrorIs(t, err, ports.ErrContradiction)
-		require.Equal(t, operation.NeedsAttention, b.Operation(op.PaymentID).State)
-		b.RequireNoPayment(op.PaymentID)
-		require.Equal(t, []string{"needs attention: contradiction"}, b.Observer.Told(op.PaymentID))
+		require.Equal(t, operation.NeedsAttention, b.Operation(op.ID).State)
+		b.RequireNoPayment(op.ID)
+		require.Equal(t, []string{"create needs attention: contradiction"}, b.Observer.Told(op.ID))
 	})
 
 	t.Run("AnotherIntent", func(t *testing.T) {
@@ -227,10 +227,10 @@ func TestEngine_Finish(t *testing.T) {
 		intent := b.Send(op)
 		intent.ID = taken.IntentID
 
-		_, err := b.Engine().Finish(t.Context(), op, intent, operation.ByRequest)
+		_, err := b.Engine().Finish(t.Context(), op, ports.Object{Intent: intent}, operation.ByRequest)
 		require.ErrorIs(t, err, ports.ErrContradiction)
-		require.Equal(t, operation.NeedsAttention, b.Operation(op.PaymentID).State)
-		b.RequireNoPayment(op.PaymentID)
+		require.Equal(t, operation.NeedsAttention, b.Operation(op.ID).State)
+		b.RequireNoPayment(op.ID)
 	})
 
 	t.Run("TheFirstAnswerStands", func(t *testing.T) {
@@ -238,14 +238,14 @@ func TestEngine_Finish(t *testing.T) {
 
 		b, op := setup(t)
 		intent := b.Send(op)
-		first, err := b.Engine().Finish(t.Context(), op, intent, operation.ByRequest)
+		first, err := b.Engine().Finish(t.Context(), op, ports.Object{Intent: intent}, operation.ByRequest)
 		require.NoError(t, err)
 
 		intent.ClientSecret = "another"
-		again, err := b.Engine().Finish(t.Context(), op, intent, operation.ByRecovery)
+		again, err := b.Engine().Finish(t.Context(), op, ports.Object{Intent: intent}, operation.ByRecovery)
 		require.NoError(t, err)
 		require.Equal(t, first.Response, again.Response)
-		require.Equal(t, []string{"request: pending"}, b.History(op.PaymentID))
+		require.Equal(t, []string{"request: pending"}, b.History(op.ID))
 	})
 
 	t.Run("TheWebhookHasNoSecret", func(t *testing.T) {
@@ -255,11 +255,11 @@ func TestEngine_Finish(t *testing.T) {
 		intent := b.Send(op)
 		intent.ClientSecret = ""
 
-		stands, err := b.Engine().Finish(t.Context(), op, intent, operation.ByWebhook)
+		stands, err := b.Engine().Finish(t.Context(), op, ports.Object{Intent: intent}, operation.ByWebhook)
 		require.NoError(t, err)
 		require.Equal(t, operation.Pending, stands.State, "a client needs the secret: its answer waits")
-		require.Equal(t, intent.ID, b.Payment(op.PaymentID).IntentID)
-		require.Equal(t, []string{"payment created by webhook"}, b.Observer.Told(op.PaymentID))
+		require.Equal(t, intent.ID, b.Payment(op.ID).IntentID)
+		require.Equal(t, []string{"payment created by webhook"}, b.Observer.Told(op.ID))
 	})
 
 	t.Run("ParkedEventsAreApplied", func(t *testing.T) {
@@ -270,9 +270,9 @@ func TestEngine_Finish(t *testing.T) {
 		event := b.Pay(intent.ID)
 		b.Park(event)
 
-		_, err := b.Engine().Finish(t.Context(), op, intent, operation.ByRequest)
+		_, err := b.Engine().Finish(t.Context(), op, ports.Object{Intent: intent}, operation.ByRequest)
 		require.NoError(t, err)
-		require.Equal(t, payment.Succeeded, b.Payment(op.PaymentID).Status)
+		require.Equal(t, payment.Succeeded, b.Payment(op.ID).Status)
 		require.Equal(t, []string{"handled: applied"}, b.Observer.Told(event.ID))
 	})
 }

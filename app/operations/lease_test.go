@@ -19,17 +19,17 @@ import (
 
 // slow takes longer than leases last.
 type slow struct {
-	ports.PaymentGateway
+	ports.Provider
 
 	takes time.Duration
 }
 
 func (slow) Ready() error { return nil }
 
-func (s slow) CreateIntent(_ context.Context, _ ports.IntentRequest, _ bool) (ports.Intent, error) {
+func (s slow) Send(context.Context, ports.Call, bool) (ports.Object, error) {
 	time.Sleep(s.takes)
 
-	return ports.Intent{}, ports.ErrUnavailable
+	return ports.Object{}, ports.ErrUnavailable
 }
 
 // leased keeps an operation's lease alone.
@@ -45,7 +45,7 @@ func (l *leased) Begin(_ context.Context, wanted ports.NewOperation) (ports.Oper
 	l.until = time.Now().Add(wanted.Lease.For)
 
 	return ports.Operation{
-		PaymentID: wanted.PaymentID, Lease: wanted.Lease.Token, State: operation.Pending, CreatedAt: time.Now(), Attempts: 1,
+		ID: wanted.ID, Kind: wanted.Kind, Lease: wanted.Lease.Token, State: operation.Pending, CreatedAt: time.Now(), Attempts: 1,
 	}, nil
 }
 
@@ -80,10 +80,13 @@ func TestEngine_Do_LeaseIsKept(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		lease := &leased{}
-		engine := operations.NewEngine(lease, slow{takes: 9 * time.Second}, nil, nil, nil, &apptest.Observer{})
+		engine := operations.NewEngine(lease, slow{takes: 9 * time.Second}, nil, nil, nil, &apptest.Observer{},
+			[]operations.Definition{{Kind: operation.Create}})
 
 		_, err := engine.Do(t.Context(), operations.Request{
-			New: func() (ports.NewOperation, error) { return ports.NewOperation{PaymentID: uuid.New()}, nil },
+			New: func(context.Context) (ports.NewOperation, error) {
+				return ports.NewOperation{ID: uuid.New(), Kind: operation.Create}, nil
+			},
 		})
 		apptest.RequireFault(t, fault.Unknown, err)
 

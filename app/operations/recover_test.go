@@ -18,17 +18,17 @@ import (
 
 // counted counts what is sent.
 type counted struct {
-	ports.PaymentGateway
+	ports.Provider
 
 	sent   int
 	resent []bool
 }
 
-func (c *counted) CreateIntent(ctx context.Context, request ports.IntentRequest, resend bool) (ports.Intent, error) {
+func (c *counted) Send(ctx context.Context, call ports.Call, resend bool) (ports.Object, error) {
 	c.sent++
 	c.resent = append(c.resent, resend)
 
-	return c.PaymentGateway.CreateIntent(ctx, request, resend)
+	return c.Provider.Send(ctx, call, resend)
 }
 
 func TestRecover_Do(t *testing.T) {
@@ -44,15 +44,15 @@ func TestRecover_Do(t *testing.T) {
 		t.Helper()
 
 		b := testBundle{World: apptest.New(t)}
-		b.gateway = &counted{PaymentGateway: b.Gateway}
-		b.Gateway = b.gateway
+		b.gateway = &counted{Provider: b.Provider}
+		b.Provider = b.gateway
 
 		return b
 	}
 	run := func(t *testing.T, b testBundle) operations.Recovered {
 		t.Helper()
 
-		done, err := operations.NewRecover(b.Operations, b.Gateway, b.Engine(), b.Observer).Do(t.Context())
+		done, err := operations.NewRecover(b.Operations, b.Provider, b.Engine(), b.Observer).Do(t.Context())
 		require.NoError(t, err)
 
 		return done
@@ -78,10 +78,10 @@ func TestRecover_Do(t *testing.T) {
 
 		require.Equal(t, operations.Recovered{Taken: 1, Finished: 1}, run(t, b))
 		require.Equal(t, []bool{true}, b.gateway.resent, "it may have been sent before")
-		require.Equal(t, http.StatusCreated, b.Operation(op.PaymentID).Response.Status)
-		require.Equal(t, []string{"recovery: pending"}, b.History(op.PaymentID))
-		require.Equal(t, []string{"payment created by recovery", "finished by recovery: done"}, b.Observer.Told(op.PaymentID))
-		require.Equal(t, []string{"app.RecoverOperation " + op.PaymentID.String()}, b.Observer.Spans())
+		require.Equal(t, http.StatusCreated, b.Operation(op.ID).Response.Status)
+		require.Equal(t, []string{"recovery: pending"}, b.History(op.ID))
+		require.Equal(t, []string{"payment created by recovery", "create finished by recovery: done"}, b.Observer.Told(op.ID))
+		require.Equal(t, []string{"app.RecoverOperation " + op.ID.String()}, b.Observer.Spans())
 	})
 
 	t.Run("TheAnswerWasLost", func(t *testing.T) {
@@ -93,7 +93,7 @@ func TestRecover_Do(t *testing.T) {
 		b.Elapse(time.Hour)
 
 		require.Equal(t, operations.Recovered{Taken: 1, Finished: 1}, run(t, b))
-		require.Equal(t, intent.ID, b.Payment(op.PaymentID).IntentID)
+		require.Equal(t, intent.ID, b.Payment(op.ID).IntentID)
 		b.RequireIntents(intent.ID)
 	})
 
@@ -103,16 +103,16 @@ func TestRecover_Do(t *testing.T) {
 		b := setup(t)
 		repair := b.Fault(sandbox.Fault{Action: sandbox.Saved500})
 		op := b.Begin(key)
-		_, err := b.Gateway.CreateIntent(t.Context(), op.Request, false)
+		_, err := b.Provider.Send(t.Context(), op.Call, false)
 		require.Error(t, err)
 		repair()
 		b.Elapse(time.Hour)
 
 		// Sending again says 500 for ever; the list has the intent.
-		b.Gateway = secretive{b.Gateway}
+		b.Provider = secretive{b.Provider}
 		require.Equal(t, operations.Recovered{Taken: 1, Finished: 1}, run(t, b))
-		b.RequireIntents(b.Payment(op.PaymentID).IntentID)
-		require.Contains(t, string(b.Operation(op.PaymentID).Response.Body), "_secret_", "the client can pay")
+		b.RequireIntents(b.Payment(op.ID).IntentID)
+		require.Contains(t, string(b.Operation(op.ID).Response.Body), "_secret_", "the client can pay")
 		require.Contains(t, b.Observer.Spans(), "app.FindLostIntents")
 	})
 
@@ -126,8 +126,8 @@ func TestRecover_Do(t *testing.T) {
 		b.Elapse(time.Hour)
 
 		require.Equal(t, operations.Recovered{Taken: 1}, run(t, b))
-		require.Equal(t, operation.Pending, b.Operation(op.PaymentID).State, "no failure because time has passed")
-		require.Equal(t, []string{"outcome unknown"}, b.Observer.Told(op.PaymentID))
+		require.Equal(t, operation.Pending, b.Operation(op.ID).State, "no failure because time has passed")
+		require.Equal(t, []string{"create outcome unknown"}, b.Observer.Told(op.ID))
 	})
 
 	t.Run("RejectedIsLeftAlone", func(t *testing.T) {
@@ -155,7 +155,7 @@ func TestRecover_Do(t *testing.T) {
 
 		require.Equal(t, operations.Recovered{Taken: 1, Finished: 1}, run(t, b))
 		require.Equal(t, sent, b.gateway.sent, "its key may be forgotten")
-		require.Equal(t, intent.ID, b.Payment(op.PaymentID).IntentID)
+		require.Equal(t, intent.ID, b.Payment(op.ID).IntentID)
 		require.Equal(t, []string{"linked"}, b.Observer.Told(apptest.RequestID))
 	})
 
@@ -168,8 +168,8 @@ func TestRecover_Do(t *testing.T) {
 
 		require.Equal(t, operations.Recovered{Taken: 1, GivenUp: 1}, run(t, b))
 		require.Zero(t, b.gateway.sent)
-		require.Equal(t, operation.NeedsAttention, b.Operation(op.PaymentID).State)
-		require.Equal(t, []string{"outcome unknown", "needs attention"}, b.Observer.Told(op.PaymentID))
+		require.Equal(t, operation.NeedsAttention, b.Operation(op.ID).State)
+		require.Equal(t, []string{"create outcome unknown", "create needs attention"}, b.Observer.Told(op.ID))
 		require.Zero(t, run(t, b), "a person's now")
 	})
 
@@ -179,11 +179,11 @@ func TestRecover_Do(t *testing.T) {
 		b := setup(t)
 		op := b.Begin(key)
 		b.Elapse(time.Hour)
-		before := b.Operation(op.PaymentID).Attempts
+		before := b.Operation(op.ID).Attempts
 
-		b.Gateway = away{b.Gateway}
+		b.Provider = away{b.Provider}
 		require.Zero(t, run(t, b))
-		require.Equal(t, before, b.Operation(op.PaymentID).Attempts, "nothing was taken")
+		require.Equal(t, before, b.Operation(op.ID).Attempts, "nothing was taken")
 	})
 
 	t.Run("AListThatEndsEarly", func(t *testing.T) {
@@ -193,10 +193,10 @@ func TestRecover_Do(t *testing.T) {
 		op := b.Begin(key)
 		b.Elapse(24 * time.Hour)
 
-		b.Gateway = cutShort{b.Gateway}
-		_, err := operations.NewRecover(b.Operations, b.Gateway, b.Engine(), b.Observer).Do(t.Context())
+		b.Provider = cutShort{b.Provider}
+		_, err := operations.NewRecover(b.Operations, b.Provider, b.Engine(), b.Observer).Do(t.Context())
 		require.ErrorIs(t, err, errCutShort)
-		require.Equal(t, operation.Pending, b.Operation(op.PaymentID).State, "what was not seen is not known to be missing")
+		require.Equal(t, operation.Pending, b.Operation(op.ID).State, "what was not seen is not known to be missing")
 	})
 
 	t.Run("Many", func(t *testing.T) {
@@ -210,7 +210,7 @@ func TestRecover_Do(t *testing.T) {
 		}
 
 		b.Elapse(time.Hour)
-		b.Gateway = b.gateway.PaymentGateway // it counts for one at a time
+		b.Provider = b.gateway.Provider // it counts for one at a time
 		require.Equal(t, operations.Recovered{Taken: len(keys), Finished: len(keys)}, run(t, b))
 		require.Len(t, b.Intents(), len(keys))
 
@@ -221,11 +221,11 @@ func TestRecover_Do(t *testing.T) {
 }
 
 // secretive lists intents without the client's secret.
-type secretive struct{ ports.PaymentGateway }
+type secretive struct{ ports.Provider }
 
 func (g secretive) Intents(ctx context.Context, from, to time.Time) iter.Seq2[ports.Intent, error] {
 	return func(yield func(ports.Intent, error) bool) {
-		for intent, err := range g.PaymentGateway.Intents(ctx, from, to) {
+		for intent, err := range g.Provider.Intents(ctx, from, to) {
 			intent.ClientSecret = ""
 
 			if !yield(intent, err) {
@@ -238,7 +238,7 @@ func (g secretive) Intents(ctx context.Context, from, to time.Time) iter.Seq2[po
 var errCutShort = ports.ErrUnavailable
 
 // cutShort is a list that ends before it has shown anything.
-type cutShort struct{ ports.PaymentGateway }
+type cutShort struct{ ports.Provider }
 
 func (cutShort) Intents(context.Context, time.Time, time.Time) iter.Seq2[ports.Intent, error] {
 	return func(yield func(ports.Intent, error) bool) { yield(ports.Intent{}, errCutShort) }

@@ -4,12 +4,14 @@ import (
 	"net/http"
 	"testing"
 
+	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
 	"github.com/marketflow/marketflow/app/apptest"
 	"github.com/marketflow/marketflow/app/operations"
 	"github.com/marketflow/marketflow/app/payments"
 	"github.com/marketflow/marketflow/domain/fault"
+	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/domain/payment"
 )
 
@@ -32,7 +34,7 @@ func TestCreate_Do(t *testing.T) {
 	create := func(t *testing.T, b testBundle) (operations.Answer, error) {
 		t.Helper()
 
-		return payments.NewCreate(b.Engine(), b.Gateway, b.Observer).Do(t.Context(), b.command)
+		return payments.NewCreate(b.Engine(), b.Calls, b.Installation, b.Observer).Do(t.Context(), b.command)
 	}
 
 	t.Run("New", func(t *testing.T) {
@@ -46,13 +48,16 @@ func TestCreate_Do(t *testing.T) {
 		p := b.Payment(answer.PaymentID)
 		require.Equal(t, b.command.Key, p.Key)
 		require.Equal(t, b.command.Order.Amount, p.Amount)
-		require.Equal(t, b.command.Order.Metadata, p.Metadata)
+		require.Equal(t, payment.Metadata(b.command.Order.Metadata), p.Metadata)
 
 		op := b.Operation(p.ID)
 		require.Equal(t, "request-9", op.Origin.RequestID)
-		require.Equal(t, b.Gateway.Prepare(p.ID, b.command.Order), op.Request, "what is sent is what was written down")
+		mark := b.Mark(operation.Create, p.ID, uuid.Nil, b.command.Order)
+		call, err := b.Calls.CreatePayment(mark, b.command.Key, b.command.Order)
+		require.NoError(t, err)
+		require.Equal(t, call, op.Call, "what is sent is what was written down")
 
-		intent, err := b.Gateway.Intent(t.Context(), p.IntentID)
+		intent, err := b.Provider.Intent(t.Context(), p.IntentID)
 		require.NoError(t, err)
 		require.Equal(t, p.ID, intent.PaymentID)
 		require.Equal(t, b.command.Order.Amount, intent.Amount)
@@ -77,9 +82,9 @@ func TestCreate_Do(t *testing.T) {
 	t.Run("AnotherOrder", func(t *testing.T) {
 		t.Parallel()
 
-		for name, change := range map[string]func(*payment.Order){
-			"Amount":   func(o *payment.Order) { o.Amount = apptest.Order(t, 123_46).Amount },
-			"Metadata": func(o *payment.Order) { o.Metadata = payment.Metadata{"order": "43"} },
+		for name, change := range map[string]func(*operation.Order){
+			"Amount":   func(o *operation.Order) { o.Amount = apptest.Order(t, 123_46).Amount },
+			"Metadata": func(o *operation.Order) { o.Metadata = map[string]string{"order": "43"} },
 		} {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()

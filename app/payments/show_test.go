@@ -71,7 +71,7 @@ func TestShow_Do(t *testing.T) {
 		begun := story.Timeline[0]
 		require.Equal(t, apptest.RequestID, begun.RequestID)
 		require.Equal(t, "0123456789abcdef0123456789abcdef", begun.TraceID)
-		require.Equal(t, map[string]any{"amount": "10.00", "currency": "USD"}, begun.Data)
+		require.Equal(t, map[string]any{"id": p.ID.String(), "amount": "10.00", "currency": "USD"}, begun.Data)
 
 		reopened := story.Timeline[slices.Index(titles(story), "audit inbox.reopen")]
 		require.Equal(t, "cli:bob", reopened.Actor)
@@ -101,13 +101,13 @@ func TestShow_Do(t *testing.T) {
 		story, err := show(t, b, payments.Name{Key: "order_1"})
 		require.NoError(t, err)
 		require.Nil(t, story.Payment)
-		require.Equal(t, op.PaymentID, story.Operation.PaymentID)
+		require.Equal(t, op.ID, story.Operation.ID)
 		require.Equal(t, []string{"operation create asked for"}, titles(story))
 
 		b.GiveUp(op)
 		b.Elapse(time.Hour)
 
-		story, err = show(t, b, payments.Name{ID: op.PaymentID})
+		story, err = show(t, b, payments.Name{ID: op.ID})
 		require.NoError(t, err)
 		require.Equal(t, []string{"operation create asked for", "operation create needs attention"}, titles(story))
 		require.Equal(t, ports.ErrContradiction.Error(), story.Timeline[1].Data["last_error"])
@@ -118,7 +118,7 @@ func TestShow_Do(t *testing.T) {
 
 		b := setup(t)
 		p := b.Create("order_1")
-		b.Exec("DELETE FROM payment_requests")
+		b.Exec("DELETE FROM operations")
 
 		story, err := show(t, b, payments.Name{ID: p.ID})
 		require.NoError(t, err)

@@ -63,13 +63,13 @@ func TestReconcile_Do_MissingPayment(t *testing.T) {
 		report := b.look(t)
 		require.Equal(t, 1, report.Repaired[ports.DiscrepancyMissingPayment])
 		require.True(t, report.Clean())
-		require.Equal(t, intent.ID, b.Payment(op.PaymentID).IntentID)
-		require.Equal(t, []string{"reconciliation: pending"}, b.History(op.PaymentID))
+		require.Equal(t, intent.ID, b.Payment(op.ID).IntentID)
+		require.Equal(t, []string{"reconciliation: pending"}, b.History(op.ID))
 
-		done := b.Operation(op.PaymentID)
+		done := b.Operation(op.ID)
 		require.Equal(t, http.StatusCreated, done.Response.Status)
 		require.Contains(t, string(done.Response.Body), intent.ClientSecret)
-		require.Contains(t, b.Observer.Told(op.PaymentID), "missing_payment: repaired")
+		require.Contains(t, b.Observer.Told(op.ID), "missing_payment: repaired")
 		require.Contains(t, b.Observer.Told(apptest.RequestID), "linked")
 	})
 
@@ -79,7 +79,7 @@ func TestReconcile_Do_MissingPayment(t *testing.T) {
 		b := setup(t)
 		p := b.Create("order_1")
 
-		for _, table := range []string{"payments", "payment_requests", "payment_transitions"} {
+		for _, table := range []string{"payments", "operations", "payment_transitions"} {
 			b.Exec("DELETE FROM " + table)
 		}
 
@@ -89,7 +89,7 @@ func TestReconcile_Do_MissingPayment(t *testing.T) {
 		require.Equal(t, p.IntentID, back.IntentID)
 		require.Equal(t, p.Amount, back.Amount)
 
-		intent, err := b.Gateway.Intent(t.Context(), p.IntentID)
+		intent, err := b.Provider.Intent(t.Context(), p.IntentID)
 		require.NoError(t, err)
 		require.True(t, intent.CreatedAt.Equal(b.Operation(p.ID).CreatedAt), "the key at Stripe is as old as the intent")
 		b.RequireIntents(p.IntentID)
@@ -112,15 +112,15 @@ func TestReconcile_Do_MissingPayment(t *testing.T) {
 		b := setup(t)
 		op := b.Begin("order_1")
 		b.Send(op)
-		_, err := b.Store.FinishRejected(t.Context(), op.PaymentID, ports.FrozenResponse{Status: http.StatusBadGateway})
+		_, err := b.Store.FinishRejected(t.Context(), op.ID, ports.FrozenResponse{Status: http.StatusBadGateway})
 		require.NoError(t, err)
 
 		report := b.look(t)
 		require.Equal(t, 1, report.Found[ports.DiscrepancyMissingPayment])
 		require.Zero(t, report.Repaired[ports.DiscrepancyMissingPayment])
-		require.Equal(t, http.StatusBadGateway, b.Operation(op.PaymentID).Response.Status, "a finished answer never changes")
-		b.RequireNoPayment(op.PaymentID)
-		require.Contains(t, b.Observer.Told(op.PaymentID), "missing_payment: left")
+		require.Equal(t, http.StatusBadGateway, b.Operation(op.ID).Response.Status, "a finished answer never changes")
+		b.RequireNoPayment(op.ID)
+		require.Contains(t, b.Observer.Told(op.ID), "missing_payment: left")
 	})
 }
 
@@ -138,7 +138,7 @@ func TestReconcile_Do_Status(t *testing.T) {
 	require.Equal(t, counts{ports.DiscrepancyStatus: 1}, report.Repaired)
 	require.Equal(t, payment.Succeeded, b.Payment(p.ID).Status)
 	require.Contains(t, b.History(p.ID), string(operation.ByReconciliation)+": succeeded")
-	require.Equal(t, []string{"advanced to succeeded", "status: repaired"}, lastTwo(b.Observer.Told(p.ID)))
+	require.Equal(t, []string{"changed: pending → succeeded", "status: repaired"}, lastTwo(b.Observer.Told(p.ID)))
 }
 
 func lastTwo(all []string) []string { return all[max(len(all)-2, 0):] }

@@ -84,7 +84,7 @@ func TestReconcile_Do_OpenPayments(t *testing.T) {
 		other := b.Create("order_2")
 		b.Exec("UPDATE payments SET created_at = created_at - interval '60 days' WHERE id = $1", other.ID)
 		b.Confirm(other.IntentID, "pm_card_visa")
-		b.Gateway = mute{b.Gateway, p.IntentID}
+		b.Provider = mute{b.Provider, p.IntentID}
 
 		report, err := b.reconcile().Do(t.Context(), reconcile.Options{Back: time.Hour})
 		require.ErrorContains(t, err, p.IntentID)
@@ -95,7 +95,7 @@ func TestReconcile_Do_OpenPayments(t *testing.T) {
 
 // mute does not answer for one intent.
 type mute struct {
-	ports.PaymentGateway
+	ports.Provider
 
 	id string
 }
@@ -105,5 +105,5 @@ func (m mute) Intent(ctx context.Context, id string) (ports.Intent, error) {
 		return ports.Intent{}, fault.New(fault.Internal, "no answer")
 	}
 
-	return m.PaymentGateway.Intent(ctx, id)
+	return m.Provider.Intent(ctx, id)
 }

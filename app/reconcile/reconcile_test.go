@@ -41,7 +41,8 @@ func (b testBundle) reconcile() *reconcile.Reconcile {
 		apply = b.Apply()
 	}
 
-	return reconcile.New(b.records, b.Store, b.Inbox, b.Operations, b.Gateway, b.Engine(), apply, b.Binding(), b.Observer)
+	return reconcile.New(b.records, b.Store, b.Inbox, b.Operations, b.Provider, b.Calls, b.Engine(), apply, b.Refresh(),
+		b.Binding(), b.Observer)
 }
 
 // look looks back for an hour.
