@@ -238,7 +238,7 @@ func (e *Engine) begin(ctx context.Context, request Request) (ports.Operation, e
 }
 
 // wanted is the operation that the request asks for: the one that has its key already, or
-// a new one.
+// a new one. If another request has the key: fault.KeyReused.
 func (e *Engine) wanted(ctx context.Context, request Request) (ports.NewOperation, error) {
 	if !request.LookFirst || request.Key == "" {
 		return request.New(ctx)
@@ -247,6 +247,8 @@ func (e *Engine) wanted(ctx context.Context, request Request) (ports.NewOperatio
 	op, err := e.operations.Find(ctx, request.Key)
 
 	switch {
+	case err == nil && op.Fingerprint != request.Fingerprint: // Begin would take it over
+		return ports.NewOperation{}, errKeyReused()
 	case err == nil:
 		return ports.NewOperation{
 			ID: op.ID, Kind: op.Kind, Subject: op.Subject, Key: op.Key, Order: op.Order, Call: op.Call, Origin: op.Origin,
