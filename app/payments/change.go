@@ -129,13 +129,16 @@ func notDone(op ports.Operation) *fault.Error {
 	return f
 }
 
-// errState is the answer where the payment's state does not allow an operation.
+// errState is the answer where the payment's state does not allow an operation. What was
+// refused is not offered.
 func errState(p payment.Payment, kind operation.Kind) *fault.Error {
 	f := fault.Newf(fault.InvalidState, "The payment is %s, so a %s is not possible.", stateOf(p), kind)
 
 	f.Allowed = []string{}
 	for _, allowed := range p.Allowed() {
-		f.Allowed = append(f.Allowed, string(allowed))
+		if allowed != kind {
+			f.Allowed = append(f.Allowed, string(allowed))
+		}
 	}
 
 	return about(p, f)
