@@ -51,6 +51,8 @@ func translate(doing string, err error) error {
 		return nil
 	case errors.Is(err, pgx.ErrNoRows), errors.Is(err, ports.ErrContradiction), errors.Is(err, ports.ErrMoved):
 		return fmt.Errorf("%s: %w", doing, err)
+	case violates(err, oneAtATime):
+		return fmt.Errorf("%s: %w", doing, ports.ErrInProgress)
 	case unreachable(err), repeatable(err), inDoubt(err):
 		return fault.Wrap(fault.Unavailable, fmt.Errorf("%s: %w", doing, err),
 			"The database cannot be reached. Try again.").After(retryAfter)
@@ -111,6 +113,16 @@ func isStalePlan(err error) bool {
 // isReadOnly: the server is a standby, or was made read-only. Nothing was written.
 func isReadOnly(err error) bool {
 	return errors.Is(err, pgconn.ErrReadOnlyConnection) || hasCode(err, pgerrcode.ReadOnlySQLTransaction)
+}
+
+// oneAtATime is the index that lets a payment have one operation at a time.
+const oneAtATime = "operations_one_at_a_time"
+
+// violates tells whether a row would not have been the only one of a unique index.
+func violates(err error, index string) bool {
+	pg, ok := errors.AsType[*pgconn.PgError](err)
+
+	return ok && pg.Code == pgerrcode.UniqueViolation && pg.ConstraintName == index
 }
 
 // hasCode tells whether PostgreSQL answered with one of these SQLSTATE codes.
