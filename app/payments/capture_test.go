@@ -2,6 +2,7 @@ package payments_test
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"net/url"
 	"testing"
@@ -252,6 +253,35 @@ func TestCapture_Do_InvalidState(t *testing.T) {
 		f := b.refused(t, fault.InvalidState)
 		require.Equal(t, "succeeded", f.IntentStatus)
 		require.Equal(t, payment.Succeeded, b.Payment(b.payment.ID).Status, "what was read is written down")
+	})
+
+	// Without its answer nothing is refused, and nothing is done.
+	t.Run("StripeDoesNotTell", func(t *testing.T) {
+		t.Parallel()
+
+		for _, cause := range []error{ports.ErrUnavailable, errors.New("the answer was lost")} {
+			b := setupCapture(t)
+			b.Provider = silent{b.Provider, cause}
+			b.command.Amount = "10.01"
+
+			f := b.refused(t, fault.Unavailable)
+			require.ErrorIs(t, f, cause)
+			require.NotZero(t, f.RetryAfter)
+			require.Empty(t, b.operationsOn(t))
+		}
+	})
+
+	t.Run("StripeContradictsUs", func(t *testing.T) {
+		t.Parallel()
+
+		b := setupCapture(t)
+		b.Exec("UPDATE payments SET amount = 11 WHERE id = $1", b.payment.ID)
+		b.command.Amount = "10.50"
+
+		f := b.refused(t, fault.Unknown)
+		require.ErrorIs(t, f, ports.ErrContradiction)
+		require.Contains(t, f.Detail, "A person has to look at it")
+		require.Empty(t, b.operationsOn(t))
 	})
 }
 

@@ -97,7 +97,7 @@ func TestChange_Close(t *testing.T) {
 		t.Parallel()
 		eachChange(t, func(t *testing.T, b changeBundle) {
 			op := b.needsAttention()
-			b.Provider = silent{b.Provider}
+			b.Provider = silent{b.Provider, ports.ErrUnavailable}
 
 			_, err := closing(t, b, op.ID)
 			require.ErrorIs(t, err, ports.ErrUnavailable)
@@ -107,10 +107,14 @@ func TestChange_Close(t *testing.T) {
 }
 
 // silent is a provider that cannot be read.
-type silent struct{ ports.Provider }
+type silent struct {
+	ports.Provider
 
-func (silent) Intent(context.Context, string) (ports.Intent, error) {
-	return ports.Intent{}, ports.ErrUnavailable
+	cause error
+}
+
+func (s silent) Intent(context.Context, string) (ports.Intent, error) {
+	return ports.Intent{}, s.cause
 }
 
 func TestChange_Adopt(t *testing.T) {
