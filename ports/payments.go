@@ -31,9 +31,9 @@ type Payments interface {
 type Facts interface {
 	// Write makes the payment what p says, with its history, if it still has p.Version. p
 	// gets a new version if it differs from what is written down. Those of the payment's
-	// events that are hints and were stored before the payment was loaded get the outcome.
-	// If the payment has another version, nothing happens and the answer is false. No
-	// payment: fault.NotFound.
+	// events that are hints and were stored before the payment was loaded get the outcome;
+	// EventParked means as contradictions. If the payment has another version, nothing
+	// happens and the answer is false. No payment: fault.NotFound.
 	Write(ctx context.Context, p payment.Payment, outcome EventOutcome, cause string) (bool, error)
 
 	// Accept is Write by a person's decision, in one commit with its entry in the audit. It
