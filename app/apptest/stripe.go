@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/marketflow/marketflow/domain/fault"
+	"github.com/marketflow/marketflow/domain/payment"
 	"github.com/marketflow/marketflow/ports"
 	"github.com/marketflow/marketflow/sandbox"
 )
@@ -184,4 +185,23 @@ func (w *World) Park(e ports.Event) {
 // Signed is an event's body and signature as Stripe sends them now.
 func Signed(body []byte) (payload []byte, signature string) {
 	return slices.Clone(body), sandbox.Sign(body, WebhookSecret, time.Now())
+}
+
+// Hint declines a payment, twice: the second event is only a hint, which is stored.
+func (w *World) Hint(p payment.Payment) ports.Event {
+	w.tb.Helper()
+
+	w.Confirm(p.IntentID, "pm_card_chargeDeclined")
+	first := w.Event(p.IntentID, "payment_intent.payment_failed")
+	applied, err := w.Apply().Do(w.tb.Context(), first)
+	require.NoError(w.tb, err)
+	require.Equal(w.tb, ports.EventApplied, applied.Outcome)
+
+	w.Confirm(p.IntentID, "pm_card_authenticationRequired")
+	second := w.Event(p.IntentID, "payment_intent.requires_action")
+	applied, err = w.Apply().Do(w.tb.Context(), second)
+	require.NoError(w.tb, err)
+	require.Equal(w.tb, ports.EventHint, applied.Outcome)
+
+	return second
 }
