@@ -7,6 +7,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/marketflow/marketflow/app/operations"
+	"github.com/marketflow/marketflow/domain/fault"
 	"github.com/marketflow/marketflow/domain/payment"
 	"github.com/marketflow/marketflow/ports"
 )
@@ -38,7 +39,8 @@ func NewAccept(
 // Do reads the payment's intent and makes the payment what it says: its status, also if
 // ours is final, its amount and what was captured. The payment's events that are parked as
 // contradictions are dismissed. If there is nothing to accept, or the intent is of another
-// payment or in another currency, the error is fault.Invalid. No payment: fault.NotFound.
+// payment, in another currency or unknown to the provider, the error is fault.Invalid. No
+// payment: fault.NotFound.
 func (uc *Accept) Do(ctx context.Context, id uuid.UUID, decision operations.Decision) (payment.Payment, error) {
 	return ports.InSpan(ctx, uc.observer, "app.AcceptPayment", func(ctx context.Context) (payment.Payment, error) {
 		return uc.do(ctx, id, decision)
@@ -57,7 +59,11 @@ func (uc *Accept) do(ctx context.Context, id uuid.UUID, decision operations.Deci
 	}
 
 	intent, err := uc.provider.Intent(ctx, p.IntentID)
-	if err != nil {
+
+	switch {
+	case fault.KindOf(err) == fault.NotFound:
+		return p, fault.Newf(fault.Invalid, "The payment provider has no intent %s: there is nothing to accept.", p.IntentID)
+	case err != nil:
 		return p, fmt.Errorf("reading intent %s: %w", p.IntentID, err)
 	}
 

@@ -101,6 +101,44 @@ func TestCreate_Do(t *testing.T) {
 		}
 	})
 
+	t.Run("CapturedByHand", func(t *testing.T) {
+		t.Parallel()
+
+		b := setup(t)
+		automatic := b.command.Order
+		b.command.Order = apptest.Manual(automatic)
+		answer, err := create(t, b)
+		require.NoError(t, err)
+
+		p := b.Payment(answer.PaymentID)
+		require.Equal(t, payment.CaptureManual, p.CaptureMethod)
+		require.Equal(t, payment.IntentRequiresPaymentMethod, p.IntentStatus)
+		require.Zero(t, p.Capturable.Minor()+p.Captured.Minor())
+		require.NotZero(t, p.Version)
+
+		b.Confirm(p.IntentID, "pm_card_visa")
+		require.Equal(t, "requires_capture", b.AtStripe(p.IntentID).Status)
+
+		b.command.Order = automatic
+		_, err = create(t, b)
+		apptest.RequireFault(t, fault.KeyReused, err)
+	})
+
+	t.Run("Marked", func(t *testing.T) {
+		t.Parallel()
+
+		b := setup(t)
+		answer, err := create(t, b)
+		require.NoError(t, err)
+
+		p := b.Payment(answer.PaymentID)
+		require.Equal(t, payment.CaptureAutomatic, p.CaptureMethod)
+		require.Equal(t, map[string]string{
+			"order": "42", payment.MetadataPaymentID: p.ID.String(), payment.MetadataKey: "order_1",
+			payment.MetadataMark: b.Mark(operation.Create, p.ID, uuid.Nil, b.command.Order).String(),
+		}, b.AtStripe(p.IntentID).Metadata)
+	})
+
 	t.Run("WithoutKey", func(t *testing.T) {
 		t.Parallel()
 

@@ -78,6 +78,29 @@ func TestShow_Do(t *testing.T) {
 		require.Equal(t, "it was right", reopened.Data["reason"])
 	})
 
+	t.Run("OperationsOnIt", func(t *testing.T) {
+		t.Parallel()
+
+		b := setup(t)
+		p := b.Held("order_1")
+		_, err := payments.NewCapture(b.Change()).Do(t.Context(), payments.CaptureCommand{
+			ChangeCommand: payments.ChangeCommand{PaymentID: p.ID, RequestID: "request-9"}, Amount: "4",
+		})
+		require.NoError(t, err)
+
+		story, err := show(t, b, payments.Name{ID: p.ID})
+		require.NoError(t, err)
+		require.Equal(t, p.ID, story.Operation.ID, "the create")
+		require.ElementsMatch(t, []string{
+			"operation create asked for", "operation create finished", "transition payment pending",
+			"operation capture asked for", "operation capture finished", "transition pending → succeeded",
+		}, titles(story))
+
+		asked := story.Timeline[slices.Index(titles(story), "operation capture asked for")]
+		require.Equal(t, "request-9", asked.RequestID)
+		require.Equal(t, "4.00", asked.Data["amount"])
+	})
+
 	t.Run("ByEachName", func(t *testing.T) {
 		t.Parallel()
 
