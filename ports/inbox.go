@@ -46,7 +46,16 @@ type Inbox interface {
 	// first, and the position to go on from, which is zero if there are no more. It
 	// returns no contradictions: those wait for a person. Its cost does not depend on how
 	// many events are parked.
-	Ready(ctx context.Context, before ParkedPosition, limit int) (ids []string, next ParkedPosition, err error)
+	Ready(ctx context.Context, before InboxPosition, limit int) (ids []string, next InboxPosition, err error)
+
+	// Unhandled looks at events that were received after a position (zero: from the first).
+	// It returns the ids of up to limit of them that are of a type and whose outcome is
+	// EventUnhandled, the oldest first, and the position to go on from, which is zero if
+	// there are no more. It looks at a bounded number of events, so there may be more
+	// although it returns few or none.
+	Unhandled(
+		ctx context.Context, eventType string, after InboxPosition, limit int,
+	) (ids []string, next InboxPosition, err error)
 
 	// ReadyFor returns the parked events of one intent if its payment has appeared. It
 	// returns no contradictions.
@@ -162,9 +171,9 @@ type StoredEvent struct {
 	ProcessedAt time.Time
 }
 
-// ParkedPosition is a place among the parked events, in the order in which they were
+// InboxPosition is a place among the stored events, in the order in which they were
 // received.
-type ParkedPosition struct {
+type InboxPosition struct {
 	ReceivedAt time.Time
 	ID         string
 }

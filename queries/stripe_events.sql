@@ -136,6 +136,25 @@ WHERE parked_reason IS NOT NULL
 ORDER BY received_at DESC, id DESC
 LIMIT @max_rows;
 
+-- name: ListUnhandledEvents :many
+-- Those of a type among the next events, oldest first. The last event that was searched is
+-- always among the rows, because the next page begins after it. It searches all events by
+-- time, a limited number at once: an index of the unhandled ones alone would cost a write
+-- for each of them.
+WITH slice AS MATERIALIZED (
+    SELECT e.id, e.received_at, (e.type = @type::text AND e.outcome = 'unhandled')::boolean AS wanted
+    FROM stripe_events e
+    WHERE (e.received_at, e.id) > (@after_received_at::timestamptz, @after_id::text)
+    ORDER BY e.received_at, e.id
+    LIMIT @max_looked_at
+)
+SELECT slice.id, slice.received_at, slice.wanted
+FROM slice
+WHERE slice.wanted
+   OR slice.id = (SELECT s.id FROM slice s ORDER BY s.received_at DESC, s.id DESC LIMIT 1)
+ORDER BY slice.received_at, slice.id
+LIMIT @max_rows;
+
 -- name: ListEventsOfObject :many
 SELECT id, type, object_id, outcome, parked_reason, created_at, received_at, processed_at
 FROM stripe_events

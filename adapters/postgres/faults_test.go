@@ -64,7 +64,7 @@ func operations(t *testing.T, store *postgres.Store) map[string]func(context.Con
 			return err
 		},
 		"Park":              func(ctx context.Context) error { return store.Park(ctx, event, ports.ParkedUnknown) },
-		"Ready":             func(ctx context.Context) error { _, _, err := store.Ready(ctx, ports.ParkedPosition{}, 1); return err },
+		"Ready":             func(ctx context.Context) error { _, _, err := store.Ready(ctx, ports.InboxPosition{}, 1); return err },
 		"ReadyFor":          func(ctx context.Context) error { _, err := store.ReadyFor(ctx, "pi_1"); return err },
 		"Event":             func(ctx context.Context) error { _, err := store.Event(ctx, "evt_1"); return err },
 		"Events":            func(ctx context.Context) error { _, err := store.Events(ctx, ports.EventFilter{}, 1); return err },

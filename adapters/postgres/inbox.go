@@ -112,9 +112,9 @@ func (s *Store) Hints(ctx context.Context, limit int) ([]ports.StoredEvent, erro
 
 // Ready implements ports.Inbox.
 func (s *Store) Ready(
-	ctx context.Context, before ports.ParkedPosition, limit int,
-) ([]string, ports.ParkedPosition, error) {
-	if before == (ports.ParkedPosition{}) {
+	ctx context.Context, before ports.InboxPosition, limit int,
+) ([]string, ports.InboxPosition, error) {
+	if before == (ports.InboxPosition{}) {
 		before.ReceivedAt = endOfTime
 	}
 
@@ -128,7 +128,7 @@ func (s *Store) Ready(
 
 	var (
 		ids  []string
-		next ports.ParkedPosition
+		next ports.InboxPosition
 	)
 
 	for _, row := range rows {
@@ -140,7 +140,38 @@ func (s *Store) Ready(
 	slices.Reverse(ids)
 
 	if n := len(rows); n == limit {
-		next = ports.ParkedPosition{ReceivedAt: rows[n-1].ReceivedAt, ID: rows[n-1].ID}
+		next = ports.InboxPosition{ReceivedAt: rows[n-1].ReceivedAt, ID: rows[n-1].ID}
+	}
+
+	return ids, next, err
+}
+
+// unhandledSlice is how many events Unhandled looks at.
+const unhandledSlice = 10_000
+
+// Unhandled implements ports.Inbox.
+func (s *Store) Unhandled(
+	ctx context.Context, eventType string, after ports.InboxPosition, limit int,
+) ([]string, ports.InboxPosition, error) {
+	rows, err := query(ctx, s, "listing unhandled events",
+		func(ctx context.Context, q *sqlc.Queries) ([]sqlc.ListUnhandledEventsRow, error) {
+			return q.ListUnhandledEvents(ctx, sqlc.ListUnhandledEventsParams{
+				Type: eventType, AfterReceivedAt: after.ReceivedAt, AfterID: after.ID, MaxLookedAt: unhandledSlice,
+				MaxRows: int32(limit), //nolint:gosec // a small constant
+			})
+		})
+
+	var (
+		ids  []string
+		next ports.InboxPosition
+	)
+
+	for _, row := range rows {
+		if row.Wanted { // the last row tells only where to go on, and may be any
+			ids = append(ids, row.ID)
+		}
+
+		next = ports.InboxPosition{ReceivedAt: row.ReceivedAt, ID: row.ID}
 	}
 
 	return ids, next, err

@@ -63,7 +63,7 @@ func requireFindsTheOldest(t *testing.T, store *postgres.Store, pool *pgxpool.Po
 		WHERE stripe_payment_intent_id = 'pi_7'`)
 	require.NoError(t, err)
 
-	found, at := make([]string, 0, 1), ports.ParkedPosition{}
+	found, at := make([]string, 0, 1), ports.InboxPosition{}
 
 	for range 300_000/slice + 1 {
 		ids, next, err := store.Ready(t.Context(), at, slice)

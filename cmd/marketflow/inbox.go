@@ -3,8 +3,10 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"time"
 
@@ -137,15 +139,30 @@ func newInboxShowCommand() *cobra.Command {
 }
 
 func newInboxReprocessCommand(use string) *cobra.Command {
-	var by decisionFlags
+	var (
+		by        decisionFlags
+		eventType string
+	)
 
 	command := &cobra.Command{
-		Use:   use + " ID",
-		Short: "Apply a stored event once more",
+		Use:   use + " ID | --type TYPE",
+		Short: "Apply a stored event once more, or all that were not handled when they came",
 		Long: `Applies a stored event once more. An event that was applied already changes nothing.
-An event that was dismissed is parked again first; that needs a --reason.`,
-		Args: cobra.ExactArgs(1),
+An event that was dismissed is parked again first; that needs a --reason.
+
+With --type it applies all stored events of that type whose outcome is unhandled, the
+oldest first: those that came before this release has learned to handle the type.`,
+		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			switch {
+			case len(args) == 1 && eventType != "":
+				return errors.New("give an id or --type, not both")
+			case len(args) == 0 && eventType == "":
+				return errors.New("an id is needed, or --type")
+			case eventType != "":
+				return reprocessType(cmd, eventType)
+			}
+
 			return withTools(cmd, func(ctx context.Context, tools bootstrap.Tools) error {
 				applied, err := tools.ReprocessEvent.Do(ctx, args[0], by.decision())
 				if err != nil {
@@ -157,8 +174,49 @@ An event that was dismissed is parked again first; that needs a --reason.`,
 		},
 	}
 	by.add(command, false)
+	command.Flags().StringVar(&eventType, "type", "", "all unhandled events of this type, such as charge.refunded")
 
 	return command
+}
+
+// reprocessType prints what was done also if some events failed.
+func reprocessType(cmd *cobra.Command, eventType string) error {
+	return withTools(cmd, func(ctx context.Context, tools bootstrap.Tools) error {
+		done, err := tools.ReprocessType.Do(ctx, eventType)
+		if err != nil && done.Events() == 0 {
+			return err
+		}
+
+		row := reprocessedRow{Type: eventType, Events: done.Events(), Outcomes: done.Outcomes, Failed: done.Failed}
+
+		return errors.Join(printAnswer(cmd, row, func(w io.Writer) { printReprocessed(w, row) }), err)
+	})
+}
+
+func printReprocessed(w io.Writer, row reprocessedRow) {
+	fmt.Fprintf(w, "%s: %d unhandled events", row.Type, row.Events)
+
+	between := ": "
+
+	for _, outcome := range slices.Sorted(maps.Keys(row.Outcomes)) {
+		fmt.Fprintf(w, "%s%d %s", between, row.Outcomes[outcome], outcome)
+
+		between = ", "
+	}
+
+	if row.Failed > 0 {
+		fmt.Fprintf(w, "%s%d failed", between, row.Failed)
+	}
+
+	fmt.Fprintln(w)
+}
+
+// reprocessedRow is what became of the events of a type, in JSON.
+type reprocessedRow struct {
+	Type     string                     `json:"type"`
+	Events   int                        `json:"events"`
+	Outcomes map[ports.EventOutcome]int `json:"outcomes"`
+	Failed   int                        `json:"failed"`
 }
 
 func printApplied(w io.Writer, id string, applied ports.Applied) {

@@ -135,6 +135,7 @@ type Tools struct {
 	Decisions      ports.Decisions
 	Audit          ports.Audit
 	ReprocessEvent *events.Reprocess
+	ReprocessType  *events.ReprocessType
 	DismissEvent   *events.Dismiss
 	CloseOperation *operations.Close
 	AdoptOperation *operations.Adopt

@@ -54,7 +54,7 @@ func graph() fx.Option {
 			fx.Annotate(events.NewParked, fx.As(fx.Self()), fx.As(new(operations.ParkedEvents))),
 			fx.Annotate(events.NewApply, fx.As(fx.Self()), fx.As(new(reconcile.Events))),
 			fx.Annotate(events.NewReceive, fx.As(new(edge.ReceiveEvent))),
-			events.NewApplyParked, events.NewReadHints, events.NewReprocess, events.NewDismiss,
+			events.NewApplyParked, events.NewReadHints, events.NewReprocess, events.NewReprocessType, events.NewDismiss,
 			reconcile.New,
 		),
 		// The public edge: its resources, and what stands around them.

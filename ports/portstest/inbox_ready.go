@@ -60,7 +60,7 @@ func readyBySlices(t *testing.T, b StoreBed) {
 	var (
 		got   []string
 		calls int
-		at    ports.ParkedPosition
+		at    ports.InboxPosition
 	)
 
 	for {
@@ -70,7 +70,7 @@ func readyBySlices(t *testing.T, b StoreBed) {
 
 		got, at = append(got, ids...), next
 
-		if calls++; at == (ports.ParkedPosition{}) {
+		if calls++; at == (ports.InboxPosition{}) {
 			break
 		}
 
@@ -97,7 +97,7 @@ func readyWithoutContradictions(t *testing.T, b StoreBed) {
 func (b StoreBed) ready(tb testing.TB) []ports.StoredEvent {
 	tb.Helper()
 
-	ids, _, err := b.Ready(tb.Context(), ports.ParkedPosition{}, 100)
+	ids, _, err := b.Ready(tb.Context(), ports.InboxPosition{}, 100)
 	require.NoError(tb, err)
 
 	events := make([]ports.StoredEvent, 0, len(ids))

@@ -419,6 +419,66 @@ func (q *Queries) ListNewestParkedEvents(ctx context.Context, arg ListNewestPark
 	return items, nil
 }
 
+const ListUnhandledEvents = `-- name: ListUnhandledEvents :many
+WITH slice AS MATERIALIZED (
+    SELECT e.id, e.received_at, (e.type = $2::text AND e.outcome = 'unhandled')::boolean AS wanted
+    FROM stripe_events e
+    WHERE (e.received_at, e.id) > ($3::timestamptz, $4::text)
+    ORDER BY e.received_at, e.id
+    LIMIT $5
+)
+SELECT slice.id, slice.received_at, slice.wanted
+FROM slice
+WHERE slice.wanted
+   OR slice.id = (SELECT s.id FROM slice s ORDER BY s.received_at DESC, s.id DESC LIMIT 1)
+ORDER BY slice.received_at, slice.id
+LIMIT $1
+`
+
+type ListUnhandledEventsParams struct {
+	MaxRows         int32
+	Type            string
+	AfterReceivedAt time.Time
+	AfterID         string
+	MaxLookedAt     int32
+}
+
+type ListUnhandledEventsRow struct {
+	ID         string
+	ReceivedAt time.Time
+	Wanted     bool
+}
+
+// Those of a type among the next events, oldest first. The last event that was searched is
+// always among the rows, because the next page begins after it. It searches all events by
+// time, a limited number at once: an index of the unhandled ones alone would cost a write
+// for each of them.
+func (q *Queries) ListUnhandledEvents(ctx context.Context, arg ListUnhandledEventsParams) ([]ListUnhandledEventsRow, error) {
+	rows, err := q.db.Query(ctx, ListUnhandledEvents,
+		arg.MaxRows,
+		arg.Type,
+		arg.AfterReceivedAt,
+		arg.AfterID,
+		arg.MaxLookedAt,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ListUnhandledEventsRow
+	for rows.Next() {
+		var i ListUnhandledEventsRow
+		if err := rows.Scan(&i.ID, &i.ReceivedAt, &i.Wanted); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const LockFreePaymentsByIntent = `-- name: LockFreePaymentsByIntent :many
 SELECT p.id, p.stripe_payment_intent_id, p.amount, p.currency, p.status, p.intent_status, p.capture_method,
        p.amount_capturable, p.amount_captured, p.capture_before, p.declined, p.version,
