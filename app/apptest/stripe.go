@@ -1,6 +1,7 @@
 package apptest
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"net/http"
@@ -204,4 +205,22 @@ func (w *World) Hint(p payment.Payment) ports.Event {
 	require.Equal(w.tb, ports.EventHint, applied.Outcome)
 
 	return second
+}
+
+// Retyped is an event with another type.
+func (w *World) Retyped(e ports.Event, eventType string) ports.Event {
+	w.tb.Helper()
+
+	return w.Altered(e, `"type": "`+e.Type+`"`, `"type": "`+eventType+`"`)
+}
+
+// Altered is an event in whose body something else stands.
+func (w *World) Altered(e ports.Event, old, replacement string) ports.Event {
+	w.tb.Helper()
+	require.Contains(w.tb, string(e.Raw), old)
+
+	altered, err := w.Webhooks.Parse(bytes.ReplaceAll(e.Raw, []byte(old), []byte(replacement)))
+	require.NoError(w.tb, err)
+
+	return altered
 }

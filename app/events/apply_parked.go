@@ -23,7 +23,7 @@ type ApplyParked struct {
 	mu sync.Mutex
 	// next is where the walk through all parked events goes on. A new process starts
 	// with the newest.
-	next ports.ParkedPosition
+	next ports.InboxPosition
 }
 
 // NewApplyParked returns the use case.
@@ -35,12 +35,12 @@ func NewApplyParked(inbox ports.Inbox, parked *Parked) *ApplyParked {
 // the newest, which may have become ready a moment ago, and at some of the others, so that
 // each gets its turn. An event that fails stays parked. Each event gets its own trace.
 func (uc *ApplyParked) Do(ctx context.Context) (int, error) {
-	ready, behind, err := uc.inbox.Ready(ctx, ports.ParkedPosition{}, parkedBatch)
+	ready, behind, err := uc.inbox.Ready(ctx, ports.InboxPosition{}, parkedBatch)
 	if err != nil {
 		return 0, err
 	}
 
-	if more := (behind != ports.ParkedPosition{}); more {
+	if more := (behind != ports.InboxPosition{}); more {
 		older, err := uc.walk(ctx, behind)
 		if err != nil {
 			return 0, err
@@ -64,11 +64,11 @@ func (uc *ApplyParked) Do(ctx context.Context) (int, error) {
 }
 
 // walk looks at the next batch of those that are older than the newest.
-func (uc *ApplyParked) walk(ctx context.Context, newest ports.ParkedPosition) ([]string, error) {
+func (uc *ApplyParked) walk(ctx context.Context, newest ports.InboxPosition) ([]string, error) {
 	uc.mu.Lock()
 	defer uc.mu.Unlock()
 
-	if uc.next == (ports.ParkedPosition{}) {
+	if uc.next == (ports.InboxPosition{}) {
 		uc.next = newest
 	}
 
