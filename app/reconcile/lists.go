@@ -200,47 +200,86 @@ func (run *reconciliation) events(ctx context.Context, found listed[ports.Event]
 }
 
 func (run *reconciliation) applyMissed(ctx context.Context, batch []ports.Event) error {
-	ids := make([]string, 0, len(batch))
-	for _, event := range batch {
-		ids = append(ids, event.ID)
+	missed, err := run.unknown(ctx, batch)
+	if err != nil || len(missed) == 0 {
+		return err
 	}
 
-	unknown, err := run.records.UnknownEvents(ctx, ids)
+	payments, err := run.paymentsOf(ctx, missed)
 	if err != nil {
 		return err
 	}
 
-	for _, event := range batch {
-		if slices.Contains(unknown, event.ID) && run.apply.Foreign(event) {
-			if err := run.takeForeign(ctx, event); err != nil {
-				return err
-			}
+	for _, event := range missed {
+		p, known := payments[event.ObjectID]
 
-			continue
+		switch {
+		case run.apply.Foreign(event), event.Intent.Unmarked && !known:
+			err = run.takeForeign(ctx, event)
+		case event.Change != "":
+			err = run.missedEvent(ctx, event)
+		case known:
+			err = run.step(ctx, event, p)
 		}
 
-		// Another system on the same account may have intents of its own.
-		if !slices.Contains(unknown, event.ID) || event.Intent.PaymentID == uuid.Nil && event.Change == "" {
-			continue
-		}
-
-		missed := ports.Discrepancy{Kind: ports.DiscrepancyMissedEvent, EventID: event.ID, EventType: event.Type}
-
-		err := run.discrepancy(ctx, missed, func() error {
-			applied, err := run.apply.Do(ctx, event)
-			if err == nil && applied.Outcome == ports.EventParked {
-				run.stored = append(run.stored, event.ID)
-				err = errStored
-			}
-
-			return err
-		})
 		if err != nil {
 			return err
 		}
 	}
 
 	return nil
+}
+
+// unknown are those events that the inbox does not have.
+func (run *reconciliation) unknown(ctx context.Context, batch []ports.Event) ([]ports.Event, error) {
+	ids := make([]string, 0, len(batch))
+	for _, event := range batch {
+		ids = append(ids, event.ID)
+	}
+
+	unknown, err := run.records.UnknownEvents(ctx, ids)
+
+	return slices.DeleteFunc(slices.Clone(batch), func(event ports.Event) bool {
+		return !slices.Contains(unknown, event.ID)
+	}), err
+}
+
+func (run *reconciliation) paymentsOf(ctx context.Context, events []ports.Event) (map[string]payment.Payment, error) {
+	intents := make([]string, 0, len(events))
+	for _, event := range events {
+		intents = append(intents, event.ObjectID)
+	}
+
+	return run.records.PaymentsByIntent(ctx, intents)
+}
+
+func (run *reconciliation) missedEvent(ctx context.Context, event ports.Event) error {
+	missed := ports.Discrepancy{Kind: ports.DiscrepancyMissedEvent, EventID: event.ID, EventType: event.Type}
+
+	return run.discrepancy(ctx, missed, func() error {
+		applied, err := run.apply.Do(ctx, event)
+		if err == nil && applied.Outcome == ports.EventParked {
+			run.stored = append(run.stored, event.ID)
+			err = errStored
+		}
+
+		return err
+	})
+}
+
+// step applies an event of a step on the way, if it says something new about its payment.
+// An endpoint need not listen to such events, so it is no discrepancy.
+func (run *reconciliation) step(ctx context.Context, event ports.Event, p payment.Payment) error {
+	told := payment.Told{Snapshot: event.Intent.Snapshot(), Unmarked: event.Intent.Unmarked}
+
+	verdict, _ := payment.Decide(told, payment.Known{Payment: &p})
+	if verdict == payment.Stale || run.options.DryRun {
+		return nil
+	}
+
+	_, err := run.apply.Do(ctx, event)
+
+	return err
 }
 
 // takeForeign stores a foreign event. It says nothing about our payments, so it is no
@@ -361,9 +400,15 @@ func (run *reconciliation) compareOne(ctx context.Context, p payment.Payment, in
 		return nil
 	}
 
-	fresh, err := run.provider.Intent(ctx, p.IntentID)
-	if err != nil {
+	fresh, err := again(ctx, func() (ports.Intent, error) { return run.provider.Intent(ctx, p.IntentID) })
+
+	switch {
+	case errors.Is(err, ports.ErrUnavailable), err != nil && ctx.Err() != nil:
 		return fmt.Errorf("reading intent %s: %w", p.IntentID, err)
+	case err != nil:
+		run.moves = false // the next run looks at it again
+
+		return run.judge(ctx, p, fresh, err)
 	}
 
 	kind := ports.DiscrepancyStatus
