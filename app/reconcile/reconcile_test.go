@@ -55,6 +55,12 @@ func (b testBundle) look(t *testing.T) reconcile.Report {
 	return report
 }
 
+// known makes an event one that is here and has done nothing.
+func (b testBundle) known(event ports.Event) {
+	b.Park(event)
+	b.Exec("UPDATE stripe_events SET outcome = 'stale', parked_reason = NULL WHERE id = $1", event.ID)
+}
+
 func (b testBundle) cursor(t *testing.T) time.Time {
 	t.Helper()
 
