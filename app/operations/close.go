@@ -100,7 +100,7 @@ func notDone(ctx context.Context, definition Definition, op ports.OperationDetai
 	case err != nil:
 		return fmt.Errorf("looking for what became of operation %s: %w", op.ID, err)
 	case found.Object != nil:
-		return errAdoptInstead(op, "what it asked for")
+		return errAdoptInstead(op, "done what it asked for")
 	default:
 		return nil
 	}
@@ -113,7 +113,7 @@ func (uc *Close) nothingWasMade(ctx context.Context, op ports.OperationDetails) 
 
 	switch {
 	case err == nil:
-		return errAdoptInstead(op, p.IntentID)
+		return errAdoptInstead(op, "made "+p.IntentID+" for it")
 	case fault.KindOf(err) != fault.NotFound:
 		return err
 	}
@@ -124,15 +124,15 @@ func (uc *Close) nothingWasMade(ctx context.Context, op ports.OperationDetails) 
 	}
 
 	if len(intents) > 0 {
-		return errAdoptInstead(op, intentIDs(intents))
+		return errAdoptInstead(op, "made "+intentIDs(intents)+" for it")
 	}
 
 	return nil
 }
 
-func errAdoptInstead(op ports.OperationDetails, intents string) error {
-	return fault.Newf(fault.Invalid, "Operation %s cannot be closed: the payment provider has made or done %s. "+
-		"Adopt that instead: marketflow operations adopt %s", op.ID, intents, op.ID)
+func errAdoptInstead(op ports.OperationDetails, what string) error {
+	return fault.Newf(fault.Invalid, "Operation %s cannot be closed: the payment provider has %s. "+
+		"Adopt that instead: marketflow operations adopt %s", op.ID, what, op.ID)
 }
 
 // intentsOf looks for an operation's intents by the payment id in their metadata. It reads
