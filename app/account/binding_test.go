@@ -5,6 +5,7 @@ import (
 	"errors"
 	"testing"
 
+	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
 	"github.com/marketflow/marketflow/app/account"
@@ -173,6 +174,20 @@ func TestBinding_Foreign(t *testing.T) {
 	require.True(t, b.Foreign(&live, ""))
 	require.True(t, b.Foreign(&live, "acct_1"))
 	require.True(t, b.Foreign(&test, "acct_2"))
+}
+
+func TestBinding_ForeignMark(t *testing.T) {
+	t.Parallel()
+
+	b := setup(t)
+	ours := b.Mark(operation.Create, uuid.New(), uuid.Nil, apptest.Order(t, 10_00))
+	another := ours
+	another.Installation = uuid.New()
+
+	require.False(t, b.Binding().ForeignMark(ports.Intent{}), "it may be from before the marks")
+	require.False(t, b.Binding().ForeignMark(ports.Intent{Mark: ours, Marked: true}))
+	require.True(t, b.Binding().ForeignMark(ports.Intent{Mark: another, Marked: true}))
+	require.True(t, b.Binding().ForeignMark(ports.Intent{Marked: true}), "nobody's")
 }
 
 func TestBinding_Show(t *testing.T) {

@@ -190,8 +190,8 @@ func (d *desk) ask(key operation.Key, age time.Duration) string {
 	require.NoError(d.t, err)
 
 	_, err = d.store.Begin(d.t.Context(), ports.NewOperation{
-		PaymentID: id, Key: key, Order: payment.Order{Amount: amount},
-		Request:   ports.IntentRequest{IdempotencyKey: "payment-" + id.String(), Params: "amount=1000&currency=usd"},
+		ID: id, Kind: operation.Create, Key: key, Order: operation.Order{Amount: amount},
+		Call:      ports.Call{Key: "mf_create_" + id.String(), Path: "/v1/payment_intents", Params: "amount=1000&currency=usd"},
 		Origin:    ports.Origin{RequestID: "req-of-" + string(key)},
 		Lease:     ports.Lease{Token: uuid.New()},
 		CreatedAt: time.Now().Add(-age),

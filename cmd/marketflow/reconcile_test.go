@@ -95,10 +95,12 @@ func TestReconcile_ExitCodes(t *testing.T) {
 	const (
 		parked = `INSERT INTO stripe_events (id, type, object_id, payload, outcome, parked_reason)
 			SELECT 'evt_' || n, 'payment_intent.succeeded', 'pi_1', '{}', 'parked', 'contradiction' FROM generate_series(1, 2) n`
-		attention = `INSERT INTO payment_requests (payment_id, fingerprint, amount, currency, stripe_key, stripe_params, state,
-			leased_until, retry_at) VALUES (gen_random_uuid(), sha256(''), 10, 'USD', '', '', 'needs_attention', now(), now())`
-		pending = `INSERT INTO payment_requests (payment_id, fingerprint, amount, currency, stripe_key, stripe_params, state,
-			leased_until, retry_at) VALUES (gen_random_uuid(), sha256(''), 10, 'USD', '', '', 'pending', now(), now())`
+		attention = `INSERT INTO operations (id, kind, fingerprint, amount, currency, stripe_key, stripe_path, stripe_params, state,
+			leased_until, retry_at)
+			VALUES (gen_random_uuid(), 'create', sha256(''), 10, 'USD', '', '/v1/payment_intents', '', 'needs_attention', now(), now())`
+		pending = `INSERT INTO operations (id, kind, fingerprint, amount, currency, stripe_key, stripe_path, stripe_params, state,
+			leased_until, retry_at)
+			VALUES (gen_random_uuid(), 'create', sha256(''), 10, 'USD', '', '/v1/payment_intents', '', 'pending', now(), now())`
 		unknown = `INSERT INTO payments (stripe_payment_intent_id, amount, created_at)
 			VALUES ('pi_unknown', 10, now() - interval '2 days')`
 	)
