@@ -154,12 +154,13 @@ func (o *Observer) OperationFinished(
 
 	if rejected, ok := errors.AsType[*ports.RejectedError](cause); ok {
 		o.log.Warn("operation rejected by the provider", logctx.Field(ctx), zap.Stringer(keyPaymentID, op.PaymentID()),
-			zap.String("code", rejected.Code))
+			zap.String(keyKind, string(op.Kind)), zap.String("code", rejected.Code))
 	}
 
 	if deployment, ok := errors.AsType[*ports.DeploymentError](cause); ok {
 		o.log.Error("the provider does not accept requests of this deployment", logctx.Field(ctx),
-			zap.Stringer(keyPaymentID, op.PaymentID()), zap.String("code", deployment.Code), zap.Error(deployment))
+			zap.Stringer(keyPaymentID, op.PaymentID()), zap.String(keyKind, string(op.Kind)),
+			zap.String("code", deployment.Code), zap.Error(deployment))
 	}
 }
 
