@@ -60,13 +60,17 @@ func TestMetrics_Payments(t *testing.T) {
 	t.Parallel()
 
 	m := telemetry.NewMetrics()
-	m.PaymentChanged(payment.Pending, amount(t, "1000.00", "USD"))
-	m.PaymentChanged(payment.Succeeded, amount(t, "1000.00", "USD"))
-	m.PaymentChanged(payment.Succeeded, amount(t, "0.50", "USD"))
-	m.PaymentChanged(payment.Succeeded, amount(t, "500", "JPY"))
-	m.PaymentChanged(payment.Succeeded, amount(t, "1.500", "KWD"))
-	m.PaymentChanged(payment.Succeeded, amount(t, "300", "ISK"))
-	m.PaymentChanged(payment.Failed, amount(t, "7", "EUR"))
+	m.PaymentChanged(paid(t, payment.Pending, "1000.00", "USD"))
+	m.PaymentChanged(paid(t, payment.Succeeded, "1000.00", "USD"))
+	m.PaymentChanged(paid(t, payment.Succeeded, "0.50", "USD"))
+	m.PaymentChanged(paid(t, payment.Succeeded, "500", "JPY"))
+	m.PaymentChanged(paid(t, payment.Succeeded, "1.500", "KWD"))
+	m.PaymentChanged(paid(t, payment.Succeeded, "300", "ISK"))
+	m.PaymentChanged(paid(t, payment.Failed, "7", "EUR"))
+
+	part := paid(t, payment.Succeeded, "9", "GBP")
+	part.Captured = amount(t, "4.50", "GBP").Money()
+	m.PaymentChanged(part)
 
 	requireMetrics(t, m, map[string]float64{
 		`marketflow_payments_total{currency="USD",status="pending"}`:   1,
@@ -76,6 +80,7 @@ func TestMetrics_Payments(t *testing.T) {
 		`marketflow_payments_amount_total{currency="JPY"}`:             500,
 		`marketflow_payments_amount_total{currency="KWD"}`:             1.5,
 		`marketflow_payments_amount_total{currency="ISK"}`:             300,
+		`marketflow_payments_amount_total{currency="GBP"}`:             4.5, // what was captured
 	})
 	requireMetrics(t, m, map[string]float64{
 		`marketflow_payments_amount_total{currency="EUR"}`:             0,
@@ -89,7 +94,7 @@ func TestMetrics_WhatTheCoreDecides(t *testing.T) {
 	m := telemetry.NewMetrics()
 	m.Replayed(ports.ReplayFromCache)
 	m.DuplicatePrevented(fault.KeyReused)
-	m.OperationFinished(operation.ByRecovery, operation.OutcomeDone)
+	m.OperationFinished(operation.Capture, operation.ByRecovery, operation.OutcomeDone)
 	m.EventTaken("payment_intent.succeeded", ports.EventApplied, 3*time.Second)
 	m.EventTaken("payment_intent.succeeded", ports.EventApplied, 0)              // no time known
 	m.EventTaken("payment_intent.succeeded", ports.EventDuplicate, 24*time.Hour) // arrived in time before
@@ -101,8 +106,9 @@ func TestMetrics_WhatTheCoreDecides(t *testing.T) {
 		`marketflow_idempotent_replays_total{source="database"}`:                               0,
 		`marketflow_idempotency_rejections_total{kind="idempotency-key-reused"}`:               1,
 		`marketflow_idempotency_rejections_total{kind="idempotency-key-in-use"}`:               0,
-		`marketflow_operations_finished_total{by="recovery",outcome="done"}`:                   1,
-		`marketflow_operations_finished_total{by="request",outcome="rejected"}`:                0,
+		`marketflow_operations_finished_total{by="recovery",kind="capture",outcome="done"}`:    1,
+		`marketflow_operations_finished_total{by="request",kind="create",outcome="rejected"}`:  0,
+		`marketflow_operations_finished_total{by="request",kind="cancel",outcome="done"}`:      0,
 		`marketflow_webhook_events_total{outcome="applied",type="payment_intent.succeeded"}`:   2,
 		`marketflow_webhook_events_total{outcome="duplicate",type="payment_intent.succeeded"}`: 1,
 		`marketflow_webhook_lag_seconds_count{}`:                                               2,
@@ -161,10 +167,10 @@ func TestMetrics_LabelsAreBounded(t *testing.T) {
 		m.ObserveRequest(t.Context(), text, text, i, time.Second)
 		m.Replayed(ports.ReplaySource(text))
 		m.DuplicatePrevented(fault.Kind(text))
-		m.OperationFinished(operation.Finisher(text), operation.Outcome(text))
+		m.OperationFinished(operation.Kind(text), operation.Finisher(text), operation.Outcome(text))
 		m.EventTaken(text, ports.EventOutcome(text), time.Second)
 		m.DiscrepancyFound(ports.DiscrepancyKind(text), true)
-		m.PaymentChanged(payment.Status(text), amount(t, "1", "USD"))
+		m.PaymentChanged(paid(t, payment.Status(text), "1", "USD"))
 		m.Stripe().Call(text, text, text, time.Second)
 		m.Jobs().Job(text, text, time.Second, time.Second)
 	}
@@ -381,7 +387,7 @@ func everything(t *testing.T) *telemetry.Metrics {
 	m.ObserveBuild("v1.2.3")
 	m.ObserveRequest(t.Context(), "/payments", http.MethodPost, http.StatusCreated, time.Second)
 	m.EventTaken("payment_intent.succeeded", ports.EventApplied, time.Second)
-	m.PaymentChanged(payment.Succeeded, amount(t, "1", "USD"))
+	m.PaymentChanged(paid(t, payment.Succeeded, "1", "USD"))
 	m.Stripe().Call("create_intent", "done", "", time.Second)
 	m.MemoryCache().Miss()
 	m.RateLimit().Allowed()
@@ -422,6 +428,16 @@ func amount(t *testing.T, text, code string) money.Price {
 	require.NoError(t, err)
 
 	return a
+}
+
+// paid is a payment with a status, of which all was captured if it has succeeded.
+func paid(t *testing.T, status payment.Status, text, code string) payment.Payment {
+	t.Helper()
+
+	p := payment.Payment{Status: status, Amount: amount(t, text, code)}
+	p.Captured = p.Received()
+
+	return p
 }
 
 func scrape(t *testing.T, m *telemetry.Metrics, accept string) string {
@@ -522,7 +538,7 @@ func BenchmarkMetrics(b *testing.B) {
 		"RequestTraced": func() {
 			m.ObserveRequest(traced, "/payments", http.MethodPost, http.StatusCreated, time.Millisecond)
 		},
-		"PaymentChanged": func() { m.PaymentChanged(payment.Succeeded, a) },
+		"PaymentChanged": func() { m.PaymentChanged(payment.Payment{Status: payment.Succeeded, Amount: a, Captured: a.Money()}) },
 		"EventHandled":   func() { m.EventTaken("payment_intent.succeeded", ports.EventApplied, time.Second) },
 		"StripeCall":     func() { m.Stripe().Call("create_intent", "done", "", time.Millisecond) },
 		"Replayed":       func() { m.Replayed(ports.ReplayFromCache) },
