@@ -4,16 +4,23 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/google/uuid"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/marketflow/marketflow/domain/fault"
 	"github.com/marketflow/marketflow/domain/payment"
 	"github.com/marketflow/marketflow/ports"
 )
 
-// hintBatch is how many events one run looks at.
-const hintBatch = 200
+const (
+	// hintBatch is how many events one run looks at.
+	hintBatch = 200
+	// hintsAtOnce is how many payments are read at the same time. It is below the number of
+	// unanswered calls at which the adapter takes the provider for dead.
+	hintsAtOnce = 6
+)
 
 // causeHint is what the history names as the cause.
 const causeHint = "hint"
@@ -35,6 +42,8 @@ type ReadHints struct {
 	provider ports.Provider
 	refresh  Refresher
 	spans    ports.Spans
+	// reading is held during a run. Others of this process would read the same.
+	reading sync.Mutex
 }
 
 // NewReadHints returns the use case.
@@ -45,11 +54,13 @@ func NewReadHints(
 }
 
 // Do reads the intents of the longest waiting hints and returns how many payments it has
-// read. A payment that cannot be read waits for the next run. Each has its own trace.
+// read. A payment that cannot be read waits for the next run. Each has its own trace. If
+// another run of this process is under way, it does nothing.
 func (uc *ReadHints) Do(ctx context.Context) (int, error) {
-	if uc.provider.Ready() != nil {
+	if uc.provider.Ready() != nil || !uc.reading.TryLock() {
 		return 0, nil
 	}
+	defer uc.reading.Unlock()
 
 	hints, err := uc.inbox.Hints(ctx, hintBatch)
 	if err != nil || len(hints) == 0 {
@@ -66,21 +77,45 @@ func (uc *ReadHints) Do(ctx context.Context) (int, error) {
 		return 0, err
 	}
 
-	var failed error
+	return uc.readAll(ctx, payments)
+}
 
-	read := 0
+func (uc *ReadHints) readAll(ctx context.Context, payments map[string]payment.Payment) (int, error) {
+	var (
+		mu     sync.Mutex
+		read   int
+		failed error
+	)
+
+	readers := new(errgroup.Group)
+	readers.SetLimit(hintsAtOnce)
 
 	for _, p := range payments {
-		if err := uc.read(ctx, p.ID); err != nil {
-			failed = errors.Join(failed, fmt.Errorf("payment %s: %w", p.ID, err))
-		} else {
-			read++
-		}
+		readers.Go(func() error {
+			mu.Lock()
+			away := fault.KindOf(failed) == fault.Unavailable || ctx.Err() != nil
+			mu.Unlock()
 
-		if fault.KindOf(failed) == fault.Unavailable || ctx.Err() != nil {
-			break
-		}
+			if away {
+				return nil
+			}
+
+			err := uc.read(ctx, p.ID)
+
+			mu.Lock()
+			defer mu.Unlock()
+
+			if err != nil {
+				failed = errors.Join(failed, fmt.Errorf("payment %s: %w", p.ID, err))
+			} else {
+				read++
+			}
+
+			return nil
+		})
 	}
+
+	_ = readers.Wait() // failed has the errors
 
 	return read, failed
 }
