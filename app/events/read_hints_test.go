@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -223,6 +224,35 @@ func TestReadHints_Do(t *testing.T) {
 		}
 	})
 
+	// Holds come as fast as payments do, and each is a hint.
+	t.Run("AFewAtATime", func(t *testing.T) {
+		t.Parallel()
+
+		b := setup(t)
+		for _, key := range []string{"a", "b", "c", "d", "e", "f", "g", "h"} {
+			b.Hint(b.Create(operation.Key(key)))
+		}
+
+		crowd := &crowded{Provider: b.provider, wants: 6, full: make(chan struct{}), enough: make(chan struct{})}
+		b.Provider = crowd
+		uc := use(b)
+		done := make(chan int, 1)
+
+		go func() {
+			read, _ := uc.Do(t.Context())
+			done <- read
+		}()
+
+		<-crowd.full
+
+		again, err := uc.Do(t.Context())
+		require.NoError(t, err)
+		require.Zero(t, again, "they are being read")
+		close(crowd.enough)
+		require.Equal(t, 9, <-done)
+		require.EqualValues(t, 6, crowd.most.Load())
+	})
+
 	t.Run("TwoProcesses", func(t *testing.T) {
 		t.Parallel()
 
@@ -280,6 +310,33 @@ func TestReadHints_Do(t *testing.T) {
 		require.Equal(t, []string{paid.ID + ": succeeded"}, b.History(b.payment.ID)[2:])
 		require.Equal(t, ports.EventStale, b.Stored(b.hint.ID).Outcome)
 	})
+}
+
+// crowded keeps its readers until enough is closed, and tells when as many as it wants are
+// there.
+type crowded struct {
+	ports.Provider
+
+	wants        int64
+	inside, most atomic.Int64
+	once         sync.Once
+	full, enough chan struct{}
+}
+
+func (c *crowded) Intent(ctx context.Context, id string) (ports.Intent, error) {
+	n := c.inside.Add(1)
+	defer c.inside.Add(-1)
+
+	for most := c.most.Load(); n > most && !c.most.CompareAndSwap(most, n); most = c.most.Load() {
+	}
+
+	if n == c.wants {
+		c.once.Do(func() { close(c.full) })
+	}
+
+	<-c.enough
+
+	return c.Provider.Intent(ctx, id)
 }
 
 // during lets something happen after the first intent was read and before it is used.
