@@ -49,7 +49,12 @@ func decodeOptional(w http.ResponseWriter, r *http.Request, most int, body any, 
 	return decodeForm(form, body, h)
 }
 
+// decodeForm also refuses null, which would decode as an object without fields.
 func decodeForm(form []byte, body any, h hints) error {
+	if jsontext.Value(form).Kind() == jsontext.KindNull {
+		return fault.New(fault.Invalid, "The body is not one JSON object.")
+	}
+
 	if err := json.Unmarshal(form, body, json.RejectUnknownMembers(true)); err != nil {
 		return decodeFault(err, h)
 	}
