@@ -23,6 +23,7 @@ import (
 	"github.com/marketflow/marketflow/adapters/stripe"
 	"github.com/marketflow/marketflow/app/account"
 	"github.com/marketflow/marketflow/app/events"
+	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/internal/telemetry"
 	"github.com/marketflow/marketflow/ports"
 	"github.com/marketflow/marketflow/sandbox"
@@ -98,7 +99,7 @@ func setup(t *testing.T, change ...func(*edge.Telemetry)) *testBundle {
 
 	metrics := telemetry.NewMetrics()
 	told := telemetry.NewObserver(metrics, zap.New(core), tracing)
-	ours := account.NewBinding(nil, stripe.NewGateway(stripe.Config{SecretKey: "sk_test_1"}), nil, told)
+	ours := account.NewBinding(nil, operation.Installation{}, stripe.NewGateway(stripe.Config{SecretKey: "sk_test_1"}), nil, told)
 	parked := events.NewParked(b.inbox, webhooks, ours, told)
 	receive := events.NewReceive(webhooks, events.NewApply(b.inbox, nil, nil, parked, told), told)
 	seen := edge.Telemetry{
@@ -109,7 +110,7 @@ func setup(t *testing.T, change ...func(*edge.Telemetry)) *testBundle {
 		alter(&seen)
 	}
 
-	b.handler = edge.NewHandler(seen, b.clients, edge.NewPayments(nil, nil), edge.NewWebhooks(receive, unsigned),
+	b.handler = edge.NewHandler(seen, b.clients, edge.NewPayments(nil, nil, nil, nil), edge.NewWebhooks(receive, unsigned),
 		edge.NewHealth(nil, nil, nil))
 
 	return b

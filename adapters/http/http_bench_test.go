@@ -20,7 +20,7 @@ import (
 	"github.com/marketflow/marketflow/app/operations"
 	"github.com/marketflow/marketflow/app/payments"
 	"github.com/marketflow/marketflow/domain/money"
-	"github.com/marketflow/marketflow/domain/payment"
+	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/internal/telemetry"
 	"github.com/marketflow/marketflow/ports"
 )
@@ -53,15 +53,16 @@ func benchmarkReplay(b *testing.B, sampler sdktrace.Sampler) {
 	require.NoError(b, err)
 	cache.Put(b.Context(), "order_123_attempt_1", ports.Replay{
 		PaymentID:   uuid.New(),
-		Fingerprint: payment.Order{Amount: amount}.Fingerprint(),
+		Fingerprint: operation.Order{Amount: amount}.Fingerprint(operation.Create, uuid.Nil),
 		Response:    ports.FrozenResponse{Status: http.StatusCreated, Body: []byte(strings.Repeat("x", 280))},
 	})
 
 	told := telemetry.NewObserver(metrics, log, tracing)
-	create := payments.NewCreate(operations.NewEngine(nil, nil, nil, cache, nil, told), nil, told)
+	engine := operations.NewEngine(nil, nil, nil, cache, nil, told, nil)
+	create := payments.NewCreate(engine, nil, operation.Installation{}, told)
 	handler := edge.NewHandler(edge.Telemetry{
 		Log: log, Observer: metrics, Tracing: tracing, Propagator: propagation.TraceContext{}, Metrics: http.NotFoundHandler(),
-	}, memory.AllowAll{}, edge.NewPayments(create, nil), edge.NewWebhooks(nil, nil), edge.NewHealth(nil, nil, nil))
+	}, memory.AllowAll{}, edge.NewPayments(create, nil, nil, nil), edge.NewWebhooks(nil, nil), edge.NewHealth(nil, nil, nil))
 
 	const body = `{"amount":1000.00,"currency":"USD","idempotency_key":"order_123_attempt_1"}`
 

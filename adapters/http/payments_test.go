@@ -33,12 +33,30 @@ type get func(uuid.UUID) (payment.Payment, error)
 
 func (f get) Do(_ context.Context, id uuid.UUID) (payment.Payment, error) { return f(id) }
 
+type capture func(payments.CaptureCommand) (operations.Answer, error)
+
+func (f capture) Do(_ context.Context, cmd payments.CaptureCommand) (operations.Answer, error) {
+	return f(cmd)
+}
+
+type cancel func(payments.CancelCommand) (operations.Answer, error)
+
+func (f cancel) Do(_ context.Context, cmd payments.CancelCommand) (operations.Answer, error) {
+	return f(cmd)
+}
+
 func setupPayments(t *testing.T, c create, g get) *testBundle {
+	t.Helper()
+
+	return serving(t, edge.NewPayments(c, g, nil, nil))
+}
+
+func serving(t *testing.T, resource *edge.Payments) *testBundle {
 	t.Helper()
 
 	return &testBundle{handler: edge.NewHandler(edge.Telemetry{
 		Log: zap.NewNop(), Observer: telemetry.NewMetrics(), Tracing: noop.NewTracerProvider(), Propagator: propagation.TraceContext{},
-	}, memory.AllowAll{}, edge.NewPayments(c, g), edge.NewWebhooks(nil, nil), edge.NewHealth(nil, nil, nil))}
+	}, memory.AllowAll{}, resource, edge.NewWebhooks(nil, nil), edge.NewHealth(nil, nil, nil))}
 }
 
 func TestPayments_Create(t *testing.T) {
