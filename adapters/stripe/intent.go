@@ -17,29 +17,71 @@ import (
 
 // intentObject is the part of a PaymentIntent that we read. Its names and types
 // are the same in every API version (https://docs.stripe.com/api/payment_intents/object).
+// What we could do without is a lenient type: a surprise there must not lose an event.
 type intentObject struct {
 	ID            string          `json:"id"`
 	Amount        *int64          `json:"amount"`
-	Capturable    *int64          `json:"amount_capturable"`
-	Received      *int64          `json:"amount_received"`
+	Capturable    lenientInt      `json:"amount_capturable"`
+	Received      lenientInt      `json:"amount_received"`
 	Currency      string          `json:"currency"`
 	Status        string          `json:"status"`
-	CaptureMethod string          `json:"capture_method"`
+	CaptureMethod lenientText     `json:"capture_method"`
 	ClientSecret  string          `json:"client_secret"`
 	Created       int64           `json:"created"`
 	Livemode      *bool           `json:"livemode"`
 	Metadata      *intentMetadata `json:"metadata"`
 	// LastPaymentError is there after a declined attempt to pay.
-	LastPaymentError *struct{} `json:"last_payment_error"`
+	LastPaymentError jsontext.Value `json:"last_payment_error"`
 	// LatestCharge is an id, or the charge itself if that was asked for.
 	LatestCharge jsontext.Value `json:"latest_charge"`
 }
 
 // intentMetadata are those entries that we write.
 type intentMetadata struct {
-	PaymentID string `json:"payment_id"`         // payment.MetadataPaymentID
-	Mark      string `json:"marketflow"`         // payment.MetadataMark
-	Capture   string `json:"marketflow_capture"` // payment.MetadataCapture
+	PaymentID string      `json:"payment_id"`         // payment.MetadataPaymentID
+	Mark      lenientText `json:"marketflow"`         // payment.MetadataMark
+	Capture   lenientText `json:"marketflow_capture"` // payment.MetadataCapture
+}
+
+// lenientText is a text. Any other JSON reads as an empty one.
+type lenientText string
+
+// UnmarshalJSONFrom implements json.UnmarshalerFrom.
+func (l *lenientText) UnmarshalJSONFrom(from *jsontext.Decoder) error {
+	text, err := lenient[string](from)
+	*l = lenientText(text)
+
+	return err
+}
+
+// lenientInt is an integer. Any other JSON reads as if nothing were said.
+type lenientInt struct {
+	value int64
+	said  bool
+}
+
+// UnmarshalJSONFrom implements json.UnmarshalerFrom.
+func (l *lenientInt) UnmarshalJSONFrom(from *jsontext.Decoder) error {
+	value, err := lenient[*int64](from)
+	if *l = (lenientInt{}); value != nil {
+		*l = lenientInt{*value, true}
+	}
+
+	return err
+}
+
+// lenient reads a value, which is T's zero value if the JSON has another type.
+func lenient[T any](from *jsontext.Decoder) (read T, err error) {
+	form, err := from.ReadValue()
+	if err != nil {
+		return read, err //nolint:wrapcheck // the JSON is malformed, and json says where
+	}
+
+	if decode(form, &read) != nil {
+		return *new(T), nil
+	}
+
+	return read, nil
 }
 
 // decode reads Stripe's JSON. Names must match in case: a client's own "Payment_ID"
@@ -87,16 +129,16 @@ func (o *intentObject) intent() ports.Intent {
 	}
 	got.Declined = got.Status == payment.Failed
 
-	if o.CaptureMethod == string(payment.CaptureManual) {
+	if payment.CaptureMethod(o.CaptureMethod) == payment.CaptureManual {
 		got.CaptureMethod = payment.CaptureManual
 	} else if o.CaptureMethod != "" { // automatic_async is automatic too
 		got.CaptureMethod = payment.CaptureAutomatic
 	}
 
 	if o.Metadata != nil && !o.foreign() {
-		got.Mark, got.Marked = operation.ParseMark(o.Metadata.Mark)
+		got.Mark, got.Marked = operation.ParseMark(string(o.Metadata.Mark))
 
-		if capture, ok := operation.ParseMark(o.Metadata.Capture); ok {
+		if capture, ok := operation.ParseMark(string(o.Metadata.Capture)); ok {
 			got.Capture = capture.Operation
 		}
 	}
@@ -117,13 +159,13 @@ func statusWord(text string) string {
 }
 
 // sum is zero money if the object does not say it.
-func (o *intentObject) sum(minor *int64) money.Money {
+func (o *intentObject) sum(minor lenientInt) money.Money {
 	currency, err := money.ParseCurrency(o.Currency)
-	if minor == nil || err != nil {
+	if !minor.said || err != nil {
 		return money.Money{}
 	}
 
-	return money.Of(*minor, currency)
+	return money.Of(minor.value, currency)
 }
 
 // captureBefore is when the hold lapses: only the charge says it
@@ -176,7 +218,7 @@ func (o *intentObject) status() payment.Status {
 	case stripego.PaymentIntentStatusCanceled:
 		return payment.Cancelled
 	case stripego.PaymentIntentStatusRequiresPaymentMethod:
-		if o.LastPaymentError != nil {
+		if len(o.LastPaymentError) > 0 && o.LastPaymentError.Kind() != jsontext.KindNull {
 			return payment.Failed
 		}
 
