@@ -49,7 +49,7 @@ func TestBounds_Messages(t *testing.T) {
 				answer(w, status, errorBody(t, kind, "amount_too_small", c.message))
 			})
 
-			_, err := bed.gateway.CreateIntent(t.Context(), bed.request(t), false)
+			_, err := bed.gateway.Send(t.Context(), create(t), false)
 
 			var rejected *ports.RejectedError
 
@@ -57,7 +57,7 @@ func TestBounds_Messages(t *testing.T) {
 			require.Contains(t, rejected.Message, c.want)
 			require.LessOrEqual(t, len(rejected.Message), 520)
 
-			_, err = bed.gateway.CreateIntent(t.Context(), bed.request(t), true)
+			_, err = bed.gateway.Send(t.Context(), create(t), true)
 			requireOutcome(t, "unknown", err)
 			require.Contains(t, err.Error(), c.want)
 			require.Less(t, len(err.Error()), 700)
@@ -77,14 +77,14 @@ func TestBounds_Codes(t *testing.T) {
 			answer(w, http.StatusBadRequest, errorBody(t, odd, odd, "no"))
 		})
 
-		_, err := bed.gateway.CreateIntent(t.Context(), bed.request(t), false)
+		_, err := bed.gateway.Send(t.Context(), create(t), false)
 
 		var rejected *ports.DeploymentError
 
 		require.ErrorAs(t, err, &rejected)
 		require.Empty(t, rejected.Code)
 
-		_, err = bed.gateway.CreateIntent(t.Context(), bed.request(t), true)
+		_, err = bed.gateway.Send(t.Context(), create(t), true)
 		require.NotContains(t, err.Error(), odd)
 	}
 }
@@ -107,7 +107,7 @@ func TestBounds_RequestIDs(t *testing.T) {
 			answer(w, http.StatusUnauthorized, errorBody(t, "invalid_request_error", "", "no"))
 		})
 
-		_, err := bed.gateway.CreateIntent(t.Context(), bed.request(t), false)
+		_, err := bed.gateway.Send(t.Context(), create(t), false)
 
 		var unknown *stripe.UnknownError
 
@@ -137,11 +137,11 @@ func TestBounds_IntentIDs(t *testing.T) {
 			answer(w, http.StatusOK, strings.Replace(intentJSON, `"pi_1"`, string(form), 1))
 		})
 
-		intent, err := bed.gateway.CreateIntent(t.Context(), bed.request(t), false)
+		object, err := bed.gateway.Send(t.Context(), create(t), false)
 		requireOutcome(t, want, err)
 
 		if want == "done" {
-			require.Equal(t, id, intent.ID)
+			require.Equal(t, id, object.Intent.ID)
 
 			continue
 		}
@@ -175,7 +175,7 @@ func TestBounds_ClientSecrets(t *testing.T) {
 		body := strings.Replace(intentJSON, `"`+clientSecret+`"`, string(form), 1)
 		bed := newBed(t, func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, body) })
 
-		_, err = bed.gateway.CreateIntent(t.Context(), bed.request(t), false)
+		_, err = bed.gateway.Send(t.Context(), create(t), false)
 		requireOutcome(t, want, err)
 
 		event, err := newWebhooks(t).Parse([]byte(`{"type":"payment_intent.succeeded","data":{"object":` + body + `}}`))
@@ -241,7 +241,7 @@ func TestBounds_Bodies(t *testing.T) {
 		answer(w, http.StatusOK, strings.TrimSuffix(intentJSON, "}")+padding)
 	})
 
-	_, err := bed.gateway.CreateIntent(t.Context(), bed.request(t), false)
+	_, err := bed.gateway.Send(t.Context(), create(t), false)
 	requireOutcome(t, "unknown", err)
 	bed.meter.require(t, 3, "unknown", "undecodable")
 

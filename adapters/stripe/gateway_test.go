@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -25,6 +24,7 @@ import (
 
 	"github.com/marketflow/marketflow/adapters/stripe"
 	"github.com/marketflow/marketflow/domain/money"
+	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/domain/payment"
 	"github.com/marketflow/marketflow/ports"
 )
@@ -33,12 +33,12 @@ var paymentID = uuid.MustParse("0190d5a5-7c1f-7000-8000-000000000001")
 
 const clientSecret = "pi_1_secret_Zm9vYmFy"
 
-// intentJSON is what Stripe answers to request().
+// intentJSON is what Stripe answers to create().
 const intentJSON = `{"id":"pi_1","object":"payment_intent","amount":1999,"currency":"usd",` +
 	`"client_secret":"` + clientSecret + `","created":1705314600,"status":"requires_payment_method",` +
 	`"metadata":{"payment_id":"0190d5a5-7c1f-7000-8000-000000000001","Payment_ID":"x"}}`
 
-func TestCreateIntent_SendsExactlyTheParameters(t *testing.T) {
+func TestSend_SendsExactlyTheParameters(t *testing.T) {
 	t.Parallel()
 
 	var got []received
@@ -60,37 +60,25 @@ func TestCreateIntent_SendsExactlyTheParameters(t *testing.T) {
 		answer(w, http.StatusOK, intentJSON)
 	})
 
-	metadata := payment.Metadata{"z": "ж &=+%", "a": "", "order no": "7"}
-	request := bed.gateway.Prepare(paymentID, order(t, 1999, metadata))
-	_, err := bed.gateway.CreateIntent(t.Context(), request, false)
+	call := createFor(t, "order_1", order(t, 1999, map[string]string{"z": "ж &=+%", "a": "", "order no": "7"}))
+	_, err := bed.gateway.Send(t.Context(), call, false)
 	require.NoError(t, err)
 	require.Len(t, got, 2)
 
 	for _, r := range got {
-		require.Equal(t, request.Params, r.body)
+		require.Equal(t, call.Params, r.body)
 		require.Equal(t, "/v1/payment_intents", r.URL.Path)
-		require.Equal(t, "marketflow_payment_"+paymentID.String(), r.Header.Get("Idempotency-Key"))
+		require.Equal(t, "mf_create_"+paymentID.String(), r.Header.Get("Idempotency-Key"))
 		require.Equal(t, "Bearer sk_test_1", r.Header.Get("Authorization"))
 		require.Equal(t, "application/x-www-form-urlencoded", r.Header.Get("Content-Type"))
 		require.Equal(t, int64(len(r.body)), r.ContentLength)
 		require.Empty(t, r.TransferEncoding)
 		require.Empty(t, r.Header.Get("X-Stripe-Client-Telemetry"))
 	}
-
-	form, err := url.ParseQuery(request.Params)
-	require.NoError(t, err)
-	require.Equal(t, url.Values{
-		"amount":                             {"1999"},
-		"currency":                           {"usd"},
-		"automatic_payment_methods[enabled]": {"true"},
-		"metadata[order no]":                 {"7"},
-		"metadata[payment_id]":               {paymentID.String()},
-		"metadata[z]":                        {"ж &=+%"},
-	}, form)
 }
 
 // A request that another version of ours has stored is sent unchanged.
-func TestCreateIntent_SendsAStoredRequestUnchanged(t *testing.T) {
+func TestSend_SendsAStoredRequestUnchanged(t *testing.T) {
 	t.Parallel()
 
 	params := "currency=usd&amount=1999&metadata[payment_id]=" + paymentID.String() + "&description=an%20old+field"
@@ -102,26 +90,35 @@ func TestCreateIntent_SendsAStoredRequestUnchanged(t *testing.T) {
 		answer(w, http.StatusOK, intentJSON)
 	})
 
-	_, err := bed.gateway.CreateIntent(t.Context(), ports.IntentRequest{IdempotencyKey: "k", Params: params}, true)
+	_, err := bed.gateway.Send(t.Context(), ports.Call{Key: "marketflow_payment_1", Path: "/v1/payment_intents", Params: params}, true)
 	require.NoError(t, err)
 	require.Equal(t, params, <-body)
 }
 
-func TestCreateIntent_DoesNotSendAnUnreadableRequest(t *testing.T) {
+func TestSend_DoesNotSendAnUnreadableRequest(t *testing.T) {
 	t.Parallel()
 
 	bed := newBed(t, func(http.ResponseWriter, *http.Request) { t.Error("it was sent") })
-	good := bed.request(t)
+	good := create(t)
+	intents := "/v1/payment_intents"
 
-	for name, request := range map[string]ports.IntentRequest{
-		"no key":        {Params: good.Params},
-		"long key":      {Params: good.Params, IdempotencyKey: strings.Repeat("k", 256)},
-		"no form":       {Params: "%zz", IdempotencyKey: "k"},
-		"no amount":     {Params: "currency=usd&metadata[payment_id]=1", IdempotencyKey: "k"},
-		"no currency":   {Params: "amount=1&metadata[payment_id]=1", IdempotencyKey: "k"},
-		"no payment id": {Params: "amount=1&currency=usd", IdempotencyKey: "k"},
+	for name, call := range map[string]ports.Call{
+		"no key":            {Path: intents, Params: good.Params},
+		"long key":          {Path: intents, Params: good.Params, Key: strings.Repeat("k", 256)},
+		"no form":           {Path: intents, Params: "%zz", Key: "k"},
+		"no amount":         {Path: intents, Params: "currency=usd&metadata[payment_id]=1", Key: "k"},
+		"no currency":       {Path: intents, Params: "amount=1&metadata[payment_id]=1", Key: "k"},
+		"no payment id":     {Path: intents, Params: "amount=1&currency=usd", Key: "k"},
+		"no path":           {Params: good.Params, Key: "k"},
+		"another path":      {Path: "/v1/refunds", Params: good.Params, Key: "k"},
+		"another host":      {Path: "//example.com/v1/payment_intents", Params: good.Params, Key: "k"},
+		"an unknown action": {Path: intents + "/pi_1/confirm", Key: "k"},
+		"no action":         {Path: intents + "/pi_1", Key: "k"},
+		"an impossible id":  {Path: intents + "/../capture", Key: "k"},
+		"more than an id":   {Path: intents + "/pi_1/x/capture", Key: "k"},
+		"a query":           {Path: intents + "/pi_1?x=/capture", Key: "k"},
 	} {
-		_, err := bed.gateway.CreateIntent(t.Context(), request, false)
+		_, err := bed.gateway.Send(t.Context(), call, false)
 		require.Error(t, err, name)
 		require.NotErrorIs(t, err, ports.ErrUnavailable)
 	}
@@ -129,7 +126,7 @@ func TestCreateIntent_DoesNotSendAnUnreadableRequest(t *testing.T) {
 
 // Every answer that Stripe, or something in its place, may give. The first send can
 // prove "rejected" and "deployment_rejected"; of the answers to a copy only a 402 can.
-func TestCreateIntent_Outcomes(t *testing.T) {
+func TestSend_Outcomes(t *testing.T) {
 	t.Parallel()
 
 	invalid := `{"error":{"type":"invalid_request_error","code":"amount_too_small","message":"too small"}}`
@@ -209,11 +206,11 @@ func TestCreateIntent_Outcomes(t *testing.T) {
 				answer(w, c.status, c.body)
 			})
 
-			_, err := bed.gateway.CreateIntent(t.Context(), bed.request(t), false)
+			_, err := bed.gateway.Send(t.Context(), create(t), false)
 			requireOutcome(t, c.outcome, err)
 			bed.meter.require(t, c.attempts, c.outcome, c.reason)
 
-			_, err = bed.gateway.CreateIntent(t.Context(), bed.request(t), true)
+			_, err = bed.gateway.Send(t.Context(), create(t), true)
 			requireOutcome(t, c.copy, err)
 			bed.meter.require(t, c.copies, c.copy, c.reason)
 			require.EqualValues(t, c.attempts+c.copies, arrived.Load())
@@ -222,7 +219,7 @@ func TestCreateIntent_Outcomes(t *testing.T) {
 }
 
 // Stripe would replay the same answer again, whatever it advises.
-func TestCreateIntent_AReplayedErrorIsNotRepeated(t *testing.T) {
+func TestSend_AReplayedErrorIsNotRepeated(t *testing.T) {
 	t.Parallel()
 
 	bed := newBed(t, func(w http.ResponseWriter, _ *http.Request) {
@@ -231,14 +228,14 @@ func TestCreateIntent_AReplayedErrorIsNotRepeated(t *testing.T) {
 		answer(w, http.StatusBadGateway, `{"error":{"type":"api_error"}}`)
 	})
 
-	_, err := bed.gateway.CreateIntent(t.Context(), bed.request(t), true)
+	_, err := bed.gateway.Send(t.Context(), create(t), true)
 	requireOutcome(t, "unknown", err)
 	bed.meter.require(t, 1, "unknown", "status_5xx")
 }
 
 // Only the very first send can be rejected for certain: once an attempt's answer was
 // lost, a rejection of the next one says nothing about it.
-func TestCreateIntent_RejectionAfterALostAnswerIsUnknown(t *testing.T) {
+func TestSend_RejectionAfterALostAnswerIsUnknown(t *testing.T) {
 	t.Parallel()
 
 	calls := 0
@@ -250,12 +247,12 @@ func TestCreateIntent_RejectionAfterALostAnswerIsUnknown(t *testing.T) {
 		answer(w, http.StatusBadRequest, `{"error":{"type":"invalid_request_error","message":"no"}}`)
 	})
 
-	_, err := bed.gateway.CreateIntent(t.Context(), bed.request(t), false)
+	_, err := bed.gateway.Send(t.Context(), create(t), false)
 	requireOutcome(t, "unknown", err)
 	require.Equal(t, 2, calls)
 }
 
-func TestCreateIntent_AnotherAttemptFindsTheIntent(t *testing.T) {
+func TestSend_AnotherAttemptFindsTheIntent(t *testing.T) {
 	t.Parallel()
 
 	for name, first := range map[string]struct {
@@ -293,12 +290,13 @@ func TestCreateIntent_AnotherAttemptFindsTheIntent(t *testing.T) {
 				answer(w, http.StatusOK, intentJSON)
 			})
 
-			intent, err := bed.gateway.CreateIntent(t.Context(), bed.request(t), false)
+			object, err := bed.gateway.Send(t.Context(), create(t), false)
 			require.NoError(t, err)
 			require.Equal(t, ports.Intent{
 				ID: "pi_1", ClientSecret: clientSecret, Amount: order(t, 1999, nil).Amount,
-				Status: payment.Pending, PaymentID: paymentID, CreatedAt: time.Unix(1705314600, 0).UTC(),
-			}, intent)
+				Status: payment.Pending, IntentStatus: payment.IntentRequiresPaymentMethod, PaymentID: paymentID,
+				CreatedAt: time.Unix(1705314600, 0).UTC(),
+			}, object.Intent)
 			require.Equal(t, []string{"unknown " + first.reason, "done "}, bed.meter.take())
 		})
 	}
@@ -306,7 +304,7 @@ func TestCreateIntent_AnotherAttemptFindsTheIntent(t *testing.T) {
 
 // net/http itself resends a POST that has an Idempotency-Key when a kept connection
 // dies. The gateway prevents that: each send is an attempt of its own.
-func TestCreateIntent_NetHTTPResendsNothing(t *testing.T) {
+func TestSend_NetHTTPResendsNothing(t *testing.T) {
 	t.Parallel()
 
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -324,11 +322,11 @@ func TestCreateIntent_NetHTTPResendsNothing(t *testing.T) {
 
 	bed := newBedAt(t, "http://"+listener.Addr().String())
 
-	_, err = bed.gateway.CreateIntent(t.Context(), bed.request(t), false)
+	_, err = bed.gateway.Send(t.Context(), create(t), false)
 	require.NoError(t, err)
 	bed.meter.require(t, 1, "done", "")
 
-	_, err = bed.gateway.CreateIntent(t.Context(), bed.request(t), false)
+	_, err = bed.gateway.Send(t.Context(), create(t), false)
 	require.NoError(t, err)
 	require.Equal(t, []string{"unknown connection", "done "}, bed.meter.take())
 }
@@ -369,7 +367,7 @@ func serveOne(t *testing.T, listener net.Listener, answers ...string) {
 	}
 }
 
-func TestCreateIntent_HonoursItsContext(t *testing.T) {
+func TestSend_HonoursItsContext(t *testing.T) {
 	t.Parallel()
 
 	arrived := make(chan struct{}, 3)
@@ -388,7 +386,7 @@ func TestCreateIntent_HonoursItsContext(t *testing.T) {
 		cancel()
 	}()
 
-	_, err := bed.gateway.CreateIntent(ctx, bed.request(t), false)
+	_, err := bed.gateway.Send(ctx, create(t), false)
 	requireOutcome(t, "unknown", err)
 	require.ErrorIs(t, err, context.Canceled)
 	bed.meter.require(t, 1, "unknown", "cancelled")
@@ -396,7 +394,7 @@ func TestCreateIntent_HonoursItsContext(t *testing.T) {
 	ctx, cancel = context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
 
-	_, err = bed.gateway.CreateIntent(ctx, bed.request(t), false)
+	_, err = bed.gateway.Send(ctx, create(t), false)
 	requireOutcome(t, "unknown", err)
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	bed.meter.require(t, 1, "unknown", "deadline")
@@ -423,7 +421,7 @@ func TestGateway_KeepsSecretsOutOfErrorsLogsAndSpans(t *testing.T) {
 
 			bed := newBed(t, func(w http.ResponseWriter, _ *http.Request) { answer(w, c.status, c.body) })
 
-			_, err := bed.gateway.CreateIntent(t.Context(), bed.request(t), false)
+			_, err := bed.gateway.Send(t.Context(), create(t), false)
 
 			var told strings.Builder
 
@@ -470,7 +468,7 @@ func TestGateway_TracesEachAttempt(t *testing.T) {
 		answer(w, http.StatusOK, intentJSON)
 	})
 
-	_, err := bed.gateway.CreateIntent(t.Context(), bed.request(t), false)
+	_, err := bed.gateway.Send(t.Context(), create(t), false)
 	require.NoError(t, err)
 
 	spans := map[string]sdktrace.ReadOnlySpan{}
@@ -512,7 +510,7 @@ func TestGateway_ErrorsNameTheRequestID(t *testing.T) {
 		answer(w, http.StatusUnauthorized, `{"error":{"type":"invalid_request_error","message":"Invalid API Key provided"}}`)
 	})
 
-	_, err := bed.gateway.CreateIntent(t.Context(), bed.request(t), false)
+	_, err := bed.gateway.Send(t.Context(), create(t), false)
 
 	var unknown *stripe.UnknownError
 
@@ -564,10 +562,27 @@ func newBedAt(t *testing.T, address string) testBed {
 	return bed
 }
 
-func (b testBed) request(t *testing.T) ports.IntentRequest {
-	t.Helper()
+// create is the call that makes the intent of intentJSON.
+func create(tb testing.TB) ports.Call {
+	tb.Helper()
 
-	return b.gateway.Prepare(paymentID, order(t, 1999, nil))
+	return createFor(tb, "", order(tb, 1999, nil))
+}
+
+func createFor(tb testing.TB, key operation.Key, order operation.Order) ports.Call {
+	tb.Helper()
+
+	call, err := stripe.Calls{}.CreatePayment(markOf(operation.Create, paymentID), key, order)
+	require.NoError(tb, err)
+
+	return call
+}
+
+// installationID is that of every mark here.
+var installationID = uuid.MustParse("0190d5a5-7c1f-7000-8000-0000000000aa")
+
+func markOf(kind operation.Kind, id uuid.UUID) operation.Mark {
+	return operation.Installation{ID: installationID}.Mark(kind, id, operation.Fingerprint{1, 2, 3})
 }
 
 func answer(w http.ResponseWriter, status int, body string) {
@@ -666,7 +681,7 @@ func (r *recorder) require(t *testing.T, n int, outcome, reason string) {
 func noSleep(ctx context.Context, _ time.Duration) error { return ctx.Err() }
 
 // order is an order for so many cents.
-func order(tb testing.TB, minor int64, metadata payment.Metadata) payment.Order {
+func order(tb testing.TB, minor int64, metadata map[string]string) operation.Order {
 	tb.Helper()
 
 	currency, err := money.ParseCurrency("USD")
@@ -674,5 +689,5 @@ func order(tb testing.TB, minor int64, metadata payment.Metadata) payment.Order 
 	amount, err := money.NewPrice(minor, currency)
 	require.NoError(tb, err)
 
-	return payment.Order{Amount: amount, Metadata: metadata}
+	return operation.Order{Amount: amount, Metadata: metadata}
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/marketflow/marketflow/adapters/stripe"
+	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/ports"
 )
 
@@ -92,7 +93,7 @@ type overloadBed struct {
 	testBed
 
 	stripe *fakeStripe
-	asked  ports.IntentRequest
+	asked  ports.Call
 }
 
 type result struct {
@@ -106,7 +107,7 @@ func newOverloadBed(t *testing.T, config stripe.Config) *overloadBed {
 	bed := &overloadBed{testBed: testBed{meter: &recorder{}}, stripe: &fakeStripe{serve: healthy}}
 	config.SecretKey, config.APIBase = "sk_test_1", "http://stripe.invalid"
 	bed.gateway = stripe.NewGateway(config, stripe.WithTransport(bed.stripe), stripe.WithMeter(bed.meter))
-	bed.asked = bed.request(t)
+	bed.asked = create(t)
 
 	return bed
 }
@@ -114,7 +115,7 @@ func newOverloadBed(t *testing.T, config stripe.Config) *overloadBed {
 // try creates one intent.
 func (b *overloadBed) try(ctx context.Context) result {
 	began := time.Now()
-	_, err := b.gateway.CreateIntent(ctx, b.asked, false)
+	_, err := b.gateway.Send(ctx, b.asked, false)
 
 	return result{time.Since(began), err}
 }
@@ -557,19 +558,24 @@ func (b *overloadBed) open(t *testing.T) {
 	require.True(t, b.meter.open)
 }
 
-// BenchmarkCreateIntent_NoNetwork is what the gateway itself costs.
-func BenchmarkCreateIntent_NoNetwork(b *testing.B) {
+// BenchmarkSend_NoNetwork is what the gateway itself costs.
+func BenchmarkSend_NoNetwork(b *testing.B) {
 	gateway := stripe.NewGateway(
 		stripe.Config{SecretKey: "sk_test_1", APIBase: "http://stripe.invalid"},
 		stripe.WithTransport(&fakeStripe{serve: always(http.StatusOK, intentJSON)}),
 	)
 	order := order(b, 1999, nil)
+	mark := markOf(operation.Create, paymentID)
 
 	b.ReportAllocs()
 
 	for b.Loop() {
-		request := gateway.Prepare(paymentID, order)
-		if _, err := gateway.CreateIntent(b.Context(), request, false); err != nil {
+		call, err := stripe.Calls{}.CreatePayment(mark, "", order)
+		if err != nil {
+			b.Fatal(err)
+		}
+
+		if _, err := gateway.Send(b.Context(), call, false); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -21,7 +21,7 @@ import (
 const tooSmall = `{"error":{"type":"invalid_request_error","code":"amount_too_small","message":"too small"}}`
 
 // An attempt that fails before there is a connection has sent nothing.
-func TestCreateIntent_NotSent(t *testing.T) {
+func TestSend_NotSent(t *testing.T) {
 	t.Parallel()
 
 	plain := httptest.NewServer(http.NotFoundHandler())
@@ -72,7 +72,7 @@ func TestCreateIntent_NotSent(t *testing.T) {
 				stripe.Config{SecretKey: "sk_test_1", APIBase: c.base, AttemptTimeout: c.timeout, MaxAttempts: 2},
 				stripe.WithTransport(c.network), stripe.WithSleep(noSleep), stripe.WithMeter(meter))
 
-			_, err := gateway.CreateIntent(t.Context(), gateway.Prepare(paymentID, order(t, 1999, nil)), false)
+			_, err := gateway.Send(t.Context(), create(t), false)
 			requireOutcome(t, "not_sent", err)
 			meter.require(t, 2, "not_sent", c.reason)
 			require.NotContains(t, err.Error(), "sk_test_1")
@@ -81,7 +81,7 @@ func TestCreateIntent_NotSent(t *testing.T) {
 }
 
 // If the caller gives up before there is a connection, nothing was sent either.
-func TestCreateIntent_CallerGivesUpBeforeTheConnection(t *testing.T) {
+func TestSend_CallerGivesUpBeforeTheConnection(t *testing.T) {
 	t.Parallel()
 
 	ctx, cancel := context.WithCancel(t.Context())
@@ -94,14 +94,14 @@ func TestCreateIntent_CallerGivesUpBeforeTheConnection(t *testing.T) {
 	gateway := stripe.NewGateway(stripe.Config{SecretKey: "sk_test_1", APIBase: "http://stripe.invalid"},
 		stripe.WithTransport(network), stripe.WithSleep(noSleep))
 
-	_, err := gateway.CreateIntent(ctx, gateway.Prepare(paymentID, order(t, 1999, nil)), false)
+	_, err := gateway.Send(ctx, create(t), false)
 	requireOutcome(t, "not_sent", err)
 	require.ErrorIs(t, err, context.Canceled)
 }
 
 // An attempt that was not sent does not make the next one a copy, and says nothing
 // about what an earlier one may have done.
-func TestCreateIntent_AttemptsThatAreNotSent(t *testing.T) {
+func TestSend_AttemptsThatAreNotSent(t *testing.T) {
 	t.Parallel()
 
 	const (
@@ -159,7 +159,7 @@ func TestCreateIntent_AttemptsThatAreNotSent(t *testing.T) {
 			gateway := stripe.NewGateway(stripe.Config{SecretKey: "sk_test_1", APIBase: server.URL},
 				stripe.WithTransport(network), stripe.WithSleep(noSleep), stripe.WithMeter(meter))
 
-			_, err := gateway.CreateIntent(t.Context(), gateway.Prepare(paymentID, order(t, 1999, nil)), false)
+			_, err := gateway.Send(t.Context(), create(t), false)
 			requireOutcome(t, c.want, err)
 			require.Equal(t, c.measured, meter.take())
 		})
@@ -168,7 +168,7 @@ func TestCreateIntent_AttemptsThatAreNotSent(t *testing.T) {
 
 // Stripe replays a rejection that it keeps under the key, even when the cause is
 // repaired: whoever repairs it must know.
-func TestCreateIntent_AKeptRejection(t *testing.T) {
+func TestSend_AKeptRejection(t *testing.T) {
 	t.Parallel()
 
 	for _, kept := range []bool{false, true} {
@@ -180,7 +180,7 @@ func TestCreateIntent_AKeptRejection(t *testing.T) {
 			answer(w, http.StatusBadRequest, `{"error":{"type":"invalid_request_error","code":"testmode_charges_only"}}`)
 		})
 
-		_, err := bed.gateway.CreateIntent(t.Context(), bed.request(t), false)
+		_, err := bed.gateway.Send(t.Context(), create(t), false)
 
 		var rejected *ports.DeploymentError
 
@@ -191,7 +191,7 @@ func TestCreateIntent_AKeptRejection(t *testing.T) {
 }
 
 // Failing to connect counts as a failure of Stripe, although nothing was sent.
-func TestCreateIntent_NotSentOpensTheBreaker(t *testing.T) {
+func TestSend_NotSentOpensTheBreaker(t *testing.T) {
 	t.Parallel()
 
 	meter := &recorder{}
@@ -199,7 +199,7 @@ func TestCreateIntent_NotSentOpensTheBreaker(t *testing.T) {
 		stripe.WithSleep(noSleep), stripe.WithMeter(meter))
 
 	for range 8 {
-		_, err := gateway.CreateIntent(t.Context(), gateway.Prepare(paymentID, order(t, 1999, nil)), false)
+		_, err := gateway.Send(t.Context(), create(t), false)
 		require.ErrorIs(t, err, ports.ErrUnavailable)
 	}
 

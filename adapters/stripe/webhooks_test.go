@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -94,6 +95,28 @@ func TestParse_IgnoresTheAPIVersion(t *testing.T) {
 		require.Equal(t, paymentID, event.Intent.PaymentID)
 		require.Equal(t, clientSecret, event.Intent.ClientSecret)
 		require.Equal(t, "19.99 USD", event.Intent.Amount.String())
+	}
+}
+
+// handledTypes are the types of events that we handle. An endpoint has to listen to them.
+var handledTypes = []string{
+	"payment_intent.created", "payment_intent.processing", "payment_intent.requires_action",
+	"payment_intent.amount_capturable_updated", "payment_intent.succeeded", "payment_intent.payment_failed",
+	"payment_intent.canceled",
+}
+
+func TestParse_Handled(t *testing.T) {
+	t.Parallel()
+
+	others := []string{
+		"payment_intent.partially_funded", "payment_intent.of_the_future", "charge.refunded", "charge.succeeded", "balance.available",
+		"payment_intent.succeeded.v2",
+	}
+
+	for _, kind := range append(slices.Clone(handledTypes), others...) {
+		event, err := newWebhooks(t).Parse([]byte(`{"type":"` + kind + `","data":{"object":{"id":"pi_1"}}}`))
+		require.NoError(t, err)
+		require.Equal(t, slices.Contains(handledTypes, kind), event.Handled, kind)
 	}
 }
 
