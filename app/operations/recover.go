@@ -71,7 +71,7 @@ func (uc *Recover) Do(ctx context.Context) (Recovered, error) {
 	result.Finished = len(ops) - len(open)
 
 	if uc.provider.Ready() != nil {
-		return result, nil
+		return result, nil //nolint:nilerr // the rest waits
 	}
 
 	missing := make(map[uuid.UUID]ports.Operation)

@@ -134,7 +134,7 @@ func findCapture(
 	}
 
 	if f := capturable(p, op.Order); f != nil {
-		return operations.Found{Rejected: f}, nil
+		return operations.Found{Rejected: f}, nil //nolint:nilerr // it is the answer
 	}
 
 	if rejected.State { // it has changed since

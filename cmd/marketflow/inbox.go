@@ -91,7 +91,8 @@ func newInboxListCommand() *cobra.Command {
 
 	flags := command.Flags()
 	flags.BoolVar(&parked, "parked", false, "only those that wait for their payment or contradict it")
-	flags.StringVar(&outcome, "outcome", "", "only those with this outcome: applied, stale, ignored, unhandled, hint, parked, dismissed or foreign")
+	flags.StringVar(&outcome, "outcome", "",
+		"only those with this outcome: applied, stale, ignored, unhandled, hint, parked, dismissed or foreign")
 	flags.StringVar(&filter.Type, "type", "", "only those of this type, such as payment_intent.succeeded")
 	flags.StringVar(&filter.ObjectID, "object", "", "only those about this object at Stripe, such as pi_…")
 	addLimitFlag(command, &limit)

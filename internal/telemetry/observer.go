@@ -185,8 +185,8 @@ func (o *Observer) NeedsAttention(ctx context.Context, op ports.Operation, cause
 		o.metrics.DiscrepancyFound(ports.DiscrepancyContradiction, false)
 	}
 
-	o.log.Error(news, logctx.Field(ctx), zap.Stringer(keyPaymentID, op.PaymentID()), zap.String(keyKind, string(op.Kind)), zap.Duration("age", op.Age),
-		zap.Error(cause))
+	o.log.Error(news, logctx.Field(ctx), zap.Stringer(keyPaymentID, op.PaymentID()), zap.String(keyKind, string(op.Kind)),
+		zap.Duration("age", op.Age), zap.Error(cause))
 }
 
 // Decided implements operations.Observer and events.Observer.
