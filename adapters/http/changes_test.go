@@ -60,16 +60,8 @@ const (
 	cancelRoute  = "/payments/" + anID + "/cancel"
 )
 
-// eachRoute runs a test with both routes.
-func eachRoute(t *testing.T, test func(t *testing.T, c *changed, route string)) {
-	t.Helper()
-
-	for name, route := range map[string]string{"Capture": captureRoute, "Cancel": cancelRoute} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			test(t, setupChanges(t), route)
-		})
-	}
+func changeRoutes() map[string]string {
+	return map[string]string{"Capture": captureRoute, "Cancel": cancelRoute}
 }
 
 func TestPayments_Changes(t *testing.T) {
@@ -77,137 +69,193 @@ func TestPayments_Changes(t *testing.T) {
 
 	t.Run("WithoutABody", func(t *testing.T) {
 		t.Parallel()
-		eachRoute(t, func(t *testing.T, c *changed, route string) {
-			for _, body := range []string{"", "{}", " {} "} {
-				answer := c.do(http.MethodPost, route, body, "X-Request-Id", "r1")
-				require.Equal(t, http.StatusOK, answer.Code, "%s", answer.Body)
-				require.JSONEq(t, `{"a":1}`, answer.Body.String())
-				require.Equal(t, "application/json", answer.Header().Get("Content-Type"))
-				require.Empty(t, answer.Header().Get("Idempotent-Replayed"))
-				require.Empty(t, answer.Header().Get("Location"))
-				require.Equal(t, payments.ChangeCommand{PaymentID: uuid.MustParse(anID), RequestID: "r1"}, *c.lastAsked)
-			}
 
-			require.Equal(t, 3, c.asked())
-		})
+		for name, route := range changeRoutes() {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+
+				c := setupChanges(t)
+				for _, body := range []string{"", "{}", " {} "} {
+					answer := c.do(http.MethodPost, route, body, "X-Request-Id", "r1")
+					require.Equal(t, http.StatusOK, answer.Code, "%s", answer.Body)
+					require.JSONEq(t, `{"a":1}`, answer.Body.String())
+					require.Equal(t, "application/json", answer.Header().Get("Content-Type"))
+					require.Empty(t, answer.Header().Get("Idempotent-Replayed"))
+					require.Empty(t, answer.Header().Get("Location"))
+					require.Equal(t, payments.ChangeCommand{PaymentID: uuid.MustParse(anID), RequestID: "r1"}, *c.lastAsked)
+				}
+
+				require.Equal(t, 3, c.asked())
+			})
+		}
 	})
 
 	t.Run("TheKey", func(t *testing.T) {
 		t.Parallel()
-		eachRoute(t, func(t *testing.T, c *changed, route string) {
-			for _, sent := range []struct{ body, header string }{
-				{`{"idempotency_key":"k1"}`, ""}, {"", "k1"}, {"", `"k1"`}, {`{"idempotency_key":"k1"}`, "k1"},
-			} {
-				var header []string
-				if sent.header != "" {
-					header = []string{"Idempotency-Key", sent.header}
+
+		for name, route := range changeRoutes() {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+
+				c := setupChanges(t)
+
+				for _, sent := range []struct{ body, header string }{
+					{`{"idempotency_key":"k1"}`, ""}, {"", "k1"}, {"", `"k1"`}, {`{"idempotency_key":"k1"}`, "k1"},
+				} {
+					var header []string
+					if sent.header != "" {
+						header = []string{"Idempotency-Key", sent.header}
+					}
+
+					require.Equal(t, http.StatusOK, c.do(http.MethodPost, route, sent.body, header...).Code, sent)
+					require.Equal(t, "k1", string(c.lastAsked.Key), sent)
 				}
 
-				require.Equal(t, http.StatusOK, c.do(http.MethodPost, route, sent.body, header...).Code, sent)
-				require.Equal(t, "k1", string(c.lastAsked.Key), sent)
-			}
-
-			asked := c.asked()
-			requireProblem(t, c.do(http.MethodPost, route, `{"idempotency_key":"k1"}`, "Idempotency-Key", "k2"),
-				http.StatusBadRequest, "invalid-request")
-			requireProblem(t, c.do(http.MethodPost, route, `{"idempotency_key":""}`), http.StatusBadRequest, "invalid-request")
-			requireProblem(t, c.do(http.MethodPost, route, "", "Idempotency-Key", strings.Repeat("k", 256)),
-				http.StatusBadRequest, "invalid-request")
-			require.Equal(t, asked, c.asked())
-		})
+				asked := c.asked()
+				requireProblem(t, c.do(http.MethodPost, route, `{"idempotency_key":"k1"}`, "Idempotency-Key", "k2"),
+					http.StatusBadRequest, "invalid-request")
+				requireProblem(t, c.do(http.MethodPost, route, `{"idempotency_key":""}`), http.StatusBadRequest, "invalid-request")
+				requireProblem(t, c.do(http.MethodPost, route, "", "Idempotency-Key", strings.Repeat("k", 256)),
+					http.StatusBadRequest, "invalid-request")
+				require.Equal(t, asked, c.asked())
+			})
+		}
 	})
 
 	t.Run("Replayed", func(t *testing.T) {
 		t.Parallel()
-		eachRoute(t, func(t *testing.T, c *changed, route string) {
-			c.answer.Replayed = true
-			answer := c.do(http.MethodPost, route, "")
-			require.Equal(t, "true", answer.Header().Get("Idempotent-Replayed"))
-			require.JSONEq(t, `{"a":1}`, answer.Body.String())
-		})
+
+		for name, route := range changeRoutes() {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+
+				c := setupChanges(t)
+				c.answer.Replayed = true
+				answer := c.do(http.MethodPost, route, "")
+				require.Equal(t, "true", answer.Header().Get("Idempotent-Replayed"))
+				require.JSONEq(t, `{"a":1}`, answer.Body.String())
+			})
+		}
 	})
 
 	t.Run("AFrozenProblem", func(t *testing.T) {
 		t.Parallel()
-		eachRoute(t, func(t *testing.T, c *changed, route string) {
-			c.answer.Response = ports.FrozenResponse{Status: http.StatusConflict, Body: []byte(`{"b":2}`)}
-			answer := c.do(http.MethodPost, route, "")
-			require.Equal(t, http.StatusConflict, answer.Code)
-			require.Equal(t, "application/problem+json", answer.Header().Get("Content-Type"))
-		})
+
+		for name, route := range changeRoutes() {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+
+				c := setupChanges(t)
+				c.answer.Response = ports.FrozenResponse{Status: http.StatusConflict, Body: []byte(`{"b":2}`)}
+				answer := c.do(http.MethodPost, route, "")
+				require.Equal(t, http.StatusConflict, answer.Code)
+				require.Equal(t, "application/problem+json", answer.Header().Get("Content-Type"))
+			})
+		}
 	})
 
 	t.Run("ABadBody", func(t *testing.T) {
 		t.Parallel()
-		eachRoute(t, func(t *testing.T, c *changed, route string) {
-			for name, body := range map[string]string{
-				"malformed": `{"idempotency_key":`, "null": "null", "array": "[]", "text": `"x"`, "two objects": "{}{}",
-				"unknown field": `{"amuont":1}`, "duplicate field": `{"idempotency_key":"a","idempotency_key":"a"}`,
-				"other case": `{"Idempotency_Key":"a"}`, "key is a number": `{"idempotency_key":1}`,
-			} {
-				requireProblem(t, c.do(http.MethodPost, route, body), http.StatusBadRequest, "invalid-request")
-				require.Zero(t, c.asked(), name)
-			}
-		})
+
+		for name, route := range changeRoutes() {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+
+				c := setupChanges(t)
+				for name, body := range map[string]string{
+					"malformed": `{"idempotency_key":`, "null": "null", "array": "[]", "text": `"x"`, "two objects": "{}{}",
+					"unknown field": `{"amuont":1}`, "duplicate field": `{"idempotency_key":"a","idempotency_key":"a"}`,
+					"other case": `{"Idempotency_Key":"a"}`, "key is a number": `{"idempotency_key":1}`,
+				} {
+					requireProblem(t, c.do(http.MethodPost, route, body), http.StatusBadRequest, "invalid-request")
+					require.Zero(t, c.asked(), name)
+				}
+			})
+		}
 	})
 
 	t.Run("NotJSON", func(t *testing.T) {
 		t.Parallel()
-		eachRoute(t, func(t *testing.T, c *changed, route string) {
-			for _, contentType := range []string{"application/x-www-form-urlencoded", "text/plain", "multipart/form-data", "/"} {
-				requireProblem(t, c.do(http.MethodPost, route, "{}", "Content-Type", contentType),
-					http.StatusUnsupportedMediaType, "unsupported-media-type")
-			}
 
-			require.Zero(t, c.asked())
-			require.Equal(t, http.StatusOK,
-				c.do(http.MethodPost, route, "{}", "Content-Type", "application/json; charset=utf-8").Code)
-		})
+		for name, route := range changeRoutes() {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+
+				c := setupChanges(t)
+				for _, contentType := range []string{"application/x-www-form-urlencoded", "text/plain", "multipart/form-data", "/"} {
+					requireProblem(t, c.do(http.MethodPost, route, "{}", "Content-Type", contentType),
+						http.StatusUnsupportedMediaType, "unsupported-media-type")
+				}
+
+				require.Zero(t, c.asked())
+				require.Equal(t, http.StatusOK,
+					c.do(http.MethodPost, route, "{}", "Content-Type", "application/json; charset=utf-8").Code)
+			})
+		}
 	})
 
 	t.Run("TooLarge", func(t *testing.T) {
 		t.Parallel()
-		eachRoute(t, func(t *testing.T, c *changed, route string) {
-			requireProblem(t, c.do(http.MethodPost, route, `{"idempotency_key":"`+strings.Repeat("k", 16<<10)+`"}`),
-				http.StatusRequestEntityTooLarge, "body-too-large")
-			require.Zero(t, c.asked())
-		})
+
+		for name, route := range changeRoutes() {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+
+				c := setupChanges(t)
+				requireProblem(t, c.do(http.MethodPost, route, `{"idempotency_key":"`+strings.Repeat("k", 16<<10)+`"}`),
+					http.StatusRequestEntityTooLarge, "body-too-large")
+				require.Zero(t, c.asked())
+			})
+		}
 	})
 
 	// A web page of another origin must not move money, also without a body.
 	t.Run("CrossOrigin", func(t *testing.T) {
 		t.Parallel()
-		eachRoute(t, func(t *testing.T, c *changed, route string) {
-			for _, body := range []string{"", "{}"} {
-				for _, header := range [][]string{
-					{"Origin", "https://evil.example"}, {"Sec-Fetch-Site", "cross-site"}, {"Origin", "null"},
-				} {
-					requireProblem(t, c.do(http.MethodPost, route, body, append(header, "Content-Type", "application/json")...),
-						http.StatusForbidden, "cross-origin")
-				}
-			}
 
-			require.Zero(t, c.asked())
-			require.Equal(t, http.StatusOK, c.do(http.MethodPost, route, "", "Origin", "http://example.com").Code, "our own page")
-		})
+		for name, route := range changeRoutes() {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+
+				c := setupChanges(t)
+
+				for _, body := range []string{"", "{}"} {
+					for _, header := range [][]string{
+						{"Origin", "https://evil.example"}, {"Sec-Fetch-Site", "cross-site"}, {"Origin", "null"},
+					} {
+						requireProblem(t, c.do(http.MethodPost, route, body, append(header, "Content-Type", "application/json")...),
+							http.StatusForbidden, "cross-origin")
+					}
+				}
+
+				require.Zero(t, c.asked())
+				require.Equal(t, http.StatusOK, c.do(http.MethodPost, route, "", "Origin", "http://example.com").Code, "our own page")
+			})
+		}
 	})
 
 	t.Run("Paths", func(t *testing.T) {
 		t.Parallel()
-		eachRoute(t, func(t *testing.T, c *changed, route string) {
-			action := route[strings.LastIndex(route, "/"):]
-			requireProblem(t, c.do(http.MethodPost, "/payments/1"+action, ""), http.StatusBadRequest, "invalid-request")
-			requireProblem(t, c.do(http.MethodPost, "/payments/{"+anID+"}"+action, ""), http.StatusBadRequest, "invalid-request")
-			requireProblem(t, c.do(http.MethodPost, route+"/", ""), http.StatusNotFound, "not-found")
 
-			for _, method := range []string{http.MethodGet, http.MethodPut, http.MethodDelete} {
-				answer := c.do(method, route, "")
-				requireProblem(t, answer, http.StatusMethodNotAllowed, "method-not-allowed")
-				require.Equal(t, http.MethodPost, answer.Header().Get("Allow"))
-			}
+		for name, route := range changeRoutes() {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
 
-			require.Zero(t, c.asked())
-		})
+				c := setupChanges(t)
+				action := route[strings.LastIndex(route, "/"):]
+				requireProblem(t, c.do(http.MethodPost, "/payments/1"+action, ""), http.StatusBadRequest, "invalid-request")
+				requireProblem(t, c.do(http.MethodPost, "/payments/{"+anID+"}"+action, ""), http.StatusBadRequest, "invalid-request")
+				requireProblem(t, c.do(http.MethodPost, route+"/", ""), http.StatusNotFound, "not-found")
+
+				for _, method := range []string{http.MethodGet, http.MethodPut, http.MethodDelete} {
+					answer := c.do(method, route, "")
+					requireProblem(t, answer, http.StatusMethodNotAllowed, "method-not-allowed")
+					require.Equal(t, http.MethodPost, answer.Header().Get("Allow"))
+				}
+
+				require.Zero(t, c.asked())
+			})
+		}
 	})
 }
 
@@ -227,7 +275,9 @@ func TestPayments_CaptureAmount(t *testing.T) {
 
 	asked := c.asked()
 
-	for _, body := range []string{`{"amount":null}`, `{"amount":true}`, `{"amount":{}}`, `{"amount":[4]}`, `{"amount":4,"amount":4}`} {
+	for _, body := range []string{
+		`{"amount":null}`, `{"amount":true}`, `{"amount":{}}`, `{"amount":[4]}`, `{"amount":4,"amount":4}`,
+	} {
 		requireProblem(t, c.do(http.MethodPost, captureRoute, body), http.StatusBadRequest, "invalid-request")
 	}
 
@@ -250,7 +300,9 @@ func TestPayments_CancelReason(t *testing.T) {
 
 	asked := c.asked()
 
-	for _, body := range []string{`{"reason":""}`, `{"reason":"Duplicate"}`, `{"reason":"automatic"}`, `{"reason":1}`, `{"amount":4}`} {
+	for _, body := range []string{
+		`{"reason":""}`, `{"reason":"Duplicate"}`, `{"reason":"automatic"}`, `{"reason":1}`, `{"amount":4}`,
+	} {
 		requireProblem(t, c.do(http.MethodPost, cancelRoute, body), http.StatusBadRequest, "invalid-request")
 	}
 
@@ -271,7 +323,9 @@ func TestPayments_ProblemMembers(t *testing.T) {
 		retry   string
 	}{
 		"invalid-state": {
-			&fault.Error{Kind: fault.InvalidState, About: fault.About{PaymentID: id, IntentStatus: "processing", Allowed: []string{"cancel"}}},
+			&fault.Error{Kind: fault.InvalidState, About: fault.About{
+				PaymentID: id, IntentStatus: "processing", Allowed: []string{"cancel"},
+			}},
 			http.StatusConflict, members + `,"intent_status":"processing","allowed":["cancel"]`, "",
 		},
 		"invalid-state, nothing is allowed": {
@@ -283,7 +337,9 @@ func TestPayments_ProblemMembers(t *testing.T) {
 			http.StatusConflict, members, "1",
 		},
 		"amount-exceeded": {
-			&fault.Error{Kind: fault.AmountExceeded, About: fault.About{PaymentID: id, IntentStatus: "requires_capture", Available: "10.00"}},
+			&fault.Error{Kind: fault.AmountExceeded, About: fault.About{
+				PaymentID: id, IntentStatus: "requires_capture", Available: "10.00",
+			}},
 			http.StatusUnprocessableEntity, members + `,"intent_status":"requires_capture","available":10.00`, "",
 		},
 		"outcome-unknown": {
@@ -369,7 +425,8 @@ func TestPayments_CreateCaptureMethod(t *testing.T) {
 		``: nil, `,"capture_method":"automatic"`: nil, `,"capture_method":null`: nil,
 		`,"capture_method":"manual"`: {"capture_method": "manual"},
 	} {
-		require.Equal(t, http.StatusCreated, b.do(http.MethodPost, "/payments", `{"amount":10,"currency":"USD"`+method+`}`).Code, method)
+		answer := b.do(http.MethodPost, "/payments", `{"amount":10,"currency":"USD"`+method+`}`)
+		require.Equal(t, http.StatusCreated, answer.Code, method)
 		require.Equal(t, options, asked.Order.Options, method)
 	}
 

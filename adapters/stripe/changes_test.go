@@ -99,8 +99,7 @@ func TestSend_OutcomesOfChanges(t *testing.T) {
 					bed.meter.require(t, c.attempts, want, c.reason)
 					require.NotContains(t, errorText(err), clientSecret)
 
-					var rejected *ports.RejectedError
-					if errors.As(err, &rejected) {
+					if rejected, ok := errors.AsType[*ports.RejectedError](err); ok {
 						require.Equal(t, c.about == "state", rejected.State)
 						require.Equal(t, c.about == "amount", rejected.Amount)
 						require.NotEmpty(t, rejected.Message)

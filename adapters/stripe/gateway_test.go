@@ -90,7 +90,8 @@ func TestSend_SendsAStoredRequestUnchanged(t *testing.T) {
 		answer(w, http.StatusOK, intentJSON)
 	})
 
-	_, err := bed.gateway.Send(t.Context(), ports.Call{Key: "marketflow_payment_1", Path: "/v1/payment_intents", Params: params}, true)
+	call := ports.Call{Key: "marketflow_payment_1", Path: "/v1/payment_intents", Params: params}
+	_, err := bed.gateway.Send(t.Context(), call, true)
 	require.NoError(t, err)
 	require.Equal(t, params, <-body)
 }

@@ -189,7 +189,8 @@ func TestIntent_AHoldIsReadTwice(t *testing.T) {
 		fails         bool
 	}{
 		"held": {
-			step{200, `{"id":"pi_1","status":"requires_capture","latest_charge":"ch_1"}`}, step{200, whole},
+			step{200, `{"id":"pi_1","status":"requires_capture","latest_charge":"ch_1"}`},
+			step{200, whole},
 			2, 1705919400, "requires_capture", false,
 		},
 		"already expanded": {step{200, whole}, step{}, 1, 1705919400, "requires_capture", false},
@@ -201,10 +202,12 @@ func TestIntent_AHoldIsReadTwice(t *testing.T) {
 		},
 		"captured meanwhile": {
 			step{200, `{"id":"pi_1","status":"requires_capture","latest_charge":"ch_1"}`},
-			step{200, `{"id":"pi_1","status":"succeeded","latest_charge":{"id":"ch_1"}}`}, 2, 0, "succeeded", false,
+			step{200, `{"id":"pi_1","status":"succeeded","latest_charge":{"id":"ch_1"}}`},
+			2, 0, "succeeded", false,
 		},
 		"another intent": {
-			step{200, `{"id":"pi_1","status":"requires_capture","latest_charge":"ch_1"}`}, step{200, `{"id":"pi_2"}`},
+			step{200, `{"id":"pi_1","status":"requires_capture","latest_charge":"ch_1"}`},
+			step{200, `{"id":"pi_2"}`},
 			2, 0, "", true,
 		},
 		"not answered": {
@@ -219,9 +222,11 @@ func TestIntent_AHoldIsReadTwice(t *testing.T) {
 			bed := newBed(t, func(w http.ResponseWriter, r *http.Request) {
 				if expand := r.URL.Query()["expand[]"]; len(expand) == 0 {
 					expanded = append(expanded, "")
+
 					answer(w, c.first.status, c.first.body)
 				} else {
 					expanded = append(expanded, expand...)
+
 					answer(w, c.second.status, c.second.body)
 				}
 			})

@@ -3,6 +3,7 @@ package events_test
 import (
 	"context"
 	"errors"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -258,10 +259,10 @@ func TestReadHints_Do(t *testing.T) {
 
 		b := setup(t)
 
-		all := []payment.Payment{b.payment}
-		for _, key := range []string{"a", "b", "c", "d"} {
-			all = append(all, b.Create(operation.Key(key)))
-			b.Hint(all[len(all)-1])
+		all := make([]payment.Payment, 5)
+		for n := range all {
+			all[n] = b.Create(operation.Key(strconv.Itoa(n)))
+			b.Hint(all[n])
 		}
 
 		var (

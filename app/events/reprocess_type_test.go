@@ -3,6 +3,7 @@ package events_test
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -42,15 +43,14 @@ func TestReprocessType_Do(t *testing.T) {
 
 		b := apptest.New(t)
 
-		var paid []payment.Payment
-
-		for n := range 3 {
-			p, _ := older(t, b, fmt.Sprint(n))
-			paid = append(paid, p)
+		paid := make([]payment.Payment, 3)
+		for n := range paid {
+			paid[n], _ = older(t, b, strconv.Itoa(n))
 		}
 
 		_, ahead := older(t, b, "ahead")
-		b.Exec("UPDATE payments SET status = 'succeeded', intent_status = 'succeeded', amount_captured = amount WHERE id = $1", ahead.Intent.PaymentID)
+		b.Exec(`UPDATE payments SET status = 'succeeded', intent_status = 'succeeded', amount_captured = amount
+			WHERE id = $1`, ahead.Intent.PaymentID)
 
 		applied := b.Create("applied")
 		_, err := b.Apply().Do(t.Context(), b.Pay(applied.IntentID))

@@ -36,7 +36,8 @@ func TestEngine_Do_Rejected(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, http.StatusUnprocessableEntity, first.Response.Status)
 		require.Equal(t, operation.Finished, b.Operation(first.PaymentID).State)
-		require.Equal(t, []string{"create finished by request: rejected: amount_too_small", "answered"}, b.Observer.Told(first.PaymentID))
+		require.Equal(t, []string{"create finished by request: rejected: amount_too_small", "answered"},
+			b.Observer.Told(first.PaymentID))
 		b.RequireNoPayment(first.PaymentID)
 
 		b.ForgetReplays()

@@ -308,7 +308,7 @@ func TestCapture_Do_AmountExceeded(t *testing.T) {
 	b.captured(t)
 
 	b.command.Key, b.command.Amount = "capture_2", "10.01"
-	b.refused(t, fault.InvalidState)
+	require.Empty(t, b.refused(t, fault.InvalidState).Available, "the state comes first")
 }
 
 // Somebody else was faster, and no event of it is here: Stripe rejects the capture, and the

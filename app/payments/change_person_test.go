@@ -42,67 +42,91 @@ func TestChange_Close(t *testing.T) {
 
 	t.Run("NotDone", func(t *testing.T) {
 		t.Parallel()
-		eachChange(t, func(t *testing.T, b changeBundle) {
-			op := b.needsAttention()
-			closed, err := closing(t, b, op.ID)
-			require.NoError(t, err)
-			require.Equal(t, operation.Finished, closed.State)
-			require.Equal(t, http.StatusBadGateway, closed.Response.Status)
-			require.Contains(t, string(closed.Response.Body), "use a new key")
-			require.Contains(t, string(closed.Response.Body), b.payment.ID.String())
-			require.Len(t, b.Audit(op.ID.String()), 1)
-			require.Contains(t, b.Observer.Told(b.payment.ID), string(b.kind)+" finished by person: rejected")
 
-			again, err := b.do(t, changeKey)
-			require.NoError(t, err)
-			require.Equal(t, operations.Answer{PaymentID: b.payment.ID, Response: closed.Response, Replayed: true}, again)
+		for name, kind := range changeKinds() {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
 
-			// The payment is free.
-			answer, err := b.do(t, "another")
-			require.NoError(t, err)
-			require.Equal(t, http.StatusOK, answer.Response.Status)
-			require.Equal(t, b.becomes, b.Payment(b.payment.ID).Status)
-		})
+				b := setupChange(t, kind)
+				op := b.needsAttention()
+				closed, err := closing(t, b, op.ID)
+				require.NoError(t, err)
+				require.Equal(t, operation.Finished, closed.State)
+				require.Equal(t, http.StatusBadGateway, closed.Response.Status)
+				require.Contains(t, string(closed.Response.Body), "use a new key")
+				require.Contains(t, string(closed.Response.Body), b.payment.ID.String())
+				require.Len(t, b.Audit(op.ID.String()), 1)
+				require.Contains(t, b.Observer.Told(b.payment.ID), string(b.kind)+" finished by person: rejected")
+
+				again, err := b.do(t, changeKey)
+				require.NoError(t, err)
+				require.Equal(t, operations.Answer{PaymentID: b.payment.ID, Response: closed.Response, Replayed: true}, again)
+
+				// The payment is free.
+				answer, err := b.do(t, "another")
+				require.NoError(t, err)
+				require.Equal(t, http.StatusOK, answer.Response.Status)
+				require.Equal(t, b.becomes, b.Payment(b.payment.ID).Status)
+			})
+		}
 	})
 
 	t.Run("Done", func(t *testing.T) {
 		t.Parallel()
-		eachChange(t, func(t *testing.T, b changeBundle) {
-			op := b.needsAttention()
-			b.Send(op)
 
-			_, err := closing(t, b, op.ID)
-			apptest.RequireFault(t, fault.Invalid, err)
-			require.Contains(t, fault.From(err).Detail, "marketflow operations adopt "+op.ID.String())
-			require.Equal(t, operation.NeedsAttention, b.Operation(op.ID).State)
-			require.Empty(t, b.Audit(op.ID.String()))
-		})
+		for name, kind := range changeKinds() {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+
+				b := setupChange(t, kind)
+				op := b.needsAttention()
+				b.Send(op)
+
+				_, err := closing(t, b, op.ID)
+				apptest.RequireFault(t, fault.Invalid, err)
+				require.Contains(t, fault.From(err).Detail, "marketflow operations adopt "+op.ID.String())
+				require.Equal(t, operation.NeedsAttention, b.Operation(op.ID).State)
+				require.Empty(t, b.Audit(op.ID.String()))
+			})
+		}
 	})
 
 	// Somebody else's capture is not what was asked for.
 	t.Run("SomebodyElseHasDoneAnother", func(t *testing.T) {
 		t.Parallel()
-		eachChange(t, func(t *testing.T, b changeBundle) {
-			op := b.needsAttention()
-			b.Dashboard(b.payment.IntentID, b.dashboard, nil)
 
-			closed, err := closing(t, b, op.ID)
-			require.NoError(t, err)
-			require.Equal(t, http.StatusBadGateway, closed.Response.Status)
-			require.Equal(t, b.other().becomes, b.Payment(b.payment.ID).Status)
-		})
+		for name, kind := range changeKinds() {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+
+				b := setupChange(t, kind)
+				op := b.needsAttention()
+				b.Dashboard(b.payment.IntentID, b.dashboard, nil)
+
+				closed, err := closing(t, b, op.ID)
+				require.NoError(t, err)
+				require.Equal(t, http.StatusBadGateway, closed.Response.Status)
+				require.Equal(t, b.other().becomes, b.Payment(b.payment.ID).Status)
+			})
+		}
 	})
 
 	t.Run("StripeDoesNotTell", func(t *testing.T) {
 		t.Parallel()
-		eachChange(t, func(t *testing.T, b changeBundle) {
-			op := b.needsAttention()
-			b.Provider = silent{b.Provider, ports.ErrUnavailable}
 
-			_, err := closing(t, b, op.ID)
-			require.ErrorIs(t, err, ports.ErrUnavailable)
-			require.Equal(t, operation.NeedsAttention, b.Operation(op.ID).State)
-		})
+		for name, kind := range changeKinds() {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+
+				b := setupChange(t, kind)
+				op := b.needsAttention()
+				b.Provider = silent{b.Provider, ports.ErrUnavailable}
+
+				_, err := closing(t, b, op.ID)
+				require.ErrorIs(t, err, ports.ErrUnavailable)
+				require.Equal(t, operation.NeedsAttention, b.Operation(op.ID).State)
+			})
+		}
 	})
 }
 
@@ -128,48 +152,66 @@ func TestChange_Adopt(t *testing.T) {
 
 	t.Run("Done", func(t *testing.T) {
 		t.Parallel()
-		eachChange(t, func(t *testing.T, b changeBundle) {
-			op := b.needsAttention()
-			b.Send(op)
 
-			adopted, err := adopt(t, b, op.ID)
-			require.NoError(t, err)
-			require.Equal(t, operation.Finished, adopted.State)
-			b.requireDone(t, op.ID)
-			require.Contains(t, b.Observer.Told(b.payment.ID), string(b.kind)+" finished by person: done")
+		for name, kind := range changeKinds() {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
 
-			entries := b.Audit(op.ID.String())
-			require.Len(t, entries, 1)
-			require.Equal(t, ports.AuditOperationAdopted, entries[0].Action)
-			require.Equal(t, b.payment.IntentID, entries[0].After["stripe_payment_intent_id"])
-		})
+				b := setupChange(t, kind)
+				op := b.needsAttention()
+				b.Send(op)
+
+				adopted, err := adopt(t, b, op.ID)
+				require.NoError(t, err)
+				require.Equal(t, operation.Finished, adopted.State)
+				b.requireDone(t, op.ID)
+				require.Contains(t, b.Observer.Told(b.payment.ID), string(b.kind)+" finished by person: done")
+
+				entries := b.Audit(op.ID.String())
+				require.Len(t, entries, 1)
+				require.Equal(t, ports.AuditOperationAdopted, entries[0].Action)
+				require.Equal(t, b.payment.IntentID, entries[0].After["stripe_payment_intent_id"])
+			})
+		}
 	})
 
 	t.Run("NotDone", func(t *testing.T) {
 		t.Parallel()
-		eachChange(t, func(t *testing.T, b changeBundle) {
-			op := b.needsAttention()
 
-			_, err := adopt(t, b, op.ID)
-			apptest.RequireFault(t, fault.Invalid, err)
-			require.Contains(t, fault.From(err).Detail, "marketflow operations close "+op.ID.String())
-			require.Equal(t, operation.NeedsAttention, b.Operation(op.ID).State)
-			require.Empty(t, b.Audit(op.ID.String()))
-		})
+		for name, kind := range changeKinds() {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+
+				b := setupChange(t, kind)
+				op := b.needsAttention()
+
+				_, err := adopt(t, b, op.ID)
+				apptest.RequireFault(t, fault.Invalid, err)
+				require.Contains(t, fault.From(err).Detail, "marketflow operations close "+op.ID.String())
+				require.Equal(t, operation.NeedsAttention, b.Operation(op.ID).State)
+				require.Empty(t, b.Audit(op.ID.String()))
+			})
+		}
 	})
 
 	t.Run("MovedMeanwhile", func(t *testing.T) {
 		t.Parallel()
-		eachChange(t, func(t *testing.T, b changeBundle) {
-			op := b.needsAttention()
-			b.Send(op)
-			b.Decisions = moved{b.Decisions}
 
-			_, err := adopt(t, b, op.ID)
-			apptest.RequireFault(t, fault.Invalid, err)
-			require.Contains(t, fault.From(err).Detail, "has changed meanwhile")
-			require.Equal(t, operation.NeedsAttention, b.Operation(op.ID).State)
-		})
+		for name, kind := range changeKinds() {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+
+				b := setupChange(t, kind)
+				op := b.needsAttention()
+				b.Send(op)
+				b.Decisions = moved{b.Decisions}
+
+				_, err := adopt(t, b, op.ID)
+				apptest.RequireFault(t, fault.Invalid, err)
+				require.Contains(t, fault.From(err).Detail, "has changed meanwhile")
+				require.Equal(t, operation.NeedsAttention, b.Operation(op.ID).State)
+			})
+		}
 	})
 }
 
@@ -185,67 +227,92 @@ func TestChange_Do_ProviderAway(t *testing.T) {
 
 	t.Run("NothingIsWritten", func(t *testing.T) {
 		t.Parallel()
-		eachChange(t, func(t *testing.T, b changeBundle) {
-			b.Provider = away{b.Provider}
 
-			for _, key := range []operation.Key{changeKey, ""} {
-				_, err := b.do(t, key)
-				apptest.RequireFault(t, fault.Unavailable, err)
-				require.NotZero(t, fault.From(err).RetryAfter)
-			}
+		for name, kind := range changeKinds() {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
 
-			all, err := b.Store.OperationsOn(t.Context(), b.payment.ID)
-			require.NoError(t, err)
-			require.Empty(t, all)
-		})
+				b := setupChange(t, kind)
+				b.Provider = away{b.Provider}
+
+				for _, key := range []operation.Key{changeKey, ""} {
+					_, err := b.do(t, key)
+					apptest.RequireFault(t, fault.Unavailable, err)
+					require.NotZero(t, fault.From(err).RetryAfter)
+				}
+
+				all, err := b.Store.OperationsOn(t.Context(), b.payment.ID)
+				require.NoError(t, err)
+				require.Empty(t, all)
+			})
+		}
 	})
 
 	t.Run("ReplaysAreAnswered", func(t *testing.T) {
 		t.Parallel()
-		eachChange(t, func(t *testing.T, b changeBundle) {
-			first, err := b.do(t, changeKey)
-			require.NoError(t, err)
-			b.Provider = away{b.Provider}
-			b.ForgetReplays()
 
-			again, err := b.do(t, changeKey)
-			require.NoError(t, err)
-			require.Equal(t, first.Response, again.Response)
-			_, err = b.other().do(t, changeKey)
-			apptest.RequireFault(t, fault.KeyReused, err)
-		})
+		for name, kind := range changeKinds() {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+
+				b := setupChange(t, kind)
+				first, err := b.do(t, changeKey)
+				require.NoError(t, err)
+
+				b.Provider = away{b.Provider}
+				b.ForgetReplays()
+
+				again, err := b.do(t, changeKey)
+				require.NoError(t, err)
+				require.Equal(t, first.Response, again.Response)
+				_, err = b.other().do(t, changeKey)
+				apptest.RequireFault(t, fault.KeyReused, err)
+			})
+		}
 	})
 
 	t.Run("PendingIsUnknown", func(t *testing.T) {
 		t.Parallel()
-		eachChange(t, func(t *testing.T, b changeBundle) {
-			b.begin()
-			b.Provider = away{b.Provider}
 
-			_, err := b.do(t, changeKey)
-			apptest.RequireFault(t, fault.Unknown, err)
-			require.Equal(t, b.payment.ID, fault.From(err).PaymentID)
-		})
+		for name, kind := range changeKinds() {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+
+				b := setupChange(t, kind)
+				b.begin()
+				b.Provider = away{b.Provider}
+
+				_, err := b.do(t, changeKey)
+				apptest.RequireFault(t, fault.Unknown, err)
+				require.Equal(t, b.payment.ID, fault.From(err).PaymentID)
+			})
+		}
 	})
 
 	// It was not sent, so it is no attempt, and recovery does it.
 	t.Run("NotSent", func(t *testing.T) {
 		t.Parallel()
-		eachChange(t, func(t *testing.T, b changeBundle) {
-			provider := b.Provider
-			b.Provider = unsent{provider}
-			_, err := b.do(t, changeKey)
-			apptest.RequireFault(t, fault.Unknown, err)
 
-			op, err := b.Store.OperationByKey(t.Context(), changeKey)
-			require.NoError(t, err)
-			require.Zero(t, op.Attempts)
-			require.Contains(t, b.Observer.Told(b.payment.ID), string(b.kind)+" not sent")
+		for name, kind := range changeKinds() {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
 
-			b.Provider = provider
-			require.Equal(t, operations.Recovered{Taken: 1, Finished: 1}, b.recover(t))
-			b.requireDone(t, op.ID)
-		})
+				b := setupChange(t, kind)
+				provider := b.Provider
+				b.Provider = unsent{provider}
+				_, err := b.do(t, changeKey)
+				apptest.RequireFault(t, fault.Unknown, err)
+
+				op, err := b.Store.OperationByKey(t.Context(), changeKey)
+				require.NoError(t, err)
+				require.Zero(t, op.Attempts)
+				require.Contains(t, b.Observer.Told(b.payment.ID), string(b.kind)+" not sent")
+
+				b.Provider = provider
+				require.Equal(t, operations.Recovered{Taken: 1, Finished: 1}, b.recover(t))
+				b.requireDone(t, op.ID)
+			})
+		}
 	})
 }
 
@@ -285,64 +352,88 @@ func TestChange_Do_DeploymentRejected(t *testing.T) {
 
 	t.Run("OpenedAgain", func(t *testing.T) {
 		t.Parallel()
-		eachChange(t, func(t *testing.T, b changeBundle) {
-			op, repair := rejected(t, b)
-			repair()
 
-			_, err := b.other().do(t, changeKey)
-			apptest.RequireFault(t, fault.KeyReused, err)
+		for name, kind := range changeKinds() {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
 
-			answer, err := b.do(t, changeKey)
-			require.NoError(t, err)
-			require.False(t, answer.Replayed)
-			b.requireDone(t, op.ID) // under the same key at Stripe
-		})
+				b := setupChange(t, kind)
+				op, repair := rejected(t, b)
+				repair()
+
+				_, err := b.other().do(t, changeKey)
+				apptest.RequireFault(t, fault.KeyReused, err)
+
+				answer, err := b.do(t, changeKey)
+				require.NoError(t, err)
+				require.False(t, answer.Replayed)
+				b.requireDone(t, op.ID) // under the same key at Stripe
+			})
+		}
 	})
 
 	t.Run("AnotherIsFree", func(t *testing.T) {
 		t.Parallel()
-		eachChange(t, func(t *testing.T, b changeBundle) {
-			op, repair := rejected(t, b)
-			answer, err := b.other().do(t, "another")
-			require.NoError(t, err)
-			require.Equal(t, http.StatusOK, answer.Response.Status)
 
-			repair()
+		for name, kind := range changeKinds() {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
 
-			answer, err = b.do(t, changeKey)
-			require.NoError(t, err)
-			require.Equal(t, http.StatusConflict, answer.Response.Status)
-			b.requireNotDone(t, op.ID)
-		})
+				b := setupChange(t, kind)
+				op, repair := rejected(t, b)
+				answer, err := b.other().do(t, "another")
+				require.NoError(t, err)
+				require.Equal(t, http.StatusOK, answer.Response.Status)
+
+				repair()
+
+				answer, err = b.do(t, changeKey)
+				require.NoError(t, err)
+				require.Equal(t, http.StatusConflict, answer.Response.Status)
+				b.requireNotDone(t, op.ID)
+			})
+		}
 	})
 
 	t.Run("AnotherIsInProgress", func(t *testing.T) {
 		t.Parallel()
-		eachChange(t, func(t *testing.T, b changeBundle) {
-			op, repair := rejected(t, b)
-			repair()
 
-			wanted := b.NewCancel("another", b.payment)
-			b.BeginOne(wanted)
+		for name, kind := range changeKinds() {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
 
-			_, err := b.do(t, changeKey)
-			apptest.RequireFault(t, fault.InProgress, err)
-			require.Equal(t, b.payment.ID, fault.From(err).PaymentID)
-			require.Equal(t, operation.Rejected, b.Operation(op.ID).State)
-		})
+				b := setupChange(t, kind)
+				op, repair := rejected(t, b)
+				repair()
+
+				wanted := b.NewCancel("another", b.payment)
+				b.BeginOne(wanted)
+
+				_, err := b.do(t, changeKey)
+				apptest.RequireFault(t, fault.InProgress, err)
+				require.Equal(t, b.payment.ID, fault.From(err).PaymentID)
+				require.Equal(t, operation.Rejected, b.Operation(op.ID).State)
+			})
+		}
 	})
 
 	t.Run("TooOld", func(t *testing.T) {
 		t.Parallel()
-		eachChange(t, func(t *testing.T, b changeBundle) {
-			_, repair := rejected(t, b)
-			repair()
-			b.Elapse(24 * time.Hour)
 
-			_, err := b.do(t, changeKey)
-			apptest.RequireFault(t, fault.Rejected, err)
-			require.Contains(t, fault.From(err).Detail, "use a new key")
-			require.Equal(t, "requires_capture", b.AtStripe(b.payment.IntentID).Status)
-		})
+		for name, kind := range changeKinds() {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+
+				b := setupChange(t, kind)
+				_, repair := rejected(t, b)
+				repair()
+				b.Elapse(24 * time.Hour)
+
+				_, err := b.do(t, changeKey)
+				apptest.RequireFault(t, fault.Rejected, err)
+				require.Contains(t, fault.From(err).Detail, "use a new key")
+				require.Equal(t, "requires_capture", b.AtStripe(b.payment.IntentID).Status)
+			})
+		}
 	})
 }

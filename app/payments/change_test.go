@@ -52,19 +52,13 @@ func changeKinds() map[string]changeKind {
 	}
 }
 
-// eachChange runs a test with a capture and with a cancel.
-func eachChange(t *testing.T, test func(t *testing.T, b changeBundle)) {
+func setupChange(t *testing.T, kind changeKind) changeBundle {
 	t.Helper()
 
-	for name, kind := range changeKinds() {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
+	b := changeBundle{World: apptest.New(t), changeKind: kind}
+	b.payment = b.Held("order_1")
 
-			b := changeBundle{World: apptest.New(t), changeKind: kind}
-			b.payment = b.Held("order_1")
-			test(t, b)
-		})
-	}
+	return b
 }
 
 func (b changeBundle) do(t *testing.T, key operation.Key) (operations.Answer, error) {
@@ -150,86 +144,104 @@ func (b changeBundle) requireNotDone(t *testing.T, id uuid.UUID) {
 // A key belongs to one request, whatever the route and the payment.
 func TestChange_Do_KeyReused(t *testing.T) {
 	t.Parallel()
-	eachChange(t, func(t *testing.T, b changeBundle) {
-		_, err := b.do(t, "order_1") // the create's
-		apptest.RequireFault(t, fault.KeyReused, err)
 
-		first, err := b.do(t, changeKey)
-		require.NoError(t, err)
+	for name, kind := range changeKinds() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 
-		second := b.Held("order_2")
-
-		for range 2 { // from memory, then from the database
-			_, err = b.doOn(t, changeKey, second)
+			b := setupChange(t, kind)
+			_, err := b.do(t, "order_1") // the create's
 			apptest.RequireFault(t, fault.KeyReused, err)
-			_, err = b.other().do(t, changeKey)
-			apptest.RequireFault(t, fault.KeyReused, err)
-			_, err = b.Engine().Do(t.Context(), b.Request(changeKey, apptest.Order(t, 10_00)))
-			apptest.RequireFault(t, fault.KeyReused, err)
-			b.ForgetReplays()
-		}
 
-		require.Equal(t, second, b.Payment(second.ID))
-		require.Len(t, b.Intents(), 2)
+			first, err := b.do(t, changeKey)
+			require.NoError(t, err)
 
-		again, err := b.do(t, changeKey)
-		require.NoError(t, err)
-		require.Equal(t, first.Response, again.Response)
-	})
+			second := b.Held("order_2")
+
+			for range 2 { // from memory, then from the database
+				_, err = b.doOn(t, changeKey, second)
+				apptest.RequireFault(t, fault.KeyReused, err)
+				_, err = b.other().do(t, changeKey)
+				apptest.RequireFault(t, fault.KeyReused, err)
+				_, err = b.Engine().Do(t.Context(), b.Request(changeKey, apptest.Order(t, 10_00)))
+				apptest.RequireFault(t, fault.KeyReused, err)
+				b.ForgetReplays()
+			}
+
+			require.Equal(t, second, b.Payment(second.ID))
+			require.Len(t, b.Intents(), 2)
+
+			again, err := b.do(t, changeKey)
+			require.NoError(t, err)
+			require.Equal(t, first.Response, again.Response)
+		})
+	}
 }
 
 // Whoever repeats a key takes over what a crash has left behind, but only if it asks for the
 // same.
 func TestChange_Do_KeyReusedAfterACrash(t *testing.T) {
 	t.Parallel()
-	eachChange(t, func(t *testing.T, b changeBundle) {
-		op := b.begin()
-		second := b.Held("order_2")
-		create := b.Begin("create_1")
-		b.Elapse(time.Hour)
 
-		_, err := b.doOn(t, changeKey, second)
-		apptest.RequireFault(t, fault.KeyReused, err)
-		_, err = b.other().do(t, changeKey)
-		apptest.RequireFault(t, fault.KeyReused, err)
-		_, err = b.do(t, create.Key)
-		apptest.RequireFault(t, fault.KeyReused, err)
+	for name, kind := range changeKinds() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 
-		require.Equal(t, operation.Pending, b.Operation(op.ID).State)
-		b.RequireNoPayment(create.ID)
-		require.Equal(t, "requires_capture", b.AtStripe(b.payment.IntentID).Status)
+			b := setupChange(t, kind)
+			op := b.begin()
+			second := b.Held("order_2")
+			create := b.Begin("create_1")
+			b.Elapse(time.Hour)
 
-		answer, err := b.do(t, changeKey)
-		require.NoError(t, err)
-		require.False(t, answer.Replayed)
-		b.requireDone(t, op.ID)
-	})
+			_, err := b.doOn(t, changeKey, second)
+			apptest.RequireFault(t, fault.KeyReused, err)
+			_, err = b.other().do(t, changeKey)
+			apptest.RequireFault(t, fault.KeyReused, err)
+			_, err = b.do(t, create.Key)
+			apptest.RequireFault(t, fault.KeyReused, err)
+
+			require.Equal(t, operation.Pending, b.Operation(op.ID).State)
+			b.RequireNoPayment(create.ID)
+			require.Equal(t, "requires_capture", b.AtStripe(b.payment.IntentID).Status)
+
+			answer, err := b.do(t, changeKey)
+			require.NoError(t, err)
+			require.False(t, answer.Replayed)
+			b.requireDone(t, op.ID)
+		})
+	}
 }
 
 // One capture or cancel of a payment at a time.
 func TestChange_Do_InProgress(t *testing.T) {
 	t.Parallel()
-	eachChange(t, func(t *testing.T, b changeBundle) {
-		op := b.begin()
 
-		for _, one := range []changeBundle{b, b.other()} {
-			for _, key := range []operation.Key{"another", ""} {
-				_, err := one.do(t, key)
-				apptest.RequireFault(t, fault.InProgress, err)
-				require.Equal(t, b.payment.ID, fault.From(err).PaymentID)
-				require.Equal(t, time.Second, fault.From(err).RetryAfter)
+	for name, kind := range changeKinds() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+
+			b := setupChange(t, kind)
+			op := b.begin()
+
+			for _, one := range []changeBundle{b, b.other()} {
+				for _, key := range []operation.Key{"another", ""} {
+					_, err := one.do(t, key)
+					apptest.RequireFault(t, fault.InProgress, err)
+					require.Equal(t, b.payment.ID, fault.From(err).PaymentID)
+					require.Equal(t, time.Second, fault.From(err).RetryAfter)
+				}
 			}
-		}
 
-		_, err := b.do(t, changeKey)
-		apptest.RequireFault(t, fault.InFlight, err)
+			_, err := b.do(t, changeKey)
+			apptest.RequireFault(t, fault.InFlight, err)
 
-		_, err = b.doOn(t, "of another payment", b.Held("order_2"))
-		require.NoError(t, err)
+			_, err = b.doOn(t, "of another payment", b.Held("order_2"))
+			require.NoError(t, err)
 
-		require.Equal(t, 1, b.recover(t).Finished)
-		b.requireDone(t, op.ID)
-	})
+			require.Equal(t, 1, b.recover(t).Finished)
+			b.requireDone(t, op.ID)
+		})
+	}
 }
 
 // A capture and a cancel at the same moment: one is done, the other is told so.
@@ -306,105 +318,152 @@ func TestChange_Do_AnswerLost(t *testing.T) {
 
 	t.Run("Recovered", func(t *testing.T) {
 		t.Parallel()
-		eachChange(t, func(t *testing.T, b changeBundle) {
-			repair := b.Fault(sandbox.Fault{Action: sandbox.DropAfter, Path: b.path})
-			id := unknown(t, b)
-			repair()
 
-			require.Equal(t, operations.Recovered{Taken: 1, Finished: 1}, b.recover(t))
-			b.requireDone(t, id)
-			require.Contains(t, b.Observer.Told(b.payment.ID), string(b.kind)+" finished by recovery: done")
-			require.Contains(t, b.Observer.Spans(), "app.RecoverOperation "+b.payment.ID.String())
-		})
+		for name, kind := range changeKinds() {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+
+				b := setupChange(t, kind)
+				repair := b.Fault(sandbox.Fault{Action: sandbox.DropAfter, Path: b.path})
+				id := unknown(t, b)
+
+				repair()
+
+				require.Equal(t, operations.Recovered{Taken: 1, Finished: 1}, b.recover(t))
+				b.requireDone(t, id)
+				require.Contains(t, b.Observer.Told(b.payment.ID), string(b.kind)+" finished by recovery: done")
+				require.Contains(t, b.Observer.Spans(), "app.RecoverOperation "+b.payment.ID.String())
+			})
+		}
 	})
 
 	t.Run("TheClientAsksAgain", func(t *testing.T) {
 		t.Parallel()
-		eachChange(t, func(t *testing.T, b changeBundle) {
-			repair := b.Fault(sandbox.Fault{Action: sandbox.DropAfter, Path: b.path})
-			id := unknown(t, b)
-			repair()
-			b.Elapse(time.Hour)
 
-			answer, err := b.do(t, changeKey)
-			require.NoError(t, err)
-			require.False(t, answer.Replayed, "this request has finished it")
-			b.requireDone(t, id)
-		})
+		for name, kind := range changeKinds() {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+
+				b := setupChange(t, kind)
+				repair := b.Fault(sandbox.Fault{Action: sandbox.DropAfter, Path: b.path})
+				id := unknown(t, b)
+
+				repair()
+				b.Elapse(time.Hour)
+
+				answer, err := b.do(t, changeKey)
+				require.NoError(t, err)
+				require.False(t, answer.Replayed, "this request has finished it")
+				b.requireDone(t, id)
+			})
+		}
 	})
 
 	t.Run("StripeKeepsAnError", func(t *testing.T) {
 		t.Parallel()
-		eachChange(t, func(t *testing.T, b changeBundle) {
-			b.Fault(sandbox.Fault{Action: sandbox.Saved500, Path: b.path})
-			id := unknown(t, b)
 
-			// Sending again says 500 for ever; the intent shows it.
-			require.Equal(t, operations.Recovered{Taken: 1, Finished: 1}, b.recover(t))
-			b.requireDone(t, id)
-			require.Contains(t, b.Observer.Spans(), "app.LookUpOperation "+b.payment.ID.String())
-		})
+		for name, kind := range changeKinds() {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+
+				b := setupChange(t, kind)
+				b.Fault(sandbox.Fault{Action: sandbox.Saved500, Path: b.path})
+				id := unknown(t, b)
+
+				// Sending again says 500 for ever; the intent shows it.
+				require.Equal(t, operations.Recovered{Taken: 1, Finished: 1}, b.recover(t))
+				b.requireDone(t, id)
+				require.Contains(t, b.Observer.Spans(), "app.LookUpOperation "+b.payment.ID.String())
+			})
+		}
 	})
 
 	// Stripe runs the call as a new one, and rejects it.
 	t.Run("StripeForgotTheKey", func(t *testing.T) {
 		t.Parallel()
-		eachChange(t, func(t *testing.T, b changeBundle) {
-			repair := b.Fault(sandbox.Fault{Action: sandbox.DropAfter, Path: b.path})
-			id := unknown(t, b)
-			repair()
-			b.Stripe.Advance(25 * time.Hour)
 
-			require.Equal(t, operations.Recovered{Taken: 1, Finished: 1}, b.recover(t))
-			b.requireDone(t, id)
-		})
+		for name, kind := range changeKinds() {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+
+				b := setupChange(t, kind)
+				repair := b.Fault(sandbox.Fault{Action: sandbox.DropAfter, Path: b.path})
+				id := unknown(t, b)
+
+				repair()
+				b.Stripe.Advance(25 * time.Hour)
+
+				require.Equal(t, operations.Recovered{Taken: 1, Finished: 1}, b.recover(t))
+				b.requireDone(t, id)
+			})
+		}
 	})
 
 	t.Run("ItsEventIsHere", func(t *testing.T) {
 		t.Parallel()
-		eachChange(t, func(t *testing.T, b changeBundle) {
-			repair := b.Fault(sandbox.Fault{Action: sandbox.DropAfter, Path: b.path})
-			id := unknown(t, b)
-			repair()
 
-			types := map[operation.Kind]string{operation.Capture: "payment_intent.succeeded", operation.Cancel: "payment_intent.canceled"}
-			event := b.Event(b.payment.IntentID, types[b.kind])
-			_, err := b.Apply().Do(t.Context(), event)
-			require.NoError(t, err)
-			require.Equal(t, b.becomes, b.Payment(b.payment.ID).Status)
+		for name, kind := range changeKinds() {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
 
-			require.Equal(t, 1, b.recover(t).Finished)
-			b.requireDone(t, id)
-			require.Equal(t, []string{"request: pending", event.ID + ": " + string(b.becomes)}, b.History(b.payment.ID))
-		})
+				b := setupChange(t, kind)
+				repair := b.Fault(sandbox.Fault{Action: sandbox.DropAfter, Path: b.path})
+				id := unknown(t, b)
+
+				repair()
+
+				types := map[operation.Kind]string{operation.Capture: "payment_intent.succeeded", operation.Cancel: "payment_intent.canceled"}
+				event := b.Event(b.payment.IntentID, types[b.kind])
+				_, err := b.Apply().Do(t.Context(), event)
+				require.NoError(t, err)
+				require.Equal(t, b.becomes, b.Payment(b.payment.ID).Status)
+
+				require.Equal(t, 1, b.recover(t).Finished)
+				b.requireDone(t, id)
+				require.Equal(t, []string{"request: pending", event.ID + ": " + string(b.becomes)}, b.History(b.payment.ID))
+			})
+		}
 	})
 
 	t.Run("ItWasNotDone", func(t *testing.T) {
 		t.Parallel()
-		eachChange(t, func(t *testing.T, b changeBundle) {
-			repair := b.Fault(sandbox.Fault{Action: sandbox.DropBefore, Path: b.path})
-			id := unknown(t, b)
 
-			require.Equal(t, operations.Recovered{Taken: 1}, b.recover(t))
-			require.Equal(t, operation.Pending, b.Operation(id).State, "no failure because time has passed")
+		for name, kind := range changeKinds() {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
 
-			repair()
-			require.Equal(t, 1, b.recover(t).Finished)
-			b.requireDone(t, id)
-		})
+				b := setupChange(t, kind)
+				repair := b.Fault(sandbox.Fault{Action: sandbox.DropBefore, Path: b.path})
+				id := unknown(t, b)
+
+				require.Equal(t, operations.Recovered{Taken: 1}, b.recover(t))
+				require.Equal(t, operation.Pending, b.Operation(id).State, "no failure because time has passed")
+
+				repair()
+				require.Equal(t, 1, b.recover(t).Finished)
+				b.requireDone(t, id)
+			})
+		}
 	})
 
 	t.Run("SomebodyElseWasFaster", func(t *testing.T) {
 		t.Parallel()
-		eachChange(t, func(t *testing.T, b changeBundle) {
-			repair := b.Fault(sandbox.Fault{Action: sandbox.DropBefore, Path: b.path})
-			id := unknown(t, b)
-			repair()
-			b.Dashboard(b.payment.IntentID, b.dashboard, nil)
 
-			require.Equal(t, operations.Recovered{Taken: 1, Finished: 1}, b.recover(t))
-			b.requireNotDone(t, id)
-		})
+		for name, kind := range changeKinds() {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+
+				b := setupChange(t, kind)
+				repair := b.Fault(sandbox.Fault{Action: sandbox.DropBefore, Path: b.path})
+				id := unknown(t, b)
+
+				repair()
+				b.Dashboard(b.payment.IntentID, b.dashboard, nil)
+
+				require.Equal(t, operations.Recovered{Taken: 1, Finished: 1}, b.recover(t))
+				b.requireNotDone(t, id)
+			})
+		}
 	})
 }
 
@@ -414,32 +473,50 @@ func TestChange_Do_Crash(t *testing.T) {
 
 	t.Run("BeforeItIsSent", func(t *testing.T) {
 		t.Parallel()
-		eachChange(t, func(t *testing.T, b changeBundle) {
-			op := b.begin()
-			require.Equal(t, operations.Recovered{Taken: 1, Finished: 1}, b.recover(t))
-			b.requireDone(t, op.ID)
-			require.Equal(t, []string{"request: pending", "recovery: " + string(b.becomes)}, b.History(b.payment.ID))
-		})
+
+		for name, kind := range changeKinds() {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+
+				b := setupChange(t, kind)
+				op := b.begin()
+				require.Equal(t, operations.Recovered{Taken: 1, Finished: 1}, b.recover(t))
+				b.requireDone(t, op.ID)
+				require.Equal(t, []string{"request: pending", "recovery: " + string(b.becomes)}, b.History(b.payment.ID))
+			})
+		}
 	})
 
 	t.Run("AfterItWasDone", func(t *testing.T) {
 		t.Parallel()
-		eachChange(t, func(t *testing.T, b changeBundle) {
-			op := b.begin()
-			b.Send(op)
-			require.Equal(t, operations.Recovered{Taken: 1, Finished: 1}, b.recover(t))
-			b.requireDone(t, op.ID)
-		})
+
+		for name, kind := range changeKinds() {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+
+				b := setupChange(t, kind)
+				op := b.begin()
+				b.Send(op)
+				require.Equal(t, operations.Recovered{Taken: 1, Finished: 1}, b.recover(t))
+				b.requireDone(t, op.ID)
+			})
+		}
 	})
 
 	t.Run("AndSomebodyElseWasFaster", func(t *testing.T) {
 		t.Parallel()
-		eachChange(t, func(t *testing.T, b changeBundle) {
-			op := b.begin()
-			b.Dashboard(b.payment.IntentID, b.dashboard, nil)
-			require.Equal(t, operations.Recovered{Taken: 1, Finished: 1}, b.recover(t))
-			b.requireNotDone(t, op.ID)
-		})
+
+		for name, kind := range changeKinds() {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+
+				b := setupChange(t, kind)
+				op := b.begin()
+				b.Dashboard(b.payment.IntentID, b.dashboard, nil)
+				require.Equal(t, operations.Recovered{Taken: 1, Finished: 1}, b.recover(t))
+				b.requireNotDone(t, op.ID)
+			})
+		}
 	})
 }
 
@@ -448,8 +525,7 @@ func TestChange_Do_Crash(t *testing.T) {
 func TestChange_Do_CapturedBySomebodyElse(t *testing.T) {
 	t.Parallel()
 
-	b := changeBundle{World: apptest.New(t), changeKind: changeKinds()["Capture"]}
-	b.payment = b.Held("order_1")
+	b := setupChange(t, changeKinds()["Capture"])
 	op := b.begin()
 	b.Dashboard(b.payment.IntentID, "capture", nil)
 	require.Equal(t, 1, b.recover(t).Finished)
@@ -464,8 +540,7 @@ func TestChange_Do_CapturedBySomebodyElse(t *testing.T) {
 func TestChange_Do_CancelledBySomebodyElse(t *testing.T) {
 	t.Parallel()
 
-	b := changeBundle{World: apptest.New(t), changeKind: changeKinds()["Cancel"]}
-	b.payment = b.Held("order_1")
+	b := setupChange(t, changeKinds()["Cancel"])
 	op := b.begin()
 	b.Dashboard(b.payment.IntentID, "cancel", url.Values{"cancellation_reason": {"duplicate"}})
 	require.Equal(t, 1, b.recover(t).Finished)
@@ -489,39 +564,57 @@ func TestChange_Do_TooOld(t *testing.T) {
 
 	t.Run("ItWasDone", func(t *testing.T) {
 		t.Parallel()
-		eachChange(t, func(t *testing.T, b changeBundle) {
-			op := b.begin()
-			b.Send(op)
-			require.Equal(t, operations.Recovered{Taken: 1, Finished: 1}, old(t, b))
-			b.requireDone(t, op.ID)
-		})
+
+		for name, kind := range changeKinds() {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+
+				b := setupChange(t, kind)
+				op := b.begin()
+				b.Send(op)
+				require.Equal(t, operations.Recovered{Taken: 1, Finished: 1}, old(t, b))
+				b.requireDone(t, op.ID)
+			})
+		}
 	})
 
 	t.Run("SomebodyElseWasFaster", func(t *testing.T) {
 		t.Parallel()
-		eachChange(t, func(t *testing.T, b changeBundle) {
-			op := b.begin()
-			b.Dashboard(b.payment.IntentID, b.dashboard, nil)
-			require.Equal(t, operations.Recovered{Taken: 1, Finished: 1}, old(t, b))
-			b.requireNotDone(t, op.ID)
-		})
+
+		for name, kind := range changeKinds() {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+
+				b := setupChange(t, kind)
+				op := b.begin()
+				b.Dashboard(b.payment.IntentID, b.dashboard, nil)
+				require.Equal(t, operations.Recovered{Taken: 1, Finished: 1}, old(t, b))
+				b.requireNotDone(t, op.ID)
+			})
+		}
 	})
 
 	t.Run("ItWasNotDone", func(t *testing.T) {
 		t.Parallel()
-		eachChange(t, func(t *testing.T, b changeBundle) {
-			op := b.begin()
-			require.Equal(t, operations.Recovered{Taken: 1, GivenUp: 1}, old(t, b))
-			require.Equal(t, operation.NeedsAttention, b.Operation(op.ID).State)
-			require.Contains(t, b.Observer.Told(b.payment.ID), string(b.kind)+" needs attention")
 
-			// It may still be done, so nothing else is.
-			_, err := b.do(t, changeKey)
-			apptest.RequireFault(t, fault.Unknown, err)
-			require.Equal(t, time.Minute, fault.From(err).RetryAfter)
-			_, err = b.other().do(t, "another")
-			apptest.RequireFault(t, fault.InProgress, err)
-		})
+		for name, kind := range changeKinds() {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+
+				b := setupChange(t, kind)
+				op := b.begin()
+				require.Equal(t, operations.Recovered{Taken: 1, GivenUp: 1}, old(t, b))
+				require.Equal(t, operation.NeedsAttention, b.Operation(op.ID).State)
+				require.Contains(t, b.Observer.Told(b.payment.ID), string(b.kind)+" needs attention")
+
+				// It may still be done, so nothing else is.
+				_, err := b.do(t, changeKey)
+				apptest.RequireFault(t, fault.Unknown, err)
+				require.Equal(t, time.Minute, fault.From(err).RetryAfter)
+				_, err = b.other().do(t, "another")
+				apptest.RequireFault(t, fault.InProgress, err)
+			})
+		}
 	})
 }
 

@@ -52,6 +52,7 @@ func TestCreate_Do(t *testing.T) {
 
 		op := b.Operation(p.ID)
 		require.Equal(t, "request-9", op.Origin.RequestID)
+
 		mark := b.Mark(operation.Create, p.ID, uuid.Nil, b.command.Order)
 		call, err := b.Calls.CreatePayment(mark, b.command.Key, b.command.Order)
 		require.NoError(t, err)

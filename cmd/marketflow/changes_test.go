@@ -17,11 +17,10 @@ import (
 )
 
 // held makes a payment of 10.00 USD that its customer has paid and nobody has captured.
-func (d *desk) held(service, key string) (id uuid.UUID, intent string) {
+func (d *desk) held(service string) (id uuid.UUID, intent string) {
 	d.t.Helper()
 
-	status, made := d.create(service, fmt.Sprintf(
-		`{"amount":10,"currency":"USD","capture_method":"manual","idempotency_key":%q}`, key))
+	status, made := d.create(service, `{"amount":10,"currency":"USD","capture_method":"manual","idempotency_key":"order_1"}`)
 	require.Equal(d.t, http.StatusCreated, status, made)
 
 	intent = text(d.t, made, "stripe_payment_intent_id")
@@ -67,7 +66,7 @@ func TestOperations_OnAPayment(t *testing.T) {
 
 	d := newDesk(t)
 	service := d.serve()
-	id, intent := d.held(service, "order_1")
+	id, intent := d.held(service)
 	op := d.capturing(id, intent)
 
 	require.Equal(t, []string{op.ID.String()}, d.ids("operations", "list", "--needs-attention"))
@@ -103,7 +102,7 @@ func TestOperations_CloseOnAPayment(t *testing.T) {
 
 	d := newDesk(t)
 	service := d.serve()
-	id, intent := d.held(service, "order_1")
+	id, intent := d.held(service)
 	op := d.capturing(id, intent)
 
 	require.Equal(t, "finished", d.object("operations", "close", op.ID.String(), "--reason", "gone")["state"])
@@ -118,7 +117,7 @@ func TestPayments_Accept(t *testing.T) {
 	t.Parallel()
 
 	d := newDesk(t)
-	id, intent := d.held(d.serve(), "order_1")
+	id, intent := d.held(d.serve())
 
 	d.fails(`required flag(s) "reason" not set`, "payments", "accept", id.String())
 	d.fails("is not an id", "payments", "accept", "order_1", "--reason", "seen")
@@ -158,7 +157,7 @@ func TestInbox_ReprocessType(t *testing.T) {
 	const eventType = "payment_intent.succeeded"
 
 	d := newDesk(t)
-	id, intent := d.held(d.serve(), "order_1")
+	id, intent := d.held(d.serve())
 
 	_, err := d.stripe.Dashboard("/v1/payment_intents/"+intent+"/capture", url.Values{})
 	require.NoError(t, err)

@@ -127,17 +127,13 @@ func (d *desk) serve() string {
 	return "http://" + service.Addr()
 }
 
-func (d *desk) post(url, contentType, body string, header ...string) (int, map[string]any) {
+func (d *desk) post(url, contentType, body string) (int, map[string]any) {
 	d.t.Helper()
 
 	req, err := http.NewRequestWithContext(d.t.Context(), http.MethodPost, url, strings.NewReader(body))
 	require.NoError(d.t, err)
 	req.Header.Set("Content-Type", contentType)
 	req.Close = true
-
-	for i := 0; i+1 < len(header); i += 2 {
-		req.Header.Set(header[i], header[i+1])
-	}
 
 	if strings.HasPrefix(url, d.stripe.URL) {
 		req.SetBasicAuth(testSecretKey, "")
