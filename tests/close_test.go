@@ -53,7 +53,7 @@ func (w *world) givenUp(key operation.Key) uuid.UUID {
 	id, err := uuid.NewV7()
 	require.NoError(w.t, err)
 
-	store := postgres.NewStore(w.db.Pool())
+	store := postgres.NewStore(w.db.Pool(), w.db.Pool())
 	_, err = store.Begin(w.t.Context(), ports.NewOperation{
 		PaymentID: id, Key: key, Order: payment.Order{Amount: amount}, Lease: ports.Lease{Token: uuid.New()},
 		Request:   ports.IntentRequest{IdempotencyKey: "payment-" + id.String()},

@@ -89,7 +89,7 @@ func TestRecovery_ForgottenKeyIsNotSentAfterTheClockWasSetBack(t *testing.T) {
 	require.NoError(t, w.service.Stop(context.Background()))
 
 	w.config.RecoveryInterval = 100 * time.Millisecond
-	w.start(w.config, bootstrap.With[ports.Operations](setBack{postgres.NewStore(w.db.Pool())}))
+	w.start(w.config, bootstrap.With[ports.Operations](setBack{postgres.NewStore(w.db.Pool(), w.db.Pool())}))
 	w.eventually(func() bool {
 		return w.count("SELECT count(*) FROM payment_requests WHERE attempts > 1") == 1
 	}, "recovery has taken it")

@@ -68,7 +68,7 @@ var errMovedOn = errors.New("something else was written meanwhile")
 func (s *Store) applyAll(ctx context.Context, events []ports.Event) ([]*ports.Applied, error) {
 	var answers []*ports.Applied
 
-	err := s.run(ctx, "applying events", func(ctx context.Context, conn *pgxpool.Conn) error {
+	err := s.hot.run(ctx, "applying events", func(ctx context.Context, conn *pgxpool.Conn) error {
 		return s.inTrips(ctx, "ApplyEvents", conn, func(ctx context.Context, tx *trips) (err error) {
 			answers, err = applyKnown(ctx, tx, events)
 
@@ -83,7 +83,7 @@ func (s *Store) applyAll(ctx context.Context, events []ports.Event) ([]*ports.Ap
 func (s *Store) applyOne(ctx context.Context, e ports.Event) (ports.Applied, error) {
 	var applied ports.Applied
 
-	err := s.run(ctx, "applying an event", func(ctx context.Context, conn *pgxpool.Conn) error {
+	err := s.hot.run(ctx, "applying an event", func(ctx context.Context, conn *pgxpool.Conn) error {
 		return lookAgain(func() error {
 			return s.inTrips(ctx, "ApplyEvents", conn, func(ctx context.Context, tx *trips) (err error) {
 				applied, err = applyAlone(ctx, tx, e)

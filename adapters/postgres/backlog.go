@@ -11,9 +11,10 @@ import (
 
 // Backlog implements ports.Backlog.
 func (s *Store) Backlog(ctx context.Context) (ports.BacklogStats, error) {
-	row, err := query(ctx, s, "counting the backlog", func(ctx context.Context, q *sqlc.Queries) (sqlc.GetBacklogRow, error) {
-		return q.GetBacklog(ctx, ports.BacklogMost)
-	})
+	row, err := query(ctx, s.background, "counting the backlog",
+		func(ctx context.Context, q *sqlc.Queries) (sqlc.GetBacklogRow, error) {
+			return q.GetBacklog(ctx, ports.BacklogMost)
+		})
 	if err != nil {
 		return ports.BacklogStats{}, err
 	}

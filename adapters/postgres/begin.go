@@ -29,7 +29,7 @@ func namesOfOperation(op ports.NewOperation) []string { return []string{string(o
 // beginAll writes operations that arrived together; nil stands for one whose key has
 // been used.
 func (s *Store) beginAll(ctx context.Context, ops []ports.NewOperation) ([]*ports.Operation, error) {
-	return write(ctx, s, "beginning operations", func(ctx context.Context, q *sqlc.Queries) ([]*ports.Operation, error) {
+	return write(ctx, s.hot, "beginning operations", func(ctx context.Context, q *sqlc.Queries) ([]*ports.Operation, error) {
 		return insertOperations(ctx, q, ops)
 	})
 }
@@ -39,7 +39,7 @@ func (s *Store) beginAll(ctx context.Context, ops []ports.NewOperation) ([]*port
 func (s *Store) beginOne(ctx context.Context, op ports.NewOperation) (ports.Operation, error) {
 	var found ports.Operation
 
-	err := s.run(ctx, "beginning an operation", func(ctx context.Context, conn *pgxpool.Conn) error {
+	err := s.hot.run(ctx, "beginning an operation", func(ctx context.Context, conn *pgxpool.Conn) error {
 		q := sqlc.New(conn)
 
 		// Whatever is in the way was written since the statement before began. The next

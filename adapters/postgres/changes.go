@@ -113,7 +113,7 @@ func (s *Store) finishOn(
 ) (ports.Finished, error) {
 	var finished ports.Finished
 
-	err := s.run(ctx, "finishing an operation", func(ctx context.Context, conn *pgxpool.Conn) error {
+	err := s.hot.run(ctx, "finishing an operation", func(ctx context.Context, conn *pgxpool.Conn) error {
 		return s.inTrips(ctx, "FinishOperation", conn, func(ctx context.Context, tx *trips) (err error) {
 			finished, err = finishOn(ctx, tx, id, cause, decide, entry)
 
@@ -217,7 +217,7 @@ func (s *Store) writeFacts(
 		after payment.Payment
 	)
 
-	err := s.run(ctx, "writing what was read of a payment", func(ctx context.Context, conn *pgxpool.Conn) error {
+	err := s.hot.run(ctx, "writing what was read of a payment", func(ctx context.Context, conn *pgxpool.Conn) error {
 		return s.inTrips(ctx, "WriteFacts", conn, func(ctx context.Context, tx *trips) error {
 			before, now, err := lockPayment(ctx, tx, p.ID)
 			if err != nil {

@@ -83,7 +83,7 @@ func TestStore_OnALinguisticDatabase(t *testing.T) {
 	})
 
 	url := newMigrated(t)
-	store := postgres.Patient(postgres.NewStore(newPool(t, url, 2)))
+	store := postgres.Patient(newStore(newPool(t, url, 2)))
 
 	usd, err := money.ParseCurrency("USD")
 	require.NoError(t, err)

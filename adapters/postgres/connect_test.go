@@ -63,7 +63,7 @@ func TestPing_ErrorKeepsItsKind(t *testing.T) {
 
 	require.ErrorAs(t, err, &refused)
 
-	_, err = postgres.NewStore(pool).Payment(t.Context(), uuid.New())
+	_, err = newStore(pool).Payment(t.Context(), uuid.New())
 	require.Equal(t, fault.Unavailable, fault.KindOf(err))
 	require.NotContains(t, err.Error(), "SECRET")
 	require.NotErrorIs(t, err, pgx.ErrNoRows)

@@ -41,7 +41,7 @@ const maxOperationsOn = 100
 
 // OperationsOn implements ports.Decisions.
 func (s *Store) OperationsOn(ctx context.Context, paymentID uuid.UUID) ([]ports.OperationDetails, error) {
-	rows, err := query(ctx, s, "listing a payment's operations",
+	rows, err := query(ctx, s.background, "listing a payment's operations",
 		func(ctx context.Context, q *sqlc.Queries) ([]sqlc.ListOperationsOnRow, error) {
 			return q.ListOperationsOn(ctx, sqlc.ListOperationsOnParams{Subject: paymentID, MaxRows: maxOperationsOn})
 		})
@@ -58,7 +58,7 @@ func (s *Store) OperationsOn(ctx context.Context, paymentID uuid.UUID) ([]ports.
 
 // Operations implements ports.Decisions.
 func (s *Store) Operations(ctx context.Context, states []operation.State, limit int) ([]ports.OperationDetails, error) {
-	rows, err := query(ctx, s, "listing operations",
+	rows, err := query(ctx, s.background, "listing operations",
 		func(ctx context.Context, q *sqlc.Queries) ([]sqlc.ListFinishedOperationsRow, error) {
 			return listOperations(ctx, q, statesToDB(states), limit, slices.ContainsFunc(states, isFinal))
 		})
@@ -105,7 +105,7 @@ func (s *Store) Close(
 ) (ports.Operation, error) {
 	var op ports.Operation
 
-	err := s.inTransaction(ctx, "closing an operation", func(ctx context.Context, q *sqlc.Queries) error {
+	err := s.hot.inTransaction(ctx, "closing an operation", func(ctx context.Context, q *sqlc.Queries) error {
 		locked, done, err := lockToDecide(ctx, q, id, entry)
 		if err != nil {
 			return err
@@ -145,7 +145,7 @@ func (s *Store) Close(
 func (s *Store) Adopt(ctx context.Context, c ports.Completion, entry ports.AuditEntry) (ports.Finished, error) {
 	var finished ports.Finished
 
-	err := s.run(ctx, "adopting an intent", func(ctx context.Context, conn *pgxpool.Conn) error {
+	err := s.hot.run(ctx, "adopting an intent", func(ctx context.Context, conn *pgxpool.Conn) error {
 		return lookAgain(func() error {
 			return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) (err error) {
 				finished, err = adopt(ctx, tx, c, entry)
@@ -203,7 +203,7 @@ func lockToDecide(
 
 // AuditOf implements ports.Audit.
 func (s *Store) AuditOf(ctx context.Context, objectIDs ...string) ([]ports.AuditEntry, error) {
-	rows, err := query(ctx, s, "reading the audit", func(ctx context.Context, q *sqlc.Queries) ([]sqlc.Audit, error) {
+	rows, err := query(ctx, s.background, "reading the audit", func(ctx context.Context, q *sqlc.Queries) ([]sqlc.Audit, error) {
 		return q.ListAudit(ctx, objectIDs)
 	})
 	if err != nil {

@@ -19,7 +19,8 @@ func NewMigratorOf(ctx context.Context, url string, files fs.FS, patience time.D
 // Patient waits as long as a busy machine may take: contracts are not about
 // time-outs, which have tests of their own.
 func Patient(s *Store) *Store {
-	s.acquireTimeout, s.callTimeout = time.Minute, time.Minute
+	long := limits{acquire: time.Minute, whole: time.Minute}
+	s.hot.reads, s.hot.writes, s.background.reads, s.background.writes = long, long, long, long
 
 	return s
 }

@@ -153,7 +153,7 @@ func TestStore_PoolTaken(t *testing.T) {
 	t.Parallel()
 
 	pool := newPool(t, pgtest.New(t).URL, 1)
-	store := postgres.NewStore(pool)
+	store := newStore(pool)
 
 	conn, err := pool.Acquire(t.Context())
 	require.NoError(t, err)
@@ -170,7 +170,7 @@ func TestStore_ServerGone(t *testing.T) {
 	server := pgtest.NewServer(t, devserver.PostgresOptions{Settings: servers.Volatile()})
 	require.NoError(t, postgres.Migrate(t.Context(), server.URL()))
 
-	store := postgres.NewStore(newPool(t, server.URL(), 8))
+	store := newStore(newPool(t, server.URL(), 8))
 	order := newOrder(t, "order_1")
 	mustBegin(t, store, order)
 	require.NoError(t, store.Ping(t.Context()))
@@ -201,7 +201,7 @@ func TestStore_ConnectionsKilled(t *testing.T) {
 
 			db := pgtest.New(t)
 			pool := newPool(t, db.URL, conns)
-			store := postgres.NewStore(pool)
+			store := newStore(pool)
 
 			for range 5 {
 				fill(t, pool, int(conns))
@@ -218,7 +218,7 @@ func TestStore_ConnectionKilledInStatement(t *testing.T) {
 	t.Parallel()
 
 	db := pgtest.New(t)
-	store := postgres.NewStore(newPool(t, db.URL, 4))
+	store := newStore(newPool(t, db.URL, 4))
 	order := newOrder(t, "order_1")
 	mustBegin(t, store, order)
 
@@ -241,7 +241,7 @@ func TestStore_CallerHangsUp(t *testing.T) {
 	t.Parallel()
 
 	db := pgtest.New(t)
-	store := postgres.NewStore(newPool(t, db.URL, 4))
+	store := newStore(newPool(t, db.URL, 4))
 	order := newOrder(t, "order_1")
 	mustBegin(t, store, order)
 
@@ -270,7 +270,7 @@ func TestStore_Deadlock(t *testing.T) {
 	t.Parallel()
 
 	db := pgtest.New(t)
-	store := postgres.NewStore(newPool(t, with(t, db.URL, "deadlock_timeout", "20ms"), 4))
+	store := newStore(newPool(t, with(t, db.URL, "deadlock_timeout", "20ms"), 4))
 	order := newOrder(t, "order_1")
 	mustBegin(t, store, order)
 	mustFinish(t, store, order)
@@ -321,7 +321,7 @@ func TestStore_SerializationFailure(t *testing.T) {
 	t.Parallel()
 
 	db := pgtest.New(t)
-	store := postgres.NewStore(newPool(t, with(t, db.URL, "default_transaction_isolation", "repeatable read"), 4))
+	store := newStore(newPool(t, with(t, db.URL, "default_transaction_isolation", "repeatable read"), 4))
 	order := newOrder(t, "order_1")
 	mustBegin(t, store, order)
 	mustFinish(t, store, order)
@@ -352,16 +352,16 @@ func TestStore_LimitsOfTheServer(t *testing.T) {
 			t.Parallel()
 
 			db := pgtest.New(t)
-			store := postgres.NewStore(newPool(t, with(t, db.URL, limit, "100ms"), 4))
+			store := newStore(newPool(t, with(t, db.URL, limit, "100ms"), 4))
 			order := newOrder(t, "order_1")
-			mustBegin(t, postgres.NewStore(db.Pool()), order)
+			mustBegin(t, newStore(db.Pool()), order)
 
 			unlock := lock(t, db, "SELECT FROM operations FOR UPDATE")
 			_, err := store.Finish(t.Context(), completionFor(order))
 			require.Equal(t, fault.Unavailable, fault.KindOf(err), "%v", err)
 
 			unlock()
-			mustFinish(t, postgres.NewStore(db.Pool()), order)
+			mustFinish(t, newStore(db.Pool()), order)
 		})
 	}
 }
@@ -371,7 +371,7 @@ func TestStore_LimitsOfTheServer(t *testing.T) {
 func TestStore_Standby(t *testing.T) {
 	t.Parallel()
 
-	store := postgres.NewStore(newPool(t, with(t, pgtest.New(t).URL, "default_transaction_read_only", "on"), 4))
+	store := newStore(newPool(t, with(t, pgtest.New(t).URL, "default_transaction_read_only", "on"), 4))
 	_, err := store.Begin(t.Context(), newOrder(t, "order_1"))
 
 	require.Equal(t, fault.Unavailable, fault.KindOf(err), "%v", err)
@@ -382,7 +382,7 @@ func TestStore_Standby(t *testing.T) {
 func TestStore_NoSchema(t *testing.T) {
 	t.Parallel()
 
-	store := postgres.NewStore(newPool(t, pgtest.NewEmpty(t).URL, 4))
+	store := newStore(newPool(t, pgtest.NewEmpty(t).URL, 4))
 
 	for name, op := range operations(t, store) {
 		err := op(t.Context())
@@ -404,7 +404,7 @@ func TestStore_LostMessages(t *testing.T) {
 
 			db := pgtest.New(t)
 			proxy := newProxy(t, db.URL)
-			store := postgres.NewStore(newPool(t, proxy.url, 1))
+			store := newStore(newPool(t, proxy.url, 1))
 			finish(t, store, newOrder(t, "warm")) // prepares the statements
 
 			fired := 0

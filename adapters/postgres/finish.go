@@ -65,7 +65,7 @@ func (s *Store) finishLone(ctx context.Context, c ports.Completion) (ports.Finis
 func (s *Store) finishAll(ctx context.Context, completions []ports.Completion) ([]*ports.Finished, error) {
 	var done map[uuid.UUID]ports.Finished
 
-	err := s.run(ctx, "finishing operations", func(ctx context.Context, conn *pgxpool.Conn) (err error) {
+	err := s.hot.run(ctx, "finishing operations", func(ctx context.Context, conn *pgxpool.Conn) (err error) {
 		done, err = writeCompletions(ctx, &trips{to: conn.Conn(), implicit: true}, completions, false)
 
 		return err
@@ -87,7 +87,7 @@ func (s *Store) finishAll(ctx context.Context, completions []ports.Completion) (
 func (s *Store) finishOne(ctx context.Context, c ports.Completion) (ports.Finished, error) {
 	var finished ports.Finished
 
-	err := s.run(ctx, "finishing an operation", func(ctx context.Context, conn *pgxpool.Conn) error {
+	err := s.hot.run(ctx, "finishing an operation", func(ctx context.Context, conn *pgxpool.Conn) error {
 		return lookAgain(func() error {
 			return s.inTrips(ctx, "FinishOperations", conn, func(ctx context.Context, tx *trips) (err error) {
 				if finished, err = finishLocked(ctx, tx, c); err != nil {

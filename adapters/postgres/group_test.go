@@ -70,7 +70,7 @@ func TestStore_EventsShareCommits(t *testing.T) {
 	const count = 100
 
 	db := pgtest.New(t)
-	store := postgres.NewStore(newPool(t, db.URL, 4))
+	store := newStore(newPool(t, db.URL, 4))
 	events := make([]ports.Event, 0, count)
 
 	for _, order := range paid(t, store, count) {
@@ -99,7 +99,7 @@ func TestStore_EventsDoNotQueueForAConnection(t *testing.T) {
 	const count = 1000
 
 	pool := newPool(t, pgtest.New(t).URL, 1)
-	store := postgres.NewStore(pool)
+	store := newStore(pool)
 	events := make([]ports.Event, 0, count)
 
 	for range count {
@@ -128,7 +128,7 @@ func TestStore_EventsDoNotHarmTheirNeighbours(t *testing.T) {
 	const count = 40
 
 	db := pgtest.New(t)
-	store := postgres.NewStore(newPool(t, db.URL, 4))
+	store := newStore(newPool(t, db.URL, 4))
 	orders := paid(t, store, count+2)
 	events := make([]ports.Event, 0, count)
 
@@ -172,7 +172,7 @@ func TestStore_EventsOfOnePayment(t *testing.T) {
 	const count = 30
 
 	db := pgtest.New(t)
-	store := postgres.NewStore(newPool(t, db.URL, 4))
+	store := newStore(newPool(t, db.URL, 4))
 	orders := paid(t, store, count)
 
 	events := make([]ports.Event, 0, 2*count)
@@ -222,7 +222,7 @@ func requireNoWaiting(t *testing.T, as func(*postgres.Store) *postgres.Store) {
 	const count = 20
 
 	db := pgtest.New(t)
-	store := as(postgres.NewStore(newPool(t, db.URL, 4)))
+	store := as(newStore(newPool(t, db.URL, 4)))
 	orders := paid(t, store, count+1)
 	unlock := lock(t, db, fmt.Sprintf("SELECT FROM payments WHERE id = '%s' FOR UPDATE", orders[count].ID))
 
@@ -261,7 +261,7 @@ func TestStore_EventsOutliveAHangUp(t *testing.T) {
 
 	const count = 60
 
-	store := postgres.NewStore(newPool(t, pgtest.New(t).URL, 4))
+	store := newStore(newPool(t, pgtest.New(t).URL, 4))
 	orders := paid(t, store, count)
 	leaving, leave := context.WithCancel(t.Context())
 
@@ -300,7 +300,7 @@ func TestStore_OperationsShareCommits(t *testing.T) {
 	const count, copies = 60, 3
 
 	db := pgtest.New(t)
-	store := postgres.NewStore(newPool(t, db.URL, 4))
+	store := newStore(newPool(t, db.URL, 4))
 
 	var (
 		all  sync.WaitGroup
@@ -342,8 +342,8 @@ func TestStore_OperationsOnPaymentsShareCommits(t *testing.T) {
 
 	db := pgtest.New(t)
 	stores := []*postgres.Store{
-		postgres.AlwaysGrouped(postgres.NewStore(newPool(t, db.URL, 4))),
-		postgres.AlwaysGrouped(postgres.NewStore(newPool(t, db.URL, 4))),
+		postgres.AlwaysGrouped(newStore(newPool(t, db.URL, 4))),
+		postgres.AlwaysGrouped(newStore(newPool(t, db.URL, 4))),
 	}
 	orders := paid(t, stores[0], count)
 
@@ -396,7 +396,7 @@ func TestStore_CompletionsShareCommits(t *testing.T) {
 	const count = 60
 
 	db := pgtest.New(t)
-	store := postgres.NewStore(newPool(t, db.URL, 4))
+	store := newStore(newPool(t, db.URL, 4))
 	requireFinished(t, store, begun(t, store, count))
 	require.Less(t, commits(t, db, "payments"), count)
 }
@@ -407,7 +407,7 @@ func TestStore_CompletionsDoNotHarmTheirNeighbours(t *testing.T) {
 
 	const count = 60
 
-	store := postgres.NewStore(newPool(t, pgtest.New(t).URL, 4))
+	store := newStore(newPool(t, pgtest.New(t).URL, 4))
 	completions := begun(t, store, count)
 
 	another, contradicting := newOrder(t, "another"), newOrder(t, "contradicting")

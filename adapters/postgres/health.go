@@ -48,7 +48,7 @@ func (s *Store) Ping(ctx context.Context) error {
 }
 
 func (s *Store) askWritable(ctx context.Context) error {
-	conn, err := s.pool.Acquire(ctx)
+	conn, err := s.hot.Acquire(ctx)
 	if err == nil {
 		defer conn.Release()
 
@@ -61,7 +61,7 @@ func (s *Store) askWritable(ctx context.Context) error {
 	case err == nil:
 		return nil
 	case isReadOnly(err):
-		s.pool.Reset()
+		s.hot.Reset()
 
 		return fmt.Errorf("asking PostgreSQL: %w", errors.Join(ports.ErrReadOnly, err))
 	default:

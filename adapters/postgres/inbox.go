@@ -53,7 +53,7 @@ func (s *Store) FinishAndApply(
 		applied  ports.Applied
 	)
 
-	err := s.run(ctx, "finishing an operation by its event", func(ctx context.Context, conn *pgxpool.Conn) error {
+	err := s.hot.run(ctx, "finishing an operation by its event", func(ctx context.Context, conn *pgxpool.Conn) error {
 		return lookAgain(func() error {
 			return s.inTrips(ctx, "FinishAndApply", conn, func(ctx context.Context, tx *trips) (err error) {
 				if finished, err = finishLocked(ctx, tx, c); err != nil {
@@ -77,7 +77,7 @@ func (s *Store) FinishAndApply(
 
 // Park implements ports.Inbox.
 func (s *Store) Park(ctx context.Context, e ports.Event, reason ports.ParkReason) error {
-	return s.exec(ctx, "parking an event", func(ctx context.Context, q *sqlc.Queries) error {
+	return s.hot.exec(ctx, "parking an event", func(ctx context.Context, q *sqlc.Queries) error {
 		return q.ParkEvent(ctx, sqlc.ParkEventParams{
 			ID: e.ID, Type: e.Type, ObjectID: e.ObjectID, Payload: e.Raw,
 			ParkedReason: string(reason), CreatedAt: optional(e.CreatedAt),
@@ -87,7 +87,7 @@ func (s *Store) Park(ctx context.Context, e ports.Event, reason ports.ParkReason
 
 // StoreForeign implements ports.Inbox.
 func (s *Store) StoreForeign(ctx context.Context, e ports.Event) (ports.EventOutcome, error) {
-	stored, err := write(ctx, s, "storing a foreign event", func(ctx context.Context, q *sqlc.Queries) (int64, error) {
+	stored, err := write(ctx, s.hot, "storing a foreign event", func(ctx context.Context, q *sqlc.Queries) (int64, error) {
 		return q.StoreForeignEvent(ctx, sqlc.StoreForeignEventParams{ID: e.ID, Type: e.Type, CreatedAt: optional(e.CreatedAt)})
 	})
 	if err != nil {
@@ -103,7 +103,7 @@ func (s *Store) StoreForeign(ctx context.Context, e ports.Event) (ports.EventOut
 
 // Hints implements ports.Inbox.
 func (s *Store) Hints(ctx context.Context, limit int) ([]ports.StoredEvent, error) {
-	rows, err := query(ctx, s, "listing hints", func(ctx context.Context, q *sqlc.Queries) ([]sqlc.ListHintsRow, error) {
+	rows, err := query(ctx, s.background, "listing hints", func(ctx context.Context, q *sqlc.Queries) ([]sqlc.ListHintsRow, error) {
 		return q.ListHints(ctx, int32(limit)) //nolint:gosec // a small constant
 	})
 
@@ -118,7 +118,7 @@ func (s *Store) Ready(
 		before.ReceivedAt = endOfTime
 	}
 
-	rows, err := query(ctx, s, "looking at parked events",
+	rows, err := query(ctx, s.background, "looking at parked events",
 		func(ctx context.Context, q *sqlc.Queries) ([]sqlc.ListParkedEventsRow, error) {
 			return q.ListParkedEvents(ctx, sqlc.ListParkedEventsParams{
 				BeforeReceivedAt: before.ReceivedAt, BeforeID: before.ID,
@@ -179,7 +179,7 @@ func (s *Store) Unhandled(
 
 // ReadyFor implements ports.Inbox.
 func (s *Store) ReadyFor(ctx context.Context, intentID string) ([]ports.StoredEvent, error) {
-	rows, err := query(ctx, s, "listing parked events", func(ctx context.Context, q *sqlc.Queries) ([]sqlc.StripeEvent, error) {
+	rows, err := query(ctx, s.hot, "listing parked events", func(ctx context.Context, q *sqlc.Queries) ([]sqlc.StripeEvent, error) {
 		return q.ListReadyEventsOf(ctx, sqlc.ListReadyEventsOfParams{ObjectID: intentID, MaxRows: maxParkedPerIntent})
 	})
 
@@ -188,7 +188,7 @@ func (s *Store) ReadyFor(ctx context.Context, intentID string) ([]ports.StoredEv
 
 // Event implements ports.Inbox.
 func (s *Store) Event(ctx context.Context, id string) (ports.StoredEvent, error) {
-	row, err := query(ctx, s, "reading an event", func(ctx context.Context, q *sqlc.Queries) (sqlc.StripeEvent, error) {
+	row, err := query(ctx, s.hot, "reading an event", func(ctx context.Context, q *sqlc.Queries) (sqlc.StripeEvent, error) {
 		return q.GetEvent(ctx, id)
 	})
 	if errors.Is(err, pgx.ErrNoRows) {
@@ -204,22 +204,23 @@ func (s *Store) Events(ctx context.Context, filter ports.EventFilter, limit int)
 	outcome, eventType := optional(string(filter.Outcome)), optional(filter.Type)
 	most := int32(limit) //nolint:gosec // checked by the caller
 
-	rows, err := query(ctx, s, "listing events", func(ctx context.Context, q *sqlc.Queries) ([]sqlc.ListEventsRow, error) {
-		switch {
-		case filter.ObjectID != "":
-			rows, err := q.ListEventsOfObject(ctx, sqlc.ListEventsOfObjectParams{
-				ObjectID: filter.ObjectID, Outcome: outcome, Type: eventType, MaxRows: most,
-			})
+	rows, err := query(ctx, s.background, "listing events",
+		func(ctx context.Context, q *sqlc.Queries) ([]sqlc.ListEventsRow, error) {
+			switch {
+			case filter.ObjectID != "":
+				rows, err := q.ListEventsOfObject(ctx, sqlc.ListEventsOfObjectParams{
+					ObjectID: filter.ObjectID, Outcome: outcome, Type: eventType, MaxRows: most,
+				})
 
-			return mapped(rows, func(row sqlc.ListEventsOfObjectRow) sqlc.ListEventsRow { return sqlc.ListEventsRow(row) }), err
-		case filter.Outcome == ports.EventParked:
-			rows, err := q.ListNewestParkedEvents(ctx, sqlc.ListNewestParkedEventsParams{Type: eventType, MaxRows: most})
+				return mapped(rows, func(row sqlc.ListEventsOfObjectRow) sqlc.ListEventsRow { return sqlc.ListEventsRow(row) }), err
+			case filter.Outcome == ports.EventParked:
+				rows, err := q.ListNewestParkedEvents(ctx, sqlc.ListNewestParkedEventsParams{Type: eventType, MaxRows: most})
 
-			return mapped(rows, func(row sqlc.ListNewestParkedEventsRow) sqlc.ListEventsRow { return sqlc.ListEventsRow(row) }), err
-		default:
-			return q.ListEvents(ctx, sqlc.ListEventsParams{Outcome: outcome, Type: eventType, MaxRows: most})
-		}
-	})
+				return mapped(rows, func(row sqlc.ListNewestParkedEventsRow) sqlc.ListEventsRow { return sqlc.ListEventsRow(row) }), err
+			default:
+				return q.ListEvents(ctx, sqlc.ListEventsParams{Outcome: outcome, Type: eventType, MaxRows: most})
+			}
+		})
 
 	return mapped(rows, listedFromDB), err
 }
@@ -240,7 +241,7 @@ func (s *Store) decideOn(
 	ctx context.Context, doing, id string, entry ports.AuditEntry,
 	change func(*sqlc.Queries, context.Context, string) (int64, error),
 ) error {
-	err := s.inTransaction(ctx, doing, func(ctx context.Context, q *sqlc.Queries) error {
+	err := s.hot.inTransaction(ctx, doing, func(ctx context.Context, q *sqlc.Queries) error {
 		if done, err := q.HasAudit(ctx, entry.ID); err != nil || done {
 			return err
 		}

@@ -17,7 +17,7 @@ import (
 
 // Binding implements ports.Installation.
 func (s *Store) Binding(ctx context.Context) (binding.Binding, error) {
-	row, err := query(ctx, s, "reading what the database belongs to",
+	row, err := query(ctx, s.hot, "reading what the database belongs to",
 		func(ctx context.Context, q *sqlc.Queries) (sqlc.GetBindingRow, error) { return q.GetBinding(ctx) })
 
 	return binding.Binding{
@@ -30,7 +30,7 @@ func (s *Store) Binding(ctx context.Context) (binding.Binding, error) {
 func (s *Store) Here(ctx context.Context) (binding.Binding, error) {
 	var now binding.Binding
 
-	err := s.run(ctx, "reading the server's identity", func(ctx context.Context, conn *pgxpool.Conn) error {
+	err := s.hot.run(ctx, "reading the server's identity", func(ctx context.Context, conn *pgxpool.Conn) error {
 		var err error
 
 		q := sqlc.New(conn)
@@ -51,7 +51,7 @@ func (s *Store) Here(ctx context.Context) (binding.Binding, error) {
 
 // Bind implements ports.Installation.
 func (s *Store) Bind(ctx context.Context, now binding.Binding) (binding.Binding, error) {
-	_, err := write(ctx, s, "recording what the database belongs to",
+	_, err := write(ctx, s.hot, "recording what the database belongs to",
 		func(ctx context.Context, q *sqlc.Queries) (int64, error) {
 			return q.Bind(ctx, sqlc.BindParams(bindingToDB(now)))
 		})
@@ -73,7 +73,7 @@ func bindingToDB(b binding.Binding) sqlc.RebindParams {
 func (s *Store) Rebind(ctx context.Context, a ports.Adoption) (int, error) {
 	var givenUp int64
 
-	err := s.inTransaction(ctx, "adopting the database", func(ctx context.Context, q *sqlc.Queries) (err error) {
+	err := s.hot.inTransaction(ctx, "adopting the database", func(ctx context.Context, q *sqlc.Queries) (err error) {
 		if err = q.InsertAdoption(ctx, sqlc.InsertAdoptionParams{Actor: a.Actor, Reason: a.Reason}); err != nil {
 			return err
 		}
@@ -92,7 +92,7 @@ func (s *Store) Rebind(ctx context.Context, a ports.Adoption) (int, error) {
 
 // Adoptions implements ports.Installation.
 func (s *Store) Adoptions(ctx context.Context) ([]ports.Adopted, error) {
-	rows, err := query(ctx, s, "listing the adoptions",
+	rows, err := query(ctx, s.background, "listing the adoptions",
 		func(ctx context.Context, q *sqlc.Queries) ([]sqlc.ListAdoptionsRow, error) {
 			return q.ListAdoptions(ctx)
 		})
@@ -110,7 +110,7 @@ func (s *Store) Adoptions(ctx context.Context) ([]ports.Adopted, error) {
 
 // NewestIntents implements ports.Installation.
 func (s *Store) NewestIntents(ctx context.Context, limit int) ([]string, error) {
-	return query(ctx, s, "reading the newest payments", func(ctx context.Context, q *sqlc.Queries) ([]string, error) {
+	return query(ctx, s.background, "reading the newest payments", func(ctx context.Context, q *sqlc.Queries) ([]string, error) {
 		return q.ListNewestIntents(ctx, int32(limit)) //nolint:gosec // a small constant
 	})
 }
@@ -127,7 +127,7 @@ var (
 // lose data, or if the database's collation has changed since its indexes were built:
 // that does no harm to keys and ids, which are compared by bytes.
 func (s *Store) CheckServer(ctx context.Context) (warnings []string, err error) {
-	row, err := query(ctx, s, "reading the server's settings",
+	row, err := query(ctx, s.hot, "reading the server's settings",
 		func(ctx context.Context, q *sqlc.Queries) (sqlc.GetServerSettingsRow, error) {
 			return q.GetServerSettings(ctx)
 		})
@@ -215,7 +215,7 @@ func connected(ctx context.Context, url string, fn func(*sqlc.Queries) error) (e
 
 // InstallationID implements ports.Installation.
 func (s *Store) InstallationID(ctx context.Context) (uuid.UUID, error) {
-	return query(ctx, s, "reading the installation's id", func(ctx context.Context, q *sqlc.Queries) (uuid.UUID, error) {
+	return query(ctx, s.hot, "reading the installation's id", func(ctx context.Context, q *sqlc.Queries) (uuid.UUID, error) {
 		return q.GetInstallationID(ctx)
 	})
 }

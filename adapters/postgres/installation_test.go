@@ -27,7 +27,7 @@ func TestStore_AdoptKeepsTheReason(t *testing.T) {
 	t.Parallel()
 
 	db := pgtest.New(t)
-	store := postgres.NewStore(newPool(t, db.URL, 2))
+	store := newStore(newPool(t, db.URL, 2))
 
 	_, err := store.Bind(t.Context(), binding.Binding{
 		Host: "api.stripe.com", Mode: binding.Live, Account: "acct_1", System: "7", Database: "a",
@@ -61,7 +61,7 @@ func TestStore_HereWithoutPermission(t *testing.T) {
 		require.NoError(t, err)
 	})
 
-	here, err := postgres.NewStore(newPool(t, asRole(t, db.URL, role), 1)).Here(t.Context())
+	here, err := newStore(newPool(t, asRole(t, db.URL, role), 1)).Here(t.Context())
 	require.NoError(t, err)
 	require.Empty(t, here.System)
 	require.NotEmpty(t, here.Database)
@@ -81,7 +81,7 @@ func asRole(t *testing.T, address, role string) string {
 func checkServer(t *testing.T, address string) ([]string, error) {
 	t.Helper()
 
-	return postgres.NewStore(newPool(t, address, 1)).CheckServer(t.Context())
+	return newStore(newPool(t, address, 1)).CheckServer(t.Context())
 }
 
 // A commit that is acknowledged before it is durable is refused wherever it was
@@ -159,7 +159,7 @@ func TestCheckForDev(t *testing.T) {
 	require.NoError(t, postgres.MarkMadeByDev(t.Context(), fresh, "127.0.0.1:12111"))
 	require.NoError(t, check(fresh, false))
 
-	store := postgres.NewStore(newPool(t, fresh, 1))
+	store := newStore(newPool(t, fresh, 1))
 	recorded, err := store.Binding(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, binding.Binding{Host: "127.0.0.1:12111"}, recorded)

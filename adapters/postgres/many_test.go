@@ -21,7 +21,8 @@ func TestStore_BackgroundWorkIsBounded(t *testing.T) {
 
 	const slice = 500
 
-	pool := newPool(t, pgtest.New(t).URL, 2)
+	db := pgtest.New(t)
+	pool, background := newPool(t, db.URL, 2), newBackgroundPool(t, db.URL, 2)
 
 	for _, statement := range []string{
 		`INSERT INTO stripe_events (id, type, object_id, payload, outcome, parked_reason, received_at)
@@ -38,16 +39,17 @@ func TestStore_BackgroundWorkIsBounded(t *testing.T) {
 		require.NoError(t, err)
 	}
 
-	require.Less(t, pagesOf(t, pool, "ListParkedEvents", "'infinity', '', 500"), 8*slice, "a slice of the newest")
-	require.Less(t, pagesOf(t, pool, "ListParkedEvents", "now() - interval '2 days', 'evt_5', 500"), 8*slice, "one in the middle")
+	require.Less(t, pagesOf(t, background, "ListParkedEvents", "'infinity', '', 500"), 8*slice, "a slice of the newest")
+	require.Less(t, pagesOf(t, background, "ListParkedEvents", "now() - interval '2 days', 'evt_5', 500"), 8*slice,
+		"one in the middle")
 	require.Less(t, pagesOf(t, pool, "ListReadyEventsOf", "'pi_none_5', 100"), 50, "those of one intent")
-	require.Less(t, pagesOf(t, pool, "ListHints", "100"), 8*100, "the longest waiting of a hundred thousand hints")
+	require.Less(t, pagesOf(t, background, "ListHints", "100"), 8*100, "the longest waiting of a hundred thousand hints")
 	require.Less(t, pagesOf(t, pool, "ResolveHints", "'stale', 'pi_5'"), 100, "those of one intent")
 	require.Less(t, pagesOf(t, pool, "DismissContradictions", "'pi_none_5'"), 100, "those of one intent")
-	require.Less(t, pagesOf(t, pool, "GetBacklog", "10000"), 2*ports.BacklogMost, "what Prometheus is told")
-	require.Less(t, pagesOf(t, pool, "ListOpenPayments", "100, now(), gen_random_uuid(), '2000-01-01', 5000"), 2*5000,
+	require.Less(t, pagesOf(t, background, "GetBacklog", "10000"), 2*ports.BacklogMost, "what Prometheus is told")
+	require.Less(t, pagesOf(t, background, "ListOpenPayments", "100, now(), gen_random_uuid(), '2000-01-01', 5000"), 2*5000,
 		"none of a hundred thousand is open")
-	requireFindsTheOldest(t, postgres.NewStore(pool), pool, slice)
+	requireFindsTheOldest(t, postgres.NewStore(pool, background), pool, slice)
 }
 
 // requireFindsTheOldest walks through all parked events to one that has become ready.

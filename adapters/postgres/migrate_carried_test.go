@@ -160,7 +160,7 @@ func TestMigrations_CarriedOperations(t *testing.T) {
 	t.Parallel()
 
 	db, rows := newCarried(t)
-	store := postgres.NewStore(newPool(t, db.URL, 2))
+	store := newStore(newPool(t, db.URL, 2))
 
 	states := map[string]operation.State{
 		"completed": operation.Finished, "refused": operation.Finished, "rejected": operation.Rejected,
@@ -213,7 +213,7 @@ func TestMigrations_CarriedOperationsGoOn(t *testing.T) {
 	t.Parallel()
 
 	db, rows := newCarried(t)
-	store := postgres.NewStore(newPool(t, db.URL, 2))
+	store := newStore(newPool(t, db.URL, 2))
 
 	completion := func(key operation.Key) ports.Completion {
 		order := rows[key].order(t, key)
@@ -273,7 +273,7 @@ func TestMigrations_CarriedPayments(t *testing.T) {
 	t.Parallel()
 
 	db, rows := newCarried(t)
-	store := postgres.NewStore(newPool(t, db.URL, 2))
+	store := newStore(newPool(t, db.URL, 2))
 
 	amount := newOrder(t, "").Order.Amount
 	none := money.Of(0, amount.Currency())
@@ -375,7 +375,7 @@ func TestMigrations_CarriedRowsGoBack(t *testing.T) {
 	t.Parallel()
 
 	db, rows := newCarried(t)
-	store := postgres.NewStore(newPool(t, db.URL, 2))
+	store := newStore(newPool(t, db.URL, 2))
 
 	paid, refused := newOrder(t, "paid by this release"), newOrder(t, "refused by this release")
 	mustBegin(t, store, paid)
@@ -408,7 +408,7 @@ func TestMigrations_CarriedRowsGoBack(t *testing.T) {
 
 	require.NoError(t, m.Up(t.Context()))
 
-	store = postgres.NewStore(newPool(t, db.URL, 2))
+	store = newStore(newPool(t, db.URL, 2))
 	for _, key := range []operation.Key{"paid", "refused", paid.Key, refused.Key} {
 		found, err := store.Find(t.Context(), key)
 		require.NoError(t, err)

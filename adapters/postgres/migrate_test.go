@@ -394,7 +394,7 @@ func TestMigrations_RejectedOperationsGoBack(t *testing.T) {
 	db := pgtest.New(t)
 	m := newMigrator(t, db.URL)
 	order := newOrder(t, "order_1")
-	store := postgres.NewStore(db.Pool())
+	store := newStore(db.Pool())
 	_, err := store.Reject(t.Context(), mustBegin(t, store, order), errors.New("the account may not charge yet"))
 	require.NoError(t, err)
 

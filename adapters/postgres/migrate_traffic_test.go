@@ -79,7 +79,7 @@ func requireTrafficGoesOn(t *testing.T, migration string) {
 	require.NoError(t, err)
 	t.Cleanup(pool.Close)
 
-	store := postgres.NewStore(pool)
+	store := newStore(pool)
 	first := newOrder(t, "before")
 	mustBegin(t, store, first)
 	mustFinish(t, store, first)

@@ -45,7 +45,7 @@ func (s *Store) FindByID(ctx context.Context, id uuid.UUID) (ports.Operation, er
 }
 
 func (s *Store) rowByKey(ctx context.Context, key operation.Key) (sqlc.FindOperationByKeyRow, error) {
-	return query(ctx, s, "finding an operation", func(ctx context.Context, q *sqlc.Queries) (sqlc.FindOperationByKeyRow, error) {
+	return query(ctx, s.hot, "finding an operation", func(ctx context.Context, q *sqlc.Queries) (sqlc.FindOperationByKeyRow, error) {
 		return q.FindOperationByKey(ctx, sqlc.FindOperationByKeyParams{
 			IdempotencyKey: string(key), Tenant: int32(operation.DefaultTenant),
 		})
@@ -53,7 +53,7 @@ func (s *Store) rowByKey(ctx context.Context, key operation.Key) (sqlc.FindOpera
 }
 
 func (s *Store) rowByID(ctx context.Context, id uuid.UUID) (sqlc.FindOperationByIDRow, error) {
-	return query(ctx, s, "reading an operation",
+	return query(ctx, s.hot, "reading an operation",
 		func(ctx context.Context, q *sqlc.Queries) (sqlc.FindOperationByIDRow, error) {
 			return q.FindOperationByID(ctx, id)
 		})
@@ -61,7 +61,7 @@ func (s *Store) rowByID(ctx context.Context, id uuid.UUID) (sqlc.FindOperationBy
 
 // Take implements ports.Operations.
 func (s *Store) Take(ctx context.Context, limit int, lease ports.Lease) ([]ports.Operation, error) {
-	rows, err := write(ctx, s, "taking unfinished operations",
+	rows, err := write(ctx, s.hot, "taking unfinished operations",
 		func(ctx context.Context, q *sqlc.Queries) ([]sqlc.TakeOperationsRow, error) {
 			return q.TakeOperations(ctx, sqlc.TakeOperationsParams{
 				LeaseToken: optionalID(lease.Token),
@@ -82,7 +82,7 @@ func (s *Store) Take(ctx context.Context, limit int, lease ports.Lease) ([]ports
 func (s *Store) FinishRejected(ctx context.Context, id uuid.UUID, response ports.FrozenResponse) (ports.Operation, error) {
 	var op ports.Operation
 
-	err := s.inTransaction(ctx, "rejecting an operation", func(ctx context.Context, q *sqlc.Queries) (err error) {
+	err := s.hot.inTransaction(ctx, "rejecting an operation", func(ctx context.Context, q *sqlc.Queries) (err error) {
 		op, err = finishRejected(ctx, q, id, response)
 
 		return err
@@ -127,7 +127,7 @@ func finishRejected(ctx context.Context, q *sqlc.Queries, id uuid.UUID, response
 func (s *Store) Reject(ctx context.Context, held ports.Operation, cause error) (ports.Operation, error) {
 	var op ports.Operation
 
-	err := s.inTransaction(ctx, "rejecting a payment", func(ctx context.Context, q *sqlc.Queries) (err error) {
+	err := s.hot.inTransaction(ctx, "rejecting a payment", func(ctx context.Context, q *sqlc.Queries) (err error) {
 		op, err = reject(ctx, q, held, cause)
 
 		return err
@@ -167,11 +167,12 @@ func reject(ctx context.Context, q *sqlc.Queries, held ports.Operation, cause er
 
 // Reopen implements ports.Operations.
 func (s *Store) Reopen(ctx context.Context, id uuid.UUID, lease ports.Lease) (ports.Operation, error) {
-	row, err := write(ctx, s, "reopening an operation", func(ctx context.Context, q *sqlc.Queries) (sqlc.ReopenOperationRow, error) {
-		return q.ReopenOperation(ctx, sqlc.ReopenOperationParams{
-			ID: id, LeaseToken: lease.Token, Lease: interval(lease.For),
+	row, err := write(ctx, s.hot, "reopening an operation",
+		func(ctx context.Context, q *sqlc.Queries) (sqlc.ReopenOperationRow, error) {
+			return q.ReopenOperation(ctx, sqlc.ReopenOperationParams{
+				ID: id, LeaseToken: lease.Token, Lease: interval(lease.For),
+			})
 		})
-	})
 
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
@@ -187,7 +188,7 @@ func (s *Store) Reopen(ctx context.Context, id uuid.UUID, lease ports.Lease) (po
 
 // Release implements ports.Operations.
 func (s *Store) Release(ctx context.Context, held ports.Operation, retryIn time.Duration, cause error) error {
-	return s.exec(ctx, "releasing an operation", func(ctx context.Context, q *sqlc.Queries) error {
+	return s.hot.exec(ctx, "releasing an operation", func(ctx context.Context, q *sqlc.Queries) error {
 		return q.ReleaseOperation(ctx, sqlc.ReleaseOperationParams{
 			ID:         held.ID,
 			LeaseToken: held.Lease,
@@ -200,7 +201,7 @@ func (s *Store) Release(ctx context.Context, held ports.Operation, retryIn time.
 
 // Extend implements ports.Operations.
 func (s *Store) Extend(ctx context.Context, held ports.Operation, by time.Duration) error {
-	return s.exec(ctx, "extending a lease", func(ctx context.Context, q *sqlc.Queries) error {
+	return s.hot.exec(ctx, "extending a lease", func(ctx context.Context, q *sqlc.Queries) error {
 		return q.ExtendLease(ctx, sqlc.ExtendLeaseParams{
 			ID: held.ID, LeaseToken: held.Lease, Lease: interval(by),
 		})
@@ -209,7 +210,7 @@ func (s *Store) Extend(ctx context.Context, held ports.Operation, by time.Durati
 
 // GiveUp implements ports.Operations.
 func (s *Store) GiveUp(ctx context.Context, id uuid.UUID, cause error) error {
-	return s.exec(ctx, "giving up on an operation", func(ctx context.Context, q *sqlc.Queries) error {
+	return s.hot.exec(ctx, "giving up on an operation", func(ctx context.Context, q *sqlc.Queries) error {
 		return q.GiveUpOperation(ctx, sqlc.GiveUpOperationParams{ID: id, LastError: shortError(cause)})
 	})
 }

@@ -14,7 +14,7 @@ import (
 
 // Payment implements ports.Payments.
 func (s *Store) Payment(ctx context.Context, id uuid.UUID) (payment.Payment, error) {
-	row, err := query(ctx, s, "reading a payment", func(ctx context.Context, q *sqlc.Queries) (sqlc.Payment, error) {
+	row, err := query(ctx, s.hot, "reading a payment", func(ctx context.Context, q *sqlc.Queries) (sqlc.Payment, error) {
 		return q.GetPayment(ctx, id)
 	})
 	if errors.Is(err, pgx.ErrNoRows) {
@@ -30,7 +30,7 @@ func (s *Store) Payment(ctx context.Context, id uuid.UUID) (payment.Payment, err
 
 // History implements ports.Payments.
 func (s *Store) History(ctx context.Context, id uuid.UUID) ([]ports.Transition, error) {
-	rows, err := query(ctx, s, "reading a payment's history",
+	rows, err := query(ctx, s.background, "reading a payment's history",
 		func(ctx context.Context, q *sqlc.Queries) ([]sqlc.ListTransitionsRow, error) {
 			return q.ListTransitions(ctx, id)
 		})

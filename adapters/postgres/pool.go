@@ -52,6 +52,9 @@ type PoolConfig struct {
 	// Once is for statements that run once and may take long: none stays prepared, and
 	// when the caller gives up, the server ends the statement.
 	Once bool
+	// Background is for statements that nobody's payment waits for: none stays prepared,
+	// so each is planned for its arguments, with the server's own settings.
+	Background bool
 }
 
 // NewPool opens a pool. It does not connect yet.
@@ -86,11 +89,11 @@ func configureConn(conn *pgx.ConnConfig, c PoolConfig) {
 		conn.RuntimeParams["application_name"] = "marketflow"
 	}
 
-	if c.Once {
-		if conn.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement {
-			conn.DefaultQueryExecMode = pgx.QueryExecModeExec
-		}
+	if (c.Once || c.Background) && keepsPrepared(conn) {
+		conn.DefaultQueryExecMode = pgx.QueryExecModeExec
+	}
 
+	if c.Once {
 		// A statement that its caller gave up must not go on in the server, perhaps for
 		// hours.
 		conn.BuildContextWatcherHandler = func(c *pgconn.PgConn) ctxwatch.Handler {

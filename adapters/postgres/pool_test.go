@@ -75,7 +75,7 @@ func TestNewPool_Ready(t *testing.T) {
 		"SELECT count(*) FROM pg_prepared_statements WHERE generic_plans = 1 AND statement LIKE '-- name: %'").Scan(&planned))
 	require.Equal(t, 14, planned)
 
-	store, order := postgres.NewStore(pool), newOrder(t, "order_1")
+	store, order := newStore(pool), newOrder(t, "order_1")
 	mustBegin(t, store, order)
 	mustFinish(t, store, order)
 
@@ -100,7 +100,7 @@ func TestNewPool_Spans(t *testing.T) {
 	t.Cleanup(pool.Close)
 
 	ctx, request := provider.Tracer("test").Start(t.Context(), "request")
-	store, order := postgres.NewStore(pool), newOrder(t, "order_1")
+	store, order := newStore(pool), newOrder(t, "order_1")
 
 	_, err = store.Begin(ctx, order)
 	require.NoError(t, err)
@@ -136,7 +136,7 @@ func TestStore_RowsThatAreNotOurs(t *testing.T) {
 			t.Parallel()
 
 			db := pgtest.New(t)
-			store := postgres.NewStore(db.Pool())
+			store := newStore(db.Pool())
 			order := newOrder(t, operation.Key(name))
 			mustBegin(t, store, order)
 			mustFinish(t, store, order)

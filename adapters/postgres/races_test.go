@@ -74,7 +74,7 @@ func TestStore_FinishRejectedWaitsForFinish(t *testing.T) {
 	t.Parallel()
 
 	db := pgtest.New(t)
-	store := postgres.Patient(postgres.NewStore(newPool(t, db.URL, 4)))
+	store := postgres.Patient(newStore(newPool(t, db.URL, 4)))
 	order := newOrder(t, "order_1")
 	mustBegin(t, store, order)
 
@@ -97,7 +97,7 @@ func TestStore_FinishWaitsForFinishRejected(t *testing.T) {
 	t.Parallel()
 
 	db := pgtest.New(t)
-	store := postgres.Patient(postgres.NewStore(newPool(t, db.URL, 4)))
+	store := postgres.Patient(newStore(newPool(t, db.URL, 4)))
 	order := newOrder(t, "order_1")
 	mustBegin(t, store, order)
 
@@ -122,7 +122,7 @@ func TestStore_FinishWaitsForAnotherIntent(t *testing.T) {
 			t.Parallel()
 
 			db := pgtest.New(t)
-			store := postgres.Patient(postgres.NewStore(newPool(t, db.URL, 4)))
+			store := postgres.Patient(newStore(newPool(t, db.URL, 4)))
 			order := newOrder(t, "order_1")
 			mustBegin(t, store, order)
 
@@ -153,7 +153,7 @@ func TestStore_WriteWaitsForApply(t *testing.T) {
 	t.Parallel()
 
 	db := pgtest.New(t)
-	store := postgres.Patient(postgres.NewStore(newPool(t, db.URL, 4)))
+	store := postgres.Patient(newStore(newPool(t, db.URL, 4)))
 	order := paid(t, store, 1)[0]
 
 	loaded, err := store.Payment(t.Context(), order.ID)
@@ -192,7 +192,7 @@ func TestStore_FinishOnWaitsForApply(t *testing.T) {
 	t.Parallel()
 
 	db := pgtest.New(t)
-	store := postgres.Patient(postgres.NewStore(newPool(t, db.URL, 4)))
+	store := postgres.Patient(newStore(newPool(t, db.URL, 4)))
 	order := paid(t, store, 1)[0]
 	cancel := newCancel(t, order, "cancel_1")
 	mustBegin(t, store, cancel)
@@ -228,7 +228,7 @@ func TestStore_BeginWaitsForAnotherOnThePayment(t *testing.T) {
 			t.Parallel()
 
 			db := pgtest.New(t)
-			store := postgres.Patient(postgres.NewStore(newPool(t, db.URL, 4)))
+			store := postgres.Patient(newStore(newPool(t, db.URL, 4)))
 			order := paid(t, store, 1)[0]
 
 			other, err := db.Pool().Begin(t.Context())
@@ -266,7 +266,7 @@ func TestStore_TakeOverOnce(t *testing.T) {
 	t.Parallel()
 
 	db := pgtest.New(t)
-	store := postgres.Patient(postgres.NewStore(newPool(t, db.URL, 4)))
+	store := postgres.Patient(newStore(newPool(t, db.URL, 4)))
 	order := newOrder(t, "order_1")
 	order.Lease.For = 0
 	mustBegin(t, store, order)
@@ -295,7 +295,7 @@ func TestStore_TakeUnfinishedSkipsLocked(t *testing.T) {
 	t.Parallel()
 
 	db := pgtest.New(t)
-	store := postgres.Patient(postgres.NewStore(newPool(t, db.URL, 4)))
+	store := postgres.Patient(newStore(newPool(t, db.URL, 4)))
 	busy, free := newOrder(t, "busy"), newOrder(t, "free")
 	busy.Lease.For, free.Lease.For = 0, 0
 	mustBegin(t, store, busy)
@@ -315,7 +315,7 @@ func TestStore_ApplyThatADismissalOvertakes(t *testing.T) {
 	t.Parallel()
 
 	db := pgtest.New(t)
-	store := postgres.Patient(postgres.NewStore(newPool(t, db.URL, 4)))
+	store := postgres.Patient(newStore(newPool(t, db.URL, 4)))
 	order := newOrder(t, "order_1")
 	mustBegin(t, store, order)
 

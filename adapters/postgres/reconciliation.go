@@ -18,7 +18,7 @@ const openSlice = 5_000
 
 // ReconciledThrough implements ports.Reconciliation.
 func (s *Store) ReconciledThrough(ctx context.Context) (through, now time.Time, err error) {
-	row, err := query(ctx, s, "reading how far reconciliation has come",
+	row, err := query(ctx, s.background, "reading how far reconciliation has come",
 		func(ctx context.Context, q *sqlc.Queries) (sqlc.GetReconciledThroughRow, error) {
 			return q.GetReconciledThrough(ctx)
 		})
@@ -28,7 +28,7 @@ func (s *Store) ReconciledThrough(ctx context.Context) (through, now time.Time, 
 
 // MoveReconciledThrough implements ports.Reconciliation.
 func (s *Store) MoveReconciledThrough(ctx context.Context, from, to time.Time) (bool, error) {
-	moved, err := write(ctx, s, "writing how far reconciliation has come",
+	moved, err := write(ctx, s.background, "writing how far reconciliation has come",
 		func(ctx context.Context, q *sqlc.Queries) (int64, error) {
 			if from.IsZero() {
 				return q.StartReconciledThrough(ctx, to)
@@ -42,7 +42,7 @@ func (s *Store) MoveReconciledThrough(ctx context.Context, from, to time.Time) (
 
 // HoldReconciliation implements ports.Reconciliation.
 func (s *Store) HoldReconciliation(ctx context.Context, lease ports.Lease) (bool, error) {
-	held, err := write(ctx, s, "taking the lease of reconciliation",
+	held, err := write(ctx, s.background, "taking the lease of reconciliation",
 		func(ctx context.Context, q *sqlc.Queries) (int64, error) {
 			return q.HoldReconciliation(ctx, sqlc.HoldReconciliationParams{Token: lease.Token, Lease: interval(lease.For)})
 		})
@@ -52,23 +52,24 @@ func (s *Store) HoldReconciliation(ctx context.Context, lease ports.Lease) (bool
 
 // ReleaseReconciliation implements ports.Reconciliation.
 func (s *Store) ReleaseReconciliation(ctx context.Context, token uuid.UUID) error {
-	return s.exec(ctx, "giving the lease of reconciliation back", func(ctx context.Context, q *sqlc.Queries) error {
+	return s.background.exec(ctx, "giving the lease of reconciliation back", func(ctx context.Context, q *sqlc.Queries) error {
 		return q.ReleaseReconciliation(ctx, token)
 	})
 }
 
 // UnknownEvents implements ports.Reconciliation.
 func (s *Store) UnknownEvents(ctx context.Context, ids []string) ([]string, error) {
-	return query(ctx, s, "looking for unknown events", func(ctx context.Context, q *sqlc.Queries) ([]string, error) {
+	return query(ctx, s.background, "looking for unknown events", func(ctx context.Context, q *sqlc.Queries) ([]string, error) {
 		return q.ListUnknownEvents(ctx, ids)
 	})
 }
 
 // PaymentsByIntent implements ports.Reconciliation.
 func (s *Store) PaymentsByIntent(ctx context.Context, intentIDs []string) (map[string]payment.Payment, error) {
-	rows, err := query(ctx, s, "reading payments by intent", func(ctx context.Context, q *sqlc.Queries) ([]sqlc.Payment, error) {
-		return q.ListPaymentsByIntent(ctx, intentIDs)
-	})
+	rows, err := query(ctx, s.background, "reading payments by intent",
+		func(ctx context.Context, q *sqlc.Queries) ([]sqlc.Payment, error) {
+			return q.ListPaymentsByIntent(ctx, intentIDs)
+		})
 	if err != nil {
 		return nil, err
 	}
@@ -91,7 +92,7 @@ func (s *Store) PaymentsByIntent(ctx context.Context, intentIDs []string) (map[s
 func (s *Store) OpenPayments(
 	ctx context.Context, from time.Time, before ports.PaymentPosition, limit int,
 ) ([]payment.Payment, ports.PaymentPosition, error) {
-	rows, err := query(ctx, s, "listing open payments",
+	rows, err := query(ctx, s.background, "listing open payments",
 		func(ctx context.Context, q *sqlc.Queries) ([]sqlc.ListOpenPaymentsRow, error) {
 			return q.ListOpenPayments(ctx, sqlc.ListOpenPaymentsParams{
 				FromCreatedAt:   from,
@@ -127,9 +128,10 @@ func (s *Store) OpenPayments(
 
 // Sweep implements ports.Reconciliation.
 func (s *Store) Sweep(ctx context.Context, band int) (ports.PaymentPosition, error) {
-	row, err := query(ctx, s, "reading where a sweep goes on", func(ctx context.Context, q *sqlc.Queries) (sqlc.GetSweepRow, error) {
-		return q.GetSweep(ctx, int16(band)) //nolint:gosec // a small constant
-	})
+	row, err := query(ctx, s.background, "reading where a sweep goes on",
+		func(ctx context.Context, q *sqlc.Queries) (sqlc.GetSweepRow, error) {
+			return q.GetSweep(ctx, int16(band)) //nolint:gosec // a small constant
+		})
 	if errors.Is(err, pgx.ErrNoRows) {
 		return ports.PaymentPosition{}, nil
 	}
@@ -139,7 +141,7 @@ func (s *Store) Sweep(ctx context.Context, band int) (ports.PaymentPosition, err
 
 // SetSweep implements ports.Reconciliation.
 func (s *Store) SetSweep(ctx context.Context, band int, at ports.PaymentPosition) error {
-	return s.exec(ctx, "writing where a sweep goes on", func(ctx context.Context, q *sqlc.Queries) error {
+	return s.background.exec(ctx, "writing where a sweep goes on", func(ctx context.Context, q *sqlc.Queries) error {
 		if at == (ports.PaymentPosition{}) {
 			return q.EndSweep(ctx, int16(band)) //nolint:gosec // a small constant
 		}

@@ -17,29 +17,48 @@ import (
 	"github.com/marketflow/marketflow/ports"
 )
 
-// Bounds on one call of the store.
-const (
-	// acquireTimeout is how long a call waits for a connection. After that it
-	// answers 503.
-	acquireTimeout = time.Second
-	// callTimeout bounds one call with all its attempts.
-	callTimeout = 3 * time.Second
-	// maxAttempts: every call may be repeated, so after a lost connection, a
-	// serialization failure or a deadlock it is tried again at once.
-	maxAttempts = 3
+// limits bound one call of the store.
+type limits struct {
+	// acquire is how long a call waits for a connection, and whole how long it takes with
+	// all its attempts. After either it is answered 503.
+	acquire, whole time.Duration
+	// stops: the call ends when its caller gives up. That costs the connection, so it is
+	// only for what may be long.
+	stops bool
+}
+
+//nolint:gochecknoglobals // constants
+var (
+	shortCall = limits{acquire: time.Second, whole: 3 * time.Second}
+	// A report may take long, and no payment waits for it.
+	longRead = limits{acquire: 5 * time.Second, whole: 30 * time.Second, stops: true}
 )
 
-// Store implements the store ports listed below.
+// maxAttempts: every call may be repeated, so after a lost connection, a serialization
+// failure or a deadlock it is tried again at once.
+const maxAttempts = 3
+
+// Store implements the store ports listed below, with two pools.
+//
+// The hot pool is for what a request or a webhook waits for, and for every write of
+// operations, payments and events, also those of recovery and of people: it is the same
+// code. It also looks up single rows by their key for everybody, and asks the questions at
+// start. Its planner's settings are for such statements only.
+//
+// The background pool is for what reads many rows (lists, histories, the audit, the
+// backlog) and for reconciliation's reads and its own cursor, lease and sweeps. A slow
+// report then takes no request's connection, and no setting of the hot pool spoils its
+// plan. Taking unfinished operations is a write. ReadyFor is a list, but a request waits
+// for it.
 type Store struct {
-	pool     *pgxpool.Pool
+	hot, background connections
+
 	begins   *group[ports.NewOperation, ports.Operation]
 	finishes *group[ports.Completion, ports.Finished]
 	events   *group[ports.Event, ports.Applied]
-	// tracer is the pool's; nil if it has none.
+	// tracer is the hot pool's; nil if it has none.
 	tracer *tracer
-	// acquireTimeout and callTimeout are the constants, except in tests.
-	acquireTimeout, callTimeout time.Duration
-	health                      health
+	health health
 }
 
 var (
@@ -54,10 +73,14 @@ var (
 	_ ports.Reconciliation = (*Store)(nil)
 )
 
-// NewStore returns a store over a migrated database.
-func NewStore(pool *pgxpool.Pool) *Store {
-	s := &Store{pool: pool, acquireTimeout: acquireTimeout, callTimeout: callTimeout}
-	if t, ok := pool.Config().ConnConfig.Tracer.(tracer); ok {
+// NewStore returns a store over a migrated database. Both pools lead to it; they may be
+// one.
+func NewStore(hot, background *pgxpool.Pool) *Store {
+	s := &Store{
+		hot:        connections{Pool: hot, reads: shortCall, writes: shortCall},
+		background: connections{Pool: background, reads: longRead, writes: shortCall},
+	}
+	if t, ok := hot.Config().ConnConfig.Tracer.(tracer); ok {
 		s.tracer = &t
 	}
 
@@ -68,13 +91,20 @@ func NewStore(pool *pgxpool.Pool) *Store {
 	return s
 }
 
+// connections is a pool, and what bounds the calls on it.
+type connections struct {
+	*pgxpool.Pool
+
+	reads, writes limits
+}
+
 // query runs one statement that changes nothing.
 func query[T any](
-	ctx context.Context, s *Store, doing string, statement func(context.Context, *sqlc.Queries) (T, error),
+	ctx context.Context, on connections, doing string, statement func(context.Context, *sqlc.Queries) (T, error),
 ) (T, error) {
 	var result T
 
-	_, err := s.attempts(ctx, func(ctx context.Context, conn *pgxpool.Conn) (err error) {
+	_, err := on.attempts(ctx, on.reads, func(ctx context.Context, conn *pgxpool.Conn) (err error) {
 		result, err = statement(ctx, sqlc.New(conn))
 
 		return err
@@ -85,11 +115,11 @@ func query[T any](
 
 // write runs one statement that changes something. It must be safe to repeat.
 func write[T any](
-	ctx context.Context, s *Store, doing string, statement func(context.Context, *sqlc.Queries) (T, error),
+	ctx context.Context, on connections, doing string, statement func(context.Context, *sqlc.Queries) (T, error),
 ) (T, error) {
 	var result T
 
-	err := s.run(ctx, doing, func(ctx context.Context, conn *pgxpool.Conn) (err error) {
+	err := on.run(ctx, doing, func(ctx context.Context, conn *pgxpool.Conn) (err error) {
 		result, err = statement(ctx, sqlc.New(conn))
 
 		return err
@@ -99,23 +129,27 @@ func write[T any](
 }
 
 // exec is write for a statement that returns nothing.
-func (s *Store) exec(ctx context.Context, doing string, statement func(context.Context, *sqlc.Queries) error) error {
-	return s.run(ctx, doing, func(ctx context.Context, conn *pgxpool.Conn) error {
+func (on connections) exec(
+	ctx context.Context, doing string, statement func(context.Context, *sqlc.Queries) error,
+) error {
+	return on.run(ctx, doing, func(ctx context.Context, conn *pgxpool.Conn) error {
 		return statement(ctx, sqlc.New(conn))
 	})
 }
 
 // inTransaction runs several statements in one transaction. After a failure that
 // may pass, the whole transaction is repeated.
-func (s *Store) inTransaction(ctx context.Context, doing string, statements func(context.Context, *sqlc.Queries) error) error {
-	return s.run(ctx, doing, func(ctx context.Context, conn *pgxpool.Conn) error {
+func (on connections) inTransaction(
+	ctx context.Context, doing string, statements func(context.Context, *sqlc.Queries) error,
+) error {
+	return on.run(ctx, doing, func(ctx context.Context, conn *pgxpool.Conn) error {
 		return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error { return statements(ctx, sqlc.New(tx)) })
 	})
 }
 
 // run does one write. An error after which the write may stand is fault.Unknown.
-func (s *Store) run(ctx context.Context, doing string, fn func(context.Context, *pgxpool.Conn) error) error {
-	doubt, err := s.attempts(ctx, fn)
+func (on connections) run(ctx context.Context, doing string, fn func(context.Context, *pgxpool.Conn) error) error {
+	doubt, err := on.attempts(ctx, on.writes, fn)
 	err = translate(doing, err)
 
 	if doubt {
@@ -129,20 +163,24 @@ func (s *Store) run(ctx context.Context, doing string, fn func(context.Context, 
 // doubt: one of the attempts may have been committed, whatever became of the
 // later ones.
 //
-// A client that disconnects does not stop it: to cancel a statement costs the
-// connection, and all our statements are short.
-func (s *Store) attempts(
-	ctx context.Context, fn func(context.Context, *pgxpool.Conn) error,
+// Unless its limits say so, a client that disconnects does not stop it: to cancel a
+// statement costs the connection, and the statements that requests wait for are short.
+func (on connections) attempts(
+	ctx context.Context, within limits, fn func(context.Context, *pgxpool.Conn) error,
 ) (doubt bool, err error) {
 	if err := ctx.Err(); err != nil {
 		return false, err //nolint:wrapcheck // translate wraps it
 	}
 
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.callTimeout)
+	if !within.stops {
+		ctx = context.WithoutCancel(ctx)
+	}
+
+	ctx, cancel := context.WithTimeout(ctx, within.whole)
 	defer cancel()
 
 	once := func() (struct{}, error) {
-		err := s.onConnection(ctx, fn)
+		err := on.onConnection(ctx, within.acquire, fn)
 		doubt = doubt || inDoubt(err)
 
 		if err != nil && !repeatable(err) {
@@ -164,11 +202,13 @@ func (s *Store) attempts(
 	return doubt, err
 }
 
-func (s *Store) onConnection(ctx context.Context, fn func(context.Context, *pgxpool.Conn) error) error {
-	waiting, cancel := context.WithTimeout(ctx, s.acquireTimeout)
+func (on connections) onConnection(
+	ctx context.Context, acquire time.Duration, fn func(context.Context, *pgxpool.Conn) error,
+) error {
+	waiting, cancel := context.WithTimeout(ctx, acquire)
 	defer cancel()
 
-	conn, err := s.pool.Acquire(waiting)
+	conn, err := on.Acquire(waiting)
 	if err != nil {
 		return &acquireError{err}
 	}
@@ -188,7 +228,7 @@ func (s *Store) onConnection(ctx context.Context, fn func(context.Context, *pgxp
 	if repeatable(err) && conn.Conn().IsClosed() {
 		// What closed this connection has probably closed the idle ones too, and
 		// there are more of them than attempts.
-		s.pool.Reset()
+		on.Reset()
 	}
 
 	return err

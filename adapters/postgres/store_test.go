@@ -23,6 +23,9 @@ func newPool(tb testing.TB, url string, maxConns int32) *pgxpool.Pool {
 	return pool
 }
 
+// newStore returns a store that uses one pool for everything.
+func newStore(pool *pgxpool.Pool) *postgres.Store { return postgres.NewStore(pool, pool) }
+
 // severedConns are few, so that callers share commits.
 const severedConns = 2
 
@@ -40,7 +43,7 @@ func bedAt(tb testing.TB, url string) portstest.StoreBed {
 	severed := newPool(tb, proxy.url, severedConns)
 
 	return portstest.StoreBed{
-		Severed: postgres.NewStore(severed),
+		Severed: newStore(severed),
 		Sever: func(tb testing.TB, answers int) func() {
 			tb.Helper()
 			fill(tb, severed, severedConns)
@@ -53,8 +56,8 @@ func bedAt(tb testing.TB, url string) portstest.StoreBed {
 			return proxy.mend
 		},
 
-		Store:  postgres.Patient(postgres.NewStore(pool)),
-		Twin:   postgres.Patient(postgres.NewStore(twin)),
+		Store:  postgres.Patient(postgres.NewStore(pool, newBackgroundPool(tb, url, 4))),
+		Twin:   postgres.Patient(newStore(twin)),
 		Elapse: func(tb testing.TB, by time.Duration) { tb.Helper(); elapse(tb, pool, by) },
 	}
 }

@@ -34,8 +34,6 @@ const (
 	stopPatience = 5 * time.Second
 	// keepFinished is how long the row of a finished job is kept.
 	keepFinished = 5 * time.Minute
-	// MaxConns is how many connections the jobs' own pool needs; River listens on one.
-	MaxConns = 5
 )
 
 // Config says how often the work is done.
@@ -50,7 +48,8 @@ type Config struct {
 
 // Deps is what the jobs need.
 type Deps struct {
-	// Pool is for the jobs alone, so that they never take a request's connection.
+	// Pool is not the requests', so that jobs never take a connection of theirs. River
+	// keeps one to listen on.
 	Pool        *pgxpool.Pool
 	Recover     *operations.Recover
 	ApplyParked *events.ApplyParked

@@ -66,7 +66,7 @@ func New(tb testing.TB) *World {
 	tb.Cleanup(pool.Close)
 	require.NoError(tb, postgres.Ping(tb.Context(), pool), "the first connection takes longer than a store waits for one")
 
-	w.Store = postgres.NewStore(pool)
+	w.Store = postgres.NewStore(pool, pool)
 	w.Operations, w.Payments, w.Facts, w.Inbox, w.Decisions = w.Store, w.Store, w.Store, w.Store, w.Store
 
 	w.Installation.ID, err = w.Store.InstallationID(tb.Context())

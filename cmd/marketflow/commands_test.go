@@ -45,7 +45,7 @@ func newDesk(t *testing.T) *desk {
 
 	db := pgtest.New(t)
 
-	return &desk{t: t, db: db, store: postgres.NewStore(db.Pool()), stripe: sandbox.Start(t)}
+	return &desk{t: t, db: db, store: postgres.NewStore(db.Pool(), db.Pool()), stripe: sandbox.Start(t)}
 }
 
 func (d *desk) environment() []string {

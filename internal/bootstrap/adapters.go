@@ -32,7 +32,7 @@ import (
 // startTimeout bounds the calls to a dependency before the service serves.
 const startTimeout = 10 * time.Second
 
-// newPool opens the requests' pool, on a database that is up to date.
+// newPool opens the hot pool, on a database that is up to date.
 func newPool(lc fx.Lifecycle, c config.Config, tracing trace.TracerProvider) (*pgxpool.Pool, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
@@ -58,6 +58,31 @@ func newPool(lc fx.Lifecycle, c config.Config, tracing trace.TracerProvider) (*p
 	lc.Append(fx.StopHook(pool.Close))
 
 	return pool, nil
+}
+
+// backgroundConns bounds the background pool. River listens on one and its four workers
+// need one each now and then; the rest is for lists and for the metrics.
+const backgroundConns = 8
+
+// backgroundPool is the pool of lists, reports and jobs.
+type backgroundPool struct{ *pgxpool.Pool }
+
+// newBackgroundPool opens its connections when they are needed.
+func newBackgroundPool(lc fx.Lifecycle, c config.Config, tracing trace.TracerProvider) (backgroundPool, error) {
+	pool, err := postgres.NewPool(context.Background(), postgres.PoolConfig{
+		URL: c.DatabaseURL.Reveal(), MaxConns: backgroundConns, Tracer: tracing, Background: true,
+	})
+	if err != nil {
+		return backgroundPool{}, err
+	}
+
+	lc.Append(fx.StopHook(pool.Close))
+
+	return backgroundPool{pool}, nil
+}
+
+func newStore(hot *pgxpool.Pool, background backgroundPool) *postgres.Store {
+	return postgres.NewStore(hot, background.Pool)
 }
 
 func checkSchema(ctx context.Context, url string) error {
@@ -175,26 +200,9 @@ func newEdgeTelemetry(
 	return t
 }
 
-// jobsPool is the pool of the background work.
-type jobsPool struct{ *pgxpool.Pool }
-
-func newJobsPool(lc fx.Lifecycle, c config.Config, metrics *telemetry.Metrics) (jobsPool, error) {
-	pool, err := postgres.NewPool(context.Background(), postgres.PoolConfig{
-		URL: c.DatabaseURL.Reveal(), MaxConns: river.MaxConns,
-	})
-	if err != nil {
-		return jobsPool{}, err
-	}
-
-	lc.Append(fx.StopHook(pool.Close))
-	metrics.ObservePool("jobs", pool)
-
-	return jobsPool{pool}, nil
-}
-
 func newJobs(
 	lc fx.Lifecycle, c config.Config, ops *operations.Recover, parked *events.ApplyParked, hints *events.ReadHints,
-	records *reconcile.Reconcile, pool jobsPool, metrics *telemetry.Metrics, log *zap.Logger,
+	records *reconcile.Reconcile, pool backgroundPool, metrics *telemetry.Metrics, log *zap.Logger,
 ) (*river.Jobs, error) {
 	jobs, err := river.New(
 		river.Config{RecoveryInterval: c.RecoveryInterval, ReconcileInterval: c.ReconcileInterval},

@@ -35,7 +35,7 @@ type lateRefusal chan error
 // refuses, and before those of the jobs and servers.
 func bind(
 	lc fx.Lifecycle, b *account.Binding, store *postgres.Store, refuse lateRefusal, log *zap.Logger,
-	_ *operations.Engine, _ jobsPool,
+	_ *operations.Engine,
 ) {
 	asking, stop := context.WithCancel(context.Background())
 

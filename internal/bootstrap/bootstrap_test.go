@@ -6,7 +6,9 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 	"go.uber.org/zap"
@@ -85,6 +87,50 @@ func TestStart_TheWholeGraph(t *testing.T) {
 			require.NoError(t, err)
 		})
 	}
+}
+
+// A question to the database that takes long, such as a scrape's, takes no connection of
+// the requests'.
+func TestStart_ReportsTakeNoConnectionOfRequests(t *testing.T) {
+	t.Parallel()
+
+	db := pgtest.New(t)
+	c := settings(t, db.URL)
+	c.DatabaseMaxConns = 1
+
+	service, err := bootstrap.Start(t.Context(), c, "test", silent())
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, service.Stop(context.Background())) })
+
+	tx, err := db.Pool().Begin(t.Context())
+	require.NoError(t, err)
+	_, err = tx.Exec(t.Context(), "LOCK TABLE reconciliation")
+	require.NoError(t, err)
+
+	scrape, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+service.Addr()+"/metrics", http.NoBody)
+	require.NoError(t, err)
+
+	scraped := make(chan error, 1)
+
+	go func() {
+		resp, err := (&http.Transport{DisableKeepAlives: true}).RoundTrip(scrape)
+		if err == nil {
+			err = resp.Body.Close()
+		}
+
+		scraped <- err
+	}()
+
+	require.Eventually(t, func() bool {
+		var waiting int
+
+		return db.Pool().QueryRow(t.Context(), `SELECT count(*) FROM pg_stat_activity
+			WHERE datname = current_database() AND wait_event_type = 'Lock'`).Scan(&waiting) == nil && waiting > 0
+	}, 20*time.Second, 5*time.Millisecond)
+
+	require.Equal(t, http.StatusNotFound, get(t, "http://"+service.Addr()+"/payments/"+uuid.NewString()))
+	require.NoError(t, tx.Rollback(t.Context()))
+	require.NoError(t, <-scraped)
 }
 
 // Any part can be swapped, for tests.

@@ -5,7 +5,6 @@ import (
 	"go.uber.org/fx"
 
 	edge "github.com/marketflow/marketflow/adapters/http"
-	"github.com/marketflow/marketflow/adapters/postgres"
 	"github.com/marketflow/marketflow/adapters/redis"
 	"github.com/marketflow/marketflow/adapters/river"
 	"github.com/marketflow/marketflow/adapters/stripe"
@@ -23,7 +22,7 @@ import (
 func graph() fx.Option {
 	return fx.Options(
 		fx.Provide(
-			fx.Annotate(postgres.NewStore, fx.As(fx.Self()), fx.As(new(ports.Operations)), fx.As(new(ports.Payments)),
+			fx.Annotate(newStore, fx.As(fx.Self()), fx.As(new(ports.Operations)), fx.As(new(ports.Payments)),
 				fx.As(new(ports.Facts)), fx.As(new(events.PaymentsByIntent)),
 				fx.As(new(ports.Inbox)), fx.As(new(ports.Backlog)), fx.As(new(ports.Reconciliation)),
 				fx.As(new(ports.Decisions)), fx.As(new(ports.Audit)), fx.As(new(ports.Installation))),
@@ -60,8 +59,8 @@ func graph() fx.Option {
 		// The public edge: its resources, and what stands around them.
 		fx.Provide(edge.NewPayments, newWebhooksResource, newHealth, newEdgeTelemetry, edge.NewHandler),
 		// What stands around it all.
-		fx.Provide(newLogger, newTracing, newPool, newRedis, newScraping, newServer, newProfiling,
-			newJobsPool, newJobs),
+		fx.Provide(newLogger, newTracing, newPool, newBackgroundPool, newRedis, newScraping, newServer,
+			newProfiling, newJobs),
 	)
 }
 
@@ -90,15 +89,16 @@ func newDefinitions(renderer ports.Renderer, refresh *payments.Refresh) []operat
 type observed struct {
 	fx.In
 
-	Version Version
-	Config  config.Config
-	Pool    *pgxpool.Pool
-	Redis   *redis.Client
-	Cache   ports.ReplayCache
-	Backlog ports.Backlog
-	Records ports.Reconciliation
-	Jobs    *river.Jobs
-	Metrics *telemetry.Metrics
+	Version    Version
+	Config     config.Config
+	Pool       *pgxpool.Pool
+	Background backgroundPool
+	Redis      *redis.Client
+	Cache      ports.ReplayCache
+	Backlog    ports.Backlog
+	Records    ports.Reconciliation
+	Jobs       *river.Jobs
+	Metrics    *telemetry.Metrics
 }
 
 func observe(in observed) {
@@ -106,6 +106,7 @@ func observe(in observed) {
 	in.Metrics.ObserveBacklog(in.Backlog)
 	in.Metrics.ObserveBackground(in.Jobs, in.Records)
 	in.Metrics.ObservePool("requests", in.Pool)
+	in.Metrics.ObservePool("background", in.Background)
 
 	if in.Redis != nil {
 		in.Metrics.ObserveRedisPool(in.Redis)

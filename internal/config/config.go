@@ -40,8 +40,8 @@ type Config struct {
 	DrainDelay time.Duration `env:"DRAIN_DELAY" envDefault:"3s" from:"0s" to:"1h"`
 
 	DatabaseURL Secret `env:"DATABASE_URL"`
-	// DatabaseMaxConns is the most connections that requests use at once. The
-	// background jobs have five more.
+	// DatabaseMaxConns is the most connections that requests use at once. Lists and
+	// jobs have a pool of their own.
 	DatabaseMaxConns int32 `env:"DATABASE_MAX_CONNS" envDefault:"8" from:"1" to:"1000"`
 
 	// RedisURL is empty where there is no Redis.

@@ -6,7 +6,7 @@ import (
 )
 
 // ObservePool reports on each scrape how the connections of a database pool are
-// used. name tells pools apart: "requests", "jobs"; each only once.
+// used. name tells pools apart: "requests", "background"; each only once.
 func (m *Metrics) ObservePool(name string, pool interface{ Stat() *pgxpool.Stat }) {
 	c := &collector{}
 	connections := c.desc("database_connections",

@@ -369,13 +369,13 @@ func TestPools_AreObserved(t *testing.T) {
 	m := everything(t)
 
 	requireMetrics(t, m, map[string]float64{
-		`marketflow_database_max_connections{pool="requests"}`:            7,
-		`marketflow_database_max_connections{pool="jobs"}`:                7,
-		`marketflow_database_connections{pool="jobs",state="acquired"}`:   0,
-		`marketflow_database_acquire_wait_seconds_total{pool="requests"}`: 0,
-		`marketflow_redis_connections{}`:                                  1,
-		`marketflow_redis_pool_timeouts_total{}`:                          0,
-		`marketflow_replay_cache_memory_entries{}`:                        0,
+		`marketflow_database_max_connections{pool="requests"}`:                7,
+		`marketflow_database_max_connections{pool="background"}`:              7,
+		`marketflow_database_connections{pool="background",state="acquired"}`: 0,
+		`marketflow_database_acquire_wait_seconds_total{pool="requests"}`:     0,
+		`marketflow_redis_connections{}`:                                      1,
+		`marketflow_redis_pool_timeouts_total{}`:                              0,
+		`marketflow_replay_cache_memory_entries{}`:                            0,
 	})
 }
 
@@ -400,7 +400,7 @@ func everything(t *testing.T) *telemetry.Metrics {
 	require.NoError(t, err)
 	t.Cleanup(pool.Close)
 	m.ObservePool("requests", pool)
-	m.ObservePool("jobs", pool)
+	m.ObservePool("background", pool)
 
 	cache, err := memory.NewReplayCache(memory.DefaultBounds(), m.MemoryCache())
 	require.NoError(t, err)

@@ -141,7 +141,7 @@ func newDesk(t *testing.T) *desk {
 	t.Helper()
 
 	w := newWorld(t)
-	d := &desk{world: w, store: postgres.NewStore(w.db.Pool())}
+	d := &desk{world: w, store: postgres.NewStore(w.db.Pool(), w.db.Pool())}
 	made := w.created(`{"amount":10,"currency":"USD","idempotency_key":"` + deskKey + `"}`)
 	d.paid, d.intent = made.text(t, "id"), made.text(t, "stripe_payment_intent_id")
 
