@@ -153,7 +153,7 @@ const unhandledSlice = 10_000
 func (s *Store) Unhandled(
 	ctx context.Context, eventType string, after ports.InboxPosition, limit int,
 ) ([]string, ports.InboxPosition, error) {
-	rows, err := query(ctx, s, "listing unhandled events",
+	rows, err := query(ctx, s.background, "listing unhandled events",
 		func(ctx context.Context, q *sqlc.Queries) ([]sqlc.ListUnhandledEventsRow, error) {
 			return q.ListUnhandledEvents(ctx, sqlc.ListUnhandledEventsParams{
 				Type: eventType, AfterReceivedAt: after.ReceivedAt, AfterID: after.ID, MaxLookedAt: unhandledSlice,
