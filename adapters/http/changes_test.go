@@ -2,7 +2,9 @@ package http_test
 
 import (
 	"encoding/json"
+	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -85,7 +87,11 @@ func TestPayments_Changes(t *testing.T) {
 					require.Equal(t, payments.ChangeCommand{PaymentID: uuid.MustParse(anID), RequestID: "r1"}, *c.lastAsked)
 				}
 
-				require.Equal(t, 3, c.asked())
+				chunked := httptest.NewRequest(http.MethodPost, route, io.MultiReader()) // of no known length
+				answer := httptest.NewRecorder()
+				c.handler.ServeHTTP(answer, chunked)
+				require.Equal(t, http.StatusOK, answer.Code, "%s", answer.Body)
+				require.Equal(t, 4, c.asked())
 			})
 		}
 	})

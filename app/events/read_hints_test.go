@@ -335,7 +335,9 @@ func (c *crowded) Intent(ctx context.Context, id string) (ports.Intent, error) {
 		c.once.Do(func() { close(c.full) })
 	}
 
-	<-c.enough
+	if n <= c.wants {
+		<-c.enough
+	}
 
 	return c.Provider.Intent(ctx, id)
 }
