@@ -15,10 +15,31 @@ import (
 // payment, operation, first transition and the event that confirmed it. They are
 // pending, so that an event can move each of them once.
 func loaded() map[string]string {
+	tables := loadedBefore()
+	delete(tables, tableBefore)
+
+	tables["payments"] = `(id, stripe_payment_intent_id, idempotency_key, amount, currency, status, metadata, intent_status,
+				amount_capturable, amount_captured, created_at, updated_at)
+			SELECT {ID}, {INTENT}, 'order_' || n, 1000.00, 'USD', 'pending', jsonb_build_object('order', 'order_' || n),
+				'requires_payment_method', 0, 0, {AT}, {AT}`
+	tables["operations"] = `(id, kind, idempotency_key, fingerprint, amount, currency, metadata, stripe_key, stripe_path,
+				stripe_params, state, leased_until, retry_at, response_status, response_body, created_at, updated_at)
+			SELECT {ID}, 'create', 'order_' || n, '\x` + strings.Repeat("00", 32) + `', 1000.00, 'USD',
+				jsonb_build_object('order', 'order_' || n), 'mf_create_' || {ID}, '/v1/payment_intents', 'amount=100000&currency=usd',
+				'finished', {AT}, {AT}, 201, convert_to('{"id":"' || {ID} || '"}', 'UTF8'), {AT}, {AT}`
+
+	return tables
+}
+
+// tableBefore is what operations was called in the release before.
+const tableBefore = "payment_requests"
+
+// loadedBefore are the tables of the release before.
+func loadedBefore() map[string]string {
 	return map[string]string{
 		"payments": `(id, stripe_payment_intent_id, idempotency_key, amount, currency, status, metadata, created_at, updated_at)
 			SELECT {ID}, {INTENT}, 'order_' || n, 1000.00, 'USD', 'pending', jsonb_build_object('order', 'order_' || n), {AT}, {AT}`,
-		"payment_requests": `(payment_id, idempotency_key, fingerprint, amount, currency, metadata, stripe_key, stripe_params,
+		tableBefore: `(payment_id, idempotency_key, fingerprint, amount, currency, metadata, stripe_key, stripe_params,
 				state, leased_until, retry_at, response_status, response_body, created_at, updated_at)
 			SELECT {ID}, 'order_' || n, '\x` + strings.Repeat("00", 32) + `', 1000.00, 'USD',
 				jsonb_build_object('order', 'order_' || n), 'marketflow_payment_' || {ID}, 'amount=100000&currency=usd',
@@ -32,9 +53,18 @@ func loaded() map[string]string {
 // loadPayments fills empty tables with the payments below count. It drops their
 // indexes meanwhile, because building them at the end is several times as fast.
 func loadPayments(ctx context.Context, db *pgxpool.Pool, count uint64) {
+	var old bool
+
+	check(db.QueryRow(ctx, "SELECT to_regclass($1) IS NOT NULL", tableBefore).Scan(&old))
+
+	tables := loaded()
+	if old {
+		tables = loadedBefore()
+	}
+
 	group, groupCtx := errgroup.WithContext(ctx)
 
-	for table, form := range loaded() {
+	for table, form := range tables {
 		group.Go(func() error { return loadTable(groupCtx, db, table, form, count) })
 	}
 

@@ -96,13 +96,23 @@ func bareRead(db *pgxpool.Pool, statement string) http.HandlerFunc {
 		Metadata  json.RawMessage `json:"metadata"`
 		CreatedAt time.Time       `json:"created_at"`
 		UpdatedAt time.Time       `json:"updated_at"`
+
+		Tenant        int32          `json:"-"`
+		CaptureMethod string         `json:"capture_method"`
+		IntentStatus  *string        `json:"intent_status"`
+		Capturable    pgtype.Numeric `json:"amount_capturable"`
+		Captured      pgtype.Numeric `json:"amount_captured"`
+		CaptureBefore *time.Time     `json:"capture_before"`
+		Declined      bool           `json:"-"`
+		Version       int64          `json:"version"`
 	}
 
 	return func(w http.ResponseWriter, r *http.Request) {
 		var p payment
 
 		err := db.QueryRow(r.Context(), statement, strings.TrimPrefix(r.URL.Path, "/payments/")).
-			Scan(&p.ID, &p.IntentID, &p.Key, &p.Amount, &p.Currency, &p.Status, &p.Metadata, &p.CreatedAt, &p.UpdatedAt)
+			Scan(&p.ID, &p.IntentID, &p.Key, &p.Amount, &p.Currency, &p.Status, &p.Metadata, &p.CreatedAt, &p.UpdatedAt,
+				&p.Tenant, &p.CaptureMethod, &p.IntentStatus, &p.Capturable, &p.Captured, &p.CaptureBefore, &p.Declined, &p.Version)
 
 		form, encodeErr := json.Marshal(p)
 		if err := errors.Join(err, encodeErr); err != nil {

@@ -151,20 +151,20 @@ func leanCreate() []pgStatement {
 
 	return []pgStatement{{
 		name: "LeanBegin",
-		text: `INSERT INTO payment_requests (
-				payment_id, idempotency_key, fingerprint, amount, currency, metadata, stripe_key, stripe_params,
+		text: `INSERT INTO operations (
+				id, kind, idempotency_key, fingerprint, amount, currency, metadata, stripe_key, stripe_path, stripe_params,
 				lease_token, leased_until, retry_at, origin_request_id, origin_trace
 			)
-			VALUES ($1, $2, sha256($2::bytea), 1000.00, 'USD', '{"order":"order_1"}',
-				'marketflow_payment_01990000-0000-7000-8000-000000000000', $3, gen_random_uuid(), now(), now(),
+			VALUES ($1, 'create', $2, sha256($2::bytea), 1000.00, 'USD', '{"order":"order_1"}',
+				'mf_create_01990000-0000-7000-8000-000000000000', '/v1/payment_intents', $3, gen_random_uuid(), now(), now(),
 				'6f1f0a52-7d0c-4e6e-9d0e-0d8a3a0f4c11', '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01')`,
 		arguments: []string{id, "'order_floor_' || :id", params},
 	}, {
 		name: "LeanFinish",
 		text: `WITH frozen AS (
-				UPDATE payment_requests
-				SET state = 'completed', response_status = 201, response_body = $4, lease_token = NULL, updated_at = now()
-				WHERE payment_id = $1
+				UPDATE operations
+				SET state = 'finished', response_status = 201, response_body = $4, lease_token = NULL, updated_at = now()
+				WHERE id = $1
 			), created AS (
 				INSERT INTO payments (id, stripe_payment_intent_id, idempotency_key, amount, currency, status, metadata)
 				VALUES ($1, $2, $3, 1000.00, 'USD', 'pending', '{"order":"order_1"}')

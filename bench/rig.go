@@ -21,7 +21,6 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/prometheus/procfs"
 
-	"github.com/marketflow/marketflow/adapters/postgres"
 	"github.com/marketflow/marketflow/internal/devserver"
 	"github.com/marketflow/marketflow/tests/servers"
 )
@@ -145,15 +144,23 @@ type service struct {
 // service comes first, because it refuses payments that its sandbox does not have
 // when it first meets a database.
 func (r *rig) serveNew(ctx context.Context, name string, payments uint64) *service {
+	return r.serveBuild(ctx, r.binary, name, payments)
+}
+
+// serveBuild does the same with any build, whose own migrations make the tables.
+func (r *rig) serveBuild(ctx context.Context, binary, name string, payments uint64) *service {
 	url := strings.Replace(r.postgres.URL(), "/marketflow?", "/"+name+"?", 1)
 
 	db := openDatabase(ctx, r.postgres.URL())
 	defer db.Close()
 
 	must(db.Exec(ctx, "CREATE DATABASE "+name))
-	check(postgres.Migrate(ctx, url))
 
-	s := r.serve(ctx, url)
+	migrate := exec.CommandContext(ctx, binary, "migrate", "up")
+	migrate.Dir, migrate.Stderr, migrate.Env = r.dir, os.Stderr, append(os.Environ(), "DATABASE_URL="+url)
+	check(migrate.Run())
+
+	s := r.serveBy(ctx, url, []string{binary, "serve"})
 
 	r.sayf("loading %d payments", payments)
 	must(s.db.Exec(ctx, "CREATE EXTENSION pg_stat_statements"))

@@ -31,13 +31,13 @@ func (silent) EventHandled(context.Context, ports.Event, ports.Applied)         
 func (silent) EventContradicts(context.Context, ports.Event, error)                        {}
 func (silent) ParkedLeft(context.Context, string, error)                                   {}
 func (silent) DiscrepancyFound(context.Context, ports.Discrepancy, bool)                   {}
-func (silent) PaymentAdvanced(payment.Payment, payment.Status)                             {}
+func (silent) PaymentChanged(_ context.Context, _, _ payment.Payment)                      {}
 func (silent) CursorReset(context.Context, time.Time, time.Time)                           {}
 func (silent) LeaseKept(context.Context, error)                                            {}
 func (silent) DatabaseAdopted(_ context.Context, _, _ binding.Binding, _, _ string, _ int) {}
 
 func (silent) OperationFinished(
-	context.Context, uuid.UUID, operation.Finisher, operation.Outcome, error,
+	context.Context, ports.Operation, operation.Finisher, operation.Outcome, error,
 ) {
 }
 

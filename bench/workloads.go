@@ -39,11 +39,13 @@ type suite struct {
 	*rig
 	plan
 
-	only    *regexp.Regexp
-	main    *service
-	events  *stream // webhooks for the loaded payments, one each
-	numbers uint64  // payments with numbers up to these have been created by pgbench
-	report  report
+	only   *regexp.Regexp
+	main   *service
+	events *stream // webhooks for the loaded payments, one each
+	// eventsOfBase are those for the payments of another build; nil if there is none.
+	eventsOfBase *stream
+	numbers      uint64 // payments with numbers up to these have been created by pgbench
+	report       report
 }
 
 // row is a line of the report: a load, and what the service is held against.
@@ -179,8 +181,10 @@ func (s *suite) duel(r row, subject, floor side) {
 		turns[0]()
 		turns[1]()
 
-		if s.events.next.Load() > s.payments {
-			check(fmt.Errorf("%s needs more than the %d payments that were loaded", r.title, s.payments))
+		for _, events := range []*stream{s.events, s.eventsOfBase} {
+			if events != nil && events.next.Load() > s.payments {
+				check(fmt.Errorf("%s needs more than the %d payments that were loaded", r.title, s.payments))
+			}
 		}
 
 		if b[perSecond] == 0 {
@@ -346,10 +350,12 @@ func (s *suite) growth(ctx context.Context) {
 	}
 }
 
-// compare measures this build against another one, in turns on one database.
+// compare measures this build against another one, in turns. Each has a database of its
+// own, because another release may have other tables.
 func (s *suite) compare(ctx context.Context, base string) {
-	before := s.serveBy(ctx, s.main.url, []string{base, "serve"})
+	before := s.serveBuild(ctx, base, "bench_base", s.payments)
 	creates := newCreates(false)
+	s.eventsOfBase = newWebhooks("base")
 
 	for _, r := range []row{
 		{title: "webhooks, 1", connections: 1, stream: s.events},
@@ -361,8 +367,15 @@ func (s *suite) compare(ctx context.Context, base string) {
 		{title: "replays, 16", connections: 16, stream: newReplays(1)},
 		{title: "reads, 16", connections: 16, stream: newReads(s.payments)},
 	} {
-		if r.floor = "base"; s.only.MatchString(r.title) {
-			s.duel(r, s.under(ctx, r, s.main), s.under(ctx, r, before))
+		r.floor = "base"
+		other := r
+
+		if r.stream == s.events {
+			other.stream = s.eventsOfBase
+		}
+
+		if s.only.MatchString(r.title) {
+			s.duel(r, s.under(ctx, r, s.main), s.under(ctx, other, before))
 		}
 	}
 

@@ -79,7 +79,7 @@ func TestCreatePayment_BadBodyChangesNothing(t *testing.T) {
 		answered.problem(http.StatusBadRequest, "invalid-request")
 	}
 
-	require.Zero(t, w.count("SELECT count(*) FROM payment_requests"))
+	require.Zero(t, w.count("SELECT count(*) FROM operations"))
 	require.Zero(t, w.intents())
 }
 
@@ -190,7 +190,7 @@ func TestCreatePayment_ClientDisconnects(t *testing.T) {
 	require.NoError(t, err)
 	_, err = fmt.Fprintf(gone, "%sContent-Length: %d\r\n\r\n%s", head, len(order), order)
 	require.NoError(t, err)
-	w.eventually(func() bool { return w.count("SELECT count(*) FROM payment_requests") == 1 }, "the operation is written")
+	w.eventually(func() bool { return w.count("SELECT count(*) FROM operations") == 1 }, "the operation is written")
 	require.NoError(t, gone.Close())
 
 	w.eventually(func() bool { return w.count("SELECT count(*) FROM payments") == 1 }, "the payment is finished")

@@ -124,9 +124,10 @@ func TestBinding_AnotherAccountIsRefused(t *testing.T) {
 			t.Cleanup(func() { require.NoError(t, other.Close()) })
 
 			// An operation that recovery would send again, to any account.
-			w.exec(`INSERT INTO payment_requests (payment_id, idempotency_key, fingerprint, amount,
-				currency, stripe_key, stripe_params, leased_until, retry_at)
-				VALUES (gen_random_uuid(), 'open', sha256(''), 10, 'USD', 'marketflow_payment_x', 'amount=1000', now() + '1 day', now())`)
+			w.exec(`INSERT INTO operations (id, kind, idempotency_key, fingerprint, amount, currency,
+				stripe_key, stripe_path, stripe_params, leased_until, retry_at)
+				VALUES (gen_random_uuid(), 'create', 'open', sha256(''), 10, 'USD', 'mf_create_x', '/v1/payment_intents',
+					'amount=1000', now() + '1 day', now())`)
 
 			stripe.elsewhere.Store(other)
 			stripe.account.Store(fmt.Sprint(accounts[1]))
@@ -146,7 +147,7 @@ func TestBinding_AnotherAccountIsRefused(t *testing.T) {
 			require.Equal(t, 1, adopted.GivenUp, "what was for the old account is not sent to the new one")
 			require.NoError(t, w.restart(same))
 			require.Equal(t, 1, w.count(
-				"SELECT count(*) FROM payment_requests WHERE idempotency_key = 'open' AND state = 'needs_attention'"))
+				"SELECT count(*) FROM operations WHERE idempotency_key = 'open' AND state = 'needs_attention'"))
 			require.Equal(t, 1, w.count("SELECT count(*) FROM installation_adoptions WHERE reason = 'another account from today on'"))
 			require.Equal(t, http.StatusCreated, w.create(`{"amount":10,"currency":"USD"}`).status)
 
@@ -229,7 +230,7 @@ func TestBinding_NothingIsSentBeforeStripeNamesTheAccount(t *testing.T) {
 	writes := stripe.writes.Load()
 
 	w.create(`{"amount":10,"currency":"USD","idempotency_key":"meanwhile"}`).problem(http.StatusServiceUnavailable, "unavailable")
-	require.Zero(t, w.count("SELECT count(*) FROM payment_requests WHERE idempotency_key = 'meanwhile'"), "nothing was begun")
+	require.Zero(t, w.count("SELECT count(*) FROM operations WHERE idempotency_key = 'meanwhile'"), "nothing was begun")
 	require.Equal(t, writes, stripe.writes.Load())
 	require.Equal(t, string(created.body), string(w.create(order).body), "replays are still answered")
 	require.Equal(t, "pending", w.status(created.text("id")))

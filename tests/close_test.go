@@ -17,7 +17,6 @@ import (
 	"github.com/marketflow/marketflow/app/operations"
 	"github.com/marketflow/marketflow/domain/money"
 	"github.com/marketflow/marketflow/domain/operation"
-	"github.com/marketflow/marketflow/domain/payment"
 	"github.com/marketflow/marketflow/internal/bootstrap"
 	"github.com/marketflow/marketflow/ports"
 )
@@ -25,14 +24,14 @@ import (
 // listing calls a function after a person's command has read Stripe's list of
 // intents and before the command writes.
 type listing struct {
-	ports.PaymentGateway
+	ports.Provider
 
 	then func()
 }
 
 func (l listing) Intents(ctx context.Context, from, to time.Time) iter.Seq2[ports.Intent, error] {
 	return func(yield func(ports.Intent, error) bool) {
-		for intent, err := range l.PaymentGateway.Intents(ctx, from, to) {
+		for intent, err := range l.Provider.Intents(ctx, from, to) {
 			if !yield(intent, err) {
 				return
 			}
@@ -55,8 +54,8 @@ func (w *world) givenUp(key operation.Key) uuid.UUID {
 
 	store := postgres.NewStore(w.db.Pool(), w.db.Pool())
 	_, err = store.Begin(w.t.Context(), ports.NewOperation{
-		PaymentID: id, Key: key, Order: payment.Order{Amount: amount}, Lease: ports.Lease{Token: uuid.New()},
-		Request:   ports.IntentRequest{IdempotencyKey: "payment-" + id.String()},
+		ID: id, Kind: operation.Create, Key: key, Order: operation.Order{Amount: amount},
+		Lease: ports.Lease{Token: uuid.New()}, Call: ports.Call{Key: "payment-" + id.String(), Path: "/v1/payment_intents"},
 		CreatedAt: time.Now().Add(-25 * time.Hour),
 	})
 	require.NoError(w.t, err)
@@ -81,7 +80,7 @@ func (w *world) closeWhile(id uuid.UUID, happens func()) error {
 		_, err := tools.CloseOperation.Do(ctx, id, operations.Decision{Actor: "test", Reason: "given up"})
 
 		return err
-	}, bootstrap.With[ports.PaymentGateway](listing{gateway, happens}))
+	}, bootstrap.With[ports.Provider](listing{gateway, happens}))
 }
 
 // The intent's event comes while a person closes the operation: the event was first,

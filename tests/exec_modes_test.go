@@ -104,7 +104,7 @@ func (w *world) requireAllWork() {
 	w.faultCreates(sandbox.Fault{Action: sandbox.Saved500})
 	w.create(order).problem(http.StatusServiceUnavailable, "outcome-unknown")
 	w.eventually(func() bool {
-		return w.count("SELECT count(*) FROM payment_requests WHERE state <> 'completed'") == 0
+		return w.count("SELECT count(*) FROM operations WHERE state <> 'finished'") == 0
 	}, "background work finds the outcome")
 
 	w.age()

@@ -36,7 +36,7 @@ func TestRecovery_GoesOnWhileASearchTakesLong(t *testing.T) {
 
 	w.create(`{"amount":5,"currency":"USD","metadata":{"stuck":"yes"}}`).problem(http.StatusServiceUnavailable, "outcome-unknown")
 	w.eventually(func() bool {
-		return w.count("SELECT count(*) FROM payment_requests WHERE attempts > 5") == 1
+		return w.count("SELECT count(*) FROM operations WHERE attempts > 5") == 1
 	}, "more runs than there are workers have tried it")
 
 	w.create(`{"amount":5,"currency":"USD","metadata":{"stuck":"no"}}`).problem(http.StatusServiceUnavailable, "outcome-unknown")
@@ -48,7 +48,7 @@ func (w *world) requireRecovered() {
 	w.t.Helper()
 
 	require.Eventually(w.t, func() bool {
-		return w.count("SELECT count(*) FROM payment_requests WHERE state = 'completed'") == 1
+		return w.count("SELECT count(*) FROM operations WHERE state = 'finished'") == 1
 	}, 10*time.Second, 20*time.Millisecond, "the operation is recovered")
 }
 
@@ -85,17 +85,17 @@ func TestRecovery_ForgottenKeyIsNotSentAfterTheClockWasSetBack(t *testing.T) {
 	w.create(order).problem(http.StatusServiceUnavailable, "outcome-unknown")
 	w.stripe.Advance(25 * time.Hour)
 
-	w.exec("UPDATE payment_requests SET created_at = now() - interval '25 hours', retry_at = now()")
+	w.exec("UPDATE operations SET created_at = now() - interval '25 hours', retry_at = now()")
 	require.NoError(t, w.service.Stop(context.Background()))
 
 	w.config.RecoveryInterval = 100 * time.Millisecond
 	w.start(w.config, bootstrap.With[ports.Operations](setBack{postgres.NewStore(w.db.Pool(), w.db.Pool())}))
 	w.eventually(func() bool {
-		return w.count("SELECT count(*) FROM payment_requests WHERE attempts > 1") == 1
+		return w.count("SELECT count(*) FROM operations WHERE attempts > 1") == 1
 	}, "recovery has taken it")
 
 	// At a day's age the next try is minutes away.
-	w.exec("UPDATE payment_requests SET retry_at = now()")
+	w.exec("UPDATE operations SET retry_at = now()")
 	w.requireRecovered()
 	require.Equal(t, 1, w.intents())
 }

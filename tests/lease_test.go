@@ -22,11 +22,11 @@ func TestLease_IsKeptWhileStripeTakesLong(t *testing.T) {
 	go func() { first <- w.create(order) }()
 
 	w.eventually(func() bool {
-		return w.count("SELECT count(*) FROM payment_requests WHERE leased_until > created_at + interval '5 seconds'") == 1
+		return w.count("SELECT count(*) FROM operations WHERE leased_until > created_at + interval '5 seconds'") == 1
 	}, "the lease is extended twice")
 
 	w.create(order).problem(http.StatusConflict, "idempotency-key-in-use")
-	require.Equal(t, 1, w.count("SELECT count(*) FROM payment_requests WHERE attempts = 1 AND state = 'pending'"))
+	require.Equal(t, 1, w.count("SELECT count(*) FROM operations WHERE attempts = 1 AND state = 'pending'"))
 	require.NoError(t, w.stripe.ReleaseFault(held))
 
 	created := <-first

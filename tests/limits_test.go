@@ -55,7 +55,7 @@ func TestCrossOriginPagesCreateNoPayments(t *testing.T) {
 	w.create(order, "Sec-Fetch-Site", "cross-site").problem(http.StatusForbidden, "cross-origin")
 	w.do(w.request(http.MethodPost, "/payments", order, "Origin", w.url)).
 		problem(http.StatusUnsupportedMediaType, "unsupported-media-type")
-	require.Zero(t, w.count("SELECT count(*) FROM payment_requests"))
+	require.Zero(t, w.count("SELECT count(*) FROM operations"))
 
 	require.Equal(t, http.StatusCreated, w.create(order).status)
 	require.Equal(t, http.StatusCreated, w.create(order, "Origin", w.url, "Sec-Fetch-Site", "same-origin").status)

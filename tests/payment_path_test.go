@@ -88,7 +88,7 @@ func TestIdempotencySameKeyReturnsSamePayment(t *testing.T) {
 		problem(http.StatusUnprocessableEntity, "idempotency-key-reused")
 
 	require.Equal(t, 1, w.count("SELECT count(*) FROM payments"))
-	require.Equal(t, 1, w.count("SELECT count(*) FROM payment_requests"))
+	require.Equal(t, 1, w.count("SELECT count(*) FROM operations"))
 	require.Equal(t, 1, w.intents())
 }
 

@@ -176,7 +176,7 @@ func TestReconcile_CursorInTheFutureIsPutRight(t *testing.T) {
 			w := newWorld(t)
 			missing := w.createAgo(7 * time.Hour)
 			w.exec("DELETE FROM payments")
-			w.exec("DELETE FROM payment_requests")
+			w.exec("DELETE FROM operations")
 			w.setCursor(ahead)
 
 			w.config.ReconcileInterval = time.Hour
@@ -220,7 +220,7 @@ func TestReconcile_CursorStaysBeforeWhatFailed(t *testing.T) {
 
 	for _, statement := range []string{
 		"DELETE FROM payments",
-		"DELETE FROM payment_requests",
+		"DELETE FROM operations",
 		"ALTER TABLE payments ADD CONSTRAINT interrupted CHECK (false) NOT VALID",
 	} {
 		w.exec(statement)
@@ -263,7 +263,7 @@ func TestReconcile_KeepsItsProgress(t *testing.T) {
 	w := newWorld(t)
 	early, late := w.createAgo(19*time.Hour), w.createAgo(time.Hour)
 	w.exec("DELETE FROM payments")
-	w.exec("DELETE FROM payment_requests")
+	w.exec("DELETE FROM operations")
 	w.setCursor(-20 * time.Hour)
 
 	ctx, cancel := context.WithCancel(t.Context())
@@ -325,7 +325,7 @@ func TestReconcile_ManyIntentsInShorterWindows(t *testing.T) {
 
 	w.stripe.Advance(2*time.Hour - foreign/2*time.Second)
 	w.exec("DELETE FROM payments")
-	w.exec("DELETE FROM payment_requests")
+	w.exec("DELETE FROM operations")
 
 	watch := w.watchStripe(nil)
 	report := w.reconcileSince(24*time.Hour, false)
@@ -355,7 +355,7 @@ func TestReconcile_ComparesIntentsWithoutEvents(t *testing.T) {
 	w := newWorld(t)
 	missing := w.createAgo(20 * time.Hour)
 	w.exec("DELETE FROM payments")
-	w.exec("DELETE FROM payment_requests")
+	w.exec("DELETE FROM operations")
 	w.setCursor(-23 * time.Hour)
 	w.watchStripe(func(rw http.ResponseWriter, r *http.Request) bool {
 		if r.URL.Path != "/v1/events" {

@@ -107,8 +107,8 @@ func TestReconcile_WritesMissingPaymentsAgain(t *testing.T) {
 	for _, statement := range []string{
 		"DELETE FROM payments",
 		"DELETE FROM payment_transitions",
-		"DELETE FROM payment_requests WHERE idempotency_key = 'b'",
-		`UPDATE payment_requests SET state = 'pending', response_status = NULL, response_body = NULL,
+		"DELETE FROM operations WHERE idempotency_key = 'b'",
+		`UPDATE operations SET state = 'pending', response_status = NULL, response_body = NULL,
 			retry_at = now() + interval '1 day', leased_until = now() + interval '1 day'`,
 	} {
 		w.exec(statement)
@@ -119,7 +119,7 @@ func TestReconcile_WritesMissingPaymentsAgain(t *testing.T) {
 	require.Equal(t, "pending", w.status(withOperation.text("id")))
 	require.Equal(t, "succeeded", w.status(without.text("id")))
 	require.Equal(t, json.Number("200"), w.get("/payments/"+without.text("id")).field("amount"))
-	require.Equal(t, 2, w.count("SELECT count(*) FROM payment_requests WHERE state = 'completed'"))
+	require.Equal(t, 2, w.count("SELECT count(*) FROM operations WHERE state = 'finished'"))
 }
 
 // An operation that reconciliation writes for an intent is as old as the intent. So
@@ -137,7 +137,7 @@ func TestReconcile_InterruptedMakesNoSecondIntent(t *testing.T) {
 
 	for _, statement := range []string{
 		"DELETE FROM payments",
-		"DELETE FROM payment_requests",
+		"DELETE FROM operations",
 		"ALTER TABLE payments ADD CONSTRAINT interrupted CHECK (false) NOT VALID",
 	} {
 		w.exec(statement)
@@ -145,15 +145,15 @@ func TestReconcile_InterruptedMakesNoSecondIntent(t *testing.T) {
 
 	require.Equal(t, 1, w.reconcileSince(2*before, false).Left())
 	w.eventually(func() bool {
-		return w.count("SELECT count(*) FROM payment_requests WHERE state = 'pending' AND attempts > 1") == 1
+		return w.count("SELECT count(*) FROM operations WHERE state = 'pending' AND attempts > 1") == 1
 	}, "recovery has tried")
 
 	w.exec("ALTER TABLE payments DROP CONSTRAINT interrupted")
 
 	// At a day's age the next try is minutes away.
-	w.exec("UPDATE payment_requests SET retry_at = now()")
+	w.exec("UPDATE operations SET retry_at = now()")
 	w.eventually(func() bool {
-		return w.count("SELECT count(*) FROM payment_requests WHERE state = 'completed'") == 1
+		return w.count("SELECT count(*) FROM operations WHERE state = 'finished'") == 1
 	}, "the operation is finished")
 
 	require.Equal(t, 1, w.intents())

@@ -64,9 +64,9 @@ func TestRejected_TheSameKeySucceedsOnceItIsRepaired(t *testing.T) {
 
 			w.create(strings.Replace(order, "1000.00", "1000.01", 1)).
 				problem(http.StatusUnprocessableEntity, "idempotency-key-reused")
-			require.Equal(t, 1, w.count("SELECT count(*) FROM payment_requests WHERE state = 'rejected' AND last_error <> ''"))
+			require.Equal(t, 1, w.count("SELECT count(*) FROM operations WHERE state = 'rejected' AND last_error <> ''"))
 			require.Contains(t, string(w.get("/metrics").body),
-				`marketflow_operations_finished_total{by="request",outcome="deployment_rejected"} 3`)
+				`marketflow_operations_finished_total{by="request",kind="create",outcome="deployment_rejected"} 3`)
 
 			repair()
 
@@ -74,7 +74,7 @@ func TestRejected_TheSameKeySucceedsOnceItIsRepaired(t *testing.T) {
 			require.Equal(t, http.StatusCreated, created.status, "%s", created.body)
 			require.Equal(t, string(created.body), string(w.create(order).body))
 			require.Equal(t, 1, w.intents())
-			require.Equal(t, 1, w.count("SELECT count(*) FROM payment_requests"))
+			require.Equal(t, 1, w.count("SELECT count(*) FROM operations"))
 		})
 	}
 }
@@ -98,7 +98,7 @@ func TestRejected_RecoveryLeavesItAlone(t *testing.T) {
 	require.NoError(t, w.stripe.RemoveFault(lost))
 	w.eventually(func() bool { return w.count("SELECT count(*) FROM payments") == 1 }, "recovery finishes what is pending")
 
-	require.Equal(t, 2, w.count("SELECT count(*) FROM payment_requests WHERE state = 'rejected'"))
+	require.Equal(t, 2, w.count("SELECT count(*) FROM operations WHERE state = 'rejected'"))
 	require.Equal(t, 1, w.intents())
 }
 
@@ -177,7 +177,7 @@ func TestRejected_TooOldNeedsANewKey(t *testing.T) {
 	w.create(order).problem(http.StatusBadGateway, "rejected-by-provider")
 	repair()
 
-	w.exec("UPDATE payment_requests SET created_at = created_at - interval '24 hours'")
+	w.exec("UPDATE operations SET created_at = created_at - interval '24 hours'")
 
 	old := w.create(order)
 	old.problem(http.StatusBadGateway, "rejected-by-provider")
@@ -238,7 +238,7 @@ func TestNotSent_TheNextAnswerIsBelieved(t *testing.T) {
 	stripe.open(t)
 	w.eventually(func() bool { return w.create(small).status == http.StatusUnprocessableEntity }, "the rejection is final")
 	w.eventually(func() bool {
-		return w.count("SELECT count(*) FROM payment_requests WHERE state = 'refused'") == 2
+		return w.count("SELECT count(*) FROM operations WHERE state = 'finished'") == 2
 	}, "recovery finishes the other")
 	require.Zero(t, w.intents())
 }

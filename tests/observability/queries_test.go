@@ -105,8 +105,8 @@ func (w *world) load(name string) {
 	w.eventually(func() bool {
 		metrics := w.metrics()
 
-		return strings.Contains(metrics, `marketflow_operations_finished_total{by="recovery",outcome="done"} 1.0`) ||
-			strings.Contains(metrics, `marketflow_operations_finished_total{by="webhook",outcome="done"} 1.0`)
+		return strings.Contains(metrics, `marketflow_operations_finished_total{by="recovery",kind="create",outcome="done"} 1.0`) ||
+			strings.Contains(metrics, `marketflow_operations_finished_total{by="webhook",kind="create",outcome="done"} 1.0`)
 	}, "the unknown outcome is not finished")
 }
 

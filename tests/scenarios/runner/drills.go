@@ -220,7 +220,7 @@ func (w *world) load(ctx context.Context, rps int) {
 // pending counts the operations that are pending.
 func (w *world) pending(ctx context.Context) (int, error) {
 	var n int
-	if err := w.db.QueryRow(ctx, `SELECT count(*) FROM payment_requests WHERE state = 'pending'`).Scan(&n); err != nil {
+	if err := w.db.QueryRow(ctx, `SELECT count(*) FROM operations WHERE state = 'pending'`).Scan(&n); err != nil {
 		return 0, fmt.Errorf("counting pending operations: %w", err)
 	}
 

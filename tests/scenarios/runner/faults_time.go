@@ -29,7 +29,7 @@ func dayLater(ctx context.Context, w *world, r *rand.Rand) {
 		defer p.keepDown("a day passes")()
 	}
 
-	tag, err := w.db.Exec(ctx, `UPDATE payment_requests SET created_at = created_at - interval '25 h',
+	tag, err := w.db.Exec(ctx, `UPDATE operations SET created_at = created_at - interval '25 h',
 		retry_at = least(retry_at, now()), leased_until = least(leased_until, now()) WHERE state = 'pending'`)
 	if err != nil {
 		w.line.addf("time", "%v", err)

@@ -150,7 +150,7 @@ func readService(ctx context.Context, db *pgxpool.Pool) (records serviceRecords,
 		if records.operations, err = rows[operationRow](ctx, tx, `SELECT payment_id::text, COALESCE(idempotency_key, ''), state,
 			COALESCE(last_error, ''), attempts, EXTRACT(EPOCH FROM now() - created_at)::float8,
 			EXTRACT(EPOCH FROM retry_at - now())::float8, amount::text, currency,
-			origin_request_id FROM payment_requests ORDER BY created_at`); err != nil {
+			origin_request_id FROM operations ORDER BY created_at`); err != nil {
 			return err
 		}
 
