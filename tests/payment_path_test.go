@@ -35,7 +35,7 @@ func TestCreatePaymentSuccess(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, uuid.Version(7), id.Version())
 
-	// Stripe has the same payment, with our id in its metadata.
+	// Stripe has the same payment, with our id, our mark and the client's key in its metadata.
 	var intent struct {
 		ID       string
 		Amount   int
@@ -52,7 +52,11 @@ func TestCreatePaymentSuccess(t *testing.T) {
 	require.Equal(t, created.text("stripe_payment_intent_id"), intent.ID)
 	require.Equal(t, 100000, intent.Amount)
 	require.Equal(t, "usd", intent.Currency)
-	require.Equal(t, map[string]string{"payment_id": id.String(), "order": "123"}, intent.Metadata)
+	require.Regexp(t, `^1\.[\w-]{22}\.1\.create\.[\w-]{22}\.[\w-]{43}$`, intent.Metadata["marketflow"])
+	delete(intent.Metadata, "marketflow")
+	require.Equal(t, map[string]string{
+		"payment_id": id.String(), "marketflow_key": "order_123_attempt_1", "order": "123",
+	}, intent.Metadata)
 
 	require.Equal(t, 1, w.count("SELECT count(*) FROM payments WHERE id = $1 AND amount = 1000 AND currency = 'USD'", id))
 	require.Equal(t, 1, w.count("SELECT count(*) FROM payment_transitions WHERE payment_id = $1", id))
@@ -141,7 +145,7 @@ func TestWebhookSignatureValid(t *testing.T) {
 	taken := w.webhook(event)
 	require.Equal(t, http.StatusOK, taken.status, "%s", taken.body)
 	require.JSONEq(t, `{"status":"ok"}`, string(taken.body))
-	require.Equal(t, 1, w.count("SELECT count(*) FROM stripe_events WHERE id = 'evt_1' AND outcome = 'ignored'"))
+	require.Equal(t, 1, w.count("SELECT count(*) FROM stripe_events WHERE id = 'evt_1' AND outcome = 'unhandled'"))
 
 	// While a secret is rolled, either one is valid, and an event may have both signatures.
 	now := time.Now()
@@ -238,7 +242,8 @@ func TestGetPaymentByID(t *testing.T) {
 	require.Equal(t, http.StatusOK, read.status)
 	require.Regexp(t, `^\{"id":"`+created.text("id")+`","stripe_payment_intent_id":"pi_\w+",`+
 		`"idempotency_key":"k","amount":1000,"currency":"JPY","status":"pending","metadata":\{"a":"1","b":"2"\},`+
-		`"created_at":"[^"]+Z","updated_at":"[^"]+Z"\}$`, string(read.body))
+		`"created_at":"[^"]+Z","updated_at":"[^"]+Z","capture_method":"automatic","intent_status":"requires_payment_method",`+
+		`"amount_capturable":0,"amount_captured":0,"capture_before":null,"version":\d+\}$`, string(read.body))
 	require.Equal(t, created.text("created_at"), read.text("created_at"))
 
 	bare := w.get("/payments/" + w.create(`{"amount":1.5,"currency":"KWD"}`).text("id"))
