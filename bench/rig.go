@@ -157,7 +157,9 @@ func (r *rig) serveBuild(ctx context.Context, binary, name string, payments uint
 	must(db.Exec(ctx, "CREATE DATABASE "+name))
 
 	migrate := exec.CommandContext(ctx, binary, "migrate", "up")
-	migrate.Dir, migrate.Stderr, migrate.Env = r.dir, os.Stderr, append(os.Environ(), "DATABASE_URL="+url)
+	migrate.Dir, migrate.Stderr = r.dir, os.Stderr
+
+	migrate.Env = append(os.Environ(), "DATABASE_URL="+url)
 	check(migrate.Run())
 
 	s := r.serveBy(ctx, url, []string{binary, "serve"})

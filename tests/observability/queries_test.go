@@ -92,6 +92,9 @@ func (w *world) load(name string) {
 		}[method])
 	}
 
+	w.held(`{"amount":8,"currency":"USD","capture_method":"manual"}`, "capture", `{"amount":3}`, "succeeded")
+	w.held(`{"amount":9,"currency":"USD","capture_method":"manual"}`, "cancel", "", "cancelled")
+
 	w.created(`{"amount":500,"currency":"JPY"}`)
 	w.create(`{"amount":0.01,"currency":"USD"}`)                         // too small: Stripe refuses
 	w.create(`{"amount":"ten","currency":"USD"}`)                        // 400
@@ -108,6 +111,18 @@ func (w *world) load(name string) {
 		return strings.Contains(metrics, `marketflow_operations_finished_total{by="recovery",kind="create",outcome="done"} 1.0`) ||
 			strings.Contains(metrics, `marketflow_operations_finished_total{by="webhook",kind="create",outcome="done"} 1.0`)
 	}, "the unknown outcome is not finished")
+}
+
+// held authorises a payment and ends it.
+func (w *world) held(body, action, with, status string) {
+	w.t.Helper()
+
+	made := w.created(body)
+	w.confirm(made.text(w.t, "stripe_payment_intent_id"), "pm_card_visa")
+
+	ended := w.do(http.MethodPost, "/payments/"+made.text(w.t, "id")+"/"+action, with)
+	require.Equal(w.t, http.StatusOK, ended.status, "%s", ended.body)
+	require.Equal(w.t, status, ended.text(w.t, "status"))
 }
 
 // forNow fills in Grafana's variables.

@@ -131,8 +131,9 @@ type desk struct {
 	*world
 
 	store *postgres.Store
-	// paid has succeeded, lost has nothing at Stripe and found has an intent there.
-	paid, intent, lost, found string
+	// paid has succeeded, lost has nothing at Stripe, found has an intent there, and the
+	// amount of other is not Stripe's.
+	paid, intent, lost, found, other string
 }
 
 const deskKey = "order_1"
@@ -144,6 +145,10 @@ func newDesk(t *testing.T) *desk {
 	d := &desk{world: w, store: postgres.NewStore(w.db.Pool(), w.db.Pool())}
 	made := w.created(`{"amount":10,"currency":"USD","idempotency_key":"` + deskKey + `"}`)
 	d.paid, d.intent = made.text(t, "id"), made.text(t, "stripe_payment_intent_id")
+
+	d.other = w.created(`{"amount":10,"currency":"USD"}`).text(t, "id")
+	_, err := w.db.Pool().Exec(t.Context(), "UPDATE payments SET amount = 11 WHERE id = $1", d.other)
+	require.NoError(t, err)
 
 	d.lost, d.found = d.giveUp("lost"), d.giveUp("found")
 	w.atStripe("/v1/payment_intents", "amount=1000&currency=usd&metadata[payment_id]="+d.found)
@@ -187,6 +192,8 @@ func (d *desk) filledIn(command string) string {
 		id = "evt_parked"
 	case words[1] == "operations" && words[2] == "adopt":
 		id = d.found
+	case words[1] == "payments" && words[2] == "accept":
+		id = d.other
 	case words[1] == "operations":
 		id = d.lost
 	}
