@@ -33,8 +33,16 @@ type evidence struct {
 	stripe   stripeRecords
 	service  serviceRecords
 	requests []request
-	// alert is whether the metrics say that an operation needs a person.
-	alert bool
+	// alerts are what the metrics say that waits for a person.
+	alerts alerts
+	// sent are the calls that the processes have sent to Stripe.
+	sent []call
+	// shown are the captured and cancelled payments as they are read when all is quiet.
+	shown map[string]result
+	// drawn are the events that the runner has made up to contradict the records.
+	drawn []string
+	// logs are the processes'.
+	logs [][]byte
 }
 
 // check compares the service's records with the sandbox's.
@@ -43,6 +51,8 @@ func check(e evidence, found *violations) {
 		oneCharge, onePaymentForEachIntent, equalAmounts, historiesAreWhole, statusesOnlyMoveForward,
 		eventsTakeEffectOnce, nothingIsUnknown, answersAreKept, sameKeySameBytes, changedPayloadsStayOut,
 		rejectionsAreNotKept, unavailableWroteNothing, nothingElsewhere, answersFitAnOrder,
+		oneCapture, captureAsAskedFor, cancelledAsTold, oneWinner, callsAreSentAsWritten, lastAnswersStand,
+		versionsGrow, contradictionsAreOnlyDrawn, foreignIsLeftAlone,
 	} {
 		invariant(e, found)
 	}
@@ -143,12 +153,32 @@ func equalAmounts(e evidence, found *violations) {
 		if minor, err := minorUnits(p.Amount, p.Currency); here && (err != nil || minor != intent.Amount || p.Currency != currency) {
 			found.addf("I3", "payment "+p.ID, "%s %s here, %d %s at Stripe", p.Amount, p.Currency, intent.Amount, currency)
 		}
+
+		if here {
+			equalSums(p, intent, found)
+		}
 	}
 
 	for currency, difference := range sums {
 		if difference != 0 {
 			found.addf("I3", currency, "the sums differ by %d minor units", difference)
 		}
+	}
+}
+
+// equalSums: what is held and what was received are what Stripe says.
+func equalSums(p paymentRow, intent stripeIntent, found *violations) {
+	capturable, err := minorUnits(p.Capturable, p.Currency)
+	captured, err2 := minorUnits(p.Captured, p.Currency)
+
+	switch {
+	case err != nil || err2 != nil || capturable != intent.Capturable || captured != intent.Received:
+		found.addf("I3", "payment "+p.ID, "%s held and %s received here, %d and %d at Stripe",
+			p.Capturable, p.Captured, intent.Capturable, intent.Received)
+	case p.CaptureMethod != intent.CaptureMethod:
+		found.addf("I3", "payment "+p.ID, "is captured by %s here and by %s at Stripe", p.CaptureMethod, intent.CaptureMethod)
+	case p.CaptureBefore != intent.captureBefore:
+		found.addf("I3", "payment "+p.ID, "its hold lapses at %d here and at %d at Stripe", p.CaptureBefore, intent.captureBefore)
 	}
 }
 
@@ -161,7 +191,7 @@ func follows(from, to string) bool {
 	case "pending":
 		return to == "succeeded" || to == "failed" || to == "cancelled"
 	case "failed":
-		return to == "succeeded" || to == "cancelled"
+		return to == "pending" || to == "succeeded" || to == "cancelled"
 	default:
 		return false
 	}
@@ -192,14 +222,13 @@ func historiesAreWhole(e evidence, found *violations) {
 			found.addf("I4", "payment "+p.ID, "is %s, and its history ends in %q", p.Status, last[p.ID])
 		}
 
-		if intent, known := intents[p.Intent]; known && intent.status() != p.Status {
-			found.addf("I4", "payment "+p.ID, "is %s, and %s at Stripe", p.Status, intent.status())
+		if intent, known := intents[p.Intent]; known && (intent.status() != p.Status || intent.Status != p.IntentStatus) {
+			found.addf("I4", "payment "+p.ID, "is %s (%s), and %s (%s) at Stripe", p.Status, p.IntentStatus, intent.status(), intent.Status)
 		}
 	}
 }
 
-// statusesOnlyMoveForward is I4 as clients saw it: a read that began after another
-// had ended never shows an earlier status.
+// statusesOnlyMoveForward is I4 as clients saw it: after a final status no other is read.
 func statusesOnlyMoveForward(e evidence, found *violations) {
 	reads := map[string][]request{}
 
@@ -214,17 +243,19 @@ func statusesOnlyMoveForward(e evidence, found *violations) {
 
 		for i, earlier := range all {
 			for _, later := range all[i+1:] {
-				from, to := earlier.paymentStatus(), later.paymentStatus()
-				if later.call > earlier.ret && from != to && !follows(from, to) {
-					found.addf("I4", "payment "+id, "was read as %s at %s and as %s at %s", from, earlier.ret, to, later.call)
+				from, err := earlier.result.payment()
+				to, err2 := later.result.payment()
+
+				if err != nil || err2 != nil || later.call > earlier.ret && from.Status != to.Status && !follows(from.Status, to.Status) {
+					found.addf("I4", "payment "+id, "was read as %s at %s and as %s at %s", earlier.result, earlier.ret, later.result, later.call)
 				}
 			}
 		}
 	}
 }
 
-// eventsTakeEffectOnce is I6: an event that was accepted is stored, none is parked
-// any more, and the inbox and the histories agree on what each event did.
+// eventsTakeEffectOnce is I6: an event that was accepted is stored, none waits any more, and
+// the inbox and the histories agree on what each event did.
 func eventsTakeEffectOnce(e evidence, found *violations) {
 	stored := by(e.service.events, func(event eventRow) string { return event.ID })
 	effects := map[string]int{}
@@ -247,18 +278,29 @@ func eventsTakeEffectOnce(e evidence, found *violations) {
 	}
 
 	for _, event := range e.service.events {
-		if event.Outcome == "parked" {
-			found.addf("I6", "event "+event.ID, "%s for %s is still parked (%s)", event.Type, event.Object, event.Reason)
+		if (event.Outcome == "parked" || event.Outcome == "hint") && !slices.Contains(e.drawn, event.ID) {
+			found.addf("I6", "event "+event.ID, "%s for %s is still %s %s", event.Type, event.Object, event.Outcome, event.Reason)
 		}
 
-		want := 0
-		if event.Outcome == "applied" {
-			want = 1
+		if least, most := event.effects(); effects[event.ID] < least || effects[event.ID] > most {
+			found.addf("I6", "event "+event.ID, "%s is stored as %s and has taken effect %d times",
+				event.Type, event.Outcome, effects[event.ID])
 		}
+	}
+}
 
-		if effects[event.ID] != want {
-			found.addf("I6", "event "+event.ID, "is stored as %s and has taken effect %d times", event.Outcome, effects[event.ID])
-		}
+// effects are how many changes of a status an event may have made. A decline may have been
+// a hint, and then what was read is the cause.
+func (e eventRow) effects() (least, most int) {
+	switch {
+	case e.Outcome != "applied":
+		return 0, 0
+	case e.Type == "payment_intent.succeeded" || e.Type == "payment_intent.canceled":
+		return 1, 1
+	case e.Type == "payment_intent.payment_failed":
+		return 0, 1
+	default:
+		return 0, 0
 	}
 }
 
@@ -270,18 +312,25 @@ func nothingIsUnknown(e evidence, found *violations) {
 	there := by(e.stripe.intents, stripeIntent.paymentID)
 
 	for _, op := range e.service.operations {
-		about := fmt.Sprintf("operation %s (key %q)", op.PaymentID, op.Key)
-		_, executed := there[op.PaymentID]
+		about := fmt.Sprintf("%s %s (key %q)", op.Kind, op.ID, op.Key)
 
 		switch {
-		case op.State == "needs_attention" && !e.alert:
+		case op.State == "needs_attention" && !e.alerts.operations:
 			found.addf("I8", about, "needs a person, and no metric says so")
-		case op.State == "needs_attention" && (executed || op.AgeSeconds < keysForgotten):
+		case op.State == "needs_attention" && (op.executed(there) || op.AgeSeconds < keysForgotten):
 			found.addf("I8", about, "was given up although it could be finished: %s", op.LastError)
 		case op.unfinished():
 			found.addf("I8", about, "is still pending after %d attempts, due in %.1f s: %s", op.Attempts, op.DueSeconds, op.LastError)
 		}
 	}
+}
+
+// executed tells whether Stripe's records show what became of an operation; intents are by
+// their payments.
+func (o operationRow) executed(intents map[string]stripeIntent) bool {
+	intent, there := intents[o.Payment]
+
+	return there && (o.Kind == kindCreate || intent.Status == "succeeded" || intent.Status == "canceled")
 }
 
 // answersAreKept: what was answered 201 exists on both sides for ever, and is
@@ -291,8 +340,8 @@ func answersAreKept(e evidence, found *violations) {
 	intents := e.intents()
 
 	for _, r := range e.requests {
-		if r.kind == kindRead && r.result.status == http.StatusNotFound {
-			found.addf("lost", "payment "+r.key, "was answered 201 and is 404 at %s", r.ret)
+		if r.result.status == http.StatusNotFound {
+			found.addf("lost", "payment "+r.key+r.on.id, "was answered 201 and is 404 at %s", r.ret)
 		}
 
 		if r.kind != kindCreate || r.result.status != http.StatusCreated {
@@ -349,13 +398,14 @@ func changedPayloadsStayOut(e evidence, found *violations) {
 
 	for _, r := range e.requests {
 		if r.kind == kindCreate && r.result.status == http.StatusUnprocessableEntity && !r.result.isRejection() {
-			turnedAway[r.payload.id()] = r.key
+			turnedAway[r.id()] = r.key
 		}
 	}
 
 	for _, intent := range e.stripe.intents {
 		id := payload{
 			minor: intent.Amount, currency: strings.ToUpper(intent.Currency), order: intent.order(), note: intent.Metadata["note"],
+			manual: intent.CaptureMethod == "manual",
 		}.id()
 
 		if key, was := turnedAway[id]; was {
@@ -369,11 +419,17 @@ func changedPayloadsStayOut(e evidence, found *violations) {
 func rejectionsAreNotKept(e evidence, found *violations) {
 	for _, r := range e.requests {
 		switch {
-		case r.kind != kindCreate:
+		case !r.isOperation():
 		case r.result.status == http.StatusBadGateway && r.result.replayed:
 			found.addf("I5", "key "+r.key, "is answered for ever that the deployment is wrong: %s", r.result)
 		case r.result.isRejection() && !r.payload.tiny:
 			found.addf("I5", "key "+r.key, "is rejected although its amount is good: %s", r.result)
+		}
+	}
+
+	for _, op := range e.service.operations {
+		if op.State == "finished" && op.Status == http.StatusBadGateway {
+			found.addf("I5", op.Kind+" "+op.ID, "is answered for ever that the deployment is wrong: %s", op.Body)
 		}
 	}
 }
@@ -385,13 +441,13 @@ func unavailableWroteNothing(e evidence, found *violations) {
 
 	for _, r := range e.requests {
 		kind, requestID := r.result.problem()
-		if r.kind != kindCreate || kind != "unavailable" {
+		if !r.isOperation() || kind != problemNothing {
 			continue
 		}
 
 		if op, written := begun[requestID]; written {
-			found.addf("I2", "key "+r.key, "was told at %s that nothing was done, and its operation %s is %s",
-				r.ret, op.PaymentID, op.State)
+			found.addf("I2", "key "+r.key, "was told at %s that nothing was done, and its %s %s is %s",
+				r.ret, op.Kind, op.ID, op.State)
 		}
 	}
 }

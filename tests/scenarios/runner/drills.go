@@ -212,7 +212,7 @@ func (w *world) load(ctx context.Context, rps int) {
 		sent.Go(func() {
 			c := &client{l: w.work, w: w, number: 1, r: rand.New(rand.NewPCG(w.work.seed, uint64(n)))}
 			key := fmt.Sprintf("%s-load-%d", w.name, n)
-			c.send(key, w.work.addKey(c.r, key), answerWithin)
+			c.send(key, w.work.addOrder(c.r, key), answerWithin)
 		})
 	}
 }
@@ -262,7 +262,7 @@ func (w *world) finishedWithin(ctx context.Context, moment, most time.Duration) 
 func (w *world) answers(from, to time.Duration) (took []time.Duration, statuses map[int]int) {
 	statuses = map[int]int{}
 
-	for _, r := range w.history.creates() {
+	for _, r := range w.history.operations() {
 		if r.call >= from && r.call <= to {
 			took = append(took, r.ret-r.call)
 			statuses[r.result.status]++
@@ -309,7 +309,7 @@ func drillKills(ctx context.Context, w *world, o DrillOptions, _ *violations) ([
 
 	created := 0
 
-	for _, r := range w.history.creates() {
+	for _, r := range w.history.operations() {
 		if r.result.status == http.StatusCreated {
 			created++
 		}
@@ -337,7 +337,7 @@ func drillStorm(ctx context.Context, w *world, _ DrillOptions, found *violations
 
 	for i := range payments {
 		key := fmt.Sprintf("%s-%d", w.name, i)
-		c.send(key, w.work.addKey(c.r, key), answerWithin)
+		c.send(key, w.work.addOrder(c.r, key), answerWithin)
 	}
 
 	for range 3 * payments {
@@ -396,7 +396,7 @@ func drillOneKey(ctx context.Context, w *world, _ DrillOptions, found *violation
 	const clients = 64
 
 	key := w.name + "-the-one"
-	p := w.work.addKey(w.work.rand(1), key)
+	p := w.work.addOrder(w.work.rand(1), key)
 	answers := make([]string, clients)
 	start := make(chan struct{})
 

@@ -15,15 +15,15 @@ import (
 // postgresFaults: connections are lost at the worst moment, the network is bad,
 // the server restarts.
 func postgresFaults() []fault {
-	at := append(moments(), moment{"after a COMMIT", stmtCommit, after}, moment{"before a COMMIT", stmtCommit, before})
+	at := append(moments(), moment{"after a COMMIT", stmtCommit, "", after}, moment{"before a COMMIT", stmtCommit, "", before})
 	faults := trapFaults("postgres: connection lost ", at, func(*world, *process, string) verdict {
 		return verdict{cut: true}
 	})
 
 	for state, called := range map[string]string{"40001": "serialization failure", "40P01": "deadlock"} {
-		for _, statement := range []string{stmtOperation, stmtFinish, stmtApply} {
+		for _, statement := range []string{stmtOperation, stmtFinish, stmtChange, stmtApply} {
 			name := fmt.Sprintf("postgres: %s in %s", called, statement)
-			faults = append(faults, fault{name: name, play: trapProcess(name, moment{called, statement, before},
+			faults = append(faults, fault{name: name, play: trapProcess(name, moment{called, statement, "", before},
 				func(*world, *process, string) verdict { return verdict{sqlState: state} })})
 		}
 	}

@@ -13,7 +13,9 @@ import (
 // The statements at which the service's state changes.
 const (
 	stmtOperation = "BeginOperation"
-	stmtFinish    = "FinishOperation"
+	stmtFinish    = "FinishOperation" // of a create
+	stmtChange    = "UpdatePayment"   // of a capture or a cancel, or of what was read
+	stmtReject    = "FinishRejectedOperation"
 	stmtApply     = "InsertEvent"
 	stmtTake      = "TakeOperation"
 	stmtCommit    = "commit"
@@ -23,48 +25,78 @@ const (
 type moment struct {
 	name      string
 	statement string
-	when      side
+	// holds is a text in the statement's parameters; empty for any.
+	holds string
+	when  side
 }
 
 // moments are the points around each commit.
 func moments() []moment {
-	return []moment{
-		{"before the operation commits", stmtOperation, before},
-		{"after the operation has committed", stmtOperation, after},
-		{"before the payment commits", stmtFinish, before},
-		{"after the payment has committed", stmtFinish, after},
-		{"before a webhook commits", stmtApply, before},
-		{"after a webhook has committed", stmtApply, after},
-		{"when recovery has taken operations", stmtTake, after},
+	all := []moment{
+		{"before a webhook commits", stmtApply, "", before},
+		{"after a webhook has committed", stmtApply, "", after},
+		{"before what was read commits", stmtChange, "hint", before},
+		{"after what was read has committed", stmtChange, "hint", after},
+		{"before a rejection commits", stmtReject, "", before},
+		{"after a rejection has committed", stmtReject, "", after},
+		{"when recovery has taken operations", stmtTake, "", after},
 	}
+
+	for _, kind := range operationKinds() {
+		all = append(all, begins(kind, before), begins(kind, after), ends(kind, before), ends(kind, after))
+	}
+
+	return all
+}
+
+// begins is when an operation is written down.
+func begins(kind operationKind, when side) moment {
+	name := map[side]string{before: "before the operation commits", after: "after the operation has committed"}[when]
+
+	return moment{ofKind(name, kind), stmtOperation, "mf_" + kind.name + "_", when}
+}
+
+// ends is when the result of an operation is written.
+func ends(kind operationKind, when side) moment {
+	name := map[side]string{before: "before the result commits", after: "after the result has committed"}[when]
+	m := moment{ofKind(name, kind), stmtChange, "", when}
+
+	switch kind.name { // the answer shows the payment
+	case kindCreate:
+		m.statement = stmtFinish
+	case kindCapture:
+		m.holds = `"status":"succeeded"`
+	default:
+		m.holds = `"status":"cancelled"`
+	}
+
+	return m
 }
 
 // processFaults: processes die, stop and come back.
 func processFaults() []fault {
-	const (
-		whileExecuting  = "process: SIGKILL while Stripe executes"
-		afterExecuting  = "process: SIGKILL after Stripe executed"
-		stoppedAtStripe = "process: SIGSTOP after Stripe executed"
-		anothersKey     = "process: both start with another account's key"
-	)
-
 	faults := []fault{
 		again("process: SIGKILL any time", killAnyTime),
 		again("process: SIGTERM any time", termAnyTime),
 		{name: "process: both SIGKILLed", play: killBoth},
 		again("process: SIGSTOP any time", stopAnyTime),
-		again(whileExecuting, killAtStripe(sandbox.HoldBefore, whileExecuting)),
-		again(afterExecuting, killAtStripe(sandbox.Hold, afterExecuting)),
-		again(stoppedAtStripe, stopAtStripe(stoppedAtStripe)),
-		again(anothersKey, startWithAnothersKey(anothersKey)),
 	}
 
-	faults = append(faults, trapFaults("process: SIGKILL ", moments(), (*world).killHere)...)
+	for _, kind := range operationKinds() {
+		whileExecuting := ofKind("process: SIGKILL while Stripe executes", kind)
+		afterExecuting := ofKind("process: SIGKILL after Stripe executed", kind)
+		stoppedAtStripe := ofKind("process: SIGSTOP after Stripe executed", kind)
+		anothersKey := ofKind("process: both start with another account's key", kind)
 
-	return append(faults, trapFaults("process: SIGSTOP ", []moment{
-		{"after the operation has committed", stmtOperation, after},
-		{"before the payment commits", stmtFinish, before},
-	}, (*world).stopHere)...)
+		faults = append(faults,
+			again(whileExecuting, killAtStripe(kind, sandbox.HoldBefore, whileExecuting)),
+			again(afterExecuting, killAtStripe(kind, sandbox.Hold, afterExecuting)),
+			again(stoppedAtStripe, stopAtStripe(kind, stoppedAtStripe)),
+			again(anothersKey, startWithAnothersKey(kind, anothersKey)))
+		faults = append(faults, trapFaults("process: SIGSTOP ", []moment{begins(kind, after), ends(kind, before)}, (*world).stopHere)...)
+	}
+
+	return append(faults, trapFaults("process: SIGKILL ", moments(), (*world).killHere)...)
 }
 
 // again plays a fault until it has fired. The first time its process may be down
@@ -134,9 +166,9 @@ func stopAnyTime(ctx context.Context, w *world, r *rand.Rand) {
 
 // killAtStripe kills the process that waits for Stripe, before or after Stripe has
 // executed the call. Stripe completes the call all the same.
-func killAtStripe(action sandbox.Action, name string) func(context.Context, *world, *rand.Rand) {
+func killAtStripe(kind operationKind, action sandbox.Action, name string) func(context.Context, *world, *rand.Rand) {
 	return func(ctx context.Context, w *world, r *rand.Rand) {
-		held, release := holdOne(ctx, w, r, action)
+		held, release := holdOne(ctx, w, r, kind, action)
 		if !held {
 			return
 		}
@@ -152,9 +184,9 @@ func killAtStripe(action sandbox.Action, name string) func(context.Context, *wor
 
 // stopAtStripe stops the process that waits for Stripe for longer than its lease,
 // so that the other one takes the operation, and wakes it up again.
-func stopAtStripe(name string) func(context.Context, *world, *rand.Rand) {
+func stopAtStripe(kind operationKind, name string) func(context.Context, *world, *rand.Rand) {
 	return func(ctx context.Context, w *world, r *rand.Rand) {
-		held, release := holdOne(ctx, w, r, sandbox.Hold)
+		held, release := holdOne(ctx, w, r, kind, sandbox.Hold)
 		if !held {
 			return
 		}
@@ -179,11 +211,11 @@ func stopAtStripe(name string) func(context.Context, *world, *rand.Rand) {
 // startWithAnothersKey rolls the service out with the key of another account while
 // an outcome is unknown. Each process must refuse to start. One that does not is
 // given enough time for its recovery to send again.
-func startWithAnothersKey(name string) func(context.Context, *world, *rand.Rand) {
+func startWithAnothersKey(kind operationKind, name string) func(context.Context, *world, *rand.Rand) {
 	const serving = 6 * time.Second // longer than a lease
 
 	return func(ctx context.Context, w *world, r *rand.Rand) {
-		held, release := holdOne(ctx, w, r, sandbox.HoldBefore)
+		held, release := holdOne(ctx, w, r, kind, sandbox.HoldBefore)
 		defer release()
 
 		if !held {
@@ -245,11 +277,13 @@ func (w *world) tryAnothersKey(ctx context.Context, p *process) bool {
 	return asked
 }
 
-// holdOne holds one create at Stripe.
-func holdOne(ctx context.Context, w *world, r *rand.Rand, action sandbox.Action) (held bool, release func()) {
+// holdOne holds one call of a kind at Stripe.
+func holdOne(
+	ctx context.Context, w *world, r *rand.Rand, kind operationKind, action sandbox.Action,
+) (held bool, release func()) {
 	soon(ctx, r)
 
-	id, held := w.inForce(ctx, sandbox.Fault{Action: action, Method: "POST", Path: intentsPath, Nth: r.IntN(3) + 1})
+	id, held := w.inForce(ctx, sandbox.Fault{Action: action, Method: "POST", Path: kind.path, Nth: r.IntN(3) + 1})
 
 	return held, func() { _ = w.stripe.RemoveFault(id) }
 }
@@ -275,7 +309,7 @@ func trapProcess(
 		soon(ctx, r)
 
 		for i, wire := range w.lane.wires {
-			disarm := wire.arm(&trap{statement: m.statement, when: m.when, left: 1, spring: func() verdict {
+			disarm := wire.arm(&trap{statement: m.statement, holds: m.holds, when: m.when, left: 1, spring: func() verdict {
 				w.count(name, 1)
 
 				return act(w, w.processes[i], m.name)

@@ -3,6 +3,7 @@ package runner
 import (
 	"context"
 	"math/rand/v2"
+	"net/http"
 	"time"
 
 	"github.com/marketflow/marketflow/sandbox"
@@ -10,6 +11,18 @@ import (
 
 // intentsPath is where intents are created.
 const intentsPath = "/v1/payment_intents"
+
+// operationKind is a kind of operation, and where Stripe is asked to do it.
+type operationKind struct{ name, path string }
+
+func operationKinds() []operationKind {
+	return []operationKind{
+		{kindCreate, intentsPath}, {kindCapture, intentsPath + "/*/capture"}, {kindCancel, intentsPath + "/*/cancel"},
+	}
+}
+
+// ofKind is the name of a fault that meets one kind.
+func ofKind(name string, kind operationKind) string { return name + ", " + kind.name }
 
 // stripeFaults: the API answers late, wrongly or not at all.
 func stripeFaults() []fault {
@@ -38,28 +51,49 @@ func stripeFaults() []fault {
 		"stripe: 401":                      {Action: sandbox.Error, Status: 401, Type: invalidRequest},
 	}
 
-	faults := make([]fault, 0, len(rules)+1)
+	var faults []fault
+
 	for name, rule := range rules {
+		rule.Method = http.MethodPost
+
+		for _, kind := range operationKinds() {
+			rule.Path = kind.path
+			faults = append(faults, fault{name: ofKind(name, kind), play: playRule(ofKind(name, kind), rule)})
+		}
+	}
+
+	for name, rule := range map[string]sandbox.Fault{
+		"stripe: read slowly":         {Action: sandbox.LatencyAfter, P50: 150 * time.Millisecond, P99: time.Second, Count: 30},
+		"stripe: read and held":       {Action: sandbox.Hold},
+		"stripe: reset while read":    {Action: sandbox.DropAfter},
+		"stripe: reading hangs":       {Action: sandbox.HangRequest},
+		"stripe: reads truncated":     {Action: sandbox.Truncate},
+		"stripe: reads of 200 {}":     {Action: sandbox.EmptyObject},
+		"stripe: reads answered 500":  {Action: sandbox.Error, Status: 500, Type: "api_error"},
+		"stripe: reads answered 429":  {Action: sandbox.Error, Status: 429, Type: invalidRequest, Code: "rate_limit"},
+		"stripe: reads without a URL": {Action: sandbox.Error, Status: 404, Type: invalidRequest},
+	} {
+		rule.Method, rule.Path = http.MethodGet, intentsPath+"/*"
 		faults = append(faults, fault{name: name, play: playRule(name, rule)})
 	}
 
 	return append(faults, again("stripe: answers nobody", playOutage))
 }
 
-// playRule puts a rule in force for some creates. Where it counts several, it also
+// playRule puts a rule in force for some calls of a kind. Where it counts several, it also
 // meets the attempts that follow the first.
 func playRule(name string, rule sandbox.Fault) func(context.Context, *world, *rand.Rand) {
 	return func(ctx context.Context, w *world, r *rand.Rand) {
 		rule := rule
 
-		rule.Method, rule.Path, rule.Nth = "POST", intentsPath, r.IntN(4)+1
+		rule.Nth = r.IntN(4) + 1
 
 		if rule.Count == 0 {
 			rule.Count = r.IntN(5) + 1
 		}
 
 		soon(ctx, r)
-		w.line.addf("stripe", "%s: %d from the %d. create on", name, rule.Count, rule.Nth)
+		w.line.addf("stripe", "%s: %d from the %d. on", name, rule.Count, rule.Nth)
 
 		id, fired := w.inForce(ctx, rule)
 		if fired {

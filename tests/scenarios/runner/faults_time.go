@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"time"
 
 	"github.com/marketflow/marketflow/sandbox"
@@ -43,23 +44,52 @@ func dayLater(ctx context.Context, w *world, r *rand.Rand) {
 	w.line.addf("time", "25 h pass; %d outcomes were unknown and their keys are forgotten", tag.RowsAffected())
 }
 
-// leaveUnknown creates payments whose outcome stays unknown until the faults are
-// cleared: some have an intent at Stripe, some do not.
+// leaveUnknown asks for operations of every kind whose outcome stays unknown until the
+// faults are cleared: Stripe has done some, and some not.
 func leaveUnknown(w *world, r *rand.Rand) {
-	const each = 3
+	const each = 2
 
 	c := &client{l: w.work, w: w, number: clients + 1, r: r}
 
 	for _, rule := range []sandbox.Fault{{Action: sandbox.DropAfter}, {Action: sandbox.Saved500}, {Action: sandbox.DropBefore}} {
-		for i := range each {
-			key := fmt.Sprintf("%s-unknown-%s-%d", w.name, rule.Action, i)
-			rule.Method, rule.Path, rule.Count, rule.Metadata = "POST", intentsPath, -1, map[string]string{"order": key}
-
-			if _, err := w.stripe.AddFault(rule); err != nil {
-				panic(err)
+		for _, kind := range operationKinds() {
+			for range each {
+				c.unknown(kind, rule)
 			}
-
-			c.send(key, w.work.addKey(r, key), answerWithin)
 		}
+	}
+}
+
+// unknown asks for one operation, under a rule that lasts.
+func (c *client) unknown(kind operationKind, rule sandbox.Fault) {
+	key := c.newKey(fmt.Sprintf("unknown-%s-%s", kind.name, rule.Action))
+	rule.Method, rule.Path, rule.Count, rule.Metadata = http.MethodPost, kind.path, -1, map[string]string{"order": key}
+
+	if kind.name == kindCreate {
+		c.stays(rule)
+		c.send(key, c.l.addOrder(c.r, key), answerWithin)
+
+		return
+	}
+
+	order := ask{kind: kindCreate, payload: drawPayload(c.r, key, firstNote)}
+	order.payload.manual = true
+
+	p, told := toldOf(order, c.send("", order, answerWithin))
+	if !told {
+		return
+	}
+
+	pays(c, p.intent)
+	c.stays(rule)
+
+	a := ask{kind: kind.name, on: p}
+	c.send(key, c.l.addAsk(key, a), answerWithin)
+}
+
+// stays puts a rule in force until the faults are cleared.
+func (c *client) stays(rule sandbox.Fault) {
+	if _, err := c.w.stripe.AddFault(rule); err != nil {
+		panic(err) // the rule is wrong
 	}
 }

@@ -1,12 +1,16 @@
 package runner
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httputil"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -81,15 +85,36 @@ type stripeDoor struct {
 
 	mu      sync.Mutex
 	waiting map[*http.Request]time.Time
+	// calls counts how often each was sent.
+	calls map[call]int
 	// another counts the answered calls that came with another account's key.
 	another atomic.Int64
+}
+
+// call is something that the process asked Stripe to do.
+type call struct{ key, path, params string }
+
+// sent are the calls that the process has sent, once each.
+func (d *stripeDoor) sent() []call {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+
+	return slices.Collect(maps.Keys(d.calls))
 }
 
 // ServeHTTP implements http.Handler.
 func (d *stripeDoor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Method == http.MethodPost {
+		params, err := io.ReadAll(r.Body)
+		if err != nil {
+			panic(http.ErrAbortHandler) // the process has gone away
+		}
+
+		r.Body = io.NopCloser(bytes.NewReader(params))
+
 		d.mu.Lock()
 		d.waiting[r] = time.Now()
+		d.calls[call{r.Header.Get("Idempotency-Key"), r.URL.Path, string(params)}]++
 		d.mu.Unlock()
 
 		defer func() {

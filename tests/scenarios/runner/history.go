@@ -14,37 +14,103 @@ import (
 	"github.com/anishathalye/porcupine"
 )
 
-// The kinds of requests. The last three go to Stripe.
+// The kinds of requests. The first three are the kinds of operations.
 const (
 	kindCreate  = "create"
-	kindRead    = "read"
-	kindPay     = "pay"
-	kindDecline = "decline"
+	kindCapture = "capture"
 	kindCancel  = "cancel"
+	kindRead    = "read"
+
+	// These happen at Stripe: a customer pays, or somebody uses the Dashboard.
+	kindPay             = "pay at Stripe"
+	kindDecline         = "decline at Stripe"
+	kindAuthenticate    = "3-D Secure at Stripe"
+	kindCancelAtStripe  = "cancel at Stripe"
+	kindCaptureAtStripe = "capture at Stripe"
 )
+
+// ask is what a client asks for: a create, or something about a payment that exists.
+type ask struct {
+	kind string
+	// payload is what a create asks for.
+	payload payload
+	// on is the payment of a capture or a cancel.
+	on known
+	// minor is how much to capture; 0 is all.
+	minor int64
+	// reason is why to cancel; it may be empty.
+	reason string
+}
+
+// id tells asks apart as the service should.
+func (a ask) id() string {
+	switch a.kind {
+	case kindCreate:
+		return a.payload.id()
+	case kindCapture:
+		return fmt.Sprintf("capture %d of %s", a.minor, a.on.id)
+	default:
+		return fmt.Sprintf("%s %s %s", a.kind, a.on.id, a.reason)
+	}
+}
+
+// isOperation: the service does it at Stripe.
+func (a ask) isOperation() bool {
+	return a.kind == kindCreate || a.kind == kindCapture || a.kind == kindCancel
+}
+
+// String is for the timeline.
+func (a ask) String() string {
+	switch a.kind {
+	case kindCreate:
+		text := fmt.Sprintf("create %s %s", a.payload.amount, a.payload.currency)
+		if a.payload.manual {
+			text += " manual"
+		}
+
+		if a.payload.note != firstNote {
+			text += " (" + a.payload.note + ")"
+		}
+
+		return text
+	case kindCapture:
+		if a.minor == 0 {
+			return "capture all of " + a.on.id
+		}
+
+		return fmt.Sprintf("capture %s of %s", amountOf(a.minor, a.on.payload.currency), a.on.id)
+	case kindCancel:
+		return "cancel " + a.on.id
+	default:
+		return a.kind
+	}
+}
 
 // request is one request of a client, and what it was told.
 type request struct {
+	ask
+
 	client    int
-	kind      string
 	key       string // the idempotency key, the payment's id or the intent's
-	payload   payload
 	process   int
 	call, ret time.Duration
 	result    result
 }
 
-// paymentStatus is what a read was told.
-func (r request) paymentStatus() string {
-	var body struct {
-		Status string `json:"status"`
+// shown is a payment as the service shows it.
+type shown struct {
+	Status   string      `json:"status"`
+	Captured json.Number `json:"amount_captured"`
+	Version  int64       `json:"version"`
+}
+
+// payment reads the answer as a payment.
+func (r result) payment() (p shown, err error) {
+	if err := json.Unmarshal(r.body, &p); err != nil {
+		return p, fmt.Errorf("reading a payment: %w", err)
 	}
 
-	if err := json.Unmarshal(r.result.body, &body); err != nil {
-		return err.Error()
-	}
-
-	return body.Status
+	return p, nil
 }
 
 // result is an answer; status 0 means that there was none.
@@ -55,11 +121,24 @@ type result struct {
 	err      string
 }
 
-// decided: the answer is final for this key and payload. A 502 is not: no bank
-// declines a create here, so a 502 is about the deployment, which somebody repairs.
+// decided: the answer is final for this key and ask, or as long as the payment stays as it
+// is. A 502 is not: no bank declines an operation here, so a 502 is about the deployment,
+// which somebody repairs.
 func (r result) decided() bool {
-	return r.status == http.StatusCreated || r.status == http.StatusUnprocessableEntity
+	kind, _ := r.problem()
+
+	return r.status == http.StatusCreated || r.status == http.StatusOK || r.status == http.StatusUnprocessableEntity ||
+		kind == problemState
 }
+
+// The problems that are told apart.
+const (
+	problemState      = "invalid-state"
+	problemInProgress = "operation-in-progress"
+	problemExceeded   = "amount-exceeded"
+	problemRejected   = "rejected-by-provider"
+	problemNothing    = "unavailable"
+)
 
 // problem reads the answer as an RFC 9457 document; zero where it is not one.
 func (r result) problem() (kind, requestID string) {
@@ -78,7 +157,7 @@ func (r result) problem() (kind, requestID string) {
 func (r result) isRejection() bool {
 	kind, _ := r.problem()
 
-	return r.status == http.StatusUnprocessableEntity && kind == "rejected-by-provider"
+	return r.status == http.StatusUnprocessableEntity && kind == problemRejected
 }
 
 // String is for the timeline.
@@ -117,15 +196,15 @@ func (h *history) all() []request {
 	return slices.Clone(h.requests)
 }
 
-// creates are the creates among them.
-func (h *history) creates() []request {
-	return slices.DeleteFunc(h.all(), func(r request) bool { return r.kind != kindCreate })
+// operations are the creates, captures and cancels among them.
+func (h *history) operations() []request {
+	return slices.DeleteFunc(h.all(), func(r request) bool { return !r.isOperation() })
 }
 
 func (h *history) keysSent() map[string]bool {
 	sent := map[string]bool{}
 
-	for _, r := range h.creates() {
+	for _, r := range h.operations() {
 		sent[r.key] = true
 	}
 
@@ -135,12 +214,9 @@ func (h *history) keysSent() map[string]bool {
 // tell writes the requests into a timeline.
 func (h *history) tell(line *timeline) {
 	for _, r := range h.all() {
-		what := r.kind + " " + r.key
-		if r.kind == kindCreate {
-			what = fmt.Sprintf("create key=%q %s %s at process-%d", r.key, r.payload.amount, r.payload.currency, r.process)
-			if r.payload.note != "first" {
-				what += " (" + r.payload.note + ")"
-			}
+		what := r.ask.String() + " " + r.key
+		if r.isOperation() {
+			what = fmt.Sprintf("%s key=%q at process-%d", r.ask, r.key, r.process)
 		}
 
 		line.addAtf(r.call, fmt.Sprintf("client-%d", r.client), "%s", what)
@@ -148,27 +224,33 @@ func (h *history) tell(line *timeline) {
 	}
 }
 
-// The model of one idempotency key. The first request under it decides which
-// payload it belongs to, for ever; later the bytes of its answer are fixed for ever.
-// These are two moments of one request, so porcupine gets two steps with the
-// request's interval: which payload the key belongs to, and what it answers.
+// The model of one idempotency key. The first request under it decides what it asks
+// for, for ever; later the bytes of its answer are fixed for ever. These are two moments of
+// one request, so porcupine gets two steps with the request's interval: what the key asks
+// for, and what it answers.
 type (
-	// decides: the answer proves that the key belongs to this payload (409,
-	// 201, 502, a rejection).
-	decides struct{ payload string }
+	// decides: the answer proves that the key asks for this (201, a capture's 200, a
+	// rejection, 409 key in use, 502).
+	decides struct{ asked string }
 	// mayDecide: nobody knows (503, no answer); it may happen at any later time.
-	mayDecide struct{ payload string }
-	// clashes: the other 422, so the key belongs to another payload.
-	clashes struct{ payload string }
-	// answers: a frozen answer (201, a rejection).
+	mayDecide struct{ asked string }
+	// clashes: 422 key reused, so the key asks for something else.
+	clashes struct{ asked string }
+	// answers: a frozen answer.
 	answers struct{ bytes string }
-	// unanswered: 409 or 502, so nothing is frozen yet.
+	// mayAnswer: the payment does not allow it (409, 422), or is cancelled already (200).
+	// Either that was seen before anything was written, and the key is as free as before,
+	// or it is the frozen answer of an operation that was not done.
+	mayAnswer struct{ asked, bytes string }
+	// unanswered: 409 key in use, 502, so nothing is frozen yet.
 	unanswered struct{}
+	// waits: 409 operation in progress, so this one is not under way itself.
+	waits struct{ asked string }
 )
 
 type keyState struct {
-	payload string // "" while undecided
-	bytes   string // "" while unanswered
+	asked string // "" while undecided
+	bytes string // "" while unanswered
 }
 
 func keyModel() porcupine.Model {
@@ -195,41 +277,55 @@ func stepKey(s keyState, input any) []any {
 
 	switch op := input.(type) {
 	case decides:
-		return legal(s.payload == "" || s.payload == op.payload, keyState{op.payload, s.bytes})
+		return legal(s.asked == "" || s.asked == op.asked, keyState{op.asked, s.bytes})
 	case mayDecide:
-		if s.payload == "" {
-			return []any{s, keyState{op.payload, ""}}
+		if s.asked == "" {
+			return []any{s, keyState{op.asked, ""}}
 		}
 
 		return []any{s}
 	case clashes:
-		return legal(s.payload != "" && s.payload != op.payload, s)
+		return legal(s.asked != "" && s.asked != op.asked, s)
 	case answers:
-		return legal(s.payload != "" && (s.bytes == "" || s.bytes == op.bytes), keyState{s.payload, op.bytes})
+		return legal(s.asked != "" && (s.bytes == "" || s.bytes == op.bytes), keyState{s.asked, op.bytes})
+	case mayAnswer:
+		if s.asked == "" {
+			return []any{s, keyState(op)}
+		}
+
+		return legal(s.asked == op.asked && (s.bytes == "" || s.bytes == op.bytes), keyState(op))
 	case unanswered:
 		return legal(s.bytes == "", s)
+	case waits:
+		return legal(s.bytes == "" && (s.asked == "" || s.asked == op.asked), s)
 	default:
 		return nil
 	}
 }
 
-// steps are what a create says about its key.
+// steps are what an operation's answer says about its key.
 func (r request) steps() []porcupine.Operation {
 	at := func(input any) porcupine.Operation {
 		return porcupine.Operation{ClientId: r.client, Input: input, Call: r.call.Nanoseconds(), Return: r.ret.Nanoseconds()}
 	}
 
-	switch status := r.result.status; {
-	case status == http.StatusCreated, r.result.isRejection():
-		frozen := fmt.Sprintf("%d %s", status, r.result.body)
+	asked, bytes := r.id(), fmt.Sprintf("%d %s", r.result.status, r.result.body)
+	kind, _ := r.result.problem()
 
-		return []porcupine.Operation{at(decides{r.payload.id()}), at(answers{frozen})}
+	switch status := r.result.status; {
+	case status == http.StatusCreated, r.result.isRejection(), r.result.replayed,
+		status == http.StatusOK && r.kind == kindCapture:
+		return []porcupine.Operation{at(decides{asked}), at(answers{bytes})}
+	case status == http.StatusOK, kind == problemState, kind == problemExceeded:
+		return []porcupine.Operation{at(mayAnswer{asked, bytes})}
+	case kind == problemInProgress:
+		return []porcupine.Operation{at(waits{asked})}
 	case status == http.StatusConflict, status == http.StatusBadGateway:
-		return []porcupine.Operation{at(decides{r.payload.id()}), at(unanswered{})}
+		return []porcupine.Operation{at(decides{asked}), at(unanswered{})}
 	case status == http.StatusUnprocessableEntity:
-		return []porcupine.Operation{at(clashes{r.payload.id()})}
+		return []porcupine.Operation{at(clashes{asked})}
 	default:
-		open := at(mayDecide{r.payload.id()})
+		open := at(mayDecide{asked})
 		open.Return = math.MaxInt64
 
 		return []porcupine.Operation{open}
@@ -243,7 +339,7 @@ func answersFitAnOrder(e evidence, found *violations) {
 	byKey := map[string][]porcupine.Operation{}
 
 	for _, r := range e.requests {
-		if r.kind == kindCreate && r.key != "" {
+		if r.isOperation() && r.key != "" {
 			byKey[r.key] = append(byKey[r.key], r.steps()...)
 		}
 	}
@@ -261,9 +357,8 @@ func tellKey(requests []request, key string) string {
 	var text strings.Builder
 
 	for _, r := range requests {
-		if r.kind == kindCreate && r.key == key {
-			fmt.Fprintf(&text, "      %9.3fs to %9.3fs %s %s (%s) → %s\n", r.call.Seconds(), r.ret.Seconds(),
-				r.payload.amount, r.payload.currency, r.payload.note, r.result)
+		if r.isOperation() && r.key == key {
+			fmt.Fprintf(&text, "      %9.3fs to %9.3fs %s → %s\n", r.call.Seconds(), r.ret.Seconds(), r.ask, r.result)
 		}
 	}
 

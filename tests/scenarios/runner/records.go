@@ -2,13 +2,16 @@ package runner
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"iter"
 	"math/big"
+	"net/http"
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
@@ -17,27 +20,64 @@ import (
 
 // stripeRecords are the sandbox's, of all its accounts.
 type stripeRecords struct {
-	intents    []stripeIntent
-	deliveries []sandbox.Delivery
+	// intents are the service's; foreign are another program's on the same account.
+	intents, foreign []stripeIntent
+	deliveries       []delivery
+}
+
+// delivery is an event and what became of sending it.
+type delivery struct {
+	sandbox.Delivery
+
+	// intent is what the event is about.
+	intent string
 }
 
 // stripeIntent is a PaymentIntent as the sandbox knows it.
 type stripeIntent struct {
-	ID       string            `json:"id"`
-	Amount   int64             `json:"amount"`
-	Currency string            `json:"currency"`
-	Status   string            `json:"status"`
-	Metadata map[string]string `json:"metadata"`
+	ID            string            `json:"id"`
+	Amount        int64             `json:"amount"`
+	Capturable    int64             `json:"amount_capturable"`
+	Received      int64             `json:"amount_received"`
+	Currency      string            `json:"currency"`
+	Status        string            `json:"status"`
+	CaptureMethod string            `json:"capture_method"`
+	Metadata      map[string]string `json:"metadata"`
 	// LastPaymentError is set after a declined attempt.
 	LastPaymentError *struct{} `json:"last_payment_error"`
 
 	succeededCharges int
+	// captureBefore is when the hold lapses, in Unix seconds; 0 if nothing is held.
+	captureBefore int64
 	// key is the Idempotency-Key that the intent was created under.
 	key     string
 	account string
 }
 
 func (i stripeIntent) paymentID() string { return i.Metadata["payment_id"] }
+
+// capturedBy is the id of the operation that captured the intent, as its mark says; empty
+// if there is no mark.
+func (i stripeIntent) capturedBy() string {
+	const operationPart, parts = 4, 6
+
+	part := strings.Split(i.Metadata["marketflow_capture"], ".")
+	if len(part) != parts {
+		return ""
+	}
+
+	raw, err := base64.RawURLEncoding.DecodeString(part[operationPart])
+	if err != nil {
+		return ""
+	}
+
+	id, err := uuid.FromBytes(raw)
+	if err != nil {
+		return ""
+	}
+
+	return id.String()
+}
 
 // order is the name that the client gave to what it wanted.
 func (i stripeIntent) order() string { return i.Metadata["order"] }
@@ -50,28 +90,66 @@ func (i stripeIntent) status() string {
 		return "succeeded"
 	case i.Status == "canceled":
 		return "cancelled"
-	case i.LastPaymentError != nil:
+	case i.Status == "requires_payment_method" && i.LastPaymentError != nil:
 		return "failed"
 	default:
 		return "pending"
 	}
 }
 
-func readStripe(s *sandbox.Sandbox) (records stripeRecords, err error) {
+// readStripe reads the sandbox's records. foreign are the intents of another program.
+func readStripe(s *sandbox.Sandbox, foreign map[string]bool) (records stripeRecords, err error) {
+	holds, err := holdsUntil(s)
+	if err != nil {
+		return records, err
+	}
+
 	for entry := range intents(s) {
-		intent := stripeIntent{succeededCharges: entry.SucceededCharges, key: entry.IdempotencyKey, account: entry.Account}
+		intent := stripeIntent{
+			succeededCharges: entry.SucceededCharges, key: entry.IdempotencyKey, account: entry.Account,
+			captureBefore: holds[entry.ID],
+		}
 		if err := json.Unmarshal(entry.Object, &intent); err != nil {
 			return records, fmt.Errorf("reading the sandbox's records: %w", err)
 		}
 
-		records.intents = append(records.intents, intent)
+		if foreign[intent.ID] {
+			records.foreign = append(records.foreign, intent)
+		} else {
+			records.intents = append(records.intents, intent)
+		}
 	}
 
-	for delivery := range deliveries(s) {
-		records.deliveries = append(records.deliveries, *delivery)
+	for entry := range s.Books(sandbox.BooksFilter{Kinds: []string{sandbox.KindDelivery}}) {
+		records.deliveries = append(records.deliveries, delivery{*entry.Delivery, entry.Intent})
 	}
 
 	return records, nil
+}
+
+// holdsUntil is when the holds lapse, by intent.
+func holdsUntil(s *sandbox.Sandbox) (map[string]int64, error) {
+	holds := map[string]int64{}
+
+	for entry := range s.Books(sandbox.BooksFilter{Kinds: []string{sandbox.KindCharge}}) {
+		var charge struct {
+			Details struct {
+				Card struct {
+					CaptureBefore int64 `json:"capture_before"`
+				} `json:"card"`
+			} `json:"payment_method_details"`
+		}
+
+		if err := json.Unmarshal(entry.Object, &charge); err != nil {
+			return nil, fmt.Errorf("reading the sandbox's charges: %w", err)
+		}
+
+		if until := charge.Details.Card.CaptureBefore; until > 0 {
+			holds[entry.Intent] = until
+		}
+	}
+
+	return holds, nil
 }
 
 // intents are the sandbox's entries about intents.
@@ -100,19 +178,31 @@ type serviceRecords struct {
 
 type paymentRow struct {
 	ID, Intent, Key, Amount, Currency, Status string
+	CaptureMethod, IntentStatus               string
+	Capturable, Captured                      string
+	// CaptureBefore is in Unix seconds; 0 if nothing is held.
+	CaptureBefore int64
 }
 
 type operationRow struct {
-	PaymentID, Key, State, LastError string
-	Attempts                         int
-	AgeSeconds                       float64
+	ID, Kind, Payment, Key, State, LastError string
+	Attempts                                 int
+	AgeSeconds                               float64
 	// DueSeconds is in how many seconds recovery looks at it.
 	DueSeconds float64
-	Amount     string
-	Currency   string
+	// Amount is empty if none was asked for.
+	Amount, Currency string
 	// Origin is the id of the request that it was written for.
 	Origin string
+	// StripeKey, StripePath and StripeParams are the call as it is sent each time.
+	StripeKey, StripePath, StripeParams string
+	// Status and Body are the answer; 0 and empty while there is none.
+	Status int
+	Body   string
 }
+
+// done: its answer is kept, and says that it was done.
+func (o operationRow) done() bool { return o.State == "finished" && o.Status < http.StatusBadRequest }
 
 // unprovable: Stripe rejects the amount, but the answer to the first send was lost,
 // and Stripe's rejection of the second says nothing about the first. Recovery keeps
@@ -122,7 +212,7 @@ func (o operationRow) unprovable() bool {
 
 	minor, err := minorUnits(o.Amount, o.Currency)
 
-	return err == nil && o.Currency == "USD" && minor < 50 && o.DueSeconds < longestPause
+	return err == nil && o.Kind == kindCreate && o.Currency == "USD" && minor < 50 && o.DueSeconds < longestPause
 }
 
 // unfinished: recovery still has something to do for it.
@@ -143,14 +233,13 @@ func readService(ctx context.Context, db *pgxpool.Pool) (records serviceRecords,
 
 	err = pgx.BeginTxFunc(ctx, db, options, func(tx pgx.Tx) error {
 		if records.payments, err = rows[paymentRow](ctx, tx, `SELECT id::text, stripe_payment_intent_id,
-			COALESCE(idempotency_key, ''), amount::text, currency, status FROM payments ORDER BY created_at`); err != nil {
+			COALESCE(idempotency_key, ''), amount::text, currency, status, capture_method, COALESCE(intent_status, ''),
+			COALESCE(amount_capturable, 0)::text, COALESCE(amount_captured, 0)::text, COALESCE(EXTRACT(EPOCH FROM capture_before), 0)::bigint
+			FROM payments ORDER BY created_at`); err != nil {
 			return err
 		}
 
-		if records.operations, err = rows[operationRow](ctx, tx, `SELECT payment_id::text, COALESCE(idempotency_key, ''), state,
-			COALESCE(last_error, ''), attempts, EXTRACT(EPOCH FROM now() - created_at)::float8,
-			EXTRACT(EPOCH FROM retry_at - now())::float8, amount::text, currency,
-			origin_request_id FROM operations ORDER BY created_at`); err != nil {
+		if records.operations, err = rows[operationRow](ctx, tx, selectOperations+`ORDER BY created_at`); err != nil {
 			return err
 		}
 
@@ -159,8 +248,7 @@ func readService(ctx context.Context, db *pgxpool.Pool) (records serviceRecords,
 			return err
 		}
 
-		records.events, err = rows[eventRow](ctx, tx, `SELECT id, type, object_id, outcome, COALESCE(parked_reason, '')
-			FROM stripe_events ORDER BY received_at`)
+		records.events, err = rows[eventRow](ctx, tx, selectEvents+`ORDER BY received_at`)
 
 		return err
 	})
@@ -170,6 +258,34 @@ func readService(ctx context.Context, db *pgxpool.Pool) (records serviceRecords,
 
 	return records, nil
 }
+
+// readWaiting reads what is not finished: operations, and events that wait.
+func readWaiting(ctx context.Context, db *pgxpool.Pool) (operations []operationRow, events []eventRow, err error) {
+	err = pgx.BeginTxFunc(ctx, db, pgx.TxOptions{AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
+		if operations, err = rows[operationRow](ctx, tx, selectOperations+`WHERE state IN ('pending', 'needs_attention')`); err != nil {
+			return err
+		}
+
+		events, err = rows[eventRow](ctx, tx, selectEvents+`WHERE outcome IN ('parked', 'hint')`)
+
+		return err
+	})
+	if err != nil {
+		return nil, nil, fmt.Errorf("reading what waits: %w", err)
+	}
+
+	return operations, events, nil
+}
+
+const (
+	selectOperations = `SELECT id::text, kind, COALESCE(subject, id)::text, COALESCE(idempotency_key, ''), state,
+		COALESCE(last_error, ''), attempts, EXTRACT(EPOCH FROM now() - created_at)::float8,
+		EXTRACT(EPOCH FROM retry_at - now())::float8, COALESCE(amount::text, ''), COALESCE(currency, ''), origin_request_id,
+		stripe_key, stripe_path, stripe_params, COALESCE(response_status, 0),
+		COALESCE(convert_from(response_body, 'UTF8'), '')
+		FROM operations `
+	selectEvents = `SELECT id, type, object_id, outcome, COALESCE(parked_reason, '') FROM stripe_events `
+)
 
 func rows[T any](ctx context.Context, tx pgx.Tx, sql string) ([]T, error) {
 	found, err := tx.Query(ctx, sql)

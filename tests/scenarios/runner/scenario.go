@@ -100,16 +100,12 @@ func (w *world) conclude(ctx context.Context, found *violations) (quiet time.Dur
 	finishing, cancel := context.WithTimeout(ctx, w.patience)
 	defer cancel()
 
-	if err := w.work.finish(finishing, w.unknownKeys(ctx)); err != nil {
+	if err := w.work.finish(finishing, w.hopeless(ctx)); err != nil {
 		found.addf("I8", "a client", "%v", err)
 	}
 
 	w.quiet(ctx)
-
-	if w.lost() {
-		w.reconcile(ctx, found)
-	}
-
+	w.reconcile(ctx, found)
 	w.judge(ctx, found)
 
 	return quiet, nil
@@ -160,6 +156,7 @@ func (w *world) storm(ctx context.Context, names []string, seed uint64) {
 	}
 
 	wg.Go(func() { w.work.run(storming) })
+	wg.Go(func() { w.watch(storming) })
 	wait(storming, stormLeast)
 
 	if until(storming, "faults", func() bool { return w.allFired(names) }) == nil {
@@ -185,12 +182,11 @@ func (w *world) allFired(names []string) bool {
 }
 
 func (w *world) judge(ctx context.Context, found *violations) {
-	var (
-		e   = evidence{requests: w.history.all(), alert: w.alerted(ctx)}
-		err error
-	)
+	e := evidence{requests: w.history.all(), alerts: w.alerts(ctx), shown: w.show(), drawn: w.drawnEvents()}
 
-	if e.stripe, err = readStripe(w.stripe); err != nil {
+	var err error
+
+	if e.stripe, err = readStripe(w.stripe, w.work.isForeign()); err != nil {
 		found.addf("records", "Stripe", "%v", err)
 
 		return
@@ -202,7 +198,13 @@ func (w *world) judge(ctx context.Context, found *violations) {
 		return
 	}
 
+	for i, door := range w.doors {
+		e.sent = append(e.sent, door.sent()...)
+		e.logs = append(e.logs, w.log(i))
+	}
+
 	check(e, found)
+	w.saw(found)
 
 	for _, p := range w.processes {
 		for _, odd := range p.oddExits() {

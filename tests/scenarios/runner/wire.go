@@ -2,12 +2,14 @@ package runner
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 
@@ -50,7 +52,9 @@ type verdict struct {
 type trap struct {
 	// statement is its sqlc name in the singular, or its first word in lower case.
 	statement string
-	when      side
+	// holds is a text that the client's messages hold; empty for any.
+	holds string
+	when  side
 	// left is how many more times the trap springs.
 	left int
 	// spring is called on the connection's goroutine.
@@ -86,14 +90,21 @@ func (w *wire) arm(t *trap) (disarm func()) {
 	}
 }
 
-// find returns a trap that waits for the statement, or nil, and takes that many uses
-// off what it has left.
-func (w *wire) find(statement string, when side, uses int) *trap {
+// asked is a batch of the client's that was handed to the server.
+type asked struct {
+	// statement is the name of its first statement that is not its BEGIN.
+	statement string
+	messages  []byte
+}
+
+// find returns a trap that waits for the batch, or nil, and takes that many uses off what
+// it has left.
+func (w *wire) find(batch asked, when side, uses int) *trap {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 
 	for _, t := range w.traps {
-		if t.left > 0 && t.when == when && t.statement == statement {
+		if t.left > 0 && t.when == when && t.statement == batch.statement && bytes.Contains(batch.messages, []byte(t.holds)) {
 			t.left -= uses
 
 			return t
@@ -103,11 +114,19 @@ func (w *wire) find(statement string, when side, uses int) *trap {
 	return nil
 }
 
-// sprung finds a trap for the statement and uses it up.
-func (w *wire) sprung(statement string, when side) *trap { return w.find(statement, when, 1) }
+// sprung finds a trap for the batch and uses it up.
+func (w *wire) sprung(batch asked, when side) *trap { return w.find(batch, when, 1) }
 
 // set tells whether a trap waits, without using it up.
-func (w *wire) set(statement string, when side) bool { return w.find(statement, when, 0) != nil }
+func (w *wire) set(batch asked, when side) bool { return w.find(batch, when, 0) != nil }
+
+// waits tells whether any trap waits for a statement's answer.
+func (w *wire) waits() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+
+	return slices.ContainsFunc(w.traps, func(t *trap) bool { return t.left > 0 && t.when == after })
+}
 
 func (w *wire) clear() {
 	w.mu.Lock()
@@ -187,8 +206,8 @@ type session struct {
 	names map[string]string
 
 	mu sync.Mutex
-	// inFlight are the statements that wait for ReadyForQuery, the oldest first.
-	inFlight []string
+	// inFlight are the batches that wait for ReadyForQuery, the oldest first.
+	inFlight []asked
 	// transaction is the transaction's state in the server's last ReadyForQuery.
 	transaction byte
 }
@@ -230,7 +249,6 @@ func (s *session) questions() error {
 			return err
 		}
 
-		// A batch has the name of its first statement that is not its BEGIN.
 		if name != "" && (statement == "" || statement == "begin") {
 			statement = name
 		}
@@ -239,7 +257,7 @@ func (s *session) questions() error {
 			continue
 		}
 
-		if err := s.ask(kind, statement, batch); err != nil {
+		if err := s.ask(kind, asked{statement, batch}); err != nil {
 			return err
 		}
 
@@ -276,8 +294,8 @@ func (s *session) statement(kind byte, body []byte) (name string, err error) {
 }
 
 // ask hands a batch to the server, unless a trap says otherwise.
-func (s *session) ask(kind byte, statement string, batch []byte) error {
-	if t := s.wire.sprung(statement, before); t != nil && statement != "" {
+func (s *session) ask(kind byte, batch asked) error {
+	if t := s.wire.sprung(batch, before); t != nil && batch.statement != "" {
 		switch v := t.spring(); {
 		case v.cut:
 			return errCut
@@ -287,12 +305,17 @@ func (s *session) ask(kind byte, statement string, batch []byte) error {
 	}
 
 	if kind == 'S' || kind == 'Q' {
+		flying := batch
+		if !s.wire.waits() {
+			flying.messages = nil // nobody will ask for them
+		}
+
 		s.mu.Lock()
-		s.inFlight = append(s.inFlight, statement)
+		s.inFlight = append(s.inFlight, flying)
 		s.mu.Unlock()
 	}
 
-	if _, err := s.server.Write(batch); err != nil {
+	if _, err := s.server.Write(batch.messages); err != nil {
 		return fmt.Errorf("forwarding a batch: %w", err)
 	}
 
@@ -339,10 +362,10 @@ func (s *session) answers() error {
 		}
 
 		if kind == 'Z' {
-			statement := s.answered(message[5])
+			batch := s.answered(message[5])
 			held = append(held, message...)
 
-			if t := s.wire.sprung(statement, after); t != nil && statement != "" {
+			if t := s.wire.sprung(batch, after); t != nil && batch.statement != "" {
 				if t.spring().cut {
 					return errCut
 				}
@@ -359,31 +382,31 @@ func (s *session) answers() error {
 	}
 }
 
-func (s *session) oldest() string {
+func (s *session) oldest() asked {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 
 	if len(s.inFlight) == 0 {
-		return ""
+		return asked{}
 	}
 
 	return s.inFlight[0]
 }
 
-func (s *session) answered(state byte) string {
+func (s *session) answered(state byte) asked {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 
 	s.transaction = state
 
 	if len(s.inFlight) == 0 {
-		return ""
+		return asked{}
 	}
 
-	statement := s.inFlight[0]
+	batch := s.inFlight[0]
 	s.inFlight = s.inFlight[1:]
 
-	return statement
+	return batch
 }
 
 // nameOf is the name that sqlc's comment gives a statement, or its first word. It

@@ -2,95 +2,17 @@ package runner
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"net/http"
-	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 )
-
-// payload is what a create asks for.
-type payload struct {
-	// amount is in major units; spellings are other ways to write it.
-	amount    string
-	spellings []string
-	minor     int64
-	currency  string
-	// order is unique to a key or, without one, to a request. It is in the
-	// metadata, so that the sandbox's records know it without the service's help.
-	order string
-	note  string
-	// tiny: Stripe rejects the amount because it is too small.
-	tiny bool
-}
-
-// id tells payloads apart as the service should.
-func (p payload) id() string {
-	return fmt.Sprintf("%d %s %s %s", p.minor, p.currency, p.order, p.note)
-}
-
-func drawPayload(r *rand.Rand, order, note string) payload {
-	p := payload{order: order, note: note}
-
-	switch r.IntN(5) {
-	case 0:
-		n := int64(r.IntN(90_000) + 100)
-		p.currency, p.minor, p.amount = "JPY", n, strconv.FormatInt(n, 10)
-		p.spellings = []string{fmt.Sprintf("%d.0", n), fmt.Sprintf(`"%d"`, n)}
-	case 1:
-		n := int64(r.IntN(9000)+100) * 10 // the third decimal is always 0
-		p.currency, p.minor, p.amount = "KWD", n, fmt.Sprintf("%d.%03d", n/1000, n%1000)
-		p.spellings = []string{fmt.Sprintf("%de-3", n)}
-	default:
-		n := int64(r.IntN(99_000) + 100)
-		p.currency, p.minor, p.amount = "USD", n, fmt.Sprintf("%d.%02d", n/100, n%100)
-		p.spellings = []string{fmt.Sprintf("%de-2", n), fmt.Sprintf(`"%s"`, p.amount), p.amount + "0"}
-	}
-
-	if r.IntN(40) == 0 {
-		p.currency, p.minor, p.amount, p.tiny = "USD", 7, "0.07", true
-		p.spellings = []string{"7e-2"}
-	}
-
-	return p
-}
-
-// body spells the payload in one of many ways that mean the same.
-func (p payload) body(r *rand.Rand, key string) string {
-	amount := p.amount
-	if r.IntN(3) == 0 {
-		amount = p.spellings[r.IntN(len(p.spellings))]
-	}
-
-	currency := p.currency
-	if r.IntN(3) == 0 {
-		currency = strings.ToLower(currency)
-	}
-
-	metadata := []string{fmt.Sprintf(`"order":%q`, p.order), fmt.Sprintf(`"note":%q`, p.note)}
-	r.Shuffle(len(metadata), func(i, j int) { metadata[i], metadata[j] = metadata[j], metadata[i] })
-
-	fields := []string{
-		`"amount":` + amount, fmt.Sprintf(`"currency":%q`, currency), `"metadata":{` + strings.Join(metadata, ",") + `}`,
-	}
-	if key != "" {
-		fields = append(fields, fmt.Sprintf(`"idempotency_key":%q`, key))
-	}
-
-	r.Shuffle(len(fields), func(i, j int) { fields[i], fields[j] = fields[j], fields[i] })
-
-	return "{" + strings.Join(fields, ",") + "}"
-}
 
 // workload is what the clients share.
 type workload struct {
@@ -98,14 +20,19 @@ type workload struct {
 	seed uint64
 
 	mu sync.Mutex
-	// payloads are all that were ever sent under a key.
-	payloads map[string][]payload
+	// asks are all that were ever sent under a key.
+	asks     map[string][]ask
 	keys     []string
 	payments []known
+	// foreign are the intents that another program made on the same account.
+	foreign map[string]bool
 }
 
 // known is a payment that some client was told of.
-type known struct{ id, intent string }
+type known struct {
+	id, intent string
+	payload    payload
+}
 
 // The workload's size.
 const (
@@ -115,11 +42,11 @@ const (
 )
 
 func newWorkload(w *world, seed uint64) *workload {
-	l := &workload{w: w, seed: seed, payloads: map[string][]payload{}}
+	l := &workload{w: w, seed: seed, asks: map[string][]ask{}, foreign: map[string]bool{}}
 	r := l.rand(0)
 
 	for i := range keyPool {
-		l.addKey(r, fmt.Sprintf("%s-key-%d", w.name, i))
+		l.addOrder(r, fmt.Sprintf("%s-key-%d", w.name, i))
 	}
 
 	return l
@@ -129,16 +56,23 @@ func (l *workload) rand(client int) *rand.Rand {
 	return rand.New(rand.NewPCG(l.seed, uint64(client)+1))
 }
 
-func (l *workload) addKey(r *rand.Rand, key string) payload {
-	p := drawPayload(r, key, "first")
+// addOrder draws what the first create under a key asks for.
+func (l *workload) addOrder(r *rand.Rand, key string) ask {
+	return l.addAsk(key, ask{kind: kindCreate, payload: drawPayload(r, key, firstNote)})
+}
 
+// addAsk notes what is sent under a key.
+func (l *workload) addAsk(key string, a ask) ask {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 
-	l.keys = append(l.keys, key)
-	l.payloads[key] = append(l.payloads[key], p)
+	if _, here := l.asks[key]; !here {
+		l.keys = append(l.keys, key)
+	}
 
-	return p
+	l.asks[key] = append(l.asks[key], a)
+
+	return a
 }
 
 // run lets the clients work until ctx ends. They complete what they have begun.
@@ -156,19 +90,27 @@ func (l *workload) client(ctx context.Context, number int) {
 	c := &client{l: l, w: l.w, number: number, r: l.rand(number)}
 
 	for n := 0; ctx.Err() == nil; n++ {
+		c.n = n
+
 		switch draw := c.r.IntN(100); {
-		case draw < 40:
+		case draw < 20:
 			c.reuse(ctx)
-		case draw < 50:
-			c.fresh(ctx, n)
-		case draw < 60:
-			c.stampede(n)
-		case draw < 68:
-			c.keyless(n)
-		case draw < 80:
+		case draw < 25:
+			c.fresh(ctx)
+		case draw < 32:
+			c.stampede()
+		case draw < 38:
+			c.keyless()
+		case draw < 46:
 			c.read()
-		default:
+		case draw < 54:
 			c.atStripe()
+		case draw < 80:
+			c.story(ctx)
+		case draw < 92:
+			c.change(ctx)
+		default:
+			c.another()
 		}
 
 		wait(ctx, time.Duration(c.r.Int64N(int64(pauseMost))))
@@ -181,67 +123,101 @@ type client struct {
 	w      *world
 	number int
 	r      *rand.Rand
+	// n numbers what the client does; made numbers its keys.
+	n, made int
 }
 
-// reuse sends a key that others send too; now and then with another payload.
+// newKey is a key that nobody has used.
+func (c *client) newKey(what string) string {
+	c.made++
+
+	return fmt.Sprintf("%s-%s-%d-%d", c.w.name, what, c.number, c.made)
+}
+
+// copied is the client once more, to send something at the same time.
+func (c *client) copied() *client {
+	return &client{l: c.l, w: c.w, number: c.number, r: rand.New(rand.NewPCG(c.r.Uint64(), 0))}
+}
+
+// reuse sends a key that others send too; now and then it asks for something else.
 func (c *client) reuse(ctx context.Context) {
 	c.l.mu.Lock()
-	key := c.l.keys[c.r.IntN(len(c.l.keys))]
-	p := c.l.payloads[key][0]
+	keys := c.l.keys
+
+	if c.r.IntN(2) == 0 {
+		keys = keys[:keyPool]
+	}
+
+	key := keys[c.r.IntN(len(keys))]
+	a := c.l.asks[key][0]
 	c.l.mu.Unlock()
 
 	if c.r.IntN(10) == 0 {
-		p = drawPayload(c.r, key, fmt.Sprintf("changed %d", c.r.IntN(2)))
-
-		c.l.mu.Lock()
-		c.l.payloads[key] = append(c.l.payloads[key], p)
-		c.l.mu.Unlock()
+		a = c.l.addAsk(key, c.somethingElse(key, a))
 	}
 
-	c.create(ctx, key, p)
+	c.pursue(ctx, key, a)
 }
 
-func (c *client) fresh(ctx context.Context, n int) {
-	key := fmt.Sprintf("%s-fresh-%d-%d", c.w.name, c.number, n)
-	c.create(ctx, key, c.l.addKey(c.r, key))
+// somethingElse is what a key is sent with by mistake: another payload or amount, another
+// payment or another route.
+func (c *client) somethingElse(key string, a ask) ask {
+	p, ok := c.anyPayment()
+	if a.kind == kindCreate && (!ok || c.r.IntN(2) == 0) || !ok {
+		return ask{kind: kindCreate, payload: drawPayload(c.r, key, fmt.Sprintf("changed %d", c.r.IntN(2)))}
+	}
+
+	return c.drawChange(p)
+}
+
+func (c *client) fresh(ctx context.Context) {
+	key := c.newKey("fresh")
+	c.pursue(ctx, key, c.l.addOrder(c.r, key))
 }
 
 // stampede sends a new key several times at once, to both processes: a button
 // that was clicked twice, a proxy that retries.
-func (c *client) stampede(n int) {
-	const copies = 4
+func (c *client) stampede() {
+	key := c.newKey("stampede")
+	c.together(key, c.l.addOrder(c.r, key))
+}
 
-	key := fmt.Sprintf("%s-stampede-%d-%d", c.w.name, c.number, n)
-	p := c.l.addKey(c.r, key)
+// together sends one request several times at once.
+func (c *client) together(key string, a ask) {
+	const copies = 4
 
 	var wg sync.WaitGroup
 
 	for range copies {
-		copied := &client{l: c.l, w: c.w, number: c.number, r: rand.New(rand.NewPCG(c.r.Uint64(), 0))}
+		copied := c.copied()
 
-		wg.Go(func() { copied.send(key, p, copied.patience()) })
+		wg.Go(func() { copied.send(key, a, copied.patience()) })
 	}
 
 	wg.Wait()
 }
 
-func (c *client) keyless(n int) {
-	order := fmt.Sprintf("%s-keyless-%d-%d", c.w.name, c.number, n)
-	c.send("", drawPayload(c.r, order, "no key"), c.patience())
+func (c *client) keyless() {
+	order := c.newKey("keyless")
+	c.send("", ask{kind: kindCreate, payload: drawPayload(c.r, order, "no key")}, c.patience())
 }
 
-// create sends a request and repeats it, as a good client does, while it is undecided.
-func (c *client) create(ctx context.Context, key string, p payload) {
+// pursue sends a request and repeats it, as a good client does, while it is undecided.
+func (c *client) pursue(ctx context.Context, key string, a ask) result {
 	const tries = 3
 
+	var answer result
+
 	for range tries {
-		answer := c.send(key, p, c.patience())
+		answer = c.send(key, a, c.patience())
 		if answer.decided() || ctx.Err() != nil {
-			return
+			break
 		}
 
 		wait(ctx, time.Duration(c.r.IntN(300))*time.Millisecond)
 	}
+
+	return answer
 }
 
 // answerWithin is how long a patient client waits for an answer.
@@ -258,17 +234,19 @@ func (c *client) patience() time.Duration {
 	return answerWithin
 }
 
-// send posts a payment to one of the processes.
-func (c *client) send(key string, p payload, patience time.Duration) result {
+// send posts what is asked for to one of the processes.
+func (c *client) send(key string, a ask, patience time.Duration) result {
 	target := c.r.IntN(processes)
-	body := p.body(c.r, key)
+	body, header := a.spell(c.r, key)
 
-	answer := c.record(request{kind: kindCreate, key: key, payload: p, process: target}, func() result {
-		return c.call(patience, http.MethodPost, c.w.processes[target].url()+"/payments", "application/json", body)
+	answer := c.record(request{ask: a, key: key, process: target}, func() result {
+		return c.call(patience, http.MethodPost, c.w.processes[target].url()+a.path(), body, header)
 	})
 
-	if answer.status == http.StatusCreated {
-		c.remember(answer.body)
+	if p, ok := toldOf(a, answer); ok {
+		c.l.mu.Lock()
+		c.l.payments = append(c.l.payments, p)
+		c.l.mu.Unlock()
 	}
 
 	return answer
@@ -284,21 +262,22 @@ func (c *client) record(r request, do func() result) result {
 	return r.result
 }
 
-func (c *client) remember(body []byte) {
+// toldOf is the payment that a create's answer tells of.
+func toldOf(a ask, answer result) (known, bool) {
 	var created struct {
 		ID     string `json:"id"`
 		Intent string `json:"stripe_payment_intent_id"`
 	}
 
-	if json.Unmarshal(body, &created) == nil {
-		c.l.mu.Lock()
-		c.l.payments = append(c.l.payments, known{created.ID, created.Intent})
-		c.l.mu.Unlock()
+	if answer.status != http.StatusCreated || json.Unmarshal(answer.body, &created) != nil {
+		return known{}, false
 	}
+
+	return known{created.ID, created.Intent, a.payload}, true
 }
 
 // call makes one HTTP request and reads the answer.
-func (c *client) call(patience time.Duration, method, url, contentType, body string) result {
+func (c *client) call(patience time.Duration, method, url, body string, header http.Header) result {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 
@@ -307,8 +286,8 @@ func (c *client) call(patience time.Duration, method, url, contentType, body str
 		return result{err: err.Error()}
 	}
 
-	if contentType != "" {
-		req.Header.Set("Content-Type", contentType)
+	if header != nil {
+		req.Header = header
 	}
 
 	resp, err := c.w.client.Do(req)
@@ -330,134 +309,65 @@ func (c *client) call(patience time.Duration, method, url, contentType, body str
 
 // read reads a payment that some client was told of.
 func (c *client) read() {
-	p, ok := c.anyPayment()
-	if !ok {
-		return
+	if p, ok := c.anyPayment(); ok {
+		c.readAt(p, c.r.IntN(processes))
 	}
+}
 
-	target := c.r.IntN(processes)
-
-	c.record(request{kind: kindRead, key: p.id, process: target}, func() result {
-		return c.call(answerWithin, http.MethodGet, c.w.processes[target].url()+"/payments/"+p.id, "", "")
+func (c *client) readAt(p known, process int) result {
+	return c.record(request{ask: ask{kind: kindRead}, key: p.id, process: process}, func() result {
+		return c.call(answerWithin, http.MethodGet, c.w.processes[process].url()+"/payments/"+p.id, "", nil)
 	})
 }
 
+// anyPayment is a payment that some client was told of, often one of the newest.
 func (c *client) anyPayment() (known, bool) {
+	const newest = 10
+
 	c.l.mu.Lock()
 	defer c.l.mu.Unlock()
 
-	if len(c.l.payments) == 0 {
-		return known{}, false
-	}
-
-	return c.l.payments[c.r.IntN(len(c.l.payments))], true
-}
-
-// atStripe is the customer: pays, is declined or cancels at Stripe; now and
-// then before the service has heard that the intent exists.
-func (c *client) atStripe() {
-	const patience = 2 * time.Second
-
-	p, ok := c.anyPayment()
-	intent := p.intent
-
-	if c.r.IntN(3) == 0 {
-		intent, ok = c.anyIntent()
-	}
-
-	if !ok {
-		return
-	}
-
-	kind, path := kindPay, "/confirm"
-	form := url.Values{"payment_method": {"pm_card_visa"}, "return_url": {"https://example.com/done"}}
-
-	switch c.r.IntN(6) {
-	case 0, 1:
-		kind = kindDecline
-
-		form.Set("payment_method", "pm_card_chargeDeclined")
-	case 2:
-		kind, path, form = kindCancel, "/cancel", url.Values{}
-	}
-
-	c.record(request{kind: kind, key: intent}, func() result {
-		return c.call(patience, http.MethodPost, c.w.own+intentsPath+"/"+intent+path,
-			"application/x-www-form-urlencoded", form.Encode())
-	})
-}
-
-func (c *client) anyIntent() (string, bool) {
-	var all []string
-	for entry := range intents(c.w.stripe) {
-		all = append(all, entry.ID)
+	all := c.l.payments
+	if len(all) > newest && c.r.IntN(2) == 0 {
+		all = all[len(all)-newest:]
 	}
 
 	if len(all) == 0 {
-		return "", false
+		return known{}, false
 	}
 
 	return all[c.r.IntN(len(all))], true
 }
 
-// finish is what good clients do once the storm is over: each sends its request
-// again until it is told what became of it. needsAttention are the keys that
-// wait for a person; they answer 503 for now.
-func (l *workload) finish(ctx context.Context, needsAttention func(key string) bool) error {
+// isForeign tells which intents another program made.
+func (l *workload) isForeign() map[string]bool {
 	l.mu.Lock()
-	keys := slices.Clone(l.keys)
-	l.mu.Unlock()
+	defer l.mu.Unlock()
 
-	sent := l.w.history.keysSent()
-	queue := make(chan string)
-
-	go func() {
-		defer close(queue)
-
-		for _, key := range keys {
-			if sent[key] {
-				queue <- key
-			}
-		}
-	}()
-
-	var all errgroup.Group
-
-	for i := range clients {
-		all.Go(func() (failed error) {
-			c := &client{l: l, w: l.w, number: clients + 1 + i, r: l.rand(clients + 1 + i)}
-			for key := range queue { // to the end, also after a failure
-				failed = cmp.Or(failed, c.finish(ctx, key, needsAttention))
-			}
-
-			return failed
-		})
+	foreign := make(map[string]bool, len(l.foreign))
+	for id := range l.foreign {
+		foreign[id] = true
 	}
 
-	return all.Wait()
+	return foreign
 }
 
-// finish asks with every payload that was sent under a key, until the key has
-// answered each for good.
-func (c *client) finish(ctx context.Context, key string, needsAttention func(string) bool) error {
-	c.l.mu.Lock()
-	payloads := slices.Clone(c.l.payloads[key])
-	c.l.mu.Unlock()
+// changed are the payments that somebody has asked to capture or to cancel.
+func (l *workload) changed() []known {
+	seen := map[string]known{}
 
-	for _, p := range payloads {
-		for {
-			answer := c.send(key, p, answerWithin)
-			if answer.decided() || needsAttention(key) {
-				break
-			}
-
-			if ctx.Err() != nil {
-				return fmt.Errorf("key %s is never answered; last: %s", key, answer)
-			}
-
-			wait(ctx, 200*time.Millisecond)
+	for _, r := range l.w.history.operations() {
+		if r.kind != kindCreate {
+			seen[r.on.id] = r.on
 		}
 	}
 
-	return nil
+	list := make([]known, 0, len(seen))
+	for _, p := range seen {
+		list = append(list, p)
+	}
+
+	slices.SortFunc(list, func(a, b known) int { return strings.Compare(a.id, b.id) })
+
+	return list
 }

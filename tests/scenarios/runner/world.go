@@ -59,6 +59,12 @@ type world struct {
 	once  sync.Once
 	mu    sync.Mutex
 	fired map[string]int
+	// twoAtOnce are payments of which two operations were under way at the same time.
+	twoAtOnce []string
+	// drawn are the events that the runner has made up to contradict the records.
+	drawn []string
+	// hooks is where Stripe sends its events.
+	hooks string
 }
 
 // newWorld starts everything; settings are further environment variables of the services.
@@ -108,6 +114,7 @@ func (w *world) startStripe(ctx context.Context) error {
 		},
 		// Quicker than Stripe, so that a scenario is quiet within seconds.
 		WebhookTimeout: 6 * time.Second, RetryBase: 100 * time.Millisecond, RetryMax: time.Second,
+		ProcessingTime: time.Second,
 	}); err != nil {
 		return fmt.Errorf("starting the sandbox: %w", err)
 	}
@@ -150,7 +157,7 @@ func (w *world) startProcesses(ctx context.Context, binary string, settings []st
 			return err
 		}
 
-		w.doors[i] = &stripeDoor{sandbox: w.stripe, waiting: map[*http.Request]time.Time{}}
+		w.doors[i] = &stripeDoor{sandbox: w.stripe, waiting: map[*http.Request]time.Time{}, calls: map[call]int{}}
 
 		path := fmt.Sprintf("/process-%d", i)
 		doors.Handle(path+"/", http.StripPrefix(path, w.doors[i]))
@@ -176,7 +183,8 @@ func (w *world) startProcesses(ctx context.Context, binary string, settings []st
 		return err
 	}
 
-	w.stripe.AddWebhook(hooks+"/webhooks/stripe", webhookSecret)
+	w.hooks = hooks + "/webhooks/stripe"
+	w.stripe.AddWebhook(w.hooks, webhookSecret)
 
 	return w.ready(ctx)
 }
@@ -284,14 +292,19 @@ func (w *world) forget(ctx context.Context) error {
 	return errors.Join(w.lane.dropDatabase(ctx, w.database), os.RemoveAll(w.dir))
 }
 
-// logTail is the end of a process's log.
-func (w *world) logTail(i, lines int) []byte {
+// log is what a process has logged.
+func (w *world) log(i int) []byte {
 	log, err := os.ReadFile(filepath.Join(w.dir, fmt.Sprintf("process-%d.log", i)))
 	if err != nil {
 		return []byte(err.Error())
 	}
 
-	all := bytes.Split(bytes.TrimSpace(log), []byte("\n"))
+	return log
+}
+
+// logTail is the end of a process's log.
+func (w *world) logTail(i, lines int) []byte {
+	all := bytes.Split(bytes.TrimSpace(w.log(i)), []byte("\n"))
 
 	return bytes.Join(all[max(0, len(all)-lines):], []byte("\n"))
 }
