@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -29,9 +30,25 @@ func namesOfOperation(op ports.NewOperation) []string { return []string{string(o
 // beginAll writes operations that arrived together; nil stands for one whose key has
 // been used.
 func (s *Store) beginAll(ctx context.Context, ops []ports.NewOperation) ([]*ports.Operation, error) {
-	return write(ctx, s.hot, "beginning operations", func(ctx context.Context, q *sqlc.Queries) ([]*ports.Operation, error) {
-		return insertOperations(ctx, q, ops)
+	var written []*ports.Operation
+
+	doubt, err := s.hot.attempts(ctx, s.hot.writes, func(ctx context.Context, conn *pgxpool.Conn) (err error) {
+		written, err = insertOperations(ctx, sqlc.New(conn), ops)
+
+		return err
 	})
+
+	// What the last attempt has not written, one before it may have.
+	if doubt && err == nil && slices.Contains(written, nil) {
+		return nil, errInDoubt(nil)
+	}
+
+	err = translate("beginning operations", err)
+	if doubt {
+		err = stillInDoubt(err)
+	}
+
+	return written, err
 }
 
 // beginOne writes an operation, or finds the one that has its key, and takes it over

@@ -59,6 +59,10 @@ func stillInDoubt(err error) error {
 		return err
 	}
 
-	return fault.Wrap(fault.Unknown, err,
+	return errInDoubt(err)
+}
+
+func errInDoubt(cause error) error {
+	return fault.Wrap(fault.Unknown, cause,
 		"The database did not confirm what was written. Send the same again.").After(retryAfter)
 }
