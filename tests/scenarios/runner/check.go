@@ -39,8 +39,9 @@ type evidence struct {
 	sent []call
 	// shown are the captured and cancelled payments as they are read when all is quiet.
 	shown map[string]result
-	// drawn are the events that the runner has made up to contradict the records.
-	drawn []string
+	// drawn are the events that the runner has made up to contradict the records, and
+	// whether they were accepted.
+	drawn map[string]bool
 	// logs are the processes'.
 	logs [][]byte
 }
@@ -283,7 +284,7 @@ func eventsTakeEffectOnce(e evidence, found *violations) {
 	}
 
 	for _, event := range e.service.events {
-		if (event.Outcome == "parked" || event.Outcome == "hint") && !slices.Contains(e.drawn, event.ID) {
+		if _, drawn := e.drawn[event.ID]; (event.Outcome == "parked" || event.Outcome == "hint") && !drawn {
 			found.addf("I6", "event "+event.ID, "%s for %s is still %s %s", event.Type, event.Object, event.Outcome, event.Reason)
 		}
 

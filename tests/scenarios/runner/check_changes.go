@@ -222,8 +222,12 @@ func versionsGrow(e evidence, found *violations) {
 func contradictionsAreOnlyDrawn(e evidence, found *violations) {
 	stored := by(e.service.events, func(event eventRow) string { return event.ID })
 
-	for _, id := range e.drawn {
-		event := stored[id]
+	for id, accepted := range e.drawn {
+		event, here := stored[id]
+		if !here && !accepted {
+			continue // the storm was over first
+		}
+
 		if event.Outcome != "parked" || event.Reason != "contradiction" || !e.alerts.events {
 			found.addf("I6", "event "+id, "contradicts a final status and is stored as %q %q; alarm %t",
 				event.Outcome, event.Reason, e.alerts.events)

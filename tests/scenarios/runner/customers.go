@@ -295,7 +295,7 @@ func (c *client) another() {
 }
 
 // foreignMetadata are another program's: its own, a payment_id of its own, or the mark of
-// another MarketFlow.
+// another MarketFlow. (A payment_id that is a UUID, as ours are, is parked for a person.)
 func (c *client) foreignMetadata() map[string]string {
 	id := uuid.New()
 

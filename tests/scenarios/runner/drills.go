@@ -140,12 +140,20 @@ func drillOutage(ctx context.Context, w *world, o DrillOptions, found *violation
 	within := cmp.Or(o.AnswerWithin, time.Second)
 	finishWithin := cmp.Or(o.FinishWithin, 10*time.Second)
 
+	c := &client{l: w.work, w: w, number: 1, r: w.work.rand(1)}
+
+	// As many as are captured or cancelled meanwhile.
+	held, err := c.hold(max(1, o.RPS*4/10*int((warmUp+o.For+coolDown)/time.Second)/2))
+	if err != nil {
+		return nil, err
+	}
+
 	loading, stop := context.WithCancel(ctx)
 	defer stop()
 
 	var load sync.WaitGroup
 
-	load.Go(func() { w.load(loading, o.RPS) })
+	load.Go(func() { w.load(loading, o.RPS, held) })
 	wait(ctx, warmUp)
 
 	w.line.addf("stripe", "answers nobody")
@@ -194,8 +202,9 @@ func drillOutage(ctx context.Context, w *world, o DrillOptions, found *violation
 	}, nil
 }
 
-// load sends new payments at a steady rate, whatever becomes of them.
-func (w *world) load(ctx context.Context, rps int) {
+// load sends requests at a steady rate, whatever becomes of them: of ten six create
+// payments, and four capture or cancel some that are authorised.
+func (w *world) load(ctx context.Context, rps int, held []known) {
 	ticker := time.NewTicker(time.Second / time.Duration(rps))
 	defer ticker.Stop()
 
@@ -212,9 +221,39 @@ func (w *world) load(ctx context.Context, rps int) {
 		sent.Go(func() {
 			c := &client{l: w.work, w: w, number: 1, r: rand.New(rand.NewPCG(w.work.seed, uint64(n)))}
 			key := fmt.Sprintf("%s-load-%d", w.name, n)
-			c.send(key, w.work.addOrder(c.r, key), answerWithin)
+
+			if n%10 < 6 {
+				c.send(key, w.work.addOrder(c.r, key), answerWithin)
+			} else {
+				c.send(key, w.work.addAsk(key, c.drawChange(held[n%len(held)])), answerWithin)
+			}
 		})
 	}
+}
+
+// hold creates payments and has their customers authorise them.
+func (c *client) hold(n int) ([]known, error) {
+	held := make([]known, 0, n)
+
+	for len(held) < n {
+		key := c.newKey("held")
+		a := ask{kind: kindCreate, payload: drawPayload(c.r, key, firstNote)}
+		a.payload.manual = true
+
+		answer := c.send(key, c.l.addAsk(key, a), answerWithin)
+
+		p, told := toldOf(a, answer)
+
+		switch {
+		case told:
+			pays(c, p.intent)
+			held = append(held, p)
+		case !a.payload.tiny:
+			return nil, fmt.Errorf("holding money: %s", answer)
+		}
+	}
+
+	return held, nil
 }
 
 // pending counts the operations that are pending.
@@ -257,15 +296,15 @@ func (w *world) finishedWithin(ctx context.Context, moment, most time.Duration) 
 	return took, nil
 }
 
-// answers are how long the creates took that were sent between two moments, the
-// shortest first, and how many were answered with each status.
-func (w *world) answers(from, to time.Duration) (took []time.Duration, statuses map[int]int) {
-	statuses = map[int]int{}
+// answers are how long the operations took that were asked for between two moments, the
+// shortest first, and how many of each kind were answered with each status.
+func (w *world) answers(from, to time.Duration) (took []time.Duration, statuses map[string]int) {
+	statuses = map[string]int{}
 
 	for _, r := range w.history.operations() {
 		if r.call >= from && r.call <= to {
 			took = append(took, r.ret-r.call)
-			statuses[r.result.status]++
+			statuses[fmt.Sprintf("%s %d", r.kind, r.result.status)]++
 		}
 	}
 
@@ -307,17 +346,17 @@ func drillKills(ctx context.Context, w *world, o DrillOptions, _ *violations) ([
 	})
 	wg.Wait()
 
-	created := 0
+	done := map[string]int{}
 
 	for _, r := range w.history.operations() {
-		if r.result.status == http.StatusCreated {
-			created++
+		if r.result.status == http.StatusCreated || r.result.status == http.StatusOK {
+			done[r.kind]++
 		}
 	}
 
 	return []string{
-		fmt.Sprintf("%d times kill -9 in %s under load; %d requests, %d answers of 201, %d webhooks accepted",
-			kills, o.For, len(w.history.all()), created, w.balancer.accepted.Load()),
+		fmt.Sprintf("%d times kill -9 in %s under load; %d requests, done: %v, %d webhooks accepted",
+			kills, o.For, len(w.history.all()), done, w.balancer.accepted.Load()),
 	}, nil
 }
 
@@ -337,10 +376,15 @@ func drillStorm(ctx context.Context, w *world, _ DrillOptions, found *violations
 
 	for i := range payments {
 		key := fmt.Sprintf("%s-%d", w.name, i)
-		c.send(key, w.work.addOrder(c.r, key), answerWithin)
+		a := w.work.addOrder(c.r, key)
+
+		if p, told := toldOf(a, c.send(key, a, answerWithin)); told {
+			c.customer(ctx, p)
+			c.shop(ctx, p)
+		}
 	}
 
-	for range 3 * payments {
+	for range payments {
 		c.atStripe()
 	}
 
@@ -391,25 +435,62 @@ func (w *world) calm(ctx context.Context) int {
 	return last
 }
 
-// drillOneKey lets 64 clients ask for one payment at once.
+// drillOneKey lets 64 clients ask for one payment at once, then for one capture and one
+// cancel, and at last for captures and cancels of one payment under as many keys.
 func drillOneKey(ctx context.Context, w *world, _ DrillOptions, found *violations) ([]string, error) {
 	const clients = 64
 
 	key := w.name + "-the-one"
-	p := w.work.addOrder(w.work.rand(1), key)
-	answers := make([]string, clients)
+	order := w.work.addOrder(w.work.rand(1), key)
+	figures := []string{w.crowd(ctx, clients, found, func(int) (string, ask) { return key, order })}
+
+	made := 0
+	for range intents(w.stripe) {
+		made++
+	}
+
+	if made != 1 {
+		found.addf("I1", "key "+key, "%d intents at Stripe", made)
+	}
+
+	held, err := (&client{l: w.work, w: w, number: 1, r: w.work.rand(1)}).hold(3)
+	if err != nil {
+		return nil, err
+	}
+
+	for i, kind := range []string{kindCapture, kindCancel} {
+		key := w.name + "-the-one-" + kind
+		a := w.work.addAsk(key, ask{kind: kind, on: held[i]})
+		figures = append(figures, w.crowd(ctx, clients, found, func(int) (string, ask) { return key, a }))
+	}
+
+	last := w.crowd(ctx, clients, nil, func(i int) (string, ask) {
+		key := fmt.Sprintf("%s-one-of-many-%d", w.name, i)
+
+		return key, w.work.addAsk(key, ask{kind: []string{kindCapture, kindCancel}[i%2], on: held[2]})
+	})
+
+	return append(figures, "under keys of their own: "+last), nil
+}
+
+// crowd lets many clients ask at once until each is answered. Where found is not nil, all
+// must be told the same.
+func (w *world) crowd(ctx context.Context, clients int, found *violations, asks func(i int) (key string, a ask)) string {
+	answers, before := make([]string, clients), len(w.history.all())
 	start := make(chan struct{})
 
 	var wg sync.WaitGroup
 
 	for i := range clients {
+		key, a := asks(i)
+
 		wg.Go(func() {
 			c := &client{l: w.work, w: w, number: i, r: w.work.rand(i + 1)}
 
 			<-start
 
 			for {
-				answer := c.send(key, p, answerWithin)
+				answer := c.send(key, a, answerWithin)
 				if answer.decided() || ctx.Err() != nil {
 					answers[i] = fmt.Sprint(answer.status, " ", string(answer.body))
 
@@ -424,22 +505,19 @@ func drillOneKey(ctx context.Context, w *world, _ DrillOptions, found *violation
 	close(start)
 	wg.Wait()
 
+	statuses := map[string]int{}
+	for _, answer := range answers {
+		statuses[answer[:len("200")]]++
+	}
+
 	slices.Sort(answers)
-	different := slices.Compact(slices.Clone(answers))
+	different := slices.Compact(answers)
+	_, a := asks(0)
 
-	if len(different) != 1 {
-		found.addf("I5", "key "+key, "clients end with different answers: %s", strings.Join(different, "\n"))
+	if found != nil && len(different) != 1 {
+		found.addf("I5", a.String(), "clients end with different answers: %s", strings.Join(different, "\n"))
 	}
 
-	made := 0
-	for range intents(w.stripe) {
-		made++
-	}
-
-	if made != 1 {
-		found.addf("I1", "key "+key, "%d intents at Stripe", made)
-	}
-
-	return []string{fmt.Sprintf("%d clients, %d requests, %d different answers, %d intents at Stripe",
-		clients, len(w.history.all()), len(different), made)}, nil
+	return fmt.Sprintf("%s: %d clients, %d requests, %d different answers, of status %v",
+		a, clients, len(w.history.all())-before, len(different), statuses)
 }

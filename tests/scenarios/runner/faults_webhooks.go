@@ -1,9 +1,14 @@
 package runner
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"math/rand/v2"
+	"net/http"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/marketflow/marketflow/sandbox"
 )
@@ -31,13 +36,92 @@ func webhookFaults() []fault {
 		faults = append(faults, fault{name: name, play: playWebhookRule(name, rule)})
 	}
 
-	return append(faults, again(faultStorm, playStorm))
+	return append(faults, again(faultStorm, playStorm), again(faultContradiction, contradict))
 }
 
 const (
 	faultStorm          = "webhook: each again and again at once"
 	faultNeverDelivered = "webhook: never delivered"
+	faultContradiction  = "webhook: another final status"
 )
+
+// contradict sends an event that says that a payment that has succeeded was cancelled, or
+// the reverse. Stripe never does that, so nobody may believe it, and somebody must hear of it.
+func contradict(ctx context.Context, w *world, r *rand.Rand) {
+	wait(ctx, between(r, 300*time.Millisecond, 900*time.Millisecond))
+
+	final := map[string]string{}
+
+	rows, err := w.db.Query(ctx, `SELECT stripe_payment_intent_id, status FROM payments WHERE status IN ('succeeded', 'cancelled')`)
+	if err != nil {
+		return // the database is away
+	}
+
+	var intent, status string
+
+	if _, err := pgx.ForEachRow(rows, []any{&intent, &status}, func() error { final[intent] = status; return nil }); err != nil {
+		return
+	}
+
+	for entry := range intents(w.stripe) {
+		status, other := final[entry.ID], map[string]string{"succeeded": "canceled", "cancelled": "succeeded"}
+		if status == "" {
+			continue
+		}
+
+		if w.sendOther(ctx, entry, other[status]) {
+			w.count(faultContradiction, 1)
+		}
+
+		return
+	}
+}
+
+// sendOther sends an event of an intent with another status than its own.
+func (w *world) sendOther(ctx context.Context, entry sandbox.BookEntry, status string) bool {
+	var object map[string]any
+	if err := json.Unmarshal(entry.Object, &object); err != nil {
+		panic(err) // the sandbox made it
+	}
+
+	object["status"], object["amount_received"] = status, 0
+	id := "evt_another_" + entry.ID
+	body, err := json.Marshal(map[string]any{
+		"id": id, "object": "event", "type": "payment_intent." + status, "created": w.stripe.Now().Unix(), "livemode": false,
+		"data": map[string]any{"object": object},
+	})
+
+	if err != nil {
+		panic(err)
+	}
+
+	w.draw(id, false)
+	w.line.addf("stripe", "%s says that %s is %s", id, entry.ID, status)
+
+	for ctx.Err() == nil { // as Stripe does
+		req, err := http.NewRequestWithContext(ctx, http.MethodPost, w.hooks, bytes.NewReader(body))
+		if err != nil {
+			return false
+		}
+
+		req.Header.Set("Content-Type", "application/json")
+		req.Header.Set("Stripe-Signature", sandbox.Sign(body, webhookSecret, time.Now()))
+
+		if resp, err := w.client.Do(req); err == nil {
+			_ = resp.Body.Close()
+
+			if resp.StatusCode == http.StatusOK {
+				w.draw(id, true)
+
+				return true
+			}
+		}
+
+		wait(ctx, 100*time.Millisecond)
+	}
+
+	return false
+}
 
 func playWebhookRule(name string, rule sandbox.Fault) func(context.Context, *world, *rand.Rand) {
 	return func(ctx context.Context, w *world, r *rand.Rand) {

@@ -2,6 +2,7 @@ package runner
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"time"
 
@@ -40,19 +41,24 @@ func (w *world) saw(found *violations) {
 	}
 }
 
-// draw notes an event that the runner has made up to contradict the records.
-func (w *world) draw(event string) {
+// draw notes an event that the runner has made up to contradict the records, and whether it
+// was accepted.
+func (w *world) draw(event string, accepted bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 
-	w.drawn = append(w.drawn, event)
+	w.drawn[event] = accepted
 }
 
-func (w *world) drawnEvents() []string {
+func (w *world) drawnEvents() map[string]bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 
-	return slices.Clone(w.drawn)
+	return maps.Clone(w.drawn)
 }
 
-func (w *world) isDrawn(event string) bool { return slices.Contains(w.drawnEvents(), event) }
+func (w *world) isDrawn(event string) bool {
+	_, drawn := w.drawnEvents()[event]
+
+	return drawn
+}

@@ -61,8 +61,9 @@ type world struct {
 	fired map[string]int
 	// twoAtOnce are payments of which two operations were under way at the same time.
 	twoAtOnce []string
-	// drawn are the events that the runner has made up to contradict the records.
-	drawn []string
+	// drawn are the events that the runner has made up to contradict the records, and
+	// whether they were accepted.
+	drawn map[string]bool
 	// hooks is where Stripe sends its events.
 	hooks string
 }
@@ -72,6 +73,7 @@ func newWorld(ctx context.Context, l *lane, binary, name string, settings ...str
 	w = &world{
 		lane: l, name: name, patience: quietWithin, dir: filepath.Join(l.dir, name), line: newTimeline(), history: &history{},
 		database: "marketflow_" + strings.ReplaceAll(name, "-", "_"), fired: map[string]int{},
+		drawn:  map[string]bool{},
 		client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}, Timeout: 15 * time.Second},
 	}
 
