@@ -42,7 +42,7 @@ func TestStore_BeginInAGroupStaysInDoubt(t *testing.T) {
 	require.NoError(t, err)
 	t.Cleanup(pool.Close)
 
-	store := postgres.AlwaysGrouped(postgres.NewStore(pool))
+	store := postgres.AlwaysGrouped(postgres.NewStore(pool, pool))
 
 	left.Store(1)
 	mustBegin(t, store, newOrder(t, "")) // the statement is prepared
