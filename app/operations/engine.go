@@ -254,10 +254,25 @@ func (e *Engine) wanted(ctx context.Context, request Request) (ports.NewOperatio
 			ID: op.ID, Kind: op.Kind, Subject: op.Subject, Key: op.Key, Order: op.Order, Call: op.Call, Origin: op.Origin,
 		}, nil
 	case fault.KindOf(err) == fault.NotFound:
-		return request.New(ctx)
+		return e.newOne(ctx, request)
 	default:
 		return ports.NewOperation{}, err
 	}
+}
+
+// newOne is a new operation. If New refuses it, a request with the same key may have done it
+// at the same time: then that one is wanted.
+func (e *Engine) newOne(ctx context.Context, request Request) (ports.NewOperation, error) {
+	wanted, refused := request.New(ctx)
+	if refused == nil {
+		return wanted, nil
+	}
+
+	if _, err := e.operations.Find(ctx, request.Key); err == nil {
+		return e.wanted(ctx, request)
+	}
+
+	return wanted, refused
 }
 
 // reopened opens an operation again if it was rejected and the same is asked for again.
