@@ -53,7 +53,8 @@ func TestStore_BeginInAGroupStaysInDoubt(t *testing.T) {
 	order := newOrder(t, "order_1")
 	_, err = store.Begin(t.Context(), order)
 
-	_, missing := postgres.NewStore(newPool(t, url, 1)).FindByID(t.Context(), order.ID)
+	one := newPool(t, url, 1)
+	_, missing := postgres.NewStore(one, one).FindByID(t.Context(), order.ID)
 	require.NoError(t, missing, "it was written")
 	require.Equal(t, fault.Unknown, fault.KindOf(err), "%v", err)
 }
