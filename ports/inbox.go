@@ -17,6 +17,8 @@ import (
 // overloaded database is fault.Unavailable, and then surely nothing was stored. If it may
 // have been stored, the error is fault.Unknown.
 type Inbox interface {
+	InboxLists
+
 	// Apply stores e and applies it. An event that is stored already is EventDuplicate and
 	// changes nothing; only a parked one is tried again.
 	//
@@ -37,6 +39,19 @@ type Inbox interface {
 	// EventDuplicate and stays as it is; only a parked one becomes foreign.
 	StoreForeign(ctx context.Context, e Event) (EventOutcome, error)
 
+	// Dismiss ends a parked event by a person's decision, in one commit with its entry in
+	// the audit. The event is neither applied nor counted again. If the event is not
+	// parked any more: ErrMoved. None: fault.NotFound. Repeating it with the same entry
+	// changes nothing.
+	Dismiss(ctx context.Context, id string, entry AuditEntry) error
+
+	// Undismiss parks a dismissed event again, as one whose payment is unknown. If the
+	// event is not dismissed: ErrMoved. Everything else is as with Dismiss.
+	Undismiss(ctx context.Context, id string, entry AuditEntry) error
+}
+
+// InboxLists is the part of Inbox that reads and changes nothing.
+type InboxLists interface {
 	// Hints returns up to limit events whose outcome is EventHint, the longest waiting
 	// first, without their bodies.
 	Hints(ctx context.Context, limit int) ([]StoredEvent, error)
@@ -66,16 +81,6 @@ type Inbox interface {
 
 	// Events lists stored events, newest first, up to limit, without their bodies.
 	Events(ctx context.Context, filter EventFilter, limit int) ([]StoredEvent, error)
-
-	// Dismiss ends a parked event by a person's decision, in one commit with its entry in
-	// the audit. The event is neither applied nor counted again. If the event is not
-	// parked any more: ErrMoved. None: fault.NotFound. Repeating it with the same entry
-	// changes nothing.
-	Dismiss(ctx context.Context, id string, entry AuditEntry) error
-
-	// Undismiss parks a dismissed event again, as one whose payment is unknown. If the
-	// event is not dismissed: ErrMoved. Everything else is as with Dismiss.
-	Undismiss(ctx context.Context, id string, entry AuditEntry) error
 }
 
 // Event is a provider's event, as far as the core reads it.

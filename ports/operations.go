@@ -32,6 +32,7 @@ var ErrInProgress = errors.New("another operation on this payment is under way")
 // a later attempt that fails does not change that. Callers that share a commit share its
 // doubt.
 type Operations interface {
+	Endings
 	Rejections
 
 	// Begin writes c as a pending operation, or finds what was written under its key
@@ -61,6 +62,20 @@ type Operations interface {
 	// the lease or the operation is no longer pending, nothing happens.
 	Extend(ctx context.Context, c Operation, by time.Duration) error
 
+	// Release gives c's lease back. Recovery tries again once retryIn has passed. If the
+	// caller no longer has the lease or the operation is no longer pending, nothing
+	// happens. If cause is ErrUnavailable, nothing was sent, and the attempt does not
+	// count.
+	Release(ctx context.Context, c Operation, retryIn time.Duration, cause error) error
+
+	// GiveUp marks a pending operation as needing attention: neither sending it again nor
+	// looking for its intent can finish it, so a person has to decide. If it is not
+	// pending, nothing happens.
+	GiveUp(ctx context.Context, id uuid.UUID, cause error) error
+}
+
+// Endings is the part of Operations that freezes answers.
+type Endings interface {
 	// Finish ends a create: it writes the payment, its first transition and the frozen
 	// response in one commit. If the operation is finished already, its response stands
 	// and is returned.
@@ -83,17 +98,6 @@ type Operations interface {
 	// A payment that exists cannot be rejected: ErrContradiction. No operation:
 	// fault.NotFound. After either error nothing has changed.
 	FinishRejected(ctx context.Context, id uuid.UUID, response FrozenResponse) (Operation, error)
-
-	// Release gives c's lease back. Recovery tries again once retryIn has passed. If the
-	// caller no longer has the lease or the operation is no longer pending, nothing
-	// happens. If cause is ErrUnavailable, nothing was sent, and the attempt does not
-	// count.
-	Release(ctx context.Context, c Operation, retryIn time.Duration, cause error) error
-
-	// GiveUp marks a pending operation as needing attention: neither sending it again nor
-	// looking for its intent can finish it, so a person has to decide. If it is not
-	// pending, nothing happens.
-	GiveUp(ctx context.Context, id uuid.UUID, cause error) error
 }
 
 // Rejections is the part of Operations about requests that the provider does not take

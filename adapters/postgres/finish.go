@@ -225,11 +225,11 @@ func listParked(ctx context.Context, tx *trips, intentID string) (parked bool, e
 
 // completionColumns are the columns of what is written.
 type completionColumns struct {
+	paymentColumns
+
 	answered []uuid.UUID
 	statuses []int16
 	bodies   [][]byte
-
-	paymentColumns
 
 	intents, keys, currencies, metadata, causes []string
 	created                                     []pgtype.Timestamptz

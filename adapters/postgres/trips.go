@@ -42,7 +42,7 @@ func scanRows(text string, scan func(pgx.Rows) error, args ...any) statement {
 			}
 		}
 
-		return rows.Err() //nolint:wrapcheck // send wraps it
+		return rows.Err()
 	}}
 }
 

@@ -51,6 +51,8 @@ const (
 
 // Error is a fault.
 type Error struct {
+	About
+
 	Kind Kind
 	// Detail tells the client what happened and what to change. It never holds an
 	// internal message, SQL or a secret.
@@ -59,8 +61,6 @@ type Error struct {
 	RetryAfter time.Duration
 	// Cause is only for the log.
 	Cause error
-
-	About
 }
 
 // About says in fields what a fault is about; a field is zero if it does not apply.

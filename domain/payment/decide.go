@@ -124,12 +124,12 @@ func (p Payment) decide(t Told) (Verdict, Payment) {
 		return Hints, p
 	case t.Asks == Failed:
 		p.Status, p.IntentStatus, p.Declined = Failed, IntentRequiresPaymentMethod, true
-		p.take(t.Snapshot)
+		p = p.taking(t.Snapshot)
 
 		return Applies, p
 	case t.IntentStatus.rank() > p.IntentStatus.rank():
 		p.IntentStatus = t.IntentStatus
-		p.take(t.Snapshot)
+		p = p.taking(t.Snapshot)
 
 		if p.IntentStatus == IntentRequiresCapture && p.CaptureBefore.IsZero() {
 			return Hints, p // only reading tells when the hold lapses
@@ -180,7 +180,7 @@ func (p Payment) end(s Snapshot, status Status) (Verdict, Payment) {
 	}
 
 	s.Captured = received
-	p.take(s)
+	p = p.taking(s)
 
 	return Applies, p
 }
@@ -209,7 +209,7 @@ func Read(p Payment, s Snapshot) (Verdict, Payment) {
 		p.Status = Failed
 	}
 
-	p.take(s)
+	p = p.taking(s)
 
 	if p.SameAs(before) {
 		return Stale, p
@@ -233,8 +233,8 @@ func (p Payment) SameAs(q Payment) bool {
 		p.Declined == q.Declined
 }
 
-// take copies what a snapshot says beside the status.
-func (p *Payment) take(s Snapshot) {
+// taking is p with what a snapshot says beside the status.
+func (p Payment) taking(s Snapshot) Payment {
 	held := p.IntentStatus == IntentRequiresCapture
 
 	if s.CaptureMethod != "" {
@@ -255,6 +255,8 @@ func (p *Payment) take(s Snapshot) {
 	if held && !s.CaptureBefore.IsZero() {
 		p.CaptureBefore = s.CaptureBefore
 	}
+
+	return p
 }
 
 // NextVersion is the version of a payment that changes now. It also grows if a database
@@ -276,7 +278,7 @@ func Accepted(p Payment, s Snapshot) (Payment, error) {
 	p.Amount, p.Status, p.IntentStatus = s.Amount, s.Status, s.IntentStatus
 	p.Declined = p.Declined || s.Declined
 	p.Captured = money.Money{}
-	p.take(s)
+	p = p.taking(s)
 	p.Captured = p.Received()
 
 	if p.SameAs(before) && p.Amount == before.Amount {

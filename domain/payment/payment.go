@@ -120,7 +120,7 @@ func (p Payment) Allowed() []operation.Kind {
 func (p Payment) Begun(s Snapshot, now time.Time) Payment {
 	p.Status, p.IntentStatus, p.Declined = s.Status, s.IntentStatus, s.Declined
 	p.Capturable, p.Captured = money.Of(0, p.Amount.Currency()), s.Captured
-	p.take(s)
+	p = p.taking(s)
 	p.Captured = p.Received()
 	p.Version = p.NextVersion(now)
 
