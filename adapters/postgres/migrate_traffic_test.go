@@ -78,6 +78,7 @@ func requireTrafficGoesOn(t *testing.T, migration string) {
 	pool, err := postgres.NewPool(t.Context(), postgres.PoolConfig{URL: db.URL, MaxConns: 4, Ready: true})
 	require.NoError(t, err)
 	t.Cleanup(pool.Close)
+	require.Eventually(t, func() bool { return pool.Stat().IdleConns() == 4 }, soon, 10*time.Millisecond)
 
 	store := newStore(pool)
 	first := newOrder(t, "before")

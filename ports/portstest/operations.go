@@ -181,7 +181,7 @@ func (b StoreBed) operationNow(tb testing.TB, id uuid.UUID) ports.Operation {
 	return op
 }
 
-// completionOf completes op with an intent of its own.
+// completionOf completes op with an intent of its own. It is the same each time.
 func completionOf(op ports.Operation) ports.Completion {
 	return completionWith(op, intentOf(op.ID))
 }
@@ -197,7 +197,7 @@ func completionWith(op ports.Operation, intentID string) ports.Completion {
 			CreatedAt: op.CreatedAt,
 		}.Begun(payment.Snapshot{
 			Status: payment.Pending, IntentStatus: payment.IntentRequiresPaymentMethod, CaptureMethod: payment.CaptureAutomatic,
-		}, time.Now()),
+		}, op.CreatedAt),
 		Response: created(intentID),
 		Cause:    "request",
 	}
