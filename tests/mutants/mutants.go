@@ -33,20 +33,20 @@ func mutants() []mutant {
 			name: "stripe-key-fresh", why: "every attempt is sent under the same Stripe idempotency key",
 			changes: []change{{
 				"adapters/stripe/gateway.go",
-				"key:       request.IdempotencyKey,",
-				`key:       request.IdempotencyKey + "_" + uuid.NewString(),`,
+				"key:       sent.Key,",
+				`key:       fmt.Sprint(sent.Key, "_", time.Now().UnixNano()),`,
 			}},
 		},
 		{
 			name: "stripe-key-absent", why: "a Stripe idempotency key is sent at all",
-			changes: []change{{"adapters/stripe/gateway.go", "key:       request.IdempotencyKey,", `key:       "",`}},
+			changes: []change{{"adapters/stripe/gateway.go", "key:       sent.Key,", `key:       "",`}},
 		},
 		{
 			name: "key-not-written", why: "the client's key is written with the operation before Stripe is called",
 			changes: []change{{
 				"app/payments/create.go",
-				"Key:       cmd.Key,\n\t\tOrder:     cmd.Order,\n\t\tRequest:",
-				"Key:       \"\",\n\t\tOrder:     cmd.Order,\n\t\tRequest:",
+				"Kind: operation.Create, Key: cmd.Key,",
+				`Kind: operation.Create, Key: "",`,
 			}},
 		},
 		{
@@ -56,24 +56,30 @@ func mutants() []mutant {
 		{
 			name: "no-unique-index", why: "of two operations under one key only one can be written",
 			sql: []string{
-				"ALTER TABLE payment_requests DROP CONSTRAINT payment_requests_idempotency_key_key",
+				"DROP INDEX operations_key",
 				"ALTER TABLE payments DROP CONSTRAINT payments_idempotency_key_key",
 			},
 		},
 		{
-			name: "no-compare-and-set", why: "a status changes only from one that may come before it",
+			name: "no-compare-and-set", why: "what has come to its end is not changed by an event of a step on the way",
 			changes: []change{{
-				"domain/payment/judge.go", "case p.Status.CanBecome(t.Status):", `case t.Status != "" && t.Status != p.Status:`,
+				"domain/payment/decide.go",
+				"case p.Status.Final():\n\t\treturn Stale, p\n\tcase p.Declined,",
+				"case false:\n\t\treturn Stale, p\n\tcase p.Declined,",
 			}},
 			faults: []string{"webhook"},
 		},
 		{
 			name: "no-inbox-deduplication", why: "an event that is already stored changes nothing",
 			changes: []change{
-				{"adapters/postgres/apply.go", `if known.stored != "" && !d.again {`, "if false {"},
 				{
-					"adapters/postgres/internal/sqlc/stripe_events.sql.go", "unnest($7::timestamptz[])",
-					"unnest($7::timestamptz[]) ON CONFLICT (id) DO UPDATE SET outcome = EXCLUDED.outcome",
+					"adapters/postgres/apply.go",
+					`case known.stored != "" && !d.again, known.stored == ports.EventUnhandled && !e.Handled:`,
+					"case false:",
+				},
+				{
+					"adapters/postgres/internal/sqlc/stripe_events.sql.go", "unnest($6::text[]), unnest($7::timestamptz[])",
+					"unnest($6::text[]), unnest($7::timestamptz[]) ON CONFLICT (id) DO UPDATE SET outcome = EXCLUDED.outcome",
 				},
 			},
 			faults: []string{"webhook"},
@@ -131,6 +137,15 @@ func mutants() []mutant {
 			faults: []string{"account not activated", "no such URL"},
 		},
 		{
+			name: "deployment-rejection-of-a-change-frozen", why: "the same holds for captures and cancels",
+			changes: []change{{
+				"adapters/stripe/rejections.go",
+				"return deploymentRejected, &ports.DeploymentError{Code: err.Code, Message: err.Message, Kept: f.replayed}",
+				"return rejected, &err",
+			}},
+			faults: []string{"account not activated, ca", "no such URL, ca"},
+		},
+		{
 			name: "nothing-was-done-after-a-commit-in-doubt",
 			why:  "a client is not told that nothing was done while a begin's commit is in doubt",
 			changes: []change{{
@@ -144,8 +159,8 @@ func mutants() []mutant {
 			name: "no-recovery", why: "recovery finishes what a crash or an unknown outcome left pending",
 			changes: []change{{
 				"app/operations/recover.go",
-				"if err := uc.gateway.Ready(); err != nil {\n\t\treturn Recovered{}, nil",
-				"if err := uc.gateway.Ready(); true {\n\t\t_ = err\n\n\t\treturn Recovered{}, nil",
+				"if err := uc.provider.Ready(); err != nil {\n\t\treturn Recovered{}, nil",
+				"if err := uc.provider.Ready(); true {\n\t\t_ = err\n\n\t\treturn Recovered{}, nil",
 			}},
 		},
 		{
@@ -161,6 +176,106 @@ func mutants() []mutant {
 				"if differ := recorded.Differences(now); false {",
 			}},
 			faults: []string{"another account"},
+		},
+		{
+			name: "two-at-once", why: "one capture or cancel of a payment is under way at a time",
+			sql:    []string{"DROP INDEX operations_one_at_a_time"},
+			faults: []string{"slow ", "holds"},
+		},
+		{
+			name: "capture-mark-not-compared", why: "a capture is done if the intent carries its own mark, not another's",
+			changes: []change{{
+				"app/payments/capture.go", "case intent.Capture == op.ID:", "case intent.Status == payment.Succeeded:",
+			}},
+			faults: []string{"capture"},
+		},
+		{
+			name: "state-rejection-believed", why: "that the state does not allow it is believed only once the intent was read",
+			changes: []change{{
+				"app/operations/engine.go",
+				"case errors.As(err, &rejected) && definition.Recover != nil:",
+				"case errors.As(err, &rejected) && definition.Recover == nil && false:",
+			}},
+			faults: []string{"capture", "cancel"},
+		},
+		{
+			name: "capture-under-a-new-key", why: "a capture is sent again under the key of the first attempt",
+			changes: []change{{
+				"app/operations/engine.go",
+				"return e.provider.Send(ctx, op.Call, op.Attempts > 1)",
+				`if op.Kind == operation.Capture && op.Attempts > 1 {
+		op.Call.Key += fmt.Sprint("_", op.Attempts)
+	}
+
+	return e.provider.Send(ctx, op.Call, op.Attempts > 1)`,
+			}},
+			faults: []string{"capture"},
+		},
+		{
+			name: "key-looked-up-once", why: "before a refusal the key is looked up again: it may have done what it asks for",
+			changes: []change{{
+				"app/operations/engine.go",
+				"if _, err := e.operations.Find(ctx, request.Key); err == nil {",
+				"if _, err := e.operations.Find(ctx, request.Key); err == nil && false {",
+			}},
+		},
+		{
+			name: "hint-keeps-the-version", why: "an event that hints at a change gives the payment a new version",
+			changes: []change{{
+				"adapters/postgres/apply.go",
+				"d.applied.Before, d.applied.After = *known.Payment, stamped(after, known.now)",
+				`d.applied.Before, d.applied.After = *known.Payment, after
+		if verdict == payment.Applies {
+			d.applied.After = stamped(after, known.now)
+		}`,
+			}},
+			faults: []string{"read", "webhook"},
+		},
+		{
+			name: "facts-of-an-old-version", why: "what was read is written only if the payment has not changed meanwhile",
+			changes: []change{{
+				"adapters/postgres/changes.go", "if written = before.Version == p.Version; !written {", "if written = true; !written {",
+			}},
+			faults: []string{"read"},
+		},
+		{
+			name: "first-decline-applied", why: "a decline that comes late is not believed while a later attempt is under way",
+			changes: []change{{
+				"domain/payment/decide.go", "t.Asks == Failed && p.IntentStatus.mayBeUnderWay(), ", "",
+			}},
+			faults: []string{"webhook"},
+		},
+		{
+			name: "other-end-is-stale", why: "another final status than ours is a contradiction",
+			changes: []change{{
+				"domain/payment/decide.go",
+				"case err != nil || compared > 0 || p.Status.Final() && p.Status != status:",
+				"case p.Status.Final() && p.Status != status:\n\t\treturn Stale, p\n\tcase err != nil || compared > 0:",
+			}},
+			faults: []string{"another final status"},
+		},
+		{
+			name: "received-not-read", why: "what was received is what Stripe says, not what was ordered",
+			changes: []change{{
+				"adapters/stripe/intent.go", "Captured:      o.sum(o.Received),", "Captured:      o.sum(nil),",
+			}},
+		},
+		{
+			name: "another-program-is-parked", why: "an intent in which nothing is ours is foreign",
+			changes: []change{{"domain/payment/decide.go", "case t.Unmarked:", "case false:"}},
+		},
+		{
+			name: "another-mark-is-adopted", why: "an intent with another installation's mark is foreign",
+			changes: []change{{
+				"app/account/binding.go", "return intent.Marked && intent.Mark.Installation != b.id.ID", "return false",
+			}},
+		},
+		{
+			name: "payment-not-locked", why: "a payment is locked from when it is decided about until that is written",
+			changes: []change{{
+				"adapters/postgres/internal/sqlc/payments.sql.go", "WHERE id = $1\nFOR NO KEY UPDATE\n", "WHERE id = $1\n",
+			}},
+			faults: []string{"webhook", "latency", "read"},
 		},
 	}
 }

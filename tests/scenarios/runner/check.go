@@ -52,7 +52,7 @@ func check(e evidence, found *violations) {
 		oneCharge, onePaymentForEachIntent, equalAmounts, historiesAreWhole, statusesOnlyMoveForward,
 		eventsTakeEffectOnce, nothingIsUnknown, answersAreKept, sameKeySameBytes, changedPayloadsStayOut,
 		rejectionsAreNotKept, unavailableWroteNothing, nothingElsewhere, answersFitAnOrder,
-		oneCapture, captureAsAskedFor, cancelledAsTold, oneWinner, callsAreSentAsWritten, lastAnswersStand,
+		oneCapture, captureAsAskedFor, noKeyDeniesItself, cancelledAsTold, oneWinner, callsAreSentAsWritten, lastAnswersStand,
 		versionsGrow, contradictionsAreOnlyDrawn, foreignIsLeftAlone,
 	} {
 		invariant(e, found)

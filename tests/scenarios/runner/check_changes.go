@@ -87,6 +87,24 @@ func captureAsAskedFor(e evidence, found *violations) {
 	}
 }
 
+// noKeyDeniesItself: a key that has captured does not say that the payment is captured
+// already.
+func noKeyDeniesItself(e evidence, found *violations) {
+	captured := map[string]bool{}
+
+	for _, r := range e.requests {
+		if r.kind == kindCapture && r.result.status == http.StatusOK {
+			captured[r.key+" "+r.id()] = true
+		}
+	}
+
+	for _, r := range e.requests {
+		if r.key != "" && captured[r.key+" "+r.id()] && bytes.Contains(r.result.body, []byte(`"intent_status":"succeeded","allowed"`)) {
+			found.addf("I5", "key "+r.key, "has captured, and was told %s", r.result)
+		}
+	}
+}
+
 // cancelledAsTold: a cancel that was told as done has let the customer go.
 func cancelledAsTold(e evidence, found *violations) {
 	intents := by(e.stripe.intents, stripeIntent.paymentID)
