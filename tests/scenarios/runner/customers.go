@@ -52,7 +52,10 @@ func refuses(c *client, intent string)  { c.authenticate(intent, false) }
 // customers are the ways to pay, and not to pay.
 func customers() [][]step {
 	return [][]step{
-		{pays}, {pays}, {pays}, {pays},
+		{pays},
+		{pays},
+		{pays},
+		{pays},
 		{declined, pays},
 		{declined, declined, pays},
 		{secure, approves},

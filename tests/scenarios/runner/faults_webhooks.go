@@ -90,7 +90,6 @@ func (w *world) sendOther(ctx context.Context, entry sandbox.BookEntry, status s
 		"id": id, "object": "event", "type": "payment_intent." + status, "created": w.stripe.Now().Unix(), "livemode": false,
 		"data": map[string]any{"object": object},
 	})
-
 	if err != nil {
 		panic(err)
 	}
