@@ -49,7 +49,7 @@ type Config struct {
 // Deps is what the jobs need.
 type Deps struct {
 	// Pool is not the requests', so that jobs never take a connection of theirs. River
-	// keeps one to listen on.
+	// takes one out of it for good, to listen on.
 	Pool        *pgxpool.Pool
 	Recover     *operations.Recover
 	ApplyParked *events.ApplyParked

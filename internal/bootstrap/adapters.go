@@ -60,8 +60,9 @@ func newPool(lc fx.Lifecycle, c config.Config, tracing trace.TracerProvider) (*p
 	return pool, nil
 }
 
-// backgroundConns bounds the background pool. River listens on one and its four workers
-// need one each now and then; the rest is for lists and for the metrics.
+// backgroundConns bounds the background pool. River's four workers need one each now and
+// then; the rest is for lists and for the metrics. The one on which River listens it takes
+// out of the pool, so that it comes on top.
 const backgroundConns = 8
 
 // backgroundPool is the pool of lists, reports and jobs.
