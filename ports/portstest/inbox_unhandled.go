@@ -55,9 +55,11 @@ func unhandledOldestFirst(t *testing.T, b StoreBed) {
 
 	require.Empty(t, b.unhandled(t, eventType, 10))
 
-	var want []string
+	const events = 7
 
-	for n := range 7 {
+	want := make([]string, 0, events)
+
+	for n := range events {
 		if n%3 == 0 {
 			b.Elapse(t, time.Minute)
 		}
@@ -71,7 +73,7 @@ func unhandledOldestFirst(t *testing.T, b StoreBed) {
 		require.Equal(t, want, b.unhandled(t, eventType, limit), limit)
 	}
 
-	require.Len(t, b.unhandled(t, another, 3), 7)
+	require.Len(t, b.unhandled(t, another, 3), events)
 	require.Empty(t, b.unhandled(t, "charge.succeeded", 3))
 }
 
