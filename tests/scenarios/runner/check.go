@@ -229,7 +229,8 @@ func historiesAreWhole(e evidence, found *violations) {
 		}
 
 		if intent, known := intents[p.Intent]; known && (intent.status() != p.Status || intent.Status != p.IntentStatus) {
-			found.addf("I4", "payment "+p.ID, "is %s (%s), and %s (%s) at Stripe", p.Status, p.IntentStatus, intent.status(), intent.Status)
+			found.addf("I4", "payment "+p.ID, "is %s (%s), and %s (%s) at Stripe",
+				p.Status, p.IntentStatus, intent.status(), intent.Status)
 		}
 	}
 }
@@ -253,7 +254,8 @@ func statusesOnlyMoveForward(e evidence, found *violations) {
 				to, err2 := later.result.payment()
 
 				if err != nil || err2 != nil || later.call > earlier.ret && from.Status != to.Status && !follows(from.Status, to.Status) {
-					found.addf("I4", "payment "+id, "was read as %s at %s and as %s at %s", earlier.result, earlier.ret, later.result, later.call)
+					found.addf("I4", "payment "+id, "was read as %s at %s and as %s at %s",
+						earlier.result, earlier.ret, later.result, later.call)
 				}
 			}
 		}

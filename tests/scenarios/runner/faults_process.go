@@ -32,7 +32,7 @@ type moment struct {
 
 // moments are the points around each commit.
 func moments() []moment {
-	all := []moment{
+	all := []moment{ //nolint:prealloc // a short list
 		{"before a webhook commits", stmtApply, "", before},
 		{"after a webhook has committed", stmtApply, "", after},
 		{"before what was read commits", stmtChange, "hint", before},
@@ -93,7 +93,8 @@ func processFaults() []fault {
 			again(afterExecuting, killAtStripe(kind, sandbox.Hold, afterExecuting)),
 			again(stoppedAtStripe, stopAtStripe(kind, stoppedAtStripe)),
 			again(anothersKey, startWithAnothersKey(kind, anothersKey)))
-		faults = append(faults, trapFaults("process: SIGSTOP ", []moment{begins(kind, after), ends(kind, before)}, (*world).stopHere)...)
+		stops := []moment{begins(kind, after), ends(kind, before)}
+		faults = append(faults, trapFaults("process: SIGSTOP ", stops, (*world).stopHere)...)
 	}
 
 	return append(faults, trapFaults("process: SIGKILL ", moments(), (*world).killHere)...)

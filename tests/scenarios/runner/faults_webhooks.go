@@ -86,6 +86,7 @@ func (w *world) sendOther(ctx context.Context, entry sandbox.BookEntry, status s
 
 	object["status"], object["amount_received"] = status, 0
 	id := "evt_another_" + entry.ID
+
 	body, err := json.Marshal(map[string]any{
 		"id": id, "object": "event", "type": "payment_intent." + status, "created": w.stripe.Now().Unix(), "livemode": false,
 		"data": map[string]any{"object": object},

@@ -214,7 +214,7 @@ func (h *history) keysSent() map[string]bool {
 // tell writes the requests into a timeline.
 func (h *history) tell(line *timeline) {
 	for _, r := range h.all() {
-		what := r.ask.String() + " " + r.key
+		what := r.String() + " " + r.key
 		if r.isOperation() {
 			what = fmt.Sprintf("%s key=%q at process-%d", r.ask, r.key, r.process)
 		}

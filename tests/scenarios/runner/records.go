@@ -234,7 +234,8 @@ func readService(ctx context.Context, db *pgxpool.Pool) (records serviceRecords,
 	err = pgx.BeginTxFunc(ctx, db, options, func(tx pgx.Tx) error {
 		if records.payments, err = rows[paymentRow](ctx, tx, `SELECT id::text, stripe_payment_intent_id,
 			COALESCE(idempotency_key, ''), amount::text, currency, status, capture_method, COALESCE(intent_status, ''),
-			COALESCE(amount_capturable, 0)::text, COALESCE(amount_captured, 0)::text, COALESCE(EXTRACT(EPOCH FROM capture_before), 0)::bigint
+			COALESCE(amount_capturable, 0)::text, COALESCE(amount_captured, 0)::text,
+			COALESCE(EXTRACT(EPOCH FROM capture_before), 0)::bigint
 			FROM payments ORDER BY created_at`); err != nil {
 			return err
 		}
