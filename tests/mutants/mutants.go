@@ -229,14 +229,14 @@ func mutants() []mutant {
 			d.applied.After = stamped(after, known.now)
 		}`,
 			}},
-			faults: []string{"read", "webhook"},
+			faults: []string{"read slowly", "read and held", "late"},
 		},
 		{
 			name: "facts-of-an-old-version", why: "what was read is written only if the payment has not changed meanwhile",
 			changes: []change{{
 				"adapters/postgres/changes.go", "if written = before.Version == p.Version; !written {", "if written = true; !written {",
 			}},
-			faults: []string{"read"},
+			faults: []string{"read slowly", "read and held", "late"},
 		},
 		{
 			name: "first-decline-applied", why: "a decline that comes late is not believed while a later attempt is under way",

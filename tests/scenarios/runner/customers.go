@@ -72,7 +72,7 @@ func customers() [][]step {
 // customer pays, is declined, tries again or goes away. The events of one step are often
 // still under way when the next step comes.
 func (c *client) customer(ctx context.Context, p known) {
-	const haste = 30 * time.Millisecond
+	const haste, leisure = 30 * time.Millisecond, 700 * time.Millisecond
 
 	if !p.payload.manual && p.payload.currency == "USD" && c.r.IntN(2) == 0 {
 		c.confirm(kindPay, p.intent, []string{paysBank, failingBank}[c.r.IntN(2)]) // it is processed for a while
@@ -84,7 +84,16 @@ func (c *client) customer(ctx context.Context, p known) {
 
 	for _, does := range ways[c.r.IntN(len(ways))] {
 		does(c, p.intent)
-		wait(ctx, time.Duration(c.r.Int64N(int64(haste))))
+
+		if c.r.IntN(2) == 0 {
+			c.readAt(p, c.r.IntN(processes)) // the shop's page asks how it stands
+		}
+
+		if c.r.IntN(4) == 0 {
+			wait(ctx, time.Duration(c.r.Int64N(int64(leisure)))) // by then somebody may be reading the intent
+		} else {
+			wait(ctx, time.Duration(c.r.Int64N(int64(haste))))
+		}
 	}
 }
 
