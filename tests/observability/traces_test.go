@@ -200,7 +200,7 @@ func TestTraces_RecoveryPointsToTheRequest(t *testing.T) {
 	for _, span := range received.find(func(s *otlp.Span) bool { return len(s.GetParentSpanId()) == 0 }) {
 		require.Contains(t, []string{
 			"stripe.get_account", // at start
-			"POST /webhooks/stripe", "app.RecoverOperation", "app.ApplyParkedEvent", "app.Reconcile",
+			"POST /webhooks/stripe", "app.RecoverOperation", "app.ApplyParkedEvent", "app.ReadHint", "app.Reconcile",
 		}, span.GetName())
 	}
 }
