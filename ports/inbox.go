@@ -24,7 +24,7 @@ type Inbox interface {
 	//
 	// If the payment does not exist yet, but e names an operation that is pending or needs
 	// attention, then nothing is stored and the outcome is EventUnfinished: the caller
-	// finishes the operation with FinishAndApply. An event that asks for no change leaves
+	// finishes the operation with FinishAndApply. An event that says only that the intent was made leaves
 	// an operation to its holder and is stored as EventStale.
 	Apply(ctx context.Context, e Event) (Applied, error)
 

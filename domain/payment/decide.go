@@ -103,7 +103,7 @@ func (o *KnownOperation) decide(t Told) Verdict {
 	switch {
 	case o.Ended:
 		return Contradicts
-	case o.InHand && t.Asks == "": // whoever sends it will have the intent in a moment
+	case o.InHand && t.Asks == "" && !t.IntentStatus.isStep(): // whoever sends it will have the intent in a moment
 		return Stale
 	default:
 		return Finishes

@@ -104,6 +104,10 @@ func (p Payment) Received() money.Money {
 	}
 }
 
+// isStep: somebody has begun to pay. The provider's answer to the create, which it repeats
+// under its key, does not know of that.
+func (s IntentStatus) isStep() bool { return s.rank() >= IntentRequiresAction.rank() }
+
 // Allowed lists what may be tried with a payment now. The provider has the last word.
 func (p Payment) Allowed() []operation.Kind {
 	switch {

@@ -106,6 +106,7 @@ func (w *world) conclude(ctx context.Context, found *violations) (quiet time.Dur
 
 	w.quiet(ctx)
 	w.reconcile(ctx, found)
+	w.quiet(ctx) // an event that was found may be a hint
 	w.judge(ctx, found)
 
 	return quiet, nil
