@@ -72,6 +72,8 @@ func newWorld(t *testing.T, change ...func(*config.Config)) *world {
 		"STRIPE_API_BASE":       w.stripe.URL,
 		"STRIPE_SECRET_KEY":     secretKey,
 		"STRIPE_WEBHOOK_SECRET": webhookSecret,
+		// A run of the service's own would come between a test's.
+		"RECONCILE_INTERVAL": "0",
 	})
 	require.NoError(t, err)
 

@@ -204,6 +204,7 @@ func TestReconcile_RunsAtStartWhenItIsOverdue(t *testing.T) {
 	w.confirm(paid.text("stripe_payment_intent_id"), "pm_card_visa")
 
 	w.exec("INSERT INTO reconciliation VALUES (TRUE, now() - interval '2 hours')")
+	w.config.ReconcileInterval = 5 * time.Minute
 	w.start(w.config)
 	w.eventually(func() bool { return w.status(paid.text("id")) == "succeeded" }, "the event is found")
 }
