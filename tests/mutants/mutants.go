@@ -199,6 +199,15 @@ func mutants() []mutant {
 			faults: []string{"capture", "cancel"},
 		},
 		{
+			name: "cancel-done-although-paid", why: "a cancel is done only if the intent is cancelled",
+			changes: []change{{"app/payments/cancel.go", "case p.Status == payment.Cancelled:", "case p.Status.Final():"}},
+			faults:  []string{"cancel"},
+		},
+		{
+			name: "refused-unread", why: "the intent is read before a capture is refused",
+			changes: []change{{"app/payments/capture.go", "if !p.Status.Final() {\n\t\tvar err error", "if false {\n\t\tvar err error"}},
+		},
+		{
 			name: "capture-under-a-new-key", why: "a capture is sent again under the key of the first attempt",
 			changes: []change{{
 				"app/operations/engine.go",

@@ -52,8 +52,8 @@ func check(e evidence, found *violations) {
 		oneCharge, onePaymentForEachIntent, equalAmounts, historiesAreWhole, statusesOnlyMoveForward,
 		eventsTakeEffectOnce, nothingIsUnknown, answersAreKept, sameKeySameBytes, changedPayloadsStayOut,
 		rejectionsAreNotKept, unavailableWroteNothing, nothingElsewhere, answersFitAnOrder,
-		oneCapture, captureAsAskedFor, noKeyDeniesItself, cancelledAsTold, oneWinner, callsAreSentAsWritten, lastAnswersStand,
-		versionsGrow, contradictionsAreOnlyDrawn, foreignIsLeftAlone,
+		oneCapture, captureAsAskedFor, noKeyDeniesItself, cancelledAsTold, oneWinner, refusalsAreTrue,
+		callsAreSentAsWritten, lastAnswersStand, versionsGrow, contradictionsAreOnlyDrawn, foreignIsLeftAlone,
 	} {
 		invariant(e, found)
 	}

@@ -2,11 +2,13 @@ package runner
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 )
 
 // oneCapture is I9 in Stripe's records: money that was held was captured by one of the
@@ -152,6 +154,61 @@ func oneWinner(e evidence, found *violations) {
 			found.addf("I9", "payment "+id, "was captured for %s; cancelled %t", strings.Join(names, " and for "), cancels[id])
 		}
 	}
+}
+
+// refusalsAreTrue is J5: what is held can be captured, and what is refused because the
+// payment has come to its end, has.
+func refusalsAreTrue(e evidence, found *violations) {
+	intents, held := by(e.stripe.intents, stripeIntent.paymentID), e.heldSince()
+
+	for _, r := range e.requests {
+		kind, _ := r.result.problem()
+		if kind != problemState {
+			continue
+		}
+
+		var refusal struct {
+			Intent string `json:"intent_status"`
+		}
+
+		err := json.Unmarshal(r.result.body, &refusal)
+		final := refusal.Intent == "succeeded" || refusal.Intent == "canceled"
+		since, wasHeld := held[r.on.intent]
+
+		switch {
+		case err != nil:
+			found.addf("J5", "key "+r.key, "%v", err)
+		case r.kind == kindCapture && !final && wasHeld && since < r.call:
+			found.addf("J5", "key "+r.key, "money was held since %s, and a capture at %s was refused: %s", since, r.call, r.result)
+		case r.kind == kindCapture && refusal.Intent == "requires_capture",
+			r.kind == kindCancel && refusal.Intent != "succeeded" && refusal.Intent != "processing",
+			final && intents[r.on.id].Status != refusal.Intent:
+			found.addf("J5", "key "+r.key, "a %s was refused: %s; at Stripe it ends as %s",
+				r.kind, r.result, intents[r.on.id].Status)
+		}
+	}
+}
+
+// heldSince is since when customers know that their money is held, by intent. From there an
+// intent goes only to its end.
+func (e evidence) heldSince() map[string]time.Duration {
+	since := map[string]time.Duration{}
+
+	for _, r := range e.requests {
+		var paid struct {
+			Status string `json:"status"`
+		}
+
+		if r.kind != kindPay || json.Unmarshal(r.result.body, &paid) != nil || paid.Status != "requires_capture" {
+			continue
+		}
+
+		if first, seen := since[r.key]; !seen || r.ret < first {
+			since[r.key] = r.ret
+		}
+	}
+
+	return since
 }
 
 // callsAreSentAsWritten is I1 on the wire: whatever a process sends is written down before,
