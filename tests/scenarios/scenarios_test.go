@@ -47,7 +47,7 @@ func TestScenarios(t *testing.T) {
 	t.Parallel()
 
 	if testing.Short() {
-		t.Skip("takes a minute")
+		t.Skip("takes two minutes")
 	}
 
 	const hand = 5
@@ -68,7 +68,8 @@ func TestScenarios(t *testing.T) {
 // The drills are faults that scenarios are too short for. Here they are shortened;
 // `go run ./tests/scenarios -drill all` runs them at full length.
 
-// TestDrill_OneKey: 64 clients with one key on two processes get one payment.
+// TestDrill_OneKey: 64 clients with one key on two processes get one payment, one capture and
+// one cancel.
 func TestDrill_OneKey(t *testing.T) {
 	t.Parallel()
 	runDrill(t, "onekey")

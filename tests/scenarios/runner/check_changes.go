@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// oneCapture is I9 in Stripe's records: money that was held was captured by one of the
+// oneCapture is J3 in Stripe's records: money that was held was captured by one of the
 // service's operations or behind its back, once and by the amount that was asked for.
 func oneCapture(e evidence, found *violations) {
 	byMark := map[string]operationRow{}
@@ -35,23 +35,23 @@ func oneCapture(e evidence, found *violations) {
 
 		switch {
 		case intent.Metadata["marketflow_capture"] != "" && !marked:
-			found.addf("I9", about, "was captured by %q, which is no operation here", intent.Metadata["marketflow_capture"])
+			found.addf("J3", about, "was captured by %q, which is no operation here", intent.Metadata["marketflow_capture"])
 		case intent.Status != "succeeded" || intent.CaptureMethod != "manual":
 			if marked || dashboard {
-				found.addf("I9", about, "is %s, and yet it was captured", intent.Status)
+				found.addf("J3", about, "is %s, and yet it was captured", intent.Status)
 			}
 		case marked == dashboard:
-			found.addf("I9", about, "was captured by operation %t, behind the service's back %t", marked, dashboard)
+			found.addf("J3", about, "was captured by operation %t, behind the service's back %t", marked, dashboard)
 		case dashboard && intent.Received != outside:
-			found.addf("I9", about, "%d were received, %d captured", intent.Received, outside)
+			found.addf("J3", about, "%d were received, %d captured", intent.Received, outside)
 		case marked && (op.Kind != kindCapture || !op.done() || op.Payment != intent.paymentID()):
-			found.addf("I9", about, "was captured by %s %s of payment %s, which is %s and answers %d %s",
+			found.addf("J3", about, "was captured by %s %s of payment %s, which is %s and answers %d %s",
 				op.Kind, op.ID, op.Payment, op.State, op.Status, op.Body)
 		}
 	}
 }
 
-// captureAsAskedFor is I9 in the operations: one that was told as done has captured, and
+// captureAsAskedFor is J3 in the operations: one that was told as done has captured, and
 // the amount that it was to capture.
 func captureAsAskedFor(e evidence, found *violations) {
 	intents := by(e.stripe.intents, stripeIntent.paymentID)
@@ -67,12 +67,12 @@ func captureAsAskedFor(e evidence, found *violations) {
 		if op.Amount != "" {
 			var err error
 			if asked, err = minorUnits(op.Amount, op.Currency); err != nil {
-				found.addf("I9", about, "%v", err)
+				found.addf("J3", about, "%v", err)
 			}
 		}
 
 		if intent.Status != "succeeded" || intent.capturedBy() != op.ID || intent.Received != asked {
-			found.addf("I9", about, "answers %d; intent %s is %s, captured by %q, %d received of %d asked for",
+			found.addf("J3", about, "answers %d; intent %s is %s, captured by %q, %d received of %d asked for",
 				op.Status, intent.ID, intent.Status, intent.capturedBy(), intent.Received, asked)
 		}
 	}
@@ -84,7 +84,7 @@ func captureAsAskedFor(e evidence, found *violations) {
 
 		p, err := r.result.payment()
 		if want := amountOf(r.captures(), r.on.payload.currency); err != nil || p.Status != "succeeded" || p.Captured.String() != want {
-			found.addf("I9", "key "+r.key, "asked for %s and was told %s", want, r.result)
+			found.addf("J3", "key "+r.key, "asked for %s and was told %s", want, r.result)
 		}
 	}
 }
@@ -113,18 +113,18 @@ func cancelledAsTold(e evidence, found *violations) {
 
 	for _, op := range e.service.operations {
 		if intent := intents[op.Payment]; op.Kind == kindCancel && op.done() && intent.Status != "canceled" {
-			found.addf("I9", "cancel "+op.ID, "answers %d, and intent %s is %s", op.Status, intent.ID, intent.Status)
+			found.addf("J4", "cancel "+op.ID, "answers %d, and intent %s is %s", op.Status, intent.ID, intent.Status)
 		}
 	}
 
 	for _, r := range e.requests {
 		if intent := intents[r.on.id]; r.kind == kindCancel && r.result.status == http.StatusOK && intent.Status != "canceled" {
-			found.addf("I9", "key "+r.key, "was told %s, and intent %s is %s", r.result, intent.ID, intent.Status)
+			found.addf("J4", "key "+r.key, "was told %s, and intent %s is %s", r.result, intent.ID, intent.Status)
 		}
 	}
 }
 
-// oneWinner is I9 as clients saw it: of all that was asked of a payment one capture was
+// oneWinner is J4 as clients saw it: of all that was asked of a payment one capture was
 // done, or it was cancelled.
 func oneWinner(e evidence, found *violations) {
 	captures, cancels := map[string][]string{}, map[string]bool{}
@@ -151,7 +151,7 @@ func oneWinner(e evidence, found *violations) {
 
 	for id, names := range captures {
 		if len(names) > 1 || cancels[id] {
-			found.addf("I9", "payment "+id, "was captured for %s; cancelled %t", strings.Join(names, " and for "), cancels[id])
+			found.addf("J4", "payment "+id, "was captured for %s; cancelled %t", strings.Join(names, " and for "), cancels[id])
 		}
 	}
 }

@@ -13,9 +13,13 @@
 //	wire.go       a proxy that acts when a named SQL statement passes
 //	faults*.go    the catalogue of faults
 //	workload.go   the clients
+//	orders.go     what they ask for, and how they spell it
+//	customers.go  who pays, captures and cancels, and another program on the account
+//	finish.go     how good clients end
 //	history.go    what they asked and were told, held against a model
+//	watch.go      what is seen only while it happens
 //	quiet.go      waiting for quiet
 //	records.go    both sides' records
-//	check.go      the invariants I1 to I8, see docs/guarantees.md
+//	check*.go     the invariants, see docs/guarantees.md
 //	timeline.go   what happened when
 package runner

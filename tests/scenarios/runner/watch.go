@@ -37,7 +37,7 @@ func (w *world) saw(found *violations) {
 	slices.Sort(w.twoAtOnce)
 
 	for _, payment := range slices.Compact(w.twoAtOnce) {
-		found.addf("I9", "payment "+payment, "two captures or cancels were under way at the same time")
+		found.addf("J4", "payment "+payment, "two captures or cancels were under way at the same time")
 	}
 }
 
