@@ -87,7 +87,8 @@ type Endings interface {
 
 	// FinishOn ends an operation on a payment that exists: it locks the payment, asks
 	// decide what becomes of it, and writes that, its transition and the frozen response in
-	// one commit. cause is kept in the history. decide may be asked more than once. An
+	// one commit. cause is kept in the history. decide may be asked more than once. If it
+	// leaves the payment as it is, the payment keeps its version and its time. An
 	// error of decide's is returned, and nothing has changed. If the operation is finished
 	// already, its response stands and is returned. If it was rejected: ErrContradiction.
 	// No operation or no payment: fault.NotFound.
@@ -210,7 +211,7 @@ type FrozenResponse struct {
 
 // Decide says what becomes of a payment when an operation on it is finished: how the
 // payment is afterwards, and the answer, which may show it. p is the payment under its
-// lock, with the version and the time that it will have.
+// lock, with the version and the time that it will have if it changes.
 type Decide func(p payment.Payment) (payment.Payment, FrozenResponse, error)
 
 // Completion is the payment that a create became.

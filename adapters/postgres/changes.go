@@ -158,14 +158,17 @@ func finishOn(
 		return finished, err
 	}
 
-	after, response, err := decide(stamped(before, now))
+	changes, response, err := decided(before, now, cause, decide)
 	if err != nil {
 		return finished, err
 	}
 
-	finished.Before, finished.After = before, after
+	finished.Before, finished.After = before, before
+	for _, c := range changes {
+		finished.After = c.after
+	}
 
-	writes := append(writeChanges([]change{{before: before, after: after, cause: cause}}),
+	writes := append(writeChanges(changes),
 		selectRows(sqlc.FinishOperations, func(r sqlc.Operation) { row = r }, []uuid.UUID{id},
 			[]int16{int16(response.Status)}, [][]byte{bodyToDB(response.Body)}, true)) //nolint:gosec // an HTTP status
 
@@ -185,6 +188,30 @@ func finishOn(
 	finished.Operation, err = operationFromDB(row, row.UpdatedAt.Sub(row.CreatedAt).Seconds(), uuid.Nil)
 
 	return finished, err
+}
+
+// decided is what becomes of a payment that is locked: one change or none. Where nothing
+// changes, the answer shows the payment as it stays, so decide is asked once more.
+func decided(
+	before payment.Payment, now time.Time, cause string, decide ports.Decide,
+) ([]change, ports.FrozenResponse, error) {
+	after, response, err := decide(stamped(before, now))
+	if err != nil {
+		return nil, response, err
+	}
+
+	if !changes(before, after) {
+		_, response, err = decide(before)
+
+		return nil, response, err
+	}
+
+	return []change{{before: before, after: after, cause: cause}}, response, nil
+}
+
+// changes tells whether a payment is to be written. Its version and its time are no change.
+func changes(before, after payment.Payment) bool {
+	return !before.SameAs(after) || before.Amount != after.Amount
 }
 
 // Write implements ports.Facts.
@@ -239,7 +266,7 @@ func (s *Store) writeFacts(
 
 			writes := others
 
-			if !before.SameAs(p) || before.Amount != p.Amount {
+			if changes(before, p) {
 				after = stamped(p, now)
 				writes = append(writeChanges([]change{{before: before, after: after, cause: cause}}), others...)
 			}

@@ -124,11 +124,16 @@ func finishOnWithoutChange(t *testing.T, b StoreBed) {
 	op := b.mustBegin(t, newCancel(t, p, ""))
 	b.mustApply(t, eventOf(t, p, payment.Cancelled))
 
+	cancelled := b.paymentNow(t, p.ID)
+
 	done := b.mustFinishOn(t, op, func(p payment.Payment) (payment.Payment, ports.FrozenResponse, error) {
 		return p, showing(p), nil
 	})
 	require.True(t, done.Operation.Finished())
-	require.Equal(t, payment.Cancelled, b.paymentNow(t, p.ID).Status)
+	require.Equal(t, showing(cancelled), done.Operation.Response)
+	require.Equal(t, cancelled, done.Before)
+	require.Equal(t, cancelled, done.After)
+	require.Equal(t, cancelled, b.paymentNow(t, p.ID), "no change, no version")
 	require.Len(t, b.history(t, p.ID), 2)
 	b.requireTrueHistory(t, p.ID)
 }
