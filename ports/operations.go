@@ -45,6 +45,9 @@ type Operations interface {
 	// opens a rejected one. Of many callers one holds it. Calls with the same
 	// Lease.Token are one call: after a lost answer, repeating it finds the lease still
 	// held.
+	//
+	// With c.Response it is written as finished. Then no other operation of the same subject
+	// is in its way.
 	Begin(ctx context.Context, c NewOperation) (Operation, error)
 
 	// Find returns the operation under key and changes nothing. None: fault.NotFound.
@@ -144,6 +147,9 @@ type NewOperation struct {
 	Call   Call
 	Origin Origin
 	Lease  Lease
+	// Response is set if there is nothing to do: the operation is written as finished, so
+	// that its key belongs to it, and nobody gets its lease.
+	Response *FrozenResponse
 	// CreatedAt is zero for a new operation: the database's clock decides. For an intent
 	// that exists already it is the intent's time, because the provider's key is that old.
 	CreatedAt time.Time

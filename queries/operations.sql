@@ -5,22 +5,25 @@
 -- minutes.
 
 -- name: BeginOperations :many
--- Writes what nobody has written yet. An operation without a row is not touched: its
--- key has been used.
+-- Writes what nobody has written yet, as finished where there is an answer. An operation
+-- without a row is not touched: its key has been used.
 --
 -- The INSERT waits only while another transaction writes one of the keys. Rows are
 -- inserted in the order of their keys, so that two of these statements never wait for
 -- each other.
 INSERT INTO operations (
     id, tenant, kind, subject, idempotency_key, fingerprint, amount, currency, metadata, options, reason,
-    stripe_key, stripe_path, stripe_params, lease_token, leased_until, retry_at, origin_request_id, origin_trace, created_at
+    stripe_key, stripe_path, stripe_params, lease_token, leased_until, retry_at, origin_request_id, origin_trace, created_at,
+    state, response_status, response_body
 )
 SELECT input.id, @tenant::integer, input.kind, NULLIF(input.subject, '00000000-0000-0000-0000-000000000000'),
        NULLIF(input.idempotency_key, ''), input.fingerprint, input.amount, NULLIF(input.currency, ''),
        NULLIF(input.metadata, '')::jsonb, NULLIF(input.options, '')::jsonb, NULLIF(input.reason, ''),
        input.stripe_key, input.stripe_path, input.stripe_params,
        NULLIF(input.lease_token, '00000000-0000-0000-0000-000000000000'), now() + input.lease, now() + input.lease,
-       input.origin_request_id, input.origin_trace, COALESCE(NULLIF(input.created_at, '0001-01-01 00:00:00+00'), now())
+       input.origin_request_id, input.origin_trace, COALESCE(NULLIF(input.created_at, '0001-01-01 00:00:00+00'), now()),
+       CASE WHEN input.response_status = 0 THEN 'pending' ELSE 'finished' END, NULLIF(input.response_status, 0),
+       input.response_body
 FROM (
     SELECT unnest(@ids::uuid[])                 AS id,
            unnest(@kinds::text[])               AS kind,
@@ -39,7 +42,9 @@ FROM (
            unnest(@leases::interval[])          AS lease,
            unnest(@origin_request_ids::text[])  AS origin_request_id,
            unnest(@origin_traces::text[])       AS origin_trace,
-           unnest(@created_ats::timestamptz[])  AS created_at
+           unnest(@created_ats::timestamptz[])  AS created_at,
+           unnest(@response_statuses::smallint[]) AS response_status,
+           unnest(@response_bodies::bytea[])    AS response_body
 ) AS input
 ORDER BY input.idempotency_key, input.id
 ON CONFLICT DO NOTHING

@@ -150,3 +150,29 @@ func TestKey_BelongsToOneRequest(t *testing.T) {
 		reused.problem(http.StatusUnprocessableEntity, "idempotency-key-reused")
 	}
 }
+
+// A cancel of what is cancelled already has nothing to do. Its key is used all the same.
+func TestKey_BelongsToACancelThatHadNothingToDo(t *testing.T) {
+	t.Parallel()
+
+	w := newWorld(t)
+	id, _ := w.held()
+	other, _ := w.held()
+	require.Equal(t, http.StatusOK, w.on(id, "cancel", "").status)
+
+	first := w.on(id, "cancel", `{"idempotency_key":"mine"}`)
+	require.Equal(t, http.StatusOK, first.status, "%s", first.body)
+
+	again := w.on(id, "cancel", `{"idempotency_key":"mine"}`)
+	require.Equal(t, string(first.body), string(again.body))
+	require.Equal(t, "true", again.header.Get("Idempotent-Replayed"))
+
+	for _, reused := range []answer{
+		w.on(id, "cancel", `{"reason":"duplicate","idempotency_key":"mine"}`),
+		w.on(id, "capture", `{"idempotency_key":"mine"}`),
+		w.on(other, "cancel", `{"idempotency_key":"mine"}`),
+		w.create(`{"amount":4.00,"currency":"USD","idempotency_key":"mine"}`),
+	} {
+		reused.problem(http.StatusUnprocessableEntity, "idempotency-key-reused")
+	}
+}

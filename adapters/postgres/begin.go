@@ -106,25 +106,36 @@ func insertOperations(ctx context.Context, q *sqlc.Queries, ops []ports.NewOpera
 
 	for i, op := range ops {
 		if row, ok := written[op.ID]; ok {
-			answers[i] = &ports.Operation{
-				ID:          op.ID,
-				Kind:        op.Kind,
-				Subject:     op.Subject,
-				Key:         op.Key,
-				Order:       op.Order,
-				Fingerprint: op.Fingerprint(),
-				Call:        op.Call,
-				Origin:      op.Origin,
-				State:       operation.Pending,
-				Lease:       op.Lease.Token,
-				Attempts:    1,
-				Age:         seconds(row.AgeSeconds),
-				CreatedAt:   row.CreatedAt.UTC(),
-			}
+			answers[i] = begun(op, row)
 		}
 	}
 
 	return answers, nil
+}
+
+// begun is an operation as it was written.
+func begun(op ports.NewOperation, row sqlc.BeginOperationsRow) *ports.Operation {
+	written := ports.Operation{
+		ID:          op.ID,
+		Kind:        op.Kind,
+		Subject:     op.Subject,
+		Key:         op.Key,
+		Order:       op.Order,
+		Fingerprint: op.Fingerprint(),
+		Call:        op.Call,
+		Origin:      op.Origin,
+		State:       operation.Pending,
+		Lease:       op.Lease.Token,
+		Attempts:    1,
+		Age:         seconds(row.AgeSeconds),
+		CreatedAt:   row.CreatedAt.UTC(),
+	}
+
+	if op.Response != nil {
+		written.State, written.Lease, written.Response = operation.Finished, uuid.Nil, *op.Response
+	}
+
+	return &written
 }
 
 // findOrTakeOver returns the operation that is in the way of op; nil if there is none
@@ -181,7 +192,11 @@ func operationsToDB(ops []ports.NewOperation) sqlc.BeginOperationsParams {
 	params := sqlc.BeginOperationsParams{Tenant: int32(operation.DefaultTenant)}
 
 	for _, op := range ops {
-		fingerprint := op.Fingerprint()
+		fingerprint, lease, response := op.Fingerprint(), op.Lease, ports.FrozenResponse{}
+		if op.Response != nil { // finished: nobody works on it
+			lease = ports.Lease{}
+			response = ports.FrozenResponse{Status: op.Response.Status, Body: bodyToDB(op.Response.Body)}
+		}
 
 		params.Ids = append(params.Ids, op.ID)
 		params.Kinds = append(params.Kinds, string(op.Kind))
@@ -196,11 +211,13 @@ func operationsToDB(ops []ports.NewOperation) sqlc.BeginOperationsParams {
 		params.StripeKeys = append(params.StripeKeys, op.Call.Key)
 		params.StripePaths = append(params.StripePaths, op.Call.Path)
 		params.StripeParams = append(params.StripeParams, op.Call.Params)
-		params.LeaseTokens = append(params.LeaseTokens, op.Lease.Token)
-		params.Leases = append(params.Leases, interval(op.Lease.For))
+		params.LeaseTokens = append(params.LeaseTokens, lease.Token)
+		params.Leases = append(params.Leases, interval(lease.For))
 		params.OriginRequestIds = append(params.OriginRequestIds, op.Origin.RequestID)
 		params.OriginTraces = append(params.OriginTraces, op.Origin.TraceParent)
 		params.CreatedAts = append(params.CreatedAts, op.CreatedAt)
+		params.ResponseStatuses = append(params.ResponseStatuses, int16(response.Status)) //nolint:gosec // an HTTP status
+		params.ResponseBodies = append(params.ResponseBodies, response.Body)
 	}
 
 	return params

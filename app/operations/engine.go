@@ -146,7 +146,7 @@ type Request struct {
 	// earlier request may have done.
 	LookFirst bool
 	// New makes the operation to write down, without its lease, which the engine sets. It
-	// is called only if the request may be new.
+	// is called only if the request may be new. An operation with a Response is not sent.
 	New func(ctx context.Context) (ports.NewOperation, error)
 }
 
@@ -194,11 +194,32 @@ func (e *Engine) do(ctx context.Context, request Request) (Answer, ports.ReplayS
 		return e.whileUnavailable(ctx, request, err)
 	}
 
-	op, err := e.begin(ctx, request)
+	wanted, err := e.wanted(ctx, request)
+	if err != nil {
+		return Answer{}, "", err
+	}
+
+	return e.carryOut(ctx, request, wanted)
+}
+
+// carryOut takes the wanted operation from its beginning to its answer.
+func (e *Engine) carryOut(
+	ctx context.Context, request Request, wanted ports.NewOperation,
+) (Answer, ports.ReplaySource, error) {
+	if wanted.Response != nil && wanted.Key == "" { // no key has to keep the answer
+		return Answer{PaymentID: wanted.Subject, Response: *wanted.Response}, "", nil
+	}
+
+	op, err := e.begin(ctx, request, wanted)
 
 	switch {
 	case err != nil:
 		return Answer{}, "", err
+	case wanted.Response != nil && op.ID == wanted.ID:
+		e.observer.OperationFinished(ctx, op, operation.ByRequest, operation.OutcomeDone, nil)
+		e.remember(ctx, op)
+
+		return Answer{PaymentID: op.PaymentID(), Response: op.Response}, "", nil
 	case !op.Held():
 		return e.found(ctx, op, request)
 	}
@@ -216,12 +237,7 @@ func (e *Engine) do(ctx context.Context, request Request) (Answer, ports.ReplayS
 
 // begin writes the operation down before anything is sent. If the same request was
 // rejected before, it opens that operation again.
-func (e *Engine) begin(ctx context.Context, request Request) (ports.Operation, error) {
-	wanted, err := e.wanted(ctx, request)
-	if err != nil {
-		return ports.Operation{}, err
-	}
-
+func (e *Engine) begin(ctx context.Context, request Request, wanted ports.NewOperation) (ports.Operation, error) {
 	wanted.Origin.TraceParent = e.observer.TraceParent(ctx)
 	wanted.Lease = ports.Lease{Token: uuid.New(), For: LeaseFor}
 

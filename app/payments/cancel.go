@@ -2,7 +2,6 @@ package payments
 
 import (
 	"context"
-	"errors"
 
 	"github.com/marketflow/marketflow/app/operations"
 	"github.com/marketflow/marketflow/domain/fault"
@@ -38,11 +37,8 @@ type CancelCommand struct {
 	Reason string
 }
 
-// errCancelled: there is nothing to do.
-var errCancelled = errors.New("the payment is cancelled already")
-
-// Do cancels; see operations.Engine.Do. That a payment is cancelled already is no error.
-// Its errors are also
+// Do cancels; see operations.Engine.Do. If the payment is cancelled already, that is the
+// answer: its key is used then, and nothing is sent. Its errors are also
 //   - fault.NotFound: there is no such payment;
 //   - fault.InvalidState: it is paid;
 //   - fault.InProgress: another cancel, or a capture, is not finished.
@@ -58,24 +54,20 @@ func (uc *Cancel) Do(ctx context.Context, cmd CancelCommand) (operations.Answer,
 			order.Options = map[string]string{OptionReason: cmd.Reason}
 		}
 
-		answer, err := uc.do(ctx, operation.Cancel, cmd.ChangeCommand, order, uc.calls.CancelPayment,
-			func(context.Context) (payment.Payment, error) { return p, cancellable(p) })
-		if errors.Is(err, errCancelled) {
-			return operations.Answer{PaymentID: p.ID, Response: uc.renderer.Payment(p)}, nil
-		}
-
-		return answer, err
+		return uc.do(ctx, operation.Cancel, cmd.ChangeCommand, order, uc.calls.CancelPayment,
+			func(context.Context) (payment.Payment, *ports.FrozenResponse, error) { return uc.check(p) })
 	})
 }
 
-func cancellable(p payment.Payment) error {
+// check decides by our records where they are final; else only the provider knows.
+func (uc *Cancel) check(p payment.Payment) (payment.Payment, *ports.FrozenResponse, error) {
 	switch p.Status {
 	case payment.Cancelled:
-		return errCancelled
+		return p, new(uc.renderer.Payment(p)), nil
 	case payment.Succeeded:
-		return errState(p, operation.Cancel)
+		return p, nil, errState(p, operation.Cancel)
 	default:
-		return nil // only the provider knows
+		return p, nil, nil
 	}
 }
 

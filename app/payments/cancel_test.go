@@ -3,6 +3,7 @@ package payments_test
 import (
 	"net/http"
 	"net/url"
+	"slices"
 	"testing"
 
 	"github.com/google/uuid"
@@ -140,12 +141,63 @@ func TestCancel_Do(t *testing.T) {
 			require.Equal(t, b.Renderer.Payment(p), again.Response)
 		}
 
-		require.Len(t, operationsOn(t, b), 1, "there was nothing to do")
 		require.Equal(t, p, b.Payment(b.payment.ID))
+
+		all := operationsOn(t, b)
+		require.Len(t, all, 2, "there was nothing to do, so without a key nothing is kept")
+
+		told := b.Observer.Told(b.payment.ID)
+		require.Equal(t, []string{"cancel finished by request: done", "answered", "answered"}, told[len(told)-3:])
+
+		op := all[slices.IndexFunc(all, func(op ports.OperationDetails) bool { return op.Key == "cancel_2" })]
+		require.Equal(t, operation.Finished, op.State)
+		require.Equal(t, b.Renderer.Payment(p), op.Response)
+	})
+
+	// A key belongs to one operation, also where there was nothing to do.
+	t.Run("AlreadyCancelledUsesItsKey", func(t *testing.T) {
+		t.Parallel()
+
+		b := setup(t)
+		other := b.Create("order_2")
+		cancelled(t, b)
+
+		b.command.Key = "cancel_2"
+		first := cancelled(t, b)
+
+		for range 2 { // from memory, and from the database
+			again := cancelled(t, b)
+			require.Equal(t, operations.Answer{PaymentID: b.payment.ID, Response: first.Response, Replayed: true}, again)
+
+			another := b.command
+			another.Reason = "duplicate"
+			_, err := payments.NewCancel(b.Change(), b.Renderer).Do(t.Context(), another)
+			apptest.RequireFault(t, fault.KeyReused, err)
+
+			another = b.command
+			another.PaymentID = other.ID
+			_, err = payments.NewCancel(b.Change(), b.Renderer).Do(t.Context(), another)
+			apptest.RequireFault(t, fault.KeyReused, err)
+
+			b.ForgetReplays()
+		}
 
 		b.command.Key = "order_1"
 		_, err := cancel(t, b)
 		apptest.RequireFault(t, fault.KeyReused, err)
+	})
+
+	// A lost cancel of a payment whose event came waits for recovery. Nobody has to wait for it.
+	t.Run("AlreadyCancelledBesideAPendingOne", func(t *testing.T) {
+		t.Parallel()
+
+		b := setup(t)
+		b.BeginOne(b.NewCancel("lost", b.payment))
+		b.Dashboard(b.payment.IntentID, "cancel", nil)
+		_, err := b.Apply().Do(t.Context(), b.Event(b.payment.IntentID, "payment_intent.canceled"))
+		require.NoError(t, err)
+
+		cancelled(t, b)
 	})
 
 	// No event of it is here: Stripe says that there is nothing to cancel.

@@ -48,7 +48,11 @@ func (uc *Capture) Do(ctx context.Context, cmd CaptureCommand) (operations.Answe
 		}
 
 		return uc.do(ctx, operation.Capture, cmd.ChangeCommand, order, uc.calls.CapturePayment,
-			func(ctx context.Context) (payment.Payment, error) { return uc.check(ctx, p, order) })
+			func(ctx context.Context) (payment.Payment, *ports.FrozenResponse, error) {
+				p, err := uc.check(ctx, p, order)
+
+				return p, nil, err
+			})
 	})
 }
 

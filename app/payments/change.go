@@ -49,10 +49,11 @@ type ChangeCommand struct {
 // build makes the call of an operation on an intent.
 type build func(mark operation.Mark, intentID string, order operation.Order) (ports.Call, error)
 
-// do answers a command about p. check refuses what cannot be done.
+// do answers a command about p. check refuses what cannot be done, and knows the answer if
+// there is nothing to do.
 func (c *Change) do(
 	ctx context.Context, kind operation.Kind, cmd ChangeCommand, order operation.Order,
-	build build, check func(ctx context.Context) (payment.Payment, error),
+	build build, check func(ctx context.Context) (payment.Payment, *ports.FrozenResponse, error),
 ) (operations.Answer, error) {
 	fingerprint := order.Fingerprint(kind, cmd.PaymentID)
 
@@ -61,7 +62,7 @@ func (c *Change) do(
 		Fingerprint: fingerprint,
 		LookFirst:   true,
 		New: func(ctx context.Context) (ports.NewOperation, error) {
-			p, err := check(ctx)
+			p, answer, err := check(ctx)
 			if err != nil {
 				return ports.NewOperation{}, err
 			}
@@ -78,7 +79,7 @@ func (c *Change) do(
 
 			return ports.NewOperation{
 				ID: id, Kind: kind, Subject: p.ID, Key: cmd.Key, Order: order, Call: call,
-				Origin: ports.Origin{RequestID: cmd.RequestID},
+				Origin: ports.Origin{RequestID: cmd.RequestID}, Response: answer,
 			}, nil
 		},
 	})

@@ -29,6 +29,7 @@ func Operations(t *testing.T, newBed func(tb testing.TB) StoreBed) {
 		"Begin/one lease token is one call":              beginRepeated,
 		"Begin/without keys they never meet":             beginWithoutKey,
 		"Begin/finished is found for ever":               beginFinished,
+		"Begin/with its answer it is finished":           beginAnswered,
 		"Begin/a person's is not taken over":             beginGivenUp,
 		"Begin/one holder of 64 callers":                 beginByMany,
 		"Begin/keys differ by every character":           beginKeys,

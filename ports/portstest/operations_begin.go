@@ -3,6 +3,7 @@ package portstest
 import (
 	"errors"
 	"maps"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -178,6 +179,48 @@ func beginFinished(t *testing.T, b StoreBed) {
 		require.False(t, found.Held())
 		requireSameOperation(t, stands, found)
 	}
+}
+
+// There was nothing to do, and the key is used.
+func beginAnswered(t *testing.T, b StoreBed) {
+	t.Helper()
+
+	p := b.mustHold(t, "order_1")
+	lost := b.mustBegin(t, newCancel(t, p, "cancel_1")) // it is not in the way
+
+	c := newCancel(t, p, "cancel_2")
+	c.Response = &ports.FrozenResponse{Status: http.StatusOK, Body: []byte(`{"cancelled":true}`)}
+
+	op, err := b.Begin(t.Context(), c)
+	require.NoError(t, err)
+	require.Equal(t, ports.Operation{
+		ID: c.ID, Kind: c.Kind, Subject: c.Subject, Key: c.Key, Order: c.Order, Fingerprint: c.Fingerprint(),
+		Call: c.Call, Origin: c.Origin, State: operation.Finished, Attempts: 1, Response: *c.Response,
+		Age: op.Age, CreatedAt: op.CreatedAt,
+	}, op)
+	requireSameOperation(t, op, b.operationNow(t, c.ID))
+
+	again, err := b.Twin.Begin(t.Context(), c) // its answer was lost
+	require.NoError(t, err)
+	requireSameOperation(t, op, again)
+
+	late := newCapture(t, p, "cancel_2")
+	found, err := b.Twin.Begin(t.Context(), late)
+	require.NoError(t, err)
+	requireSameOperation(t, op, found)
+	require.NotEqual(t, late.Fingerprint(), found.Fingerprint)
+
+	b.Elapse(t, 2*lease)
+	taken, err := b.Take(t.Context(), 10, newLease())
+	require.NoError(t, err)
+	require.Len(t, taken, 1)
+	require.Equal(t, lost.ID, taken[0].ID, "nobody works on a finished one")
+
+	late.Key, late.Response = "cancel_1", c.Response
+	found, err = b.Begin(t.Context(), late)
+	require.NoError(t, err)
+	require.Equal(t, lost.ID, found.ID, "the key is used")
+	require.False(t, found.Finished())
 }
 
 func beginGivenUp(t *testing.T, b StoreBed) {

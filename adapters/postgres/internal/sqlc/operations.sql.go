@@ -17,14 +17,17 @@ const BeginOperations = `-- name: BeginOperations :many
 
 INSERT INTO operations (
     id, tenant, kind, subject, idempotency_key, fingerprint, amount, currency, metadata, options, reason,
-    stripe_key, stripe_path, stripe_params, lease_token, leased_until, retry_at, origin_request_id, origin_trace, created_at
+    stripe_key, stripe_path, stripe_params, lease_token, leased_until, retry_at, origin_request_id, origin_trace, created_at,
+    state, response_status, response_body
 )
 SELECT input.id, $1::integer, input.kind, NULLIF(input.subject, '00000000-0000-0000-0000-000000000000'),
        NULLIF(input.idempotency_key, ''), input.fingerprint, input.amount, NULLIF(input.currency, ''),
        NULLIF(input.metadata, '')::jsonb, NULLIF(input.options, '')::jsonb, NULLIF(input.reason, ''),
        input.stripe_key, input.stripe_path, input.stripe_params,
        NULLIF(input.lease_token, '00000000-0000-0000-0000-000000000000'), now() + input.lease, now() + input.lease,
-       input.origin_request_id, input.origin_trace, COALESCE(NULLIF(input.created_at, '0001-01-01 00:00:00+00'), now())
+       input.origin_request_id, input.origin_trace, COALESCE(NULLIF(input.created_at, '0001-01-01 00:00:00+00'), now()),
+       CASE WHEN input.response_status = 0 THEN 'pending' ELSE 'finished' END, NULLIF(input.response_status, 0),
+       input.response_body
 FROM (
     SELECT unnest($2::uuid[])                 AS id,
            unnest($3::text[])               AS kind,
@@ -43,7 +46,9 @@ FROM (
            unnest($16::interval[])          AS lease,
            unnest($17::text[])  AS origin_request_id,
            unnest($18::text[])       AS origin_trace,
-           unnest($19::timestamptz[])  AS created_at
+           unnest($19::timestamptz[])  AS created_at,
+           unnest($20::smallint[]) AS response_status,
+           unnest($21::bytea[])    AS response_body
 ) AS input
 ORDER BY input.idempotency_key, input.id
 ON CONFLICT DO NOTHING
@@ -70,6 +75,8 @@ type BeginOperationsParams struct {
 	OriginRequestIds []string
 	OriginTraces     []string
 	CreatedAts       []time.Time
+	ResponseStatuses []int16
+	ResponseBodies   [][]byte
 }
 
 type BeginOperationsRow struct {
@@ -83,8 +90,8 @@ type BeginOperationsRow struct {
 // planner believes that index to be empty, as it is when all is well and mostly when
 // tables are analysed. But until the next vacuum it holds every operation of the last
 // minutes.
-// Writes what nobody has written yet. An operation without a row is not touched: its
-// key has been used.
+// Writes what nobody has written yet, as finished where there is an answer. An operation
+// without a row is not touched: its key has been used.
 //
 // The INSERT waits only while another transaction writes one of the keys. Rows are
 // inserted in the order of their keys, so that two of these statements never wait for
@@ -110,6 +117,8 @@ func (q *Queries) BeginOperations(ctx context.Context, arg BeginOperationsParams
 		arg.OriginRequestIds,
 		arg.OriginTraces,
 		arg.CreatedAts,
+		arg.ResponseStatuses,
+		arg.ResponseBodies,
 	)
 	if err != nil {
 		return nil, err
