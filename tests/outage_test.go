@@ -61,13 +61,15 @@ func TestDatabaseOutage_LosesNothing(t *testing.T) {
 	require.Equal(t, http.StatusCreated, w.create(`{"amount":5,"currency":"USD","idempotency_key":"during the outage"}`).status)
 }
 
-// While Stripe is away creates are answered 503, everything else is answered as ever,
-// and the same key later gives the payment.
+// While Stripe is away what only Stripe can do is answered 503, everything else is answered
+// as ever, and the same key later gives the payment.
 func TestStripeOutage_TheSameKeyLaterGivesThePayment(t *testing.T) {
 	t.Parallel()
 
 	w := newWorld(t)
 	created := w.create(order)
+	ended, _ := w.held()
+	require.Equal(t, http.StatusOK, w.on(ended, "cancel", "").status)
 
 	w.stripe.Hang(true)
 
@@ -89,6 +91,11 @@ func TestStripeOutage_TheSameKeyLaterGivesThePayment(t *testing.T) {
 	w.create(`{"amount":6,"currency":"USD","idempotency_key":"order_123_attempt_1"}`).
 		problem(http.StatusUnprocessableEntity, "idempotency-key-reused")
 
+	// What has come to its end is answered by our records.
+	require.Equal(t, http.StatusOK, w.on(ended, "cancel", "", "Idempotency-Key", "again").status)
+	w.on(ended, "capture", "").problem(http.StatusConflict, "invalid-state")
+	w.on(created.text("id"), "cancel", "").problem(http.StatusServiceUnavailable, "unavailable")
+
 	w.stripe.Hang(false)
 
 	for i := range cap(answered) {
@@ -104,6 +111,6 @@ func TestStripeOutage_TheSameKeyLaterGivesThePayment(t *testing.T) {
 		require.Equal(t, string(finished.body), string(w.create(body).body))
 	}
 
-	require.Equal(t, 1+cap(answered), w.intents())
-	require.Equal(t, 1+cap(answered), w.count("SELECT count(*) FROM payments"))
+	require.Equal(t, 2+cap(answered), w.intents())
+	require.Equal(t, 2+cap(answered), w.count("SELECT count(*) FROM payments"))
 }

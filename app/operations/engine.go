@@ -143,7 +143,8 @@ type Request struct {
 	Key         operation.Key
 	Fingerprint operation.Fingerprint
 	// LookFirst: the key is looked up before New is called, because New refuses what an
-	// earlier request may have done.
+	// earlier request may have done. Our records may be enough for New to refuse a request or
+	// to answer it, so it is asked also while the provider cannot be reached.
 	LookFirst bool
 	// New makes the operation to write down, without its lease, which the engine sets. It
 	// is called only if the request may be new. An operation with a Response is not sent.
@@ -188,8 +189,8 @@ func (e *Engine) do(ctx context.Context, request Request) (Answer, ports.ReplayS
 		}
 	}
 
-	// If the provider cannot be reached, a finished operation can still be answered, but a
-	// new one is not begun: it would only wait.
+	// If the provider cannot be reached, what needs no call can still be answered, but
+	// nothing is begun that would only wait.
 	if err := e.provider.Ready(); err != nil {
 		return e.whileUnavailable(ctx, request, err)
 	}
@@ -280,8 +281,8 @@ func (e *Engine) wanted(ctx context.Context, request Request) (ports.NewOperatio
 // at the same time: then that one is wanted.
 func (e *Engine) newOne(ctx context.Context, request Request) (ports.NewOperation, error) {
 	wanted, refused := request.New(ctx)
-	if refused == nil {
-		return wanted, nil
+	if refused == nil || request.Key == "" {
+		return wanted, refused
 	}
 
 	if _, err := e.operations.Find(ctx, request.Key); err == nil {
@@ -346,14 +347,27 @@ func (e *Engine) whileUnavailable(
 			return e.found(ctx, op, request)
 		case err == nil && op.State != operation.Rejected: // it will be finished later
 			return Answer{}, "", errUnknown(op, cause, providerRetryAfter)
-		case err != nil && fault.KindOf(err) != fault.NotFound:
+		case err == nil: // it would be opened again
+			return Answer{}, "", errUnavailable(cause)
+		case fault.KindOf(err) != fault.NotFound:
 			return Answer{}, "", err
 		}
 	}
 
-	return Answer{}, "", fault.Wrap(fault.Unavailable, cause,
-		"The payment provider cannot be reached. Send the same request again.").
-		After(providerRetryAfter)
+	if !request.LookFirst {
+		return Answer{}, "", errUnavailable(cause)
+	}
+
+	wanted, err := e.newOne(ctx, request)
+
+	switch {
+	case err != nil:
+		return Answer{}, "", err
+	case wanted.Response != nil:
+		return e.carryOut(ctx, request, wanted)
+	default:
+		return Answer{}, "", errUnavailable(cause)
+	}
 }
 
 func replayed(replay ports.Replay, request Request, from ports.ReplaySource) (Answer, ports.ReplaySource, error) {

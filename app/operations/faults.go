@@ -21,6 +21,11 @@ func about(op ports.Operation, f *fault.Error) *fault.Error {
 	return f
 }
 
+func errUnavailable(cause error) error {
+	return fault.Wrap(fault.Unavailable, cause, "The payment provider cannot be reached. Send the same request again.").
+		After(providerRetryAfter)
+}
+
 func errUnknown(op ports.Operation, cause error, retryAfter time.Duration) error {
 	return about(op, fault.Wrap(fault.Unknown, cause, "The outcome is not known yet. "+whatToDo(op)).After(retryAfter))
 }

@@ -271,6 +271,55 @@ func TestChange_Do_ProviderAway(t *testing.T) {
 		}
 	})
 
+	// Our records say how a payment ended.
+	t.Run("WhatIsFinalIsAnswered", func(t *testing.T) {
+		t.Parallel()
+
+		for name, kind := range changeKinds() {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+
+				b := setupChange(t, kind)
+				_, err := b.do(t, changeKey)
+				require.NoError(t, err)
+
+				b.Provider = silent{away{b.Provider}, ports.ErrUnavailable}
+
+				for _, key := range []operation.Key{"change_2", ""} {
+					_, err = b.other().do(t, key)
+					apptest.RequireFault(t, fault.InvalidState, err)
+
+					answer, err := b.do(t, key)
+					if kind.kind == operation.Capture {
+						apptest.RequireFault(t, fault.InvalidState, err)
+
+						continue
+					}
+
+					require.NoError(t, err, "it is cancelled already")
+					require.Equal(t, operations.Answer{
+						PaymentID: b.payment.ID, Response: b.Renderer.Payment(b.Payment(b.payment.ID)),
+					}, answer)
+				}
+			})
+		}
+	})
+
+	// Only the provider knows whether the money is held by now.
+	t.Run("WhatIsOpenIsNot", func(t *testing.T) {
+		t.Parallel()
+
+		b := setupChange(t, changeKinds()["Capture"])
+		b.payment = b.Create("order_2")
+		b.Provider = silent{away{b.Provider}, ports.ErrUnavailable}
+
+		for _, key := range []operation.Key{changeKey, ""} {
+			_, err := b.do(t, key)
+			apptest.RequireFault(t, fault.Unavailable, err)
+			require.NotZero(t, fault.From(err).RetryAfter)
+		}
+	})
+
 	t.Run("PendingIsUnknown", func(t *testing.T) {
 		t.Parallel()
 
