@@ -99,7 +99,7 @@ func findCancel(
 	case p.Status == payment.Cancelled:
 		return operations.Found{Object: &ports.Object{Intent: intent}}, nil
 	case p.Status.Final(), rejected != nil:
-		return operations.Found{Rejected: errState(p, operation.Cancel)}, nil //nolint:nilerr // it is the answer
+		return operations.Found{Rejected: errRefused(p, op)}, nil //nolint:nilerr // it is the answer
 	default:
 		return operations.Found{}, nil
 	}

@@ -132,9 +132,11 @@ func findCapture(
 	case intent.Capture == op.ID:
 		return operations.Found{Object: &ports.Object{Intent: intent}}, nil
 	case p.Status.Final():
-		return operations.Found{Rejected: errState(p, operation.Capture)}, nil
+		return operations.Found{Rejected: errRefused(p, op)}, nil
 	case rejected == nil:
 		return operations.Found{}, nil
+	case p.IntentStatus != payment.IntentRequiresCapture:
+		return operations.Found{Rejected: errRefused(p, op)}, nil
 	}
 
 	if f := capturable(p, op.Order); f != nil {

@@ -170,6 +170,41 @@ func TestCapture_Do(t *testing.T) {
 		}
 	})
 
+	// Stripe keeps its rejection under the operation's key, so what was refused once cannot be
+	// done under that key, also when the money is held at last.
+	t.Run("RefusedBeforeItWasHeld", func(t *testing.T) {
+		t.Parallel()
+
+		b := setupCapture(t)
+		p := b.CreateFor("order_2", apptest.Manual(apptest.Order(t, 10_00)))
+		op := b.BeginOne(b.NewCapture("early", p, 0)) // by whoever took the money for held
+		b.Elapse(time.Hour)
+
+		_, err := b.Recover().Do(t.Context())
+		require.NoError(t, err)
+
+		refused := b.Operation(op.ID)
+		require.Equal(t, operation.Finished, refused.State)
+		require.Equal(t, http.StatusConflict, refused.Response.Status)
+		require.Contains(t, string(refused.Response.Body), "use a new one")
+
+		b.Confirm(p.IntentID, "pm_card_visa")
+
+		var rejected *ports.RejectedError
+
+		_, err = b.Provider.Send(t.Context(), op.Call, true)
+		require.ErrorAs(t, err, &rejected, "Stripe repeats itself")
+
+		b.command.PaymentID, b.command.Amount = p.ID, ""
+		b.command.Key = "early"
+		again, err := b.capture(t)
+		require.NoError(t, err)
+		require.Equal(t, refused.Response, again.Response)
+
+		b.command.Key = "late"
+		b.captured(t)
+	})
+
 	t.Run("NoSuchPayment", func(t *testing.T) {
 		t.Parallel()
 

@@ -145,6 +145,27 @@ func errState(p payment.Payment, kind operation.Kind) *fault.Error {
 	return about(p, f)
 }
 
+// errRefused is the answer, for ever, to an operation that the provider has rejected because
+// of the payment's state. It stays even if the state may allow the operation later, as it
+// does when a bank fails what is being processed: Stripe keeps its rejection under the
+// operation's key and repeats it (https://docs.stripe.com/api/idempotent_requests). So
+// nothing can be done under this key any more, and the client is told to use a new one.
+func errRefused(p payment.Payment, op ports.Operation) *fault.Error {
+	f := errState(p, op.Kind)
+	if p.Status.Final() {
+		return f
+	}
+
+	f.Detail = fmt.Sprintf("The payment provider did not allow the %s because of the payment's state. It is now %s.",
+		op.Kind, stateOf(p))
+
+	if op.Key != "" {
+		f.Detail += " This answer stays with the idempotency key. To ask again, use a new one: that is safe, because nothing was done."
+	}
+
+	return f
+}
+
 func stateOf(p payment.Payment) string {
 	if p.Status.Final() || p.IntentStatus == "" {
 		return string(p.Status)
