@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 
 	"github.com/google/uuid"
@@ -41,16 +43,16 @@ type ReadHints struct {
 	payments PaymentsByIntent
 	provider ports.Provider
 	refresh  Refresher
-	spans    ports.Spans
+	observer Observer
 	// reading is held during a run. Others of this process would read the same.
 	reading sync.Mutex
 }
 
 // NewReadHints returns the use case.
 func NewReadHints(
-	inbox ports.Inbox, payments PaymentsByIntent, provider ports.Provider, refresh Refresher, spans ports.Spans,
+	inbox ports.Inbox, payments PaymentsByIntent, provider ports.Provider, refresh Refresher, observer Observer,
 ) *ReadHints {
-	return &ReadHints{inbox: inbox, payments: payments, provider: provider, refresh: refresh, spans: spans}
+	return &ReadHints{inbox: inbox, payments: payments, provider: provider, refresh: refresh, observer: observer}
 }
 
 // Do reads the intents of the longest waiting hints and returns how many payments it has
@@ -67,20 +69,23 @@ func (uc *ReadHints) Do(ctx context.Context) (int, error) {
 		return 0, err
 	}
 
-	intents := make([]string, 0, len(hints))
+	byIntent := make(map[string]ports.StoredEvent, len(hints))
 	for _, hint := range hints {
-		intents = append(intents, hint.ObjectID)
+		byIntent[hint.ObjectID] = hint
 	}
 
-	payments, err := uc.payments.PaymentsByIntent(ctx, intents)
+	payments, err := uc.payments.PaymentsByIntent(ctx, slices.Collect(maps.Keys(byIntent)))
 	if err != nil {
 		return 0, err
 	}
 
-	return uc.readAll(ctx, payments)
+	return uc.readAll(ctx, payments, byIntent)
 }
 
-func (uc *ReadHints) readAll(ctx context.Context, payments map[string]payment.Payment) (int, error) {
+// readAll reads payments. hints has one of each, by the intent.
+func (uc *ReadHints) readAll(
+	ctx context.Context, payments map[string]payment.Payment, hints map[string]ports.StoredEvent,
+) (int, error) {
 	var (
 		mu     sync.Mutex
 		read   int
@@ -100,7 +105,7 @@ func (uc *ReadHints) readAll(ctx context.Context, payments map[string]payment.Pa
 				return nil
 			}
 
-			err := uc.read(ctx, p.ID)
+			err := uc.read(ctx, p.ID, hints[p.IntentID])
 
 			mu.Lock()
 			defer mu.Unlock()
@@ -120,11 +125,14 @@ func (uc *ReadHints) readAll(ctx context.Context, payments map[string]payment.Pa
 	return read, failed
 }
 
-// read reads one. A contradiction is parked for a person by then, so it is no failure of
-// this run.
-func (uc *ReadHints) read(ctx context.Context, id uuid.UUID) error {
-	_, err := ports.InSpan(ctx, uc.spans, "app.ReadHint", func(ctx context.Context) (payment.Payment, error) {
+// read reads one. At a contradiction all its hints are parked for a person by then, so it is
+// told once and is no failure of this run.
+func (uc *ReadHints) read(ctx context.Context, id uuid.UUID, hint ports.StoredEvent) error {
+	_, err := ports.InSpan(ctx, uc.observer, "app.ReadHint", func(ctx context.Context) (payment.Payment, error) {
 		p, _, err := uc.refresh.Do(ctx, id, causeHint)
+		if errors.Is(err, ports.ErrContradiction) {
+			uc.observer.EventContradicts(ctx, ports.Event{ID: hint.ID, Type: hint.Type, ObjectID: hint.ObjectID}, err)
+		}
 
 		return p, err
 	})

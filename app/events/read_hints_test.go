@@ -182,6 +182,7 @@ func TestReadHints_Do(t *testing.T) {
 		require.Equal(t, ports.EventApplied, b.Stored(hint.ID).Outcome)
 		require.Equal(t, payment.Failed, b.Payment(b.payment.ID).Status)
 		require.Zero(t, run(t, b))
+		require.Equal(t, []string{"handled: hint", "contradicts: contradiction"}, b.Observer.Told(b.hint.ID), "once")
 
 		// Once it is repaired, a person may have it looked at again.
 		b.Exec("UPDATE payments SET amount = amount - 1 WHERE id = $1", b.payment.ID)

@@ -17,8 +17,8 @@ type Observer interface {
 	EventTaken(e ports.Event, outcome ports.EventOutcome)
 	// EventHandled: an event was stored and perhaps applied, however it came to us.
 	EventHandled(ctx context.Context, e ports.Event, applied ports.Applied)
-	// EventContradicts: an event does not fit the operation that it names, and is
-	// parked for a person.
+	// EventContradicts: an event does not fit the operation that it names, or the intent
+	// that was read because of it does not fit its payment. It is parked for a person.
 	EventContradicts(ctx context.Context, e ports.Event, cause error)
 	// ParkedLeft: the parked events of an intent could not be applied. They are tried
 	// again later.

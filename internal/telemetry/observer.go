@@ -242,7 +242,8 @@ func (o *Observer) EventHandled(ctx context.Context, e ports.Event, applied port
 
 // EventContradicts implements events.Observer.
 func (o *Observer) EventContradicts(ctx context.Context, e ports.Event, cause error) {
-	o.log.Error("an event contradicts its operation", logctx.Field(ctx), zap.String(keyEventID, e.ID), zap.Error(cause))
+	o.log.Error("an event contradicts our records", logctx.Field(ctx), zap.String(keyEventID, e.ID),
+		zap.String(keyEventType, e.Type), zap.String("object_id", e.ObjectID), zap.Error(cause))
 }
 
 // ParkedLeft implements events.Observer.
