@@ -52,9 +52,9 @@ type Inbox interface {
 
 // InboxLists is the part of Inbox that reads and changes nothing.
 type InboxLists interface {
-	// Hints returns up to limit events whose outcome is EventHint, the longest waiting
-	// first, without their bodies.
-	Hints(ctx context.Context, limit int) ([]StoredEvent, error)
+	// Hints returns up to limit events whose outcome is EventHint and that were received
+	// after a position, the longest waiting first, without their bodies.
+	Hints(ctx context.Context, after InboxPosition, limit int) ([]StoredEvent, error)
 
 	// Ready looks at up to limit parked events that were received before a position (zero:
 	// at the newest ones). It returns the ids of those whose payment has appeared, oldest

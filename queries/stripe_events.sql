@@ -78,12 +78,15 @@ FROM (
 WHERE u.from_status <> u.to_status;
 
 -- name: ListHints :many
--- Events whose payment is still to be read, the longest waiting first.
+-- Events whose payment is still to be read, the longest waiting first. The limit is a
+-- subquery, so that the planner cannot compare it with the few hints that it believes in,
+-- and walks through their index instead of sorting all of them.
 SELECT id, type, object_id, outcome, parked_reason, created_at, received_at, processed_at
 FROM stripe_events
 WHERE outcome = 'hint'
+  AND (received_at, id) > (@after_received_at::timestamptz, @after_id::text)
 ORDER BY received_at, id
-LIMIT @max_rows;
+LIMIT (SELECT @max_rows::integer);
 
 -- name: ResolveHints :exec
 -- The payment was read after these events were stored. If what was read contradicts what

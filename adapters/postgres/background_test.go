@@ -127,7 +127,7 @@ func backgroundCalls(store *postgres.Store) map[string]func(context.Context) err
 			return err
 		},
 		"AuditOf":           func(ctx context.Context) error { _, err := store.AuditOf(ctx, "pi_1"); return err },
-		"Hints":             func(ctx context.Context) error { _, err := store.Hints(ctx, 1); return err },
+		"Hints":             func(ctx context.Context) error { _, err := store.Hints(ctx, ports.InboxPosition{}, 1); return err },
 		"Ready":             func(ctx context.Context) error { _, _, err := store.Ready(ctx, ports.InboxPosition{}, 1); return err },
 		"Events":            func(ctx context.Context) error { _, err := store.Events(ctx, filter, 1); return err },
 		"Backlog":           func(ctx context.Context) error { _, err := store.Backlog(ctx); return err },

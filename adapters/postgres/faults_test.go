@@ -112,7 +112,7 @@ func operations(t *testing.T, store *postgres.Store) map[string]func(context.Con
 
 			return err
 		},
-		"Hints":          func(ctx context.Context) error { _, err := store.Hints(ctx, 1); return err },
+		"Hints":          func(ctx context.Context) error { _, err := store.Hints(ctx, ports.InboxPosition{}, 1); return err },
 		"OperationsOn":   func(ctx context.Context) error { _, err := store.OperationsOn(ctx, op.ID); return err },
 		"InstallationID": func(ctx context.Context) error { _, err := store.InstallationID(ctx); return err },
 		"Backlog":        func(ctx context.Context) error { _, err := store.Backlog(ctx); return err },

@@ -102,9 +102,11 @@ func (s *Store) StoreForeign(ctx context.Context, e ports.Event) (ports.EventOut
 }
 
 // Hints implements ports.Inbox.
-func (s *Store) Hints(ctx context.Context, limit int) ([]ports.StoredEvent, error) {
+func (s *Store) Hints(ctx context.Context, after ports.InboxPosition, limit int) ([]ports.StoredEvent, error) {
 	rows, err := query(ctx, s.background, "listing hints", func(ctx context.Context, q *sqlc.Queries) ([]sqlc.ListHintsRow, error) {
-		return q.ListHints(ctx, int32(limit)) //nolint:gosec // a small constant
+		return q.ListHints(ctx, sqlc.ListHintsParams{
+			AfterReceivedAt: after.ReceivedAt, AfterID: after.ID, MaxRows: int32(limit), //nolint:gosec // a small constant
+		})
 	})
 
 	return mapped(rows, func(row sqlc.ListHintsRow) ports.StoredEvent { return listedFromDB(sqlc.ListEventsRow(row)) }), err

@@ -43,7 +43,10 @@ func TestStore_BackgroundWorkIsBounded(t *testing.T) {
 	require.Less(t, pagesOf(t, background, "ListParkedEvents", "now() - interval '2 days', 'evt_5', 500"), 8*slice,
 		"one in the middle")
 	require.Less(t, pagesOf(t, pool, "ListReadyEventsOf", "'pi_none_5', 100"), 50, "those of one intent")
-	require.Less(t, pagesOf(t, background, "ListHints", "100"), 8*100, "the longest waiting of a hundred thousand hints")
+	require.Less(t, pagesOf(t, background, "ListHints", "'-infinity', '', 100"), 8*100,
+		"the longest waiting of a hundred thousand hints")
+	require.Less(t, pagesOf(t, background, "ListHints", "now() - interval '10 hours', 'evt_hint_5', 100"), 8*100,
+		"those behind one in the middle")
 	require.Less(t, pagesOf(t, pool, "ResolveHints", "'stale', 'pi_5'"), 100, "those of one intent")
 	require.Less(t, pagesOf(t, pool, "DismissContradictions", "'pi_none_5'"), 100, "those of one intent")
 	require.Less(t, pagesOf(t, background, "GetBacklog", "10000"), 2*ports.BacklogMost, "what Prometheus is told")

@@ -46,6 +46,8 @@ type ReadHints struct {
 	observer Observer
 	// reading is held during a run. Others of this process would read the same.
 	reading sync.Mutex
+	// behind is the last hint of the last run. The next run begins after it.
+	behind ports.InboxPosition
 }
 
 // NewReadHints returns the use case.
@@ -55,16 +57,17 @@ func NewReadHints(
 	return &ReadHints{inbox: inbox, payments: payments, provider: provider, refresh: refresh, observer: observer}
 }
 
-// Do reads the intents of the longest waiting hints and returns how many payments it has
-// read. A payment that cannot be read waits for the next run. Each has its own trace. If
-// another run of this process is under way, it does nothing.
+// Do reads the intents of the hints whose turn it is, the longest waiting first, and returns
+// how many payments it has read. A payment that cannot be read waits until the others have
+// had their turn. Each has its own trace. If another run of this process is under way, it
+// does nothing.
 func (uc *ReadHints) Do(ctx context.Context) (int, error) {
 	if uc.provider.Ready() != nil || !uc.reading.TryLock() {
 		return 0, nil
 	}
 	defer uc.reading.Unlock()
 
-	hints, err := uc.inbox.Hints(ctx, hintBatch)
+	hints, err := uc.turn(ctx)
 	if err != nil || len(hints) == 0 {
 		return 0, err
 	}
@@ -80,6 +83,24 @@ func (uc *ReadHints) Do(ctx context.Context) (int, error) {
 	}
 
 	return uc.readAll(ctx, payments, byIntent)
+}
+
+// turn is the hints that come next. After the last one it is the first one's turn again: so
+// what cannot be read holds up nobody for longer than a round.
+func (uc *ReadHints) turn(ctx context.Context) ([]ports.StoredEvent, error) {
+	hints, err := uc.inbox.Hints(ctx, uc.behind, hintBatch)
+	if err != nil {
+		return nil, err
+	}
+
+	uc.behind = ports.InboxPosition{}
+
+	if len(hints) == hintBatch {
+		last := hints[hintBatch-1]
+		uc.behind = ports.InboxPosition{ReceivedAt: last.ReceivedAt, ID: last.ID}
+	}
+
+	return hints, nil
 }
 
 // readAll reads payments. hints has one of each, by the intent.

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -141,7 +142,7 @@ func TestReadHints_Do(t *testing.T) {
 		require.Equal(t, 2, run(t, b))
 		require.ElementsMatch(t, []string{b.payment.IntentID, other.IntentID}, b.provider.ids)
 
-		left, err := b.Store.Hints(t.Context(), 10)
+		left, err := b.Store.Hints(t.Context(), ports.InboxPosition{}, 10)
 		require.NoError(t, err)
 		require.Empty(t, left)
 	})
@@ -226,6 +227,34 @@ func TestReadHints_Do(t *testing.T) {
 		}
 	})
 
+	// However many cannot be read, the others have their turn.
+	t.Run("AWholeBatchCannotBeRead", func(t *testing.T) {
+		t.Parallel()
+
+		b := setup(t)
+		b.Exec(`INSERT INTO stripe_events (id, type, object_id, payload, outcome, received_at)
+			SELECT 'evt_' || n, 'payment_intent.created', 'pi_' || n, '', 'hint', now() - interval '1 hour'
+			FROM generate_series(1, 200) AS n`)
+
+		uc := use(b)
+
+		for turn, want := range []int{0, 1, 0, 0, 0} {
+			read, err := uc.Do(t.Context())
+			require.NoError(t, err)
+			require.Equal(t, want, read, "turn %d", turn)
+		}
+
+		p := b.Create("order_2")
+		b.Exec("UPDATE payments SET stripe_payment_intent_id = 'pi_1' WHERE id = $1", p.ID)
+		b.provider.fails, b.provider.cause = "pi_1", errors.New("no answer")
+
+		require.Eventually(t, func() bool {
+			_, err := uc.Do(t.Context())
+
+			return err != nil
+		}, time.Second, time.Millisecond, "those that could not be read are tried again")
+	})
+
 	// Holds come as fast as payments do, and each is a hint.
 	t.Run("AFewAtATime", func(t *testing.T) {
 		t.Parallel()
@@ -286,7 +315,7 @@ func TestReadHints_Do(t *testing.T) {
 			require.Len(t, b.History(p.ID), 3, "each change once")
 		}
 
-		left, err := b.Store.Hints(t.Context(), 10)
+		left, err := b.Store.Hints(t.Context(), ports.InboxPosition{}, 10)
 		require.NoError(t, err)
 		require.Empty(t, left)
 	})

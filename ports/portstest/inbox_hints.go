@@ -49,12 +49,18 @@ func hintsLongestWaiting(t *testing.T, b StoreBed) {
 			require.Equal(t, stored, hint, "as it is stored, without its body")
 		}
 	}
+
+	for n, hint := range b.hints(t, events) {
+		behind, err := b.Hints(t.Context(), ports.InboxPosition{ReceivedAt: hint.ReceivedAt, ID: hint.ID}, events)
+		require.NoError(t, err)
+		require.Equal(t, want[n+1:], eventIDs(behind))
+	}
 }
 
 func (b StoreBed) hints(tb testing.TB, limit int) []ports.StoredEvent {
 	tb.Helper()
 
-	hints, err := b.Twin.Hints(tb.Context(), limit)
+	hints, err := b.Twin.Hints(tb.Context(), ports.InboxPosition{}, limit)
 	require.NoError(tb, err)
 
 	return hints
