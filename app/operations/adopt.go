@@ -43,17 +43,8 @@ func (uc *Adopt) Do(
 func (uc *Adopt) do(
 	ctx context.Context, id uuid.UUID, intentID string, decision Decision,
 ) (ports.OperationDetails, error) {
-	entry, err := decision.Entry(ports.AuditOperationAdopted, objectOperation, id.String())
+	op, entry, err := decision.about(ctx, uc.decisions, ports.AuditOperationAdopted, id)
 	if err != nil {
-		return ports.OperationDetails{}, err
-	}
-
-	op, err := uc.decisions.Operation(ctx, id)
-	if err != nil {
-		return ports.OperationDetails{}, err
-	}
-
-	if err := mayDecide(op); err != nil {
 		return ports.OperationDetails{}, err
 	}
 
@@ -67,7 +58,6 @@ func (uc *Adopt) do(
 		return ports.OperationDetails{}, contradicts(err, op, object.Intent)
 	}
 
-	entry.Before = unfinished(op)
 	entry.After = map[string]any{
 		stateKey: string(operation.Finished), "stripe_payment_intent_id": object.Intent.ID,
 		"payment_status": string(object.Intent.Status),

@@ -45,17 +45,8 @@ func (uc *Close) Do(ctx context.Context, id uuid.UUID, decision Decision) (ports
 }
 
 func (uc *Close) do(ctx context.Context, id uuid.UUID, decision Decision) (ports.OperationDetails, error) {
-	entry, err := decision.Entry(ports.AuditOperationClosed, objectOperation, id.String())
+	op, entry, err := decision.about(ctx, uc.decisions, ports.AuditOperationClosed, id)
 	if err != nil {
-		return ports.OperationDetails{}, err
-	}
-
-	op, err := uc.decisions.Operation(ctx, id)
-	if err != nil {
-		return ports.OperationDetails{}, err
-	}
-
-	if err := mayDecide(op); err != nil {
 		return ports.OperationDetails{}, err
 	}
 
@@ -75,7 +66,6 @@ func (uc *Close) do(ctx context.Context, id uuid.UUID, decision Decision) (ports
 	}
 
 	answer := uc.renderer.Rejected(definition.Rejected(op.Operation, nil), op.Origin.RequestID)
-	entry.Before = unfinished(op)
 	entry.After = map[string]any{stateKey: string(operation.Finished), "response_status": answer.Status}
 
 	closed, err := uc.decisions.Close(ctx, id, op.State, answer, entry)

@@ -1,6 +1,7 @@
 package operations
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"time"
@@ -48,16 +49,28 @@ func canBeKept(text string, most int) bool {
 		!strings.ContainsFunc(text, unicode.IsControl)
 }
 
-// objectOperation is what the audit calls the object of these decisions.
-const objectOperation = "operation"
+// about is the operation that is decided about, and the decision's entry in the audit. If
+// nothing is to be decided, the error is fault.Invalid. No operation: fault.NotFound.
+func (d Decision) about(
+	ctx context.Context, decisions ports.Decisions, action ports.AuditAction, id uuid.UUID,
+) (ports.OperationDetails, ports.AuditEntry, error) {
+	entry, err := d.Entry(action, "operation", id.String())
+	if err != nil {
+		return ports.OperationDetails{}, entry, err
+	}
+
+	op, err := decisions.Operation(ctx, id)
+	if err != nil {
+		return op, entry, err
+	}
+
+	entry.Before = map[string]any{stateKey: op.State, "attempts": op.Attempts, "last_error": op.LastError}
+
+	return op, entry, mayDecide(op)
+}
 
 // stateKey is the name of an operation's state in the audit.
 const stateKey = "state"
-
-// unfinished is what the audit keeps about an operation before a decision.
-func unfinished(o ports.OperationDetails) map[string]any {
-	return map[string]any{stateKey: o.State, "attempts": o.Attempts, "last_error": o.LastError}
-}
 
 // mayDecide allows a decision only if nothing but a person can finish the operation.
 func mayDecide(o ports.OperationDetails) error {
