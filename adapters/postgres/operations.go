@@ -80,89 +80,80 @@ func (s *Store) Take(ctx context.Context, limit int, lease ports.Lease) ([]ports
 
 // FinishRejected implements ports.Operations.
 func (s *Store) FinishRejected(ctx context.Context, id uuid.UUID, response ports.FrozenResponse) (ports.Operation, error) {
-	var op ports.Operation
+	return s.reject(ctx, "rejecting an operation", id, uuid.Nil,
+		func(ctx context.Context, q *sqlc.Queries, found ports.Operation) (ports.Operation, error) {
+			if found.Finished() {
+				return found, nil
+			}
 
-	err := s.hot.inTransaction(ctx, "rejecting an operation", func(ctx context.Context, q *sqlc.Queries) (err error) {
-		op, err = finishRejected(ctx, q, id, response)
+			row, err := q.FinishRejectedOperation(ctx, sqlc.FinishRejectedOperationParams{
+				ID:             id,
+				ResponseStatus: int16(response.Status), //nolint:gosec // an HTTP status
+				ResponseBody:   bodyToDB(response.Body),
+			})
+			if err != nil {
+				return found, err
+			}
 
-		return err
-	})
-	if err != nil {
-		return ports.Operation{}, errNoOperation(err)
-	}
-
-	return op, nil
-}
-
-// finishRejected needs a transaction with two statements: only the second one sees a
-// payment that was written while the first waited for the lock.
-func finishRejected(ctx context.Context, q *sqlc.Queries, id uuid.UUID, response ports.FrozenResponse) (ports.Operation, error) {
-	locked, err := q.LockOperation(ctx, id)
-	if err != nil {
-		return ports.Operation{}, fmt.Errorf("locking the operation: %w", err)
-	}
-
-	op, err := operationFromDB(locked.Operation, locked.AgeSeconds, uuid.Nil)
-	if err != nil || op.Finished() {
-		return op, err
-	}
-
-	row, err := q.FinishRejectedOperation(ctx, sqlc.FinishRejectedOperationParams{
-		ID:             id,
-		ResponseStatus: int16(response.Status), //nolint:gosec // an HTTP status
-		ResponseBody:   bodyToDB(response.Body),
-	})
-	if errors.Is(err, pgx.ErrNoRows) {
-		return op, fmt.Errorf("operation %s was rejected, but its payment exists: %w", id, ports.ErrContradiction)
-	}
-
-	if err != nil {
-		return op, fmt.Errorf("operation %s: %w", id, err)
-	}
-
-	return operationFromDB(row.Operation, row.AgeSeconds, uuid.Nil)
+			return operationFromDB(row.Operation, row.AgeSeconds, uuid.Nil)
+		})
 }
 
 // Reject implements ports.Operations.
 func (s *Store) Reject(ctx context.Context, held ports.Operation, cause error) (ports.Operation, error) {
+	return s.reject(ctx, "rejecting a payment", held.ID, held.Lease,
+		func(ctx context.Context, q *sqlc.Queries, found ports.Operation) (ports.Operation, error) {
+			if !found.Held() {
+				return found, nil
+			}
+
+			row, err := q.RejectOperation(ctx, sqlc.RejectOperationParams{
+				ID: held.ID, LeaseToken: held.Lease, LastError: shortError(cause),
+			})
+			if err != nil {
+				return found, err
+			}
+
+			return operationFromDB(row.Operation, row.AgeSeconds, uuid.Nil)
+		})
+}
+
+// reject locks an operation and lets change write that it was rejected. That takes a
+// transaction with two statements: only the second one sees a payment that was written
+// while the first waited for the lock. If it finds one, it writes no row.
+func (s *Store) reject(
+	ctx context.Context, doing string, id, lease uuid.UUID,
+	change func(context.Context, *sqlc.Queries, ports.Operation) (ports.Operation, error),
+) (ports.Operation, error) {
 	var op ports.Operation
 
-	err := s.hot.inTransaction(ctx, "rejecting a payment", func(ctx context.Context, q *sqlc.Queries) (err error) {
-		op, err = reject(ctx, q, held, cause)
+	err := s.hot.inTransaction(ctx, doing, func(ctx context.Context, q *sqlc.Queries) error {
+		locked, err := q.LockOperation(ctx, id)
+		if err != nil {
+			return fmt.Errorf("locking the operation: %w", err)
+		}
 
-		return err
+		found, err := operationFromDB(locked.Operation, locked.AgeSeconds, lease)
+		if err != nil {
+			return err
+		}
+
+		op, err = change(ctx, q, found)
+
+		switch {
+		case errors.Is(err, pgx.ErrNoRows):
+			return fmt.Errorf("operation %s was rejected, but its payment exists: %w", id, ports.ErrContradiction)
+		case err != nil:
+			return fmt.Errorf("operation %s: %w", id, err)
+		default:
+			return nil
+		}
 	})
 	if err != nil {
 		return ports.Operation{}, errNoOperation(err)
 	}
 
 	return op, nil
-}
-
-// reject needs a transaction for the same reason as finishRejected.
-func reject(ctx context.Context, q *sqlc.Queries, held ports.Operation, cause error) (ports.Operation, error) {
-	locked, err := q.LockOperation(ctx, held.ID)
-	if err != nil {
-		return ports.Operation{}, fmt.Errorf("locking the operation: %w", err)
-	}
-
-	op, err := operationFromDB(locked.Operation, locked.AgeSeconds, held.Lease)
-	if err != nil || !op.Held() {
-		return op, err
-	}
-
-	row, err := q.RejectOperation(ctx, sqlc.RejectOperationParams{
-		ID: held.ID, LeaseToken: held.Lease, LastError: shortError(cause),
-	})
-	if errors.Is(err, pgx.ErrNoRows) {
-		return op, fmt.Errorf("operation %s was rejected, but its payment exists: %w", held.ID, ports.ErrContradiction)
-	}
-
-	if err != nil {
-		return op, fmt.Errorf("operation %s: %w", held.ID, err)
-	}
-
-	return operationFromDB(row.Operation, row.AgeSeconds, uuid.Nil)
 }
 
 // Reopen implements ports.Operations.
