@@ -40,93 +40,65 @@ func TestChange_Close(t *testing.T) {
 			Do(t.Context(), id, decision)
 	}
 
-	t.Run("NotDone", func(t *testing.T) {
-		t.Parallel()
+	ofBothKinds(t, "NotDone", func(t *testing.T, b changeBundle) {
+		t.Helper()
 
-		for name, kind := range changeKinds() {
-			t.Run(name, func(t *testing.T) {
-				t.Parallel()
+		op := b.needsAttention()
+		closed, err := closing(t, b, op.ID)
+		require.NoError(t, err)
+		require.Equal(t, operation.Finished, closed.State)
+		require.Equal(t, http.StatusBadGateway, closed.Response.Status)
+		require.Contains(t, string(closed.Response.Body), "use a new key")
+		require.Contains(t, string(closed.Response.Body), b.payment.ID.String())
+		require.Len(t, b.Audit(op.ID.String()), 1)
+		require.Contains(t, b.Observer.Told(b.payment.ID), string(b.kind)+" finished by person: rejected")
 
-				b := setupChange(t, kind)
-				op := b.needsAttention()
-				closed, err := closing(t, b, op.ID)
-				require.NoError(t, err)
-				require.Equal(t, operation.Finished, closed.State)
-				require.Equal(t, http.StatusBadGateway, closed.Response.Status)
-				require.Contains(t, string(closed.Response.Body), "use a new key")
-				require.Contains(t, string(closed.Response.Body), b.payment.ID.String())
-				require.Len(t, b.Audit(op.ID.String()), 1)
-				require.Contains(t, b.Observer.Told(b.payment.ID), string(b.kind)+" finished by person: rejected")
+		again, err := b.do(t, changeKey)
+		require.NoError(t, err)
+		require.Equal(t, operations.Answer{PaymentID: b.payment.ID, Response: closed.Response, Replayed: true}, again)
 
-				again, err := b.do(t, changeKey)
-				require.NoError(t, err)
-				require.Equal(t, operations.Answer{PaymentID: b.payment.ID, Response: closed.Response, Replayed: true}, again)
-
-				// The payment is free.
-				answer, err := b.do(t, "another")
-				require.NoError(t, err)
-				require.Equal(t, http.StatusOK, answer.Response.Status)
-				require.Equal(t, b.becomes, b.Payment(b.payment.ID).Status)
-			})
-		}
+		// The payment is free.
+		answer, err := b.do(t, "another")
+		require.NoError(t, err)
+		require.Equal(t, http.StatusOK, answer.Response.Status)
+		require.Equal(t, b.becomes, b.Payment(b.payment.ID).Status)
 	})
 
-	t.Run("Done", func(t *testing.T) {
-		t.Parallel()
+	ofBothKinds(t, "Done", func(t *testing.T, b changeBundle) {
+		t.Helper()
 
-		for name, kind := range changeKinds() {
-			t.Run(name, func(t *testing.T) {
-				t.Parallel()
+		op := b.needsAttention()
+		b.Send(op)
 
-				b := setupChange(t, kind)
-				op := b.needsAttention()
-				b.Send(op)
-
-				_, err := closing(t, b, op.ID)
-				apptest.RequireFault(t, fault.Invalid, err)
-				require.Contains(t, fault.From(err).Detail, "marketflow operations adopt "+op.ID.String())
-				require.Equal(t, operation.NeedsAttention, b.Operation(op.ID).State)
-				require.Empty(t, b.Audit(op.ID.String()))
-			})
-		}
+		_, err := closing(t, b, op.ID)
+		apptest.RequireFault(t, fault.Invalid, err)
+		require.Contains(t, fault.From(err).Detail, "marketflow operations adopt "+op.ID.String())
+		require.Equal(t, operation.NeedsAttention, b.Operation(op.ID).State)
+		require.Empty(t, b.Audit(op.ID.String()))
 	})
 
 	// Somebody else's capture is not what was asked for.
-	t.Run("SomebodyElseHasDoneAnother", func(t *testing.T) {
-		t.Parallel()
+	ofBothKinds(t, "SomebodyElseHasDoneAnother", func(t *testing.T, b changeBundle) {
+		t.Helper()
 
-		for name, kind := range changeKinds() {
-			t.Run(name, func(t *testing.T) {
-				t.Parallel()
+		op := b.needsAttention()
+		b.Dashboard(b.payment.IntentID, b.dashboard, nil)
 
-				b := setupChange(t, kind)
-				op := b.needsAttention()
-				b.Dashboard(b.payment.IntentID, b.dashboard, nil)
-
-				closed, err := closing(t, b, op.ID)
-				require.NoError(t, err)
-				require.Equal(t, http.StatusBadGateway, closed.Response.Status)
-				require.Equal(t, b.other().becomes, b.Payment(b.payment.ID).Status)
-			})
-		}
+		closed, err := closing(t, b, op.ID)
+		require.NoError(t, err)
+		require.Equal(t, http.StatusBadGateway, closed.Response.Status)
+		require.Equal(t, b.other().becomes, b.Payment(b.payment.ID).Status)
 	})
 
-	t.Run("StripeDoesNotTell", func(t *testing.T) {
-		t.Parallel()
+	ofBothKinds(t, "StripeDoesNotTell", func(t *testing.T, b changeBundle) {
+		t.Helper()
 
-		for name, kind := range changeKinds() {
-			t.Run(name, func(t *testing.T) {
-				t.Parallel()
+		op := b.needsAttention()
+		b.Provider = silent{b.Provider, ports.ErrUnavailable}
 
-				b := setupChange(t, kind)
-				op := b.needsAttention()
-				b.Provider = silent{b.Provider, ports.ErrUnavailable}
-
-				_, err := closing(t, b, op.ID)
-				require.ErrorIs(t, err, ports.ErrUnavailable)
-				require.Equal(t, operation.NeedsAttention, b.Operation(op.ID).State)
-			})
-		}
+		_, err := closing(t, b, op.ID)
+		require.ErrorIs(t, err, ports.ErrUnavailable)
+		require.Equal(t, operation.NeedsAttention, b.Operation(op.ID).State)
 	})
 }
 
@@ -150,68 +122,47 @@ func TestChange_Adopt(t *testing.T) {
 		return operations.NewAdopt(b.Decisions, b.Provider, b.Engine(), b.Observer).Do(t.Context(), id, "", decision)
 	}
 
-	t.Run("Done", func(t *testing.T) {
-		t.Parallel()
+	ofBothKinds(t, "Done", func(t *testing.T, b changeBundle) {
+		t.Helper()
 
-		for name, kind := range changeKinds() {
-			t.Run(name, func(t *testing.T) {
-				t.Parallel()
+		op := b.needsAttention()
+		b.Send(op)
 
-				b := setupChange(t, kind)
-				op := b.needsAttention()
-				b.Send(op)
+		adopted, err := adopt(t, b, op.ID)
+		require.NoError(t, err)
+		require.Equal(t, operation.Finished, adopted.State)
+		b.requireDone(t, op.ID)
+		require.Contains(t, b.Observer.Told(b.payment.ID), string(b.kind)+" finished by person: done")
 
-				adopted, err := adopt(t, b, op.ID)
-				require.NoError(t, err)
-				require.Equal(t, operation.Finished, adopted.State)
-				b.requireDone(t, op.ID)
-				require.Contains(t, b.Observer.Told(b.payment.ID), string(b.kind)+" finished by person: done")
-
-				entries := b.Audit(op.ID.String())
-				require.Len(t, entries, 1)
-				require.Equal(t, ports.AuditOperationAdopted, entries[0].Action)
-				require.Equal(t, b.payment.IntentID, entries[0].After["stripe_payment_intent_id"])
-			})
-		}
+		entries := b.Audit(op.ID.String())
+		require.Len(t, entries, 1)
+		require.Equal(t, ports.AuditOperationAdopted, entries[0].Action)
+		require.Equal(t, b.payment.IntentID, entries[0].After["stripe_payment_intent_id"])
 	})
 
-	t.Run("NotDone", func(t *testing.T) {
-		t.Parallel()
+	ofBothKinds(t, "NotDone", func(t *testing.T, b changeBundle) {
+		t.Helper()
 
-		for name, kind := range changeKinds() {
-			t.Run(name, func(t *testing.T) {
-				t.Parallel()
+		op := b.needsAttention()
 
-				b := setupChange(t, kind)
-				op := b.needsAttention()
-
-				_, err := adopt(t, b, op.ID)
-				apptest.RequireFault(t, fault.Invalid, err)
-				require.Contains(t, fault.From(err).Detail, "marketflow operations close "+op.ID.String())
-				require.Equal(t, operation.NeedsAttention, b.Operation(op.ID).State)
-				require.Empty(t, b.Audit(op.ID.String()))
-			})
-		}
+		_, err := adopt(t, b, op.ID)
+		apptest.RequireFault(t, fault.Invalid, err)
+		require.Contains(t, fault.From(err).Detail, "marketflow operations close "+op.ID.String())
+		require.Equal(t, operation.NeedsAttention, b.Operation(op.ID).State)
+		require.Empty(t, b.Audit(op.ID.String()))
 	})
 
-	t.Run("MovedMeanwhile", func(t *testing.T) {
-		t.Parallel()
+	ofBothKinds(t, "MovedMeanwhile", func(t *testing.T, b changeBundle) {
+		t.Helper()
 
-		for name, kind := range changeKinds() {
-			t.Run(name, func(t *testing.T) {
-				t.Parallel()
+		op := b.needsAttention()
+		b.Send(op)
+		b.Decisions = moved{b.Decisions}
 
-				b := setupChange(t, kind)
-				op := b.needsAttention()
-				b.Send(op)
-				b.Decisions = moved{b.Decisions}
-
-				_, err := adopt(t, b, op.ID)
-				apptest.RequireFault(t, fault.Invalid, err)
-				require.Contains(t, fault.From(err).Detail, "has changed meanwhile")
-				require.Equal(t, operation.NeedsAttention, b.Operation(op.ID).State)
-			})
-		}
+		_, err := adopt(t, b, op.ID)
+		apptest.RequireFault(t, fault.Invalid, err)
+		require.Contains(t, fault.From(err).Detail, "has changed meanwhile")
+		require.Equal(t, operation.NeedsAttention, b.Operation(op.ID).State)
 	})
 }
 
@@ -225,83 +176,62 @@ func (moved) AdoptOn(context.Context, uuid.UUID, ports.Decide, ports.AuditEntry)
 func TestChange_Do_ProviderAway(t *testing.T) {
 	t.Parallel()
 
-	t.Run("NothingIsWritten", func(t *testing.T) {
-		t.Parallel()
+	ofBothKinds(t, "NothingIsWritten", func(t *testing.T, b changeBundle) {
+		t.Helper()
 
-		for name, kind := range changeKinds() {
-			t.Run(name, func(t *testing.T) {
-				t.Parallel()
+		b.Provider = away{b.Provider}
 
-				b := setupChange(t, kind)
-				b.Provider = away{b.Provider}
-
-				for _, key := range []operation.Key{changeKey, ""} {
-					_, err := b.do(t, key)
-					apptest.RequireFault(t, fault.Unavailable, err)
-					require.NotZero(t, fault.From(err).RetryAfter)
-				}
-
-				all, err := b.Store.OperationsOn(t.Context(), b.payment.ID)
-				require.NoError(t, err)
-				require.Empty(t, all)
-			})
+		for _, key := range []operation.Key{changeKey, ""} {
+			_, err := b.do(t, key)
+			apptest.RequireFault(t, fault.Unavailable, err)
+			require.NotZero(t, fault.From(err).RetryAfter)
 		}
+
+		all, err := b.Store.OperationsOn(t.Context(), b.payment.ID)
+		require.NoError(t, err)
+		require.Empty(t, all)
 	})
 
-	t.Run("ReplaysAreAnswered", func(t *testing.T) {
-		t.Parallel()
+	ofBothKinds(t, "ReplaysAreAnswered", func(t *testing.T, b changeBundle) {
+		t.Helper()
 
-		for name, kind := range changeKinds() {
-			t.Run(name, func(t *testing.T) {
-				t.Parallel()
+		first, err := b.do(t, changeKey)
+		require.NoError(t, err)
 
-				b := setupChange(t, kind)
-				first, err := b.do(t, changeKey)
-				require.NoError(t, err)
+		b.Provider = away{b.Provider}
+		b.ForgetReplays()
 
-				b.Provider = away{b.Provider}
-				b.ForgetReplays()
-
-				again, err := b.do(t, changeKey)
-				require.NoError(t, err)
-				require.Equal(t, first.Response, again.Response)
-				_, err = b.other().do(t, changeKey)
-				apptest.RequireFault(t, fault.KeyReused, err)
-			})
-		}
+		again, err := b.do(t, changeKey)
+		require.NoError(t, err)
+		require.Equal(t, first.Response, again.Response)
+		_, err = b.other().do(t, changeKey)
+		apptest.RequireFault(t, fault.KeyReused, err)
 	})
 
 	// Our records say how a payment ended.
-	t.Run("WhatIsFinalIsAnswered", func(t *testing.T) {
-		t.Parallel()
+	ofBothKinds(t, "WhatIsFinalIsAnswered", func(t *testing.T, b changeBundle) {
+		t.Helper()
 
-		for name, kind := range changeKinds() {
-			t.Run(name, func(t *testing.T) {
-				t.Parallel()
+		_, err := b.do(t, changeKey)
+		require.NoError(t, err)
 
-				b := setupChange(t, kind)
-				_, err := b.do(t, changeKey)
-				require.NoError(t, err)
+		b.Provider = silent{away{b.Provider}, ports.ErrUnavailable}
 
-				b.Provider = silent{away{b.Provider}, ports.ErrUnavailable}
+		for _, key := range []operation.Key{"change_2", ""} {
+			_, err = b.other().do(t, key)
+			apptest.RequireFault(t, fault.InvalidState, err)
 
-				for _, key := range []operation.Key{"change_2", ""} {
-					_, err = b.other().do(t, key)
-					apptest.RequireFault(t, fault.InvalidState, err)
+			answer, err := b.do(t, key)
+			if b.kind == operation.Capture {
+				apptest.RequireFault(t, fault.InvalidState, err)
 
-					answer, err := b.do(t, key)
-					if kind.kind == operation.Capture {
-						apptest.RequireFault(t, fault.InvalidState, err)
+				continue
+			}
 
-						continue
-					}
-
-					require.NoError(t, err, "it is cancelled already")
-					require.Equal(t, operations.Answer{
-						PaymentID: b.payment.ID, Response: b.Renderer.Payment(b.Payment(b.payment.ID)),
-					}, answer)
-				}
-			})
+			require.NoError(t, err, "it is cancelled already")
+			require.Equal(t, operations.Answer{
+				PaymentID: b.payment.ID, Response: b.Renderer.Payment(b.Payment(b.payment.ID)),
+			}, answer)
 		}
 	})
 
@@ -320,48 +250,34 @@ func TestChange_Do_ProviderAway(t *testing.T) {
 		}
 	})
 
-	t.Run("PendingIsUnknown", func(t *testing.T) {
-		t.Parallel()
+	ofBothKinds(t, "PendingIsUnknown", func(t *testing.T, b changeBundle) {
+		t.Helper()
 
-		for name, kind := range changeKinds() {
-			t.Run(name, func(t *testing.T) {
-				t.Parallel()
+		b.begin()
+		b.Provider = away{b.Provider}
 
-				b := setupChange(t, kind)
-				b.begin()
-				b.Provider = away{b.Provider}
-
-				_, err := b.do(t, changeKey)
-				apptest.RequireFault(t, fault.Unknown, err)
-				require.Equal(t, b.payment.ID, fault.From(err).PaymentID)
-			})
-		}
+		_, err := b.do(t, changeKey)
+		apptest.RequireFault(t, fault.Unknown, err)
+		require.Equal(t, b.payment.ID, fault.From(err).PaymentID)
 	})
 
 	// It was not sent, so it is no attempt, and recovery does it.
-	t.Run("NotSent", func(t *testing.T) {
-		t.Parallel()
+	ofBothKinds(t, "NotSent", func(t *testing.T, b changeBundle) {
+		t.Helper()
 
-		for name, kind := range changeKinds() {
-			t.Run(name, func(t *testing.T) {
-				t.Parallel()
+		provider := b.Provider
+		b.Provider = unsent{provider}
+		_, err := b.do(t, changeKey)
+		apptest.RequireFault(t, fault.Unknown, err)
 
-				b := setupChange(t, kind)
-				provider := b.Provider
-				b.Provider = unsent{provider}
-				_, err := b.do(t, changeKey)
-				apptest.RequireFault(t, fault.Unknown, err)
+		op, err := b.Store.OperationByKey(t.Context(), changeKey)
+		require.NoError(t, err)
+		require.Zero(t, op.Attempts)
+		require.Contains(t, b.Observer.Told(b.payment.ID), string(b.kind)+" not sent")
 
-				op, err := b.Store.OperationByKey(t.Context(), changeKey)
-				require.NoError(t, err)
-				require.Zero(t, op.Attempts)
-				require.Contains(t, b.Observer.Told(b.payment.ID), string(b.kind)+" not sent")
-
-				b.Provider = provider
-				require.Equal(t, operations.Recovered{Taken: 1, Finished: 1}, b.recover(t))
-				b.requireDone(t, op.ID)
-			})
-		}
+		b.Provider = provider
+		require.Equal(t, operations.Recovered{Taken: 1, Finished: 1}, b.recover(t))
+		b.requireDone(t, op.ID)
 	})
 }
 
@@ -399,90 +315,62 @@ func TestChange_Do_DeploymentRejected(t *testing.T) {
 		return op, repair
 	}
 
-	t.Run("OpenedAgain", func(t *testing.T) {
-		t.Parallel()
+	ofBothKinds(t, "OpenedAgain", func(t *testing.T, b changeBundle) {
+		t.Helper()
 
-		for name, kind := range changeKinds() {
-			t.Run(name, func(t *testing.T) {
-				t.Parallel()
+		op, repair := rejected(t, b)
+		repair()
 
-				b := setupChange(t, kind)
-				op, repair := rejected(t, b)
-				repair()
+		_, err := b.other().do(t, changeKey)
+		apptest.RequireFault(t, fault.KeyReused, err)
 
-				_, err := b.other().do(t, changeKey)
-				apptest.RequireFault(t, fault.KeyReused, err)
-
-				answer, err := b.do(t, changeKey)
-				require.NoError(t, err)
-				require.False(t, answer.Replayed)
-				b.requireDone(t, op.ID) // under the same key at Stripe
-			})
-		}
+		answer, err := b.do(t, changeKey)
+		require.NoError(t, err)
+		require.False(t, answer.Replayed)
+		b.requireDone(t, op.ID) // under the same key at Stripe
 	})
 
-	t.Run("AnotherIsFree", func(t *testing.T) {
-		t.Parallel()
+	ofBothKinds(t, "AnotherIsFree", func(t *testing.T, b changeBundle) {
+		t.Helper()
 
-		for name, kind := range changeKinds() {
-			t.Run(name, func(t *testing.T) {
-				t.Parallel()
+		op, repair := rejected(t, b)
+		answer, err := b.other().do(t, "another")
+		require.NoError(t, err)
+		require.Equal(t, http.StatusOK, answer.Response.Status)
 
-				b := setupChange(t, kind)
-				op, repair := rejected(t, b)
-				answer, err := b.other().do(t, "another")
-				require.NoError(t, err)
-				require.Equal(t, http.StatusOK, answer.Response.Status)
+		repair()
 
-				repair()
-
-				answer, err = b.do(t, changeKey)
-				require.NoError(t, err)
-				require.Equal(t, http.StatusConflict, answer.Response.Status)
-				b.requireNotDone(t, op.ID)
-			})
-		}
+		answer, err = b.do(t, changeKey)
+		require.NoError(t, err)
+		require.Equal(t, http.StatusConflict, answer.Response.Status)
+		b.requireNotDone(t, op.ID)
 	})
 
-	t.Run("AnotherIsInProgress", func(t *testing.T) {
-		t.Parallel()
+	ofBothKinds(t, "AnotherIsInProgress", func(t *testing.T, b changeBundle) {
+		t.Helper()
 
-		for name, kind := range changeKinds() {
-			t.Run(name, func(t *testing.T) {
-				t.Parallel()
+		op, repair := rejected(t, b)
+		repair()
 
-				b := setupChange(t, kind)
-				op, repair := rejected(t, b)
-				repair()
+		wanted := b.NewCancel("another", b.payment)
+		b.BeginOne(wanted)
 
-				wanted := b.NewCancel("another", b.payment)
-				b.BeginOne(wanted)
-
-				_, err := b.do(t, changeKey)
-				apptest.RequireFault(t, fault.InProgress, err)
-				require.Equal(t, b.payment.ID, fault.From(err).PaymentID)
-				require.Equal(t, operation.Rejected, b.Operation(op.ID).State)
-			})
-		}
+		_, err := b.do(t, changeKey)
+		apptest.RequireFault(t, fault.InProgress, err)
+		require.Equal(t, b.payment.ID, fault.From(err).PaymentID)
+		require.Equal(t, operation.Rejected, b.Operation(op.ID).State)
 	})
 
-	t.Run("TooOld", func(t *testing.T) {
-		t.Parallel()
+	ofBothKinds(t, "TooOld", func(t *testing.T, b changeBundle) {
+		t.Helper()
 
-		for name, kind := range changeKinds() {
-			t.Run(name, func(t *testing.T) {
-				t.Parallel()
+		_, repair := rejected(t, b)
+		repair()
+		b.Elapse(24 * time.Hour)
 
-				b := setupChange(t, kind)
-				_, repair := rejected(t, b)
-				repair()
-				b.Elapse(24 * time.Hour)
-
-				_, err := b.do(t, changeKey)
-				apptest.RequireFault(t, fault.Rejected, err)
-				require.Contains(t, fault.From(err).Detail, "use a new key")
-				require.Equal(t, "requires_capture", b.AtStripe(b.payment.IntentID).Status)
-			})
-		}
+		_, err := b.do(t, changeKey)
+		apptest.RequireFault(t, fault.Rejected, err)
+		require.Contains(t, fault.From(err).Detail, "use a new key")
+		require.Equal(t, "requires_capture", b.AtStripe(b.payment.IntentID).Status)
 	})
 }

@@ -61,6 +61,22 @@ func setupChange(t *testing.T, kind changeKind) changeBundle {
 	return b
 }
 
+// ofBothKinds is a test that holds for a capture and for a cancel.
+func ofBothKinds(t *testing.T, name string, test func(t *testing.T, b changeBundle)) {
+	t.Helper()
+
+	t.Run(name, func(t *testing.T) {
+		t.Parallel()
+
+		for name, kind := range changeKinds() {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				test(t, setupChange(t, kind))
+			})
+		}
+	})
+}
+
 func (b changeBundle) do(t *testing.T, key operation.Key) (operations.Answer, error) {
 	t.Helper()
 
@@ -316,154 +332,105 @@ func TestChange_Do_AnswerLost(t *testing.T) {
 		return op.ID
 	}
 
-	t.Run("Recovered", func(t *testing.T) {
-		t.Parallel()
+	ofBothKinds(t, "Recovered", func(t *testing.T, b changeBundle) {
+		t.Helper()
 
-		for name, kind := range changeKinds() {
-			t.Run(name, func(t *testing.T) {
-				t.Parallel()
+		repair := b.Fault(sandbox.Fault{Action: sandbox.DropAfter, Path: b.path})
+		id := unknown(t, b)
 
-				b := setupChange(t, kind)
-				repair := b.Fault(sandbox.Fault{Action: sandbox.DropAfter, Path: b.path})
-				id := unknown(t, b)
+		repair()
 
-				repair()
-
-				require.Equal(t, operations.Recovered{Taken: 1, Finished: 1}, b.recover(t))
-				b.requireDone(t, id)
-				require.Contains(t, b.Observer.Told(b.payment.ID), string(b.kind)+" finished by recovery: done")
-				require.Contains(t, b.Observer.Spans(), "app.RecoverOperation "+b.payment.ID.String())
-			})
-		}
+		require.Equal(t, operations.Recovered{Taken: 1, Finished: 1}, b.recover(t))
+		b.requireDone(t, id)
+		require.Contains(t, b.Observer.Told(b.payment.ID), string(b.kind)+" finished by recovery: done")
+		require.Contains(t, b.Observer.Spans(), "app.RecoverOperation "+b.payment.ID.String())
 	})
 
-	t.Run("TheClientAsksAgain", func(t *testing.T) {
-		t.Parallel()
+	ofBothKinds(t, "TheClientAsksAgain", func(t *testing.T, b changeBundle) {
+		t.Helper()
 
-		for name, kind := range changeKinds() {
-			t.Run(name, func(t *testing.T) {
-				t.Parallel()
+		repair := b.Fault(sandbox.Fault{Action: sandbox.DropAfter, Path: b.path})
+		id := unknown(t, b)
 
-				b := setupChange(t, kind)
-				repair := b.Fault(sandbox.Fault{Action: sandbox.DropAfter, Path: b.path})
-				id := unknown(t, b)
+		repair()
+		b.Elapse(time.Hour)
 
-				repair()
-				b.Elapse(time.Hour)
-
-				answer, err := b.do(t, changeKey)
-				require.NoError(t, err)
-				require.False(t, answer.Replayed, "this request has finished it")
-				b.requireDone(t, id)
-			})
-		}
+		answer, err := b.do(t, changeKey)
+		require.NoError(t, err)
+		require.False(t, answer.Replayed, "this request has finished it")
+		b.requireDone(t, id)
 	})
 
-	t.Run("StripeKeepsAnError", func(t *testing.T) {
-		t.Parallel()
+	ofBothKinds(t, "StripeKeepsAnError", func(t *testing.T, b changeBundle) {
+		t.Helper()
 
-		for name, kind := range changeKinds() {
-			t.Run(name, func(t *testing.T) {
-				t.Parallel()
+		b.Fault(sandbox.Fault{Action: sandbox.Saved500, Path: b.path})
+		id := unknown(t, b)
 
-				b := setupChange(t, kind)
-				b.Fault(sandbox.Fault{Action: sandbox.Saved500, Path: b.path})
-				id := unknown(t, b)
-
-				// Sending again says 500 for ever; the intent shows it.
-				require.Equal(t, operations.Recovered{Taken: 1, Finished: 1}, b.recover(t))
-				b.requireDone(t, id)
-				require.Contains(t, b.Observer.Spans(), "app.LookUpOperation "+b.payment.ID.String())
-			})
-		}
+		// Sending again says 500 for ever; the intent shows it.
+		require.Equal(t, operations.Recovered{Taken: 1, Finished: 1}, b.recover(t))
+		b.requireDone(t, id)
+		require.Contains(t, b.Observer.Spans(), "app.LookUpOperation "+b.payment.ID.String())
 	})
 
 	// Stripe runs the call as a new one, and rejects it.
-	t.Run("StripeForgotTheKey", func(t *testing.T) {
-		t.Parallel()
+	ofBothKinds(t, "StripeForgotTheKey", func(t *testing.T, b changeBundle) {
+		t.Helper()
 
-		for name, kind := range changeKinds() {
-			t.Run(name, func(t *testing.T) {
-				t.Parallel()
+		repair := b.Fault(sandbox.Fault{Action: sandbox.DropAfter, Path: b.path})
+		id := unknown(t, b)
 
-				b := setupChange(t, kind)
-				repair := b.Fault(sandbox.Fault{Action: sandbox.DropAfter, Path: b.path})
-				id := unknown(t, b)
+		repair()
+		b.Stripe.Advance(25 * time.Hour)
 
-				repair()
-				b.Stripe.Advance(25 * time.Hour)
-
-				require.Equal(t, operations.Recovered{Taken: 1, Finished: 1}, b.recover(t))
-				b.requireDone(t, id)
-			})
-		}
+		require.Equal(t, operations.Recovered{Taken: 1, Finished: 1}, b.recover(t))
+		b.requireDone(t, id)
 	})
 
-	t.Run("ItsEventIsHere", func(t *testing.T) {
-		t.Parallel()
+	ofBothKinds(t, "ItsEventIsHere", func(t *testing.T, b changeBundle) {
+		t.Helper()
 
-		for name, kind := range changeKinds() {
-			t.Run(name, func(t *testing.T) {
-				t.Parallel()
+		repair := b.Fault(sandbox.Fault{Action: sandbox.DropAfter, Path: b.path})
+		id := unknown(t, b)
 
-				b := setupChange(t, kind)
-				repair := b.Fault(sandbox.Fault{Action: sandbox.DropAfter, Path: b.path})
-				id := unknown(t, b)
+		repair()
 
-				repair()
+		types := map[operation.Kind]string{operation.Capture: "payment_intent.succeeded", operation.Cancel: "payment_intent.canceled"}
+		event := b.Event(b.payment.IntentID, types[b.kind])
+		_, err := b.Apply().Do(t.Context(), event)
+		require.NoError(t, err)
+		require.Equal(t, b.becomes, b.Payment(b.payment.ID).Status)
 
-				types := map[operation.Kind]string{operation.Capture: "payment_intent.succeeded", operation.Cancel: "payment_intent.canceled"}
-				event := b.Event(b.payment.IntentID, types[b.kind])
-				_, err := b.Apply().Do(t.Context(), event)
-				require.NoError(t, err)
-				require.Equal(t, b.becomes, b.Payment(b.payment.ID).Status)
-
-				require.Equal(t, 1, b.recover(t).Finished)
-				b.requireDone(t, id)
-				require.Equal(t, []string{"request: pending", event.ID + ": " + string(b.becomes)}, b.History(b.payment.ID))
-			})
-		}
+		require.Equal(t, 1, b.recover(t).Finished)
+		b.requireDone(t, id)
+		require.Equal(t, []string{"request: pending", event.ID + ": " + string(b.becomes)}, b.History(b.payment.ID))
 	})
 
-	t.Run("ItWasNotDone", func(t *testing.T) {
-		t.Parallel()
+	ofBothKinds(t, "ItWasNotDone", func(t *testing.T, b changeBundle) {
+		t.Helper()
 
-		for name, kind := range changeKinds() {
-			t.Run(name, func(t *testing.T) {
-				t.Parallel()
+		repair := b.Fault(sandbox.Fault{Action: sandbox.DropBefore, Path: b.path})
+		id := unknown(t, b)
 
-				b := setupChange(t, kind)
-				repair := b.Fault(sandbox.Fault{Action: sandbox.DropBefore, Path: b.path})
-				id := unknown(t, b)
+		require.Equal(t, operations.Recovered{Taken: 1}, b.recover(t))
+		require.Equal(t, operation.Pending, b.Operation(id).State, "no failure because time has passed")
 
-				require.Equal(t, operations.Recovered{Taken: 1}, b.recover(t))
-				require.Equal(t, operation.Pending, b.Operation(id).State, "no failure because time has passed")
-
-				repair()
-				require.Equal(t, 1, b.recover(t).Finished)
-				b.requireDone(t, id)
-			})
-		}
+		repair()
+		require.Equal(t, 1, b.recover(t).Finished)
+		b.requireDone(t, id)
 	})
 
-	t.Run("SomebodyElseWasFaster", func(t *testing.T) {
-		t.Parallel()
+	ofBothKinds(t, "SomebodyElseWasFaster", func(t *testing.T, b changeBundle) {
+		t.Helper()
 
-		for name, kind := range changeKinds() {
-			t.Run(name, func(t *testing.T) {
-				t.Parallel()
+		repair := b.Fault(sandbox.Fault{Action: sandbox.DropBefore, Path: b.path})
+		id := unknown(t, b)
 
-				b := setupChange(t, kind)
-				repair := b.Fault(sandbox.Fault{Action: sandbox.DropBefore, Path: b.path})
-				id := unknown(t, b)
+		repair()
+		b.Dashboard(b.payment.IntentID, b.dashboard, nil)
 
-				repair()
-				b.Dashboard(b.payment.IntentID, b.dashboard, nil)
-
-				require.Equal(t, operations.Recovered{Taken: 1, Finished: 1}, b.recover(t))
-				b.requireNotDone(t, id)
-			})
-		}
+		require.Equal(t, operations.Recovered{Taken: 1, Finished: 1}, b.recover(t))
+		b.requireNotDone(t, id)
 	})
 }
 
@@ -471,52 +438,31 @@ func TestChange_Do_AnswerLost(t *testing.T) {
 func TestChange_Do_Crash(t *testing.T) {
 	t.Parallel()
 
-	t.Run("BeforeItIsSent", func(t *testing.T) {
-		t.Parallel()
+	ofBothKinds(t, "BeforeItIsSent", func(t *testing.T, b changeBundle) {
+		t.Helper()
 
-		for name, kind := range changeKinds() {
-			t.Run(name, func(t *testing.T) {
-				t.Parallel()
-
-				b := setupChange(t, kind)
-				op := b.begin()
-				require.Equal(t, operations.Recovered{Taken: 1, Finished: 1}, b.recover(t))
-				b.requireDone(t, op.ID)
-				require.Equal(t, []string{"request: pending", "recovery: " + string(b.becomes)}, b.History(b.payment.ID))
-			})
-		}
+		op := b.begin()
+		require.Equal(t, operations.Recovered{Taken: 1, Finished: 1}, b.recover(t))
+		b.requireDone(t, op.ID)
+		require.Equal(t, []string{"request: pending", "recovery: " + string(b.becomes)}, b.History(b.payment.ID))
 	})
 
-	t.Run("AfterItWasDone", func(t *testing.T) {
-		t.Parallel()
+	ofBothKinds(t, "AfterItWasDone", func(t *testing.T, b changeBundle) {
+		t.Helper()
 
-		for name, kind := range changeKinds() {
-			t.Run(name, func(t *testing.T) {
-				t.Parallel()
-
-				b := setupChange(t, kind)
-				op := b.begin()
-				b.Send(op)
-				require.Equal(t, operations.Recovered{Taken: 1, Finished: 1}, b.recover(t))
-				b.requireDone(t, op.ID)
-			})
-		}
+		op := b.begin()
+		b.Send(op)
+		require.Equal(t, operations.Recovered{Taken: 1, Finished: 1}, b.recover(t))
+		b.requireDone(t, op.ID)
 	})
 
-	t.Run("AndSomebodyElseWasFaster", func(t *testing.T) {
-		t.Parallel()
+	ofBothKinds(t, "AndSomebodyElseWasFaster", func(t *testing.T, b changeBundle) {
+		t.Helper()
 
-		for name, kind := range changeKinds() {
-			t.Run(name, func(t *testing.T) {
-				t.Parallel()
-
-				b := setupChange(t, kind)
-				op := b.begin()
-				b.Dashboard(b.payment.IntentID, b.dashboard, nil)
-				require.Equal(t, operations.Recovered{Taken: 1, Finished: 1}, b.recover(t))
-				b.requireNotDone(t, op.ID)
-			})
-		}
+		op := b.begin()
+		b.Dashboard(b.payment.IntentID, b.dashboard, nil)
+		require.Equal(t, operations.Recovered{Taken: 1, Finished: 1}, b.recover(t))
+		b.requireNotDone(t, op.ID)
 	})
 }
 
@@ -562,59 +508,38 @@ func TestChange_Do_TooOld(t *testing.T) {
 		return done
 	}
 
-	t.Run("ItWasDone", func(t *testing.T) {
-		t.Parallel()
+	ofBothKinds(t, "ItWasDone", func(t *testing.T, b changeBundle) {
+		t.Helper()
 
-		for name, kind := range changeKinds() {
-			t.Run(name, func(t *testing.T) {
-				t.Parallel()
-
-				b := setupChange(t, kind)
-				op := b.begin()
-				b.Send(op)
-				require.Equal(t, operations.Recovered{Taken: 1, Finished: 1}, old(t, b))
-				b.requireDone(t, op.ID)
-			})
-		}
+		op := b.begin()
+		b.Send(op)
+		require.Equal(t, operations.Recovered{Taken: 1, Finished: 1}, old(t, b))
+		b.requireDone(t, op.ID)
 	})
 
-	t.Run("SomebodyElseWasFaster", func(t *testing.T) {
-		t.Parallel()
+	ofBothKinds(t, "SomebodyElseWasFaster", func(t *testing.T, b changeBundle) {
+		t.Helper()
 
-		for name, kind := range changeKinds() {
-			t.Run(name, func(t *testing.T) {
-				t.Parallel()
-
-				b := setupChange(t, kind)
-				op := b.begin()
-				b.Dashboard(b.payment.IntentID, b.dashboard, nil)
-				require.Equal(t, operations.Recovered{Taken: 1, Finished: 1}, old(t, b))
-				b.requireNotDone(t, op.ID)
-			})
-		}
+		op := b.begin()
+		b.Dashboard(b.payment.IntentID, b.dashboard, nil)
+		require.Equal(t, operations.Recovered{Taken: 1, Finished: 1}, old(t, b))
+		b.requireNotDone(t, op.ID)
 	})
 
-	t.Run("ItWasNotDone", func(t *testing.T) {
-		t.Parallel()
+	ofBothKinds(t, "ItWasNotDone", func(t *testing.T, b changeBundle) {
+		t.Helper()
 
-		for name, kind := range changeKinds() {
-			t.Run(name, func(t *testing.T) {
-				t.Parallel()
+		op := b.begin()
+		require.Equal(t, operations.Recovered{Taken: 1, GivenUp: 1}, old(t, b))
+		require.Equal(t, operation.NeedsAttention, b.Operation(op.ID).State)
+		require.Contains(t, b.Observer.Told(b.payment.ID), string(b.kind)+" needs attention")
 
-				b := setupChange(t, kind)
-				op := b.begin()
-				require.Equal(t, operations.Recovered{Taken: 1, GivenUp: 1}, old(t, b))
-				require.Equal(t, operation.NeedsAttention, b.Operation(op.ID).State)
-				require.Contains(t, b.Observer.Told(b.payment.ID), string(b.kind)+" needs attention")
-
-				// It may still be done, so nothing else is.
-				_, err := b.do(t, changeKey)
-				apptest.RequireFault(t, fault.Unknown, err)
-				require.Equal(t, time.Minute, fault.From(err).RetryAfter)
-				_, err = b.other().do(t, "another")
-				apptest.RequireFault(t, fault.InProgress, err)
-			})
-		}
+		// It may still be done, so nothing else is.
+		_, err := b.do(t, changeKey)
+		apptest.RequireFault(t, fault.Unknown, err)
+		require.Equal(t, time.Minute, fault.From(err).RetryAfter)
+		_, err = b.other().do(t, "another")
+		apptest.RequireFault(t, fault.InProgress, err)
 	})
 }
 
