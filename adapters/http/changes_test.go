@@ -66,202 +66,153 @@ func changeRoutes() map[string]string {
 	return map[string]string{"Capture": captureRoute, "Cancel": cancelRoute}
 }
 
+// onBothRoutes is a test that holds for a capture and for a cancel.
+func onBothRoutes(t *testing.T, name string, test func(t *testing.T, c *changed, route string)) {
+	t.Helper()
+
+	t.Run(name, func(t *testing.T) {
+		t.Parallel()
+
+		for name, route := range changeRoutes() {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				test(t, setupChanges(t), route)
+			})
+		}
+	})
+}
+
 func TestPayments_Changes(t *testing.T) {
 	t.Parallel()
 
-	t.Run("WithoutABody", func(t *testing.T) {
-		t.Parallel()
+	onBothRoutes(t, "WithoutABody", func(t *testing.T, c *changed, route string) {
+		t.Helper()
 
-		for name, route := range changeRoutes() {
-			t.Run(name, func(t *testing.T) {
-				t.Parallel()
+		for _, body := range []string{"", "{}", " {} "} {
+			answer := c.do(http.MethodPost, route, body, "X-Request-Id", "r1")
+			require.Equal(t, http.StatusOK, answer.Code, "%s", answer.Body)
+			require.JSONEq(t, `{"a":1}`, answer.Body.String())
+			require.Equal(t, "application/json", answer.Header().Get("Content-Type"))
+			require.Empty(t, answer.Header().Get("Idempotent-Replayed"))
+			require.Empty(t, answer.Header().Get("Location"))
+			require.Equal(t, payments.ChangeCommand{PaymentID: uuid.MustParse(anID), RequestID: "r1"}, *c.lastAsked)
+		}
 
-				c := setupChanges(t)
-				for _, body := range []string{"", "{}", " {} "} {
-					answer := c.do(http.MethodPost, route, body, "X-Request-Id", "r1")
-					require.Equal(t, http.StatusOK, answer.Code, "%s", answer.Body)
-					require.JSONEq(t, `{"a":1}`, answer.Body.String())
-					require.Equal(t, "application/json", answer.Header().Get("Content-Type"))
-					require.Empty(t, answer.Header().Get("Idempotent-Replayed"))
-					require.Empty(t, answer.Header().Get("Location"))
-					require.Equal(t, payments.ChangeCommand{PaymentID: uuid.MustParse(anID), RequestID: "r1"}, *c.lastAsked)
-				}
+		chunked := httptest.NewRequest(http.MethodPost, route, io.MultiReader()) // of no known length
+		answer := httptest.NewRecorder()
+		c.handler.ServeHTTP(answer, chunked)
+		require.Equal(t, http.StatusOK, answer.Code, "%s", answer.Body)
+		require.Equal(t, 4, c.asked())
+	})
 
-				chunked := httptest.NewRequest(http.MethodPost, route, io.MultiReader()) // of no known length
-				answer := httptest.NewRecorder()
-				c.handler.ServeHTTP(answer, chunked)
-				require.Equal(t, http.StatusOK, answer.Code, "%s", answer.Body)
-				require.Equal(t, 4, c.asked())
-			})
+	onBothRoutes(t, "TheKey", func(t *testing.T, c *changed, route string) {
+		t.Helper()
+
+		for _, sent := range []struct{ body, header string }{
+			{`{"idempotency_key":"k1"}`, ""}, {"", "k1"}, {"", `"k1"`}, {`{"idempotency_key":"k1"}`, "k1"},
+		} {
+			var header []string
+			if sent.header != "" {
+				header = []string{"Idempotency-Key", sent.header}
+			}
+
+			require.Equal(t, http.StatusOK, c.do(http.MethodPost, route, sent.body, header...).Code, sent)
+			require.Equal(t, "k1", string(c.lastAsked.Key), sent)
+		}
+
+		asked := c.asked()
+		requireProblem(t, c.do(http.MethodPost, route, `{"idempotency_key":"k1"}`, "Idempotency-Key", "k2"),
+			http.StatusBadRequest, "invalid-request")
+		requireProblem(t, c.do(http.MethodPost, route, `{"idempotency_key":""}`), http.StatusBadRequest, "invalid-request")
+		requireProblem(t, c.do(http.MethodPost, route, "", "Idempotency-Key", strings.Repeat("k", 256)),
+			http.StatusBadRequest, "invalid-request")
+		require.Equal(t, asked, c.asked())
+	})
+
+	onBothRoutes(t, "Replayed", func(t *testing.T, c *changed, route string) {
+		t.Helper()
+
+		c.answer.Replayed = true
+		answer := c.do(http.MethodPost, route, "")
+		require.Equal(t, "true", answer.Header().Get("Idempotent-Replayed"))
+		require.JSONEq(t, `{"a":1}`, answer.Body.String())
+	})
+
+	onBothRoutes(t, "AFrozenProblem", func(t *testing.T, c *changed, route string) {
+		t.Helper()
+
+		c.answer.Response = ports.FrozenResponse{Status: http.StatusConflict, Body: []byte(`{"b":2}`)}
+		answer := c.do(http.MethodPost, route, "")
+		require.Equal(t, http.StatusConflict, answer.Code)
+		require.Equal(t, "application/problem+json", answer.Header().Get("Content-Type"))
+	})
+
+	onBothRoutes(t, "ABadBody", func(t *testing.T, c *changed, route string) {
+		t.Helper()
+
+		for name, body := range map[string]string{
+			"malformed": `{"idempotency_key":`, "null": "null", "array": "[]", "text": `"x"`, "two objects": "{}{}",
+			"unknown field": `{"amuont":1}`, "duplicate field": `{"idempotency_key":"a","idempotency_key":"a"}`,
+			"other case": `{"Idempotency_Key":"a"}`, "key is a number": `{"idempotency_key":1}`,
+		} {
+			requireProblem(t, c.do(http.MethodPost, route, body), http.StatusBadRequest, "invalid-request")
+			require.Zero(t, c.asked(), name)
 		}
 	})
 
-	t.Run("TheKey", func(t *testing.T) {
-		t.Parallel()
+	onBothRoutes(t, "NotJSON", func(t *testing.T, c *changed, route string) {
+		t.Helper()
 
-		for name, route := range changeRoutes() {
-			t.Run(name, func(t *testing.T) {
-				t.Parallel()
-
-				c := setupChanges(t)
-
-				for _, sent := range []struct{ body, header string }{
-					{`{"idempotency_key":"k1"}`, ""}, {"", "k1"}, {"", `"k1"`}, {`{"idempotency_key":"k1"}`, "k1"},
-				} {
-					var header []string
-					if sent.header != "" {
-						header = []string{"Idempotency-Key", sent.header}
-					}
-
-					require.Equal(t, http.StatusOK, c.do(http.MethodPost, route, sent.body, header...).Code, sent)
-					require.Equal(t, "k1", string(c.lastAsked.Key), sent)
-				}
-
-				asked := c.asked()
-				requireProblem(t, c.do(http.MethodPost, route, `{"idempotency_key":"k1"}`, "Idempotency-Key", "k2"),
-					http.StatusBadRequest, "invalid-request")
-				requireProblem(t, c.do(http.MethodPost, route, `{"idempotency_key":""}`), http.StatusBadRequest, "invalid-request")
-				requireProblem(t, c.do(http.MethodPost, route, "", "Idempotency-Key", strings.Repeat("k", 256)),
-					http.StatusBadRequest, "invalid-request")
-				require.Equal(t, asked, c.asked())
-			})
+		for _, contentType := range []string{"application/x-www-form-urlencoded", "text/plain", "multipart/form-data", "/"} {
+			requireProblem(t, c.do(http.MethodPost, route, "{}", "Content-Type", contentType),
+				http.StatusUnsupportedMediaType, "unsupported-media-type")
 		}
+
+		require.Zero(t, c.asked())
+		require.Equal(t, http.StatusOK,
+			c.do(http.MethodPost, route, "{}", "Content-Type", "application/json; charset=utf-8").Code)
 	})
 
-	t.Run("Replayed", func(t *testing.T) {
-		t.Parallel()
+	onBothRoutes(t, "TooLarge", func(t *testing.T, c *changed, route string) {
+		t.Helper()
 
-		for name, route := range changeRoutes() {
-			t.Run(name, func(t *testing.T) {
-				t.Parallel()
-
-				c := setupChanges(t)
-				c.answer.Replayed = true
-				answer := c.do(http.MethodPost, route, "")
-				require.Equal(t, "true", answer.Header().Get("Idempotent-Replayed"))
-				require.JSONEq(t, `{"a":1}`, answer.Body.String())
-			})
-		}
-	})
-
-	t.Run("AFrozenProblem", func(t *testing.T) {
-		t.Parallel()
-
-		for name, route := range changeRoutes() {
-			t.Run(name, func(t *testing.T) {
-				t.Parallel()
-
-				c := setupChanges(t)
-				c.answer.Response = ports.FrozenResponse{Status: http.StatusConflict, Body: []byte(`{"b":2}`)}
-				answer := c.do(http.MethodPost, route, "")
-				require.Equal(t, http.StatusConflict, answer.Code)
-				require.Equal(t, "application/problem+json", answer.Header().Get("Content-Type"))
-			})
-		}
-	})
-
-	t.Run("ABadBody", func(t *testing.T) {
-		t.Parallel()
-
-		for name, route := range changeRoutes() {
-			t.Run(name, func(t *testing.T) {
-				t.Parallel()
-
-				c := setupChanges(t)
-				for name, body := range map[string]string{
-					"malformed": `{"idempotency_key":`, "null": "null", "array": "[]", "text": `"x"`, "two objects": "{}{}",
-					"unknown field": `{"amuont":1}`, "duplicate field": `{"idempotency_key":"a","idempotency_key":"a"}`,
-					"other case": `{"Idempotency_Key":"a"}`, "key is a number": `{"idempotency_key":1}`,
-				} {
-					requireProblem(t, c.do(http.MethodPost, route, body), http.StatusBadRequest, "invalid-request")
-					require.Zero(t, c.asked(), name)
-				}
-			})
-		}
-	})
-
-	t.Run("NotJSON", func(t *testing.T) {
-		t.Parallel()
-
-		for name, route := range changeRoutes() {
-			t.Run(name, func(t *testing.T) {
-				t.Parallel()
-
-				c := setupChanges(t)
-				for _, contentType := range []string{"application/x-www-form-urlencoded", "text/plain", "multipart/form-data", "/"} {
-					requireProblem(t, c.do(http.MethodPost, route, "{}", "Content-Type", contentType),
-						http.StatusUnsupportedMediaType, "unsupported-media-type")
-				}
-
-				require.Zero(t, c.asked())
-				require.Equal(t, http.StatusOK,
-					c.do(http.MethodPost, route, "{}", "Content-Type", "application/json; charset=utf-8").Code)
-			})
-		}
-	})
-
-	t.Run("TooLarge", func(t *testing.T) {
-		t.Parallel()
-
-		for name, route := range changeRoutes() {
-			t.Run(name, func(t *testing.T) {
-				t.Parallel()
-
-				c := setupChanges(t)
-				requireProblem(t, c.do(http.MethodPost, route, `{"idempotency_key":"`+strings.Repeat("k", 16<<10)+`"}`),
-					http.StatusRequestEntityTooLarge, "body-too-large")
-				require.Zero(t, c.asked())
-			})
-		}
+		requireProblem(t, c.do(http.MethodPost, route, `{"idempotency_key":"`+strings.Repeat("k", 16<<10)+`"}`),
+			http.StatusRequestEntityTooLarge, "body-too-large")
+		require.Zero(t, c.asked())
 	})
 
 	// A web page of another origin must not move money, also without a body.
-	t.Run("CrossOrigin", func(t *testing.T) {
-		t.Parallel()
+	onBothRoutes(t, "CrossOrigin", func(t *testing.T, c *changed, route string) {
+		t.Helper()
 
-		for name, route := range changeRoutes() {
-			t.Run(name, func(t *testing.T) {
-				t.Parallel()
-
-				c := setupChanges(t)
-
-				for _, body := range []string{"", "{}"} {
-					for _, header := range [][]string{
-						{"Origin", "https://evil.example"}, {"Sec-Fetch-Site", "cross-site"}, {"Origin", "null"},
-					} {
-						requireProblem(t, c.do(http.MethodPost, route, body, append(header, "Content-Type", "application/json")...),
-							http.StatusForbidden, "cross-origin")
-					}
-				}
-
-				require.Zero(t, c.asked())
-				require.Equal(t, http.StatusOK, c.do(http.MethodPost, route, "", "Origin", "http://example.com").Code, "our own page")
-			})
+		for _, body := range []string{"", "{}"} {
+			for _, header := range [][]string{
+				{"Origin", "https://evil.example"}, {"Sec-Fetch-Site", "cross-site"}, {"Origin", "null"},
+			} {
+				requireProblem(t, c.do(http.MethodPost, route, body, append(header, "Content-Type", "application/json")...),
+					http.StatusForbidden, "cross-origin")
+			}
 		}
+
+		require.Zero(t, c.asked())
+		require.Equal(t, http.StatusOK, c.do(http.MethodPost, route, "", "Origin", "http://example.com").Code, "our own page")
 	})
 
-	t.Run("Paths", func(t *testing.T) {
-		t.Parallel()
+	onBothRoutes(t, "Paths", func(t *testing.T, c *changed, route string) {
+		t.Helper()
 
-		for name, route := range changeRoutes() {
-			t.Run(name, func(t *testing.T) {
-				t.Parallel()
+		action := route[strings.LastIndex(route, "/"):]
+		requireProblem(t, c.do(http.MethodPost, "/payments/1"+action, ""), http.StatusBadRequest, "invalid-request")
+		requireProblem(t, c.do(http.MethodPost, "/payments/{"+anID+"}"+action, ""), http.StatusBadRequest, "invalid-request")
+		requireProblem(t, c.do(http.MethodPost, route+"/", ""), http.StatusNotFound, "not-found")
 
-				c := setupChanges(t)
-				action := route[strings.LastIndex(route, "/"):]
-				requireProblem(t, c.do(http.MethodPost, "/payments/1"+action, ""), http.StatusBadRequest, "invalid-request")
-				requireProblem(t, c.do(http.MethodPost, "/payments/{"+anID+"}"+action, ""), http.StatusBadRequest, "invalid-request")
-				requireProblem(t, c.do(http.MethodPost, route+"/", ""), http.StatusNotFound, "not-found")
-
-				for _, method := range []string{http.MethodGet, http.MethodPut, http.MethodDelete} {
-					answer := c.do(method, route, "")
-					requireProblem(t, answer, http.StatusMethodNotAllowed, "method-not-allowed")
-					require.Equal(t, http.MethodPost, answer.Header().Get("Allow"))
-				}
-
-				require.Zero(t, c.asked())
-			})
+		for _, method := range []string{http.MethodGet, http.MethodPut, http.MethodDelete} {
+			answer := c.do(method, route, "")
+			requireProblem(t, answer, http.StatusMethodNotAllowed, "method-not-allowed")
+			require.Equal(t, http.MethodPost, answer.Header().Get("Allow"))
 		}
+
+		require.Zero(t, c.asked())
 	})
 }
 
