@@ -17,35 +17,58 @@ const (
 	// maxID is Stripe's longest id
 	// (https://docs.stripe.com/upgrades#what-changes-does-stripe-consider-to-be-backwards-compatible).
 	maxID = 255
+	// Bounds on other names: ours, Stripe's are shorter.
+	maxType      = 255
+	maxCode      = 100
+	maxRequestID = 64
 	// maxSecret bounds a client secret: an intent's id, "_secret_", and as much again.
 	maxSecret = 2*maxID + len("_secret_")
 )
 
-var (
-	idForm        = regexp.MustCompile(`^[a-z][a-z0-9]*_[A-Za-z0-9_-]+$`)
-	requestIDForm = regexp.MustCompile(`^req_[A-Za-z0-9]{1,64}$`)
-	codeForm      = regexp.MustCompile(`^[a-z0-9_]{1,100}$`)
-	typeForm      = regexp.MustCompile(`^[a-z0-9_.]{1,255}$`)
-	secretForm    = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
-	// secret finds client secrets, API keys and signing secrets.
-	secret = regexp.MustCompile(`(_secret_|[sr]k_(?:live|test)_|whsec_)[0-9A-Za-z]+`)
-)
+// secret finds client secrets, API keys and signing secrets.
+var secret = regexp.MustCompile(`(_secret_|[sr]k_(?:live|test)_|whsec_)[0-9A-Za-z]+`)
+
+const capitals = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+// madeOf tells whether text has 1 to most bytes: lower-case letters, digits and others.
+// It is no regular expression, because each event has several such texts.
+func madeOf(text, others string, most int) bool {
+	if text == "" || len(text) > most {
+		return false
+	}
+
+	for i := range len(text) {
+		c := text[i]
+		if (c < 'a' || c > 'z') && (c < '0' || c > '9') && strings.IndexByte(others, c) < 0 {
+			return false
+		}
+	}
+
+	return true
+}
 
 // isID accepts "evt_1", "ch_3MmlLr…": a prefix, then letters, digits, underscores and
 // hyphens.
-func isID(text string) bool { return len(text) <= maxID && idForm.MatchString(text) }
+func isID(text string) bool {
+	prefix, rest, _ := strings.Cut(text, "_")
+
+	return len(text) <= maxID && madeOf(prefix, "", maxID) && prefix[0] >= 'a' && madeOf(rest, capitals+"_-", maxID)
+}
 
 // isIntentID accepts an id with which the intent can be read again.
 func isIntentID(text string) bool { return strings.HasPrefix(text, "pi_") && isID(text) }
 
 // isSecret accepts what can be a client secret. It goes to a customer's browser;
 // nothing here reads it.
-func isSecret(text string) bool { return len(text) <= maxSecret && secretForm.MatchString(text) }
+func isSecret(text string) bool { return madeOf(text, capitals+"_-", maxSecret) }
+
+// isType accepts an event's type.
+func isType(text string) bool { return madeOf(text, "_.", maxType) }
 
 // requestID returns Stripe's id of a request
 // (https://docs.stripe.com/api/request_ids), empty if it is none.
 func requestID(header string) string {
-	if !requestIDForm.MatchString(header) {
+	if rest, ok := strings.CutPrefix(header, "req_"); !ok || !madeOf(rest, capitals, maxRequestID) {
 		return ""
 	}
 
@@ -54,7 +77,7 @@ func requestID(header string) string {
 
 // code returns an error's code or type, empty if it is none.
 func code(text string) string {
-	if !codeForm.MatchString(text) {
+	if !madeOf(text, "_", maxCode) {
 		return ""
 	}
 

@@ -261,9 +261,17 @@ func TestBounds_Events(t *testing.T) {
 		`"id":"evt 1","type":"charge.refunded"`,
 		`"id":"evt_\u202e1","type":"charge.refunded"`,
 		`"id":"1","type":"charge.refunded"`,
+		`"id":"_1","type":"charge.refunded"`,
+		`"id":"1evt_1","type":"charge.refunded"`,
+		`"id":"Evt_1","type":"charge.refunded"`,
+		`"id":"evt-x_1","type":"charge.refunded"`,
+		`"id":"évt_1","type":"charge.refunded"`,
+		`"id":"evt_","type":"charge.refunded"`,
 		`"id":"evt_` + strings.Repeat("x", 252) + `","type":"charge.refunded"`,
 		`"id":"evt_1","type":"charge refunded"`,
 		`"id":"evt_1","type":"charge.refunded\u202e"`,
+		`"id":"evt_1","type":"Charge.refunded"`,
+		`"id":"evt_1","type":"charge-refunded"`,
 		`"id":"evt_1","type":"` + strings.Repeat("x", 256) + `"`,
 	} {
 		_, err := newWebhooks(t).Parse([]byte(`{` + envelope + `,"data":{"object":{"id":"ch_1"}}}`))
@@ -273,6 +281,8 @@ func TestBounds_Events(t *testing.T) {
 	for object, want := range map[string]string{
 		`{"id":"ch_3MmlLrLkdIwHu7ix0snN0B15"}`: "ch_3MmlLrLkdIwHu7ix0snN0B15",
 		`{"id":"cs_test_a1"}`:                  "cs_test_a1",
+		`{"id":"x9_A-_z"}`:                     "x9_A-_z",
+		`{"id":"a__"}`:                         "a__",
 		`{"id":"ch_\u0007"}`:                   "",
 		`{"id":"a b"}`:                         "",
 	} {

@@ -259,7 +259,7 @@ func (e *envelope) check() error {
 	switch {
 	case e.Type == "":
 		return fault.New(fault.Invalid, "the event has no type")
-	case !typeForm.MatchString(e.Type):
+	case !isType(e.Type):
 		return fault.New(fault.Invalid, "the event's type is not made of 1 to 255 lower-case letters, digits, dots and underscores")
 	case e.ID != "" && !isID(e.ID):
 		return fault.New(fault.Invalid, "the event's id is not like evt_1, of at most 255 letters, digits, underscores and hyphens")
