@@ -11,6 +11,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/marketflow/marketflow/domain/fault"
@@ -180,8 +181,16 @@ func unauthenticated(detail string) error { return fault.New(fault.Unauthenticat
 // that it needs have the same names and types in all of them.
 func (w *Webhooks) Parse(payload []byte) (ports.Event, error) { return parseEvent(payload) }
 
-// envelope is an event (https://docs.stripe.com/api/events/object).
-type envelope struct {
+// envelope is an event about an object (https://docs.stripe.com/api/events/object).
+type envelope[object any] struct {
+	eventHeader
+
+	Data struct {
+		Object object `json:"object"`
+	} `json:"data"`
+}
+
+type eventHeader struct {
 	ID       string `json:"id"`
 	Type     string `json:"type"`
 	Created  int64  `json:"created"`
@@ -189,9 +198,6 @@ type envelope struct {
 	// Account is set only in events of connected accounts
 	// (https://docs.stripe.com/connect/webhooks).
 	Account string `json:"account"`
-	Data    struct {
-		Object jsontext.Value `json:"object"`
-	} `json:"data"`
 }
 
 func parseEvent(payload []byte) (ports.Event, error) {
@@ -199,6 +205,29 @@ func parseEvent(payload []byte) (ports.Event, error) {
 		return ports.Event{}, fault.New(fault.Invalid, "the event is not UTF-8")
 	}
 
+	// Nearly all events are about intents, and are read in one pass. Whatever else it
+	// may be is read again.
+	var e envelope[lastIntent]
+	if decode(payload, &e) == nil && e.check() == nil && e.isIntent() && e.Data.Object.isReadable() {
+		return intentEvent(e.event(payload), &e.Data.Object.intentObject), nil
+	}
+
+	return parseAnyEvent(payload)
+}
+
+// lastIntent is the last of the objects that have its name. Without it each would add
+// to the one before, and an event would mean something else than to parseAnyEvent.
+type lastIntent struct{ intentObject }
+
+// UnmarshalJSONFrom implements json.UnmarshalerFrom.
+func (l *lastIntent) UnmarshalJSONFrom(from *jsontext.Decoder) error {
+	*l = lastIntent{}
+
+	return json.UnmarshalDecode(from, &l.intentObject) //nolint:wrapcheck // decode's caller says what it decoded
+}
+
+// parseAnyEvent decodes the event first, and then its object by its type.
+func parseAnyEvent(payload []byte) (ports.Event, error) {
 	e, err := readEnvelope(payload)
 
 	switch {
@@ -209,6 +238,30 @@ func parseEvent(payload []byte) (ports.Event, error) {
 		return ports.Event{}, err
 	}
 
+	return readObject(e.event(payload), e.Data.Object)
+}
+
+func readEnvelope(payload []byte) (envelope[jsontext.Value], error) {
+	var e envelope[jsontext.Value]
+	if err := decode(payload, &e); err != nil {
+		return e, fault.Wrap(fault.Invalid, err, "the body is not a JSON object in the form of an event")
+	}
+
+	if err := e.check(); err != nil {
+		return e, err
+	}
+
+	if e.Data.Object.Kind() != '{' {
+		return e, fault.New(fault.Invalid, "the event has no data.object")
+	}
+
+	return e, nil
+}
+
+func (e *eventHeader) isIntent() bool { return strings.HasPrefix(e.Type, eventPrefix) }
+
+// event is the event without what its object says.
+func (e *eventHeader) event(payload []byte) ports.Event {
 	event := ports.Event{
 		ID:        e.ID,
 		Type:      e.Type,
@@ -216,7 +269,7 @@ func parseEvent(payload []byte) (ports.Event, error) {
 		Live:      e.Livemode,
 		Account:   e.Account,
 		Handled:   slices.Contains(handled(), e.Type),
-		IsIntent:  strings.HasPrefix(e.Type, eventPrefix),
+		IsIntent:  e.isIntent(),
 		Raw:       payload,
 	}
 
@@ -224,16 +277,7 @@ func parseEvent(payload []byte) (ports.Event, error) {
 		event.ID = digest(payload)
 	}
 
-	return readObject(event, e.Data.Object)
-}
-
-func readEnvelope(payload []byte) (envelope, error) {
-	var e envelope
-	if err := decode(payload, &e); err != nil {
-		return e, fault.Wrap(fault.Invalid, err, "the body is not a JSON object in the form of an event")
-	}
-
-	return e, e.check()
+	return event
 }
 
 // isThin recognizes an event of API v2 (https://docs.stripe.com/event-destinations#thin-events):
@@ -255,7 +299,7 @@ func isThin(payload []byte) bool {
 	return strings.HasPrefix(object, "v2.") || len(envelope.Related) > 0 && len(envelope.Data) == 0
 }
 
-func (e *envelope) check() error {
+func (e *eventHeader) check() error {
 	switch {
 	case e.Type == "":
 		return fault.New(fault.Invalid, "the event has no type")
@@ -265,8 +309,6 @@ func (e *envelope) check() error {
 		return fault.New(fault.Invalid, "the event's id is not like evt_1, of at most 255 letters, digits, underscores and hyphens")
 	case e.Created < 0 || e.Created > maxTime:
 		return fault.New(fault.Invalid, "the event's created is not a time in seconds")
-	case len(e.Data.Object) == 0 || e.Data.Object[0] != '{':
-		return fault.New(fault.Invalid, "the event has no data.object")
 	default:
 		return nil
 	}
@@ -303,21 +345,31 @@ func readObject(event ports.Event, object []byte) (ports.Event, error) {
 		return ports.Event{}, fault.Wrap(fault.Invalid, err, "the event's data.object is not a payment intent")
 	}
 
-	if !isIntentID(o.ID) || o.Created < 0 || o.Created > maxTime {
+	if !o.isReadable() {
 		return ports.Event{}, fault.New(fault.Invalid,
 			"the event's data.object has no id like pi_1, of at most 255 letters, digits, underscores and hyphens, "+
 				"or its created is not a time in seconds")
 	}
 
+	return intentEvent(event, &o), nil
+}
+
+// isReadable says that the intent has an id and, if any, a time in seconds.
+func (o *intentObject) isReadable() bool {
+	return isIntentID(o.ID) && o.Created >= 0 && o.Created <= maxTime
+}
+
+// intentEvent adds to an event what its intent says.
+func intentEvent(event ports.Event, o *intentObject) ports.Event {
 	event.ObjectID = o.ID
 	event.Intent = o.intent()
-	event.Change = change(event.Type, &o)
+	event.Change = change(event.Type, o)
 
 	if o.Status == "" && event.Change != "" {
 		event.Intent.Status = event.Change
 	}
 
-	return event, nil
+	return event
 }
 
 // change is the status that an event asks for; empty if it tells of a step on the way.

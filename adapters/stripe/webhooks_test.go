@@ -226,6 +226,34 @@ func TestParse_PaymentIDIsFoundByItsExactName(t *testing.T) {
 	}
 }
 
+// The last value of a name counts; objects that share one add up, except for data.object.
+func TestParse_NamesThatStandTwice(t *testing.T) {
+	t.Parallel()
+
+	named := `"metadata":{"payment_id":"` + paymentID.String() + `"}`
+
+	for data, want := range map[string]uuid.UUID{
+		`{"object":{"id":"pi_1",` + named + `},"object":{"id":"pi_2"}}`:                       uuid.Nil,
+		`{"object":{"id":"pi_1"},"object":{"id":"pi_2",` + named + `}}`:                       paymentID,
+		`{"object":{"id":"pi_1"}},"data":{"object":{"id":"pi_2",` + named + `}}`:              paymentID,
+		`{"object":{"id":"pi_1","id":"pi_2",` + named + `,"metadata":{"payment_id":"x"}}}`:    uuid.Nil,
+		`{"object":{"id":"pi_1","id":"pi_2",` + named + `,"metadata":{"marketflow":"x"}}}`:    paymentID,
+		`{"object":{"id":"pi_2",` + named + `}},"data":{"previous_attributes":{"id":"pi_3"}}`: paymentID,
+	} {
+		event, err := newWebhooks(t).Parse([]byte(`{"type":"a","type":"payment_intent.succeeded","data":` + data + `}`))
+		require.NoError(t, err)
+		require.Equal(t, "pi_2", event.ObjectID, data)
+		require.Equal(t, want, event.Intent.PaymentID, data)
+	}
+
+	for _, data := range []string{
+		`{"object":{"id":"pi_1"},"object":{}}`, `{"object":{"id":"pi_1"},"object":null}`, `{"object":{"id":"pi_1"}},"data":null`,
+	} {
+		_, err := newWebhooks(t).Parse([]byte(`{"type":"payment_intent.succeeded","data":` + data + `}`))
+		require.Equal(t, fault.Invalid, fault.KindOf(err), data)
+	}
+}
+
 // An amount that we could not have asked for changes nothing; where there is none,
 // our records have it.
 func TestParse_ForeignAmountsChangeNothing(t *testing.T) {
