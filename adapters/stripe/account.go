@@ -18,14 +18,15 @@ const (
 
 var _ ports.ProviderAccount = (*Gateway)(nil)
 
-// API implements ports.ProviderAccount. The scheme and its default port are left
-// out: they say how to reach the host, not which host it is.
-func (g *Gateway) API() (string, binding.Mode) {
-	mode := modeOfKey(g.config.SecretKey)
+// API implements ports.ProviderAccount. Every event asks for it.
+func (g *Gateway) API() (string, binding.Mode) { return g.host, g.mode }
 
-	u, err := url.Parse(g.config.APIBase)
+// hostOf leaves out the scheme and its default port: they say how to reach the host, not
+// which host it is.
+func hostOf(apiBase string) string {
+	u, err := url.Parse(apiBase)
 	if err != nil {
-		return "", mode // every call will fail
+		return "" // every call will fail
 	}
 
 	host := strings.ToLower(u.Host)
@@ -37,7 +38,7 @@ func (g *Gateway) API() (string, binding.Mode) {
 		host = strings.TrimSuffix(host, ":443")
 	}
 
-	return host, mode
+	return host
 }
 
 // modeOfKey reads the mode from the key's prefix (https://docs.stripe.com/keys#obtain-api-keys).

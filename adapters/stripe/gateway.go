@@ -19,6 +19,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/zap"
 
+	"github.com/marketflow/marketflow/domain/binding"
 	"github.com/marketflow/marketflow/ports"
 )
 
@@ -105,6 +106,8 @@ func WithSleep(sleep func(ctx context.Context, d time.Duration) error) Option {
 // Gateway is Stripe as a ports.Provider. It is safe for concurrent use.
 type Gateway struct {
 	config  Config
+	host    string
+	mode    binding.Mode
 	log     *zap.Logger
 	meter   Meter
 	traces  trace.TracerProvider
@@ -127,6 +130,7 @@ func NewGateway(config Config, options ...Option) *Gateway {
 		traces: otel.GetTracerProvider(),
 		sleep:  sleep,
 	}
+	g.host, g.mode = hostOf(g.config.APIBase), modeOfKey(g.config.SecretKey)
 	g.network = newNetwork(g.config.MaxInFlight)
 
 	for _, option := range options {
