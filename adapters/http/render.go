@@ -46,9 +46,11 @@ func (h handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a, err := h(w, r)
 	ex := exchangeOf(r.Context())
 
-	// Below the request's own span: a webhook's starts in its handler.
-	_, span := ex.tracer.Start(trace.ContextWithSpan(r.Context(), ex.span), "http.render")
-	defer span.End()
+	if ex.span.IsRecording() {
+		// Below the request's own span: a webhook's starts in its handler.
+		_, span := ex.tracer.Start(trace.ContextWithSpan(r.Context(), ex.span), "http.render")
+		defer span.End()
+	}
 
 	if err != nil {
 		ex.err = err // for the log line

@@ -47,8 +47,13 @@ const (
 	attributePaymentID = "marketflow.payment.id"
 )
 
-// Start implements ports.Spans.
+// Start implements ports.Spans. Below a span that nobody records there is none: ctx is
+// returned as it is.
 func (o *Observer) Start(ctx context.Context, name string, op *ports.Operation) context.Context {
+	if rootspan.Dropped(ctx) {
+		return ctx
+	}
+
 	options := rootspan.Options(ctx)
 
 	if op != nil {

@@ -1,6 +1,7 @@
 package telemetry_test
 
 import (
+	"context"
 	"errors"
 	"testing"
 	"time"
@@ -8,6 +9,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
@@ -55,6 +57,54 @@ func TestObserver_CountsStatuses(t *testing.T) {
 		`marketflow_payments_amount_total{currency="USD"}`:             8,
 	})
 	require.Equal(t, 2, lines.FilterMessage("payment succeeded").Len())
+}
+
+// A span that is not recorded has none below it; a caller's that we only know of has.
+func TestObserver_StartsNothingBelowADroppedSpan(t *testing.T) {
+	t.Parallel()
+
+	sampled := sdktrace.WithSampler(sdktrace.AlwaysSample())
+	caller := trace.NewSpanContext(trace.SpanContextConfig{TraceID: trace.TraceID{1}, SpanID: trace.SpanID{1}, Remote: true})
+
+	for name, c := range map[string]struct {
+		sampler sdktrace.TracerProviderOption
+		parent  func(t *testing.T, provider trace.TracerProvider) context.Context
+		starts  bool
+	}{
+		"dropped":  {sdktrace.WithSampler(sdktrace.NeverSample()), started, false},
+		"recorded": {sampled, started, true},
+		"none":     {sampled, func(t *testing.T, _ trace.TracerProvider) context.Context { t.Helper(); return t.Context() }, true},
+		"remote": {sampled, func(t *testing.T, _ trace.TracerProvider) context.Context {
+			t.Helper()
+
+			return trace.ContextWithRemoteSpanContext(t.Context(), caller)
+		}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+
+			provider := sdktrace.NewTracerProvider(c.sampler)
+			o := telemetry.NewObserver(telemetry.NewMetrics(), zap.NewNop(), provider)
+			parent := c.parent(t, provider)
+			below := o.Start(parent, "app.CreatePayment", &ports.Operation{})
+
+			require.Equal(t, c.starts, trace.SpanFromContext(below).IsRecording())
+			require.Equal(t, c.starts, trace.SpanContextFromContext(below).SpanID() != trace.SpanContextFromContext(parent).SpanID())
+
+			o.End(below, errors.New("it failed"))
+			require.Equal(t, name == "recorded", trace.SpanFromContext(parent).IsRecording(), "only its own span ends")
+		})
+	}
+}
+
+// started is in a span of the provider's.
+func started(t *testing.T, provider trace.TracerProvider) context.Context {
+	t.Helper()
+
+	ctx, span := provider.Tracer("test").Start(t.Context(), "request")
+	t.Cleanup(func() { span.End() })
+
+	return ctx
 }
 
 // What happens to an operation is told with its kind and its payment.

@@ -15,6 +15,15 @@ func With(ctx context.Context, options ...trace.SpanStartOption) context.Context
 	return context.WithValue(ctx, optionsKey{}, options)
 }
 
+// Dropped tells whether ctx has a span of this process that is not recorded. Then no span
+// below it is, and to start one would only cost time.
+func Dropped(ctx context.Context) bool {
+	span := trace.SpanFromContext(ctx)
+	parent := span.SpanContext()
+
+	return parent.IsValid() && !parent.IsRemote() && !span.IsRecording()
+}
+
 // Options returns the options for a span that starts in ctx.
 func Options(ctx context.Context) []trace.SpanStartOption {
 	if trace.SpanContextFromContext(ctx).IsValid() {
