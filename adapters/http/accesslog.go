@@ -16,7 +16,7 @@ import (
 // longestError is what a line keeps of an error, in bytes.
 const longestError = 1 << 10
 
-// logAccess writes a request's one line.
+// logAccess writes a request's one line. A change that the request has made is part of it.
 func (e *edge) logAccess(ctx context.Context, r *http.Request, ex *exchange, took time.Duration) {
 	level := zap.InfoLevel
 
@@ -41,11 +41,14 @@ func (e *edge) logAccess(ctx context.Context, r *http.Request, ex *exchange, too
 		}
 	}
 
-	fields := []zap.Field{
-		logctx.Field(ctx),
+	const own = 8 // fields at most
+
+	told := ex.request.Told()
+	fields := append(make([]zap.Field, 0, own+len(told)), logctx.Field(ctx),
 		zap.String("method", methodLabel(r.Method)), zap.String("route", ex.route), zap.Int("status", ex.status),
-		zap.Int64("bytes", ex.written), zap.Duration("took", took),
-	}
+		zap.Int64("bytes", ex.written), zap.Duration("took", took))
+	fields = append(fields, told...)
+
 	if ex.err != nil {
 		fields = append(fields, reason(ex.err))
 	}

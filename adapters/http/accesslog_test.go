@@ -77,4 +77,10 @@ func TestLog_TellsOfEveryOther(t *testing.T) {
 	}
 
 	require.Equal(t, 200, b.lines.FilterMessage("request").Len())
+	require.Equal(t, 200, b.lines.Len(), "what an event did is in the same line")
+
+	line := b.lines.FilterFieldKey("event_id").All()[0].ContextMap()
+	require.Equal(t, "/webhooks/stripe", line["route"])
+	require.Equal(t, "evt_1", line["event_id"])
+	require.Equal(t, "stale", line["outcome"])
 }

@@ -9,6 +9,8 @@ import (
 
 	"github.com/google/uuid"
 	"go.opentelemetry.io/otel/trace"
+
+	"github.com/marketflow/marketflow/internal/telemetry/logctx"
 )
 
 const (
@@ -22,12 +24,12 @@ const (
 type exchange struct {
 	http.ResponseWriter
 
-	requestID string
-	route     string
-	begun     time.Time
-	status    int
-	written   int64
-	err       error
+	request logctx.Request
+	route   string
+	begun   time.Time
+	status  int
+	written int64
+	err     error
 
 	tracer trace.Tracer
 	// span is the request's own. A webhook's starts when its signature was
@@ -43,7 +45,7 @@ type exchange struct {
 
 func (e *edge) newExchange(w http.ResponseWriter, r *http.Request) *exchange {
 	ex := &exchange{
-		ResponseWriter: w, requestID: requestIDOf(r), route: unmatched, begun: time.Now(),
+		ResponseWriter: w, request: logctx.Request{ID: requestIDOf(r)}, route: unmatched, begun: time.Now(),
 		tracer: e.tracer, bodies: e.bodies,
 	}
 	if r.ContentLength != 0 {
@@ -60,7 +62,7 @@ func exchangeOf(ctx context.Context) *exchange {
 	return ctx.Value(exchangeKey{}).(*exchange) //nolint:forcetypeassert // nothing else is put there
 }
 
-func requestID(ctx context.Context) string { return exchangeOf(ctx).requestID }
+func requestID(ctx context.Context) string { return exchangeOf(ctx).request.ID }
 
 // WriteHeader implements http.ResponseWriter. net/http would read an unread body to
 // its end first; here the answer goes out at once and ends the connection.

@@ -29,8 +29,8 @@ func (e *edge) observe(next http.Handler) http.Handler {
 
 		defer func() { endSpan(ex.span, r, ex) }()
 
-		ctx = logctx.WithRequestID(context.WithValue(ctx, exchangeKey{}, ex), ex.requestID)
-		w.Header().Set(requestIDHeader, ex.requestID)
+		ctx = logctx.WithRequest(context.WithValue(ctx, exchangeKey{}, ex), &ex.request)
+		w.Header().Set(requestIDHeader, ex.request.ID)
 
 		e.Observer.RequestsInFlight(1)
 		defer e.Observer.RequestsInFlight(-1)

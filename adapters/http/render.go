@@ -61,7 +61,7 @@ func (h handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(f.RetryAfter.Seconds()))))
 		}
 
-		doc := problemOf(f, ex.requestID)
+		doc := problemOf(f, ex.request.ID)
 		a = answer{status: doc.Status, frozen: encode(doc)}
 	}
 

@@ -66,7 +66,7 @@ func endSpan(span trace.Span, r *http.Request, ex *exchange) {
 		semconv.HTTPResponseStatusCode(ex.status),
 		semconv.URLPath(r.URL.Path),
 		semconv.URLScheme("http"), // TLS ends before us
-		attribute.String("marketflow.request.id", ex.requestID))
+		attribute.String("marketflow.request.id", ex.request.ID))
 	attributes = appendServer(attributes, r.Host)
 
 	if ex.route != unmatched {

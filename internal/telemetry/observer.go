@@ -44,6 +44,9 @@ const (
 
 	keyKind = "operation_kind"
 
+	// eventFields are the most fields about an event in a line.
+	eventFields = 8
+
 	attributePaymentID = "marketflow.payment.id"
 )
 
@@ -136,8 +139,16 @@ func (o *Observer) DuplicatePrevented(kind fault.Kind) { o.metrics.DuplicatePrev
 // PaymentCreated implements operations.Observer.
 func (o *Observer) PaymentCreated(ctx context.Context, p payment.Payment, by operation.Finisher) {
 	o.metrics.PaymentChanged(p)
-	o.log.Info("payment created", logctx.Field(ctx), zap.Stringer(keyPaymentID, p.ID),
+	o.tell(ctx, "payment created", zap.Stringer(keyPaymentID, p.ID),
 		zap.String(keyIntentID, p.IntentID), zap.String("by", string(by)))
+}
+
+// tell has the request's line say what has changed. Outside of a request that is a line of
+// its own.
+func (o *Observer) tell(ctx context.Context, change string, fields ...zap.Field) {
+	if !logctx.Add(ctx, append(fields, zap.String("change", change))...) {
+		o.log.Info(change, append(fields, logctx.Field(ctx))...)
+	}
 }
 
 // PaymentChanged implements operations.Observer, payments.ChangeObserver.
@@ -147,9 +158,10 @@ func (o *Observer) PaymentChanged(ctx context.Context, before, after payment.Pay
 	}
 
 	o.metrics.PaymentChanged(after)
-	o.log.Info("payment "+string(after.Status), logctx.Field(ctx), zap.Stringer(keyPaymentID, after.ID),
-		zap.String("from", string(before.Status)))
+	o.tell(ctx, changed(after), zap.Stringer(keyPaymentID, after.ID), zap.String("from", string(before.Status)))
 }
+
+func changed(p payment.Payment) string { return "payment " + string(p.Status) }
 
 // OperationFinished implements operations.Observer.
 func (o *Observer) OperationFinished(
@@ -214,34 +226,37 @@ func (o *Observer) EventTaken(e ports.Event, outcome ports.EventOutcome) {
 // EventHandled implements events.Observer.
 func (o *Observer) EventHandled(ctx context.Context, e ports.Event, applied ports.Applied) {
 	span := trace.SpanFromContext(ctx)
-	span.SetAttributes(
-		attribute.String("marketflow.event.id", e.ID),
-		attribute.String("marketflow.event.type", e.Type),
-		attribute.String("marketflow.event.outcome", string(applied.Outcome)))
+	if span.IsRecording() {
+		span.SetAttributes(
+			attribute.String("marketflow.event.id", e.ID),
+			attribute.String("marketflow.event.type", e.Type),
+			attribute.String("marketflow.event.outcome", string(applied.Outcome)))
 
-	fields := []zap.Field{
-		logctx.Field(ctx), zap.String(keyEventID, e.ID), zap.String(keyEventType, e.Type),
-		zap.String("object_id", e.ObjectID), zap.String("outcome", string(applied.Outcome)),
+		if applied.PaymentID != uuid.Nil {
+			span.SetAttributes(paymentID(applied.PaymentID))
+		}
+
+		o.Link(ctx, applied.Origin)
 	}
 
-	if applied.PaymentID != uuid.Nil {
-		span.SetAttributes(paymentID(applied.PaymentID))
+	fields := append(make([]zap.Field, 0, eventFields),
+		zap.String(keyEventID, e.ID), zap.String(keyEventType, e.Type),
+		zap.String("object_id", e.ObjectID), zap.String("outcome", string(applied.Outcome)))
 
+	if applied.PaymentID != uuid.Nil {
 		fields = append(fields, zap.Stringer(keyPaymentID, applied.PaymentID))
 	}
 
-	o.Link(ctx, applied.Origin)
+	before, after := applied.Before.Status, applied.After.Status
 
-	switch applied.Outcome {
-	case ports.EventApplied:
-		if before, after := applied.Before.Status, applied.After.Status; before != after {
-			o.metrics.PaymentChanged(applied.After)
-			o.log.Info("payment "+string(after), append(fields, zap.String("from", string(before)))...)
-		}
-	case ports.EventParked:
-		o.log.Warn("event parked", append(fields, zap.String("reason", string(applied.Reason)))...)
-	default:
-		o.log.Debug("event changed nothing", fields...)
+	switch {
+	case applied.Outcome == ports.EventParked:
+		o.log.Warn("event parked", append(fields, logctx.Field(ctx), zap.String("reason", string(applied.Reason)))...)
+	case applied.Outcome == ports.EventApplied && before != after:
+		o.metrics.PaymentChanged(applied.After)
+		o.tell(ctx, changed(applied.After), append(fields, zap.String("from", string(before)))...)
+	case !logctx.Add(ctx, fields...):
+		o.log.Debug("event changed no status", append(fields, logctx.Field(ctx))...)
 	}
 }
 

@@ -3,6 +3,7 @@ package telemetry_test
 import (
 	"context"
 	"errors"
+	"maps"
 	"testing"
 	"time"
 
@@ -11,11 +12,13 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/domain/payment"
 	"github.com/marketflow/marketflow/internal/telemetry"
+	"github.com/marketflow/marketflow/internal/telemetry/logctx"
 	"github.com/marketflow/marketflow/ports"
 )
 
@@ -57,6 +60,86 @@ func TestObserver_CountsStatuses(t *testing.T) {
 		`marketflow_payments_amount_total{currency="USD"}`:             8,
 	})
 	require.Equal(t, 2, lines.FilterMessage("payment succeeded").Len())
+}
+
+// A request's own line says what it has changed, and of which event. What a person may have
+// to look at has a line of its own.
+func TestObserver_TellsTheLineOfTheRequest(t *testing.T) {
+	t.Parallel()
+
+	pending, succeeded := paid(t, payment.Pending, "10", "USD"), paid(t, payment.Succeeded, "10", "USD")
+	pending.ID = uuid.New()
+	succeeded.ID = pending.ID
+	id := map[string]any{"payment_id": pending.ID.String()}
+	event := map[string]any{"event_id": "evt_1", "event_type": "payment_intent.succeeded", "object_id": "pi_1"}
+
+	handled := func(applied ports.Applied) func(o *telemetry.Observer, ctx context.Context) {
+		return func(o *telemetry.Observer, ctx context.Context) {
+			o.EventHandled(ctx, ports.Event{ID: "evt_1", Type: "payment_intent.succeeded", ObjectID: "pi_1"}, applied)
+		}
+	}
+
+	for name, c := range map[string]struct {
+		happens func(o *telemetry.Observer, ctx context.Context)
+		told    []map[string]any
+		line    string // outside of a request, or in any case
+		level   zapcore.Level
+	}{
+		"created": {
+			func(o *telemetry.Observer, ctx context.Context) { o.PaymentCreated(ctx, pending, operation.ByRequest) },
+			[]map[string]any{id, {"intent_id": pending.IntentID, "by": "request", "change": "payment created"}},
+			"payment created", zap.InfoLevel,
+		},
+		"changed": {
+			func(o *telemetry.Observer, ctx context.Context) { o.PaymentChanged(ctx, pending, succeeded) },
+			[]map[string]any{id, {"from": "pending", "change": "payment succeeded"}},
+			"payment succeeded", zap.InfoLevel,
+		},
+		"applied": {
+			handled(ports.Applied{Outcome: ports.EventApplied, PaymentID: pending.ID, Before: pending, After: succeeded}),
+			[]map[string]any{id, event, {"outcome": "applied", "from": "pending", "change": "payment succeeded"}},
+			"payment succeeded", zap.InfoLevel,
+		},
+		"a step on the way": {
+			handled(ports.Applied{Outcome: ports.EventApplied, PaymentID: pending.ID, Before: pending, After: pending}),
+			[]map[string]any{id, event, {"outcome": "applied"}},
+			"event changed no status", zap.DebugLevel,
+		},
+		"duplicate": {
+			handled(ports.Applied{Outcome: ports.EventDuplicate}),
+			[]map[string]any{event, {"outcome": "duplicate"}},
+			"event changed no status", zap.DebugLevel,
+		},
+		"parked": {handled(ports.Applied{Outcome: ports.EventParked, Reason: ports.ParkedUnknown}), nil, "event parked", zap.WarnLevel},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+
+			core, lines := observer.New(zap.DebugLevel)
+			o := telemetry.NewObserver(telemetry.NewMetrics(), zap.New(core), sdktrace.NewTracerProvider())
+
+			c.happens(o, t.Context())
+			require.Equal(t, 1, lines.FilterMessage(c.line).FilterLevelExact(c.level).Len(), "outside of a request")
+
+			request := &logctx.Request{ID: "req_1"}
+			c.happens(o, logctx.WithRequest(t.Context(), request))
+
+			want := make(map[string]any)
+			for _, part := range c.told {
+				maps.Copy(want, part)
+			}
+
+			told := zapcore.NewMapObjectEncoder()
+			for _, field := range request.Told() {
+				field.AddTo(told)
+			}
+
+			require.Equal(t, want, told.Fields)
+
+			own := lines.FilterMessage(c.line).All()[1:]
+			require.Equal(t, c.told == nil, len(own) == 1, "a line of its own")
+		})
+	}
 }
 
 // A span that is not recorded has none below it; a caller's that we only know of has.

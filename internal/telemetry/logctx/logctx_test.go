@@ -20,7 +20,7 @@ func TestField_AddsWhatTheContextCarries(t *testing.T) {
 	ctx, span := sdktrace.NewTracerProvider().Tracer("test").Start(t.Context(), "span")
 	defer span.End()
 
-	ctx = logctx.WithRequestID(ctx, "req_1")
+	ctx = logctx.WithRequest(ctx, &logctx.Request{ID: "req_1"})
 
 	require.Equal(t, map[string]any{
 		"trace_id":   span.SpanContext().TraceID().String(),
@@ -38,13 +38,30 @@ func TestField_AddsNothingOfAnEmptyContext(t *testing.T) {
 func TestField_TheInnermostIDWins(t *testing.T) {
 	t.Parallel()
 
-	ctx := logctx.WithRequestID(t.Context(), "outer")
-	require.Equal(t, map[string]any{"request_id": "inner"}, line(t, logctx.WithRequestID(ctx, "inner")))
+	ctx := logctx.WithRequest(t.Context(), &logctx.Request{ID: "outer"})
+	require.Equal(t, map[string]any{"request_id": "inner"}, line(t, logctx.WithRequest(ctx, &logctx.Request{ID: "inner"})))
 	require.Equal(t, map[string]any{"request_id": "outer"}, line(t, ctx))
 }
 
+// A request's line tells of one thing; what happens besides or later has its own line.
+func TestAdd(t *testing.T) {
+	t.Parallel()
+
+	require.False(t, logctx.Add(t.Context(), zap.Int("a", 1)), "there is no request")
+
+	request := &logctx.Request{ID: "req_1"}
+	ctx := logctx.WithRequest(t.Context(), request)
+	require.True(t, logctx.Add(ctx, zap.Int("a", 1)))
+	require.False(t, logctx.Add(ctx, zap.Int("a", 2)), "one thing")
+	require.Equal(t, []zap.Field{zap.Int("a", 1)}, request.Told())
+
+	answered := &logctx.Request{ID: "req_2"}
+	require.Empty(t, answered.Told())
+	require.False(t, logctx.Add(logctx.WithRequest(t.Context(), answered), zap.Int("a", 1)), "its line is written")
+}
+
 func BenchmarkField(b *testing.B) {
-	ctx := logctx.WithRequestID(b.Context(), "req_1")
+	ctx := logctx.WithRequest(b.Context(), &logctx.Request{ID: "req_1"})
 	logger := zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(zapcore.EncoderConfig{}), discard{}, zap.InfoLevel))
 
 	for name, log := range map[string]func(string, ...zap.Field){"Written": logger.Info, "NotWritten": logger.Debug} {
