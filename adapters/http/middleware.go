@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gorilla/mux"
 	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/zap"
 
@@ -84,15 +83,13 @@ func plainPath(next http.Handler) http.Handler {
 	})
 }
 
-// nameRoute gives the request's span, line and measurement the route's template,
-// and never the path, which holds ids.
-func nameRoute(next http.Handler) http.Handler {
+// named gives the request's span, line and measurement the route's template, and never
+// the path, which holds ids. The webhooks' path has two spellings but one name.
+func named(template string, next http.Handler) http.Handler {
+	name := strings.TrimSuffix(template, "/")
+
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		template, err := mux.CurrentRoute(r).GetPathTemplate()
-		if err == nil {
-			// The webhooks' path has two spellings but one name.
-			exchangeOf(r.Context()).route = strings.TrimSuffix(template, "/")
-		}
+		exchangeOf(r.Context()).route = name
 
 		next.ServeHTTP(w, r)
 	})

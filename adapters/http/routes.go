@@ -63,7 +63,6 @@ func NewHandler(
 
 	router := mux.NewRouter().SkipClean(true)
 	router.NotFoundHandler = handler(notFound)
-	router.Use(nameRoute, sameOrigin)
 
 	// The table of routes. mux tries them in this order.
 	route(router, http.MethodPost, "/payments", e.limited(payments.create))
@@ -82,7 +81,7 @@ func NewHandler(
 	}
 
 	// From the outside in: the request's span, id and log line; panics; the path's
-	// spelling; then the route and its name, and the web page that asks; then the
+	// spelling; then the route with its name, and the web page that asks; then the
 	// handler above, which reads the body last.
 	return e.observe(e.recover(plainPath(router)))
 }
@@ -96,13 +95,15 @@ func route(router *mux.Router, method, path string, h http.Handler) {
 	}
 
 	allow := strings.Join(allowed, ", ")
-
-	router.Path(path).Methods(allowed...).Handler(h)
-	router.Path(path).Handler(handler(func(w http.ResponseWriter, _ *http.Request) (answer, error) {
+	refuse := handler(func(w http.ResponseWriter, _ *http.Request) (answer, error) {
 		w.Header().Set("Allow", allow)
 
 		return answer{}, fault.Newf(methodNotAllowed, "This resource takes %s.", allow)
-	}))
+	})
+
+	// Wrapped here and not by mux, which would wrap anew for each request.
+	router.Path(path).Methods(allowed...).Handler(named(path, sameOrigin(h)))
+	router.Path(path).Handler(named(path, sameOrigin(refuse)))
 }
 
 func notFound(http.ResponseWriter, *http.Request) (answer, error) {
