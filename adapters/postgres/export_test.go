@@ -31,3 +31,6 @@ func AlwaysGrouped(s *Store) *Store {
 
 	return s
 }
+
+// RegisterTypes is what each connection does with its types.
+var RegisterTypes = registerTypes

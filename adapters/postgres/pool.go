@@ -187,6 +187,8 @@ func registerTypes(types *pgtype.Map) {
 	// Where pgx does not ask PostgreSQL for a parameter's type, it uses the Go type's.
 	types.RegisterDefaultPgType(uuid.UUID{}, "uuid")
 	types.RegisterDefaultPgType([]uuid.UUID{}, "_uuid")
+
+	registerArrays(types)
 }
 
 // limitAbandoned sets idle_in_transaction_session_timeout where statements do not stay
