@@ -27,15 +27,15 @@ import (
 const maxGroupedEvent = 32 << 10
 
 // namesOfEvent: deliveries of one event, and events about one payment, never share
-// a group.
+// a group. The names need no prefixes: two kinds of id have different forms.
 func namesOfEvent(e ports.Event) []string {
-	names := []string{"event " + e.ID, "", ""}
+	names := []string{e.ID, "", ""}
 	if e.IsIntent {
-		names[1] = "intent " + e.ObjectID
+		names[1] = e.ObjectID
 	}
 
 	if e.Intent.PaymentID != uuid.Nil {
-		names[2] = "payment " + e.Intent.PaymentID.String()
+		names[2] = e.Intent.PaymentID.String()
 	}
 
 	return names
@@ -117,7 +117,7 @@ func applyKnown(ctx context.Context, tx *trips, events []ports.Event) ([]*ports.
 	}
 
 	answers := make([]*ports.Applied, len(events))
-	decided := make([]decidedEvent, 0, len(events))
+	decided := make([]*decidedEvent, 0, len(events))
 
 	for i, e := range events {
 		k := known[i]
@@ -161,7 +161,7 @@ func applyAlone(ctx context.Context, tx *trips, e ports.Event) (ports.Applied, e
 		return d.applied, nil
 	}
 
-	return d.applied, store(ctx, tx, []decidedEvent{d})
+	return d.applied, store(ctx, tx, []*decidedEvent{d})
 }
 
 // lookUp is the first trip: it locks the payments of events and reads how the events
@@ -240,8 +240,8 @@ func lookUpOperation(ctx context.Context, tx *trips, e ports.Event, known *known
 }
 
 // decide is what the rules make of an event.
-func decide(e ports.Event, known knownEvent) decidedEvent {
-	d := decidedEvent{event: e, again: tryAgain(known.stored)}
+func decide(e ports.Event, known knownEvent) *decidedEvent {
+	d := &decidedEvent{event: e, again: tryAgain(known.stored)}
 	d.applied.Origin = known.origin
 
 	if known.Payment != nil {
@@ -264,7 +264,7 @@ func decide(e ports.Event, known knownEvent) decidedEvent {
 
 // judge decides about an event of an intent.
 func (d *decidedEvent) judge(known knownEvent) {
-	e := d.event
+	e := &d.event
 	told := payment.Told{Snapshot: e.Intent.Snapshot(), Asks: e.Change, Unmarked: e.Intent.Unmarked}
 
 	verdict, after := payment.Decide(told, known.Known)
@@ -295,8 +295,8 @@ func (d *decidedEvent) judge(known knownEvent) {
 
 // store is the second trip: it writes what was decided. Rows go in the order of their
 // keys, so that two batches never wait for each other.
-func store(ctx context.Context, tx *trips, decided []decidedEvent) error {
-	slices.SortFunc(decided, func(a, b decidedEvent) int { return cmp.Compare(a.event.ID, b.event.ID) })
+func store(ctx context.Context, tx *trips, decided []*decidedEvent) error {
+	slices.SortFunc(decided, func(a, b *decidedEvent) int { return cmp.Compare(a.event.ID, b.event.ID) })
 
 	var (
 		w      eventColumns
@@ -350,8 +350,8 @@ type eventColumns struct {
 	again   int64
 }
 
-func (w *eventColumns) add(d decidedEvent) {
-	e := d.event
+func (w *eventColumns) add(d *decidedEvent) {
+	e := &d.event
 
 	if d.again {
 		w.again++

@@ -139,7 +139,7 @@ func (g *group[Q, A]) next() []*groupRequest[Q, A] {
 	var (
 		taken []*groupRequest[Q, A]
 		left  = g.waiting[:0]
-		seen  = make(map[string]struct{})
+		seen  = make(map[string]struct{}, 2*len(g.waiting))
 	)
 
 	for _, r := range g.waiting {
