@@ -50,7 +50,7 @@ func serveFloor(ctx context.Context, name string) error {
 	}
 	defer db.Close()
 
-	handler := bareRead(db, os.Getenv("STATEMENT"))
+	handler := bareRead(db)
 	if name == floorReplays {
 		handler = bareReplay
 	}
@@ -84,8 +84,13 @@ func bareReplay(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.WriteString(w, replayBody) // fails only where the client has gone
 }
 
-// bareRead runs the service's own statement and renders the row.
-func bareRead(db *pgxpool.Pool, statement string) http.HandlerFunc {
+const readOne = `SELECT id, stripe_payment_intent_id, idempotency_key, amount, currency, status, metadata, created_at, updated_at,
+	tenant, capture_method, intent_status, amount_capturable, amount_captured, capture_before, declined, version
+FROM payments
+WHERE id = $1`
+
+// bareRead reads a payment and renders it as the service does.
+func bareRead(db *pgxpool.Pool) http.HandlerFunc {
 	type payment struct {
 		ID        string          `json:"id"`
 		IntentID  string          `json:"stripe_payment_intent_id"`
@@ -110,7 +115,7 @@ func bareRead(db *pgxpool.Pool, statement string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		var p payment
 
-		err := db.QueryRow(r.Context(), statement, strings.TrimPrefix(r.URL.Path, "/payments/")).
+		err := db.QueryRow(r.Context(), readOne, strings.TrimPrefix(r.URL.Path, "/payments/")).
 			Scan(&p.ID, &p.IntentID, &p.Key, &p.Amount, &p.Currency, &p.Status, &p.Metadata, &p.CreatedAt, &p.UpdatedAt,
 				&p.Tenant, &p.CaptureMethod, &p.IntentStatus, &p.Capturable, &p.Captured, &p.CaptureBefore, &p.Declined, &p.Version)
 

@@ -14,26 +14,6 @@ import (
 	"github.com/marketflow/marketflow/adapters/postgres"
 )
 
-// generated is where sqlc's code is, seen from the module's root. It is read as
-// text, because the package is internal. It holds the statement that the service
-// sends and the order of its arguments, so the floor always runs the same.
-const generated = "adapters/postgres/internal/sqlc"
-
-// readStatement returns a statement's text.
-func readStatement(name string) string {
-	definition := regexp.MustCompile("const " + name + " = `([^`]+)`")
-
-	for _, file := range must(filepath.Glob(filepath.Join(generated, "*.sql.go"))) {
-		if found := definition.FindSubmatch(must(os.ReadFile(file))); found != nil {
-			return string(found[1])
-		}
-	}
-
-	check(fmt.Errorf("sqlc's code has no statement %s", name))
-
-	return ""
-}
-
 // pgbench is what the database alone can do: PostgreSQL's own load generator runs
 // a script, and every statement commits for itself.
 type pgbench struct {
