@@ -1,6 +1,6 @@
--- name: GetPayment :one
+-- name: GetPayments :many
 SELECT * FROM payments
-WHERE id = @id;
+WHERE id = ANY (@ids::uuid[]);
 
 -- name: ListTransitions :many
 SELECT from_status, to_status, cause, at

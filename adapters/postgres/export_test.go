@@ -27,10 +27,18 @@ func Patient(s *Store) *Store {
 
 // AlwaysGrouped makes every request go in a group, also when nothing else runs.
 func AlwaysGrouped(s *Store) *Store {
-	s.begins.runningAlone, s.finishes.runningAlone, s.events.runningAlone = true, true, true
+	s.begins.runningAlone, s.finishes.runningAlone, s.events.runningAlone, s.reads.runningAlone = true, true, true, true
 
 	return s
 }
 
 // RegisterTypes is what each connection does with its types.
 var RegisterTypes = registerTypes
+
+// ReadsWaiting is how many reads of payments wait for others to end.
+func ReadsWaiting(s *Store) int {
+	s.reads.mu.Lock()
+	defer s.reads.mu.Unlock()
+
+	return len(s.reads.waiting)
+}

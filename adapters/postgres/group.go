@@ -14,8 +14,7 @@ const maxGroup = 64
 
 // group lets requests that arrive together share a statement, and so a commit.
 // There is no timer: requests that arrive while a group runs wait, and go in the
-// next one. Each is answered after the commit that it was part of. (Two groups at
-// once were measured too: they are smaller, and cost a seventh more.)
+// next one. Each is answered after the commit that it was part of.
 //
 // A request that arrives while nothing runs goes alone and at once. It may have to
 // wait for a lock. Requests that arrive meanwhile do not wait for it: they form
@@ -31,13 +30,17 @@ type group[Q, A any] struct {
 	// was done, except where the error is in doubt: then each may have been.
 	runTogether func(ctx context.Context, requests []Q) (answers []*A, err error)
 	// names: two requests with a name in common never go in one group, but one
-	// after the other in the order of their arrival. Empty names do not count.
+	// after the other in the order of their arrival. Empty names do not count. It is
+	// nil where requests have no names.
 	names func(Q) []string
+	// atOnce is how many groups without names may run at once; 0 is one. (Two at once
+	// were measured for writes too: they are smaller, and cost a seventh more.)
+	atOnce int
 
 	mu      sync.Mutex
 	waiting []*groupRequest[Q, A]
-	// running: some goroutine runs groups.
-	running bool
+	// running is how many goroutines run groups.
+	running int
 	// runningAlone: a request that arrived while nothing ran is being done alone.
 	runningAlone bool
 }
@@ -65,7 +68,11 @@ func (g *group[Q, A]) do(ctx context.Context, request Q, alone func() (A, error)
 		return alone()
 	}
 
-	r := &groupRequest[Q, A]{ctx: ctx, request: request, names: g.names(request), done: make(chan struct{})}
+	r := &groupRequest[Q, A]{ctx: ctx, request: request, done: make(chan struct{})}
+	if g.names != nil {
+		r.names = g.names(request)
+	}
+
 	g.enqueue(r)
 	<-r.done
 
@@ -88,7 +95,7 @@ func (g *group[Q, A]) startAlone() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 
-	if g.runningAlone || g.running {
+	if g.runningAlone || g.running > 0 {
 		return false
 	}
 
@@ -104,15 +111,15 @@ func (g *group[Q, A]) endAlone() {
 	g.runningAlone = false
 }
 
-// enqueue adds r to those who wait, and starts running groups if nobody does.
+// enqueue adds r to those who wait, and starts running groups unless enough do.
 func (g *group[Q, A]) enqueue(r *groupRequest[Q, A]) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 
 	g.waiting = append(g.waiting, r)
 
-	if !g.running {
-		g.running = true
+	if g.running < max(1, g.atOnce) {
+		g.running++
 
 		go g.runAll()
 	}
@@ -131,7 +138,7 @@ func (g *group[Q, A]) runAll() {
 }
 
 // next takes the requests that may go together, the longest waiting first. If
-// there are none, it marks that no group runs.
+// there are none, one goroutine less runs groups.
 func (g *group[Q, A]) next() []*groupRequest[Q, A] {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -139,8 +146,12 @@ func (g *group[Q, A]) next() []*groupRequest[Q, A] {
 	var (
 		taken []*groupRequest[Q, A]
 		left  = g.waiting[:0]
-		seen  = make(map[string]struct{}, 2*len(g.waiting))
+		seen  map[string]struct{}
 	)
+
+	if g.names != nil {
+		seen = make(map[string]struct{}, 2*len(g.waiting))
+	}
 
 	for _, r := range g.waiting {
 		if len(taken) == maxGroup || slices.ContainsFunc(r.names, func(name string) bool { _, ok := seen[name]; return ok }) {
@@ -159,7 +170,10 @@ func (g *group[Q, A]) next() []*groupRequest[Q, A] {
 
 	clear(g.waiting[len(left):])
 	g.waiting = left
-	g.running = len(taken) > 0
+
+	if len(taken) == 0 {
+		g.running--
+	}
 
 	return taken
 }

@@ -1,31 +1,56 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
-	"errors"
 
 	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5"
 
 	"github.com/marketflow/marketflow/adapters/postgres/internal/sqlc"
 	"github.com/marketflow/marketflow/domain/payment"
 	"github.com/marketflow/marketflow/ports"
 )
 
-// Payment implements ports.Payments.
+// Payment implements ports.Payments. Reads that arrive together share a statement.
 func (s *Store) Payment(ctx context.Context, id uuid.UUID) (payment.Payment, error) {
-	row, err := query(ctx, s.hot, "reading a payment", func(ctx context.Context, q *sqlc.Queries) (sqlc.Payment, error) {
-		return q.GetPayment(ctx, id)
+	if err := ctx.Err(); err != nil {
+		return payment.Payment{}, translate("reading a payment", err)
+	}
+
+	row, err := s.reads.do(ctx, id, func() (sqlc.Payment, error) {
+		rows, err := s.readAll(ctx, []uuid.UUID{id})
+		if err != nil {
+			return sqlc.Payment{}, err
+		}
+
+		return *rows[0], nil
 	})
-	if errors.Is(err, pgx.ErrNoRows) {
-		return payment.Payment{}, errNotFound("payment")
-	}
 
-	if err != nil {
+	switch {
+	case err != nil:
 		return payment.Payment{}, err
+	case row.ID == uuid.Nil:
+		return payment.Payment{}, errNotFound("payment")
+	default:
+		return paymentFromDB(row)
+	}
+}
+
+// readAll reads payments. The row of one that does not exist is the zero value.
+func (s *Store) readAll(ctx context.Context, ids []uuid.UUID) ([]*sqlc.Payment, error) {
+	rows, err := query(ctx, s.hot, "reading payments", func(ctx context.Context, q *sqlc.Queries) ([]sqlc.Payment, error) {
+		return q.GetPayments(ctx, ids)
+	})
+	if err != nil {
+		return nil, err
 	}
 
-	return paymentFromDB(row)
+	found := make(map[uuid.UUID]*sqlc.Payment, len(rows))
+	for i := range rows {
+		found[rows[i].ID] = &rows[i]
+	}
+
+	return mapped(ids, func(id uuid.UUID) *sqlc.Payment { return cmp.Or(found[id], new(sqlc.Payment)) }), nil
 }
 
 // History implements ports.Payments.

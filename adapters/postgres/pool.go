@@ -232,7 +232,7 @@ func firstAlone(atMost time.Duration) (beforeConnect func(context.Context, *pgx.
 // plan prepares the statements of requests and has PostgreSQL plan them.
 func plan(ctx context.Context, conn *pgx.Conn) error {
 	for _, text := range []string{
-		sqlc.GetPayment, sqlc.BeginOperations,
+		sqlc.GetPayments, sqlc.BeginOperations,
 		sqlc.FinishOperations, sqlc.InsertPayments, sqlc.InsertFirstTransitions, sqlc.ListParkedObjects,
 		sqlc.LockPaymentsByIntent, sqlc.LockFreePaymentsByIntent, sqlc.ListEventOutcomes,
 		sqlc.InsertEvents, sqlc.UpdatePayments, sqlc.InsertTransitions, sqlc.LockOperations, sqlc.LockPayment,

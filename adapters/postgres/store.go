@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
@@ -56,6 +57,7 @@ type Store struct {
 	begins   *group[ports.NewOperation, ports.Operation]
 	finishes *group[ports.Completion, ports.Finished]
 	events   *group[ports.Event, ports.Applied]
+	reads    *group[uuid.UUID, sqlc.Payment]
 	// tracer is the hot pool's; nil if it has none.
 	tracer *tracer
 	health health
@@ -87,6 +89,8 @@ func NewStore(hot, background *pgxpool.Pool) *Store {
 	s.begins = &group[ports.NewOperation, ports.Operation]{runTogether: s.beginAll, names: namesOfOperation}
 	s.finishes = &group[ports.Completion, ports.Finished]{runTogether: s.finishAll, names: namesOfCompletion}
 	s.events = &group[ports.Event, ports.Applied]{runTogether: s.applyAll, names: namesOfEvent}
+	// Where a page is not in memory a read takes long, and the others must not wait for it.
+	s.reads = &group[uuid.UUID, sqlc.Payment]{runTogether: s.readAll, atOnce: int(hot.Config().MaxConns) / 2}
 
 	return s
 }

@@ -29,7 +29,7 @@ const (
 `
 	getTree = `GET /payments/{id}
   app.GetPayment
-    GetPayment
+    GetPayments
   http.render
 `
 	webhookTree = `POST /webhooks/stripe
@@ -103,7 +103,7 @@ func TestTraces_GetPayment(t *testing.T) {
 	requireAttributes(t, root, map[string]string{
 		"http.request.method": "GET", "http.route": "/payments/{id}", "http.response.status_code": "200",
 	})
-	requireStatement(t, root.child(t, "GetPayment"))
+	requireStatement(t, root.child(t, "GetPayments"))
 	requireNoErrors(t, root)
 
 	// A client's mistake is no error of the service's.
@@ -242,8 +242,8 @@ func TestTraces_StatementThatFails(t *testing.T) {
 	require.Equal(t, http.StatusInternalServerError, failed.status, "%s", failed.body)
 
 	root := received.tree(t, failed.parent)
-	requireOneErrorEach(t, root, "GET /payments/{id}", "app.GetPayment", "GetPayment")
-	requireAttributes(t, root.child(t, "GetPayment"), map[string]string{
+	requireOneErrorEach(t, root, "GET /payments/{id}", "app.GetPayment", "GetPayments")
+	requireAttributes(t, root.child(t, "GetPayments"), map[string]string{
 		"error.type": "42P01", "db.response.status_code": "42P01", // undefined_table
 	})
 }

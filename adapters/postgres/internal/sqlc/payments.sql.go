@@ -14,34 +14,47 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 )
 
-const GetPayment = `-- name: GetPayment :one
+const GetPayments = `-- name: GetPayments :many
 SELECT id, stripe_payment_intent_id, idempotency_key, amount, currency, status, metadata, created_at, updated_at, tenant, capture_method, intent_status, amount_capturable, amount_captured, capture_before, declined, version FROM payments
-WHERE id = $1
+WHERE id = ANY ($1::uuid[])
 `
 
-func (q *Queries) GetPayment(ctx context.Context, id uuid.UUID) (Payment, error) {
-	row := q.db.QueryRow(ctx, GetPayment, id)
-	var i Payment
-	err := row.Scan(
-		&i.ID,
-		&i.StripePaymentIntentID,
-		&i.IdempotencyKey,
-		&i.Amount,
-		&i.Currency,
-		&i.Status,
-		&i.Metadata,
-		&i.CreatedAt,
-		&i.UpdatedAt,
-		&i.Tenant,
-		&i.CaptureMethod,
-		&i.IntentStatus,
-		&i.AmountCapturable,
-		&i.AmountCaptured,
-		&i.CaptureBefore,
-		&i.Declined,
-		&i.Version,
-	)
-	return i, err
+func (q *Queries) GetPayments(ctx context.Context, ids []uuid.UUID) ([]Payment, error) {
+	rows, err := q.db.Query(ctx, GetPayments, ids)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []Payment
+	for rows.Next() {
+		var i Payment
+		if err := rows.Scan(
+			&i.ID,
+			&i.StripePaymentIntentID,
+			&i.IdempotencyKey,
+			&i.Amount,
+			&i.Currency,
+			&i.Status,
+			&i.Metadata,
+			&i.CreatedAt,
+			&i.UpdatedAt,
+			&i.Tenant,
+			&i.CaptureMethod,
+			&i.IntentStatus,
+			&i.AmountCapturable,
+			&i.AmountCaptured,
+			&i.CaptureBefore,
+			&i.Declined,
+			&i.Version,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const ListTransitions = `-- name: ListTransitions :many
