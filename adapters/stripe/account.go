@@ -73,8 +73,6 @@ func (g *Gateway) Account(ctx context.Context) (string, error) {
 }
 
 type accountAnswer struct {
-	unseen
-
 	ID string `json:"id"`
 }
 

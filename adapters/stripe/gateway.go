@@ -170,7 +170,7 @@ func (g *Gateway) Send(ctx context.Context, sent ports.Call, resend bool) (ports
 		return ports.Object{}, fmt.Errorf("read the call to send: %w", err)
 	}
 
-	var got intentAnswer
+	var got intentObject
 
 	err = g.call(ctx, &call{
 		operation: asked.operation,
@@ -183,7 +183,7 @@ func (g *Gateway) Send(ctx context.Context, sent ports.Call, resend bool) (ports
 		paymentID: asked.paymentID,
 		answer:    emptied(&got),
 		judge: func(failed *failure, first bool) verdict {
-			return judgeSent(asked, &got.intentObject, failed, first && !resend)
+			return judgeSent(asked, &got, failed, first && !resend)
 		},
 	})
 	if err != nil {
@@ -206,22 +206,16 @@ type call struct {
 	// paymentID is for the trace.
 	paymentID string
 	// answer returns what the next attempt's answer is decoded into, emptied.
-	answer func() stripego.LastResponseSetter
+	answer func() any
 	// judge decides what an attempt proves; failed is nil if an object came back.
 	// first says that no earlier attempt was sent.
 	judge func(failed *failure, first bool) verdict
 }
 
-// settable is what stripe-go decodes an answer into.
-type settable[T any] interface {
-	*T
-	stripego.LastResponseSetter
-}
-
 // emptied makes a call's answer of got: an attempt must not see what an earlier one
 // has left there.
-func emptied[T any, P settable[T]](got P) func() stripego.LastResponseSetter {
-	return func() stripego.LastResponseSetter {
+func emptied[T any](got *T) func() any {
+	return func() any {
 		*got = *new(T)
 
 		return got
@@ -313,6 +307,10 @@ func (g *Gateway) send(ctx context.Context, c *call, seen *exchange) error {
 		params.IdempotencyKey = &c.key
 	}
 
-	//nolint:wrapcheck // explain translates it
-	return g.backend.CallRaw(c.method, c.path, g.config.SecretKey, nil, params, c.answer())
+	err := g.backend.CallRaw(c.method, c.path, g.config.SecretKey, nil, params, new(unread))
+	if err != nil {
+		return err //nolint:wrapcheck // explain translates it
+	}
+
+	return decode(seen.answer, c.answer())
 }

@@ -259,17 +259,3 @@ func at(seconds int64) time.Time {
 
 	return time.Unix(seconds, 0).UTC()
 }
-
-// unseen ignores the response that stripe-go hands over: wire.go has seen it.
-type unseen struct{}
-
-// SetLastResponse implements stripe-go's LastResponseSetter.
-func (unseen) SetLastResponse(*stripego.APIResponse) {}
-
-type intentAnswer struct {
-	unseen
-	intentObject
-}
-
-// UnmarshalJSON implements json.Unmarshaler, which stripe-go decodes with.
-func (a *intentAnswer) UnmarshalJSON(form []byte) error { return decode(form, &a.intentObject) }

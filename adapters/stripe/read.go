@@ -48,8 +48,8 @@ func (g *Gateway) Intent(ctx context.Context, id string) (ports.Intent, error) {
 	return got.intent(), nil
 }
 
-func (g *Gateway) intent(ctx context.Context, id, query string) (intentAnswer, error) {
-	judge := func(got *intentAnswer, failed *failure) verdict {
+func (g *Gateway) intent(ctx context.Context, id, query string) (intentObject, error) {
+	judge := func(got *intentObject, failed *failure) verdict {
 		if failed == nil && got.ID != id {
 			return verdict{outcome: unknown, reason: ReasonMismatch, err: errMismatch}
 		}
@@ -61,8 +61,8 @@ func (g *Gateway) intent(ctx context.Context, id, query string) (intentAnswer, e
 }
 
 // read asks for path; maxAnswer bounds the answer, and judge says what it proves.
-func read[T any, P settable[T]](
-	ctx context.Context, g *Gateway, operation, path string, maxAnswer int64, judge func(got P, failed *failure) verdict,
+func read[T any](
+	ctx context.Context, g *Gateway, operation, path string, maxAnswer int64, judge func(got *T, failed *failure) verdict,
 ) (T, error) {
 	var got T
 
@@ -72,7 +72,7 @@ func read[T any, P settable[T]](
 		maxAnswer: maxAnswer,
 		method:    http.MethodGet,
 		path:      path,
-		answer:    emptied[T, P](&got),
+		answer:    emptied(&got),
 		judge:     func(failed *failure, _ bool) verdict { return judge(&got, failed) },
 	})
 
@@ -163,8 +163,6 @@ func unix(t time.Time) string { return strconv.FormatInt(t.Unix(), decimal) }
 
 // page is one answer of a list (https://docs.stripe.com/api/pagination).
 type page struct {
-	unseen
-
 	Data    []json.RawMessage `json:"data"`
 	HasMore bool              `json:"has_more"`
 }

@@ -80,7 +80,8 @@ type exchange struct {
 	requestID   string
 	shouldRetry string
 	replayed    bool
-	broken      error // reading the answer ended early
+	answer      []byte // the body, unless it is an error's
+	broken      error  // reading the answer ended early
 }
 
 // unsent says that net/http asked for a connection and got none, so it has written
@@ -98,7 +99,7 @@ func (e *exchange) trace() *httptrace.ClientTrace {
 
 type exchangeKey struct{}
 
-// wire is the last of our code that a request passes.
+// wire is the last of our code that a request passes, and the first that an answer does.
 type wire struct{ next http.RoundTripper }
 
 // RoundTrip replaces stripe-go's body, which would be chunked, with the exchange's: a
@@ -107,6 +108,9 @@ type wire struct{ next http.RoundTripper }
 // It sets no GetBody. With one net/http would itself resend a POST that has an
 // Idempotency-Key when its connection dies (see net/http.Transport), and we would
 // take the answer to that copy for the answer to the original.
+//
+// It keeps an answer that is no error, and stripe-go gets an empty object. We decode the
+// answer by rules of our own, and stripe-go would go through it several times before.
 func (w *wire) RoundTrip(r *http.Request) (*http.Response, error) {
 	seen, ok := r.Context().Value(exchangeKey{}).(*exchange)
 	if !ok {
@@ -133,8 +137,24 @@ func (w *wire) RoundTrip(r *http.Request) (*http.Response, error) {
 	seen.replayed = answer.Header.Get("Idempotent-Replayed") == "true"
 	answer.Body = &watchedBody{ReadCloser: answer.Body, seen: seen}
 
+	if answer.StatusCode >= http.StatusBadRequest {
+		return answer, nil
+	}
+
+	// If it breaks, stripe-go finds it broken too.
+	if seen.answer, err = io.ReadAll(answer.Body); err == nil {
+		_ = answer.Body.Close()
+		answer.Body = io.NopCloser(strings.NewReader("{}"))
+	}
+
 	return answer, nil
 }
+
+// unread is what stripe-go decodes its empty object into.
+type unread struct{}
+
+// SetLastResponse implements stripe-go's LastResponseSetter.
+func (*unread) SetLastResponse(*stripego.APIResponse) {}
 
 var (
 	errNoExchange = errors.New("this request was not made by the gateway")
