@@ -218,3 +218,45 @@ func closedAddress(t *testing.T) string {
 }
 
 var errCut = errors.New("connection refused")
+
+// A request leaves in one piece: headers and body apart would be two system calls and two
+// packets.
+func TestSend_InOneWrite(t *testing.T) {
+	t.Parallel()
+
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		answer(w, http.StatusOK, intentJSON)
+	}))
+	t.Cleanup(server.Close)
+
+	var writes atomic.Int64
+
+	network := &http.Transport{DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := new(net.Dialer).DialContext(ctx, network, address)
+
+		return countedConn{conn, &writes}, err
+	}}
+	t.Cleanup(network.CloseIdleConnections)
+
+	gateway := stripe.NewGateway(stripe.Config{SecretKey: "sk_test_1", APIBase: server.URL}, stripe.WithTransport(network))
+
+	for n := range int64(3) {
+		_, err := gateway.Send(t.Context(), create(t), false)
+		require.NoError(t, err)
+		require.Equal(t, n+1, writes.Load())
+	}
+}
+
+// countedConn counts what is written.
+type countedConn struct {
+	net.Conn
+
+	writes *atomic.Int64
+}
+
+// Write implements net.Conn.
+func (c countedConn) Write(p []byte) (int, error) {
+	c.writes.Add(1)
+
+	return c.Conn.Write(p)
+}

@@ -53,14 +53,17 @@ func newNetwork(maxInFlight int) *http.Transport {
 
 // newClient traces each request by OpenTelemetry's HTTP conventions. Stripe gets the
 // trace's id and no baggage. Meter measures, so otelhttp does not.
+//
+// wire comes after otelhttp, which wraps bodies: net/http writes headers and body at once
+// only if it knows that the body is in memory.
 func newClient(network http.RoundTripper, traces trace.TracerProvider) *http.Client {
 	return &http.Client{
-		Transport: &wire{next: otelhttp.NewTransport(network,
+		Transport: otelhttp.NewTransport(&wire{next: network},
 			otelhttp.WithTracerProvider(traces),
 			otelhttp.WithMeterProvider(noop.NewMeterProvider()),
 			otelhttp.WithPropagators(propagation.TraceContext{}),
 			otelhttp.WithSpanNameFormatter(func(_ string, r *http.Request) string { return r.Method }),
-		)},
+		),
 		// Stripe does not redirect, and following would send the key elsewhere.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
