@@ -121,28 +121,27 @@ ORDER BY due.retry_at;
 -- operation without a row is locked by somebody else, or finished, or has its payment
 -- already, unless also_existing says that this is right.
 WITH unfinished AS MATERIALIZED (
-    SELECT r.id
-    FROM operations r
+    SELECT r.id, input.response_status, input.response_body
+    FROM (
+        SELECT unnest(@ids::uuid[])                   AS id,
+               unnest(@response_statuses::smallint[]) AS response_status,
+               unnest(@response_bodies::bytea[])      AS response_body
+    ) AS input
+    JOIN operations r ON r.id = input.id
     LEFT JOIN payments p ON p.id = r.id
-    WHERE r.id = ANY (@ids::uuid[])
-      AND r.state || '' IN ('pending', 'needs_attention')
+    WHERE r.state || '' IN ('pending', 'needs_attention')
       AND (p.id IS NULL OR @also_existing::boolean)
     FOR UPDATE OF r SKIP LOCKED
 )
 UPDATE operations r
 SET state           = 'finished',
-    response_status = input.response_status,
-    response_body   = input.response_body,
+    response_status = unfinished.response_status,
+    response_body   = unfinished.response_body,
     lease_token     = NULL,
     last_error      = NULL,
     updated_at      = now()
-FROM (
-    SELECT unnest(@ids::uuid[])                   AS id,
-           unnest(@response_statuses::smallint[]) AS response_status,
-           unnest(@response_bodies::bytea[])      AS response_body
-) AS input
-JOIN unfinished ON unfinished.id = input.id
-WHERE r.id = input.id
+FROM unfinished
+WHERE r.id = unfinished.id
 RETURNING r.*;
 
 -- name: InsertPayments :many

@@ -345,28 +345,27 @@ func (q *Queries) FindOperationByKey(ctx context.Context, arg FindOperationByKey
 
 const FinishOperations = `-- name: FinishOperations :many
 WITH unfinished AS MATERIALIZED (
-    SELECT r.id
-    FROM operations r
+    SELECT r.id, input.response_status, input.response_body
+    FROM (
+        SELECT unnest($1::uuid[])                   AS id,
+               unnest($2::smallint[]) AS response_status,
+               unnest($3::bytea[])      AS response_body
+    ) AS input
+    JOIN operations r ON r.id = input.id
     LEFT JOIN payments p ON p.id = r.id
-    WHERE r.id = ANY ($1::uuid[])
-      AND r.state || '' IN ('pending', 'needs_attention')
+    WHERE r.state || '' IN ('pending', 'needs_attention')
       AND (p.id IS NULL OR $4::boolean)
     FOR UPDATE OF r SKIP LOCKED
 )
 UPDATE operations r
 SET state           = 'finished',
-    response_status = input.response_status,
-    response_body   = input.response_body,
+    response_status = unfinished.response_status,
+    response_body   = unfinished.response_body,
     lease_token     = NULL,
     last_error      = NULL,
     updated_at      = now()
-FROM (
-    SELECT unnest($1::uuid[])                   AS id,
-           unnest($2::smallint[]) AS response_status,
-           unnest($3::bytea[])      AS response_body
-) AS input
-JOIN unfinished ON unfinished.id = input.id
-WHERE r.id = input.id
+FROM unfinished
+WHERE r.id = unfinished.id
 RETURNING r.id, r.idempotency_key, r.fingerprint, r.amount, r.currency, r.metadata, r.stripe_key, r.stripe_params, r.state, r.lease_token, r.leased_until, r.retry_at, r.attempts, r.last_error, r.response_status, r.response_body, r.origin_request_id, r.origin_trace, r.created_at, r.updated_at, r.tenant, r.kind, r.subject, r.options, r.actor, r.reason, r.stripe_path
 `
 
