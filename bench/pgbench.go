@@ -135,7 +135,7 @@ func leanCreate() []pgStatement {
 				id, kind, idempotency_key, fingerprint, amount, currency, metadata, stripe_key, stripe_path, stripe_params,
 				lease_token, leased_until, retry_at, origin_request_id, origin_trace
 			)
-			VALUES ($1, 'create', $2, sha256($2::bytea), 1000.00, 'USD', '{"order":"order_1"}',
+			VALUES ($1, 'create', $2::text, sha256(convert_to($2::text, 'UTF8')), 1000.00, 'USD', '{"order":"order_1"}',
 				'mf_create_01990000-0000-7000-8000-000000000000', '/v1/payment_intents', $3, gen_random_uuid(), now(), clock_timestamp(),
 				'6f1f0a52-7d0c-4e6e-9d0e-0d8a3a0f4c11', '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01')`,
 		arguments: []string{id, "'order_floor_' || :id", params},
