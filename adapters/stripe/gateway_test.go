@@ -392,13 +392,36 @@ func TestSend_HonoursItsContext(t *testing.T) {
 	require.ErrorIs(t, err, context.Canceled)
 	bed.meter.require(t, 1, "unknown", "cancelled")
 
-	ctx, cancel = context.WithTimeout(t.Context(), 20*time.Millisecond)
-	defer cancel()
+	// The deadline passes once the request has arrived, however slow the machine is.
+	passing := expiring{t.Context(), make(chan struct{})}
 
-	_, err = bed.gateway.Send(ctx, create(t), false)
+	go func() {
+		<-arrived
+		close(passing.expired)
+	}()
+
+	_, err = bed.gateway.Send(passing, create(t), false)
 	requireOutcome(t, "unknown", err)
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	bed.meter.require(t, 1, "unknown", "deadline")
+}
+
+// expiring is a context whose deadline passes when expired is closed.
+type expiring struct {
+	context.Context
+
+	expired chan struct{}
+}
+
+func (e expiring) Done() <-chan struct{} { return e.expired }
+
+func (e expiring) Err() error {
+	select {
+	case <-e.expired:
+		return context.DeadlineExceeded
+	default:
+		return nil
+	}
 }
 
 // A truncated answer holds the client secret, and stripe-go's errors quote it.
