@@ -30,6 +30,15 @@ func NewServer(tb testing.TB, options devserver.PostgresOptions) *servers.Postgr
 		tb.Fatalf("pgtest: %v", err)
 	}
 
+	endAfter(tb, server)
+
+	return server
+}
+
+// endAfter ends the server after the test.
+func endAfter(tb testing.TB, server *servers.Postgres) {
+	tb.Helper()
+
 	tb.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(tb.Context()), tidyUp)
 		defer cancel()
@@ -38,8 +47,6 @@ func NewServer(tb testing.TB, options devserver.PostgresOptions) *servers.Postgr
 			tb.Errorf("pgtest: %v", err)
 		}
 	})
-
-	return server
 }
 
 // temporaryDir is not t.TempDir: when root runs the tests, PostgreSQL's user
