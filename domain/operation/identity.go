@@ -1,0 +1,61 @@
+package operation
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/binary"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// OperationID is the id of the operation under a key: a UUIDv8 (RFC 9562 section 5.8) made
+// of the installation, the tenant and the key. A database that has lost the operation
+// gives it the same id again, so that the provider recognises the call. The kind is not in
+// it: a key belongs to one operation, whatever it does.
+func (i Installation) OperationID(tenant Tenant, key Key) uuid.UUID {
+	mac := hmac.New(sha256.New, i.ID[:])
+	part := binary.BigEndian.AppendUint32(nil, uint32(tenant)) //nolint:gosec // a tenant is positive
+	part = binary.BigEndian.AppendUint64(part, uint64(len(key)))
+	mac.Write(part)
+	mac.Write([]byte(key))
+
+	const (
+		version, versionByte, versionMask = 0x80, 6, 0x0f
+		variant, variantByte, variantMask = 0x80, 8, 0x3f
+	)
+
+	var id uuid.UUID
+
+	copy(id[:], mac.Sum(nil))
+	id[versionByte] = id[versionByte]&versionMask | version
+	id[variantByte] = id[variantByte]&variantMask | variant
+
+	return id
+}
+
+const (
+	// SendFor is how old an operation may be that is sent. Stripe may forget a key once it is
+	// 24 hours old and would then run the call as a new one
+	// (https://docs.stripe.com/api/idempotent_requests).
+	SendFor = 23 * time.Hour
+	// BehindMost is how far the cursor of reconciliation may be behind if the database may
+	// have lost commits since. What such a commit had sent is then under a key that Stripe
+	// still has, or reconciliation has brought it home.
+	BehindMost = 20 * time.Hour
+)
+
+// Standing is how far reconciliation has come in the database's present life.
+type Standing struct {
+	// Reconciled: reconciliation has looked at everything since this life began.
+	Reconciled bool
+	// Behind is the age of its cursor.
+	Behind time.Duration
+}
+
+// MaySend tells whether an operation of that age may be sent, for the first time or again.
+// If not, the provider may have done it under a key that it has forgotten, so it is looked
+// for instead.
+func MaySend(age time.Duration, s Standing) bool {
+	return age <= SendFor && (s.Reconciled || s.Behind <= BehindMost)
+}
