@@ -15,6 +15,8 @@ type ReplayCache interface {
 	Get(ctx context.Context, key operation.Key) (Replay, bool)
 	// Put stores a finished operation under its key.
 	Put(ctx context.Context, key operation.Key, replay Replay)
+	// Clear forgets everything: the database may have lost what was put.
+	Clear()
 }
 
 // Replay is the part of a finished operation that an answer needs.

@@ -114,6 +114,14 @@ func (c *ReplayCache) Put(_ context.Context, key operation.Key, replay ports.Rep
 	}
 }
 
+// Clear implements ports.ReplayCache.
+func (c *ReplayCache) Clear() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+
+	c.lru.Purge() // it tells the size of each
+}
+
 // Size tells how many answers are held and about how many bytes they take.
 func (c *ReplayCache) Size() (entries int, size int64) {
 	c.mu.Lock()

@@ -32,6 +32,7 @@ func ReplayCache(t *testing.T, newCache func(t *testing.T) ports.ReplayCache) {
 		"KeepsKeysApart":         replayCacheKeepsKeysApart,
 		"OwnsItsBodies":          replayCacheOwnsItsBodies,
 		"OutlivesTheRequest":     replayCacheOutlivesTheRequest,
+		"ForgetsEverything":      replayCacheForgetsEverything,
 		"EndsWithItsCaller":      replayCacheEndsWithItsCaller,
 		"ServesManyAtOnce":       replayCacheServesManyAtOnce,
 		"ReturnsNothingElseEver": replayCacheProperty,
@@ -110,6 +111,25 @@ func replayCacheOwnsItsBodies(t *testing.T, cache ports.ReplayCache) {
 	got := requireReplay(t, cache, "order_1", aReplay("order_1"))
 	clear(got.Response.Body)
 
+	requireReplay(t, cache, "order_1", aReplay("order_1"))
+}
+
+func replayCacheForgetsEverything(t *testing.T, cache ports.ReplayCache) {
+	t.Helper()
+
+	for _, key := range []operation.Key{"order_1", "order_2"} {
+		cache.Put(t.Context(), key, aReplay(string(key)))
+		requireReplay(t, cache, key, aReplay(string(key)))
+	}
+
+	cache.Clear()
+
+	for _, key := range []operation.Key{"order_1", "order_2"} {
+		_, ok := cache.Get(t.Context(), key)
+		require.False(t, ok)
+	}
+
+	cache.Put(t.Context(), "order_1", aReplay("order_1"))
 	requireReplay(t, cache, "order_1", aReplay("order_1"))
 }
 
