@@ -140,10 +140,14 @@ type Intent struct {
 	// PaymentID is our payment id as the provider keeps it; uuid.Nil if it has none.
 	PaymentID uuid.UUID
 	// Marked says that Mark, which the creating operation wrote, is there. Capture is the
-	// id of the operation that captured it, as its mark says; uuid.Nil if there is none.
+	// mark of the operation that captured it; zero if there is none.
 	Mark    operation.Mark
 	Marked  bool
-	Capture uuid.UUID
+	Capture operation.Mark
+	// Key is the client's key, and Metadata are what the client gave, as the provider
+	// keeps them.
+	Key      operation.Key
+	Metadata map[string]string
 	// Unmarked: there are metadata, and nothing in them is ours.
 	Unmarked bool
 	// Live is the mode that the intent is from; nil if it does not say so.

@@ -190,6 +190,6 @@ func TestSend_TheAnswerOfACapture(t *testing.T) {
 	require.Equal(t, payment.Succeeded, object.Intent.Status)
 	require.Equal(t, "4.00 USD", object.Intent.Captured.String())
 	require.Equal(t, "0.00 USD", object.Intent.Capturable.String())
-	require.Equal(t, operationID, object.Intent.Capture)
+	require.Equal(t, mark, object.Intent.Capture)
 	bed.meter.require(t, 1, "done", "") // the answer is enough
 }

@@ -296,7 +296,7 @@ func TestSend_AnotherAttemptFindsTheIntent(t *testing.T) {
 			require.Equal(t, ports.Intent{
 				ID: "pi_1", ClientSecret: clientSecret, Amount: order(t, 1999, nil).Amount,
 				Status: payment.Pending, IntentStatus: payment.IntentRequiresPaymentMethod, PaymentID: paymentID,
-				CreatedAt: time.Unix(1705314600, 0).UTC(),
+				Metadata: map[string]string{"Payment_ID": "x"}, CreatedAt: time.Unix(1705314600, 0).UTC(),
 			}, object.Intent)
 			require.Equal(t, []string{"unknown " + first.reason, "done "}, bed.meter.take())
 		})

@@ -36,11 +36,42 @@ type intentObject struct {
 	LatestCharge jsontext.Value `json:"latest_charge"`
 }
 
-// intentMetadata are those entries that we write.
+// intentMetadata are the entries that we write, and the client's.
 type intentMetadata struct {
 	PaymentID string      `json:"payment_id"`         // payment.MetadataPaymentID
 	Mark      lenientText `json:"marketflow"`         // payment.MetadataMark
+	Key       lenientText `json:"marketflow_key"`     // payment.MetadataKey
 	Capture   lenientText `json:"marketflow_capture"` // payment.MetadataCapture
+	// Others are the client's; Stripe's values are texts.
+	Others map[string]jsontext.Value `json:",embed"`
+}
+
+// key is the client's key, or none where it cannot be one.
+func (m *intentMetadata) key() operation.Key {
+	key, err := operation.ParseKey(string(m.Key))
+	if err != nil {
+		return ""
+	}
+
+	return key
+}
+
+// others is nil if there are none.
+func (m *intentMetadata) others() map[string]string {
+	if len(m.Others) == 0 {
+		return nil
+	}
+
+	others := make(map[string]string, len(m.Others))
+
+	for name, form := range m.Others {
+		var value string
+		if decode(form, &value) == nil {
+			others[name] = value
+		}
+	}
+
+	return others
 }
 
 // lenientText is a text. Any other JSON reads as an empty one.
@@ -138,9 +169,8 @@ func (o *intentObject) intent() ports.Intent {
 	if o.Metadata != nil && !o.foreign() {
 		got.Mark, got.Marked = operation.ParseMark(string(o.Metadata.Mark))
 
-		if capture, ok := operation.ParseMark(string(o.Metadata.Capture)); ok {
-			got.Capture = capture.Operation
-		}
+		got.Capture, _ = operation.ParseMark(string(o.Metadata.Capture))
+		got.Key, got.Metadata = o.Metadata.key(), o.Metadata.others()
 	}
 
 	got.Unmarked = o.Metadata != nil && got.PaymentID == uuid.Nil && !got.Marked

@@ -82,7 +82,7 @@ func TestIntent_Marks(t *testing.T) {
 	whole := metadata(ours + `,"marketflow":"` + created.String() + `","marketflow_capture":"` + captured.String() + `"`)
 	require.True(t, whole.Marked)
 	require.Equal(t, created, whole.Mark)
-	require.Equal(t, operationID, whole.Capture)
+	require.Equal(t, captured, whole.Capture)
 	require.False(t, whole.Unmarked)
 
 	older := metadata(ours)
@@ -102,7 +102,7 @@ func TestIntent_Marks(t *testing.T) {
 		require.True(t, foreign.Unmarked, entries)
 		require.False(t, foreign.Marked, entries)
 		require.Zero(t, foreign.Mark, entries)
-		require.Equal(t, uuid.Nil, foreign.Capture, entries)
+		require.Zero(t, foreign.Capture, entries)
 	}
 
 	for _, members := range []string{`"status":"succeeded"`, `"metadata":null`} {

@@ -129,7 +129,7 @@ func findCapture(
 	switch {
 	case err != nil:
 		return operations.Found{}, err
-	case intent.Capture == op.ID:
+	case intent.Capture.Operation == op.ID:
 		return operations.Found{Object: &ports.Object{Intent: intent}}, nil
 	case p.Status.Final():
 		return operations.Found{Rejected: errRefused(p, op)}, nil

@@ -32,7 +32,7 @@ func sendGivesTheIntent(t *testing.T, b ProviderBed) {
 	require.Equal(t, id, intent.PaymentID)
 	require.True(t, intent.Marked)
 	require.Equal(t, ours.Mark(operation.Create, id, order.Fingerprint(operation.Create, uuid.Nil)), intent.Mark)
-	require.Equal(t, uuid.Nil, intent.Capture)
+	require.Zero(t, intent.Capture)
 	require.False(t, intent.Unmarked)
 	require.WithinDuration(t, began, intent.CreatedAt, time.Minute)
 	require.Equal(t, time.UTC, intent.CreatedAt.Location())
@@ -211,7 +211,7 @@ func sendCapturesAll(t *testing.T, b ProviderBed) {
 		require.Equal(t, payment.IntentSucceeded, intent.IntentStatus)
 		require.Equal(t, held.Amount.Money(), intent.Captured)
 		require.Zero(t, intent.Capturable.Minor())
-		require.Equal(t, mark.Operation, intent.Capture)
+		require.Equal(t, mark, intent.Capture)
 		require.True(t, intent.Marked)
 		require.Equal(t, held.Mark, intent.Mark)
 		require.Equal(t, held.PaymentID, intent.PaymentID)
@@ -228,7 +228,7 @@ func sendCapturesPart(t *testing.T, b ProviderBed) {
 	require.Equal(t, payment.Succeeded, intent.Status)
 	require.Equal(t, held.Amount, intent.Amount)
 	require.Equal(t, money.Of(400, held.Amount.Currency()), intent.Captured)
-	require.Equal(t, mark.Operation, b.read(t, held.ID).Capture)
+	require.Equal(t, mark, b.read(t, held.ID).Capture)
 }
 
 func sendCancels(t *testing.T, b ProviderBed) {
@@ -305,7 +305,7 @@ func lostCaptureIsFound(t *testing.T, b ProviderBed) {
 
 	found := b.read(t, held.ID)
 	require.Equal(t, payment.Succeeded, found.Status)
-	require.Equal(t, mark.Operation, found.Capture, "the intent says which operation has captured it")
+	require.Equal(t, mark, found.Capture, "the intent says which operation has captured it")
 	require.Equal(t, found, b.send(t, call, true))
 }
 

@@ -244,7 +244,7 @@ func parseMarks(t *testing.T, b WebhooksBed) {
 	require.NoError(t, err)
 	require.True(t, event.Intent.Marked)
 	require.Equal(t, marked.Mark, event.Intent.Mark)
-	require.Equal(t, marked.Capture.Operation, event.Intent.Capture)
+	require.Equal(t, marked.Capture, event.Intent.Capture)
 	require.False(t, event.Intent.Unmarked)
 
 	event, err = b.Webhooks.Parse(b.Payload(succeeded()))

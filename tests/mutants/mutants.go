@@ -185,7 +185,7 @@ func mutants() []mutant {
 		{
 			name: "capture-mark-not-compared", why: "a capture is done if the intent carries its own mark, not another's",
 			changes: []change{{
-				"app/payments/capture.go", "case intent.Capture == op.ID:", "case intent.Status == payment.Succeeded:",
+				"app/payments/capture.go", "case intent.Capture.Operation == op.ID:", "case intent.Status == payment.Succeeded:",
 			}},
 			faults: []string{"capture"},
 		},
