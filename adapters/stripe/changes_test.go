@@ -72,7 +72,7 @@ func TestSend_OutcomesOfChanges(t *testing.T) {
 		"no such intent":        {404, coded("resource_missing"), "deployment_rejected", "status_404", 1, "unknown", ""},
 		"404 of a proxy":        {404, html, "unknown", "status_404", 1, "unknown", ""},
 		"400 of a proxy":        {400, html, "unknown", "status_400", 1, "unknown", ""},
-		"idempotency_error":     {400, reused, "unknown", "idempotency_error", 1, "unknown", ""},
+		"idempotency_error":     {400, reused, "rejected", "idempotency_error", 1, "rejected", "state"},
 		"state, by a 500":       {500, coded("payment_intent_unexpected_state"), "unknown", "status_5xx", 1, "unknown", ""},
 		"401":                   {401, coded(""), "unknown", "status_401", 1, "unknown", ""},
 		"403":                   {403, coded(""), "unknown", "status_403", 1, "unknown", ""},

@@ -42,8 +42,9 @@ var aboutTheState = map[stripego.ErrorCode]bool{
 }
 
 // rejectsChange decides whether a failure proves that a capture or a cancel was rejected.
-// Because of the state, also a copy is: the core reads what became of the original. Any
-// other rejection counts only for the first send.
+// Because of the state, also a copy is: the core reads what became of the original. So it
+// does if the key was used for another request, which the database has lost. Any other
+// rejection counts only for the first send.
 func (f *failure) rejectsChange(first bool) (outcome, error) {
 	if f.rejection == nil {
 		return unknown, nil
@@ -52,9 +53,10 @@ func (f *failure) rejectsChange(first bool) (outcome, error) {
 	err := ports.RejectedError{Code: code(string(f.rejection.Code)), Message: sentence(f.rejection.Msg)}
 
 	switch {
-	case f.reason != ReasonBadRequest && f.reason != ReasonPayment && f.reason != ReasonUnknownPath:
+	case f.reason != ReasonBadRequest && f.reason != ReasonPayment && f.reason != ReasonUnknownPath &&
+		f.reason != ReasonIdempotency:
 		return unknown, nil
-	case aboutTheState[f.rejection.Code]:
+	case aboutTheState[f.rejection.Code], f.reason == ReasonIdempotency:
 		err.State = true
 
 		return rejected, &err
