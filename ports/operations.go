@@ -181,6 +181,9 @@ type Operation struct {
 	State       operation.State
 	// Lease is the caller's token while it holds the lease, else uuid.Nil.
 	Lease uuid.UUID
+	// Incarnation is the life of the database in which the caller got the lease; empty if
+	// the operation was only found.
+	Incarnation string
 	// Attempts counts the leases, this one included, without those that sent nothing and
 	// those whose request was rejected. If it is over 1, the request may have been sent
 	// before.

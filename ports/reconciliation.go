@@ -6,6 +6,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/domain/payment"
 )
 
@@ -22,9 +23,14 @@ type Reconciliation interface {
 	// have left a cursor after now.
 	ReconciledThrough(ctx context.Context) (through, now time.Time, err error)
 
-	// MoveReconciledThrough sets the cursor to a time if it still is from; if not, nothing
-	// happens and the answer is false. A repeated call that has succeeded before is false.
-	MoveReconciledThrough(ctx context.Context, from, to time.Time) (bool, error)
+	// MoveReconciledThrough sets the cursor to a time if it still is from and the database
+	// is in that incarnation; if not, nothing happens and the answer is false. A repeated
+	// call that has succeeded before is false.
+	MoveReconciledThrough(ctx context.Context, from, to time.Time, incarnation string) (bool, error)
+
+	// EndReconciliation writes down that everything was looked at in this incarnation, if
+	// the database still is in it; if not, nothing happens and the answer is false.
+	EndReconciliation(ctx context.Context, incarnation string) (bool, error)
 
 	// HoldReconciliation takes the lease that only one run has at a time, or extends it for
 	// the same token. It is false while somebody else has it. Repeating it is harmless.
@@ -55,6 +61,19 @@ type Reconciliation interface {
 
 	// SetSweep keeps the position for Sweep. Repeating it is harmless.
 	SetSweep(ctx context.Context, band int, at PaymentPosition) error
+}
+
+// Incarnations knows which life of the database this is. A new one begins when another
+// server takes over, after a restore and after a crash: then the database may have lost its
+// last commits.
+type Incarnations interface {
+	// Incarnation names the present life. Standing is how far reconciliation has come in
+	// it. An unreachable database is fault.Unavailable.
+	Incarnation(ctx context.Context) (incarnation string, standing operation.Standing, err error)
+
+	// Standing is the standing of the life that incarnation names, or of the present one.
+	// It asks the database only while reconciliation is not through.
+	Standing(ctx context.Context, incarnation string) (operation.Standing, error)
 }
 
 // PaymentPosition is a place among the payments, in the order of their creation.

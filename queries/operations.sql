@@ -48,7 +48,7 @@ FROM (
 ) AS input
 ORDER BY input.idempotency_key, input.id
 ON CONFLICT DO NOTHING
-RETURNING id, created_at, EXTRACT(EPOCH FROM now() - created_at)::float8 AS age_seconds;
+RETURNING id, created_at, EXTRACT(EPOCH FROM now() - created_at)::float8 AS age_seconds, marketflow_incarnation() AS incarnation;
 
 -- name: CountInProgress :one
 -- The confirm, capture or cancel of a payment that is not finished: none or one.
@@ -76,7 +76,8 @@ SET lease_token  = @lease_token::uuid,
 WHERE operations.id = @id
   AND state || '' = 'pending'
   AND leased_until <= now()
-RETURNING sqlc.embed(operations), EXTRACT(EPOCH FROM now() - operations.created_at)::float8 AS age_seconds;
+RETURNING sqlc.embed(operations), EXTRACT(EPOCH FROM now() - operations.created_at)::float8 AS age_seconds,
+          marketflow_incarnation() AS incarnation;
 
 -- name: FindOperationByKey :one
 SELECT sqlc.embed(operations), EXTRACT(EPOCH FROM now() - operations.created_at)::float8 AS age_seconds
@@ -111,7 +112,8 @@ WITH due AS MATERIALIZED (
     WHERE r.id = due.id
     RETURNING r.*
 )
-SELECT sqlc.embed(operations), EXTRACT(EPOCH FROM now() - operations.created_at)::float8 AS age_seconds
+SELECT sqlc.embed(operations), EXTRACT(EPOCH FROM now() - operations.created_at)::float8 AS age_seconds,
+       marketflow_incarnation() AS incarnation
 FROM taken AS operations
 JOIN due ON due.id = operations.id
 ORDER BY due.retry_at;
@@ -253,7 +255,8 @@ SET state        = 'pending',
     updated_at   = now()
 WHERE operations.id = @id
   AND (state || '' = 'rejected' OR state || '' = 'pending' AND lease_token = @lease_token::uuid)
-RETURNING sqlc.embed(operations), EXTRACT(EPOCH FROM now() - operations.created_at)::float8 AS age_seconds;
+RETURNING sqlc.embed(operations), EXTRACT(EPOCH FROM now() - operations.created_at)::float8 AS age_seconds,
+          marketflow_incarnation() AS incarnation;
 
 -- name: ReleaseOperation :exec
 UPDATE operations

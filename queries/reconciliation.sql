@@ -4,13 +4,28 @@ SELECT now()::timestamptz AS now,
        COALESCE((SELECT r.through FROM reconciliation r), '0001-01-01 00:00:00+00')::timestamptz AS through;
 
 -- name: StartReconciledThrough :execrows
--- Writes the first cursor.
-INSERT INTO reconciliation (through) VALUES (@through)
+-- Writes the first cursor. No row: the database has another incarnation by now.
+INSERT INTO reconciliation (through)
+SELECT @through::timestamptz WHERE marketflow_incarnation() = @incarnation::text
 ON CONFLICT (singleton) DO NOTHING;
 
 -- name: MoveReconciledThrough :execrows
+-- No row: somebody else has moved it, or the database has another incarnation by now.
 UPDATE reconciliation SET through = @through
-WHERE through = @from_through;
+WHERE through = @from_through AND marketflow_incarnation() = @current::text;
+
+-- name: EndReconciliation :execrows
+-- No row: the database has another incarnation by now.
+UPDATE reconciliation SET incarnation = @current::text
+WHERE singleton AND marketflow_incarnation() = @current::text;
+
+-- name: GetStanding :one
+-- A database that was made in its present life has lost nothing.
+SELECT marketflow_incarnation()::text AS current,
+       COALESCE((SELECT r.incarnation FROM reconciliation r WHERE r.singleton),
+                (SELECT i.incarnation FROM installation i WHERE i.singleton), '')::text AS reconciled,
+       EXTRACT(EPOCH FROM now() - COALESCE((SELECT r.through FROM reconciliation r WHERE r.singleton),
+                                           '0001-01-01 00:00:00+00'))::float8 AS behind_seconds;
 
 -- name: HoldReconciliation :execrows
 -- Takes the lease if nobody holds it, or extends the caller's own.

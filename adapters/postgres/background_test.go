@@ -135,10 +135,11 @@ func backgroundCalls(store *postgres.Store) map[string]func(context.Context) err
 		"NewestIntents":     func(ctx context.Context) error { _, err := store.NewestIntents(ctx, 1); return err },
 		"ReconciledThrough": func(ctx context.Context) error { _, _, err := store.ReconciledThrough(ctx); return err },
 		"MoveReconciledThrough": func(ctx context.Context) error {
-			_, err := store.MoveReconciledThrough(ctx, time.Time{}, time.Now())
+			_, err := store.MoveReconciledThrough(ctx, time.Time{}, time.Now(), "")
 
 			return err
 		},
+		"EndReconciliation":     func(ctx context.Context) error { _, err := store.EndReconciliation(ctx, ""); return err },
 		"HoldReconciliation":    func(ctx context.Context) error { _, err := store.HoldReconciliation(ctx, lease); return err },
 		"ReleaseReconciliation": func(ctx context.Context) error { return store.ReleaseReconciliation(ctx, id) },
 		"UnknownEvents":         func(ctx context.Context) error { _, err := store.UnknownEvents(ctx, []string{"evt_1"}); return err },

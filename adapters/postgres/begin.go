@@ -33,7 +33,7 @@ func (s *Store) beginAll(ctx context.Context, ops []ports.NewOperation) ([]*port
 	var written []*ports.Operation
 
 	doubt, err := s.hot.attempts(ctx, s.hot.writes, func(ctx context.Context, conn *pgxpool.Conn) (err error) {
-		written, err = insertOperations(ctx, sqlc.New(conn), ops)
+		written, err = s.insertOperations(ctx, sqlc.New(conn), ops)
 
 		return err
 	})
@@ -62,7 +62,7 @@ func (s *Store) beginOne(ctx context.Context, op ports.NewOperation) (ports.Oper
 		// Whatever is in the way was written since the statement before began. The next
 		// one sees it.
 		for range maxAttempts {
-			written, err := insertOperations(ctx, q, []ports.NewOperation{op})
+			written, err := s.insertOperations(ctx, q, []ports.NewOperation{op})
 			if err != nil {
 				return err
 			}
@@ -91,7 +91,7 @@ func (s *Store) beginOne(ctx context.Context, op ports.NewOperation) (ports.Oper
 	return found, err
 }
 
-func insertOperations(ctx context.Context, q *sqlc.Queries, ops []ports.NewOperation) ([]*ports.Operation, error) {
+func (s *Store) insertOperations(ctx context.Context, q *sqlc.Queries, ops []ports.NewOperation) ([]*ports.Operation, error) {
 	rows, err := q.BeginOperations(ctx, operationsToDB(ops))
 	if err != nil {
 		return nil, fmt.Errorf("inserting: %w", err)
@@ -100,6 +100,7 @@ func insertOperations(ctx context.Context, q *sqlc.Queries, ops []ports.NewOpera
 	written := make(map[uuid.UUID]sqlc.BeginOperationsRow, len(rows))
 	for _, row := range rows {
 		written[row.ID] = row
+		s.lives.sees(row.Incarnation)
 	}
 
 	answers := make([]*ports.Operation, len(ops))
@@ -126,6 +127,7 @@ func begun(op ports.NewOperation, row sqlc.BeginOperationsRow) *ports.Operation 
 		Origin:      op.Origin,
 		State:       operation.Pending,
 		Lease:       op.Lease.Token,
+		Incarnation: row.Incarnation,
 		Attempts:    1,
 		Age:         seconds(row.AgeSeconds),
 		CreatedAt:   row.CreatedAt.UTC(),
@@ -169,6 +171,7 @@ func findOrTakeOver(ctx context.Context, q *sqlc.Queries, op ports.NewOperation)
 	}
 
 	found, err = operationFromDB(taken[0].Operation, taken[0].AgeSeconds, op.Lease.Token)
+	found.Incarnation = taken[0].Incarnation
 
 	return &found, err
 }

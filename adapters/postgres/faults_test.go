@@ -70,7 +70,7 @@ func operations(t *testing.T, store *postgres.Store) map[string]func(context.Con
 		"Events":            func(ctx context.Context) error { _, err := store.Events(ctx, ports.EventFilter{}, 1); return err },
 		"ReconciledThrough": func(ctx context.Context) error { _, _, err := store.ReconciledThrough(ctx); return err },
 		"MoveReconciledThrough": func(ctx context.Context) error {
-			_, err := store.MoveReconciledThrough(ctx, time.Time{}, time.Now())
+			_, err := store.MoveReconciledThrough(ctx, time.Time{}, time.Now(), "")
 
 			return err
 		},

@@ -74,7 +74,11 @@ func (s *Store) Take(ctx context.Context, limit int, lease ports.Lease) ([]ports
 	}
 
 	return mappedOrError(rows, func(row sqlc.TakeOperationsRow) (ports.Operation, error) {
-		return operationFromDB(row.Operation, row.AgeSeconds, lease.Token)
+		op, err := operationFromDB(row.Operation, row.AgeSeconds, lease.Token)
+		op.Incarnation = row.Incarnation
+		s.lives.sees(row.Incarnation)
+
+		return op, err
 	})
 }
 
@@ -174,7 +178,10 @@ func (s *Store) Reopen(ctx context.Context, id uuid.UUID, lease ports.Lease) (po
 		return ports.Operation{}, err
 	}
 
-	return operationFromDB(row.Operation, row.AgeSeconds, lease.Token)
+	op, err := operationFromDB(row.Operation, row.AgeSeconds, lease.Token)
+	op.Incarnation = row.Incarnation
+
+	return op, err
 }
 
 // Release implements ports.Operations.

@@ -27,17 +27,32 @@ func (s *Store) ReconciledThrough(ctx context.Context) (through, now time.Time, 
 }
 
 // MoveReconciledThrough implements ports.Reconciliation.
-func (s *Store) MoveReconciledThrough(ctx context.Context, from, to time.Time) (bool, error) {
+func (s *Store) MoveReconciledThrough(ctx context.Context, from, to time.Time, incarnation string) (bool, error) {
 	moved, err := write(ctx, s.background, "writing how far reconciliation has come",
 		func(ctx context.Context, q *sqlc.Queries) (int64, error) {
 			if from.IsZero() {
-				return q.StartReconciledThrough(ctx, to)
+				return q.StartReconciledThrough(ctx, sqlc.StartReconciledThroughParams{Through: to, Incarnation: incarnation})
 			}
 
-			return q.MoveReconciledThrough(ctx, sqlc.MoveReconciledThroughParams{FromThrough: from, Through: to})
+			return q.MoveReconciledThrough(ctx, sqlc.MoveReconciledThroughParams{
+				FromThrough: from, Through: to, Current: incarnation,
+			})
 		})
 
 	return moved > 0, err
+}
+
+// EndReconciliation implements ports.Reconciliation.
+func (s *Store) EndReconciliation(ctx context.Context, incarnation string) (bool, error) {
+	ended, err := write(ctx, s.background, "writing that reconciliation is through",
+		func(ctx context.Context, q *sqlc.Queries) (int64, error) {
+			return q.EndReconciliation(ctx, incarnation)
+		})
+	if err == nil && ended > 0 {
+		s.lives.setReconciled(incarnation)
+	}
+
+	return ended > 0, err
 }
 
 // HoldReconciliation implements ports.Reconciliation.

@@ -61,6 +61,7 @@ type Store struct {
 	// tracer is the hot pool's; nil if it has none.
 	tracer *tracer
 	health health
+	lives  *lives
 }
 
 var (
@@ -73,14 +74,18 @@ var (
 	_ ports.Audit          = (*Store)(nil)
 	_ ports.Installation   = (*Store)(nil)
 	_ ports.Reconciliation = (*Store)(nil)
+	_ ports.Incarnations   = (*Store)(nil)
 )
 
 // NewStore returns a store over a migrated database. Both pools lead to it; they may be
 // one.
 func NewStore(hot, background *pgxpool.Pool) *Store {
+	known := new(lives)
+
 	s := &Store{
-		hot:        connections{Pool: hot, reads: shortCall, writes: shortCall},
-		background: connections{Pool: background, reads: longRead, writes: shortCall},
+		hot:        connections{Pool: hot, lives: known, reads: shortCall, writes: shortCall},
+		background: connections{Pool: background, lives: known, reads: longRead, writes: shortCall},
+		lives:      known,
 	}
 	if t, ok := hot.Config().ConnConfig.Tracer.(tracer); ok {
 		s.tracer = &t
@@ -95,10 +100,12 @@ func NewStore(hot, background *pgxpool.Pool) *Store {
 	return s
 }
 
-// connections is a pool, and what bounds the calls on it.
+// connections is a pool, what bounds the calls on it, and what is known of the database
+// that it leads to.
 type connections struct {
 	*pgxpool.Pool
 
+	lives         *lives
 	reads, writes limits
 }
 
@@ -221,7 +228,7 @@ func (on connections) onConnection(
 	if closedByServer(conn.Conn().PgConn().Conn()) {
 		_ = conn.Conn().Close(ctx)
 		err = closedByServerError{}
-	} else {
+	} else if err = on.lives.greet(ctx, conn.Conn().PgConn()); err == nil {
 		err = fn(ctx, conn)
 	}
 

@@ -67,8 +67,10 @@ type Jobs struct {
 	config Config
 	// reconcile says when its next run is due.
 	reconcile *reconcile.Reconcile
-	log       *zap.Logger
-	stop      context.CancelFunc
+	// now asks for a run at once.
+	now  chan struct{}
+	log  *zap.Logger
+	stop context.CancelFunc
 	// ticking are the goroutines that insert jobs; counting is the one that measures
 	// them.
 	ticking, counting sync.WaitGroup
@@ -104,6 +106,7 @@ func New(config Config, deps Deps) (*Jobs, error) {
 
 	return &Jobs{
 		client: client, pool: deps.Pool, meter: deps.Meter, config: config, reconcile: deps.Reconcile, log: deps.Log,
+		now: make(chan struct{}, 1),
 	}, nil
 }
 
@@ -186,7 +189,52 @@ func (j *Jobs) Start(ctx context.Context) error {
 		j.ticking.Go(func() { j.tick(ctx, reconcileArgs{}, j.reconcile.UntilDue(ctx, every), every, nil) })
 	}
 
+	j.ticking.Go(func() { j.reconcileAnew(ctx) })
+
+	if j.reconcile.Anew(ctx) {
+		j.ReconcileNow()
+	}
+
 	return nil
+}
+
+// ReconcileNow asks for a reconciliation at once: the database has begun a new life. It
+// does not wait.
+func (j *Jobs) ReconcileNow() {
+	select {
+	case j.now <- struct{}{}:
+	default: // one is asked for already
+	}
+}
+
+// reconcileAnew inserts a reconciliation whenever one is asked for, and again until one has
+// ended in the database's present life.
+func (j *Jobs) reconcileAnew(ctx context.Context) {
+	const again = 2 * time.Second
+
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-j.now:
+		}
+
+		// Of the processes that notice it one inserts the job.
+		once := &river.InsertOpts{UniqueOpts: river.UniqueOpts{ByState: unfinished}}
+		if _, err := j.client.Insert(ctx, reconcileArgs{}, once); err != nil && ctx.Err() == nil {
+			j.log.Warn("job not inserted", zap.String("job", reconcileArgs{}.Kind()), zap.Error(err))
+		}
+
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(again):
+		}
+
+		if j.reconcile.Anew(ctx) {
+			j.ReconcileNow()
+		}
+	}
 }
 
 // Stop lets running jobs finish for stopPatience, then cancels them. A job can be

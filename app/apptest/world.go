@@ -44,6 +44,7 @@ type World struct {
 	Facts        ports.Facts
 	Inbox        ports.Inbox
 	Decisions    ports.Decisions
+	Lives        ports.Incarnations
 	Provider     ports.Provider
 	Calls        ports.Calls
 	Webhooks     ports.Webhooks
@@ -68,6 +69,7 @@ func New(tb testing.TB) *World {
 
 	w.Store = postgres.NewStore(pool, pool)
 	w.Operations, w.Payments, w.Facts, w.Inbox, w.Decisions = w.Store, w.Store, w.Store, w.Store, w.Store
+	w.Lives = w.Store
 
 	w.Installation.ID, err = w.Store.InstallationID(tb.Context())
 	require.NoError(tb, err)

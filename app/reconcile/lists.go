@@ -54,7 +54,12 @@ func (run *reconciliation) lists(ctx context.Context) error {
 			most = math.MaxInt
 		}
 
-		seen, err := w.look(ctx, from, to, most)
+		last := to
+		if run.anew && to.Equal(run.until) {
+			last = to.Add(clockSkew)
+		}
+
+		seen, err := w.look(ctx, from, last, most)
 
 		switch {
 		case errors.Is(err, errTooMany):

@@ -24,6 +24,9 @@ const (
 	tooYoung = time.Minute
 	// overlap is how far before the cursor a scheduled run looks once more.
 	overlap = 15 * time.Minute
+	// clockSkew is how far the provider's clock may be ahead of the database's. A run that
+	// looks at everything must not leave out what seems to be in the future.
+	clockSkew = 15 * time.Minute
 	// firstLook is how far back a scheduled run looks if there is no cursor yet.
 	firstLook = 24 * time.Hour
 	// unsureLook is how far back a run looks if the cursor cannot be trusted: as far as
@@ -53,6 +56,7 @@ type Reconcile struct {
 	apply      Events
 	refresh    Refresher
 	calls      ports.Calls
+	lives      ports.Incarnations
 	ours       Ours
 	observer   Observer
 }
@@ -60,12 +64,13 @@ type Reconcile struct {
 // New returns the use case.
 func New(
 	records ports.Reconciliation, backlog ports.Backlog, inbox ports.Inbox, ops ports.Operations,
-	provider ports.Provider, calls ports.Calls, engine *operations.Engine, apply Events, refresh Refresher, ours Ours,
+	provider ports.Provider, calls ports.Calls, engine *operations.Engine, apply Events, refresh Refresher,
+	lives ports.Incarnations, ours Ours,
 	observer Observer,
 ) *Reconcile {
 	return &Reconcile{
 		records: records, backlog: backlog, inbox: inbox, operations: ops, provider: provider, calls: calls, engine: engine,
-		apply: apply, refresh: refresh, ours: ours, observer: observer,
+		apply: apply, refresh: refresh, lives: lives, ours: ours, observer: observer,
 	}
 }
 
@@ -196,10 +201,22 @@ func (uc *Reconcile) byHand(ctx context.Context, options Options) (Report, error
 	}
 }
 
+// Anew tells whether the database has begun a new life in which no reconciliation has
+// ended yet. If that cannot be told now, it is true.
+func (uc *Reconcile) Anew(ctx context.Context) bool {
+	standing, err := uc.lives.Standing(ctx, "")
+
+	return err != nil || !standing.Reconciled
+}
+
 // UntilDue is how long to wait until the next scheduled run, if one runs every so often.
 // It is 0 if the last complete run, by any process, is that long ago.
 func (uc *Reconcile) UntilDue(ctx context.Context, every time.Duration) time.Duration {
 	through, now, err := uc.records.ReconciledThrough(ctx)
+
+	if _, standing, err := uc.lives.Incarnation(ctx); err == nil && !standing.Reconciled {
+		return 0
+	}
 
 	switch {
 	case err != nil || through.IsZero():
@@ -307,7 +324,12 @@ func (uc *Reconcile) run(ctx context.Context, options Options) (Report, error) {
 	return ports.InSpan(ctx, uc.observer, "app.Reconcile", func(ctx context.Context) (Report, error) {
 		err := run.begin(ctx)
 		if err == nil {
-			err = errors.Join(run.lists(ctx), run.sweep(ctx))
+			listed := run.lists(ctx)
+			if listed == nil {
+				listed = run.end(ctx)
+			}
+
+			err = errors.Join(listed, run.sweep(ctx))
 		}
 
 		run.report.Cursor = run.cursor
@@ -324,6 +346,10 @@ type reconciliation struct {
 	// now is the database's clock when the run began. Anything created after until is
 	// too young.
 	now, until time.Time
+	// incarnation is the database's life in which the run began, and anew says that no run
+	// has ended in it yet.
+	incarnation string
+	anew        bool
 	// cursor is the cursor as it was last read. It moves only while moves is true: the
 	// run began at the cursor or before it, and has left no gap since.
 	cursor time.Time
@@ -338,12 +364,24 @@ type reconciliation struct {
 
 // begin decides which time to look at.
 func (run *reconciliation) begin(ctx context.Context) error {
+	incarnation, standing, err := run.lives.Incarnation(ctx)
+	if err != nil {
+		return err
+	}
+
 	through, now, err := run.records.ReconciledThrough(ctx)
 	if err != nil {
 		return err
 	}
 
+	run.incarnation, run.anew = incarnation, !standing.Reconciled
 	run.now, run.until, run.cursor = now, now.Add(-tooYoung).Truncate(time.Second), through
+
+	// What was lost is not on its way to us any more, and once this run has ended, it counts
+	// that everything was looked at.
+	if run.anew {
+		run.until = now.Truncate(time.Second)
+	}
 
 	if through.After(now) {
 		if err := run.healCursor(ctx); err != nil {
@@ -377,6 +415,18 @@ func (run *reconciliation) begin(ctx context.Context) error {
 	return nil
 }
 
+// end writes down that everything since the cursor was looked at in this life of the
+// database. What the run began before another life began does not count.
+func (run *reconciliation) end(ctx context.Context) error {
+	if !run.anew || !run.moves || run.report.Until.Before(run.until) {
+		return nil
+	}
+
+	_, err := run.records.EndReconciliation(ctx, run.incarnation)
+
+	return err
+}
+
 // healCursor corrects a cursor that a wrong clock has set to the future. A cursor far in
 // the future does not tell how much was looked at, so the run looks back unsureLook.
 func (run *reconciliation) healCursor(ctx context.Context) error {
@@ -393,7 +443,7 @@ func (run *reconciliation) healCursor(ctx context.Context) error {
 
 	run.observer.CursorReset(ctx, wrong, run.cursor)
 
-	_, err := run.records.MoveReconciledThrough(ctx, wrong, run.cursor)
+	_, err := run.records.MoveReconciledThrough(ctx, wrong, run.cursor, run.incarnation)
 
 	return err
 }
@@ -402,7 +452,7 @@ func (run *reconciliation) healCursor(ctx context.Context) error {
 // been looked at, and is either right or recorded for a person.
 func (run *reconciliation) moveCursor(ctx context.Context, to time.Time) error {
 	for run.moves && run.cursor.Before(to) {
-		moved, err := run.records.MoveReconciledThrough(ctx, run.cursor, to)
+		moved, err := run.records.MoveReconciledThrough(ctx, run.cursor, to, run.incarnation)
 		if err != nil {
 			return err
 		}
@@ -413,12 +463,13 @@ func (run *reconciliation) moveCursor(ctx context.Context, to time.Time) error {
 			return nil
 		}
 
-		// Another process has moved it: older releases know no lease.
+		// Another process has moved it, or the database has begun another life.
+		before := run.cursor
 		if run.cursor, _, err = run.records.ReconciledThrough(ctx); err != nil {
 			return err
 		}
 
-		run.moves = !run.report.Since.After(run.cursor)
+		run.moves = !run.cursor.Equal(before) && !run.report.Since.After(run.cursor)
 	}
 
 	return nil
@@ -447,16 +498,26 @@ func (run *reconciliation) discrepancy(ctx context.Context, d ports.Discrepancy,
 		run.observer.DiscrepancyFound(ctx, d, false)
 
 		return d.Cause
-	default:
-		// A contradiction, or an entry that cannot be read, would fail again at the next
-		// run. Any other repair may succeed then, so the cursor stays before it.
-		run.moves = run.moves &&
-			(errors.Is(d.Cause, ports.ErrContradiction) || fault.KindOf(d.Cause) == fault.Invalid)
 	}
+
+	run.moves = run.moves && compared(d.Cause).MayPass()
 
 	run.observer.DiscrepancyFound(ctx, d, false)
 
 	return nil
+}
+
+// compared is how a repair has ended. A contradiction, or an entry that cannot be read,
+// would fail again at the next run, and a person is told. Any other failure may not.
+func compared(cause error) operation.Compared {
+	switch {
+	case cause == nil:
+		return operation.AtHome
+	case errors.Is(cause, ports.ErrContradiction), fault.KindOf(cause) == fault.Invalid:
+		return operation.Recorded
+	default:
+		return operation.Failed
+	}
 }
 
 func (run *reconciliation) progress() {

@@ -41,7 +41,7 @@ func (b testBundle) reconcile() *reconcile.Reconcile {
 		apply = b.Apply()
 	}
 
-	return reconcile.New(b.records, b.Store, b.Inbox, b.Operations, b.Provider, b.Calls, b.Engine(), apply, b.Refresh(),
+	return reconcile.New(b.records, b.Store, b.Inbox, b.Operations, b.Provider, b.Calls, b.Engine(), apply, b.Refresh(), b.Lives,
 		b.Binding(), b.Observer)
 }
 
@@ -219,10 +219,15 @@ func TestReconcile_Cursor(t *testing.T) {
 }
 
 // overtaken gets the lease only after another run has done everything.
-type overtaken struct{ ports.Reconciliation }
+type overtaken struct {
+	ports.Reconciliation
+
+	// life is the database's present one.
+	life string
+}
 
 func (o overtaken) HoldReconciliation(ctx context.Context, lease ports.Lease) (bool, error) {
-	if _, err := o.MoveReconciledThrough(ctx, time.Time{}, time.Now().Add(-time.Minute)); err != nil {
+	if _, err := o.MoveReconciledThrough(ctx, time.Time{}, time.Now().Add(-time.Minute), o.life); err != nil {
 		return false, err
 	}
 
@@ -251,9 +256,12 @@ func TestReconcile_Scheduled(t *testing.T) {
 		t.Parallel()
 
 		b := setup(t)
-		b.records = overtaken{b.records}
+		life, _, err := b.Lives.Incarnation(t.Context())
+		require.NoError(t, err)
 
-		_, err := b.reconcile().Scheduled(t.Context())
+		b.records = overtaken{Reconciliation: b.records, life: life}
+
+		_, err = b.reconcile().Scheduled(t.Context())
 		require.ErrorIs(t, err, reconcile.ErrReconciling)
 	})
 }

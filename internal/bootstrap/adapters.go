@@ -203,7 +203,8 @@ func newEdgeTelemetry(
 
 func newJobs(
 	lc fx.Lifecycle, c config.Config, ops *operations.Recover, parked *events.ApplyParked, hints *events.ReadHints,
-	records *reconcile.Reconcile, pool backgroundPool, metrics *telemetry.Metrics, log *zap.Logger,
+	records *reconcile.Reconcile, store *postgres.Store, cache ports.ReplayCache, pool backgroundPool, metrics *telemetry.Metrics,
+	log *zap.Logger,
 ) (*river.Jobs, error) {
 	jobs, err := river.New(
 		river.Config{RecoveryInterval: c.RecoveryInterval, ReconcileInterval: c.ReconcileInterval},
@@ -215,6 +216,11 @@ func newJobs(
 		return nil, fmt.Errorf("setting up the background work: %w", err)
 	}
 
+	store.OnNewLife(func() {
+		log.Warn("the database has begun a new life: it may have lost commits, and is compared with Stripe")
+		cache.Clear()
+		jobs.ReconcileNow()
+	})
 	lc.Append(fx.StartStopHook(jobs.Start, jobs.Stop))
 
 	return jobs, nil

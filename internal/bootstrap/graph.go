@@ -23,7 +23,7 @@ func graph() fx.Option {
 	return fx.Options(
 		fx.Provide(
 			fx.Annotate(newStore, fx.As(fx.Self()), fx.As(new(ports.Operations)), fx.As(new(ports.Payments)),
-				fx.As(new(ports.Facts)), fx.As(new(events.PaymentsByIntent)),
+				fx.As(new(ports.Facts)), fx.As(new(ports.Incarnations)), fx.As(new(events.PaymentsByIntent)),
 				fx.As(new(ports.Inbox)), fx.As(new(ports.Backlog)), fx.As(new(ports.Reconciliation)),
 				fx.As(new(ports.Decisions)), fx.As(new(ports.Audit)), fx.As(new(ports.Installation))),
 			fx.Annotate(newGateway, fx.As(fx.Self()), fx.As(new(ports.ProviderAccount))),

@@ -306,13 +306,14 @@ func (b StoreBed) requireHeldByOther(tb testing.TB) {
 	require.Empty(tb, taken)
 }
 
-// requireSameOperation compares everything but Age, which grows by itself.
+// requireSameOperation compares everything but Age, which grows by itself, and Incarnation,
+// which only the holder sees.
 func requireSameOperation(tb testing.TB, want, got ports.Operation) {
 	tb.Helper()
 	requireResponse(tb, want.Response, got.Response)
 
-	want.Age, want.Response.Body = 0, nil
-	got.Age, got.Response.Body = 0, nil
+	want.Age, want.Incarnation, want.Response.Body = 0, "", nil
+	got.Age, got.Incarnation, got.Response.Body = 0, "", nil
 	require.Equal(tb, want, got)
 }
 

@@ -39,7 +39,7 @@ func beginHolds(t *testing.T, b StoreBed) {
 		require.Equal(t, ports.Operation{
 			ID: c.ID, Kind: c.Kind, Subject: c.Subject, Key: c.Key, Order: c.Order, Fingerprint: c.Fingerprint(),
 			Call: c.Call, Origin: c.Origin, State: operation.Pending, Lease: c.Lease.Token, Attempts: 1,
-			Age: op.Age, CreatedAt: op.CreatedAt,
+			Incarnation: b.incarnation(t), Age: op.Age, CreatedAt: op.CreatedAt,
 		}, op)
 
 		op.Lease = uuid.Nil // only the holder sees it

@@ -20,6 +20,7 @@ func Reconciliation(t *testing.T, newBed func(tb testing.TB) StoreBed) {
 		"ReconciledThrough/by the database's clock": reconciledNow,
 		"MoveReconciledThrough/compare and set":     moveReconciled,
 		"MoveReconciledThrough/by many":             moveReconciledByMany,
+		"MoveReconciledThrough/in its life":         moveReconciledInItsLife,
 		"HoldReconciliation/one at a time":          holdReconciliation,
 		"HoldReconciliation/by many":                holdReconciliationByMany,
 		"HoldReconciliation/runs out":               holdReconciliationRunsOut,

@@ -37,7 +37,7 @@ func moveReconciled(t *testing.T, b StoreBed) {
 		{noon, noon.Add(time.Microsecond), true, noon.Add(time.Microsecond)},
 		{noon.Add(time.Microsecond), noon.Add(-time.Hour), true, noon.Add(-time.Hour)}, // a wrong clock wrote the cursor
 	} {
-		moved, err := b.MoveReconciledThrough(t.Context(), step.from, step.to)
+		moved, err := b.MoveReconciledThrough(t.Context(), step.from, step.to, b.incarnation(t))
 		require.NoError(t, err)
 		require.Equal(t, step.moved, moved, "%+v", step)
 
@@ -55,10 +55,11 @@ func moveReconciledByMany(t *testing.T, b StoreBed) {
 	const runs = 16
 
 	noon := time.Date(2024, time.January, 15, 12, 0, 0, 0, time.UTC)
+	incarnation := b.incarnation(t)
 
 	for _, from := range []time.Time{{}, noon} {
 		moved := allAtOnce(t, runs, func(i int) (bool, error) {
-			return b.either(i).MoveReconciledThrough(t.Context(), from, noon.Add(time.Duration(i)*time.Minute))
+			return b.either(i).MoveReconciledThrough(t.Context(), from, noon.Add(time.Duration(i)*time.Minute), incarnation)
 		})
 
 		if from.IsZero() {
@@ -67,7 +68,7 @@ func moveReconciledByMany(t *testing.T, b StoreBed) {
 			through, _, err := b.ReconciledThrough(t.Context())
 			require.NoError(t, err)
 
-			_, err = b.MoveReconciledThrough(t.Context(), through, noon)
+			_, err = b.MoveReconciledThrough(t.Context(), through, noon, incarnation)
 			require.NoError(t, err)
 
 			continue
@@ -75,5 +76,46 @@ func moveReconciledByMany(t *testing.T, b StoreBed) {
 
 		// Run 0 sets the cursor to the value that it has, so another run may succeed too.
 		require.Contains(t, []int{1, 2}, count(moved, func(moved bool) bool { return moved }))
+	}
+}
+
+// incarnation is the database's present life.
+func (b StoreBed) incarnation(tb testing.TB) string {
+	tb.Helper()
+
+	incarnation, _, err := b.Incarnation(tb.Context())
+	require.NoError(tb, err)
+
+	return incarnation
+}
+
+// moveReconciledInItsLife: a run that began before the database's present life moves
+// nothing and ends nothing.
+func moveReconciledInItsLife(t *testing.T, b StoreBed) {
+	t.Helper()
+
+	noon := time.Date(2024, time.January, 15, 12, 0, 0, 0, time.UTC)
+
+	for _, from := range []time.Time{{}, noon} {
+		moved, err := b.MoveReconciledThrough(t.Context(), from, noon, "an earlier life")
+		require.NoError(t, err)
+		require.False(t, moved)
+
+		_, err = b.MoveReconciledThrough(t.Context(), time.Time{}, noon, b.incarnation(t))
+		require.NoError(t, err)
+	}
+
+	ended, err := b.EndReconciliation(t.Context(), "an earlier life")
+	require.NoError(t, err)
+	require.False(t, ended)
+
+	ended, err = b.EndReconciliation(t.Context(), b.incarnation(t))
+	require.NoError(t, err)
+	require.True(t, ended)
+
+	for _, store := range []Store{b.Store, b.Twin} {
+		standing, err := store.Standing(t.Context(), b.incarnation(t))
+		require.NoError(t, err)
+		require.True(t, standing.Reconciled)
 	}
 }

@@ -28,6 +28,7 @@ type Store interface {
 	ports.Inbox
 	ports.Backlog
 	ports.Reconciliation
+	ports.Incarnations
 	ports.Decisions
 	ports.Audit
 	ports.Installation

@@ -3,6 +3,7 @@ package pgtest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"testing"
 	"time"
@@ -33,7 +34,30 @@ func New(tb testing.TB) *DB {
 		tb.Fatalf("pgtest: %v", err)
 	}
 
-	return NewFrom(tb, migrations)
+	db := NewFrom(tb, migrations)
+	if err := db.makeNow(tb.Context()); err != nil {
+		tb.Fatalf("pgtest: %v", err)
+	}
+
+	return db
+}
+
+// makeNow says that the database was made in the server's present life. Its template may be
+// older than the server's last start, and then the product would take it for a database
+// that may have lost commits.
+func (db *DB) makeNow(ctx context.Context) error {
+	conn, err := pgx.Connect(ctx, db.URL)
+	if err != nil {
+		return fmt.Errorf("connecting to the database: %w", err)
+	}
+
+	_, err = conn.Exec(ctx, "UPDATE installation SET incarnation = marketflow_incarnation()")
+
+	if err = errors.Join(err, conn.Close(ctx)); err != nil {
+		return fmt.Errorf("setting the database up: %w", err)
+	}
+
+	return nil
 }
 
 // NewEmpty returns a database without any schema, for tests of the migrations.

@@ -51,6 +51,8 @@ type Installation struct {
 	AdoptedAt *time.Time
 	// Made by marketflow dev, so dev may use it.
 	MadeByDev bool
+	// In which life of the database it was made. NULL: it was in use before it had this column.
+	Incarnation *string
 }
 
 // One row for each marketflow account adopt: who, why, and what the database belonged to before.
@@ -168,6 +170,8 @@ type Reconciliation struct {
 	Singleton bool
 	// Everything that happened at Stripe before this time has been compared.
 	Through time.Time
+	// In which life of the database (marketflow_incarnation()) a comparison has ended. NULL: in none since it has this column.
+	Incarnation *string
 }
 
 // At most one row: which process reconciles now.

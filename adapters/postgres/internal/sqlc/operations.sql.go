@@ -52,7 +52,7 @@ FROM (
 ) AS input
 ORDER BY input.idempotency_key, input.id
 ON CONFLICT DO NOTHING
-RETURNING id, created_at, EXTRACT(EPOCH FROM now() - created_at)::float8 AS age_seconds
+RETURNING id, created_at, EXTRACT(EPOCH FROM now() - created_at)::float8 AS age_seconds, marketflow_incarnation() AS incarnation
 `
 
 type BeginOperationsParams struct {
@@ -80,9 +80,10 @@ type BeginOperationsParams struct {
 }
 
 type BeginOperationsRow struct {
-	ID         uuid.UUID
-	CreatedAt  time.Time
-	AgeSeconds float64
+	ID          uuid.UUID
+	CreatedAt   time.Time
+	AgeSeconds  float64
+	Incarnation string
 }
 
 // r.state || ” is the state, written so that the planner cannot use the index of
@@ -127,7 +128,12 @@ func (q *Queries) BeginOperations(ctx context.Context, arg BeginOperationsParams
 	var items []BeginOperationsRow
 	for rows.Next() {
 		var i BeginOperationsRow
-		if err := rows.Scan(&i.ID, &i.CreatedAt, &i.AgeSeconds); err != nil {
+		if err := rows.Scan(
+			&i.ID,
+			&i.CreatedAt,
+			&i.AgeSeconds,
+			&i.Incarnation,
+		); err != nil {
 			return nil, err
 		}
 		items = append(items, i)
@@ -901,7 +907,8 @@ SET state        = 'pending',
     updated_at   = now()
 WHERE operations.id = $3
   AND (state || '' = 'rejected' OR state || '' = 'pending' AND lease_token = $1::uuid)
-RETURNING operations.id, operations.idempotency_key, operations.fingerprint, operations.amount, operations.currency, operations.metadata, operations.stripe_key, operations.stripe_params, operations.state, operations.lease_token, operations.leased_until, operations.retry_at, operations.attempts, operations.last_error, operations.response_status, operations.response_body, operations.origin_request_id, operations.origin_trace, operations.created_at, operations.updated_at, operations.tenant, operations.kind, operations.subject, operations.options, operations.actor, operations.reason, operations.stripe_path, EXTRACT(EPOCH FROM now() - operations.created_at)::float8 AS age_seconds
+RETURNING operations.id, operations.idempotency_key, operations.fingerprint, operations.amount, operations.currency, operations.metadata, operations.stripe_key, operations.stripe_params, operations.state, operations.lease_token, operations.leased_until, operations.retry_at, operations.attempts, operations.last_error, operations.response_status, operations.response_body, operations.origin_request_id, operations.origin_trace, operations.created_at, operations.updated_at, operations.tenant, operations.kind, operations.subject, operations.options, operations.actor, operations.reason, operations.stripe_path, EXTRACT(EPOCH FROM now() - operations.created_at)::float8 AS age_seconds,
+          marketflow_incarnation() AS incarnation
 `
 
 type ReopenOperationParams struct {
@@ -911,8 +918,9 @@ type ReopenOperationParams struct {
 }
 
 type ReopenOperationRow struct {
-	Operation  Operation
-	AgeSeconds float64
+	Operation   Operation
+	AgeSeconds  float64
+	Incarnation string
 }
 
 // Makes a rejected operation pending again. No row: it is not rejected. If the caller
@@ -949,6 +957,7 @@ func (q *Queries) ReopenOperation(ctx context.Context, arg ReopenOperationParams
 		&i.Operation.Reason,
 		&i.Operation.StripePath,
 		&i.AgeSeconds,
+		&i.Incarnation,
 	)
 	return i, err
 }
@@ -974,7 +983,8 @@ WITH due AS MATERIALIZED (
     WHERE r.id = due.id
     RETURNING r.id, r.idempotency_key, r.fingerprint, r.amount, r.currency, r.metadata, r.stripe_key, r.stripe_params, r.state, r.lease_token, r.leased_until, r.retry_at, r.attempts, r.last_error, r.response_status, r.response_body, r.origin_request_id, r.origin_trace, r.created_at, r.updated_at, r.tenant, r.kind, r.subject, r.options, r.actor, r.reason, r.stripe_path
 )
-SELECT operations.id, operations.idempotency_key, operations.fingerprint, operations.amount, operations.currency, operations.metadata, operations.stripe_key, operations.stripe_params, operations.state, operations.lease_token, operations.leased_until, operations.retry_at, operations.attempts, operations.last_error, operations.response_status, operations.response_body, operations.origin_request_id, operations.origin_trace, operations.created_at, operations.updated_at, operations.tenant, operations.kind, operations.subject, operations.options, operations.actor, operations.reason, operations.stripe_path, EXTRACT(EPOCH FROM now() - operations.created_at)::float8 AS age_seconds
+SELECT operations.id, operations.idempotency_key, operations.fingerprint, operations.amount, operations.currency, operations.metadata, operations.stripe_key, operations.stripe_params, operations.state, operations.lease_token, operations.leased_until, operations.retry_at, operations.attempts, operations.last_error, operations.response_status, operations.response_body, operations.origin_request_id, operations.origin_trace, operations.created_at, operations.updated_at, operations.tenant, operations.kind, operations.subject, operations.options, operations.actor, operations.reason, operations.stripe_path, EXTRACT(EPOCH FROM now() - operations.created_at)::float8 AS age_seconds,
+       marketflow_incarnation() AS incarnation
 FROM taken AS operations
 JOIN due ON due.id = operations.id
 ORDER BY due.retry_at
@@ -987,8 +997,9 @@ type TakeOperationsParams struct {
 }
 
 type TakeOperationsRow struct {
-	Operation  Operation
-	AgeSeconds float64
+	Operation   Operation
+	AgeSeconds  float64
+	Incarnation string
 }
 
 // due is MATERIALIZED because the planner may run a subquery again for each row, and
@@ -1031,6 +1042,7 @@ func (q *Queries) TakeOperations(ctx context.Context, arg TakeOperationsParams) 
 			&i.Operation.Reason,
 			&i.Operation.StripePath,
 			&i.AgeSeconds,
+			&i.Incarnation,
 		); err != nil {
 			return nil, err
 		}
@@ -1052,7 +1064,8 @@ SET lease_token  = $1::uuid,
 WHERE operations.id = $3
   AND state || '' = 'pending'
   AND leased_until <= now()
-RETURNING operations.id, operations.idempotency_key, operations.fingerprint, operations.amount, operations.currency, operations.metadata, operations.stripe_key, operations.stripe_params, operations.state, operations.lease_token, operations.leased_until, operations.retry_at, operations.attempts, operations.last_error, operations.response_status, operations.response_body, operations.origin_request_id, operations.origin_trace, operations.created_at, operations.updated_at, operations.tenant, operations.kind, operations.subject, operations.options, operations.actor, operations.reason, operations.stripe_path, EXTRACT(EPOCH FROM now() - operations.created_at)::float8 AS age_seconds
+RETURNING operations.id, operations.idempotency_key, operations.fingerprint, operations.amount, operations.currency, operations.metadata, operations.stripe_key, operations.stripe_params, operations.state, operations.lease_token, operations.leased_until, operations.retry_at, operations.attempts, operations.last_error, operations.response_status, operations.response_body, operations.origin_request_id, operations.origin_trace, operations.created_at, operations.updated_at, operations.tenant, operations.kind, operations.subject, operations.options, operations.actor, operations.reason, operations.stripe_path, EXTRACT(EPOCH FROM now() - operations.created_at)::float8 AS age_seconds,
+          marketflow_incarnation() AS incarnation
 `
 
 type TakeOverOperationParams struct {
@@ -1062,8 +1075,9 @@ type TakeOverOperationParams struct {
 }
 
 type TakeOverOperationRow struct {
-	Operation  Operation
-	AgeSeconds float64
+	Operation   Operation
+	AgeSeconds  float64
+	Incarnation string
 }
 
 // No row: somebody else was faster.
@@ -1105,6 +1119,7 @@ func (q *Queries) TakeOverOperation(ctx context.Context, arg TakeOverOperationPa
 			&i.Operation.Reason,
 			&i.Operation.StripePath,
 			&i.AgeSeconds,
+			&i.Incarnation,
 		); err != nil {
 			return nil, err
 		}

@@ -13,6 +13,20 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 )
 
+const EndReconciliation = `-- name: EndReconciliation :execrows
+UPDATE reconciliation SET incarnation = $1::text
+WHERE singleton AND marketflow_incarnation() = $1::text
+`
+
+// No row: the database has another incarnation by now.
+func (q *Queries) EndReconciliation(ctx context.Context, current string) (int64, error) {
+	result, err := q.db.Exec(ctx, EndReconciliation, current)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
 const EndSweep = `-- name: EndSweep :exec
 DELETE FROM reconciliation_sweeps WHERE band = $1
 `
@@ -37,6 +51,28 @@ func (q *Queries) GetReconciledThrough(ctx context.Context) (GetReconciledThroug
 	row := q.db.QueryRow(ctx, GetReconciledThrough)
 	var i GetReconciledThroughRow
 	err := row.Scan(&i.Now, &i.Through)
+	return i, err
+}
+
+const GetStanding = `-- name: GetStanding :one
+SELECT marketflow_incarnation()::text AS current,
+       COALESCE((SELECT r.incarnation FROM reconciliation r WHERE r.singleton),
+                (SELECT i.incarnation FROM installation i WHERE i.singleton), '')::text AS reconciled,
+       EXTRACT(EPOCH FROM now() - COALESCE((SELECT r.through FROM reconciliation r WHERE r.singleton),
+                                           '0001-01-01 00:00:00+00'))::float8 AS behind_seconds
+`
+
+type GetStandingRow struct {
+	Current       string
+	Reconciled    string
+	BehindSeconds float64
+}
+
+// A database that was made in its present life has lost nothing.
+func (q *Queries) GetStanding(ctx context.Context) (GetStandingRow, error) {
+	row := q.db.QueryRow(ctx, GetStanding)
+	var i GetStandingRow
+	err := row.Scan(&i.Current, &i.Reconciled, &i.BehindSeconds)
 	return i, err
 }
 
@@ -226,16 +262,18 @@ func (q *Queries) ListUnknownEvents(ctx context.Context, ids []string) ([]string
 
 const MoveReconciledThrough = `-- name: MoveReconciledThrough :execrows
 UPDATE reconciliation SET through = $1
-WHERE through = $2
+WHERE through = $2 AND marketflow_incarnation() = $3::text
 `
 
 type MoveReconciledThroughParams struct {
 	Through     time.Time
 	FromThrough time.Time
+	Current     string
 }
 
+// No row: somebody else has moved it, or the database has another incarnation by now.
 func (q *Queries) MoveReconciledThrough(ctx context.Context, arg MoveReconciledThroughParams) (int64, error) {
-	result, err := q.db.Exec(ctx, MoveReconciledThrough, arg.Through, arg.FromThrough)
+	result, err := q.db.Exec(ctx, MoveReconciledThrough, arg.Through, arg.FromThrough, arg.Current)
 	if err != nil {
 		return 0, err
 	}
@@ -268,13 +306,19 @@ func (q *Queries) SetSweep(ctx context.Context, arg SetSweepParams) error {
 }
 
 const StartReconciledThrough = `-- name: StartReconciledThrough :execrows
-INSERT INTO reconciliation (through) VALUES ($1)
+INSERT INTO reconciliation (through)
+SELECT $1::timestamptz WHERE marketflow_incarnation() = $2::text
 ON CONFLICT (singleton) DO NOTHING
 `
 
-// Writes the first cursor.
-func (q *Queries) StartReconciledThrough(ctx context.Context, through time.Time) (int64, error) {
-	result, err := q.db.Exec(ctx, StartReconciledThrough, through)
+type StartReconciledThroughParams struct {
+	Through     time.Time
+	Incarnation string
+}
+
+// Writes the first cursor. No row: the database has another incarnation by now.
+func (q *Queries) StartReconciledThrough(ctx context.Context, arg StartReconciledThroughParams) (int64, error) {
+	result, err := q.db.Exec(ctx, StartReconciledThrough, arg.Through, arg.Incarnation)
 	if err != nil {
 		return 0, err
 	}
