@@ -133,7 +133,7 @@ func (w *World) Engine() *operations.Engine {
 
 // Change returns what capture and cancel share.
 func (w *World) Change() *payments.Change {
-	return payments.NewChange(w.Engine(), w.Payments, w.Calls, w.Installation, w.Refresh(), w.Observer)
+	return payments.NewChange(w.Engine(), w.Payments, w.Calls, w.Installation, w.Refresh(), w.Lives, w.Observer)
 }
 
 // Recover returns what recovers operations.

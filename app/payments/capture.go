@@ -34,7 +34,7 @@ type CaptureCommand struct {
 //   - fault.InProgress: another capture, or a cancel, is not finished.
 func (uc *Capture) Do(ctx context.Context, cmd CaptureCommand) (operations.Answer, error) {
 	return ports.InSpan(ctx, uc.spans, "app.CapturePayment", func(ctx context.Context) (operations.Answer, error) {
-		p, err := uc.payments.Payment(ctx, cmd.PaymentID)
+		p, err := uc.load(ctx, cmd.PaymentID)
 		if err != nil {
 			return operations.Answer{}, err
 		}

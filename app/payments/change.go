@@ -25,16 +25,18 @@ type Change struct {
 	calls        ports.Calls
 	installation operation.Installation
 	refresh      *Refresh
+	lives        ports.Incarnations
 	spans        ports.Spans
 }
 
 // NewChange returns what the use cases share.
 func NewChange(
 	engine *operations.Engine, payments ports.Payments, calls ports.Calls, installation operation.Installation,
-	refresh *Refresh, spans ports.Spans,
+	refresh *Refresh, lives ports.Incarnations, spans ports.Spans,
 ) *Change {
 	return &Change{
-		engine: engine, payments: payments, calls: calls, installation: installation, refresh: refresh, spans: spans,
+		engine: engine, payments: payments, calls: calls, installation: installation, refresh: refresh, lives: lives,
+		spans: spans,
 	}
 }
 
@@ -83,6 +85,11 @@ func (c *Change) do(
 			}, nil
 		},
 	})
+}
+
+// load reads the payment of a command.
+func (c *Change) load(ctx context.Context, id uuid.UUID) (payment.Payment, error) {
+	return load(ctx, c.payments, c.lives, id)
 }
 
 // fresh is the payment as its intent, just read, says.

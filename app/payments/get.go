@@ -2,9 +2,11 @@ package payments
 
 import (
 	"context"
+	"time"
 
 	"github.com/google/uuid"
 
+	"github.com/marketflow/marketflow/domain/fault"
 	"github.com/marketflow/marketflow/domain/payment"
 	"github.com/marketflow/marketflow/ports"
 )
@@ -12,17 +14,46 @@ import (
 // Get reads a payment.
 type Get struct {
 	payments ports.Payments
+	lives    ports.Incarnations
 	spans    ports.Spans
 }
 
 // NewGet returns the use case.
-func NewGet(payments ports.Payments, spans ports.Spans) *Get {
-	return &Get{payments: payments, spans: spans}
+func NewGet(payments ports.Payments, lives ports.Incarnations, spans ports.Spans) *Get {
+	return &Get{payments: payments, lives: lives, spans: spans}
 }
 
-// Do returns the payment as it is now. If there is none, the error is fault.NotFound.
+// Do returns the payment as it is now. If there is none, the error is fault.NotFound; while
+// the database may lack payments that it had, fault.Unavailable.
 func (uc *Get) Do(ctx context.Context, id uuid.UUID) (payment.Payment, error) {
 	return ports.InSpan(ctx, uc.spans, "app.GetPayment", func(ctx context.Context) (payment.Payment, error) {
-		return uc.payments.Payment(ctx, id)
+		return load(ctx, uc.payments, uc.lives, id)
 	})
 }
+
+// load reads a payment. That there is none is believed only once reconciliation is through
+// in the database's present life.
+func load(
+	ctx context.Context, payments ports.Payments, lives ports.Incarnations, id uuid.UUID,
+) (payment.Payment, error) {
+	p, err := payments.Payment(ctx, id)
+	if err == nil || fault.KindOf(err) != fault.NotFound {
+		return p, err
+	}
+
+	standing, failed := lives.Standing(ctx, "")
+
+	switch {
+	case failed != nil:
+		return p, failed
+	case !standing.Reconciled:
+		return p, fault.Wrap(fault.Unavailable, err,
+			"The database has started anew, and its payments are being compared with the payment provider's. "+
+				"This one is not here, or not yet. Try again.").After(comparingRetryAfter)
+	default:
+		return p, err
+	}
+}
+
+// comparingRetryAfter is how long a client is told to wait for reconciliation.
+const comparingRetryAfter = 2 * time.Second

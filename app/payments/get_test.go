@@ -16,7 +16,7 @@ func TestGet_Do(t *testing.T) {
 	t.Parallel()
 
 	w := apptest.New(t)
-	get := payments.NewGet(w.Store, w.Observer)
+	get := payments.NewGet(w.Store, w.Lives, w.Observer)
 	created := w.Create("order_1")
 
 	read, err := get.Do(t.Context(), created.ID)
