@@ -17,6 +17,11 @@ type Installation interface {
 	// the database is restored.
 	InstallationID(ctx context.Context) (uuid.UUID, error)
 
+	// SetInstallationID gives an empty database that id. Its payments may be at the provider,
+	// so reconciliation begins again. A database in which anything was asked for keeps its
+	// own id, and nothing happens.
+	SetInstallationID(ctx context.Context, id uuid.UUID) error
+
 	// Binding returns what was recorded. A field is empty if nothing was.
 	Binding(ctx context.Context) (binding.Binding, error)
 

@@ -109,3 +109,13 @@ WHERE d.datname = current_database();
 
 -- name: GetInstallationID :one
 SELECT id FROM installation;
+
+-- name: SetInstallationID :execrows
+-- Only for a database in which nothing was ever asked for.
+UPDATE installation SET id = @id
+WHERE singleton AND id <> @id AND NOT EXISTS (SELECT FROM operations) AND NOT EXISTS (SELECT FROM payments);
+
+-- name: ForgetReconciliation :exec
+-- Nothing is known to be reconciled. Stripe lists events for 30 days.
+INSERT INTO reconciliation (through, incarnation) VALUES (now() - interval '30 days', '')
+ON CONFLICT (singleton) DO UPDATE SET through = EXCLUDED.through, incarnation = EXCLUDED.incarnation;

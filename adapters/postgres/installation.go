@@ -219,3 +219,15 @@ func (s *Store) InstallationID(ctx context.Context) (uuid.UUID, error) {
 		return q.GetInstallationID(ctx)
 	})
 }
+
+// SetInstallationID implements ports.Installation.
+func (s *Store) SetInstallationID(ctx context.Context, id uuid.UUID) error {
+	return s.hot.inTransaction(ctx, "writing the installation's id", func(ctx context.Context, q *sqlc.Queries) error {
+		written, err := q.SetInstallationID(ctx, id)
+		if err != nil || written == 0 {
+			return err
+		}
+
+		return q.ForgetReconciliation(ctx)
+	})
+}

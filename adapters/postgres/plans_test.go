@@ -56,11 +56,12 @@ func TestStatements_ArePlannedAsLookups(t *testing.T) {
 func requireLookups(t *testing.T, conn *pgx.Conn) {
 	t.Helper()
 
-	// They read everything because they are asked for it, or a table of one row.
+	// They read everything because they are asked for it, or a table of one row, or ask
+	// whether a table has any row.
 	everything := []string{
 		"ListEvents", "ListFinishedOperations", "GetReconciledThrough", "StartReconciledThrough",
 		"MoveReconciledThrough", "HoldReconciliation", "ReleaseReconciliation",
-		"GetSystemIdentifier", "CountRelations", "ListAdoptions",
+		"GetSystemIdentifier", "CountRelations", "ListAdoptions", "SetInstallationID",
 	}
 	// What waits is looked for in an index of its own.
 	waiting := []string{

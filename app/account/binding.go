@@ -224,6 +224,8 @@ func (b *Binding) ForeignMark(intent ports.Intent) bool {
 
 // Shown is both sides of a binding.
 type Shown struct {
+	// ID is the installation's.
+	ID            operation.Installation
 	Recorded, Now binding.Binding
 	// Adoptions are the earlier decisions to adopt, oldest first.
 	Adoptions []ports.Adopted
@@ -246,7 +248,7 @@ func (b *Binding) Show(ctx context.Context) (Shown, error) {
 		return Shown{}, err
 	}
 
-	shown := Shown{Recorded: recorded, Now: now, Adoptions: adoptions}
+	shown := Shown{ID: b.id, Recorded: recorded, Now: now, Adoptions: adoptions}
 
 	// The provider is asked even if something else differs.
 	if shown.Now.Account, shown.Account = b.ask(ctx); shown.Account == nil {

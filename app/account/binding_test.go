@@ -196,7 +196,7 @@ func TestBinding_Show(t *testing.T) {
 	b := bound(t)
 	shown, err := b.Binding().Show(t.Context())
 	require.NoError(t, err)
-	require.Equal(t, account.Shown{Recorded: b.recorded, Now: b.recorded, Adoptions: []ports.Adopted{}}, shown)
+	require.Equal(t, account.Shown{ID: b.Installation, Recorded: b.recorded, Now: b.recorded, Adoptions: []ports.Adopted{}}, shown)
 
 	b.provider.host, b.provider.account = "localhost:12111", "acct_2"
 	shown, err = b.Binding().Show(t.Context())

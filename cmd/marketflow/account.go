@@ -97,6 +97,8 @@ type adoptedRow struct {
 }
 
 type shownRow struct {
+	InstallationID string `json:"installation_id"`
+
 	Recorded  bindingRow    `json:"recorded"`
 	Now       bindingRow    `json:"now"`
 	Holds     bool          `json:"holds"`
@@ -113,7 +115,8 @@ type adoptionRow struct {
 
 func printBinding(cmd *cobra.Command, shown account.Shown) error {
 	row := shownRow{
-		Recorded: bindingRow(shown.Recorded), Now: bindingRow(shown.Now), Holds: shown.Err == nil,
+		InstallationID: shown.ID.ID.String(),
+		Recorded:       bindingRow(shown.Recorded), Now: bindingRow(shown.Now), Holds: shown.Err == nil,
 		Adoptions: rowsOf(shown.Adoptions, func(a ports.Adopted) adoptionRow {
 			return adoptionRow{a.At, a.Actor, a.Reason, bindingRow(a.From)}
 		}),
@@ -124,6 +127,7 @@ func printBinding(cmd *cobra.Command, shown account.Shown) error {
 	}
 
 	return printAnswer(cmd, row, func(w io.Writer) {
+		fmt.Fprintf(w, "installation %s\n\n", row.InstallationID)
 		printTable(w, "\tRECORDED\tNOW", func(w io.Writer) {
 			for _, line := range [][3]string{
 				{"Stripe's API", row.Recorded.Host, row.Now.Host},

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
 	"github.com/marketflow/marketflow/sandbox"
@@ -61,6 +62,7 @@ func TestAccount_ShowAndAdopt(t *testing.T) {
 	fresh := program(t, ours, "account", "show")
 	require.Zero(t, fresh.code, fresh.stderr)
 	require.Regexp(t, `Stripe account +not known +acct_one\n`, fresh.stdout)
+	require.Regexp(t, `^installation [0-9a-f-]{36}\n`, fresh.stdout)
 
 	require.Zero(t, program(t, other, "inbox", "list").code, "looking binds nothing")
 	require.Zero(t, program(t, ours, "reconcile").code, "talking to Stripe does")
@@ -106,4 +108,20 @@ func TestAccount_ShowAndAdopt(t *testing.T) {
 	require.Contains(t, program(t, other, "account", "show").stdout, "account acct_one, ")
 	require.Contains(t, program(t, other, "account", "show").stdout, ": we have moved\n")
 	require.Equal(t, 1, program(t, ours, "reconcile").code)
+}
+
+// The ids of operations are made of the installation's. So a database in use keeps its own.
+func TestInstallationID_OfADatabaseInUse(t *testing.T) {
+	t.Parallel()
+
+	d := newDesk(t)
+	d.capturing(uuid.New(), "pi_1")
+
+	env := append(d.environment(), "INSTALLATION_ID=0190d5a5-7c1f-7000-8000-0000000000aa")
+
+	for _, args := range [][]string{{"serve"}, {"account", "show"}, {"reconcile"}} {
+		got := program(t, env, args...)
+		require.Equal(t, 1, got.code, args)
+		require.Contains(t, got.stderr, "INSTALLATION_ID is 0190d5a5-7c1f-7000-8000-0000000000aa, but this database is in use already")
+	}
 }

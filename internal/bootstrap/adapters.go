@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
@@ -235,12 +236,28 @@ func newBinding(
 	return account.NewBinding(installation, id, provider, gateway, observer)
 }
 
-// newInstallation reads the id of the installation, which never changes.
-func newInstallation(installation ports.Installation) (operation.Installation, error) {
+// newInstallation reads the id of the installation. The configuration may give it to an
+// empty database, and never changes it.
+func newInstallation(c config.Config, installation ports.Installation) (operation.Installation, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
 
+	if c.InstallationID != uuid.Nil {
+		if err := installation.SetInstallationID(ctx, c.InstallationID); err != nil {
+			return operation.Installation{}, err
+		}
+	}
+
 	id, err := installation.InstallationID(ctx)
 
-	return operation.Installation{ID: id}, err
+	switch {
+	case err != nil:
+		return operation.Installation{}, err
+	case c.InstallationID != uuid.Nil && c.InstallationID != id:
+		//nolint:err113 // for a person
+		return operation.Installation{}, fmt.Errorf("INSTALLATION_ID is %s, but this database is in use already, as "+
+			"installation %s; leave INSTALLATION_ID out", c.InstallationID, id)
+	default:
+		return operation.Installation{ID: id}, nil
+	}
 }

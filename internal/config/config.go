@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/caarlos0/env/v11"
+	"github.com/google/uuid"
 	"github.com/joho/godotenv"
 	"go.uber.org/zap/zapcore"
 
@@ -43,6 +44,9 @@ type Config struct {
 	// DatabaseMaxConns is the most connections that requests use at once. Lists and
 	// jobs have a pool of their own.
 	DatabaseMaxConns int32 `env:"DATABASE_MAX_CONNS" envDefault:"8" from:"1" to:"1000"`
+
+	// InstallationID is the id that an empty database gets; zero is one of its own.
+	InstallationID uuid.UUID `env:"INSTALLATION_ID"`
 
 	// RedisURL is empty where there is no Redis.
 	RedisURL Secret `env:"REDIS_URL"`

@@ -19,6 +19,8 @@ func Installation(t *testing.T, newBed func(tb testing.TB) StoreBed) {
 
 	runStore(t, newBed, map[string]func(*testing.T, StoreBed){
 		"InstallationID/never changes":            installationIDStays,
+		"SetInstallationID/an empty database's":   setInstallationID,
+		"SetInstallationID/never one in use":      setInstallationIDInUse,
 		"Here/the same for everybody":             hereIsTheSame,
 		"Bind/what was not recorded":              bindFills,
 		"Bind/never over what is":                 bindKeeps,
@@ -51,6 +53,44 @@ func installationIDStays(t *testing.T, b StoreBed) {
 		require.NoError(t, err)
 		require.Equal(t, id, again)
 	}
+}
+
+// Its payments may be at the provider, so that nothing counts as reconciled.
+func setInstallationID(t *testing.T, b StoreBed) {
+	t.Helper()
+
+	id := uuid.New()
+
+	for range 2 {
+		require.NoError(t, b.SetInstallationID(t.Context(), id))
+
+		got, err := b.Twin.InstallationID(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, id, got)
+	}
+
+	_, standing, err := b.Twin.Incarnation(t.Context())
+	require.NoError(t, err)
+	require.False(t, standing.Reconciled)
+	require.InDelta(t, 30*24*time.Hour, standing.Behind, float64(time.Minute))
+}
+
+func setInstallationIDInUse(t *testing.T, b StoreBed) {
+	t.Helper()
+
+	own, err := b.InstallationID(t.Context())
+	require.NoError(t, err)
+
+	b.mustBegin(t, newOperation(t, "order_1"))
+	require.NoError(t, b.SetInstallationID(t.Context(), uuid.New()))
+
+	got, err := b.InstallationID(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, own, got)
+
+	_, standing, err := b.Incarnation(t.Context())
+	require.NoError(t, err)
+	require.True(t, standing.Reconciled)
 }
 
 func hereIsTheSame(t *testing.T, b StoreBed) {

@@ -71,6 +71,17 @@ func (q *Queries) CountRelations(ctx context.Context) (int64, error) {
 	return count, err
 }
 
+const ForgetReconciliation = `-- name: ForgetReconciliation :exec
+INSERT INTO reconciliation (through, incarnation) VALUES (now() - interval '30 days', '')
+ON CONFLICT (singleton) DO UPDATE SET through = EXCLUDED.through, incarnation = EXCLUDED.incarnation
+`
+
+// Nothing is known to be reconciled. Stripe lists events for 30 days.
+func (q *Queries) ForgetReconciliation(ctx context.Context) error {
+	_, err := q.db.Exec(ctx, ForgetReconciliation)
+	return err
+}
+
 const GetBinding = `-- name: GetBinding :one
 SELECT COALESCE(stripe_host, '')::text       AS stripe_host,
        COALESCE(stripe_mode, '')::text       AS stripe_mode,
@@ -344,4 +355,18 @@ func (q *Queries) Rebind(ctx context.Context, arg RebindParams) error {
 		arg.DatabaseName,
 	)
 	return err
+}
+
+const SetInstallationID = `-- name: SetInstallationID :execrows
+UPDATE installation SET id = $1
+WHERE singleton AND id <> $1 AND NOT EXISTS (SELECT FROM operations) AND NOT EXISTS (SELECT FROM payments)
+`
+
+// Only for a database in which nothing was ever asked for.
+func (q *Queries) SetInstallationID(ctx context.Context, id uuid.UUID) (int64, error) {
+	result, err := q.db.Exec(ctx, SetInstallationID, id)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
 }
