@@ -49,7 +49,7 @@ type Decisions interface {
 	Adopt(ctx context.Context, c Completion, entry AuditEntry) (Finished, error)
 
 	// AdoptOn is Operations.FinishOn by a person's decision, with its errors.
-	AdoptOn(ctx context.Context, id uuid.UUID, decide Decide, entry AuditEntry) (Finished, error)
+	AdoptOn(ctx context.Context, id uuid.UUID, c Change, entry AuditEntry) (Finished, error)
 }
 
 // OperationDetails is an operation as people see it.

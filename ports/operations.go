@@ -6,6 +6,7 @@ package ports
 import (
 	"context"
 	"errors"
+	"net/http"
 	"time"
 
 	"github.com/google/uuid"
@@ -81,21 +82,34 @@ type Operations interface {
 type Endings interface {
 	// Finish ends a create: it writes the payment, its first transition and the frozen
 	// response in one commit. If the operation is finished already, its response stands
-	// and is returned.
+	// and is returned. If it has another fingerprint than c, the database has lost the
+	// request that c was made for, and the operation takes its fingerprint and its order,
+	// also if its own was refused. So the caller compares the fingerprint of the operation
+	// that is returned. An operation that was rejected is finished: the database has lost
+	// that it was opened again.
 	//
 	// ErrContradiction: the payment has another intent, the intent or the key belongs to
-	// another payment, or the operation was rejected. No operation: fault.NotFound. After
-	// either error nothing has changed.
+	// another payment, or this very order was refused; or the operation was rejected or
+	// refused and c has no response. No operation: fault.NotFound. After either error
+	// nothing has changed.
 	Finish(ctx context.Context, c Completion) (Finished, error)
 
+	// Restore writes an operation that the database has lost, as lost says, and finishes it
+	// with c, in one commit. If it is there, Restore is Finish. If c is nil, the operation
+	// needs attention, because of cause: what is at the provider does not fit. So it is
+	// never sent. If it is there, that changes nothing.
+	//
+	// ErrContradiction: as with Finish, or another operation has its key.
+	Restore(ctx context.Context, lost NewOperation, c *Completion, cause error) (Finished, error)
+
 	// FinishOn ends an operation on a payment that exists: it locks the payment, asks
-	// decide what becomes of it, and writes that, its transition and the frozen response in
-	// one commit. cause is kept in the history. decide may be asked more than once. If it
-	// leaves the payment as it is, the payment keeps its version and its time. An
-	// error of decide's is returned, and nothing has changed. If the operation is finished
-	// already, its response stands and is returned. If it was rejected: ErrContradiction.
+	// c.Decide what becomes of it, and writes that, its transition and the frozen response in
+	// one commit. cause is kept in the history. Decide may be asked more than once. If it
+	// leaves the payment as it is, the payment keeps its version and its time. An error of
+	// its is returned, and nothing has changed. If the operation is finished already, its
+	// response stands and is returned. One that was rejected is finished, too.
 	// No operation or no payment: fault.NotFound.
-	FinishOn(ctx context.Context, id uuid.UUID, cause string, decide Decide) (Finished, error)
+	FinishOn(ctx context.Context, id uuid.UUID, cause string, c Change) (Finished, error)
 
 	// FinishRejected freezes a rejection of the order: the provider will never have this
 	// payment. If the operation is finished already, its response stands and is returned.
@@ -153,10 +167,17 @@ type NewOperation struct {
 	// CreatedAt is zero for a new operation: the database's clock decides. For an intent
 	// that exists already it is the intent's time, because the provider's key is that old.
 	CreatedAt time.Time
+	// Copied is the fingerprint that an object at the provider carries, if the operation is
+	// written down again from that; else zero.
+	Copied operation.Fingerprint
 }
 
 // Fingerprint is the hash of what is asked for.
 func (o NewOperation) Fingerprint() operation.Fingerprint {
+	if o.Copied != (operation.Fingerprint{}) {
+		return o.Copied
+	}
+
 	return o.Order.Fingerprint(o.Kind, o.Subject)
 }
 
@@ -181,8 +202,8 @@ type Operation struct {
 	State       operation.State
 	// Lease is the caller's token while it holds the lease, else uuid.Nil.
 	Lease uuid.UUID
-	// Incarnation is the life of the database in which the caller got the lease; empty if
-	// the operation was only found.
+	// Incarnation is the life of the database in which the caller wrote the operation or got
+	// its lease; empty if it was only found.
 	Incarnation string
 	// Attempts counts the leases, this one included, without those that sent nothing and
 	// those whose request was rejected. If it is over 1, the request may have been sent
@@ -211,6 +232,13 @@ func (c Operation) Held() bool { return c.Lease != uuid.Nil }
 // Finished tells whether the operation has its frozen response.
 func (c Operation) Finished() bool { return c.State == operation.Finished }
 
+// Row is what the rules about operations look at.
+func (c Operation) Row() operation.Row {
+	return operation.Row{
+		State: c.State, Refused: c.Finished() && c.Response.Status >= http.StatusBadRequest, Fingerprint: c.Fingerprint,
+	}
+}
+
 // FrozenResponse is an HTTP answer that is kept for ever. A repeated request gets the
 // same bytes and status.
 type FrozenResponse struct {
@@ -223,9 +251,21 @@ type FrozenResponse struct {
 // lock, with the version and the time that it will have if it changes.
 type Decide func(p payment.Payment) (payment.Payment, FrozenResponse, error)
 
+// Change is what an operation does to a payment that exists.
+type Change struct {
+	// Fingerprint and Order are what it was done for, as the provider's object says; zero
+	// if that does not say it. They replace those of the operation, as with Finish.
+	Fingerprint operation.Fingerprint
+	Order       operation.Order
+	Decide      Decide
+}
+
 // Completion is the payment that a create became.
 type Completion struct {
 	Payment payment.Payment
+	// Fingerprint and Order are what the provider's object was made for.
+	Fingerprint operation.Fingerprint
+	Order       operation.Order
 	// Response is nil if the client's secret is not known yet. Then the payment is
 	// written, and the operation stays as it is until the secret is known.
 	Response *FrozenResponse

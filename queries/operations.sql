@@ -121,17 +121,20 @@ ORDER BY due.retry_at;
 -- name: FinishOperations :many
 -- Freezes the answers of operations that are not finished. It waits for nobody: an
 -- operation without a row is locked by somebody else, or finished, or has its payment
--- already, unless also_existing says that this is right.
+-- already, unless also_existing says that this is right, or asked for something else
+-- than the object was made for. One that was rejected was opened again since, and the
+-- database has lost that.
 WITH unfinished AS MATERIALIZED (
     SELECT r.id, input.response_status, input.response_body
     FROM (
         SELECT unnest(@ids::uuid[])                   AS id,
                unnest(@response_statuses::smallint[]) AS response_status,
-               unnest(@response_bodies::bytea[])      AS response_body
+               unnest(@response_bodies::bytea[])      AS response_body,
+               unnest(@fingerprints::bytea[])         AS fingerprint
     ) AS input
-    JOIN operations r ON r.id = input.id
+    JOIN operations r ON r.id = input.id AND r.fingerprint = input.fingerprint
     LEFT JOIN payments p ON p.id = r.id
-    WHERE r.state || '' IN ('pending', 'needs_attention')
+    WHERE r.state || '' IN ('pending', 'needs_attention', 'rejected')
       AND (p.id IS NULL OR @also_existing::boolean)
     FOR UPDATE OF r SKIP LOCKED
 )
@@ -193,6 +196,16 @@ SELECT p.id, p.status, input.cause, clock_timestamp()
 FROM (SELECT unnest(@payment_ids::uuid[]) AS payment_id, unnest(@causes::text[]) AS cause) AS input
 JOIN payments p ON p.id = input.payment_id
 WHERE NOT EXISTS (SELECT FROM payment_transitions t WHERE t.payment_id = input.payment_id);
+
+-- name: TakeOrder :exec
+-- The provider's object was made for another request under the same key, which this
+-- database has lost: that one counts, also if what this one asked for was refused.
+UPDATE operations
+SET fingerprint = @fingerprint, amount = @amount, currency = @currency, metadata = @metadata, options = @options,
+    state           = CASE WHEN response_status IS NULL THEN state ELSE 'pending' END,
+    response_status = NULL,
+    response_body   = NULL
+WHERE id = @id;
 
 -- name: ListParkedObjects :many
 -- Those of the objects of which events are parked.

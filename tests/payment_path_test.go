@@ -33,7 +33,7 @@ func TestCreatePaymentSuccess(t *testing.T) {
 
 	id, err := uuid.Parse(created.text("id"))
 	require.NoError(t, err)
-	require.Equal(t, uuid.Version(7), id.Version())
+	require.Equal(t, uuid.Version(8), id.Version(), "it is made of the key")
 
 	// Stripe has the same payment, with our id, our mark and the client's key in its metadata.
 	var intent struct {

@@ -58,7 +58,7 @@ func benchmarkReplay(b *testing.B, sampler sdktrace.Sampler) {
 	})
 
 	told := telemetry.NewObserver(metrics, log, tracing)
-	engine := operations.NewEngine(nil, nil, nil, cache, nil, told, nil)
+	engine := operations.NewEngine(nil, nil, nil, cache, nil, nil, told, nil)
 	create := payments.NewCreate(engine, nil, operation.Installation{}, told)
 	handler := edge.NewHandler(edge.Telemetry{
 		Log: log, Observer: metrics, Tracing: tracing, Propagator: propagation.TraceContext{}, Metrics: http.NotFoundHandler(),

@@ -68,9 +68,9 @@ func TestNewPool_Background(t *testing.T) {
 func hotCalls(store *postgres.Store) map[string]func(context.Context) error {
 	id, event := uuid.New(), ports.Event{ID: "evt_1", Raw: []byte("{}")}
 	op := ports.Operation{ID: id, Lease: uuid.New()}
-	same := func(p payment.Payment) (payment.Payment, ports.FrozenResponse, error) {
+	same := ports.Change{Decide: func(p payment.Payment) (payment.Payment, ports.FrozenResponse, error) {
 		return p, ports.FrozenResponse{}, nil
-	}
+	}}
 
 	return map[string]func(context.Context) error{
 		"Ping":     store.Ping,

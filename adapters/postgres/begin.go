@@ -159,7 +159,9 @@ func findOrTakeOver(ctx context.Context, q *sqlc.Queries, op ports.NewOperation)
 		return nil, err
 	}
 
-	if found.State != operation.Pending || !rows[0].Abandoned || found.Fingerprint != op.Fingerprint() {
+	// Only a pending operation is taken over, and for that the standing does not count.
+	held := !rows[0].Abandoned
+	if found.Row().Repeated(op.Fingerprint(), found.Age, operation.Standing{}, held) != operation.TakenOver {
 		return &found, nil
 	}
 

@@ -102,20 +102,20 @@ func lockPayment(ctx context.Context, tx *trips, id uuid.UUID) (p payment.Paymen
 }
 
 // FinishOn implements ports.Operations.
-func (s *Store) FinishOn(ctx context.Context, id uuid.UUID, cause string, decide ports.Decide) (ports.Finished, error) {
-	return s.finishOn(ctx, id, cause, decide, nil)
+func (s *Store) FinishOn(ctx context.Context, id uuid.UUID, cause string, c ports.Change) (ports.Finished, error) {
+	return s.finishOn(ctx, id, cause, c, nil)
 }
 
 // finishOn finishes an operation on a payment, in one commit with a person's decision if
 // there is one.
 func (s *Store) finishOn(
-	ctx context.Context, id uuid.UUID, cause string, decide ports.Decide, entry *ports.AuditEntry,
+	ctx context.Context, id uuid.UUID, cause string, c ports.Change, entry *ports.AuditEntry,
 ) (ports.Finished, error) {
 	var finished ports.Finished
 
 	err := s.hot.run(ctx, "finishing an operation", func(ctx context.Context, conn *pgxpool.Conn) error {
 		return s.inTrips(ctx, "FinishOperation", conn, func(ctx context.Context, tx *trips) (err error) {
-			finished, err = finishOn(ctx, tx, id, cause, decide, entry)
+			finished, err = finishOn(ctx, tx, id, cause, c, entry)
 
 			return err
 		})
@@ -125,7 +125,7 @@ func (s *Store) finishOn(
 }
 
 func finishOn(
-	ctx context.Context, tx *trips, id uuid.UUID, cause string, decide ports.Decide, entry *ports.AuditEntry,
+	ctx context.Context, tx *trips, id uuid.UUID, cause string, c ports.Change, entry *ports.AuditEntry,
 ) (finished ports.Finished, err error) {
 	var (
 		row    sqlc.Operation
@@ -149,28 +149,33 @@ func finishOn(
 		return finished, tx.commit(ctx)
 	}
 
-	if finished.Operation.State == operation.Rejected { // it has no answer, and would get none
-		return finished, fmt.Errorf("operation %s was rejected: %w", id, ports.ErrContradiction)
-	}
-
 	before, now, err := lockPayment(ctx, tx, row.Subject.UUID)
 	if err != nil {
 		return finished, err
 	}
 
-	changes, response, err := decided(before, now, cause, decide)
+	changes, response, err := decided(before, now, cause, c.Decide)
 	if err != nil {
 		return finished, err
 	}
 
 	finished.Before, finished.After = before, before
-	for _, c := range changes {
-		finished.After = c.after
+	for _, made := range changes {
+		finished.After = made.after
 	}
 
-	writes := append(writeChanges(changes),
+	writes := writeChanges(changes)
+
+	fingerprint := finished.Operation.Fingerprint
+	if c.Fingerprint != (operation.Fingerprint{}) && c.Fingerprint != fingerprint {
+		fingerprint = c.Fingerprint
+		writes = append(writes, takeOrder(id, c.Fingerprint, c.Order))
+	}
+
+	writes = append(writes,
 		selectRows(sqlc.FinishOperations, func(r sqlc.Operation) { row = r }, []uuid.UUID{id},
-			[]int16{int16(response.Status)}, [][]byte{bodyToDB(response.Body)}, true)) //nolint:gosec // an HTTP status
+			[]int16{int16(response.Status)}, [][]byte{bodyToDB(response.Body)}, //nolint:gosec // an HTTP status
+			[][]byte{fingerprint[:]}, true))
 
 	if entry != nil {
 		audit, err := insertAudit(*entry)

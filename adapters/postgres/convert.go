@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/big"
-	"net/http"
 	"time"
 
 	"github.com/google/uuid"
@@ -117,9 +116,6 @@ const (
 	dbCompleted = "completed"
 	dbRefused   = "refused"
 )
-
-// refused tells whether a finished operation has made nothing: its answer is an error.
-func refused(row sqlc.Operation) bool { return deref(row.ResponseStatus) >= http.StatusBadRequest }
 
 func stateFromDB(state string) operation.State {
 	if state == dbCompleted || state == dbRefused {
@@ -287,6 +283,15 @@ func metadataToDB(m map[string]string) []byte {
 	}
 
 	return form
+}
+
+// nullableJSON is metadataToDB for a parameter that is not in an array.
+func nullableJSON(m map[string]string) *string {
+	if m == nil {
+		return nil
+	}
+
+	return new(string(metadataToDB(m)))
 }
 
 func metadataFromDB(form []byte) (map[string]string, error) {

@@ -180,9 +180,9 @@ func adopt(ctx context.Context, tx pgx.Tx, c ports.Completion, entry ports.Audit
 
 // AdoptOn implements ports.Decisions.
 func (s *Store) AdoptOn(
-	ctx context.Context, id uuid.UUID, decide ports.Decide, entry ports.AuditEntry,
+	ctx context.Context, id uuid.UUID, c ports.Change, entry ports.AuditEntry,
 ) (ports.Finished, error) {
-	return s.finishOn(ctx, id, string(operation.ByPerson), decide, &entry)
+	return s.finishOn(ctx, id, string(operation.ByPerson), c, &entry)
 }
 
 // lockToDecide locks an operation: the statements after it see everything that was

@@ -92,7 +92,7 @@ func operations(t *testing.T, store *postgres.Store) map[string]func(context.Con
 			return err
 		},
 		"FinishOn": func(ctx context.Context) error {
-			_, err := store.FinishOn(ctx, op.ID, "request", cancelling)
+			_, err := store.FinishOn(ctx, op.ID, "request", ports.Change{Decide: cancelling})
 
 			return err
 		},
@@ -108,7 +108,7 @@ func operations(t *testing.T, store *postgres.Store) map[string]func(context.Con
 			return err
 		},
 		"AdoptOn": func(ctx context.Context) error {
-			_, err := store.AdoptOn(ctx, op.ID, cancelling, ports.AuditEntry{ID: uuid.New()})
+			_, err := store.AdoptOn(ctx, op.ID, ports.Change{Decide: cancelling}, ports.AuditEntry{ID: uuid.New()})
 
 			return err
 		},
@@ -486,9 +486,13 @@ func finishOthers(t *testing.T, store *postgres.Store) {
 		cancel := newCancel(t, ports.NewOperation{ID: p.ID}, "")
 		require.Equal(t, 1, mustBegin(t, store, cancel).Attempts)
 
-		finish := func() (ports.Finished, error) { return store.FinishOn(t.Context(), cancel.ID, "request", cancelling) }
+		finish := func() (ports.Finished, error) {
+			return store.FinishOn(t.Context(), cancel.ID, "request", ports.Change{Decide: cancelling})
+		}
 		if by != nil {
-			finish = func() (ports.Finished, error) { return store.AdoptOn(t.Context(), cancel.ID, cancelling, *by) }
+			finish = func() (ports.Finished, error) {
+				return store.AdoptOn(t.Context(), cancel.ID, ports.Change{Decide: cancelling}, *by)
+			}
 		}
 
 		done, err := finish()
@@ -811,6 +815,7 @@ func completionFor(order ports.NewOperation) ports.Completion {
 			ID: order.ID, IntentID: "pi_" + order.ID.String(), Key: order.Key, Amount: order.Order.Amount,
 			CreatedAt: time.Now().UTC(),
 		}.Begun(payment.Snapshot{Status: payment.Pending, IntentStatus: payment.IntentRequiresPaymentMethod}, time.Now()),
+		Fingerprint: order.Fingerprint(), Order: order.Order,
 		Response: &ports.FrozenResponse{Status: 201, Body: []byte(`{"client_secret":"pi_secret"}`)},
 		Cause:    "request",
 	}

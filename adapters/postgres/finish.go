@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/google/uuid"
@@ -114,10 +115,21 @@ func finishLocked(ctx context.Context, tx *trips, c ports.Completion) (ports.Fin
 		return ports.Finished{}, err
 	}
 
-	if op.Finished() && same { // what somebody else has finished stands
+	denied := op.Row().Refused || op.State == operation.Rejected
+
+	switch ending := op.Row().Ends(c.Fingerprint); {
+	case ending == operation.Contradicts, denied && c.Response == nil: // it needs the answer to be finished
+		return ports.Finished{}, errDoesNotFit(c)
+	case ending == operation.Stands && same: // what somebody else has finished stands
 		parked, err := listParked(ctx, tx, c.Payment.IntentID)
 
 		return ports.Finished{Operation: op, Parked: parked}, err
+	case op.Fingerprint != c.Fingerprint:
+		if err := tx.send(ctx, takeOrder(op.ID, c.Fingerprint, c.Order)); err != nil {
+			return ports.Finished{}, err
+		}
+
+		op.Fingerprint, op.Order = c.Fingerprint, c.Order
 	}
 
 	done, err := writeCompletions(ctx, tx, []ports.Completion{c}, true)
@@ -131,6 +143,17 @@ func finishLocked(ctx context.Context, tx *trips, c ports.Completion) (ports.Fin
 	}
 
 	return finished, nil
+}
+
+func errDoesNotFit(c ports.Completion) error {
+	return fmt.Errorf("intent %s does not fit payment %s: %w", c.Payment.IntentID, c.Payment.ID, ports.ErrContradiction)
+}
+
+// takeOrder gives an operation the order that its object was made for. If another order was
+// refused, the operation is unfinished then.
+func takeOrder(id uuid.UUID, fingerprint operation.Fingerprint, order operation.Order) statement {
+	return execute(sqlc.TakeOrder, fingerprint[:], amountToDB(order.Amount), optional(order.Amount.Currency().Code()),
+		nullableJSON(order.Metadata), nullableJSON(order.Options), id)
 }
 
 // lookUpCompletion locks the operation and tells whether its payment is there with
@@ -157,8 +180,8 @@ func lookUpCompletion(ctx context.Context, tx *trips, c ports.Completion) (op sq
 		return op, same, fmt.Errorf("payment %s: %w", p.ID, err)
 	case !exists:
 		return op, same, fmt.Errorf("payment %s: %w", p.ID, pgx.ErrNoRows)
-	case len(others) > 0, refused(op), op.State == string(operation.Rejected):
-		return op, same, fmt.Errorf("intent %s does not fit payment %s: %w", p.IntentID, p.ID, ports.ErrContradiction)
+	case len(others) > 0:
+		return op, same, errDoesNotFit(c)
 	default:
 		return op, same, nil
 	}
@@ -185,7 +208,7 @@ func writeCompletions(
 
 	err := tx.send(ctx,
 		selectRows(sqlc.FinishOperations, func(r sqlc.Operation) { rows[r.ID] = r },
-			w.answered, w.statuses, w.bodies, locked),
+			w.answered, w.statuses, w.bodies, w.fingerprints, locked),
 		selectRows(sqlc.InsertPayments, func(id struct{ UUID uuid.UUID }) { created[id.UUID] = true },
 			w.ids, w.intents, w.keys, w.amounts, w.currencies, w.states, w.metadata, w.intentStatuses, w.methods,
 			w.capturable, w.captured, w.before, w.declined, w.versions, w.created, open, locked),
@@ -223,6 +246,53 @@ func listParked(ctx context.Context, tx *trips, intentID string) (parked bool, e
 	return parked, err
 }
 
+// Restore implements ports.Operations.
+func (s *Store) Restore(
+	ctx context.Context, lost ports.NewOperation, c *ports.Completion, cause error,
+) (ports.Finished, error) {
+	var finished ports.Finished
+
+	err := s.hot.run(ctx, "restoring an operation", func(ctx context.Context, conn *pgxpool.Conn) error {
+		return lookAgain(func() error {
+			return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) (err error) {
+				finished, err = s.restore(ctx, tx, lost, c, cause)
+
+				return err
+			})
+		})
+	})
+
+	return finished, err
+}
+
+func (s *Store) restore(
+	ctx context.Context, tx pgx.Tx, lost ports.NewOperation, c *ports.Completion, cause error,
+) (finished ports.Finished, err error) {
+	q := sqlc.New(tx)
+
+	written, err := s.insertOperations(ctx, q, []ports.NewOperation{lost})
+	if err != nil {
+		return finished, err
+	}
+
+	if c != nil {
+		finished, err = finishLocked(ctx, &trips{to: tx, open: true}, *c)
+		if errors.Is(err, pgx.ErrNoRows) { // what was in the way has its key, and another id
+			err = errDoesNotFit(*c)
+		}
+
+		return finished, err
+	}
+
+	if written[0] != nil {
+		finished.Operation = *written[0]
+		finished.Operation.State = operation.Adopted(false)
+		err = q.GiveUpOperation(ctx, sqlc.GiveUpOperationParams{ID: lost.ID, LastError: shortError(cause)})
+	}
+
+	return finished, err
+}
+
 // completionColumns are the columns of what is written.
 type completionColumns struct {
 	paymentColumns
@@ -230,6 +300,8 @@ type completionColumns struct {
 	answered []uuid.UUID
 	statuses []int16
 	bodies   [][]byte
+	// fingerprints are what the objects were made for.
+	fingerprints [][]byte
 
 	intents, keys, currencies, metadata, causes []string
 	created                                     []pgtype.Timestamptz
@@ -240,6 +312,7 @@ func (w *completionColumns) add(c ports.Completion) {
 
 	if c.Response != nil {
 		w.answered = append(w.answered, p.ID)
+		w.fingerprints = append(w.fingerprints, c.Fingerprint[:])
 		w.statuses = append(w.statuses, int16(c.Response.Status)) //nolint:gosec // an HTTP status
 		w.bodies = append(w.bodies, bodyToDB(c.Response.Body))
 	}

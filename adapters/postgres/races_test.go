@@ -203,11 +203,11 @@ func TestStore_FinishOnWaitsForApply(t *testing.T) {
 		func() error { _, err := store.Apply(t.Context(), eventFor(order, payment.Succeeded)); return err },
 		func() error {
 			_, err := store.FinishOn(t.Context(), cancel.ID, "request",
-				func(p payment.Payment) (payment.Payment, ports.FrozenResponse, error) {
+				ports.Change{Decide: func(p payment.Payment) (payment.Payment, ports.FrozenResponse, error) {
 					seen = p
 
 					return p, ports.FrozenResponse{Status: 409}, nil
-				})
+				}})
 
 			return err
 		},

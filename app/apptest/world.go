@@ -125,10 +125,11 @@ func (w *World) Refresh() *payments.Refresh {
 
 // Engine returns an engine made of the current parts, which knows every kind of operation.
 func (w *World) Engine() *operations.Engine {
-	return operations.NewEngine(w.Operations, w.Provider, w.Renderer, w.Cache, w.Parked(), w.Observer, []operations.Definition{
-		payments.CreateDefinition(w.Renderer), payments.CaptureDefinition(w.Renderer, w.Refresh()),
-		payments.CancelDefinition(w.Renderer, w.Refresh()),
-	})
+	return operations.NewEngine(w.Operations, w.Provider, w.Renderer, w.Cache, w.Parked(), w.Lives, w.Observer,
+		[]operations.Definition{
+			payments.CreateDefinition(w.Renderer, w.Calls), payments.CaptureDefinition(w.Renderer, w.Refresh()),
+			payments.CancelDefinition(w.Renderer, w.Refresh()),
+		})
 }
 
 // Change returns what capture and cancel share.

@@ -69,7 +69,7 @@ func (uc *Adopt) do(
 		entry.After["response_status"] = result.Made.Response.Status
 		done, err = uc.decisions.Adopt(ctx, *result.Made, entry)
 	} else {
-		done, err = uc.decisions.AdoptOn(ctx, id, result.On, entry)
+		done, err = uc.decisions.AdoptOn(ctx, id, *result.On, entry)
 	}
 
 	if err != nil {

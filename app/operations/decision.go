@@ -81,12 +81,12 @@ func mayDecide(o ports.OperationDetails) error {
 	case o.InHand:
 		return fault.Newf(fault.Invalid, "Operation %s is being worked on at this moment. Try again in a few seconds.",
 			o.ID)
-	case o.State == operation.NeedsAttention, o.State == operation.Pending && o.Age > resendFor:
+	case o.State == operation.NeedsAttention, o.State == operation.Pending && o.Age > operation.SendFor:
 		return nil
 	case o.State == operation.Pending:
 		return fault.Newf(fault.Invalid, "Operation %s is pending and %s old: recovery is still finding out what became of it. "+
 			"A person may decide once it needs attention or is %s old.",
-			o.ID, o.Age.Round(time.Second), resendFor)
+			o.ID, o.Age.Round(time.Second), operation.SendFor)
 	default:
 		return fault.Newf(fault.Invalid, "Operation %s is %s: no decision is needed.", o.ID, o.State)
 	}

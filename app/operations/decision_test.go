@@ -107,7 +107,7 @@ func TestDecision_WhoMayDecide(t *testing.T) {
 				Operation: ports.Operation{ID: uuid.New(), Kind: operation.Create, State: test.state, Age: test.age}, InHand: test.inHand,
 			}}
 
-			engine := operations.NewEngine(nil, nil, nil, nil, nil, nil, []operations.Definition{{Kind: operation.Create}})
+			engine := operations.NewEngine(nil, nil, nil, nil, nil, nil, nil, []operations.Definition{{Kind: operation.Create}})
 			_, err := operations.NewClose(store, store, nil, nil, engine, &apptest.Observer{}).
 				Do(t.Context(), store.op.ID, decision)
 

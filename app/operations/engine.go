@@ -23,10 +23,6 @@ const (
 	LeaseFor = 3 * time.Second
 	// sendTimeout is the most that a client waits for the provider.
 	sendTimeout = 10 * time.Second
-	// resendFor: Stripe may forget a key once it is 24 hours old and would then run the
-	// call as a new one (https://docs.stripe.com/api/idempotent_requests). So an
-	// operation older than this is never sent again.
-	resendFor = 23 * time.Hour
 	// keptFor is how long Stripe keeps the answer of a key at least (same page).
 	keptFor = 24 * time.Hour
 )
@@ -74,6 +70,9 @@ type Definition struct {
 	// Rejected is what the client of a rejected order is told, for ever. rejected is nil
 	// if a person has decided that nothing was done.
 	Rejected func(op ports.Operation, rejected *ports.RejectedError) *fault.Error
+	// Lost is the operation of an object whose operation the database has lost, as the
+	// object says. Nil: its objects do not say it.
+	Lost func(object ports.Object) (ports.NewOperation, error)
 	// Recover finds out what became of an operation, by reading. It is asked if the
 	// outcome of its call is not known (rejected is nil), or if the provider has rejected
 	// it although an earlier attempt may have been done. Nil: the provider's list of
@@ -85,7 +84,7 @@ type Definition struct {
 // that it made, or what becomes of the one that it is about.
 type Result struct {
 	Made *ports.Completion
-	On   ports.Decide
+	On   *ports.Change
 }
 
 // Found is what became of an operation. Both are nil if it was not done so far.
@@ -105,6 +104,7 @@ type Engine struct {
 	renderer    ports.Renderer
 	cache       ports.ReplayCache
 	parked      ParkedEvents
+	lives       ports.Incarnations
 	observer    Observer
 	definitions map[operation.Kind]Definition
 }
@@ -112,10 +112,11 @@ type Engine struct {
 // NewEngine returns an engine.
 func NewEngine(
 	operations ports.Operations, provider ports.Provider, renderer ports.Renderer, cache ports.ReplayCache,
-	parked ParkedEvents, observer Observer, definitions []Definition,
+	parked ParkedEvents, lives ports.Incarnations, observer Observer, definitions []Definition,
 ) *Engine {
 	e := &Engine{
-		operations: operations, provider: provider, renderer: renderer, cache: cache, parked: parked, observer: observer,
+		operations: operations, provider: provider, renderer: renderer, cache: cache, parked: parked, lives: lives,
+		observer:    observer,
 		definitions: make(map[operation.Kind]Definition, len(definitions)),
 	}
 
@@ -216,7 +217,7 @@ func (e *Engine) carryOut(
 	switch {
 	case err != nil:
 		return Answer{}, "", err
-	case wanted.Response != nil && op.ID == wanted.ID:
+	case wanted.Response != nil && op.Finished() && op.Incarnation != "": // this request wrote it
 		e.observer.OperationFinished(ctx, op, operation.ByRequest, operation.OutcomeDone, nil)
 		e.remember(ctx, op)
 
@@ -229,8 +230,12 @@ func (e *Engine) carryOut(
 	defer cancel()
 
 	op, err = e.Send(ctx, op, operation.ByRequest)
-	if err != nil {
+
+	switch {
+	case err != nil:
 		return Answer{}, "", err
+	case op.Fingerprint != request.Fingerprint: // the database had lost an earlier request under this key
+		return Answer{}, "", errKeyReused()
 	}
 
 	return Answer{PaymentID: op.PaymentID(), Response: op.Response}, "", nil
@@ -265,11 +270,9 @@ func (e *Engine) wanted(ctx context.Context, request Request) (ports.NewOperatio
 
 	switch {
 	case err == nil && op.Fingerprint != request.Fingerprint: // Begin would take it over
-		return ports.NewOperation{}, errKeyReused()
+		return ports.NewOperation{}, e.reused(ctx, op)
 	case err == nil:
-		return ports.NewOperation{
-			ID: op.ID, Kind: op.Kind, Subject: op.Subject, Key: op.Key, Order: op.Order, Call: op.Call, Origin: op.Origin,
-		}, nil
+		return again(op), nil
 	case fault.KindOf(err) == fault.NotFound:
 		return e.newOne(ctx, request)
 	default:
@@ -292,11 +295,19 @@ func (e *Engine) newOne(ctx context.Context, request Request) (ports.NewOperatio
 	return wanted, refused
 }
 
+// again is an operation as it was written down before.
+func again(op ports.Operation) ports.NewOperation {
+	return ports.NewOperation{
+		ID: op.ID, Kind: op.Kind, Subject: op.Subject, Key: op.Key, Order: op.Order, Call: op.Call, Origin: op.Origin,
+		Copied: op.Fingerprint, CreatedAt: op.CreatedAt,
+	}
+}
+
 // reopened opens an operation again if it was rejected and the same is asked for again.
 func (e *Engine) reopened(
 	ctx context.Context, op ports.Operation, request Request, lease ports.Lease, err error,
 ) (ports.Operation, error) {
-	if err != nil || op.State != operation.Rejected || op.Fingerprint != request.Fingerprint || tooOld(op) {
+	if err != nil || op.Held() || e.repeated(ctx, op, request) != operation.Reopened {
 		return op, err
 	}
 
@@ -308,6 +319,21 @@ func (e *Engine) reopened(
 	return again, err
 }
 
+// repeated is what becomes of a request whose key has the operation, which somebody else
+// holds if it is pending.
+func (e *Engine) repeated(ctx context.Context, op ports.Operation, request Request) operation.Repeat {
+	standing := operation.Standing{Reconciled: true}
+
+	if op.State == operation.Rejected { // only then it counts
+		var err error
+		if standing, err = e.lives.Standing(ctx, ""); err != nil {
+			return operation.NotNow
+		}
+	}
+
+	return op.Row().Repeated(request.Fingerprint, ageOf(op), standing, true)
+}
+
 // unwritten is an operation of which nobody knows whether it was written.
 func unwritten(wanted ports.NewOperation) ports.Operation {
 	return ports.Operation{ID: wanted.ID, Kind: wanted.Kind, Subject: wanted.Subject, Key: wanted.Key}
@@ -315,24 +341,38 @@ func unwritten(wanted ports.NewOperation) ports.Operation {
 
 // found answers for an operation that this request does not hold.
 func (e *Engine) found(ctx context.Context, op ports.Operation, request Request) (Answer, ports.ReplaySource, error) {
-	switch {
-	case op.Fingerprint != request.Fingerprint:
-		return Answer{}, "", errKeyReused()
-	case op.Finished():
+	switch e.repeated(ctx, op, request) {
+	case operation.Reused:
+		return Answer{}, "", e.reused(ctx, op)
+	case operation.Replayed:
 		e.remember(ctx, op)
 
 		return replayed(replayOf(op), request, ports.ReplayFromDatabase)
-	case op.State == operation.NeedsAttention:
+	case operation.Waits:
 		return Answer{}, "", errUnknown(op, errors.New("the operation needs attention"), time.Minute)
-	case op.State == operation.Rejected && tooOld(op):
+	case operation.NotNow:
+		return Answer{}, "", errUnknown(op,
+			errors.New("it was rejected, but the database may have lost what came after that"), providerRetryAfter)
+	case operation.Expired:
 		return Answer{}, "", about(op, fault.New(fault.Rejected,
 			"The payment provider rejected this request, and its idempotency key is too old to be sent again. "+
 				"Nothing was made or charged: use a new key."))
 	default:
-		return Answer{}, "", about(op, fault.New(fault.InFlight,
-			"A request with this idempotency key is still being worked on. Send the same request again shortly.").
-			After(time.Second))
+		return Answer{}, "", errInFlight(op)
 	}
+}
+
+// reused is the answer where a key has an operation with another fingerprint. While the
+// database may lack commits, the key's first request may be among them, and this one may
+// be that: the object of the operation tells, once it is finished.
+func (e *Engine) reused(ctx context.Context, op ports.Operation) error {
+	if !op.Finished() {
+		if standing, err := e.lives.Standing(ctx, ""); err != nil || !standing.Reconciled {
+			return errInFlight(op)
+		}
+	}
+
+	return errKeyReused()
 }
 
 // whileUnavailable answers as well as it can without the provider.
@@ -394,8 +434,8 @@ func (e *Engine) remember(ctx context.Context, op ports.Operation) {
 // rejected the call because of the deployment. After any other error the operation is tried
 // again, or needs attention if the provider contradicts our records.
 func (e *Engine) Send(ctx context.Context, op ports.Operation, by operation.Finisher) (ports.Operation, error) {
-	if tooOld(op) {
-		return op, e.release(ctx, op, fmt.Errorf("the operation is %s old: its key may be forgotten", ageOf(op)))
+	if err := e.maySend(ctx, op); err != nil {
+		return op, e.release(ctx, op, err)
 	}
 
 	definition, err := e.definition(op)
@@ -421,6 +461,24 @@ func (e *Engine) Send(ctx context.Context, op ports.Operation, by operation.Fini
 		return e.reject(ctx, op, deployment, by)
 	default:
 		return op, e.release(ctx, op, err)
+	}
+}
+
+// maySend returns an error if the provider may have done this under a key that it has
+// forgotten since.
+func (e *Engine) maySend(ctx context.Context, op ports.Operation) error {
+	standing, err := e.lives.Standing(ctx, op.Incarnation)
+
+	switch {
+	case err != nil:
+		return fmt.Errorf("%w: %w", ports.ErrUnavailable, err)
+	case operation.MaySend(ageOf(op), standing):
+		return nil
+	case tooOld(op):
+		return fmt.Errorf("the operation is %s old: its key may be forgotten", ageOf(op))
+	default:
+		return fmt.Errorf("%w: the database may have lost commits, and reconciliation is %s behind",
+			ports.ErrUnavailable, standing.Behind.Round(time.Second))
 	}
 }
 
@@ -482,4 +540,4 @@ func withSendTimeout(ctx context.Context) (context.Context, context.CancelFunc) 
 func ageOf(op ports.Operation) time.Duration { return max(op.Age, time.Since(op.CreatedAt)) }
 
 // tooOld tells whether the provider may have forgotten the operation's key.
-func tooOld(op ports.Operation) bool { return ageOf(op) > resendFor }
+func tooOld(op ports.Operation) bool { return ageOf(op) > operation.SendFor }

@@ -55,6 +55,12 @@ func errInProgress(paymentID uuid.UUID) error {
 	return f
 }
 
+func errInFlight(op ports.Operation) error {
+	return about(op, fault.New(fault.InFlight,
+		"A request with this idempotency key is still being worked on. Send the same request again shortly.").
+		After(time.Second))
+}
+
 func errRejected(op ports.Operation, rejected *ports.DeploymentError) error {
 	next := "Once it is repaired, send the same request again, with the same idempotency key."
 

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
+	"github.com/google/uuid"
 
 	"github.com/marketflow/marketflow/domain/fault"
 	"github.com/marketflow/marketflow/domain/operation"
@@ -27,11 +28,9 @@ func (e *Engine) Finish(
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), sendTimeout)
 	defer cancel()
 
-	var done ports.Finished
-	if result.Made != nil {
-		done, err = e.operations.Finish(ctx, *result.Made)
-	} else {
-		done, err = e.operations.FinishOn(ctx, op.ID, string(by), result.On)
+	done, err := e.finish(ctx, op, result, by)
+	if err != nil && fault.KindOf(err) == fault.NotFound {
+		done, err = e.restore(ctx, op, object, result, by)
 	}
 
 	switch {
@@ -44,6 +43,82 @@ func (e *Engine) Finish(
 	e.Finished(ctx, result, done, by)
 
 	return done.Operation, nil
+}
+
+func (e *Engine) finish(
+	ctx context.Context, op ports.Operation, result Result, by operation.Finisher,
+) (ports.Finished, error) {
+	if result.Made != nil {
+		return e.operations.Finish(ctx, *result.Made)
+	}
+
+	return e.operations.FinishOn(ctx, op.ID, string(by), *result.On)
+}
+
+// restore finishes an operation that has vanished from the database while it was worked
+// on, by what the provider's object says.
+func (e *Engine) restore(
+	ctx context.Context, op ports.Operation, object ports.Object, result Result, by operation.Finisher,
+) (ports.Finished, error) {
+	if result.Made != nil {
+		return e.operations.Restore(ctx, again(op), result.Made, nil)
+	}
+
+	// Its payment may have vanished too.
+	if err := e.AdoptLost(ctx, object, by); err != nil {
+		return ports.Finished{}, err
+	}
+
+	lost := again(op)
+	lost.Lease = ports.Lease{Token: uuid.New(), For: LeaseFor}
+
+	if _, err := e.operations.Begin(ctx, lost); err != nil {
+		return ports.Finished{}, err
+	}
+
+	return e.finish(ctx, op, result, by)
+}
+
+// AdoptLost writes the operation and the payment of an object of ours, which the database
+// has lost, as the object says. If the payment is there, nothing changes. An object that
+// cannot be adopted leaves an operation that needs attention, so that it is never sent;
+// the error is ports.ErrContradiction then.
+func (e *Engine) AdoptLost(ctx context.Context, object ports.Object, by operation.Finisher) error {
+	lost, err := e.definitions[operation.Create].Lost(object)
+	if err != nil {
+		return err
+	}
+
+	result, err := e.Result(pendingOf(lost), object, by)
+
+	var done ports.Finished
+	if err == nil {
+		done, err = e.operations.Restore(ctx, lost, result.Made, nil)
+	}
+
+	if errors.Is(err, ports.ErrContradiction) {
+		e.observer.NeedsAttention(ctx, pendingOf(lost), err)
+
+		if _, failed := e.operations.Restore(ctx, lost, nil, err); failed != nil {
+			return failed
+		}
+
+		return err
+	}
+
+	if err == nil {
+		e.Finished(ctx, result, done, by)
+	}
+
+	return err
+}
+
+// pendingOf is a lost operation as if it were written down.
+func pendingOf(lost ports.NewOperation) ports.Operation {
+	return ports.Operation{
+		ID: lost.ID, Kind: lost.Kind, Subject: lost.Subject, Key: lost.Key, Order: lost.Order,
+		Fingerprint: lost.Fingerprint(), Call: lost.Call, State: operation.Pending, CreatedAt: lost.CreatedAt,
+	}
 }
 
 // Result returns what Finish writes for an operation and its object. If the object is not

@@ -111,7 +111,7 @@ func (uc *Recover) lookUp(ctx context.Context, definition Definition, op ports.O
 			op, err = uc.engine.Finish(ctx, op, *found.Object, operation.ByRecovery)
 		case found.Rejected != nil:
 			op, err = uc.engine.finishRejected(ctx, op, found.Rejected, operation.ByRecovery)
-		case op.Age > resendFor:
+		case op.Age > operation.SendFor:
 			if err = uc.giveUp(ctx, op); err == nil {
 				result.GivenUp++
 			}
@@ -212,7 +212,7 @@ func (uc *Recover) search(ctx context.Context, missing map[uuid.UUID]ports.Opera
 
 	// The whole list was read, so those that are too old to be sent need a person.
 	for _, op := range missing {
-		if op.Age <= resendFor {
+		if op.Age <= operation.SendFor {
 			continue
 		}
 

@@ -49,7 +49,7 @@ func (uc *Capture) Do(ctx context.Context, cmd CaptureCommand) (operations.Answe
 
 		return uc.do(ctx, operation.Capture, cmd.ChangeCommand, order, uc.calls.CapturePayment,
 			func(ctx context.Context) (payment.Payment, *ports.FrozenResponse, error) {
-				p, err := uc.check(ctx, p, order)
+				p, err := uc.check(ctx, p, order, cmd.Key)
 
 				return p, nil, err
 			})
@@ -58,15 +58,26 @@ func (uc *Capture) Do(ctx context.Context, cmd CaptureCommand) (operations.Answe
 
 // check refuses a capture that cannot be done. It refuses only by a final status or by an
 // intent that was just read, because what we last heard of may be past.
-func (uc *Capture) check(ctx context.Context, p payment.Payment, order operation.Order) (payment.Payment, error) {
+func (uc *Capture) check(
+	ctx context.Context, p payment.Payment, order operation.Order, key operation.Key,
+) (payment.Payment, error) {
 	if capturable(p, order) == nil {
 		return p, nil
 	}
 
-	if !p.Status.Final() {
-		var err error
-		if p, err = uc.fresh(ctx, p.ID); err != nil {
-			return p, err
+	// Also of a final payment if there is a key: the database may have lost that this very
+	// request has captured it.
+	if !p.Status.Final() || key != "" && p.Status == payment.Succeeded {
+		read, intent, err := uc.fresh(ctx, p.ID)
+
+		switch {
+		case err != nil && p.Status.Final() && uc.isReconciled(ctx): // our records have to do
+		case err != nil:
+			return read, err
+		case key != "" && intent.Capture.Operation == uc.installation.OperationID(operation.DefaultTenant, key):
+			return read, nil // the mark tells the rest
+		default:
+			p = read
 		}
 	}
 
@@ -109,14 +120,25 @@ func CaptureDefinition(renderer ports.Renderer, refresh *Refresh) operations.Def
 	}
 }
 
+// captured is what follows from an intent that was captured. If its mark has another
+// fingerprint, it was captured for a request that the database has lost.
 func captured(renderer ports.Renderer, op ports.Operation, intent ports.Intent) (operations.Result, error) {
-	if asked := op.Order.Amount; !asked.IsZero() && !intent.Captured.IsZero() && intent.Status == payment.Succeeded &&
+	result := changed(renderer, intent)
+
+	if mark := intent.Capture; mark.Operation == op.ID && mark.Fingerprint != op.Fingerprint {
+		result.On.Fingerprint = mark.Fingerprint
+		result.On.Order.Amount, _ = money.NewPrice(intent.Captured.Minor(), intent.Captured.Currency())
+
+		return result, nil
+	}
+
+	if asked := op.Order.Amount; !asked.IsZero() && intent.Captured.Minor() > 0 && intent.Status == payment.Succeeded &&
 		intent.Captured != asked.Money() {
 		return operations.Result{}, fmt.Errorf("%s of intent %s was captured, operation %s asked for %s: %w",
 			intent.Captured, intent.ID, op.ID, asked, ports.ErrContradiction)
 	}
 
-	return changed(renderer, intent), nil
+	return result, nil
 }
 
 // findCapture reads what became of a capture. The intent carries the mark of the operation

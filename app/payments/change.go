@@ -69,7 +69,7 @@ func (c *Change) do(
 				return ports.NewOperation{}, err
 			}
 
-			id, err := newID()
+			id, err := newID(c.installation, cmd.Key)
 			if err != nil {
 				return ports.NewOperation{}, err
 			}
@@ -92,27 +92,34 @@ func (c *Change) load(ctx context.Context, id uuid.UUID) (payment.Payment, error
 	return load(ctx, c.payments, c.lives, id)
 }
 
-// fresh is the payment as its intent, just read, says.
-func (c *Change) fresh(ctx context.Context, id uuid.UUID) (payment.Payment, error) {
-	p, _, err := c.refresh.Do(ctx, id, string(operation.ByRequest))
+// isReconciled tells whether everything was compared in the database's present life.
+func (c *Change) isReconciled(ctx context.Context) bool {
+	standing, err := c.lives.Standing(ctx, "")
+
+	return err == nil && standing.Reconciled
+}
+
+// fresh is the payment as its intent, just read, says, and the intent.
+func (c *Change) fresh(ctx context.Context, id uuid.UUID) (payment.Payment, ports.Intent, error) {
+	p, intent, err := c.refresh.Do(ctx, id, string(operation.ByRequest))
 
 	switch {
 	case errors.Is(err, ports.ErrContradiction):
-		return p, about(p, fault.Wrap(fault.Unknown, err,
+		err = about(p, fault.Wrap(fault.Unknown, err,
 			"The payment provider contradicts our records of this payment. A person has to look at it.").After(time.Minute))
 	case err != nil && fault.KindOf(err) == fault.Internal: // the provider did not answer, or not to the point
-		return p, about(p, fault.Wrap(fault.Unavailable, err,
+		err = about(p, fault.Wrap(fault.Unavailable, err,
 			"The payment provider does not say how the payment stands. Nothing was done. Send the same request again.").
 			After(readRetryAfter))
-	default:
-		return p, err
 	}
+
+	return p, intent, err
 }
 
 // changed is what becomes of a payment when an operation on it was done, as the intent
 // says: its final status, or a step on the way.
 func changed(renderer ports.Renderer, intent ports.Intent) operations.Result {
-	return operations.Result{On: func(p payment.Payment) (payment.Payment, ports.FrozenResponse, error) {
+	decide := func(p payment.Payment) (payment.Payment, ports.FrozenResponse, error) {
 		told := payment.Told{Snapshot: intent.Snapshot()}
 		if intent.Status.Final() {
 			told.Asks = intent.Status
@@ -125,7 +132,9 @@ func changed(renderer ports.Renderer, intent ports.Intent) operations.Result {
 		}
 
 		return after, renderer.Payment(after), nil
-	}}
+	}
+
+	return operations.Result{On: &ports.Change{Decide: decide}}
 }
 
 // notDone is the answer to an operation on a payment that was not done and never will be.

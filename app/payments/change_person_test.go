@@ -169,7 +169,7 @@ func TestChange_Adopt(t *testing.T) {
 // moved finds that somebody else was faster.
 type moved struct{ ports.Decisions }
 
-func (moved) AdoptOn(context.Context, uuid.UUID, ports.Decide, ports.AuditEntry) (ports.Finished, error) {
+func (moved) AdoptOn(context.Context, uuid.UUID, ports.Change, ports.AuditEntry) (ports.Finished, error) {
 	return ports.Finished{}, ports.ErrMoved
 }
 

@@ -54,7 +54,7 @@ func (uc *Create) Do(ctx context.Context, cmd CreateCommand) (operations.Answer,
 
 // operation is what is written down before anything is sent to the provider.
 func (uc *Create) operation(cmd CreateCommand) (ports.NewOperation, error) {
-	id, err := newID()
+	id, err := newID(uc.installation, cmd.Key)
 	if err != nil {
 		return ports.NewOperation{}, err
 	}
@@ -72,7 +72,12 @@ func (uc *Create) operation(cmd CreateCommand) (ports.NewOperation, error) {
 	}, nil
 }
 
-func newID() (uuid.UUID, error) {
+// newID is the id of a new operation. The same key always gives the same one.
+func newID(installation operation.Installation, key operation.Key) (uuid.UUID, error) {
+	if key != "" {
+		return installation.OperationID(operation.DefaultTenant, key), nil
+	}
+
 	id, err := uuid.NewV7()
 	if err != nil {
 		return id, fault.Wrap(fault.Internal, err, "Something went wrong on our side.")
@@ -83,14 +88,41 @@ func newID() (uuid.UUID, error) {
 
 // CreateDefinition is what a create adds to the engine. Its intents are found by their
 // marks in the provider's list.
-func CreateDefinition(renderer ports.Renderer) operations.Definition {
+func CreateDefinition(renderer ports.Renderer, calls ports.Calls) operations.Definition {
 	return operations.Definition{
 		Kind: operation.Create,
 		Done: func(op ports.Operation, object ports.Object, by operation.Finisher) (operations.Result, error) {
 			return created(renderer, op, object.Intent, by)
 		},
 		Rejected: createRejected,
+		Lost:     func(object ports.Object) (ports.NewOperation, error) { return lostCreate(calls, object.Intent) },
 	}
+}
+
+// lostCreate is the create of an intent, as the intent says.
+func lostCreate(calls ports.Calls, intent ports.Intent) (ports.NewOperation, error) {
+	order := orderOf(intent)
+
+	call, err := calls.CreatePayment(intent.Mark, intent.Key, order)
+	if err != nil {
+		return ports.NewOperation{}, fmt.Errorf("making the call: %w", err)
+	}
+
+	return ports.NewOperation{
+		ID: intent.Mark.Operation, Kind: operation.Create, Key: intent.Key, Order: order, Call: call,
+		CreatedAt: intent.CreatedAt, Copied: intent.Mark.Fingerprint,
+	}, nil
+}
+
+// orderOf is what was asked for, as far as the intent says it: the provider keeps no
+// entries of metadata that are empty.
+func orderOf(intent ports.Intent) operation.Order {
+	order := operation.Order{Amount: intent.Amount, Metadata: intent.Metadata}
+	if intent.CaptureMethod == payment.CaptureManual {
+		order.Options = map[string]string{OptionCaptureMethod: string(payment.CaptureManual)}
+	}
+
+	return order
 }
 
 // created is the payment that a create became. An event may lack the amount and the
@@ -98,22 +130,32 @@ func CreateDefinition(renderer ports.Renderer) operations.Definition {
 func created(
 	renderer ports.Renderer, op ports.Operation, intent ports.Intent, by operation.Finisher,
 ) (operations.Result, error) {
+	fingerprint, order := op.Fingerprint, op.Order
+	if intent.Marked && intent.Mark.Fingerprint != fingerprint { // it was made for a request that is lost
+		fingerprint, order = intent.Mark.Fingerprint, orderOf(intent)
+	}
+
 	untold := by == operation.ByWebhook && intent.Amount.IsZero()
-	if !untold && intent.Amount != op.Order.Amount {
+	if intent.Marked && intent.Mark.Operation != op.ID || !untold && intent.Amount != order.Amount {
 		return operations.Result{}, fmt.Errorf("intent %s is for %s, operation %s for %s: %w",
-			intent.ID, intent.Amount, op.ID, op.Order.Amount, ports.ErrContradiction)
+			intent.ID, intent.Amount, op.ID, order.Amount, ports.ErrContradiction)
+	}
+
+	at := intent.CreatedAt
+	if at.IsZero() {
+		at = op.CreatedAt
 	}
 
 	p := payment.Payment{
 		ID:            op.ID,
 		IntentID:      intent.ID,
 		Key:           op.Key,
-		Amount:        op.Order.Amount,
-		Metadata:      op.Order.Metadata,
-		CaptureMethod: payment.CaptureMethod(op.Order.Options[OptionCaptureMethod]),
-		CreatedAt:     op.CreatedAt,
+		Amount:        order.Amount,
+		Metadata:      order.Metadata,
+		CaptureMethod: payment.CaptureMethod(order.Options[OptionCaptureMethod]),
+		CreatedAt:     at,
 	}.Begun(intent.Snapshot(), time.Now())
-	made := &ports.Completion{Payment: p, Cause: string(by)}
+	made := &ports.Completion{Payment: p, Fingerprint: fingerprint, Order: order, Cause: string(by)}
 
 	if by != operation.ByWebhook || intent.ClientSecret != "" {
 		made.Response = new(renderer.Created(p, intent.ClientSecret))

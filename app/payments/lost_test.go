@@ -1,15 +1,91 @@
 package payments_test
 
 import (
+	"net/http"
 	"testing"
 
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
 	"github.com/marketflow/marketflow/app/apptest"
+	"github.com/marketflow/marketflow/app/operations"
 	"github.com/marketflow/marketflow/app/payments"
 	"github.com/marketflow/marketflow/domain/fault"
+	"github.com/marketflow/marketflow/domain/operation"
 )
+
+// A client that repeats a request gets the payment that it got before, although the
+// database has lost it: the same key makes the same call.
+func TestCreate_Do_AfterALoss(t *testing.T) {
+	t.Parallel()
+
+	b := apptest.New(t)
+	command := payments.CreateCommand{Key: "order_1", Order: apptest.Order(t, 10_00), RequestID: "request-9"}
+	create := func() (operations.Answer, error) {
+		return payments.NewCreate(b.Engine(), b.Calls, b.Installation, b.Observer).Do(t.Context(), command)
+	}
+
+	first, err := create()
+	require.NoError(t, err)
+
+	before := b.Payment(first.PaymentID)
+
+	b.LoseEverything()
+
+	again, err := create()
+	require.NoError(t, err)
+	require.Equal(t, first, again)
+	require.Equal(t, before.IntentID, b.Payment(first.PaymentID).IntentID)
+	b.RequireIntents(before.IntentID)
+
+	// Whoever comes first with another body gets nothing.
+	b.LoseEverything()
+
+	command.Order = apptest.Order(t, 10_01)
+	_, err = create()
+	apptest.RequireFault(t, fault.Unknown, err)
+	b.RequireNoPayment(first.PaymentID)
+	b.RequireIntents(before.IntentID)
+}
+
+// Without a key there is nothing to make an id of.
+func TestCreate_Do_WithoutAKey(t *testing.T) {
+	t.Parallel()
+
+	b := apptest.New(t)
+	create := payments.NewCreate(b.Engine(), b.Calls, b.Installation, b.Observer)
+	command := payments.CreateCommand{Order: apptest.Order(t, 10_00)}
+
+	first, err := create.Do(t.Context(), command)
+	require.NoError(t, err)
+	second, err := create.Do(t.Context(), command)
+	require.NoError(t, err)
+	require.NotEqual(t, first.PaymentID, second.PaymentID)
+	require.Equal(t, uuid.Version(7), first.PaymentID.Version())
+}
+
+// The payment was captured by this very request, and the database has lost that.
+func TestCapture_Do_AfterALoss(t *testing.T) {
+	t.Parallel()
+
+	b := setupCapture(t)
+	first := b.captured(t)
+	p := b.Payment(b.payment.ID)
+
+	b.Exec("DELETE FROM operations WHERE kind = 'capture'")
+	b.Exec(`UPDATE payments SET status = 'pending', intent_status = 'requires_capture', amount_captured = 0,
+		amount_capturable = amount WHERE id = $1`, p.ID)
+	b.ForgetReplays()
+
+	again := b.captured(t)
+	require.Equal(t, http.StatusOK, again.Response.Status)
+	require.Equal(t, first.PaymentID, again.PaymentID)
+	requireCents(t, 10_00, b.Payment(p.ID))
+
+	op, err := b.Store.OperationByKey(t.Context(), b.command.Key)
+	require.NoError(t, err)
+	require.Equal(t, b.Installation.OperationID(operation.DefaultTenant, b.command.Key), op.ID)
+}
 
 // That there is no payment is believed only once reconciliation is through.
 func TestGet_Do_InALaterLife(t *testing.T) {

@@ -11,7 +11,6 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/marketflow/marketflow/app/operations"
 	"github.com/marketflow/marketflow/domain/fault"
 	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/domain/payment"
@@ -455,46 +454,30 @@ func differ(kind ports.DiscrepancyKind, p payment.Payment, intent ports.Intent) 
 	}
 }
 
-// adopt writes the payment of an intent that has none. The operation exists, unless the
-// database was restored from an older copy.
+// adopt writes the payment of an intent that has none. Its operation is there, unless the
+// database has lost it.
 func (run *reconciliation) adopt(ctx context.Context, intent ports.Intent) error {
-	op, err := run.operations.FindByID(ctx, intent.PaymentID)
-	if fault.KindOf(err) == fault.NotFound {
-		op, err = run.beginLost(ctx, intent)
-	}
-
-	if err != nil {
-		return err
-	}
-
-	run.observer.Link(ctx, op.Origin)
-
 	if intent.ClientSecret == "" {
-		if intent, err = run.provider.Intent(ctx, intent.ID); err != nil {
+		whole, err := run.provider.Intent(ctx, intent.ID)
+		if err != nil {
 			return fmt.Errorf("reading intent: %w", err)
 		}
+
+		intent = whole
 	}
 
-	_, err = run.engine.Finish(ctx, op, ports.Object{Intent: intent}, operation.ByReconciliation)
+	object := ports.Object{Intent: intent}
+
+	op, err := run.operations.FindByID(ctx, intent.PaymentID)
+
+	switch {
+	case err == nil:
+		run.observer.Link(ctx, op.Origin)
+
+		_, err = run.engine.Finish(ctx, op, object, operation.ByReconciliation)
+	case fault.KindOf(err) == fault.NotFound:
+		err = run.engine.AdoptLost(ctx, object, operation.ByReconciliation)
+	}
 
 	return err
-}
-
-// beginLost writes down the operation of an intent of which only the intent is left.
-func (run *reconciliation) beginLost(ctx context.Context, intent ports.Intent) (ports.Operation, error) {
-	order := operation.Order{Amount: intent.Amount}
-
-	call, err := run.calls.CreatePayment(intent.Mark, "", order)
-	if err != nil {
-		return ports.Operation{}, fmt.Errorf("making the call: %w", err)
-	}
-
-	return run.operations.Begin(ctx, ports.NewOperation{
-		ID:        intent.PaymentID,
-		Kind:      operation.Create,
-		Order:     order,
-		Call:      call,
-		Lease:     ports.Lease{Token: uuid.New(), For: operations.LeaseFor},
-		CreatedAt: intent.CreatedAt,
-	})
 }

@@ -99,7 +99,8 @@ func TestReconcile_Do_StepsOnTheWay(t *testing.T) {
 		require.Contains(t, b.Observer.Told(p.ID), "changed: requires_capture")
 	})
 
-	// The payment is older than what the lists of intents show.
+	// The payment is older than what the lists of intents show, so that its intent is read
+	// with the open ones.
 	t.Run("OfAnOldPayment", func(t *testing.T) {
 		t.Parallel()
 
@@ -112,7 +113,7 @@ func TestReconcile_Do_StepsOnTheWay(t *testing.T) {
 
 		require.Empty(t, b.look(t).Found)
 		require.Equal(t, payment.IntentRequiresCapture, b.Payment(p.ID).IntentStatus)
-		require.Equal(t, ports.EventHint, b.Stored(event.ID).Outcome)
+		require.Equal(t, ports.EventApplied, b.Stored(event.ID).Outcome)
 	})
 }
 

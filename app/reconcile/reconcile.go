@@ -55,7 +55,6 @@ type Reconcile struct {
 	engine     *operations.Engine
 	apply      Events
 	refresh    Refresher
-	calls      ports.Calls
 	lives      ports.Incarnations
 	ours       Ours
 	observer   Observer
@@ -64,12 +63,11 @@ type Reconcile struct {
 // New returns the use case.
 func New(
 	records ports.Reconciliation, backlog ports.Backlog, inbox ports.Inbox, ops ports.Operations,
-	provider ports.Provider, calls ports.Calls, engine *operations.Engine, apply Events, refresh Refresher,
-	lives ports.Incarnations, ours Ours,
+	provider ports.Provider, engine *operations.Engine, apply Events, refresh Refresher, lives ports.Incarnations, ours Ours,
 	observer Observer,
 ) *Reconcile {
 	return &Reconcile{
-		records: records, backlog: backlog, inbox: inbox, operations: ops, provider: provider, calls: calls, engine: engine,
+		records: records, backlog: backlog, inbox: inbox, operations: ops, provider: provider, engine: engine,
 		apply: apply, refresh: refresh, lives: lives, ours: ours, observer: observer,
 	}
 }

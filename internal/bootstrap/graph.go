@@ -78,9 +78,9 @@ func newRenderer() edge.Renderer { return edge.Renderer{} }
 func newCalls() stripe.Calls { return stripe.Calls{} }
 
 // newDefinitions lists the kinds of operations.
-func newDefinitions(renderer ports.Renderer, refresh *payments.Refresh) []operations.Definition {
+func newDefinitions(renderer ports.Renderer, calls ports.Calls, refresh *payments.Refresh) []operations.Definition {
 	return []operations.Definition{
-		payments.CreateDefinition(renderer), payments.CaptureDefinition(renderer, refresh),
+		payments.CreateDefinition(renderer, calls), payments.CaptureDefinition(renderer, refresh),
 		payments.CancelDefinition(renderer, refresh),
 	}
 }

@@ -29,7 +29,7 @@ func adoptOnFinishes(t *testing.T, b StoreBed) {
 	op := b.mustGiveUpOn(t, p)
 	entry := entryFor(t, ports.AuditOperationAdopted, op.ID.String())
 
-	done, err := b.AdoptOn(t.Context(), op.ID, capturing(p.Amount), entry)
+	done, err := b.AdoptOn(t.Context(), op.ID, ports.Change{Decide: capturing(p.Amount)}, entry)
 	require.NoError(t, err)
 	require.Equal(t, operation.Finished, done.Operation.State)
 	require.Equal(t, p, done.Before)
@@ -50,11 +50,11 @@ func adoptOnRepeated(t *testing.T, b StoreBed) {
 	op := b.mustGiveUpOn(t, p)
 	entry := entryFor(t, ports.AuditOperationAdopted, op.ID.String())
 
-	first, err := b.AdoptOn(t.Context(), op.ID, capturing(p.Amount), entry)
+	first, err := b.AdoptOn(t.Context(), op.ID, ports.Change{Decide: capturing(p.Amount)}, entry)
 	require.NoError(t, err)
 
 	for _, again := range []ports.AuditEntry{entry, entryFor(t, ports.AuditOperationAdopted, op.ID.String())} {
-		done, err := b.AdoptOn(t.Context(), op.ID, cancelling, again)
+		done, err := b.AdoptOn(t.Context(), op.ID, ports.Change{Decide: cancelling}, again)
 		require.NoError(t, err)
 		requireSameOperation(t, first.Operation, done.Operation)
 	}
@@ -69,9 +69,11 @@ func adoptOnUndecided(t *testing.T, b StoreBed) {
 	p := b.mustHold(t, "order_1")
 	op := b.mustGiveUpOn(t, p)
 
-	_, err := b.AdoptOn(t.Context(), op.ID, func(p payment.Payment) (payment.Payment, ports.FrozenResponse, error) {
+	undecided := ports.Change{Decide: func(p payment.Payment) (payment.Payment, ports.FrozenResponse, error) {
 		return p, ports.FrozenResponse{}, errUndecided
-	}, entryFor(t, ports.AuditOperationAdopted, op.ID.String()))
+	}}
+
+	_, err := b.AdoptOn(t.Context(), op.ID, undecided, entryFor(t, ports.AuditOperationAdopted, op.ID.String()))
 	require.ErrorIs(t, err, errUndecided)
 
 	requireSameOperation(t, op, b.operationNow(t, op.ID))
@@ -85,7 +87,7 @@ func adoptOnNotFound(t *testing.T, b StoreBed) {
 	orphan := b.mustGiveUpOn(t, payment.Payment{ID: uuid.New(), IntentID: "pi_none"})
 
 	for _, id := range []uuid.UUID{uuid.New(), orphan.ID} {
-		_, err := b.AdoptOn(t.Context(), id, cancelling, entryFor(t, ports.AuditOperationAdopted, id.String()))
+		_, err := b.AdoptOn(t.Context(), id, ports.Change{Decide: cancelling}, entryFor(t, ports.AuditOperationAdopted, id.String()))
 		requireNotFound(t, err)
 		b.requireAudit(t, id.String())
 	}
@@ -102,7 +104,7 @@ func adoptOnAgainstClose(t *testing.T, b StoreBed) {
 
 		_, errs := atOnce(2, func(caller int) (struct{}, error) {
 			if caller == 0 {
-				_, err := b.AdoptOn(t.Context(), op.ID, capturing(p.Amount), adopting)
+				_, err := b.AdoptOn(t.Context(), op.ID, ports.Change{Decide: capturing(p.Amount)}, adopting)
 
 				return struct{}{}, err
 			}

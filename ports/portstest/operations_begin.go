@@ -196,7 +196,7 @@ func beginAnswered(t *testing.T, b StoreBed) {
 	require.Equal(t, ports.Operation{
 		ID: c.ID, Kind: c.Kind, Subject: c.Subject, Key: c.Key, Order: c.Order, Fingerprint: c.Fingerprint(),
 		Call: c.Call, Origin: c.Origin, State: operation.Finished, Attempts: 1, Response: *c.Response,
-		Age: op.Age, CreatedAt: op.CreatedAt,
+		Incarnation: b.incarnation(t), Age: op.Age, CreatedAt: op.CreatedAt,
 	}, op)
 	requireSameOperation(t, op, b.operationNow(t, c.ID))
 
@@ -347,7 +347,7 @@ func beginAmounts(t *testing.T, b StoreBed) {
 		require.NoError(rt, err)
 		require.Equal(rt, capture.Order.Amount, op.Order.Amount)
 
-		_, err = b.FinishOn(t.Context(), op.ID, "request", capturing(op.Order.Amount))
+		_, err = b.FinishOn(t.Context(), op.ID, "request", ports.Change{Decide: capturing(op.Order.Amount)})
 		require.NoError(rt, err)
 
 		p, err = b.Payment(t.Context(), c.ID)

@@ -105,12 +105,13 @@ func (b StoreBed) writesInDoubt(t *testing.T) map[string]func() doubtful {
 			}
 		},
 		"FinishOn": change(func(s Store, op ports.Operation, p payment.Payment) error {
-			_, err := s.FinishOn(t.Context(), op.ID, "request", capturing(p.Amount))
+			_, err := s.FinishOn(t.Context(), op.ID, "request", ports.Change{Decide: capturing(p.Amount)})
 
 			return err
 		}),
 		"AdoptOn": change(func(s Store, op ports.Operation, p payment.Payment) error {
-			_, err := s.AdoptOn(t.Context(), op.ID, capturing(p.Amount), entryFor(t, ports.AuditOperationAdopted, op.ID.String()))
+			_, err := s.AdoptOn(t.Context(), op.ID, ports.Change{Decide: capturing(p.Amount)},
+				entryFor(t, ports.AuditOperationAdopted, op.ID.String()))
 
 			return err
 		}),

@@ -160,6 +160,56 @@ func finishAfterGiveUp(t *testing.T, b StoreBed) {
 	require.Equal(t, *completion.Response, done.Operation.Response)
 }
 
+// The operation was opened again and done, and the database has lost that.
+func finishAfterReject(t *testing.T, b StoreBed) {
+	t.Helper()
+
+	rejected := b.mustReject(t, newOperation(t, "order_1"))
+	whole := completionOf(rejected)
+	open := whole
+	open.Response = nil
+
+	_, err := b.Finish(t.Context(), open)
+	require.ErrorIs(t, err, ports.ErrContradiction)
+	requireSameOperation(t, rejected, b.operationNow(t, rejected.ID))
+	b.requireNoPayment(t, rejected.ID)
+
+	done := b.mustFinish(t, whole)
+	require.True(t, done.Created)
+	require.Equal(t, operation.Finished, done.Operation.State)
+	require.Equal(t, *whole.Response, done.Operation.Response)
+	require.Len(t, b.history(t, rejected.ID), 1)
+}
+
+// The database has lost a request, and the order of another one under its key was refused.
+// What the first has made counts.
+func finishAfterRefusalOfAnother(t *testing.T, b StoreBed) {
+	t.Helper()
+
+	no, err := b.FinishRejected(t.Context(), b.mustBegin(t, newOperation(t, "order_1")).ID, rejection())
+	require.NoError(t, err)
+
+	whole := completionOf(no)
+	whole.Fingerprint[0]++
+	open := whole
+	open.Response = nil
+
+	_, err = b.Finish(t.Context(), open)
+	require.ErrorIs(t, err, ports.ErrContradiction)
+	requireSameOperation(t, no, b.operationNow(t, no.ID))
+
+	done := b.mustFinish(t, whole)
+	require.True(t, done.Created)
+	require.Equal(t, operation.Finished, done.Operation.State)
+	require.Equal(t, whole.Fingerprint, done.Operation.Fingerprint)
+	require.Equal(t, *whole.Response, done.Operation.Response)
+	requireSameOperation(t, done.Operation, b.operationNow(t, no.ID))
+
+	again := b.mustFinish(t, whole)
+	require.False(t, again.Created)
+	requireSameOperation(t, done.Operation, again.Operation)
+}
+
 func finishWithAnotherIntent(t *testing.T, b StoreBed) {
 	t.Helper()
 

@@ -23,11 +23,12 @@ func finishOnWritesAll(t *testing.T, b StoreBed) {
 	var locked payment.Payment
 
 	part := amount(t, 100_00, "USD")
-	done, err := b.FinishOn(t.Context(), op.ID, "request", func(p payment.Payment) (payment.Payment, ports.FrozenResponse, error) {
-		locked = p
+	done, err := b.FinishOn(t.Context(), op.ID, "request",
+		ports.Change{Decide: func(p payment.Payment) (payment.Payment, ports.FrozenResponse, error) {
+			locked = p
 
-		return capturing(part)(p)
-	})
+			return capturing(part)(p)
+		}})
 	require.NoError(t, err)
 
 	// The payment comes with the version and the time that it will have.
@@ -71,11 +72,11 @@ func finishOnTwice(t *testing.T, b StoreBed) {
 
 	for _, store := range []Store{b.Store, b.Twin} {
 		again, err := store.FinishOn(t.Context(), op.ID, "recovery",
-			func(payment.Payment) (payment.Payment, ports.FrozenResponse, error) {
+			ports.Change{Decide: func(payment.Payment) (payment.Payment, ports.FrozenResponse, error) {
 				t.Error("it is finished: there is nothing to decide")
 
 				return payment.Payment{}, ports.FrozenResponse{}, errUndecided
-			})
+			}})
 		require.NoError(t, err)
 		require.Equal(t, again.Before, again.After, "this call changed nothing")
 		requireSameOperation(t, first.Operation, again.Operation)
@@ -98,11 +99,12 @@ func finishOnUndecided(t *testing.T, b StoreBed) {
 	op := b.mustBegin(t, newCapture(t, p, "capture_1"))
 
 	for _, cause := range []error{errUndecided, ports.ErrContradiction} {
-		_, err := b.FinishOn(t.Context(), op.ID, "request", func(p payment.Payment) (payment.Payment, ports.FrozenResponse, error) {
-			p, response, _ := capturing(p.Amount)(p)
+		_, err := b.FinishOn(t.Context(), op.ID, "request",
+			ports.Change{Decide: func(p payment.Payment) (payment.Payment, ports.FrozenResponse, error) {
+				p, response, _ := capturing(p.Amount)(p)
 
-			return p, response, cause
-		})
+				return p, response, cause
+			}})
 		require.ErrorIs(t, err, cause)
 	}
 
@@ -165,17 +167,17 @@ func finishOnRejectedOrder(t *testing.T, b StoreBed) {
 	require.Equal(t, p, b.paymentNow(t, p.ID))
 }
 
-// Nothing was done under a rejected operation. It has no answer, so that it stays as it is.
+// It was opened again and done, and the database has lost that.
 func finishOnRejected(t *testing.T, b StoreBed) {
 	t.Helper()
 
 	p := b.mustHold(t, "order_1")
 	rejected := b.mustReject(t, newCapture(t, p, "capture_1"))
 
-	_, err := b.FinishOn(t.Context(), rejected.ID, "recovery", capturing(p.Amount))
-	require.ErrorIs(t, err, ports.ErrContradiction)
-	requireSameOperation(t, rejected, b.operationNow(t, rejected.ID))
-	require.Equal(t, p, b.paymentNow(t, p.ID))
+	done := b.mustFinishOn(t, rejected, capturing(p.Amount))
+	require.Equal(t, operation.Finished, done.Operation.State)
+	require.Equal(t, payment.Succeeded, b.paymentNow(t, p.ID).Status)
+	requireSameOperation(t, done.Operation, b.operationNow(t, rejected.ID))
 }
 
 func finishOnNothing(t *testing.T, b StoreBed) {
@@ -188,7 +190,7 @@ func finishOnNothing(t *testing.T, b StoreBed) {
 	for name, id := range map[string]uuid.UUID{
 		"no operation": uuid.New(), "no payment": orphan.ID, "no payment yet": early.ID, "a create": create.ID,
 	} {
-		_, err := b.FinishOn(t.Context(), id, "request", cancelling)
+		_, err := b.FinishOn(t.Context(), id, "request", ports.Change{Decide: cancelling})
 		requireNotFound(t, err)
 		b.requireNoPayment(t, create.ID)
 
@@ -211,11 +213,11 @@ func finishOnByMany(t *testing.T, b StoreBed) {
 
 		done := allAtOnce(t, callers, func(i int) (ports.Finished, error) {
 			finished, err := b.either(i).FinishOn(t.Context(), op.ID, strconv.Itoa(i),
-				func(p payment.Payment) (payment.Payment, ports.FrozenResponse, error) {
+				ports.Change{Decide: func(p payment.Payment) (payment.Payment, ports.FrozenResponse, error) {
 					p, _, err := capturing(p.Amount)(p)
 
 					return p, *created(strconv.Itoa(i)), err
-				})
+				}})
 			if err == nil && finished.Before.Version != finished.After.Version {
 				effects.Add(1)
 			}
@@ -249,7 +251,7 @@ func finishOnAgainstEvents(t *testing.T, b StoreBed) {
 
 		allAtOnce(t, 2, func(i int) (struct{}, error) {
 			if i == n%2 {
-				_, err := b.FinishOn(t.Context(), op.ID, "request", capturing(p.Amount))
+				_, err := b.FinishOn(t.Context(), op.ID, "request", ports.Change{Decide: capturing(p.Amount)})
 
 				return struct{}{}, err
 			}
@@ -284,7 +286,7 @@ func finishOnAgainstFinishRejected(t *testing.T, b StoreBed) {
 				return struct{}{}, err
 			}
 
-			_, err := b.Twin.FinishOn(t.Context(), op.ID, "recovery", capturing(p.Amount))
+			_, err := b.Twin.FinishOn(t.Context(), op.ID, "recovery", ports.Change{Decide: capturing(p.Amount)})
 
 			return struct{}{}, err
 		})
@@ -301,7 +303,7 @@ func finishOnAgainstFinishRejected(t *testing.T, b StoreBed) {
 func (b StoreBed) mustFinishOn(tb testing.TB, op ports.Operation, decide ports.Decide) ports.Finished {
 	tb.Helper()
 
-	done, err := b.FinishOn(tb.Context(), op.ID, "request", decide)
+	done, err := b.FinishOn(tb.Context(), op.ID, "request", ports.Change{Decide: decide})
 	require.NoError(tb, err)
 
 	return done

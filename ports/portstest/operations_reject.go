@@ -119,23 +119,6 @@ func rejectAfterPayment(t *testing.T, b StoreBed) {
 	requireStateOf(t, b, held, operation.Pending)
 }
 
-func finishAfterReject(t *testing.T, b StoreBed) {
-	t.Helper()
-
-	op := b.mustReject(t, newOperation(t, "order_1"))
-
-	for _, response := range []*ports.FrozenResponse{nil, created("pi_1")} {
-		completion := completionOf(op)
-		completion.Response = response
-
-		_, err := b.Finish(t.Context(), completion)
-		require.ErrorIs(t, err, ports.ErrContradiction)
-	}
-
-	requireSameOperation(t, op, b.operationNow(t, op.ID))
-	b.requireNoPayment(t, op.ID)
-}
-
 func rejectRepeated(t *testing.T, b StoreBed) {
 	t.Helper()
 

@@ -165,7 +165,7 @@ func mutants() []mutant {
 		},
 		{
 			name: "forgotten-key-is-sent", why: "a key that Stripe may have forgotten is never sent again",
-			changes: []change{{"app/operations/engine.go", "resendFor = 23 * time.Hour", "resendFor = 2300 * time.Hour"}},
+			changes: []change{{"domain/operation/identity.go", "SendFor = 23 * time.Hour", "SendFor = 2300 * time.Hour"}},
 			faults:  []string{"time"},
 		},
 		{
@@ -205,7 +205,9 @@ func mutants() []mutant {
 		},
 		{
 			name: "refused-unread", why: "the intent is read before a capture is refused",
-			changes: []change{{"app/payments/capture.go", "if !p.Status.Final() {\n\t\tvar err error", "if false {\n\t\tvar err error"}},
+			changes: []change{{
+				"app/payments/capture.go", `if !p.Status.Final() || key != "" && p.Status == payment.Succeeded {`, "if false {",
+			}},
 		},
 		{
 			name: "capture-under-a-new-key", why: "a capture is sent again under the key of the first attempt",

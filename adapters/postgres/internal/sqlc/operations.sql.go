@@ -7,6 +7,7 @@ package sqlc
 
 import (
 	"context"
+	"encoding/json"
 	"time"
 
 	"github.com/google/uuid"
@@ -355,12 +356,13 @@ WITH unfinished AS MATERIALIZED (
     FROM (
         SELECT unnest($1::uuid[])                   AS id,
                unnest($2::smallint[]) AS response_status,
-               unnest($3::bytea[])      AS response_body
+               unnest($3::bytea[])      AS response_body,
+               unnest($4::bytea[])         AS fingerprint
     ) AS input
-    JOIN operations r ON r.id = input.id
+    JOIN operations r ON r.id = input.id AND r.fingerprint = input.fingerprint
     LEFT JOIN payments p ON p.id = r.id
-    WHERE r.state || '' IN ('pending', 'needs_attention')
-      AND (p.id IS NULL OR $4::boolean)
+    WHERE r.state || '' IN ('pending', 'needs_attention', 'rejected')
+      AND (p.id IS NULL OR $5::boolean)
     FOR UPDATE OF r SKIP LOCKED
 )
 UPDATE operations r
@@ -379,17 +381,21 @@ type FinishOperationsParams struct {
 	Ids              []uuid.UUID
 	ResponseStatuses []int16
 	ResponseBodies   [][]byte
+	Fingerprints     [][]byte
 	AlsoExisting     bool
 }
 
 // Freezes the answers of operations that are not finished. It waits for nobody: an
 // operation without a row is locked by somebody else, or finished, or has its payment
-// already, unless also_existing says that this is right.
+// already, unless also_existing says that this is right, or asked for something else
+// than the object was made for. One that was rejected was opened again since, and the
+// database has lost that.
 func (q *Queries) FinishOperations(ctx context.Context, arg FinishOperationsParams) ([]Operation, error) {
 	rows, err := q.db.Query(ctx, FinishOperations,
 		arg.Ids,
 		arg.ResponseStatuses,
 		arg.ResponseBodies,
+		arg.Fingerprints,
 		arg.AlsoExisting,
 	)
 	if err != nil {
@@ -1052,6 +1058,38 @@ func (q *Queries) TakeOperations(ctx context.Context, arg TakeOperationsParams) 
 		return nil, err
 	}
 	return items, nil
+}
+
+const TakeOrder = `-- name: TakeOrder :exec
+UPDATE operations
+SET fingerprint = $1, amount = $2, currency = $3, metadata = $4, options = $5,
+    state           = CASE WHEN response_status IS NULL THEN state ELSE 'pending' END,
+    response_status = NULL,
+    response_body   = NULL
+WHERE id = $6
+`
+
+type TakeOrderParams struct {
+	Fingerprint []byte
+	Amount      pgtype.Numeric
+	Currency    *string
+	Metadata    json.RawMessage
+	Options     json.RawMessage
+	ID          uuid.UUID
+}
+
+// The provider's object was made for another request under the same key, which this
+// database has lost: that one counts, also if what this one asked for was refused.
+func (q *Queries) TakeOrder(ctx context.Context, arg TakeOrderParams) error {
+	_, err := q.db.Exec(ctx, TakeOrder,
+		arg.Fingerprint,
+		arg.Amount,
+		arg.Currency,
+		arg.Metadata,
+		arg.Options,
+		arg.ID,
+	)
+	return err
 }
 
 const TakeOverOperation = `-- name: TakeOverOperation :many
