@@ -56,6 +56,10 @@ type InboxLists interface {
 	// after a position, the longest waiting first, without their bodies.
 	Hints(ctx context.Context, after InboxPosition, limit int) ([]StoredEvent, error)
 
+	// ParkHints parks the hints about an object as contradictions: what was read does not
+	// fit, and a person has to look.
+	ParkHints(ctx context.Context, objectID string) error
+
 	// Ready looks at up to limit parked events that were received before a position (zero:
 	// at the newest ones). It returns the ids of those whose payment has appeared, oldest
 	// first, and the position to go on from, which is zero if there are no more. It
@@ -123,8 +127,8 @@ const (
 	EventIgnored EventOutcome = "ignored"
 	// EventUnhandled: of a type that we do not handle yet. It can be processed later.
 	EventUnhandled EventOutcome = "unhandled"
-	// EventHint: the payment may have changed. Its intent is read soon, and then the event
-	// is applied or stale.
+	// EventHint: the payment may have changed, or the database has lost it. Its intent is
+	// read soon, and then the event is applied or stale.
 	EventHint EventOutcome = "hint"
 	// EventParked: its payment is unknown, or it contradicts the payment.
 	EventParked EventOutcome = "parked"

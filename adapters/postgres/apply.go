@@ -265,7 +265,9 @@ func decide(e ports.Event, known knownEvent) *decidedEvent {
 // judge decides about an event of an intent.
 func (d *decidedEvent) judge(known knownEvent) {
 	e := &d.event
-	told := payment.Told{Snapshot: e.Intent.Snapshot(), Asks: e.Change, Unmarked: e.Intent.Unmarked}
+	told := payment.Told{
+		Snapshot: e.Intent.Snapshot(), Asks: e.Change, Unmarked: e.Intent.Unmarked, Marked: e.Intent.Marked,
+	}
 
 	verdict, after := payment.Decide(told, known.Known)
 	if verdict == payment.Applies || verdict == payment.Hints {
@@ -275,7 +277,7 @@ func (d *decidedEvent) judge(known knownEvent) {
 	switch verdict {
 	case payment.Applies:
 		d.applied.Outcome = ports.EventApplied
-	case payment.Hints:
+	case payment.Hints, payment.Lost:
 		d.applied.Outcome = ports.EventHint
 	case payment.Stale:
 		d.applied.Outcome = ports.EventStale
@@ -362,7 +364,7 @@ func (w *eventColumns) add(d *decidedEvent) {
 		w.created = append(w.created, optional(e.CreatedAt))
 	}
 
-	if d.applied.Outcome == ports.EventApplied || d.applied.Outcome == ports.EventHint {
+	if d.applied.After.ID != uuid.Nil {
 		w.changes = append(w.changes, change{before: d.applied.Before, after: d.applied.After, cause: e.ID})
 	}
 }

@@ -112,6 +112,13 @@ func (s *Store) Hints(ctx context.Context, after ports.InboxPosition, limit int)
 	return mapped(rows, func(row sqlc.ListHintsRow) ports.StoredEvent { return listedFromDB(sqlc.ListEventsRow(row)) }), err
 }
 
+// ParkHints implements ports.Inbox.
+func (s *Store) ParkHints(ctx context.Context, objectID string) error {
+	return s.hot.exec(ctx, "parking hints", func(ctx context.Context, q *sqlc.Queries) error {
+		return q.ResolveHints(ctx, sqlc.ResolveHintsParams{Outcome: string(ports.EventParked), ObjectID: objectID})
+	})
+}
+
 // Ready implements ports.Inbox.
 func (s *Store) Ready(
 	ctx context.Context, before ports.InboxPosition, limit int,

@@ -11,7 +11,9 @@ import (
 	"github.com/google/uuid"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/marketflow/marketflow/app/operations"
 	"github.com/marketflow/marketflow/domain/fault"
+	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/domain/payment"
 	"github.com/marketflow/marketflow/ports"
 )
@@ -43,6 +45,8 @@ type ReadHints struct {
 	payments PaymentsByIntent
 	provider ports.Provider
 	refresh  Refresher
+	engine   *operations.Engine
+	ours     Ours
 	observer Observer
 	// reading is held during a run. Others of this process would read the same.
 	reading sync.Mutex
@@ -52,9 +56,13 @@ type ReadHints struct {
 
 // NewReadHints returns the use case.
 func NewReadHints(
-	inbox ports.Inbox, payments PaymentsByIntent, provider ports.Provider, refresh Refresher, observer Observer,
+	inbox ports.Inbox, payments PaymentsByIntent, provider ports.Provider, refresh Refresher, engine *operations.Engine,
+	ours Ours, observer Observer,
 ) *ReadHints {
-	return &ReadHints{inbox: inbox, payments: payments, provider: provider, refresh: refresh, observer: observer}
+	return &ReadHints{
+		inbox: inbox, payments: payments, provider: provider, refresh: refresh, engine: engine, ours: ours,
+		observer: observer,
+	}
 }
 
 // Do reads the intents of the hints whose turn it is, the longest waiting first, and returns
@@ -103,7 +111,8 @@ func (uc *ReadHints) turn(ctx context.Context) ([]ports.StoredEvent, error) {
 	return hints, nil
 }
 
-// readAll reads payments. hints has one of each, by the intent.
+// readAll reads the intents of hints, which has one of each. payments are those that the
+// database has.
 func (uc *ReadHints) readAll(
 	ctx context.Context, payments map[string]payment.Payment, hints map[string]ports.StoredEvent,
 ) (int, error) {
@@ -116,7 +125,7 @@ func (uc *ReadHints) readAll(
 	readers := new(errgroup.Group)
 	readers.SetLimit(hintsAtOnce)
 
-	for _, p := range payments {
+	for intentID, hint := range hints {
 		readers.Go(func() error {
 			mu.Lock()
 			away := fault.KindOf(failed) == fault.Unavailable || ctx.Err() != nil
@@ -126,13 +135,13 @@ func (uc *ReadHints) readAll(
 				return nil
 			}
 
-			err := uc.read(ctx, p.ID, hints[p.IntentID])
+			err := uc.read(ctx, payments[intentID], hint)
 
 			mu.Lock()
 			defer mu.Unlock()
 
 			if err != nil {
-				failed = errors.Join(failed, fmt.Errorf("payment %s: %w", p.ID, err))
+				failed = errors.Join(failed, fmt.Errorf("intent %s: %w", intentID, err))
 			} else {
 				read++
 			}
@@ -146,11 +155,12 @@ func (uc *ReadHints) readAll(
 	return read, failed
 }
 
-// read reads one. At a contradiction all its hints are parked for a person by then, so it is
-// told once and is no failure of this run.
-func (uc *ReadHints) read(ctx context.Context, id uuid.UUID, hint ports.StoredEvent) error {
+// read reads the intent of a hint; p is its payment, or zero if the database has lost that.
+// At a contradiction all its hints are parked for a person by then, so it is told once and is
+// no failure of this run.
+func (uc *ReadHints) read(ctx context.Context, p payment.Payment, hint ports.StoredEvent) error {
 	_, err := ports.InSpan(ctx, uc.observer, "app.ReadHint", func(ctx context.Context) (payment.Payment, error) {
-		p, _, err := uc.refresh.Do(ctx, id, causeHint)
+		p, err := uc.refreshed(ctx, p, hint.ObjectID)
 		if errors.Is(err, ports.ErrContradiction) {
 			uc.observer.EventContradicts(ctx, ports.Event{ID: hint.ID, Type: hint.Type, ObjectID: hint.ObjectID}, err)
 		}
@@ -162,4 +172,43 @@ func (uc *ReadHints) read(ctx context.Context, id uuid.UUID, hint ports.StoredEv
 	}
 
 	return err
+}
+
+// refreshed is the payment as its intent says, also if the database has lost it.
+func (uc *ReadHints) refreshed(ctx context.Context, p payment.Payment, intentID string) (payment.Payment, error) {
+	id := p.ID
+
+	if id == uuid.Nil {
+		var err error
+		if id, err = uc.adopt(ctx, intentID); err != nil {
+			return p, uc.park(ctx, intentID, err)
+		}
+	}
+
+	p, _, err := uc.refresh.Do(ctx, id, causeHint)
+
+	return p, err
+}
+
+// park parks the hints of an intent that cannot be adopted.
+func (uc *ReadHints) park(ctx context.Context, intentID string, cause error) error {
+	if !errors.Is(cause, ports.ErrContradiction) {
+		return cause
+	}
+
+	return errors.Join(cause, uc.inbox.ParkHints(ctx, intentID))
+}
+
+// adopt writes the payment of an intent of ours that the database has lost.
+func (uc *ReadHints) adopt(ctx context.Context, intentID string) (uuid.UUID, error) {
+	intent, err := uc.provider.Intent(ctx, intentID)
+	if err != nil {
+		return uuid.Nil, fmt.Errorf("reading it: %w", err)
+	}
+
+	if !intent.Marked || uc.ours.ForeignMark(intent) {
+		return uuid.Nil, fmt.Errorf("it does not carry our mark any more: %w", ports.ErrContradiction)
+	}
+
+	return intent.Mark.Operation, uc.engine.AdoptLost(ctx, ports.Object{Intent: intent}, operation.ByRecovery)
 }

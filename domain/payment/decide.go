@@ -31,8 +31,9 @@ type Told struct {
 
 	// Asks is the status that the event asks for; empty if it tells of a step on the way.
 	Asks Status
-	// Unmarked: the object has metadata, but nothing in them is ours.
-	Unmarked bool
+	// Unmarked: the object has metadata, but nothing in them is ours. Marked: it has the
+	// mark of an operation of ours.
+	Unmarked, Marked bool
 }
 
 // Known is what we have written down about the intent of an event.
@@ -72,6 +73,8 @@ const (
 	Contradicts Verdict = "contradicts"
 	// Early: its payment is not here yet.
 	Early Verdict = "early"
+	// Lost: it is about a payment of ours that the database has lost.
+	Lost Verdict = "lost"
 	// Finishes: an open operation has its intent now and has to be finished first.
 	Finishes Verdict = "finishes"
 )
@@ -92,6 +95,8 @@ func Decide(t Told, k Known) (Verdict, Payment) {
 		return Foreign, Payment{}
 	case k.Operation != nil:
 		return k.Operation.decide(t), Payment{}
+	case t.Marked: // an operation is written down before its object is made
+		return Lost, Payment{}
 	case t.Asks != "":
 		return Early, Payment{}
 	default:

@@ -180,6 +180,11 @@ func TestDecide_WithoutAPayment(t *testing.T) {
 
 		return told
 	}
+	marked := func(told payment.Told) payment.Told {
+		told.Marked = true
+
+		return told
+	}
 	paid, refused, step := asks(payment.Succeeded), asks(payment.Failed), tells(action)
 
 	for name, c := range map[string]struct {
@@ -191,6 +196,9 @@ func TestDecide_WithoutAPayment(t *testing.T) {
 		"declined":                      {refused, payment.Known{}, payment.Early},
 		"cancelled":                     {asks(payment.Cancelled), payment.Known{}, payment.Early},
 		"a step":                        {step, payment.Known{}, payment.Ignored},
+		"paid, ours":                    {marked(paid), payment.Known{}, payment.Lost},
+		"a step, ours":                  {marked(step), payment.Known{}, payment.Lost},
+		"paid, ours, open":              {marked(paid), op(payment.KnownOperation{}), payment.Finishes},
 		"paid, not ours":                {unmarked(paid), payment.Known{}, payment.Foreign},
 		"a step, not ours":              {unmarked(step), payment.Known{}, payment.Foreign},
 		"not ours, but names ours":      {unmarked(paid), op(payment.KnownOperation{}), payment.Foreign},

@@ -59,6 +59,7 @@ func Inbox(t *testing.T, newBed func(tb testing.TB) StoreBed) {
 		"StoreForeign/id, type and time alone":       storeForeign,
 		"StoreForeign/a stored one is left as it is": storeForeignStored,
 		"Hints/the longest waiting first":            hintsLongestWaiting,
+		"ParkHints/those of the object":              parkHints,
 		"Unhandled/oldest first, by type":            unhandledOldestFirst,
 		"Unhandled/goes on from a position":          unhandledIsWalkedThrough,
 		"Ready/oldest first":                         readyOldestFirst,

@@ -65,3 +65,25 @@ func (b StoreBed) hints(tb testing.TB, limit int) []ports.StoredEvent {
 
 	return hints
 }
+
+func parkHints(t *testing.T, b StoreBed) {
+	t.Helper()
+
+	p := b.mustDecline(t, "order_1")
+	hints := []ports.Event{b.mustHint(t, p), b.mustHint(t, p)}
+	other := b.mustHint(t, b.mustDecline(t, "order_2"))
+
+	for range 2 {
+		require.NoError(t, b.ParkHints(t.Context(), p.IntentID))
+
+		for _, hint := range hints {
+			stored := b.event(t, hint.ID)
+			require.Equal(t, ports.EventParked, stored.Outcome)
+			require.Equal(t, ports.ParkedContradiction, stored.Reason)
+		}
+
+		require.Equal(t, []string{other.ID}, eventIDs(b.hints(t, 10)))
+	}
+
+	require.Equal(t, p.Status, b.paymentNow(t, p.ID).Status)
+}
