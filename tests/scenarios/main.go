@@ -4,6 +4,7 @@
 //	go run ./tests/scenarios -n 100 -seed 7
 //	go run ./tests/scenarios -seed 7 -only 42
 //	go run ./tests/scenarios -drill outage -for 60s -rps 50
+//	go run ./tests/scenarios -drill standby -for 20s -rps 50
 package main
 
 import (
@@ -12,10 +13,12 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
 
+	"github.com/marketflow/marketflow/tests/loss"
 	"github.com/marketflow/marketflow/tests/scenarios/runner"
 )
 
@@ -40,7 +43,8 @@ func run() int {
 	flag.StringVar(&o.Overlay, "overlay", "", "a `file` for go build -overlay, to build the service with")
 	flag.StringVar(&o.Binary, "binary", "", "a `file`: run this service instead of building one")
 	flag.BoolVar(&o.StopAtFirst, "first", false, "stop at the first violation")
-	flag.StringVar(&drill, "drill", "", "one fault at full length: "+strings.Join(runner.Drills(), ", ")+", or all")
+	flag.StringVar(&drill, "drill", "", "one fault at full length: "+strings.Join(runner.Drills(), ", ")+", or all; "+
+		"or a database that loses its last minutes: "+strings.Join(loss.Drills(), ", ")+", or losses for all of these")
 	flag.DurationVar(&d.For, "for", time.Minute, "how long an outage or a kill loop lasts")
 	flag.IntVar(&d.RPS, "rps", 50, "the load of an outage, in requests per second")
 	flag.Parse()
@@ -57,6 +61,10 @@ func run() int {
 
 	if drill != "" {
 		d.Seed, d.Race, d.Overlay, d.Binary = o.Seed, o.Race, o.Overlay, o.Binary
+
+		if drill == "losses" || slices.Contains(loss.Drills(), drill) {
+			return runLosses(ctx, drill, d)
+		}
 
 		return runDrills(ctx, drill, d)
 	}
@@ -102,6 +110,34 @@ func runDrills(ctx context.Context, name string, o runner.DrillOptions) int {
 		if len(result.Violations) > 0 {
 			fmt.Println(result.Report)
 
+			code = 1
+		}
+	}
+
+	return code
+}
+
+// runLosses runs drills in which the database loses its last minutes.
+func runLosses(ctx context.Context, name string, d runner.DrillOptions) int {
+	names := []string{name}
+	if name == "losses" {
+		names = loss.Drills()
+	}
+
+	code := 0
+
+	for _, name := range names {
+		result, err := loss.Drill(ctx, name, loss.Options{
+			Seed: d.Seed, For: d.For, RPS: d.RPS, Race: d.Race, Overlay: d.Overlay, Binary: d.Binary,
+		})
+
+		fmt.Printf("%s: %d broken\n%s", result.Name, len(result.Broken()), result)
+
+		if err != nil {
+			fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
+		}
+
+		if err != nil || len(result.Broken()) > 0 {
 			code = 1
 		}
 	}

@@ -48,7 +48,7 @@ func StartStandby(ctx context.Context, primary *Postgres, dir string, settings m
 		return nil, err
 	}
 
-	if err := os.MkdirAll(dir, 0o711); err != nil { //nolint:gosec // the server's user goes through it
+	if err := os.MkdirAll(dir, 0o711); err != nil { // the server's user goes through it
 		return nil, fmt.Errorf("making the data directory: %w", err)
 	}
 
@@ -77,7 +77,7 @@ func adopt(primary *Postgres, dir string) error {
 		return fmt.Errorf("keeping the password: %w", err)
 	}
 
-	if err := os.Chmod(dir, 0o711); err != nil { //nolint:gosec // the server's user goes through it
+	if err := os.Chmod(dir, 0o711); err != nil { // the server's user goes through it
 		return fmt.Errorf("opening the data directory: %w", err)
 	}
 
