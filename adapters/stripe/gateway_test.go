@@ -408,7 +408,7 @@ func TestSend_HonoursItsContext(t *testing.T) {
 
 // expiring is a context whose deadline passes when expired is closed.
 type expiring struct {
-	context.Context
+	context.Context //nolint:containedctx // it is one
 
 	expired chan struct{}
 }
