@@ -1,10 +1,13 @@
 -- +goose Up
 
 -- Which life of the database this is. It changes when another server takes over, after a
--- restore, and after a crash: whenever commits that clients were told of may be lost.
+-- restore, and after a crash: whenever commits that clients were told of may be lost. If one
+-- backend is killed, PostgreSQL recovers without a new postmaster, but its statistics begin
+-- anew.
 -- +goose StatementBegin
 CREATE FUNCTION marketflow_incarnation() RETURNS TEXT LANGUAGE SQL STABLE AS $$
     SELECT to_char(pg_postmaster_start_time() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US') || '/' ||
+           COALESCE(to_char(pg_stat_get_bgwriter_stat_reset_time() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US'), '') || '/' ||
            CASE WHEN pg_is_in_recovery() THEN 'standby' ELSE left(pg_walfile_name(pg_current_wal_lsn()), 8) END
 $$;
 -- +goose StatementEnd
@@ -25,7 +28,48 @@ COMMENT ON COLUMN installation.incarnation IS
 
 UPDATE installation SET incarnation = marketflow_incarnation() WHERE NOT EXISTS (SELECT FROM operations);
 
+-- When the first comparison of that incarnation had ended.
+ALTER TABLE reconciliation ADD COLUMN looked_at TIMESTAMPTZ;
+
+COMMENT ON COLUMN reconciliation.looked_at IS
+    'When the first whole comparison in that incarnation had ended.';
+
+-- Since when the ids of operations, and so Stripe's keys, are made of the clients' keys. A
+-- retry of what was lost from before that has another key at Stripe.
+ALTER TABLE installation ADD COLUMN keyed_since TIMESTAMPTZ;
+
+COMMENT ON COLUMN installation.keyed_since IS
+    'Since when Stripe''s keys are made of the clients'' keys. NULL: always.';
+
+UPDATE installation SET keyed_since = now() WHERE EXISTS (SELECT FROM operations);
+
+-- How far reconciliation has come. behind_seconds is how far back something may be missing
+-- that this database should know. Nothing can be missing in the life in which it was made; nor
+-- once a comparison has covered a day after the first whole one of its present life, because
+-- by then everything that was under way when that life began has been seen. Otherwise the
+-- cursor tells. It tells nothing (and the answer is a century) if there is none or a wrong clock
+-- has set it, or while something with a random key at Stripe may be missing.
+CREATE VIEW standing AS
+WITH life AS MATERIALIZED (SELECT marketflow_incarnation() AS incarnation)
+SELECT life.incarnation,
+       COALESCE(r.incarnation, i.incarnation, '') = life.incarnation AS reconciled,
+       (CASE
+            WHEN r.incarnation IS NULL AND i.incarnation = life.incarnation THEN 0
+            WHEN r.through IS NULL OR r.through > now() + interval '15 minutes' THEN 3153600000
+            WHEN r.incarnation = life.incarnation AND r.through >= r.looked_at + interval '24 hours' THEN 0
+            WHEN r.incarnation IS DISTINCT FROM life.incarnation AND r.through < i.keyed_since THEN 3153600000
+            ELSE EXTRACT(EPOCH FROM now() - r.through)
+        END)::float8 AS behind_seconds
+FROM life
+JOIN installation i ON i.singleton
+LEFT JOIN reconciliation r ON r.singleton;
+
+COMMENT ON VIEW standing IS 'How far reconciliation has come in the database''s present life.';
+
 -- +goose Down
+DROP VIEW standing;
+ALTER TABLE installation DROP COLUMN keyed_since;
+ALTER TABLE reconciliation DROP COLUMN looked_at;
 ALTER TABLE installation DROP COLUMN incarnation;
 ALTER TABLE reconciliation DROP COLUMN incarnation;
 DROP FUNCTION marketflow_incarnation();

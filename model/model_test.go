@@ -94,7 +94,7 @@ func TestWithout(t *testing.T) {
 		}, model.I1},
 		"that counts for every send, not for the first alone": {creates, func(r *model.Rules) {
 			r.MaySend = func(age time.Duration, s operation.Standing, written bool) bool {
-				return operation.MaySend(age, operation.Standing{Reconciled: s.Reconciled || !written, Behind: s.Behind})
+				return operation.MaySend(age, s) || !written && operation.MaySend(age, operation.Standing{})
 			}
 		}, model.I1},
 		"the cursor is asked for before the operation is written": {creates, func(r *model.Rules) { r.Late = true }, model.I1},

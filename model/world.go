@@ -160,7 +160,11 @@ func (t ticks) duration() time.Duration { return time.Duration(t) * hours * time
 // standing is what the rule about sending is told. old: the operation was begun in the
 // life that is over. Reconciliation was through in that one.
 func (w world) standing(old bool) operation.Standing {
-	return operation.Standing{Reconciled: w.loss != lost || old || w.now.through, Behind: w.now.cursor.duration()}
+	if w.loss != lost || old { // nothing is missing
+		return operation.Standing{Reconciled: true}
+	}
+
+	return operation.Standing{Reconciled: w.now.through, Behind: w.now.cursor.duration()}
 }
 
 // later is w four hours later.

@@ -205,6 +205,10 @@ type Operation struct {
 	// Incarnation is the life of the database in which the caller wrote the operation or got
 	// its lease; empty if it was only found.
 	Incarnation string
+	// Standing is how far reconciliation had come, read by the statement that wrote the
+	// operation or took the lease: later it may have finished this very operation. It is
+	// zero if the operation was only found.
+	Standing operation.Standing
 	// Attempts counts the leases, this one included, without those that sent nothing and
 	// those whose request was rejected. If it is over 1, the request may have been sent
 	// before.

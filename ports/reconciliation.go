@@ -71,9 +71,9 @@ type Incarnations interface {
 	// it. An unreachable database is fault.Unavailable.
 	Incarnation(ctx context.Context) (incarnation string, standing operation.Standing, err error)
 
-	// Standing is the standing of the life that incarnation names, or of the present one.
-	// It asks the database only while reconciliation is not through.
-	Standing(ctx context.Context, incarnation string) (operation.Standing, error)
+	// Reconciled tells whether reconciliation is through in the present life. It asks the
+	// database only while that is not known.
+	Reconciled(ctx context.Context) (bool, error)
 }
 
 // PaymentPosition is a place among the payments, in the order of their creation.

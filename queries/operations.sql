@@ -11,6 +11,10 @@
 -- The INSERT waits only while another transaction writes one of the keys. Rows are
 -- inserted in the order of their keys, so that two of these statements never wait for
 -- each other.
+--
+-- The standing is read with what the statement saw: whatever reconciliation writes later, the
+-- operation was not there.
+WITH present AS MATERIALIZED (SELECT * FROM standing)
 INSERT INTO operations (
     id, tenant, kind, subject, idempotency_key, fingerprint, amount, currency, metadata, options, reason,
     stripe_key, stripe_path, stripe_params, lease_token, leased_until, retry_at, origin_request_id, origin_trace, created_at,
@@ -48,7 +52,10 @@ FROM (
 ) AS input
 ORDER BY input.idempotency_key, input.id
 ON CONFLICT DO NOTHING
-RETURNING id, created_at, EXTRACT(EPOCH FROM now() - created_at)::float8 AS age_seconds, marketflow_incarnation() AS incarnation;
+RETURNING id, created_at, EXTRACT(EPOCH FROM now() - created_at)::float8 AS age_seconds,
+          (SELECT present.incarnation FROM present)::text AS incarnation,
+          (SELECT present.reconciled FROM present)::boolean AS reconciled,
+          (SELECT present.behind_seconds FROM present)::float8 AS behind_seconds;
 
 -- name: CountInProgress :one
 -- The confirm, capture or cancel of a payment that is not finished: none or one.
@@ -67,6 +74,7 @@ WHERE (operations.idempotency_key = sqlc.narg(idempotency_key) AND operations.te
 
 -- name: TakeOverOperation :many
 -- No row: somebody else was faster.
+WITH present AS MATERIALIZED (SELECT * FROM standing)
 UPDATE operations
 SET lease_token  = @lease_token::uuid,
     leased_until = now() + @lease::interval,
@@ -77,7 +85,9 @@ WHERE operations.id = @id
   AND state || '' = 'pending'
   AND leased_until <= now()
 RETURNING sqlc.embed(operations), EXTRACT(EPOCH FROM now() - operations.created_at)::float8 AS age_seconds,
-          marketflow_incarnation() AS incarnation;
+          (SELECT present.incarnation FROM present)::text AS incarnation,
+          (SELECT present.reconciled FROM present)::boolean AS reconciled,
+          (SELECT present.behind_seconds FROM present)::float8 AS behind_seconds;
 
 -- name: FindOperationByKey :one
 SELECT sqlc.embed(operations), EXTRACT(EPOCH FROM now() - operations.created_at)::float8 AS age_seconds
@@ -92,7 +102,7 @@ WHERE id = @id;
 -- name: TakeOperations :many
 -- due is MATERIALIZED because the planner may run a subquery again for each row, and
 -- then more than max_rows are taken.
-WITH due AS MATERIALIZED (
+WITH present AS MATERIALIZED (SELECT * FROM standing), due AS MATERIALIZED (
     SELECT r.id, r.retry_at
     FROM operations r
     WHERE r.state = 'pending'
@@ -113,8 +123,10 @@ WITH due AS MATERIALIZED (
     RETURNING r.*
 )
 SELECT sqlc.embed(operations), EXTRACT(EPOCH FROM now() - operations.created_at)::float8 AS age_seconds,
-       marketflow_incarnation() AS incarnation
+       present.incarnation::text AS incarnation, present.reconciled::boolean AS reconciled,
+       present.behind_seconds::float8 AS behind_seconds
 FROM taken AS operations
+CROSS JOIN present
 JOIN due ON due.id = operations.id
 ORDER BY due.retry_at;
 
@@ -259,6 +271,7 @@ RETURNING sqlc.embed(operations), EXTRACT(EPOCH FROM now() - operations.created_
 -- name: ReopenOperation :one
 -- Makes a rejected operation pending again. No row: it is not rejected. If the caller
 -- has reopened it before, it only gets a new lease.
+WITH present AS MATERIALIZED (SELECT * FROM standing)
 UPDATE operations
 SET state        = 'pending',
     lease_token  = @lease_token::uuid,
@@ -269,7 +282,9 @@ SET state        = 'pending',
 WHERE operations.id = @id
   AND (state || '' = 'rejected' OR state || '' = 'pending' AND lease_token = @lease_token::uuid)
 RETURNING sqlc.embed(operations), EXTRACT(EPOCH FROM now() - operations.created_at)::float8 AS age_seconds,
-          marketflow_incarnation() AS incarnation;
+          (SELECT present.incarnation FROM present)::text AS incarnation,
+          (SELECT present.reconciled FROM present)::boolean AS reconciled,
+          (SELECT present.behind_seconds FROM present)::float8 AS behind_seconds;
 
 -- name: ReleaseOperation :exec
 UPDATE operations

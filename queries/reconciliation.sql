@@ -16,16 +16,14 @@ WHERE through = @from_through AND marketflow_incarnation() = @current::text;
 
 -- name: EndReconciliation :execrows
 -- No row: the database has another incarnation by now.
-UPDATE reconciliation SET incarnation = @current::text
-WHERE singleton AND marketflow_incarnation() = @current::text;
+UPDATE reconciliation
+SET incarnation = @current::text,
+    looked_at   = CASE WHEN incarnation = @current THEN looked_at ELSE now() END
+WHERE singleton AND marketflow_incarnation() = @current;
 
 -- name: GetStanding :one
--- A database that was made in its present life has lost nothing.
-SELECT marketflow_incarnation()::text AS current,
-       COALESCE((SELECT r.incarnation FROM reconciliation r WHERE r.singleton),
-                (SELECT i.incarnation FROM installation i WHERE i.singleton), '')::text AS reconciled,
-       EXTRACT(EPOCH FROM now() - COALESCE((SELECT r.through FROM reconciliation r WHERE r.singleton),
-                                           '0001-01-01 00:00:00+00'))::float8 AS behind_seconds;
+SELECT incarnation::text AS incarnation, reconciled::boolean AS reconciled, behind_seconds::float8 AS behind_seconds
+FROM standing;
 
 -- name: HoldReconciliation :execrows
 -- Takes the lease if nobody holds it, or extends the caller's own.

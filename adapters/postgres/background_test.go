@@ -101,7 +101,7 @@ func hotCalls(store *postgres.Store) map[string]func(context.Context) error {
 		"Operation":         func(ctx context.Context) error { _, err := store.Operation(ctx, id); return err },
 		"OperationByKey":    func(ctx context.Context) error { _, err := store.OperationByKey(ctx, "order_1"); return err },
 		"Incarnation":       func(ctx context.Context) error { _, _, err := store.Incarnation(ctx); return err },
-		"Standing":          func(ctx context.Context) error { _, err := store.Standing(ctx, ""); return err },
+		"Reconciled":        func(ctx context.Context) error { _, err := store.Reconciled(ctx); return err },
 		"ParkHints":         func(ctx context.Context) error { return store.ParkHints(ctx, "pi_1") },
 		"SetInstallationID": func(ctx context.Context) error { return store.SetInstallationID(ctx, id) },
 		"InstallationID":    func(ctx context.Context) error { _, err := store.InstallationID(ctx); return err },

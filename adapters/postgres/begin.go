@@ -128,6 +128,7 @@ func begun(op ports.NewOperation, row sqlc.BeginOperationsRow) *ports.Operation 
 		State:       operation.Pending,
 		Lease:       op.Lease.Token,
 		Incarnation: row.Incarnation,
+		Standing:    standingFromDB(row.Reconciled, row.BehindSeconds),
 		Attempts:    1,
 		Age:         seconds(row.AgeSeconds),
 		CreatedAt:   row.CreatedAt.UTC(),
@@ -174,6 +175,7 @@ func findOrTakeOver(ctx context.Context, q *sqlc.Queries, op ports.NewOperation)
 
 	found, err = operationFromDB(taken[0].Operation, taken[0].AgeSeconds, op.Lease.Token)
 	found.Incarnation = taken[0].Incarnation
+	found.Standing = standingFromDB(taken[0].Reconciled, taken[0].BehindSeconds)
 
 	return &found, err
 }

@@ -63,17 +63,12 @@ func (l *lives) greet(ctx context.Context, conn *pgconn.PgConn) error {
 	return nil
 }
 
-// known tells whether reconciliation is known to be through in a life; empty stands for
-// the life that was last seen.
-func (l *lives) known(incarnation string) bool {
+// known tells whether reconciliation is known to be through in the life that was last seen.
+func (l *lives) known() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 
-	if incarnation == "" {
-		incarnation = l.present
-	}
-
-	return incarnation != "" && incarnation == l.reconciled
+	return l.present != "" && l.present == l.reconciled
 }
 
 func (l *lives) setReconciled(incarnation string) {
@@ -91,23 +86,27 @@ func (s *Store) Incarnation(ctx context.Context) (string, operation.Standing, er
 		return "", operation.Standing{}, err
 	}
 
-	s.lives.sees(row.Current)
+	s.lives.sees(row.Incarnation)
 
-	standing := operation.Standing{Reconciled: row.Current == row.Reconciled, Behind: seconds(row.BehindSeconds)}
+	standing := standingFromDB(row.Reconciled, row.BehindSeconds)
 	if standing.Reconciled {
-		s.lives.setReconciled(row.Current)
+		s.lives.setReconciled(row.Incarnation)
 	}
 
-	return row.Current, standing, nil
+	return row.Incarnation, standing, nil
 }
 
-// Standing implements ports.Incarnations.
-func (s *Store) Standing(ctx context.Context, incarnation string) (operation.Standing, error) {
-	if s.lives.known(incarnation) {
-		return operation.Standing{Reconciled: true}, nil
+func standingFromDB(reconciled bool, behindSeconds float64) operation.Standing {
+	return operation.Standing{Reconciled: reconciled, Behind: seconds(behindSeconds)}
+}
+
+// Reconciled implements ports.Incarnations.
+func (s *Store) Reconciled(ctx context.Context) (bool, error) {
+	if s.lives.known() {
+		return true, nil
 	}
 
 	_, standing, err := s.Incarnation(ctx)
 
-	return standing, err
+	return standing.Reconciled, err
 }

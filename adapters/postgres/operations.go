@@ -75,7 +75,7 @@ func (s *Store) Take(ctx context.Context, limit int, lease ports.Lease) ([]ports
 
 	return mappedOrError(rows, func(row sqlc.TakeOperationsRow) (ports.Operation, error) {
 		op, err := operationFromDB(row.Operation, row.AgeSeconds, lease.Token)
-		op.Incarnation = row.Incarnation
+		op.Incarnation, op.Standing = row.Incarnation, standingFromDB(row.Reconciled, row.BehindSeconds)
 		s.lives.sees(row.Incarnation)
 
 		return op, err
@@ -179,7 +179,7 @@ func (s *Store) Reopen(ctx context.Context, id uuid.UUID, lease ports.Lease) (po
 	}
 
 	op, err := operationFromDB(row.Operation, row.AgeSeconds, lease.Token)
-	op.Incarnation = row.Incarnation
+	op.Incarnation, op.Standing = row.Incarnation, standingFromDB(row.Reconciled, row.BehindSeconds)
 
 	return op, err
 }

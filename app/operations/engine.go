@@ -326,7 +326,7 @@ func (e *Engine) repeated(ctx context.Context, op ports.Operation, request Reque
 
 	if op.State == operation.Rejected { // only then it counts
 		var err error
-		if standing, err = e.lives.Standing(ctx, ""); err != nil {
+		if _, standing, err = e.lives.Incarnation(ctx); err != nil {
 			return operation.NotNow
 		}
 	}
@@ -367,7 +367,7 @@ func (e *Engine) found(ctx context.Context, op ports.Operation, request Request)
 // be that: the object of the operation tells, once it is finished.
 func (e *Engine) reused(ctx context.Context, op ports.Operation) error {
 	if !op.Finished() {
-		if standing, err := e.lives.Standing(ctx, ""); err != nil || !standing.Reconciled {
+		if reconciled, err := e.lives.Reconciled(ctx); err != nil || !reconciled {
 			return errInFlight(op)
 		}
 	}
@@ -434,7 +434,7 @@ func (e *Engine) remember(ctx context.Context, op ports.Operation) {
 // rejected the call because of the deployment. After any other error the operation is tried
 // again, or needs attention if the provider contradicts our records.
 func (e *Engine) Send(ctx context.Context, op ports.Operation, by operation.Finisher) (ports.Operation, error) {
-	if err := e.maySend(ctx, op); err != nil {
+	if err := maySend(op); err != nil {
 		return op, e.release(ctx, op, err)
 	}
 
@@ -465,20 +465,17 @@ func (e *Engine) Send(ctx context.Context, op ports.Operation, by operation.Fini
 }
 
 // maySend returns an error if the provider may have done this under a key that it has
-// forgotten since.
-func (e *Engine) maySend(ctx context.Context, op ports.Operation) error {
-	standing, err := e.lives.Standing(ctx, op.Incarnation)
-
+// forgotten since. It goes by what the operation was written or taken with: reconciliation
+// may have come further since and finished it.
+func maySend(op ports.Operation) error {
 	switch {
-	case err != nil:
-		return fmt.Errorf("%w: %w", ports.ErrUnavailable, err)
-	case operation.MaySend(ageOf(op), standing):
+	case operation.MaySend(ageOf(op), op.Standing):
 		return nil
 	case tooOld(op):
 		return fmt.Errorf("the operation is %s old: its key may be forgotten", ageOf(op))
 	default:
 		return fmt.Errorf("%w: the database may have lost commits, and reconciliation is %s behind",
-			ports.ErrUnavailable, standing.Behind.Round(time.Second))
+			ports.ErrUnavailable, op.Standing.Behind.Round(time.Second))
 	}
 }
 

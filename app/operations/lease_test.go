@@ -80,7 +80,7 @@ func TestEngine_Do_LeaseIsKept(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		lease := &leased{}
-		engine := operations.NewEngine(lease, slow{takes: 9 * time.Second}, nil, nil, nil, apptest.Life{Reconciled: true},
+		engine := operations.NewEngine(lease, slow{takes: 9 * time.Second}, nil, nil, nil, apptest.Life{},
 			&apptest.Observer{}, []operations.Definition{{Kind: operation.Create}})
 
 		_, err := engine.Do(t.Context(), operations.Request{

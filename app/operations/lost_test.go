@@ -22,18 +22,19 @@ func TestEngine_Do_InALaterLife(t *testing.T) {
 	t.Parallel()
 
 	for name, c := range map[string]struct {
-		life apptest.Life
+		life operation.Standing
 		sent bool
 	}{
-		"Reconciled":  {apptest.Life{Reconciled: true, Behind: 100 * time.Hour}, true},
-		"ALittleTime": {apptest.Life{Behind: 19 * time.Hour}, true},
-		"ALongTime":   {apptest.Life{Behind: 21 * time.Hour}, false},
+		"NothingIsMissing": {operation.Standing{Reconciled: true}, true},
+		"ALittleTime":      {operation.Standing{Behind: 19 * time.Hour}, true},
+		"ALongTime":        {operation.Standing{Behind: 21 * time.Hour}, false},
+		"OneWholeLook":     {operation.Standing{Reconciled: true, Behind: 21 * time.Hour}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 
 			b := apptest.New(t)
-			b.Lives = c.life
+			b.InLife(c.life)
 
 			answer, err := b.Engine().Do(t.Context(), b.Request(key, apptest.Order(t, 10_00)))
 
@@ -49,7 +50,7 @@ func TestEngine_Do_InALaterLife(t *testing.T) {
 
 			// It is not given up: recovery sends it as soon as it may.
 			b.Elapse(time.Hour)
-			b.Lives = apptest.Life{Reconciled: true}
+			b.InLife(operation.Standing{Reconciled: true})
 
 			done, err := b.Recover().Do(t.Context())
 			require.NoError(t, err)
@@ -67,12 +68,12 @@ func TestEngine_Do_KeyReusedInALaterLife(t *testing.T) {
 	b := apptest.New(t)
 	op := b.Begin(key)
 	other := b.Request(key, apptest.Order(t, 10_01))
-	b.Lives = apptest.Life{}
+	b.InLife(operation.Standing{Behind: operation.Unknown})
 
 	_, err := b.Engine().Do(t.Context(), other)
 	apptest.RequireFault(t, fault.InFlight, err)
 
-	b.Lives = apptest.Life{Reconciled: true}
+	b.InLife(operation.Standing{Reconciled: true})
 
 	_, err = b.Engine().Do(t.Context(), other)
 	apptest.RequireFault(t, fault.KeyReused, err)
@@ -81,7 +82,7 @@ func TestEngine_Do_KeyReusedInALaterLife(t *testing.T) {
 	_, err = b.Engine().Finish(t.Context(), op, ports.Object{Intent: b.Send(op)}, operation.ByRequest)
 	require.NoError(t, err)
 
-	b.Lives = apptest.Life{}
+	b.InLife(operation.Standing{Behind: operation.Unknown})
 
 	_, err = b.Engine().Do(t.Context(), other)
 	apptest.RequireFault(t, fault.KeyReused, err)
@@ -99,12 +100,12 @@ func TestEngine_Do_RejectedInALaterLife(t *testing.T) {
 	apptest.RequireFault(t, fault.Rejected, err)
 
 	b.Elapse(24 * time.Hour)
-	b.Lives = apptest.Life{}
+	b.InLife(operation.Standing{Behind: operation.Unknown})
 
 	_, err = b.Engine().Do(t.Context(), request)
 	apptest.RequireFault(t, fault.Unknown, err)
 
-	b.Lives = apptest.Life{Reconciled: true}
+	b.InLife(operation.Standing{Reconciled: true})
 
 	_, err = b.Engine().Do(t.Context(), request)
 	apptest.RequireFault(t, fault.Rejected, err)

@@ -94,9 +94,9 @@ func (c *Change) load(ctx context.Context, id uuid.UUID) (payment.Payment, error
 
 // isReconciled tells whether everything was compared in the database's present life.
 func (c *Change) isReconciled(ctx context.Context) bool {
-	standing, err := c.lives.Standing(ctx, "")
+	reconciled, err := c.lives.Reconciled(ctx)
 
-	return err == nil && standing.Reconciled
+	return err == nil && reconciled
 }
 
 // fresh is the payment as its intent, just read, says, and the intent.

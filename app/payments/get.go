@@ -41,12 +41,12 @@ func load(
 		return p, err
 	}
 
-	standing, failed := lives.Standing(ctx, "")
+	reconciled, failed := lives.Reconciled(ctx)
 
 	switch {
 	case failed != nil:
 		return p, failed
-	case !standing.Reconciled:
+	case !reconciled:
 		return p, fault.Wrap(fault.Unavailable, err,
 			"The database has started anew, and its payments are being compared with the payment provider's. "+
 				"This one is not here, or not yet. Try again.").After(comparingRetryAfter)

@@ -95,10 +95,10 @@ func TestGet_Do_InALaterLife(t *testing.T) {
 	created := b.Create("order_1")
 
 	for _, c := range []struct {
-		life apptest.Life
+		life operation.Standing
 		want fault.Kind
-	}{{apptest.Life{}, fault.Unavailable}, {apptest.Life{Reconciled: true}, fault.NotFound}} {
-		b.Lives = c.life
+	}{{operation.Standing{Behind: operation.Unknown}, fault.Unavailable}, {operation.Standing{Reconciled: true}, fault.NotFound}} {
+		b.InLife(c.life)
 		get := payments.NewGet(b.Store, b.Lives, b.Observer)
 
 		_, err := get.Do(t.Context(), uuid.New())

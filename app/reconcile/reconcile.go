@@ -202,9 +202,9 @@ func (uc *Reconcile) byHand(ctx context.Context, options Options) (Report, error
 // Anew tells whether the database has begun a new life in which no reconciliation has
 // ended yet. If that cannot be told now, it is true.
 func (uc *Reconcile) Anew(ctx context.Context) bool {
-	standing, err := uc.lives.Standing(ctx, "")
+	reconciled, err := uc.lives.Reconciled(ctx)
 
-	return err != nil || !standing.Reconciled
+	return err != nil || !reconciled
 }
 
 // UntilDue is how long to wait until the next scheduled run, if one runs every so often.

@@ -39,23 +39,30 @@ const (
 	// 24 hours old and would then run the call as a new one
 	// (https://docs.stripe.com/api/idempotent_requests).
 	SendFor = 23 * time.Hour
-	// BehindMost is how far the cursor of reconciliation may be behind if the database may
-	// have lost commits since. What such a commit had sent is then under a key that Stripe
+	// BehindMost is how far back something may be missing if the database may have lost
+	// commits. What such a commit had sent is then under a key that Stripe
 	// still has, or reconciliation has brought it home.
 	BehindMost = 20 * time.Hour
 )
 
 // Standing is how far reconciliation has come in the database's present life.
 type Standing struct {
-	// Reconciled: reconciliation has looked at everything since this life began.
+	// Reconciled: reconciliation has looked at everything since this life began, so that what
+	// is not in our records was not there when it looked. It does not allow anything to be
+	// sent: a call of the life before may have been under way.
 	Reconciled bool
-	// Behind is the age of its cursor.
+	// Behind is how far back something may be missing that this database should know: the
+	// age of reconciliation's cursor. It is 0 once nothing can be missing, and Unknown if
+	// nobody can tell.
 	Behind time.Duration
 }
+
+// Unknown is how far a cursor is behind that tells nothing.
+const Unknown = 100 * 365 * 24 * time.Hour
 
 // MaySend tells whether an operation of that age may be sent, for the first time or again.
 // If not, the provider may have done it under a key that it has forgotten, so it is looked
 // for instead.
 func MaySend(age time.Duration, s Standing) bool {
-	return age <= SendFor && (s.Reconciled || s.Behind <= BehindMost)
+	return age <= SendFor && s.Behind <= BehindMost
 }

@@ -11,11 +11,13 @@ import (
 
 var one, other = operation.Fingerprint{1}, operation.Fingerprint{2}
 
-// A standing after a loss: reconciliation is not through, and its cursor is young or old.
+// A standing where nothing is missing, and some after a loss: reconciliation's cursor is young
+// or old, and it is through or not.
 var (
-	through = operation.Standing{Reconciled: true, Behind: 48 * time.Hour}
+	through = operation.Standing{Reconciled: true}
 	behind  = operation.Standing{Behind: operation.BehindMost}
 	far     = operation.Standing{Behind: operation.BehindMost + 1}
+	once    = operation.Standing{Reconciled: true, Behind: operation.BehindMost + 1}
 )
 
 func TestMaySend(t *testing.T) {
@@ -25,6 +27,8 @@ func TestMaySend(t *testing.T) {
 	require.False(t, operation.MaySend(operation.SendFor+1, through), "the provider may have forgotten its key")
 	require.True(t, operation.MaySend(operation.SendFor, behind))
 	require.False(t, operation.MaySend(0, far), "it may have been sent before the loss, a day ago")
+	require.False(t, operation.MaySend(0, once), "a call of the life before was under way when reconciliation looked")
+	require.False(t, operation.MaySend(0, operation.Standing{Behind: operation.Unknown}))
 }
 
 func TestRow_Repeated(t *testing.T) {
@@ -50,6 +54,7 @@ func TestRow_Repeated(t *testing.T) {
 		"rejected":                       {operation.Rejected, one, young, through, false, operation.Reopened},
 		"rejected, the cursor is young":  {operation.Rejected, one, young, behind, false, operation.Reopened},
 		"rejected, the cursor is old":    {operation.Rejected, one, young, far, false, operation.NotNow},
+		"rejected, through, long ago":    {operation.Rejected, one, young, once, false, operation.Expired},
 		"rejected long ago":              {operation.Rejected, one, old, through, false, operation.Expired},
 		"rejected long ago, then a loss": {operation.Rejected, one, old, behind, false, operation.NotNow},
 	} {

@@ -1,6 +1,7 @@
 package portstest
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -21,6 +22,7 @@ func Installation(t *testing.T, newBed func(tb testing.TB) StoreBed) {
 		"InstallationID/never changes":            installationIDStays,
 		"SetInstallationID/an empty database's":   setInstallationID,
 		"SetInstallationID/never one in use":      setInstallationIDInUse,
+		"SetInstallationID/is in each standing":   beginsWithItsStanding,
 		"Here/the same for everybody":             hereIsTheSame,
 		"Bind/what was not recorded":              bindFills,
 		"Bind/never over what is":                 bindKeeps,
@@ -73,6 +75,46 @@ func setInstallationID(t *testing.T, b StoreBed) {
 	require.NoError(t, err)
 	require.False(t, standing.Reconciled)
 	require.InDelta(t, 30*24*time.Hour, standing.Behind, float64(time.Minute))
+}
+
+// beginsWithItsStanding: whoever may send an operation is told how far reconciliation had
+// come when the operation was written or taken.
+func beginsWithItsStanding(t *testing.T, b StoreBed) {
+	t.Helper()
+
+	require.NoError(t, b.SetInstallationID(t.Context(), uuid.New()))
+
+	requireBehind := func(op ports.Operation, err error) {
+		t.Helper()
+		require.NoError(t, err)
+		require.True(t, op.Held())
+		require.Equal(t, b.incarnation(t), op.Incarnation)
+		require.False(t, op.Standing.Reconciled)
+		require.InDelta(t, 30*24*time.Hour, op.Standing.Behind, float64(time.Minute))
+	}
+
+	first := newOperation(t, "order_1")
+	op, err := b.Begin(t.Context(), first)
+	requireBehind(op, err)
+
+	b.Elapse(t, 2*lease)
+
+	first.Lease = newLease()
+	op, err = b.Begin(t.Context(), first) // takes it over
+	requireBehind(op, err)
+
+	b.Elapse(t, 2*lease)
+
+	taken, err := b.Take(t.Context(), 1, newLease())
+	require.NoError(t, err)
+	require.Len(t, taken, 1)
+	requireBehind(taken[0], nil)
+
+	_, err = b.Reject(t.Context(), taken[0], errors.New("an account that cannot be charged"))
+	require.NoError(t, err)
+
+	op, err = b.Reopen(t.Context(), op.ID, newLease())
+	requireBehind(op, err)
 }
 
 func setInstallationIDInUse(t *testing.T, b StoreBed) {

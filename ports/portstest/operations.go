@@ -315,14 +315,14 @@ func (b StoreBed) requireHeldByOther(tb testing.TB) {
 	require.Empty(tb, taken)
 }
 
-// requireSameOperation compares everything but Age, which grows by itself, and Incarnation,
-// which only the holder sees.
+// requireSameOperation compares everything but Age, which grows by itself, and Incarnation
+// and Standing, which only the holder sees.
 func requireSameOperation(tb testing.TB, want, got ports.Operation) {
 	tb.Helper()
 	requireResponse(tb, want.Response, got.Response)
 
-	want.Age, want.Incarnation, want.Response.Body = 0, "", nil
-	got.Age, got.Incarnation, got.Response.Body = 0, "", nil
+	want.Age, want.Incarnation, want.Standing, want.Response.Body = 0, "", operation.Standing{}, nil
+	got.Age, got.Incarnation, got.Standing, got.Response.Body = 0, "", operation.Standing{}, nil
 	require.Equal(tb, want, got)
 }
 

@@ -39,7 +39,7 @@ func beginHolds(t *testing.T, b StoreBed) {
 		require.Equal(t, ports.Operation{
 			ID: c.ID, Kind: c.Kind, Subject: c.Subject, Key: c.Key, Order: c.Order, Fingerprint: c.Fingerprint(),
 			Call: c.Call, Origin: c.Origin, State: operation.Pending, Lease: c.Lease.Token, Attempts: 1,
-			Incarnation: b.incarnation(t), Age: op.Age, CreatedAt: op.CreatedAt,
+			Incarnation: b.incarnation(t), Standing: operation.Standing{Reconciled: true}, Age: op.Age, CreatedAt: op.CreatedAt,
 		}, op)
 
 		op.Lease = uuid.Nil // only the holder sees it
@@ -196,7 +196,7 @@ func beginAnswered(t *testing.T, b StoreBed) {
 	require.Equal(t, ports.Operation{
 		ID: c.ID, Kind: c.Kind, Subject: c.Subject, Key: c.Key, Order: c.Order, Fingerprint: c.Fingerprint(),
 		Call: c.Call, Origin: c.Origin, State: operation.Finished, Attempts: 1, Response: *c.Response,
-		Incarnation: b.incarnation(t), Age: op.Age, CreatedAt: op.CreatedAt,
+		Incarnation: b.incarnation(t), Standing: operation.Standing{Reconciled: true}, Age: op.Age, CreatedAt: op.CreatedAt,
 	}, op)
 	requireSameOperation(t, op, b.operationNow(t, c.ID))
 

@@ -114,8 +114,8 @@ func moveReconciledInItsLife(t *testing.T, b StoreBed) {
 	require.True(t, ended)
 
 	for _, store := range []Store{b.Store, b.Twin} {
-		standing, err := store.Standing(t.Context(), b.incarnation(t))
+		reconciled, err := store.Reconciled(t.Context())
 		require.NoError(t, err)
-		require.True(t, standing.Reconciled)
+		require.True(t, reconciled)
 	}
 }

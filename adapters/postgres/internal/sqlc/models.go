@@ -53,6 +53,8 @@ type Installation struct {
 	MadeByDev bool
 	// In which life of the database it was made. NULL: it was in use before it had this column.
 	Incarnation *string
+	// Since when Stripe's keys are made of the clients' keys. NULL: always.
+	KeyedSince *time.Time
 }
 
 // One row for each marketflow account adopt: who, why, and what the database belonged to before.
@@ -172,6 +174,8 @@ type Reconciliation struct {
 	Through time.Time
 	// In which life of the database (marketflow_incarnation()) a comparison has ended. NULL: in none since it has this column.
 	Incarnation *string
+	// When the first whole comparison in that incarnation had ended.
+	LookedAt *time.Time
 }
 
 // At most one row: which process reconciles now.
@@ -189,6 +193,13 @@ type ReconciliationSweep struct {
 	CreatedAt time.Time
 	// The last payment that was searched.
 	PaymentID uuid.UUID
+}
+
+// How far reconciliation has come in the database's present life.
+type Standing struct {
+	Incarnation   string
+	Reconciled    bool
+	BehindSeconds float64
 }
 
 // The inbox: every Stripe event that was answered 200, and what it did.

@@ -16,6 +16,7 @@ import (
 
 const BeginOperations = `-- name: BeginOperations :many
 
+WITH present AS MATERIALIZED (SELECT incarnation, reconciled, behind_seconds FROM standing)
 INSERT INTO operations (
     id, tenant, kind, subject, idempotency_key, fingerprint, amount, currency, metadata, options, reason,
     stripe_key, stripe_path, stripe_params, lease_token, leased_until, retry_at, origin_request_id, origin_trace, created_at,
@@ -53,7 +54,10 @@ FROM (
 ) AS input
 ORDER BY input.idempotency_key, input.id
 ON CONFLICT DO NOTHING
-RETURNING id, created_at, EXTRACT(EPOCH FROM now() - created_at)::float8 AS age_seconds, marketflow_incarnation() AS incarnation
+RETURNING id, created_at, EXTRACT(EPOCH FROM now() - created_at)::float8 AS age_seconds,
+          (SELECT present.incarnation FROM present)::text AS incarnation,
+          (SELECT present.reconciled FROM present)::boolean AS reconciled,
+          (SELECT present.behind_seconds FROM present)::float8 AS behind_seconds
 `
 
 type BeginOperationsParams struct {
@@ -81,10 +85,12 @@ type BeginOperationsParams struct {
 }
 
 type BeginOperationsRow struct {
-	ID          uuid.UUID
-	CreatedAt   time.Time
-	AgeSeconds  float64
-	Incarnation string
+	ID            uuid.UUID
+	CreatedAt     time.Time
+	AgeSeconds    float64
+	Incarnation   string
+	Reconciled    bool
+	BehindSeconds float64
 }
 
 // r.state || ” is the state, written so that the planner cannot use the index of
@@ -98,6 +104,9 @@ type BeginOperationsRow struct {
 // The INSERT waits only while another transaction writes one of the keys. Rows are
 // inserted in the order of their keys, so that two of these statements never wait for
 // each other.
+//
+// The standing is read with what the statement saw: whatever reconciliation writes later, the
+// operation was not there.
 func (q *Queries) BeginOperations(ctx context.Context, arg BeginOperationsParams) ([]BeginOperationsRow, error) {
 	rows, err := q.db.Query(ctx, BeginOperations,
 		arg.Tenant,
@@ -134,6 +143,8 @@ func (q *Queries) BeginOperations(ctx context.Context, arg BeginOperationsParams
 			&i.CreatedAt,
 			&i.AgeSeconds,
 			&i.Incarnation,
+			&i.Reconciled,
+			&i.BehindSeconds,
 		); err != nil {
 			return nil, err
 		}
@@ -904,6 +915,7 @@ func (q *Queries) ReleaseOperation(ctx context.Context, arg ReleaseOperationPara
 }
 
 const ReopenOperation = `-- name: ReopenOperation :one
+WITH present AS MATERIALIZED (SELECT incarnation, reconciled, behind_seconds FROM standing)
 UPDATE operations
 SET state        = 'pending',
     lease_token  = $1::uuid,
@@ -914,7 +926,9 @@ SET state        = 'pending',
 WHERE operations.id = $3
   AND (state || '' = 'rejected' OR state || '' = 'pending' AND lease_token = $1::uuid)
 RETURNING operations.id, operations.idempotency_key, operations.fingerprint, operations.amount, operations.currency, operations.metadata, operations.stripe_key, operations.stripe_params, operations.state, operations.lease_token, operations.leased_until, operations.retry_at, operations.attempts, operations.last_error, operations.response_status, operations.response_body, operations.origin_request_id, operations.origin_trace, operations.created_at, operations.updated_at, operations.tenant, operations.kind, operations.subject, operations.options, operations.actor, operations.reason, operations.stripe_path, EXTRACT(EPOCH FROM now() - operations.created_at)::float8 AS age_seconds,
-          marketflow_incarnation() AS incarnation
+          (SELECT present.incarnation FROM present)::text AS incarnation,
+          (SELECT present.reconciled FROM present)::boolean AS reconciled,
+          (SELECT present.behind_seconds FROM present)::float8 AS behind_seconds
 `
 
 type ReopenOperationParams struct {
@@ -924,9 +938,11 @@ type ReopenOperationParams struct {
 }
 
 type ReopenOperationRow struct {
-	Operation   Operation
-	AgeSeconds  float64
-	Incarnation string
+	Operation     Operation
+	AgeSeconds    float64
+	Incarnation   string
+	Reconciled    bool
+	BehindSeconds float64
 }
 
 // Makes a rejected operation pending again. No row: it is not rejected. If the caller
@@ -964,12 +980,14 @@ func (q *Queries) ReopenOperation(ctx context.Context, arg ReopenOperationParams
 		&i.Operation.StripePath,
 		&i.AgeSeconds,
 		&i.Incarnation,
+		&i.Reconciled,
+		&i.BehindSeconds,
 	)
 	return i, err
 }
 
 const TakeOperations = `-- name: TakeOperations :many
-WITH due AS MATERIALIZED (
+WITH present AS MATERIALIZED (SELECT incarnation, reconciled, behind_seconds FROM standing), due AS MATERIALIZED (
     SELECT r.id, r.retry_at
     FROM operations r
     WHERE r.state = 'pending'
@@ -990,8 +1008,10 @@ WITH due AS MATERIALIZED (
     RETURNING r.id, r.idempotency_key, r.fingerprint, r.amount, r.currency, r.metadata, r.stripe_key, r.stripe_params, r.state, r.lease_token, r.leased_until, r.retry_at, r.attempts, r.last_error, r.response_status, r.response_body, r.origin_request_id, r.origin_trace, r.created_at, r.updated_at, r.tenant, r.kind, r.subject, r.options, r.actor, r.reason, r.stripe_path
 )
 SELECT operations.id, operations.idempotency_key, operations.fingerprint, operations.amount, operations.currency, operations.metadata, operations.stripe_key, operations.stripe_params, operations.state, operations.lease_token, operations.leased_until, operations.retry_at, operations.attempts, operations.last_error, operations.response_status, operations.response_body, operations.origin_request_id, operations.origin_trace, operations.created_at, operations.updated_at, operations.tenant, operations.kind, operations.subject, operations.options, operations.actor, operations.reason, operations.stripe_path, EXTRACT(EPOCH FROM now() - operations.created_at)::float8 AS age_seconds,
-       marketflow_incarnation() AS incarnation
+       present.incarnation::text AS incarnation, present.reconciled::boolean AS reconciled,
+       present.behind_seconds::float8 AS behind_seconds
 FROM taken AS operations
+CROSS JOIN present
 JOIN due ON due.id = operations.id
 ORDER BY due.retry_at
 `
@@ -1003,9 +1023,11 @@ type TakeOperationsParams struct {
 }
 
 type TakeOperationsRow struct {
-	Operation   Operation
-	AgeSeconds  float64
-	Incarnation string
+	Operation     Operation
+	AgeSeconds    float64
+	Incarnation   string
+	Reconciled    bool
+	BehindSeconds float64
 }
 
 // due is MATERIALIZED because the planner may run a subquery again for each row, and
@@ -1049,6 +1071,8 @@ func (q *Queries) TakeOperations(ctx context.Context, arg TakeOperationsParams) 
 			&i.Operation.StripePath,
 			&i.AgeSeconds,
 			&i.Incarnation,
+			&i.Reconciled,
+			&i.BehindSeconds,
 		); err != nil {
 			return nil, err
 		}
@@ -1093,6 +1117,7 @@ func (q *Queries) TakeOrder(ctx context.Context, arg TakeOrderParams) error {
 }
 
 const TakeOverOperation = `-- name: TakeOverOperation :many
+WITH present AS MATERIALIZED (SELECT incarnation, reconciled, behind_seconds FROM standing)
 UPDATE operations
 SET lease_token  = $1::uuid,
     leased_until = now() + $2::interval,
@@ -1103,7 +1128,9 @@ WHERE operations.id = $3
   AND state || '' = 'pending'
   AND leased_until <= now()
 RETURNING operations.id, operations.idempotency_key, operations.fingerprint, operations.amount, operations.currency, operations.metadata, operations.stripe_key, operations.stripe_params, operations.state, operations.lease_token, operations.leased_until, operations.retry_at, operations.attempts, operations.last_error, operations.response_status, operations.response_body, operations.origin_request_id, operations.origin_trace, operations.created_at, operations.updated_at, operations.tenant, operations.kind, operations.subject, operations.options, operations.actor, operations.reason, operations.stripe_path, EXTRACT(EPOCH FROM now() - operations.created_at)::float8 AS age_seconds,
-          marketflow_incarnation() AS incarnation
+          (SELECT present.incarnation FROM present)::text AS incarnation,
+          (SELECT present.reconciled FROM present)::boolean AS reconciled,
+          (SELECT present.behind_seconds FROM present)::float8 AS behind_seconds
 `
 
 type TakeOverOperationParams struct {
@@ -1113,9 +1140,11 @@ type TakeOverOperationParams struct {
 }
 
 type TakeOverOperationRow struct {
-	Operation   Operation
-	AgeSeconds  float64
-	Incarnation string
+	Operation     Operation
+	AgeSeconds    float64
+	Incarnation   string
+	Reconciled    bool
+	BehindSeconds float64
 }
 
 // No row: somebody else was faster.
@@ -1158,6 +1187,8 @@ func (q *Queries) TakeOverOperation(ctx context.Context, arg TakeOverOperationPa
 			&i.Operation.StripePath,
 			&i.AgeSeconds,
 			&i.Incarnation,
+			&i.Reconciled,
+			&i.BehindSeconds,
 		); err != nil {
 			return nil, err
 		}

@@ -14,8 +14,10 @@ import (
 )
 
 const EndReconciliation = `-- name: EndReconciliation :execrows
-UPDATE reconciliation SET incarnation = $1::text
-WHERE singleton AND marketflow_incarnation() = $1::text
+UPDATE reconciliation
+SET incarnation = $1::text,
+    looked_at   = CASE WHEN incarnation = $1 THEN looked_at ELSE now() END
+WHERE singleton AND marketflow_incarnation() = $1
 `
 
 // No row: the database has another incarnation by now.
@@ -55,24 +57,20 @@ func (q *Queries) GetReconciledThrough(ctx context.Context) (GetReconciledThroug
 }
 
 const GetStanding = `-- name: GetStanding :one
-SELECT marketflow_incarnation()::text AS current,
-       COALESCE((SELECT r.incarnation FROM reconciliation r WHERE r.singleton),
-                (SELECT i.incarnation FROM installation i WHERE i.singleton), '')::text AS reconciled,
-       EXTRACT(EPOCH FROM now() - COALESCE((SELECT r.through FROM reconciliation r WHERE r.singleton),
-                                           '0001-01-01 00:00:00+00'))::float8 AS behind_seconds
+SELECT incarnation::text AS incarnation, reconciled::boolean AS reconciled, behind_seconds::float8 AS behind_seconds
+FROM standing
 `
 
 type GetStandingRow struct {
-	Current       string
-	Reconciled    string
+	Incarnation   string
+	Reconciled    bool
 	BehindSeconds float64
 }
 
-// A database that was made in its present life has lost nothing.
 func (q *Queries) GetStanding(ctx context.Context) (GetStandingRow, error) {
 	row := q.db.QueryRow(ctx, GetStanding)
 	var i GetStandingRow
-	err := row.Scan(&i.Current, &i.Reconciled, &i.BehindSeconds)
+	err := row.Scan(&i.Incarnation, &i.Reconciled, &i.BehindSeconds)
 	return i, err
 }
 
