@@ -111,11 +111,13 @@ type Endings interface {
 	// No operation or no payment: fault.NotFound.
 	FinishOn(ctx context.Context, id uuid.UUID, cause string, c Change) (Finished, error)
 
-	// FinishRejected freezes a rejection of the order: the provider will never have this
-	// payment. If the operation is finished already, its response stands and is returned.
+	// FinishRejected freezes a rejection of the order of c: the provider will never have this
+	// payment. If the operation is finished already, its response stands and is returned. If
+	// it is another request's by now, or was rejected because of the deployment, it is
+	// returned as it is, and nothing has changed.
 	// A payment that exists cannot be rejected: ErrContradiction. No operation:
 	// fault.NotFound. After either error nothing has changed.
-	FinishRejected(ctx context.Context, id uuid.UUID, response FrozenResponse) (Operation, error)
+	FinishRejected(ctx context.Context, c Operation, response FrozenResponse) (Operation, error)
 }
 
 // Rejections is the part of Operations about requests that the provider does not take
@@ -209,6 +211,10 @@ type Operation struct {
 	// operation or took the lease: later it may have finished this very operation. It is
 	// zero if the operation was only found.
 	Standing operation.Standing
+	// IntentID is the intent of a create whose payment is written although the operation is
+	// not finished, because the client's secret was not known. Only the holder sees it. Such
+	// an operation must not be sent.
+	IntentID string
 	// Attempts counts the leases, this one included, without those that sent nothing and
 	// those whose request was rejected. If it is over 1, the request may have been sent
 	// before.

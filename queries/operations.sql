@@ -87,7 +87,8 @@ WHERE operations.id = @id
 RETURNING sqlc.embed(operations), EXTRACT(EPOCH FROM now() - operations.created_at)::float8 AS age_seconds,
           (SELECT present.incarnation FROM present)::text AS incarnation,
           (SELECT present.reconciled FROM present)::boolean AS reconciled,
-          (SELECT present.behind_seconds FROM present)::float8 AS behind_seconds;
+          (SELECT present.behind_seconds FROM present)::float8 AS behind_seconds,
+          COALESCE((SELECT p.stripe_payment_intent_id FROM payments p WHERE p.id = operations.id), '')::text AS intent_id;
 
 -- name: FindOperationByKey :one
 SELECT sqlc.embed(operations), EXTRACT(EPOCH FROM now() - operations.created_at)::float8 AS age_seconds
@@ -124,10 +125,11 @@ WITH present AS MATERIALIZED (SELECT * FROM standing), due AS MATERIALIZED (
 )
 SELECT sqlc.embed(operations), EXTRACT(EPOCH FROM now() - operations.created_at)::float8 AS age_seconds,
        present.incarnation::text AS incarnation, present.reconciled::boolean AS reconciled,
-       present.behind_seconds::float8 AS behind_seconds
+       present.behind_seconds::float8 AS behind_seconds, COALESCE(p.stripe_payment_intent_id, '')::text AS intent_id
 FROM taken AS operations
 CROSS JOIN present
 JOIN due ON due.id = operations.id
+LEFT JOIN payments p ON p.id = operations.id
 ORDER BY due.retry_at;
 
 -- name: FinishOperations :many
@@ -240,7 +242,8 @@ WHERE operations.id = @id
 FOR UPDATE;
 
 -- name: FinishRejectedOperation :one
--- Finishes an operation whose order was rejected. No row: a payment exists already.
+-- Finishes an operation whose order was rejected. No row: a payment exists already, or the
+-- operation is another request's by now.
 UPDATE operations
 SET state           = 'finished',
     response_status = @response_status::smallint,
@@ -248,6 +251,7 @@ SET state           = 'finished',
     lease_token     = NULL,
     updated_at      = now()
 WHERE operations.id = @id
+  AND fingerprint = @fingerprint
   AND state || '' IN ('pending', 'needs_attention')
   AND NOT EXISTS (SELECT FROM payments p WHERE p.id = @id)
 RETURNING sqlc.embed(operations), EXTRACT(EPOCH FROM now() - operations.created_at)::float8 AS age_seconds;
@@ -284,7 +288,8 @@ WHERE operations.id = @id
 RETURNING sqlc.embed(operations), EXTRACT(EPOCH FROM now() - operations.created_at)::float8 AS age_seconds,
           (SELECT present.incarnation FROM present)::text AS incarnation,
           (SELECT present.reconciled FROM present)::boolean AS reconciled,
-          (SELECT present.behind_seconds FROM present)::float8 AS behind_seconds;
+          (SELECT present.behind_seconds FROM present)::float8 AS behind_seconds,
+          COALESCE((SELECT p.stripe_payment_intent_id FROM payments p WHERE p.id = operations.id), '')::text AS intent_id;
 
 -- name: ReleaseOperation :exec
 UPDATE operations

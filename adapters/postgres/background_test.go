@@ -84,7 +84,7 @@ func hotCalls(store *postgres.Store) map[string]func(context.Context) error {
 		},
 		"FinishOn": func(ctx context.Context) error { _, err := store.FinishOn(ctx, id, "request", same); return err },
 		"FinishRejected": func(ctx context.Context) error {
-			_, err := store.FinishRejected(ctx, id, ports.FrozenResponse{})
+			_, err := store.FinishRejected(ctx, op, ports.FrozenResponse{})
 
 			return err
 		},

@@ -176,6 +176,7 @@ func findOrTakeOver(ctx context.Context, q *sqlc.Queries, op ports.NewOperation)
 	found, err = operationFromDB(taken[0].Operation, taken[0].AgeSeconds, op.Lease.Token)
 	found.Incarnation = taken[0].Incarnation
 	found.Standing = standingFromDB(taken[0].Reconciled, taken[0].BehindSeconds)
+	found.IntentID = taken[0].IntentID
 
 	return &found, err
 }

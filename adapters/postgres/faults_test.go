@@ -49,7 +49,7 @@ func operations(t *testing.T, store *postgres.Store) map[string]func(context.Con
 		"Extend": func(ctx context.Context) error { return store.Extend(ctx, op, time.Minute) },
 		"Finish": func(ctx context.Context) error { _, err := store.Finish(ctx, completion); return err },
 		"FinishRejected": func(ctx context.Context) error {
-			_, err := store.FinishRejected(ctx, op.ID, *completion.Response)
+			_, err := store.FinishRejected(ctx, op, *completion.Response)
 
 			return err
 		},
@@ -450,7 +450,7 @@ func finish(t *testing.T, store *postgres.Store, order ports.NewOperation) {
 	refused := newOrder(t, "")
 	mustBegin(t, store, refused)
 
-	no, err := store.FinishRejected(t.Context(), refused.ID, *completion.Response)
+	no, err := store.FinishRejected(t.Context(), asked(refused), *completion.Response)
 	require.NoError(t, err)
 	require.Equal(t, operation.Finished, no.State)
 }

@@ -52,8 +52,10 @@ func TestStore_Standing(t *testing.T) {
 	}{
 		"MadeInThisLife": {"SELECT", true, 0},
 		"NoCursor":       {earlier, false, operation.Unknown},
-		"NotThrough": {earlier + cursor + "(now() - interval '3 hours', 'an earlier life', now() - interval '9 days')",
-			false, 3 * time.Hour},
+		"NotThrough": {
+			earlier + cursor + "(now() - interval '3 hours', 'an earlier life', now() - interval '9 days')",
+			false, 3 * time.Hour,
+		},
 		"OneWholeLook":    {earlier + cursor + through + "'3 hours')", true, 2 * time.Hour},
 		"NearlyADayLater": {earlier + cursor + through + "'25 hours 59 minutes')", true, 2 * time.Hour},
 		"ADayLater":       {earlier + cursor + through + "'26 hours')", true, 0},

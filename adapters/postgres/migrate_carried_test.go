@@ -228,7 +228,7 @@ func TestMigrations_CarriedOperationsGoOn(t *testing.T) {
 	require.False(t, stands.Created)
 	require.Equal(t, rows["paid"].body, string(stands.Operation.Response.Body))
 
-	no, err := store.FinishRejected(t.Context(), rows["refused"].id, ports.FrozenResponse{Status: 502})
+	no, err := store.FinishRejected(t.Context(), ports.Operation{ID: rows["refused"].id}, ports.FrozenResponse{Status: 502})
 	require.NoError(t, err)
 	require.Equal(t, rows["refused"].body, string(no.Response.Body))
 
@@ -381,7 +381,7 @@ func TestMigrations_CarriedRowsGoBack(t *testing.T) {
 	mustBegin(t, store, newCancel(t, paid, "a cancel"))
 	mustBegin(t, store, refused)
 
-	_, err := store.FinishRejected(t.Context(), refused.ID, ports.FrozenResponse{Status: 502})
+	_, err := store.FinishRejected(t.Context(), asked(refused), ports.FrozenResponse{Status: 502})
 	require.NoError(t, err)
 
 	unhandled := eventFor(paid, "")

@@ -76,6 +76,7 @@ func (s *Store) Take(ctx context.Context, limit int, lease ports.Lease) ([]ports
 	return mappedOrError(rows, func(row sqlc.TakeOperationsRow) (ports.Operation, error) {
 		op, err := operationFromDB(row.Operation, row.AgeSeconds, lease.Token)
 		op.Incarnation, op.Standing = row.Incarnation, standingFromDB(row.Reconciled, row.BehindSeconds)
+		op.IntentID = row.IntentID
 		s.lives.sees(row.Incarnation)
 
 		return op, err
@@ -83,15 +84,18 @@ func (s *Store) Take(ctx context.Context, limit int, lease ports.Lease) ([]ports
 }
 
 // FinishRejected implements ports.Operations.
-func (s *Store) FinishRejected(ctx context.Context, id uuid.UUID, response ports.FrozenResponse) (ports.Operation, error) {
-	return s.reject(ctx, "rejecting an operation", id, uuid.Nil,
+func (s *Store) FinishRejected(
+	ctx context.Context, asked ports.Operation, response ports.FrozenResponse,
+) (ports.Operation, error) {
+	return s.reject(ctx, "rejecting an operation", asked.ID, uuid.Nil,
 		func(ctx context.Context, q *sqlc.Queries, found ports.Operation) (ports.Operation, error) {
-			if found.Finished() {
+			if !found.Row().MayRefuse(asked.Fingerprint) {
 				return found, nil
 			}
 
 			row, err := q.FinishRejectedOperation(ctx, sqlc.FinishRejectedOperationParams{
-				ID:             id,
+				ID:             asked.ID,
+				Fingerprint:    asked.Fingerprint[:],
 				ResponseStatus: int16(response.Status), //nolint:gosec // an HTTP status
 				ResponseBody:   bodyToDB(response.Body),
 			})
@@ -180,6 +184,7 @@ func (s *Store) Reopen(ctx context.Context, id uuid.UUID, lease ports.Lease) (po
 
 	op, err := operationFromDB(row.Operation, row.AgeSeconds, lease.Token)
 	op.Incarnation, op.Standing = row.Incarnation, standingFromDB(row.Reconciled, row.BehindSeconds)
+	op.IntentID = row.IntentID
 
 	return op, err
 }

@@ -84,7 +84,7 @@ func TestStore_FinishRejectedWaitsForFinish(t *testing.T) {
 	errs := inTurn(t, db,
 		func() error { _, err := store.Finish(t.Context(), completion); return err },
 		func() error {
-			_, err := store.FinishRejected(t.Context(), order.ID, ports.FrozenResponse{Status: 502})
+			_, err := store.FinishRejected(t.Context(), asked(order), ports.FrozenResponse{Status: 502})
 
 			return err
 		},
@@ -103,7 +103,7 @@ func TestStore_FinishWaitsForFinishRejected(t *testing.T) {
 
 	errs := inTurn(t, db,
 		func() error {
-			_, err := store.FinishRejected(t.Context(), order.ID, ports.FrozenResponse{Status: 502})
+			_, err := store.FinishRejected(t.Context(), asked(order), ports.FrozenResponse{Status: 502})
 
 			return err
 		},

@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/marketflow/marketflow/adapters/postgres"
+	"github.com/marketflow/marketflow/ports"
 	"github.com/marketflow/marketflow/ports/portstest"
 	"github.com/marketflow/marketflow/tests/pgtest"
 )
@@ -141,3 +142,8 @@ func TestStore_AuditIsAppendOnly(t *testing.T) {
 func BenchmarkStore_Operations(b *testing.B) { portstest.OperationsBenchmarks(b, newBed) }
 
 func BenchmarkStore_Inbox(b *testing.B) { portstest.InboxBenchmarks(b, newBed) }
+
+// asked is an operation as whoever was refused knows it.
+func asked(op ports.NewOperation) ports.Operation {
+	return ports.Operation{ID: op.ID, Fingerprint: op.Fingerprint()}
+}

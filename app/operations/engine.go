@@ -434,6 +434,10 @@ func (e *Engine) remember(ctx context.Context, op ports.Operation) {
 // rejected the call because of the deployment. After any other error the operation is tried
 // again, or needs attention if the provider contradicts our records.
 func (e *Engine) Send(ctx context.Context, op ports.Operation, by operation.Finisher) (ports.Operation, error) {
+	if op.IntentID != "" {
+		return e.finishWritten(ctx, op, by)
+	}
+
 	if err := maySend(op); err != nil {
 		return op, e.release(ctx, op, err)
 	}
@@ -462,6 +466,19 @@ func (e *Engine) Send(ctx context.Context, op ports.Operation, by operation.Fini
 	default:
 		return op, e.release(ctx, op, err)
 	}
+}
+
+// finishWritten finishes a create whose payment is written already, with the payment's intent.
+// To send it again might make a second one: nothing says that the provider still has its key.
+func (e *Engine) finishWritten(
+	ctx context.Context, op ports.Operation, by operation.Finisher,
+) (ports.Operation, error) {
+	intent, err := e.provider.Intent(ctx, op.IntentID)
+	if err != nil {
+		return op, e.release(ctx, op, fmt.Errorf("reading intent %s: %w", op.IntentID, err))
+	}
+
+	return e.Finish(ctx, op, ports.Object{Intent: intent}, by)
 }
 
 // maySend returns an error if the provider may have done this under a key that it has

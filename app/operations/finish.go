@@ -161,7 +161,7 @@ func (e *Engine) Finished(ctx context.Context, result Result, done ports.Finishe
 func (e *Engine) finishRejected(
 	ctx context.Context, op ports.Operation, answer *fault.Error, by operation.Finisher,
 ) (ports.Operation, error) {
-	finished, err := e.operations.FinishRejected(context.WithoutCancel(ctx), op.ID,
+	finished, err := e.operations.FinishRejected(context.WithoutCancel(ctx), op,
 		e.renderer.Rejected(answer, op.Origin.RequestID))
 
 	switch {
@@ -169,6 +169,8 @@ func (e *Engine) finishRejected(
 		return op, e.contradiction(ctx, op, err)
 	case err != nil:
 		return op, errUnknown(op, err, providerRetryAfter)
+	case !finished.Finished(): // the database has lost this request, and another one has its key now
+		return finished, errInFlight(finished)
 	}
 
 	e.observer.OperationFinished(ctx, finished, by, operation.OutcomeRejected, answer)

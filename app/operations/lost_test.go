@@ -233,3 +233,33 @@ func TestEngine_Do_TheKeyIsTakenMeanwhile(t *testing.T) {
 	})
 	apptest.RequireFault(t, fault.KeyReused, err)
 }
+
+// A rejection is the answer to what was sent. The database has lost that request meanwhile, and
+// another one has its key.
+func TestEngine_Send_RejectedForALostRequest(t *testing.T) {
+	t.Parallel()
+
+	b := apptest.New(t)
+	lost := b.NewOperation(key, apptest.Order(t, 10_00))
+	op := b.BeginOne(lost)
+
+	b.LoseEverything()
+
+	other := b.NewOperation(key, apptest.Order(t, 10_01))
+	other.ID = lost.ID
+	b.BeginOne(other)
+
+	b.Provider = refusing{b.Provider}
+
+	_, err := b.Engine().Send(t.Context(), op, operation.ByRequest)
+	apptest.RequireFault(t, fault.InFlight, err)
+	require.Equal(t, operation.Pending, b.Operation(op.ID).State)
+	require.Equal(t, other.Fingerprint(), b.Operation(op.ID).Fingerprint)
+}
+
+// refusing rejects every order.
+type refusing struct{ ports.Provider }
+
+func (refusing) Send(context.Context, ports.Call, bool) (ports.Object, error) {
+	return ports.Object{}, &ports.RejectedError{Message: "no"}
+}

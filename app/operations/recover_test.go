@@ -220,6 +220,31 @@ func TestRecover_Do(t *testing.T) {
 	})
 }
 
+// The payment is written, so nothing says that the provider still has the operation's key.
+func TestRecover_Do_NeverSendsWhatIsWritten(t *testing.T) {
+	t.Parallel()
+
+	b := apptest.New(t)
+	op := b.Begin(key)
+	intent := b.Send(op)
+	gateway := &counted{Provider: b.Provider}
+	b.Provider = gateway
+
+	withoutSecret := intent
+	withoutSecret.ClientSecret = ""
+
+	_, err := b.Engine().Finish(t.Context(), op, ports.Object{Intent: withoutSecret}, operation.ByWebhook)
+	require.NoError(t, err)
+
+	b.Elapse(time.Hour)
+
+	done, err := b.Recover().Do(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, operations.Recovered{Taken: 1, Finished: 1}, done)
+	require.Zero(t, gateway.sent)
+	require.Contains(t, string(b.Operation(op.ID).Response.Body), intent.ClientSecret)
+}
+
 // secretive lists intents without the client's secret.
 type secretive struct{ ports.Provider }
 

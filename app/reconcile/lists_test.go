@@ -191,7 +191,7 @@ func TestReconcile_Do_MissingPayment(t *testing.T) {
 		b := setup(t)
 		op := b.Begin("order_1")
 		b.Send(op)
-		_, err := b.Store.FinishRejected(t.Context(), op.ID, ports.FrozenResponse{Status: http.StatusBadGateway})
+		_, err := b.Store.FinishRejected(t.Context(), op, ports.FrozenResponse{Status: http.StatusBadGateway})
 		require.NoError(t, err)
 
 		report := b.look(t)

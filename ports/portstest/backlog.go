@@ -38,7 +38,7 @@ func backlogOfFinished(t *testing.T, b StoreBed) {
 	b.mustApply(t, eventOf(t, p, payment.Succeeded))
 	b.mustApply(t, eventOf(t, p, payment.Failed))
 
-	_, err := b.FinishRejected(t.Context(), b.mustBegin(t, newOperation(t, "rejected order")).ID, rejection())
+	_, err := b.FinishRejected(t.Context(), b.mustBegin(t, newOperation(t, "rejected order")), rejection())
 	require.NoError(t, err)
 
 	b.Elapse(t, lease)

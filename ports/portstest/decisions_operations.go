@@ -87,8 +87,9 @@ func operationsFiltered(t *testing.T, b StoreBed) {
 	pending := b.mustBegin(t, newOperation(t, "pending")).ID
 	given := b.mustGiveUp(t, "given up").ID
 	paid := b.mustPay(t, "paid").ID
-	turnedDown := b.mustBegin(t, newOperation(t, "rejected order")).ID
-	_, err := b.FinishRejected(t.Context(), turnedDown, rejection())
+	rejected := b.mustBegin(t, newOperation(t, "rejected order"))
+	turnedDown := rejected.ID
+	_, err := b.FinishRejected(t.Context(), rejected, rejection())
 	require.NoError(t, err)
 
 	for state, want := range map[operation.State][]uuid.UUID{
@@ -120,7 +121,7 @@ func operationsOn(t *testing.T, b StoreBed) {
 	}
 
 	rejected := b.mustBegin(t, newCapture(t, p, "capture_1"))
-	_, err := b.FinishRejected(t.Context(), rejected.ID, rejection())
+	_, err := b.FinishRejected(t.Context(), rejected, rejection())
 	require.NoError(t, err)
 	b.Elapse(t, time.Minute)
 	b.mustBegin(t, newCancel(t, other, "cancel_of_another"))
@@ -148,7 +149,7 @@ func operationsOnMany(t *testing.T, b StoreBed) {
 
 	for range cap(want) {
 		op := b.mustBegin(t, newCapture(t, p, ""))
-		_, err := b.FinishRejected(t.Context(), op.ID, rejection())
+		_, err := b.FinishRejected(t.Context(), op, rejection())
 		require.NoError(t, err)
 
 		want = append(want, op.ID)

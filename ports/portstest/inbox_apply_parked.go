@@ -64,7 +64,7 @@ func applySecondIntent(t *testing.T, b StoreBed) {
 
 	finished := b.mustPay(t, "finished").ID
 
-	no, err := b.FinishRejected(t.Context(), b.mustBegin(t, newOperation(t, "rejected order")).ID, rejection())
+	no, err := b.FinishRejected(t.Context(), b.mustBegin(t, newOperation(t, "rejected order")), rejection())
 	require.NoError(t, err)
 
 	open := completionOf(b.mustBegin(t, newOperation(t, "open")))

@@ -160,7 +160,7 @@ func beginFinished(t *testing.T, b StoreBed) {
 
 	b.mustFinish(t, completionOf(b.mustBegin(t, newOperation(t, "paid"))))
 
-	_, err := b.FinishRejected(t.Context(), b.mustBegin(t, newOperation(t, "rejected order")).ID, rejection())
+	_, err := b.FinishRejected(t.Context(), b.mustBegin(t, newOperation(t, "rejected order")), rejection())
 	require.NoError(t, err)
 
 	b.Elapse(t, 365*24*time.Hour)

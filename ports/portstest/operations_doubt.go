@@ -131,7 +131,7 @@ func (b StoreBed) writesInDoubt(t *testing.T) map[string]func() doubtful {
 			return err
 		}, operation.Finished),
 		"FinishRejected": of(func(s Store, op ports.Operation) error {
-			_, err := s.FinishRejected(t.Context(), op.ID, rejection())
+			_, err := s.FinishRejected(t.Context(), op, rejection())
 
 			return err
 		}, operation.Finished),

@@ -103,7 +103,7 @@ func finishKeepsBytes(t *testing.T, b StoreBed) {
 		requireResponse(t, *completion.Response, b.operationNow(t, completion.Payment.ID).Response)
 
 		no := ports.FrozenResponse{Status: http.StatusBadGateway, Body: body}
-		op, err := b.FinishRejected(t.Context(), b.mustBegin(t, newOperation(t, operation.Key("rejected "+name))).ID, no)
+		op, err := b.FinishRejected(t.Context(), b.mustBegin(t, newOperation(t, operation.Key("rejected "+name))), no)
 		require.NoError(t, err)
 		requireResponse(t, no, op.Response)
 	}
@@ -186,7 +186,7 @@ func finishAfterReject(t *testing.T, b StoreBed) {
 func finishAfterRefusalOfAnother(t *testing.T, b StoreBed) {
 	t.Helper()
 
-	no, err := b.FinishRejected(t.Context(), b.mustBegin(t, newOperation(t, "order_1")).ID, rejection())
+	no, err := b.FinishRejected(t.Context(), b.mustBegin(t, newOperation(t, "order_1")), rejection())
 	require.NoError(t, err)
 
 	whole := completionOf(no)

@@ -82,7 +82,7 @@ func finishOnTwice(t *testing.T, b StoreBed) {
 		requireSameOperation(t, first.Operation, again.Operation)
 	}
 
-	no, err := b.FinishRejected(t.Context(), op.ID, rejection())
+	no, err := b.FinishRejected(t.Context(), op, rejection())
 	require.NoError(t, err)
 	requireSameOperation(t, first.Operation, no)
 
@@ -157,7 +157,7 @@ func finishOnRejectedOrder(t *testing.T, b StoreBed) {
 	p := b.mustHold(t, "order_1")
 	op := b.mustBegin(t, newCapture(t, p, "capture_1"))
 
-	no, err := b.FinishRejected(t.Context(), op.ID, rejection())
+	no, err := b.FinishRejected(t.Context(), op, rejection())
 	require.NoError(t, err)
 	require.Equal(t, rejection(), no.Response)
 	require.Equal(t, p, b.paymentNow(t, p.ID), "a rejected capture leaves its payment alone")
@@ -281,7 +281,7 @@ func finishOnAgainstFinishRejected(t *testing.T, b StoreBed) {
 
 		allAtOnce(t, 2, func(i int) (struct{}, error) {
 			if i == 0 {
-				_, err := b.FinishRejected(t.Context(), op.ID, rejection())
+				_, err := b.FinishRejected(t.Context(), op, rejection())
 
 				return struct{}{}, err
 			}

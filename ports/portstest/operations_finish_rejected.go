@@ -18,11 +18,11 @@ func finishRejectedFreezes(t *testing.T, b StoreBed) {
 	want := b.mustBegin(t, newOperation(t, "order_1"))
 	want.State, want.Lease, want.Response = operation.Finished, uuid.Nil, rejection()
 
-	op, err := b.FinishRejected(t.Context(), want.ID, rejection())
+	op, err := b.FinishRejected(t.Context(), want, rejection())
 	require.NoError(t, err)
 	requireSameOperation(t, want, op)
 
-	again, err := b.FinishRejected(t.Context(), want.ID, *created("something else"))
+	again, err := b.FinishRejected(t.Context(), want, *created("something else"))
 	require.NoError(t, err)
 	requireSameOperation(t, want, again)
 	b.requireNoPayment(t, want.ID)
@@ -39,7 +39,7 @@ func finishRejectedAfterFinish(t *testing.T, b StoreBed) {
 
 	done := b.mustFinish(t, completionOf(b.mustBegin(t, newOperation(t, "order_1"))))
 
-	stands, err := b.FinishRejected(t.Context(), done.Operation.ID, rejection())
+	stands, err := b.FinishRejected(t.Context(), done.Operation, rejection())
 	require.NoError(t, err)
 	requireSameOperation(t, done.Operation, stands)
 }
@@ -50,16 +50,43 @@ func finishRejectedAfterGiveUp(t *testing.T, b StoreBed) {
 	op := b.mustBegin(t, newOperation(t, "order_1"))
 	require.NoError(t, b.GiveUp(t.Context(), op.ID, errors.New("lost")))
 
-	no, err := b.FinishRejected(t.Context(), op.ID, rejection())
+	no, err := b.FinishRejected(t.Context(), op, rejection())
 	require.NoError(t, err)
 	require.Equal(t, operation.Finished, no.State)
 	require.Equal(t, rejection(), no.Response)
 }
 
+// The database has lost the request that was rejected, and another one has its key since.
+func finishRejectedOfAnother(t *testing.T, b StoreBed) {
+	t.Helper()
+
+	lost := b.mustBegin(t, newOperation(t, "order_1"))
+	now := lost
+	lost.Fingerprint[0]++
+
+	stands, err := b.FinishRejected(t.Context(), lost, rejection())
+	require.NoError(t, err)
+	require.Equal(t, operation.Pending, stands.State)
+	require.Equal(t, now.Fingerprint, stands.Fingerprint)
+
+	b.requireHeldByOther(t)
+}
+
+// Nothing is frozen either where the provider said no because of the deployment.
+func finishRejectedAfterReject(t *testing.T, b StoreBed) {
+	t.Helper()
+
+	op := b.mustReject(t, newOperation(t, "order_1"))
+
+	stands, err := b.FinishRejected(t.Context(), op, rejection())
+	require.NoError(t, err)
+	require.Equal(t, operation.Rejected, stands.State)
+}
+
 func finishAfterFinishRejected(t *testing.T, b StoreBed) {
 	t.Helper()
 
-	no, err := b.FinishRejected(t.Context(), b.mustBegin(t, newOperation(t, "order_1")).ID, rejection())
+	no, err := b.FinishRejected(t.Context(), b.mustBegin(t, newOperation(t, "order_1")), rejection())
 	require.NoError(t, err)
 
 	_, err = b.Finish(t.Context(), completionOf(no))
@@ -72,11 +99,12 @@ func finishAfterFinishRejected(t *testing.T, b StoreBed) {
 func finishRejectedAfterPayment(t *testing.T, b StoreBed) {
 	t.Helper()
 
-	open := completionOf(b.mustBegin(t, newOperation(t, "order_1")))
+	op := b.mustBegin(t, newOperation(t, "order_1"))
+	open := completionOf(op)
 	open.Response = nil
 	b.mustFinish(t, open)
 
-	_, err := b.FinishRejected(t.Context(), open.Payment.ID, rejection())
+	_, err := b.FinishRejected(t.Context(), op, rejection())
 	require.ErrorIs(t, err, ports.ErrContradiction)
 	require.Equal(t, operation.Pending, b.operationNow(t, open.Payment.ID).State)
 }
@@ -96,7 +124,7 @@ func finishRejectedAgainstFinish(t *testing.T, b StoreBed) {
 
 		_, errs := atOnce(2, func(i int) (struct{}, error) {
 			if i == 0 {
-				_, err := b.FinishRejected(t.Context(), op.ID, rejection())
+				_, err := b.FinishRejected(t.Context(), op, rejection())
 
 				return struct{}{}, err
 			}
@@ -128,6 +156,6 @@ func finishRejectedAgainstFinish(t *testing.T, b StoreBed) {
 func finishRejectedWithoutOperation(t *testing.T, b StoreBed) {
 	t.Helper()
 
-	_, err := b.FinishRejected(t.Context(), uuid.New(), rejection())
+	_, err := b.FinishRejected(t.Context(), ports.Operation{ID: uuid.New()}, rejection())
 	requireNotFound(t, err)
 }

@@ -41,7 +41,7 @@ func giveUpFinished(t *testing.T, b StoreBed) {
 	require.NoError(t, b.GiveUp(t.Context(), done.ID, errors.New("late")))
 	requireSameOperation(t, done, b.operationNow(t, done.ID))
 
-	no, err := b.FinishRejected(t.Context(), b.mustBegin(t, newOperation(t, "rejected order")).ID, rejection())
+	no, err := b.FinishRejected(t.Context(), b.mustBegin(t, newOperation(t, "rejected order")), rejection())
 	require.NoError(t, err)
 	require.NoError(t, b.GiveUp(t.Context(), no.ID, errors.New("late")))
 	requireSameOperation(t, no, b.operationNow(t, no.ID))

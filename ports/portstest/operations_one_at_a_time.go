@@ -50,7 +50,7 @@ func beginOneAtATime(t *testing.T, b StoreBed) {
 	capture := b.mustBegin(t, newCapture(t, p, "capture_1"))
 	b.requireBlocked(t, p)
 
-	_, err := b.FinishRejected(t.Context(), capture.ID, rejection())
+	_, err := b.FinishRejected(t.Context(), capture, rejection())
 	require.NoError(t, err)
 	b.mustBegin(t, newCancel(t, p, ""))
 }

@@ -52,7 +52,7 @@ func reopenOthers(t *testing.T, b StoreBed) {
 
 	done := b.mustFinish(t, completionOf(b.mustBegin(t, newOperation(t, "finished")))).Operation
 
-	no, err := b.FinishRejected(t.Context(), b.mustBegin(t, newOperation(t, "rejected order")).ID, rejection())
+	no, err := b.FinishRejected(t.Context(), b.mustBegin(t, newOperation(t, "rejected order")), rejection())
 	require.NoError(t, err)
 
 	given := b.mustBegin(t, newOperation(t, "given up"))

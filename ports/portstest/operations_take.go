@@ -20,7 +20,7 @@ func takeUnfinished(t *testing.T, b StoreBed) {
 	require.Empty(t, taken)
 
 	b.mustFinish(t, completionOf(b.mustBegin(t, newOperation(t, "finished"))))
-	_, err = b.FinishRejected(t.Context(), b.mustBegin(t, newOperation(t, "rejected order")).ID, rejection())
+	_, err = b.FinishRejected(t.Context(), b.mustBegin(t, newOperation(t, "rejected order")), rejection())
 	require.NoError(t, err)
 	require.NoError(t, b.GiveUp(t.Context(), b.mustBegin(t, newOperation(t, "given up")).ID, errors.New("lost")))
 
@@ -138,4 +138,44 @@ func takeByMany(t *testing.T, b StoreBed) {
 	rest, err := b.Take(t.Context(), ops, newLease())
 	require.NoError(t, err)
 	require.ElementsMatch(t, want, append(got, idsOf(rest)...), "each once")
+}
+
+// An event has written the payment without the client's secret, so the operation is not
+// finished. Whoever gets it must know.
+func takeWritten(t *testing.T, b StoreBed) {
+	t.Helper()
+
+	open := completionOf(b.mustBegin(t, newOperation(t, "order_1")))
+	open.Response = nil
+	b.mustFinish(t, open)
+	b.mustBegin(t, newOperation(t, "order_2"))
+	b.Elapse(t, 2*lease)
+
+	taken, err := b.Take(t.Context(), 2, newLease())
+	require.NoError(t, err)
+	require.Len(t, taken, 2)
+
+	for _, op := range taken {
+		if op.ID == open.Payment.ID {
+			require.Equal(t, open.Payment.IntentID, op.IntentID)
+		} else {
+			require.Empty(t, op.IntentID)
+		}
+	}
+}
+
+func takeOverWritten(t *testing.T, b StoreBed) {
+	t.Helper()
+
+	asked := newOperation(t, "order_1")
+	open := completionOf(b.mustBegin(t, asked))
+	open.Response = nil
+	b.mustFinish(t, open)
+	b.Elapse(t, 2*lease)
+
+	asked.Lease = newLease()
+	op, err := b.Begin(t.Context(), asked)
+	require.NoError(t, err)
+	require.True(t, op.Held())
+	require.Equal(t, open.Payment.IntentID, op.IntentID)
 }

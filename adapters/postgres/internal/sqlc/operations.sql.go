@@ -463,6 +463,7 @@ SET state           = 'finished',
     lease_token     = NULL,
     updated_at      = now()
 WHERE operations.id = $3
+  AND fingerprint = $4
   AND state || '' IN ('pending', 'needs_attention')
   AND NOT EXISTS (SELECT FROM payments p WHERE p.id = $3)
 RETURNING operations.id, operations.idempotency_key, operations.fingerprint, operations.amount, operations.currency, operations.metadata, operations.stripe_key, operations.stripe_params, operations.state, operations.lease_token, operations.leased_until, operations.retry_at, operations.attempts, operations.last_error, operations.response_status, operations.response_body, operations.origin_request_id, operations.origin_trace, operations.created_at, operations.updated_at, operations.tenant, operations.kind, operations.subject, operations.options, operations.actor, operations.reason, operations.stripe_path, EXTRACT(EPOCH FROM now() - operations.created_at)::float8 AS age_seconds
@@ -472,6 +473,7 @@ type FinishRejectedOperationParams struct {
 	ResponseStatus int16
 	ResponseBody   []byte
 	ID             uuid.UUID
+	Fingerprint    []byte
 }
 
 type FinishRejectedOperationRow struct {
@@ -479,9 +481,15 @@ type FinishRejectedOperationRow struct {
 	AgeSeconds float64
 }
 
-// Finishes an operation whose order was rejected. No row: a payment exists already.
+// Finishes an operation whose order was rejected. No row: a payment exists already, or the
+// operation is another request's by now.
 func (q *Queries) FinishRejectedOperation(ctx context.Context, arg FinishRejectedOperationParams) (FinishRejectedOperationRow, error) {
-	row := q.db.QueryRow(ctx, FinishRejectedOperation, arg.ResponseStatus, arg.ResponseBody, arg.ID)
+	row := q.db.QueryRow(ctx, FinishRejectedOperation,
+		arg.ResponseStatus,
+		arg.ResponseBody,
+		arg.ID,
+		arg.Fingerprint,
+	)
 	var i FinishRejectedOperationRow
 	err := row.Scan(
 		&i.Operation.ID,
@@ -928,7 +936,8 @@ WHERE operations.id = $3
 RETURNING operations.id, operations.idempotency_key, operations.fingerprint, operations.amount, operations.currency, operations.metadata, operations.stripe_key, operations.stripe_params, operations.state, operations.lease_token, operations.leased_until, operations.retry_at, operations.attempts, operations.last_error, operations.response_status, operations.response_body, operations.origin_request_id, operations.origin_trace, operations.created_at, operations.updated_at, operations.tenant, operations.kind, operations.subject, operations.options, operations.actor, operations.reason, operations.stripe_path, EXTRACT(EPOCH FROM now() - operations.created_at)::float8 AS age_seconds,
           (SELECT present.incarnation FROM present)::text AS incarnation,
           (SELECT present.reconciled FROM present)::boolean AS reconciled,
-          (SELECT present.behind_seconds FROM present)::float8 AS behind_seconds
+          (SELECT present.behind_seconds FROM present)::float8 AS behind_seconds,
+          COALESCE((SELECT p.stripe_payment_intent_id FROM payments p WHERE p.id = operations.id), '')::text AS intent_id
 `
 
 type ReopenOperationParams struct {
@@ -943,6 +952,7 @@ type ReopenOperationRow struct {
 	Incarnation   string
 	Reconciled    bool
 	BehindSeconds float64
+	IntentID      string
 }
 
 // Makes a rejected operation pending again. No row: it is not rejected. If the caller
@@ -982,6 +992,7 @@ func (q *Queries) ReopenOperation(ctx context.Context, arg ReopenOperationParams
 		&i.Incarnation,
 		&i.Reconciled,
 		&i.BehindSeconds,
+		&i.IntentID,
 	)
 	return i, err
 }
@@ -1009,10 +1020,11 @@ WITH present AS MATERIALIZED (SELECT incarnation, reconciled, behind_seconds FRO
 )
 SELECT operations.id, operations.idempotency_key, operations.fingerprint, operations.amount, operations.currency, operations.metadata, operations.stripe_key, operations.stripe_params, operations.state, operations.lease_token, operations.leased_until, operations.retry_at, operations.attempts, operations.last_error, operations.response_status, operations.response_body, operations.origin_request_id, operations.origin_trace, operations.created_at, operations.updated_at, operations.tenant, operations.kind, operations.subject, operations.options, operations.actor, operations.reason, operations.stripe_path, EXTRACT(EPOCH FROM now() - operations.created_at)::float8 AS age_seconds,
        present.incarnation::text AS incarnation, present.reconciled::boolean AS reconciled,
-       present.behind_seconds::float8 AS behind_seconds
+       present.behind_seconds::float8 AS behind_seconds, COALESCE(p.stripe_payment_intent_id, '')::text AS intent_id
 FROM taken AS operations
 CROSS JOIN present
 JOIN due ON due.id = operations.id
+LEFT JOIN payments p ON p.id = operations.id
 ORDER BY due.retry_at
 `
 
@@ -1028,6 +1040,7 @@ type TakeOperationsRow struct {
 	Incarnation   string
 	Reconciled    bool
 	BehindSeconds float64
+	IntentID      string
 }
 
 // due is MATERIALIZED because the planner may run a subquery again for each row, and
@@ -1073,6 +1086,7 @@ func (q *Queries) TakeOperations(ctx context.Context, arg TakeOperationsParams) 
 			&i.Incarnation,
 			&i.Reconciled,
 			&i.BehindSeconds,
+			&i.IntentID,
 		); err != nil {
 			return nil, err
 		}
@@ -1130,7 +1144,8 @@ WHERE operations.id = $3
 RETURNING operations.id, operations.idempotency_key, operations.fingerprint, operations.amount, operations.currency, operations.metadata, operations.stripe_key, operations.stripe_params, operations.state, operations.lease_token, operations.leased_until, operations.retry_at, operations.attempts, operations.last_error, operations.response_status, operations.response_body, operations.origin_request_id, operations.origin_trace, operations.created_at, operations.updated_at, operations.tenant, operations.kind, operations.subject, operations.options, operations.actor, operations.reason, operations.stripe_path, EXTRACT(EPOCH FROM now() - operations.created_at)::float8 AS age_seconds,
           (SELECT present.incarnation FROM present)::text AS incarnation,
           (SELECT present.reconciled FROM present)::boolean AS reconciled,
-          (SELECT present.behind_seconds FROM present)::float8 AS behind_seconds
+          (SELECT present.behind_seconds FROM present)::float8 AS behind_seconds,
+          COALESCE((SELECT p.stripe_payment_intent_id FROM payments p WHERE p.id = operations.id), '')::text AS intent_id
 `
 
 type TakeOverOperationParams struct {
@@ -1145,6 +1160,7 @@ type TakeOverOperationRow struct {
 	Incarnation   string
 	Reconciled    bool
 	BehindSeconds float64
+	IntentID      string
 }
 
 // No row: somebody else was faster.
@@ -1189,6 +1205,7 @@ func (q *Queries) TakeOverOperation(ctx context.Context, arg TakeOverOperationPa
 			&i.Incarnation,
 			&i.Reconciled,
 			&i.BehindSeconds,
+			&i.IntentID,
 		); err != nil {
 			return nil, err
 		}
