@@ -34,6 +34,9 @@ type RejectedError struct {
 	// State says that the object's state does not allow it, whatever the order says. Only
 	// reading the object tells what became of this request and of those before it.
 	State bool
+	// Kept says that the provider repeats an answer that it keeps under the request's key, so
+	// that nothing can be done under it.
+	Kept bool
 }
 
 // Error implements error.

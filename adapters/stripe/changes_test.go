@@ -102,6 +102,7 @@ func TestSend_OutcomesOfChanges(t *testing.T) {
 					if rejected, ok := errors.AsType[*ports.RejectedError](err); ok {
 						require.Equal(t, c.about == "state", rejected.State)
 						require.Equal(t, c.about == "amount", rejected.Amount)
+						require.False(t, rejected.Kept)
 						require.NotEmpty(t, rejected.Message)
 					}
 				}
@@ -172,6 +173,27 @@ func TestSend_AKeptRejectionOfAChange(t *testing.T) {
 		require.ErrorAs(t, err, &deployment)
 		require.True(t, deployment.Kept)
 		require.Equal(t, "testmode_charges_only", deployment.Code)
+	}
+}
+
+// Also one because of the state, which may have changed since.
+func TestSend_AKeptRejectionBecauseOfTheState(t *testing.T) {
+	t.Parallel()
+
+	bed := newBed(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Idempotent-Replayed", "true")
+		answer(w, http.StatusBadRequest,
+			`{"error":{"type":"invalid_request_error","code":"payment_intent_unexpected_state","message":"no"}}`)
+	})
+
+	for _, call := range changes(t) {
+		_, err := bed.gateway.Send(t.Context(), call, true)
+
+		var rejected *ports.RejectedError
+
+		require.ErrorAs(t, err, &rejected)
+		require.True(t, rejected.State)
+		require.True(t, rejected.Kept)
 	}
 }
 

@@ -50,7 +50,9 @@ func (f *failure) rejectsChange(first bool) (outcome, error) {
 		return unknown, nil
 	}
 
-	err := ports.RejectedError{Code: code(string(f.rejection.Code)), Message: sentence(f.rejection.Msg)}
+	err := ports.RejectedError{
+		Code: code(string(f.rejection.Code)), Message: sentence(f.rejection.Msg), Kept: f.replayed,
+	}
 
 	switch {
 	case f.reason != ReasonBadRequest && f.reason != ReasonPayment && f.reason != ReasonUnknownPath &&
@@ -86,7 +88,9 @@ func (f *failure) rejectsCreate(first bool) (outcome, error) {
 		return unknown, nil
 	}
 
-	final := ports.RejectedError{Code: code(string(f.rejection.Code)), Message: sentence(f.rejection.Msg)}
+	final := ports.RejectedError{
+		Code: code(string(f.rejection.Code)), Message: sentence(f.rejection.Msg), Kept: f.replayed,
+	}
 
 	switch {
 	case f.reason == ReasonPayment && f.rejection.Type == stripego.ErrorTypeCard: // the bank declined

@@ -364,9 +364,9 @@ func (e *Engine) found(ctx context.Context, op ports.Operation, request Request)
 
 // reused is the answer where a key has an operation with another fingerprint. While the
 // database may lack commits, the key's first request may be among them, and this one may
-// be that: the object of the operation tells, once it is finished.
+// be that: the object of the operation tells, once it is finished. What was refused has none.
 func (e *Engine) reused(ctx context.Context, op ports.Operation) error {
-	if !op.Finished() {
+	if !op.Finished() || op.Row().Refused {
 		if reconciled, err := e.lives.Reconciled(ctx); err != nil || !reconciled {
 			return errInFlight(op)
 		}
@@ -510,11 +510,24 @@ func (e *Engine) lookUp(
 		return op, e.release(ctx, op, errors.Join(rejected, err))
 	case found.Object != nil:
 		return e.Finish(ctx, op, *found.Object, by)
+	case found.Rejected != nil && mayRefuse(op) != nil:
+		return op, e.release(ctx, op, errors.Join(rejected, mayRefuse(op)))
 	case found.Rejected != nil:
 		return e.finishRejected(ctx, op, found.Rejected, by)
 	default:
 		return op, e.release(ctx, op, rejected)
 	}
+}
+
+// mayRefuse returns an error while it must not be frozen that nothing was done under an
+// operation's key, and that a new key is safe: the key may be that of another request, which
+// the database has lost, and of which the object that was read says nothing.
+func mayRefuse(op ports.Operation) error {
+	if op.Key == "" || op.Standing.Reconciled {
+		return nil
+	}
+
+	return errors.New("the database may have lost commits, and is not yet compared with the provider")
 }
 
 // call sends the call and keeps the lease until the provider has answered.

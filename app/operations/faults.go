@@ -63,18 +63,23 @@ func errInFlight(op ports.Operation) error {
 
 func errRejected(op ports.Operation, rejected *ports.DeploymentError) error {
 	next := "Once it is repaired, send the same request again, with the same idempotency key."
+	nothing := "Nothing was made or charged. "
+
+	if mayRefuse(op) != nil {
+		nothing = "" // by this request; but one before it may be lost
+	}
 
 	switch {
 	case op.Key == "":
 		next = "Once it is repaired, send the request again."
-	case rejected.Kept:
+	case rejected.Kept && op.Standing.Reconciled:
 		next = "The provider keeps this answer for this idempotency key until about " +
 			op.CreatedAt.Add(keptFor).UTC().Format(time.RFC3339) + ". Once it is repaired, use a new key; " +
 			"that is safe, because nothing was made under this one."
 	}
 
 	return about(op, fault.Wrap(fault.Rejected, rejected, "The payment provider did not accept the request because of how "+
-		"this service is set up there, not because of the payment. Nothing was made or charged. "+next+
+		"this service is set up there, not because of the payment. "+nothing+next+
 		" The provider says: "+rejected.Message))
 }
 

@@ -3,6 +3,7 @@ package operations_test
 import (
 	"context"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -86,6 +87,51 @@ func TestEngine_Do_KeyReusedInALaterLife(t *testing.T) {
 
 	_, err = b.Engine().Do(t.Context(), other)
 	apptest.RequireFault(t, fault.KeyReused, err)
+}
+
+// What was refused has no object that tells whose key it is.
+func TestEngine_Do_RefusedForAnotherInALaterLife(t *testing.T) {
+	t.Parallel()
+
+	b := apptest.New(t)
+	_, err := b.Store.FinishRejected(t.Context(), b.Begin(key), ports.FrozenResponse{Status: http.StatusBadGateway})
+	require.NoError(t, err)
+
+	other := b.Request(key, apptest.Order(t, 10_01))
+	b.InLife(operation.Standing{Behind: time.Hour})
+
+	_, err = b.Engine().Do(t.Context(), other)
+	apptest.RequireFault(t, fault.InFlight, err)
+
+	b.InLife(operation.Standing{Reconciled: true})
+
+	_, err = b.Engine().Do(t.Context(), other)
+	apptest.RequireFault(t, fault.KeyReused, err)
+}
+
+// A rejection that Stripe keeps asks for a new key, but only if that is known to be safe.
+func TestEngine_Do_KeptRejectionInALaterLife(t *testing.T) {
+	t.Parallel()
+
+	for _, reconciled := range []bool{true, false} {
+		b := apptest.New(t)
+		b.InLife(operation.Standing{Reconciled: reconciled})
+		b.Provider = keeping{b.Provider}
+
+		_, err := b.Engine().Do(t.Context(), b.Request(key, apptest.Order(t, 10_00)))
+		apptest.RequireFault(t, fault.Rejected, err)
+
+		for _, promise := range []string{"use a new key", "Nothing was made"} {
+			require.Equal(t, reconciled, strings.Contains(fault.From(err).Detail, promise), promise)
+		}
+	}
+}
+
+// keeping rejects everything because of the deployment, and keeps that.
+type keeping struct{ ports.Provider }
+
+func (keeping) Send(context.Context, ports.Call, bool) (ports.Object, error) {
+	return ports.Object{}, &ports.DeploymentError{Message: "no", Kept: true}
 }
 
 // "Nothing was made, use a new key" is said only if it is known.

@@ -109,6 +109,8 @@ func (uc *Recover) lookUp(ctx context.Context, definition Definition, op ports.O
 		case err != nil:
 		case found.Object != nil:
 			op, err = uc.engine.Finish(ctx, op, *found.Object, operation.ByRecovery)
+		case found.Rejected != nil && mayRefuse(op) != nil:
+			err = mayRefuse(op)
 		case found.Rejected != nil:
 			op, err = uc.engine.finishRejected(ctx, op, found.Rejected, operation.ByRecovery)
 		case op.Age > operation.SendFor:

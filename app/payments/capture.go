@@ -165,7 +165,10 @@ func findCapture(
 		return operations.Found{Rejected: f}, nil //nolint:nilerr // it is the answer
 	}
 
-	if rejected.State { // it has changed since
+	switch {
+	case rejected.State && rejected.Kept: // it has changed since, but the rejection would be repeated for a day
+		return operations.Found{Rejected: errRefused(p, op)}, nil
+	case rejected.State: // it has changed since
 		return operations.Found{}, nil
 	}
 

@@ -205,6 +205,32 @@ func TestCapture_Do(t *testing.T) {
 		b.captured(t)
 	})
 
+	// The database has lost that it was refused, and the money is held meanwhile. Whoever waits
+	// for Stripe to say something else waits for a day, and the payment with it.
+	t.Run("RefusedAndThenHeld", func(t *testing.T) {
+		t.Parallel()
+
+		b := setupCapture(t)
+		p := b.CreateFor("order_2", apptest.Manual(apptest.Order(t, 10_00)))
+		op := b.BeginOne(b.NewCapture("early", p, 0))
+
+		var rejected *ports.RejectedError
+
+		_, err := b.Provider.Send(t.Context(), op.Call, false)
+		require.ErrorAs(t, err, &rejected)
+		require.False(t, rejected.Kept)
+
+		b.Confirm(p.IntentID, "pm_card_visa")
+
+		done, err := b.Engine().Send(t.Context(), op, operation.ByRequest)
+		require.NoError(t, err)
+		require.Equal(t, http.StatusConflict, done.Response.Status)
+		require.Contains(t, string(done.Response.Body), "use a new one")
+
+		b.command.PaymentID, b.command.Key = p.ID, "late"
+		b.captured(t)
+	})
+
 	t.Run("NoSuchPayment", func(t *testing.T) {
 		t.Parallel()
 

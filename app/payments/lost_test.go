@@ -3,6 +3,7 @@ package payments_test
 import (
 	"net/http"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
@@ -113,5 +114,38 @@ func TestGet_Do_InALaterLife(t *testing.T) {
 		read, err := get.Do(t.Context(), created.ID)
 		require.NoError(t, err)
 		require.Equal(t, created, read, "what is here is read")
+	}
+}
+
+// Under the key of a capture that is refused the database may have lost another request. Until
+// that is known, nobody is told for ever that nothing was done.
+func TestChange_RefusedInALaterLife(t *testing.T) {
+	t.Parallel()
+
+	for name, kind := range changeKinds() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+
+			b := setupChange(t, kind)
+			op := b.begin()
+			b.Dashboard(b.payment.IntentID, kind.dashboard, nil)
+
+			for _, c := range []struct {
+				life  operation.Standing
+				state operation.State
+			}{
+				{operation.Standing{Behind: time.Hour}, operation.Pending},
+				{operation.Standing{Reconciled: true, Behind: time.Hour}, operation.Finished},
+			} {
+				b.InLife(c.life)
+				b.Elapse(time.Hour)
+
+				_, err := b.Recover().Do(t.Context())
+				require.NoError(t, err)
+				require.Equal(t, c.state, b.Operation(op.ID).State)
+			}
+
+			require.Equal(t, http.StatusConflict, b.Operation(op.ID).Response.Status)
+		})
 	}
 }
