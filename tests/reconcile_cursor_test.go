@@ -211,6 +211,21 @@ func TestReconcile_CursorInTheFutureIsPutRight(t *testing.T) {
 	})
 }
 
+// As long as something may be missing from the database, an old cursor stops all sending. So
+// it moves although nobody wants reconciliation to run.
+func TestReconcile_CursorMovesWhileSomethingMayBeMissing(t *testing.T) {
+	t.Parallel()
+
+	w := newWorld(t)
+	w.exec("UPDATE installation SET incarnation = 'an earlier life'")
+	w.exec(`INSERT INTO reconciliation (through, incarnation, looked_at)
+		VALUES (now() - interval '21 hours', marketflow_incarnation(), now() - interval '22 hours')`)
+
+	w.config.ReconcileInterval = 0
+	w.start(w.config)
+	w.eventually(func() bool { return w.cursor() < 3*time.Minute }, "it has moved")
+}
+
 // Where a run could not write an intent back, the next run looks at it again.
 func TestReconcile_CursorStaysBeforeWhatFailed(t *testing.T) {
 	t.Parallel()

@@ -42,3 +42,6 @@ func ReadsWaiting(s *Store) int {
 
 	return len(s.reads.waiting)
 }
+
+// Sees is what a store does with the life that a statement was answered in.
+func Sees(s *Store, incarnation string) { s.lives.sees(incarnation) }

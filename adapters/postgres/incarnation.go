@@ -16,8 +16,11 @@ import (
 // the next operation is begun or taken.
 type lives struct {
 	mu sync.Mutex
-	// present is the life that was last seen; empty at first.
+	// present is the life that was seen for the first time last; empty at first. seen are all:
+	// connections to a primary of before may live on for minutes, and its life is not new
+	// again. None ever comes back.
 	present string
+	seen    map[string]bool
 	// reconciled is the life in which reconciliation is through; empty if in none that we
 	// know of.
 	reconciled string
@@ -31,14 +34,28 @@ func (s *Store) OnNewLife(began func()) { s.lives.began = began }
 
 // sees remembers the life that a statement was answered in.
 func (l *lives) sees(incarnation string) {
-	l.mu.Lock()
-	before := l.present
-	l.present = incarnation
-	l.mu.Unlock()
-
-	if before != "" && before != incarnation && l.began != nil {
+	if l.isNew(incarnation) && l.began != nil {
 		l.began()
 	}
+}
+
+// isNew tells whether a life is seen for the first time, after another one.
+func (l *lives) isNew(incarnation string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+
+	if l.seen[incarnation] {
+		return false
+	}
+
+	if l.seen == nil {
+		l.seen = make(map[string]bool)
+	}
+
+	first := len(l.seen) == 0
+	l.present, l.seen[incarnation] = incarnation, true
+
+	return !first
 }
 
 // greeted marks a connection whose life is known.
@@ -63,7 +80,7 @@ func (l *lives) greet(ctx context.Context, conn *pgconn.PgConn) error {
 	return nil
 }
 
-// known tells whether reconciliation is known to be through in the life that was last seen.
+// known tells whether reconciliation is known to be through in the present life.
 func (l *lives) known() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -132,6 +132,22 @@ func TestStore_IncarnationAfterABackendWasKilled(t *testing.T) {
 	require.False(t, reconciled)
 }
 
+// After a fail-over some connections may still lead to the old primary.
+func TestStore_OnNewLife_OncePerLife(t *testing.T) {
+	t.Parallel()
+
+	store := newStore(newPool(t, pgtest.New(t).URL, 1))
+	began := 0
+
+	store.OnNewLife(func() { began++ })
+
+	for _, life := range []string{"the first", "the first", "the second", "the first", "the second", "the first"} {
+		postgres.Sees(store, life)
+	}
+
+	require.Equal(t, 1, began)
+}
+
 func standingAt(t *testing.T, server *servers.Postgres) (incarnation string, reconciled bool) {
 	t.Helper()
 

@@ -191,7 +191,7 @@ func (j *Jobs) Start(ctx context.Context) error {
 
 	j.ticking.Go(func() { j.reconcileAnew(ctx) })
 
-	if j.reconcile.Anew(ctx) {
+	if j.reconcile.Anew(ctx) || j.reconcile.Unsure(ctx) {
 		j.ReconcileNow()
 	}
 
@@ -208,15 +208,20 @@ func (j *Jobs) ReconcileNow() {
 }
 
 // reconcileAnew inserts a reconciliation whenever one is asked for, and again until one has
-// ended in the database's present life.
+// ended in the database's present life. As long as something may be missing, it does so now
+// and then, whatever the interval is.
 func (j *Jobs) reconcileAnew(ctx context.Context) {
-	const again = 2 * time.Second
+	const again, unsure = 2 * time.Second, 10 * time.Minute
 
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-j.now:
+		case <-time.After(unsure):
+			if !j.reconcile.Unsure(ctx) {
+				continue
+			}
 		}
 
 		// Of the processes that notice it one inserts the job.

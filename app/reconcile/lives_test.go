@@ -58,6 +58,36 @@ func TestReconcile_Anew(t *testing.T) {
 		require.False(t, b.reconcile().Anew(t.Context()))
 	})
 
+	// Nobody knows since when something is missing.
+	t.Run("WithoutACursorItLooksAsFarBackAsItCan", func(t *testing.T) {
+		t.Parallel()
+
+		b := setupAnew(t, 0)
+
+		report, err := b.reconcile().Scheduled(t.Context())
+		require.NoError(t, err)
+		require.WithinDuration(t, time.Now().Add(-30*24*time.Hour), report.Since, time.Hour)
+		require.False(t, b.reconcile().Anew(t.Context()))
+	})
+
+	// Nothing would be sent once the cursor is 20 hours old.
+	t.Run("UnsureUntilADayLater", func(t *testing.T) {
+		t.Parallel()
+
+		b := setupAnew(t, 2*time.Hour)
+		require.True(t, b.reconcile().Unsure(t.Context()))
+
+		_, err := b.reconcile().Scheduled(t.Context())
+		require.NoError(t, err)
+		require.False(t, b.reconcile().Unsure(t.Context()))
+
+		b.Exec("UPDATE reconciliation SET through = now() - interval '2 hours', looked_at = now() - interval '25 hours'")
+		require.True(t, b.reconcile().Unsure(t.Context()))
+
+		b.Exec("UPDATE reconciliation SET looked_at = now() - interval '27 hours'")
+		require.False(t, b.reconcile().Unsure(t.Context()))
+	})
+
 	// It has not looked at everything since the cursor.
 	t.Run("AShortLookEndsNothing", func(t *testing.T) {
 		t.Parallel()

@@ -207,6 +207,16 @@ func (uc *Reconcile) Anew(ctx context.Context) bool {
 	return err != nil || !reconciled
 }
 
+// Unsure tells whether the cursor has to move although no run may be due by the interval:
+// something may be missing from the database, and nothing is sent once the cursor is too old.
+func (uc *Reconcile) Unsure(ctx context.Context) bool {
+	const mostBehind = time.Hour
+
+	_, standing, err := uc.lives.Incarnation(ctx)
+
+	return err == nil && standing.Behind > mostBehind
+}
+
 // UntilDue is how long to wait until the next scheduled run, if one runs every so often.
 // It is 0 if the last complete run, by any process, is that long ago.
 func (uc *Reconcile) UntilDue(ctx context.Context, every time.Duration) time.Duration {
@@ -388,7 +398,11 @@ func (run *reconciliation) begin(ctx context.Context) error {
 	}
 
 	from := run.cursor
-	if from.IsZero() {
+
+	switch {
+	case from.IsZero() && run.anew: // nobody knows since when something is missing
+		from = now.Add(-unsureLook)
+	case from.IsZero():
 		from = now.Add(-firstLook)
 	}
 
