@@ -47,22 +47,26 @@ UPDATE installation SET keyed_since = now() WHERE EXISTS (SELECT FROM operations
 -- that this database should know. Nothing can be missing in the life in which it was made; nor
 -- once a comparison has covered a day after the first whole one of its present life, because
 -- by then everything that was under way when that life began has been seen. Otherwise the
--- cursor tells. It tells nothing (and the answer is a century) if there is none or a wrong clock
--- has set it, or while something with a random key at Stripe may be missing.
+-- cursor tells. Before there is one, nothing was sent before the database was made. A cursor
+-- tells nothing (and the answer is a century) if a wrong clock has set it, while something with a
+-- random key at Stripe may be missing, or if there is none and the database was in use before.
 CREATE VIEW standing AS
-WITH life AS MATERIALIZED (SELECT marketflow_incarnation() AS incarnation)
+WITH life AS MATERIALIZED (SELECT marketflow_incarnation() AS incarnation), known AS (
+    SELECT i.incarnation AS made, i.keyed_since, r.incarnation AS looked, r.looked_at,
+           COALESCE(r.through, CASE WHEN i.incarnation IS NOT NULL THEN i.created_at END) AS seen_until
+    FROM installation i LEFT JOIN reconciliation r ON r.singleton
+    WHERE i.singleton
+)
 SELECT life.incarnation,
-       COALESCE(r.incarnation, i.incarnation, '') = life.incarnation AS reconciled,
+       COALESCE(known.looked, known.made, '') = life.incarnation AS reconciled,
        (CASE
-            WHEN r.incarnation IS NULL AND i.incarnation = life.incarnation THEN 0
-            WHEN r.through IS NULL OR r.through > now() + interval '15 minutes' THEN 3153600000
-            WHEN r.incarnation = life.incarnation AND r.through >= r.looked_at + interval '24 hours' THEN 0
-            WHEN r.incarnation IS DISTINCT FROM life.incarnation AND r.through < i.keyed_since THEN 3153600000
-            ELSE EXTRACT(EPOCH FROM now() - r.through)
+            WHEN known.looked IS NULL AND known.made = life.incarnation THEN 0
+            WHEN known.seen_until IS NULL OR known.seen_until > now() + interval '15 minutes' THEN 3153600000
+            WHEN known.looked = life.incarnation AND known.seen_until >= known.looked_at + interval '24 hours' THEN 0
+            WHEN known.looked IS DISTINCT FROM life.incarnation AND known.seen_until < known.keyed_since THEN 3153600000
+            ELSE EXTRACT(EPOCH FROM now() - known.seen_until)
         END)::float8 AS behind_seconds
-FROM life
-JOIN installation i ON i.singleton
-LEFT JOIN reconciliation r ON r.singleton;
+FROM life, known;
 
 COMMENT ON VIEW standing IS 'How far reconciliation has come in the database''s present life.';
 

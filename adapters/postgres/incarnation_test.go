@@ -51,7 +51,8 @@ func TestStore_Standing(t *testing.T) {
 		behind     time.Duration
 	}{
 		"MadeInThisLife": {"SELECT", true, 0},
-		"NoCursor":       {earlier, false, operation.Unknown},
+		"NoCursor":       {earlier + "UPDATE installation SET created_at = now() - interval '5 hours'", false, 5 * time.Hour},
+		"InUseBefore":    {"UPDATE installation SET incarnation = NULL", false, operation.Unknown},
 		"NotThrough": {
 			earlier + cursor + "(now() - interval '3 hours', 'an earlier life', now() - interval '9 days')",
 			false, 3 * time.Hour,
