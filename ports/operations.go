@@ -107,7 +107,8 @@ type Endings interface {
 	// one commit. cause is kept in the history. Decide may be asked more than once. If it
 	// leaves the payment as it is, the payment keeps its version and its time. An error of
 	// its is returned, and nothing has changed. If the operation is finished already, its
-	// response stands and is returned. One that was rejected is finished, too.
+	// response stands and is returned, unless it was refused and c has another fingerprint. One
+	// that was rejected is finished, too.
 	// No operation or no payment: fault.NotFound.
 	FinishOn(ctx context.Context, id uuid.UUID, cause string, c Change) (Finished, error)
 

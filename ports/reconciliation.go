@@ -106,5 +106,7 @@ const (
 	DiscrepancyMissedEvent    DiscrepancyKind = "missed_event"
 	DiscrepancyStatus         DiscrepancyKind = "status"
 	DiscrepancyMissingPayment DiscrepancyKind = "missing_payment"
-	DiscrepancyContradiction  DiscrepancyKind = "contradiction"
+	// The operation that an object names is not here, or not as it was done.
+	DiscrepancyMissingOperation DiscrepancyKind = "missing_operation"
+	DiscrepancyContradiction    DiscrepancyKind = "contradiction"
 )

@@ -145,7 +145,10 @@ func finishOn(
 		return finished, err
 	}
 
-	if finished.Operation.Finished() { // what somebody else has finished stands
+	// What somebody else has finished stands, unless it was refused, and this was done for a
+	// request that the database has lost.
+	other := c.Fingerprint != (operation.Fingerprint{}) && finished.Operation.Row().Ends(c.Fingerprint) == operation.Finishes
+	if finished.Operation.Finished() && !other {
 		return finished, tx.commit(ctx)
 	}
 

@@ -73,6 +73,9 @@ type Definition struct {
 	// Lost is the operation of an object whose operation the database has lost, as the
 	// object says. Nil: its objects do not say it.
 	Lost func(object ports.Object) (ports.NewOperation, error)
+	// LostOn is the operation by which an object of a payment that exists was changed, as the
+	// object says. Nil: its objects do not say it.
+	LostOn func(p payment.Payment, object ports.Object) (ports.NewOperation, error)
 	// Recover finds out what became of an operation, by reading. It is asked if the
 	// outcome of its call is not known (rejected is nil), or if the provider has rejected
 	// it although an earlier attempt may have been done. Nil: the provider's list of

@@ -3,6 +3,7 @@ package operations
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/marketflow/marketflow/domain/fault"
 	"github.com/marketflow/marketflow/domain/operation"
+	"github.com/marketflow/marketflow/domain/payment"
 	"github.com/marketflow/marketflow/ports"
 )
 
@@ -109,6 +111,45 @@ func (e *Engine) AdoptLost(ctx context.Context, object ports.Object, by operatio
 	if err == nil {
 		e.Finished(ctx, result, done, by)
 	}
+
+	return err
+}
+
+// AdoptDone writes down, as finished, the operation that has changed a payment as its object
+// says, if the database has lost that. p is the payment as the object, just read, says.
+func (e *Engine) AdoptDone(
+	ctx context.Context, kind operation.Kind, p payment.Payment, object ports.Object, by operation.Finisher,
+) error {
+	lost, err := e.definitions[kind].LostOn(p, object)
+	if err != nil {
+		return err
+	}
+
+	op, err := e.operations.FindByID(ctx, lost.ID)
+
+	switch {
+	case fault.KindOf(err) == fault.NotFound && err != nil: // in one commit: it is never pending, so it is never sent
+		lost.Response = new(e.renderer.Payment(p))
+		op, err = e.operations.Begin(ctx, lost)
+	case err != nil:
+		return err
+	}
+
+	switch {
+	case err != nil:
+		return err
+	case op.Kind != kind || op.Subject != p.ID:
+		return fmt.Errorf("operation %s is a %s of payment %s, not a %s of %s: %w",
+			op.ID, op.Kind, op.Subject, kind, p.ID, ports.ErrContradiction)
+	case op.Incarnation != "": // this call wrote it
+		e.observer.OperationFinished(ctx, op, by, operation.OutcomeDone, nil)
+
+		return nil
+	case op.Row().Ends(lost.Copied) != operation.Finishes:
+		return nil
+	}
+
+	_, err = e.Finish(ctx, op, object, by)
 
 	return err
 }

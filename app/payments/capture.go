@@ -105,19 +105,45 @@ func capturable(p payment.Payment, order operation.Order) *fault.Error {
 }
 
 // CaptureDefinition is what a capture adds to the engine.
-func CaptureDefinition(renderer ports.Renderer, refresh *Refresh) operations.Definition {
+func CaptureDefinition(renderer ports.Renderer, calls ports.Calls, refresh *Refresh) operations.Definition {
 	return operations.Definition{
 		Kind: operation.Capture,
 		Done: func(op ports.Operation, object ports.Object, _ operation.Finisher) (operations.Result, error) {
 			return captured(renderer, op, object.Intent)
 		},
 		Rejected: func(op ports.Operation, _ *ports.RejectedError) *fault.Error { return notDone(op) },
+		LostOn: func(p payment.Payment, object ports.Object) (ports.NewOperation, error) {
+			return lostCapture(calls, p, object.Intent)
+		},
 		Recover: func(
 			ctx context.Context, op ports.Operation, rejected *ports.RejectedError,
 		) (operations.Found, error) {
 			return findCapture(ctx, refresh, op, rejected)
 		},
 	}
+}
+
+// lostCapture is the capture of an intent, as the intent says. The client's key is not there;
+// a retry finds the operation by its id.
+func lostCapture(calls ports.Calls, p payment.Payment, intent ports.Intent) (ports.NewOperation, error) {
+	order := capturedOrder(intent)
+
+	call, err := calls.CapturePayment(intent.Capture, intent.ID, order)
+	if err != nil {
+		return ports.NewOperation{}, fmt.Errorf("making the call: %w", err)
+	}
+
+	return ports.NewOperation{
+		ID: intent.Capture.Operation, Kind: operation.Capture, Subject: p.ID, Order: order, Call: call,
+		Copied: intent.Capture.Fingerprint,
+	}, nil
+}
+
+// capturedOrder is what was captured: whether a part was asked for, or all, nobody can tell.
+func capturedOrder(intent ports.Intent) (order operation.Order) {
+	order.Amount, _ = money.NewPrice(intent.Captured.Minor(), intent.Captured.Currency())
+
+	return order
 }
 
 // captured is what follows from an intent that was captured. If its mark has another
@@ -127,7 +153,7 @@ func captured(renderer ports.Renderer, op ports.Operation, intent ports.Intent) 
 
 	if mark := intent.Capture; mark.Operation == op.ID && mark.Fingerprint != op.Fingerprint {
 		result.On.Fingerprint = mark.Fingerprint
-		result.On.Order.Amount, _ = money.NewPrice(intent.Captured.Minor(), intent.Captured.Currency())
+		result.On.Order = capturedOrder(intent)
 
 		return result, nil
 	}

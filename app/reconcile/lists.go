@@ -197,6 +197,17 @@ func (run *reconciliation) events(ctx context.Context, found listed[ports.Event]
 			return err
 		}
 
+		// Also of events that are here: they say nothing about operations that are not.
+		for _, event := range batch {
+			if !event.IsIntent || run.apply.Foreign(event) {
+				continue
+			}
+
+			if err := run.captured(ctx, event.Intent); err != nil {
+				return err
+			}
+		}
+
 		run.progress()
 	}
 
@@ -365,6 +376,10 @@ func (run *reconciliation) compare(ctx context.Context, batch []ports.Intent) er
 			err = run.missing(ctx, intent)
 		}
 
+		if err == nil {
+			err = run.captured(ctx, intent)
+		}
+
 		if err != nil {
 			return err
 		}
@@ -389,6 +404,43 @@ func (run *reconciliation) missing(ctx context.Context, intent ports.Intent) err
 	d := ports.Discrepancy{Kind: ports.DiscrepancyMissingPayment, IntentID: intent.ID, PaymentID: intent.PaymentID}
 
 	return run.discrepancy(ctx, d, func() error { return run.adopt(ctx, intent) })
+}
+
+// captured brings home the operation that has captured an intent. One that is pending is
+// recovery's.
+func (run *reconciliation) captured(ctx context.Context, intent ports.Intent) error {
+	mark := intent.Capture
+	if !run.lossy || mark.Kind != operation.Capture || mark.Installation != intent.Mark.Installation {
+		return nil
+	}
+
+	op, err := run.operations.FindByID(ctx, mark.Operation)
+
+	switch {
+	case err != nil && fault.KindOf(err) != fault.NotFound:
+		return err
+	case err == nil && (op.State == operation.Pending || op.Row().Ends(mark.Fingerprint) != operation.Finishes):
+		return nil
+	}
+
+	// Its payment may not be home yet. Then it comes by its intent, and this with it.
+	known, err := run.records.PaymentsByIntent(ctx, []string{intent.ID})
+	p, ok := known[intent.ID]
+
+	if err != nil || !ok {
+		return err
+	}
+
+	d := ports.Discrepancy{Kind: ports.DiscrepancyMissingOperation, IntentID: intent.ID, PaymentID: p.ID}
+
+	return run.discrepancy(ctx, d, func() error {
+		p, fresh, err := run.refresh.Do(ctx, p.ID, string(operation.ByReconciliation))
+		if err != nil {
+			return err
+		}
+
+		return run.engine.AdoptDone(ctx, operation.Capture, p, ports.Object{Intent: fresh}, operation.ByReconciliation)
+	})
 }
 
 // compareOne compares a payment with what a list, or a read, said of its intent. The

@@ -1,12 +1,20 @@
 package reconcile_test
 
 import (
+	"context"
+	"iter"
+	"net/http"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/marketflow/marketflow/app/operations"
+	"github.com/marketflow/marketflow/app/payments"
 	"github.com/marketflow/marketflow/app/reconcile"
+	"github.com/marketflow/marketflow/domain/fault"
+	"github.com/marketflow/marketflow/domain/operation"
+	"github.com/marketflow/marketflow/domain/payment"
 	"github.com/marketflow/marketflow/ports"
 )
 
@@ -120,4 +128,97 @@ func TestReconcile_Anew(t *testing.T) {
 		require.NoError(t, err)
 		require.False(t, b.reconcile().Anew(t.Context()))
 	})
+}
+
+// The operation of a capture that the database has lost, or that it believes to be rejected,
+// comes home. So a retry gets its answer, and nothing is sent.
+func TestReconcile_Anew_LostCaptures(t *testing.T) {
+	t.Parallel()
+
+	for name, lose := range map[string]func(t *testing.T, b testBundle, p payment.Payment){
+		"AllOfIt": func(t *testing.T, b testBundle, p payment.Payment) {
+			t.Helper()
+			b.Exec("DELETE FROM operations WHERE kind = 'capture'")
+			b.Exec(`UPDATE payments SET status = 'pending', intent_status = 'requires_capture', amount_captured = 0,
+				amount_capturable = amount WHERE id = $1`, p.ID)
+		},
+		"TheOperation": func(t *testing.T, b testBundle, p payment.Payment) {
+			t.Helper()
+			b.Exec("DELETE FROM operations WHERE kind = 'capture'")
+			b.known(b.Event(p.IntentID, "payment_intent.succeeded"))
+		},
+		"TheEventIsHere": func(t *testing.T, b testBundle, p payment.Payment) {
+			t.Helper()
+			b.Exec("DELETE FROM operations WHERE kind = 'capture'")
+			b.known(b.Event(p.IntentID, "payment_intent.succeeded"))
+			b.Provider = withoutIntents{b.Provider} // it was made before the window
+		},
+		"ItWasRejected": func(t *testing.T, b testBundle, _ payment.Payment) {
+			t.Helper()
+			b.Exec(`UPDATE operations SET state = 'rejected', response_status = NULL, response_body = NULL, fingerprint = sha256('')
+				WHERE kind = 'capture'`)
+		},
+		"AnotherWasRefused": func(t *testing.T, b testBundle, _ payment.Payment) {
+			t.Helper()
+			b.Exec("UPDATE operations SET response_status = 409, fingerprint = sha256('') WHERE kind = 'capture'")
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+
+			b := setupAnew(t, 2*time.Hour)
+			p := b.Held("order_1")
+			command := payments.CaptureCommand{
+				ChangeCommand: payments.ChangeCommand{PaymentID: p.ID, Key: "capture_1", RequestID: "request-9"}, Amount: "4",
+			}
+			capture := func() (operations.Answer, error) { return payments.NewCapture(b.Change()).Do(t.Context(), command) }
+
+			b.InLife(operation.Standing{Reconciled: true})
+
+			_, err := capture()
+			require.NoError(t, err)
+
+			id := b.Installation.OperationID(operation.DefaultTenant, "capture_1")
+			before := b.Operation(id)
+
+			b.InLife(operation.Standing{Behind: 2 * time.Hour})
+			lose(t, b, p)
+			b.ForgetReplays()
+
+			report, err := b.reconcile().Scheduled(t.Context())
+			require.NoError(t, err)
+			require.Equal(t, 1, report.Repaired[ports.DiscrepancyMissingOperation])
+			require.Equal(t, payment.Succeeded, b.Payment(p.ID).Status)
+
+			home := b.Operation(id)
+			require.Equal(t, operation.Finished, home.State)
+			require.Equal(t, before.Fingerprint, home.Fingerprint)
+			require.Equal(t, before.Order.Amount, home.Order.Amount)
+
+			b.Provider = unsent{b.Provider}
+
+			again, err := capture()
+			require.NoError(t, err)
+			require.Equal(t, http.StatusOK, again.Response.Status)
+			require.True(t, again.Replayed)
+
+			command.Amount = "5"
+			_, err = capture()
+			require.Equal(t, fault.KeyReused, fault.KindOf(err))
+		})
+	}
+}
+
+// unsent is never sent anything.
+type unsent struct{ ports.Provider }
+
+func (unsent) Send(context.Context, ports.Call, bool) (ports.Object, error) {
+	return ports.Object{}, ports.ErrUnavailable
+}
+
+// withoutIntents lists none.
+type withoutIntents struct{ ports.Provider }
+
+func (withoutIntents) Intents(context.Context, time.Time, time.Time) iter.Seq2[ports.Intent, error] {
+	return func(func(ports.Intent, error) bool) {}
 }

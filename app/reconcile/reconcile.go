@@ -358,6 +358,8 @@ type reconciliation struct {
 	// has ended in it yet.
 	incarnation string
 	anew        bool
+	// lossy: the database may have lost operations on payments that it has.
+	lossy bool
 	// cursor is the cursor as it was last read. It moves only while moves is true: the
 	// run began at the cursor or before it, and has left no gap since.
 	cursor time.Time
@@ -383,6 +385,7 @@ func (run *reconciliation) begin(ctx context.Context) error {
 	}
 
 	run.incarnation, run.anew = incarnation, !standing.Reconciled
+	run.lossy = standing.Behind != 0 || !run.options.scheduled
 	run.now, run.until, run.cursor = now, now.Add(-tooYoung).Truncate(time.Second), through
 
 	// What was lost is not on its way to us any more, and once this run has ended, it counts

@@ -80,7 +80,7 @@ func newCalls() stripe.Calls { return stripe.Calls{} }
 // newDefinitions lists the kinds of operations.
 func newDefinitions(renderer ports.Renderer, calls ports.Calls, refresh *payments.Refresh) []operations.Definition {
 	return []operations.Definition{
-		payments.CreateDefinition(renderer, calls), payments.CaptureDefinition(renderer, refresh),
+		payments.CreateDefinition(renderer, calls), payments.CaptureDefinition(renderer, calls, refresh),
 		payments.CancelDefinition(renderer, refresh),
 	}
 }

@@ -98,6 +98,7 @@ func Operations(t *testing.T, newBed func(tb testing.TB) StoreBed) {
 		"FinishOn/after a person got it":                 finishOnAfterGiveUp,
 		"FinishOn/after a rejection":                     finishOnRejectedOrder,
 		"FinishOn/after it was rejected":                 finishOnRejected,
+		"FinishOn/after another was refused":             finishOnRefusedForAnother,
 		"FinishOn/nothing is NotFound":                   finishOnNothing,
 		"FinishOn/many at once, one effect":              finishOnByMany,
 		"FinishOn/against its event":                     finishOnAgainstEvents,

@@ -180,6 +180,27 @@ func finishOnRejected(t *testing.T, b StoreBed) {
 	requireSameOperation(t, done.Operation, b.operationNow(t, rejected.ID))
 }
 
+// What was refused is not what the object was changed for: that one is lost.
+func finishOnRefusedForAnother(t *testing.T, b StoreBed) {
+	t.Helper()
+
+	p := b.mustHold(t, "order_1")
+	op := b.mustBegin(t, newCapture(t, p, "capture_1"))
+
+	_, err := b.FinishRejected(t.Context(), op, rejection())
+	require.NoError(t, err)
+
+	made := op.Fingerprint
+	made[0]++
+
+	done, err := b.FinishOn(t.Context(), op.ID, "request", ports.Change{Fingerprint: made, Decide: capturing(p.Amount)})
+	require.NoError(t, err)
+	require.Equal(t, operation.Finished, done.Operation.State)
+	require.Equal(t, made, done.Operation.Fingerprint)
+	require.NotEqual(t, rejection(), done.Operation.Response)
+	require.Equal(t, payment.Succeeded, b.paymentNow(t, p.ID).Status)
+}
+
 func finishOnNothing(t *testing.T, b StoreBed) {
 	t.Helper()
 
