@@ -14,7 +14,14 @@
 --
 -- The standing is read with what the statement saw: whatever reconciliation writes later, the
 -- operation was not there.
-WITH present AS MATERIALIZED (SELECT * FROM standing)
+--
+-- With may_be_lost its commit does not wait for the disk or for a standby. That is set for
+-- the statement's own transaction only.
+WITH present AS MATERIALIZED (
+    SELECT standing.incarnation, standing.reconciled, standing.behind_seconds,
+           CASE WHEN @may_be_lost::boolean THEN set_config('synchronous_commit', 'off', TRUE) END AS waits
+    FROM standing
+)
 INSERT INTO operations (
     id, tenant, kind, subject, idempotency_key, fingerprint, amount, currency, metadata, options, reason,
     stripe_key, stripe_path, stripe_params, lease_token, leased_until, retry_at, origin_request_id, origin_trace, created_at,

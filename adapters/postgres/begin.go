@@ -196,8 +196,18 @@ func checkInProgress(ctx context.Context, q *sqlc.Queries, op ports.NewOperation
 	return err
 }
 
+// mayBeLost tells whether a crash of PostgreSQL may lose what these operations write. It may
+// be lost of a create that is not done yet: its id is made of its key, its intent carries
+// all that was written, and Finish writes it again. What follows waits for the disk, and with
+// it all that came before.
+func mayBeLost(ops []ports.NewOperation) bool {
+	return !slices.ContainsFunc(ops, func(op ports.NewOperation) bool {
+		return op.Kind != operation.Create || op.Response != nil
+	})
+}
+
 func operationsToDB(ops []ports.NewOperation) sqlc.BeginOperationsParams {
-	params := sqlc.BeginOperationsParams{Tenant: int32(operation.DefaultTenant)}
+	params := sqlc.BeginOperationsParams{Tenant: int32(operation.DefaultTenant), MayBeLost: mayBeLost(ops)}
 
 	for _, op := range ops {
 		fingerprint, lease, response := op.Fingerprint(), op.Lease, ports.FrozenResponse{}

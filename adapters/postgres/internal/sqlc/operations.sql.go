@@ -16,7 +16,11 @@ import (
 
 const BeginOperations = `-- name: BeginOperations :many
 
-WITH present AS MATERIALIZED (SELECT incarnation, reconciled, behind_seconds FROM standing)
+WITH present AS MATERIALIZED (
+    SELECT standing.incarnation, standing.reconciled, standing.behind_seconds,
+           CASE WHEN $22::boolean THEN set_config('synchronous_commit', 'off', TRUE) END AS waits
+    FROM standing
+)
 INSERT INTO operations (
     id, tenant, kind, subject, idempotency_key, fingerprint, amount, currency, metadata, options, reason,
     stripe_key, stripe_path, stripe_params, lease_token, leased_until, retry_at, origin_request_id, origin_trace, created_at,
@@ -82,6 +86,7 @@ type BeginOperationsParams struct {
 	CreatedAts       []time.Time
 	ResponseStatuses []int16
 	ResponseBodies   [][]byte
+	MayBeLost        bool
 }
 
 type BeginOperationsRow struct {
@@ -107,6 +112,9 @@ type BeginOperationsRow struct {
 //
 // The standing is read with what the statement saw: whatever reconciliation writes later, the
 // operation was not there.
+//
+// With may_be_lost its commit does not wait for the disk or for a standby. That is set for
+// the statement's own transaction only.
 func (q *Queries) BeginOperations(ctx context.Context, arg BeginOperationsParams) ([]BeginOperationsRow, error) {
 	rows, err := q.db.Query(ctx, BeginOperations,
 		arg.Tenant,
@@ -130,6 +138,7 @@ func (q *Queries) BeginOperations(ctx context.Context, arg BeginOperationsParams
 		arg.CreatedAts,
 		arg.ResponseStatuses,
 		arg.ResponseBodies,
+		arg.MayBeLost,
 	)
 	if err != nil {
 		return nil, err
