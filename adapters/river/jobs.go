@@ -224,8 +224,10 @@ func (j *Jobs) reconcileAnew(ctx context.Context) {
 			}
 		}
 
-		// Of the processes that notice it one inserts the job.
-		once := &river.InsertOpts{UniqueOpts: river.UniqueOpts{ByState: unfinished}}
+		// Of the processes that notice it one inserts the job. A job of an earlier period keeps
+		// nobody waiting: one that a dead process or the life before has left running stays so
+		// for an hour.
+		once := &river.InsertOpts{UniqueOpts: river.UniqueOpts{ByPeriod: again, ByState: unfinished}}
 		if _, err := j.client.Insert(ctx, reconcileArgs{}, once); err != nil && ctx.Err() == nil {
 			j.log.Warn("job not inserted", zap.String("job", reconcileArgs{}.Kind()), zap.Error(err))
 		}
