@@ -7,12 +7,15 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo deve
 LDFLAGS := -s -w -X main.version=$(VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-race bench bench-quick scenarios mutants sandbox-clients clients observe \
+.PHONY: help run test test-race bench bench-quick scenarios drills mutants sandbox-clients clients observe \
 	lint fmt generate verify migrate build compose-up deps clean
 
-# For `make scenarios`: how many, and the seed that they are drawn from (0 draws one).
+# For `make scenarios`: how many, and the seed that everything is drawn from (0 draws one).
 N    ?= 20
 SEED ?= 0
+# For `make drills`: how long the clients of each order, and how many orders begin in a second.
+FOR  ?= 30s
+RPS  ?= 50
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,7 +32,10 @@ test-race: deps ## run every test but the scenarios, with the race detector
 scenarios: deps ## run random scenarios, two processes under faults: N=100 SEED=7
 	$(GO) run ./tests/scenarios -n $(N) -seed $(SEED)
 
-mutants: deps ## remove each safeguard once; the scenarios must notice
+drills: deps ## lose the database's last minutes in every way, at length: FOR=60s RPS=50 SEED=7
+	$(GO) run ./tests/scenarios -drill losses -for $(FOR) -rps $(RPS) -seed $(SEED)
+
+mutants: deps ## remove each safeguard once; a scenario or a drill must notice
 	$(GO) run ./tests/mutants
 
 sandbox-clients: ## test the sandbox with Stripe's clients, localstripe's calls, and its payment page in Chromium

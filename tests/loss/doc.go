@@ -17,4 +17,5 @@
 //	drill_*.go    one drill each
 //
 //	go run ./tests/scenarios -drill standby -for 20s -rps 50
+//	make drills
 package loss

@@ -17,6 +17,7 @@ import (
 
 	"github.com/marketflow/marketflow/sandbox"
 	"github.com/marketflow/marketflow/tests/scenarios/runner"
+	"github.com/marketflow/marketflow/tests/servers"
 )
 
 // releaseBefore is the last commit of the release before operations had kinds and marks.
@@ -63,6 +64,10 @@ func drillUpgrade(ctx context.Context, w *world) error {
 
 	end = shop.load.open(ctx)
 	u.comeBack(ctx)
+
+	if err := u.loseTheEnd(ctx, server); err != nil {
+		return err
+	}
 
 	after, err := shop.crash(ctx, server)
 	if err != nil {
@@ -264,6 +269,20 @@ func (u *upgrade) upgrade(ctx context.Context) error {
 	}
 
 	return nil
+}
+
+// loseTheEnd makes the end of the upgrade's reconciliation one of the commits that are lost:
+// after the crash its job is still running, and nobody works on it.
+func (u *upgrade) loseTheEnd(ctx context.Context, server *servers.Postgres) error {
+	const ended = "kind = 'reconcile' AND state = 'completed'"
+
+	err := until(ctx, "the first reconciliation to end", func() bool {
+		ends, err := one[int](ctx, u.shop.url(), "SELECT count(*) FROM river_job WHERE "+ended)
+
+		return err == nil && ends > 0
+	})
+
+	return errors.Join(err, server.Execute(ctx, "UPDATE river_job SET state = 'running', finalized_at = NULL WHERE "+ended))
 }
 
 // comeBack are the clients that the old release did not answer, or rejected.

@@ -106,6 +106,7 @@ type drill struct {
 func drills() []drill {
 	return []drill{
 		{"standby", "a standby that is behind is promoted under load, and the primary is gone", drillStandby},
+		{"late", "it is promoted a day later, and some of what was lost cannot be written at first", drillLate},
 		{"pitr", "a point-in-time restore as docs/operations.md says, with the processes left running", drillRestoreRunning},
 		{"pitr-stopped", "the same with the processes stopped meanwhile", drillRestoreStopped},
 		{"unsynced", "PostgreSQL is killed with commits that it had not written", drillUnsynced},

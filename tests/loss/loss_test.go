@@ -52,6 +52,36 @@ func TestDrill_Standby(t *testing.T) {
 	runDrill(t, "standby")
 }
 
+// TestDrill_Late: it is promoted a day later, when Stripe has forgotten the keys.
+func TestDrill_Late(t *testing.T) {
+	t.Parallel()
+	runDrill(t, "late")
+}
+
+// TestDrill_Restore: a restore as docs/operations.md says, with the processes left running.
+func TestDrill_Restore(t *testing.T) {
+	t.Parallel()
+	runDrill(t, "pitr")
+}
+
+// TestDrill_RestoreStopped: the same with the processes stopped meanwhile.
+func TestDrill_RestoreStopped(t *testing.T) {
+	t.Parallel()
+	runDrill(t, "pitr-stopped")
+}
+
+// TestDrill_Whole: the database is gone, and an empty one takes its place.
+func TestDrill_Whole(t *testing.T) {
+	t.Parallel()
+	runDrill(t, "whole")
+}
+
+// TestDrill_Upgrade: the release before is upgraded, and then the last minutes are lost.
+func TestDrill_Upgrade(t *testing.T) {
+	t.Parallel()
+	runDrill(t, "upgrade")
+}
+
 // TestDrill_Unsynced: PostgreSQL is killed with commits that it had not written.
 func TestDrill_Unsynced(t *testing.T) {
 	t.Parallel()
