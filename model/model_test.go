@@ -89,22 +89,27 @@ func TestWithout(t *testing.T) {
 		}, model.I1},
 		"after a loss it is sent only if the cursor is young": {creates, func(r *model.Rules) {
 			r.MaySend = func(age time.Duration, _ operation.Standing, _ bool) bool {
-				return operation.MaySend(age, operation.Standing{Reconciled: true})
+				return operation.MaySend(age, operation.Standing{})
 			}
 		}, model.I1},
 		"that counts for every send, not for the first alone": {creates, func(r *model.Rules) {
 			r.MaySend = func(age time.Duration, s operation.Standing, written bool) bool {
-				return operation.MaySend(age, s) || !written && operation.MaySend(age, operation.Standing{})
+				if !written {
+					s.Behind = 0
+				}
+
+				return operation.MaySend(age, s)
 			}
 		}, model.I1},
-		"the cursor is asked for before the operation is written": {creates, func(r *model.Rules) { r.Late = true }, model.I1},
+		"how far reconciliation has come is asked by the statement that writes or takes the operation": {creates, func(r *model.Rules) { r.Late = true }, model.I1},
 		"the cursor does not pass what could not be written": {creates, func(r *model.Rules) {
 			r.MayPass = func(operation.Compared) bool { return true }
 		}, model.I1},
 		"the cursor moves in the life that it was read in": {creates, func(r *model.Rules) { r.AnyLife = true }, model.I1},
-		"a life is reconciled once the calls of the last one have ended": {creates, func(r *model.Rules) {
+		"nothing is missing only once a reconciliation has looked a day after the first one": {creates, func(r *model.Rules) {
 			r.Hasty = true
 		}, model.I1},
+		"every loss begins a new life": {creates, func(r *model.Rules) { r.Unnoticed = true }, model.I1},
 		"what was adopted is not sent": {odd, func(r *model.Rules) {
 			r.Adopted = func(fits bool) operation.State {
 				if !fits {
@@ -120,7 +125,7 @@ func TestWithout(t *testing.T) {
 		"the object decides although the operation was rejected": {rejected, func(r *model.Rules) {
 			r.Ends = func(row operation.Row, made operation.Fingerprint) operation.Ending {
 				if row.State == operation.Rejected {
-					return operation.Contradicts
+					return operation.Stands
 				}
 
 				return row.Ends(made)
@@ -143,9 +148,18 @@ func TestWithout(t *testing.T) {
 		}, model.I9},
 		"a new key is called safe only after reconciliation": {rejected, func(r *model.Rules) {
 			r.Repeated = func(
+				row operation.Row, asked operation.Fingerprint, age time.Duration, _ operation.Standing, held bool,
+			) operation.Repeat {
+				return row.Repeated(asked, age, operation.Standing{Reconciled: true}, held)
+			}
+		}, model.NewKey},
+		"a new key is called safe only once nothing is missing": {rejected, func(r *model.Rules) {
+			r.Repeated = func(
 				row operation.Row, asked operation.Fingerprint, age time.Duration, s operation.Standing, held bool,
 			) operation.Repeat {
-				s.Reconciled = true
+				if s.Reconciled {
+					s.Behind = 0
+				}
 
 				return row.Repeated(asked, age, s, held)
 			}

@@ -73,7 +73,7 @@ func (m *protocol) row(r records) operation.Row {
 // repeated is what becomes of a request with that body if the key has an operation. Any
 // lease may have run out.
 func (m *protocol) repeated(w world, b Body) operation.Repeat {
-	return m.rules.Repeated(m.row(w.now), m.prints[b], w.now.age.duration(), w.standing(false), false)
+	return m.rules.Repeated(m.row(w.now), m.prints[b], w.now.age.duration(), w.standing(m.rules.Unnoticed), false)
 }
 
 // requests: a client asks.
@@ -124,7 +124,7 @@ func (m *protocol) takes(w world, i int, p process, text string, visit visit) {
 // sends: the call leaves, if it may.
 func (m *protocol) sends(w world, i int, text string, visit visit) {
 	p := &w.processes[i]
-	if !m.rules.MaySend(p.age.duration(), w.standing(p.old), p.written) {
+	if !m.rules.MaySend(p.age.duration(), w.standing(m.rules.Unnoticed), p.written) {
 		visit(step{to: w.released(i, false), text: text + ". It may not be sent now, and is left to recovery."})
 
 		return
@@ -383,11 +383,7 @@ func (m *protocol) adopts(r *records, made made, fits bool) {
 
 // looks: a reconciliation looks at everything since the cursor.
 func (m *protocol) looks(w world, visit visit) {
-	w.run = run{on: true, second: w.loss == lost}
-
-	for _, p := range w.processes {
-		w.run.early = w.run.early || p.old && p.calls() && !m.rules.Hasty
-	}
+	w.run = run{on: true, second: w.loss == lost, late: w.now.through && w.now.looked == day}
 
 	if w.made.body == nobody || w.made.age > w.now.cursor || m.atHome(w.now) {
 		visit(step{to: w, text: "Reconciliation looks, and nothing is missing."})
@@ -451,7 +447,15 @@ func (m *protocol) ends(w world, visit visit) {
 		return
 	}
 
-	w.now.cursor, w.now.through = r.at, w.now.through || w.loss == lost && !r.early
+	w.now.cursor = r.at
+
+	switch n := &w.now; {
+	case w.loss != lost:
+	case r.late || m.rules.Hasty:
+		n.through, n.complete, n.looked = true, true, 0
+	case !n.through:
+		n.through, n.looked = true, 0
+	}
 
 	visit(step{to: w, text: "Reconciliation ends, and moves its cursor to where it has looked."})
 }
@@ -465,10 +469,6 @@ func (m *protocol) loses(w world, visit visit) {
 	case willLose:
 		w.run.moved = w.run.on && w.old.cursor != w.now.cursor
 		w.loss, w.now, w.old = lost, w.old, records{}
-
-		for i := range w.processes {
-			w.processes[i].old = w.processes[i].calls()
-		}
 
 		visit(step{to: w, text: "THE DATABASE LOSES everything since then, and begins its second life."})
 	case nothing, lost:

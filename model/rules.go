@@ -39,11 +39,13 @@ type Rules struct {
 	// AnyLife: the cursor moves although the database has begun another life since the
 	// reconciliation looked.
 	AnyLife bool
-	// Hasty: a reconciliation counts for the database's second life although calls of the
-	// first one were under way when it looked.
+	// Hasty: once a reconciliation has ended in the database's second life, nothing is
+	// missing. But calls of the first one may have been under way when it looked.
 	Hasty bool
+	// Unnoticed: nobody notices that the database has begun another life.
+	Unnoticed bool
 	// Late: how far reconciliation has come is asked once the operation was written or
-	// taken, and not before.
+	// taken, and not by the same statement.
 	Late bool
 	// SendsWritten: a create is sent although its payment is written.
 	SendsWritten bool
@@ -60,13 +62,22 @@ type Rules struct {
 func Intended() Rules {
 	return Rules{
 		MaySend:     func(age time.Duration, s operation.Standing, _ bool) bool { return operation.MaySend(age, s) },
-		Repeated:    operation.Row.Repeated,
+		Repeated:    repeated,
 		Ends:        operation.Row.Ends,
 		MayRefuse:   operation.Row.MayRefuse,
 		Adopted:     operation.Adopted,
 		MayPass:     operation.Compared.MayPass,
 		Fingerprint: operation.Order.Fingerprint,
 	}
+}
+
+// repeated is Row.Repeated, to which a life is reconciled only once nothing can be missing.
+func repeated(
+	row operation.Row, asked operation.Fingerprint, age time.Duration, s operation.Standing, held bool,
+) operation.Repeat {
+	s.Reconciled = s.Reconciled && s.Behind == 0
+
+	return row.Repeated(asked, age, s, held)
 }
 
 // Body is what a request under the key asks for.

@@ -38,10 +38,13 @@ type records struct {
 	written bool
 	// number is part of Stripe's key if a rule says so.
 	number uint8
-	// cursor is the cursor's age. through: a reconciliation has ended in the database's
-	// second life. In the first life one has.
-	cursor  ticks
-	through bool
+	// cursor is the cursor's age.
+	cursor ticks
+	// through: a reconciliation has ended in the database's second life, and looked is how
+	// long ago the first one has. complete: one that looked a day after that has ended, so
+	// nothing is missing. In the first life all of that is so.
+	through, complete bool
+	looked            ticks
 }
 
 // leaseOf is the holder if process i has the lease.
@@ -94,8 +97,6 @@ type process struct {
 	number uint8
 	// again: the call may have been sent before.
 	again bool
-	// old: it began this in the database's first life, and that is over.
-	old bool
 	// age is the operation's. written: it has just written the operation. Both count only
 	// while it holds the lease.
 	age     ticks
@@ -138,9 +139,9 @@ type run struct {
 	// at is the time since it looked. moved: the cursor is not where it was then.
 	at    ticks
 	moved bool
-	// second: it looked in the database's second life. early: at that time calls of the
-	// first life were under way.
-	second, early bool
+	// second: it looked in the database's second life. late: a day after the first one that
+	// has ended in that.
+	second, late bool
 }
 
 // left is how often something may still happen.
@@ -157,14 +158,15 @@ const (
 
 func (t ticks) duration() time.Duration { return time.Duration(t) * hours * time.Hour }
 
-// standing is what the rule about sending is told. old: the operation was begun in the
-// life that is over. Reconciliation was through in that one.
-func (w world) standing(old bool) operation.Standing {
-	if w.loss != lost || old { // nothing is missing
+// standing is what the rule about sending is told. unnoticed: the database's second life is
+// taken for the first one.
+func (w world) standing(unnoticed bool) operation.Standing {
+	switch {
+	case w.loss != lost || unnoticed || w.now.complete:
 		return operation.Standing{Reconciled: true}
+	default:
+		return operation.Standing{Reconciled: w.now.through, Behind: w.now.cursor.duration()}
 	}
-
-	return operation.Standing{Reconciled: w.now.through, Behind: w.now.cursor.duration()}
 }
 
 // later is w four hours later.
@@ -173,6 +175,10 @@ func (w world) later() world {
 		if r.state == pending || r.state == rejected {
 			r.age = min(r.age+1, day)
 		}
+	}
+
+	if w.now.through && !w.now.complete {
+		w.now.looked = min(w.now.looked+1, day)
 	}
 
 	for i := range w.keys {
@@ -230,13 +236,14 @@ func (w world) normal(b Bounds, anyLife bool) world {
 	}
 
 	switch r := w.run; {
-	case r.second != (w.loss == lost) && !anyLife, r.at == w.now.cursor && (w.loss != lost || w.now.through || r.early):
+	case r.second != (w.loss == lost) && !anyLife, r.at == w.now.cursor && (w.loss != lost || w.now.through && (w.now.complete || !r.late)):
 		w.run = run{} // it cannot change anything
 	}
 
 	// Nothing is begun any more.
 	if w.now.state == finished && (w.loss == lost || w.loss == nothing) && !w.does(holds) {
-		w.now.cursor, w.now.through, w.run, w.left, w.made.age = 0, false, run{}, left{}, 0
+		w.now.cursor, w.now.through, w.now.complete, w.now.looked = 0, false, false, 0
+		w.run, w.left, w.made.age = run{}, left{}, 0
 
 		if !w.calls() {
 			w.keys = [2]kept{}
@@ -260,7 +267,7 @@ func (w world) normal(b Bounds, anyLife bool) world {
 func (p process) order() uint64 {
 	number := uint64(p.doing)<<24 | uint64(p.body)<<16 | uint64(p.number)<<12 | uint64(p.age)<<4
 
-	for bit, is := range []bool{p.again, p.old, p.written} {
+	for bit, is := range []bool{p.again, p.written} {
 		if is {
 			number |= 1 << bit
 		}
