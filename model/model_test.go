@@ -101,7 +101,7 @@ func TestWithout(t *testing.T) {
 				return operation.MaySend(age, s)
 			}
 		}, model.I1},
-		"how far reconciliation has come is asked by the statement that writes or takes the operation": {creates, func(r *model.Rules) { r.Late = true }, model.I1},
+		"how far reconciliation has come is read with the operation": {creates, func(r *model.Rules) { r.Late = true }, model.I1},
 		"the cursor does not pass what could not be written": {creates, func(r *model.Rules) {
 			r.MayPass = func(operation.Compared) bool { return true }
 		}, model.I1},

@@ -235,8 +235,10 @@ func (w world) normal(b Bounds, anyLife bool) world {
 		w.processes[0].again, w.processes[1].again = false, false
 	}
 
+	ended := w.loss != lost || w.now.complete || w.now.through && !w.run.late
+
 	switch r := w.run; {
-	case r.second != (w.loss == lost) && !anyLife, r.at == w.now.cursor && (w.loss != lost || w.now.through && (w.now.complete || !r.late)):
+	case r.second != (w.loss == lost) && !anyLife, r.at == w.now.cursor && ended:
 		w.run = run{} // it cannot change anything
 	}
 
