@@ -111,8 +111,10 @@ func (c *cluster) dayLater(ctx context.Context) ([]*order, error) {
 func (c *cluster) unwritable(ctx context.Context, orders []*order) (writable func() error, err error) {
 	const some = 6
 
-	var intents []string
-	for _, o := range orders[:min(some, len(orders))] {
+	orders = orders[:min(some, len(orders))]
+	intents := make([]string, 0, len(orders))
+
+	for _, o := range orders {
 		intents = append(intents, o.answer().Intent)
 	}
 

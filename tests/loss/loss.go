@@ -25,6 +25,8 @@ type Options struct {
 	// Race and Overlay are for the build; Binary is a service that is built already.
 	Race            bool
 	Overlay, Binary string
+	// Discard removes also what a failed drill left behind.
+	Discard bool
 }
 
 // third is a third of the time.
@@ -53,6 +55,17 @@ func (r Result) Broken() (broken []string) {
 	for _, c := range r.Checks {
 		for _, what := range c.Broken {
 			broken = append(broken, c.Promise+": "+what)
+		}
+	}
+
+	return broken
+}
+
+// Promises are those that are broken, with how often.
+func (r Result) Promises() (broken []string) {
+	for _, c := range r.Checks {
+		if n := len(c.Broken); n > 0 {
+			broken = append(broken, fmt.Sprintf("%s (%d of %d not)", c.Promise, n, c.Looked))
 		}
 	}
 
@@ -106,6 +119,7 @@ type drill struct {
 func drills() []drill {
 	return []drill{
 		{"standby", "a standby that is behind is promoted under load, and the primary is gone", drillStandby},
+		{"drawn", "the same while Stripe's answers and events are lost and processes die, as the seed says", drillDrawn},
 		{"late", "it is promoted a day later, and some of what was lost cannot be written at first", drillLate},
 		{"pitr", "a point-in-time restore as docs/operations.md says, with the processes left running", drillRestoreRunning},
 		{"pitr-stopped", "the same with the processes stopped meanwhile", drillRestoreStopped},
@@ -158,8 +172,8 @@ func Drill(ctx context.Context, name string, o Options) (result Result, err erro
 	w.close()
 
 	result = w.result()
-	if err == nil && len(result.Broken()) == 0 {
-		err = os.RemoveAll(dir)
+	if o.Discard || err == nil && len(result.Broken()) == 0 {
+		err = errors.Join(err, os.RemoveAll(dir))
 	}
 
 	return result, err

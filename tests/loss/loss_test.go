@@ -52,6 +52,18 @@ func TestDrill_Standby(t *testing.T) {
 	runDrill(t, "standby")
 }
 
+// TestDrill_Drawn: the same while other things go wrong, as a few seeds say.
+func TestDrill_Drawn(t *testing.T) {
+	t.Parallel()
+
+	for seed := range uint64(3) {
+		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
+			t.Parallel()
+			runSeed(t, "drawn", seed)
+		})
+	}
+}
+
 // TestDrill_Late: it is promoted a day later, when Stripe has forgotten the keys.
 func TestDrill_Late(t *testing.T) {
 	t.Parallel()
@@ -102,12 +114,17 @@ func TestDrill_Two(t *testing.T) {
 
 func runDrill(t *testing.T, name string) {
 	t.Helper()
+	runSeed(t, name, 1)
+}
+
+func runSeed(t *testing.T, name string, seed uint64) {
+	t.Helper()
 
 	if testing.Short() {
 		t.Skip("takes a while")
 	}
 
-	result, err := Drill(t.Context(), name, Options{Seed: 1, For: 6 * time.Second, RPS: 25, Binary: program})
+	result, err := Drill(t.Context(), name, Options{Seed: seed, For: 6 * time.Second, RPS: 25, Binary: program})
 	if errors.Is(err, servers.ErrNoProgram) {
 		t.Skip(err)
 	}

@@ -37,6 +37,7 @@ const (
 	cleanRun    = "reconcile finds nothing left"
 	onlyOurs    = "nobody takes what is another deployment's"
 	refused     = "a copy is refused"
+	happened    = "what was to go wrong did"
 )
 
 // world is what a drill runs in.
