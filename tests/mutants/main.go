@@ -1,6 +1,7 @@
 // Command mutants checks the checker: it builds the service with one safeguard
-// removed at a time and says whether the scenarios notice. A mutant that cannot be
-// built any more, or that no scenario notices, fails the run.
+// removed at a time and says whether the scenarios notice, or the drill that loses the
+// database's last minutes. A mutant that cannot be built any more, or that nothing
+// notices, fails the run.
 //
 //	go run ./tests/mutants
 //	go run ./tests/mutants -only no-recovery
@@ -18,6 +19,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/marketflow/marketflow/tests/loss"
 	"github.com/marketflow/marketflow/tests/scenarios/runner"
 )
 
@@ -68,9 +70,9 @@ func run() int {
 // so a longer wait would only cost time.
 const patience = 12 * time.Second
 
-var errUnnoticed = errors.New("no scenario noticed")
+var errUnnoticed = errors.New("nothing noticed")
 
-// hunt runs scenarios until one notices the mutant.
+// hunt runs the mutant's drill, or scenarios until one notices it.
 func (m mutant) hunt(ctx context.Context, s settings) error {
 	dir, err := os.MkdirTemp("", "marketflow-mutant-")
 	if err != nil {
@@ -87,6 +89,10 @@ func (m mutant) hunt(ctx context.Context, s settings) error {
 	out := io.Discard
 	if s.verbose {
 		out = os.Stdout
+	}
+
+	if m.drill != "" {
+		return m.lose(ctx, s, binary, out)
 	}
 
 	report, err := runner.Run(ctx, runner.Options{
@@ -106,6 +112,31 @@ func (m mutant) hunt(ctx context.Context, s settings) error {
 	}
 
 	return fmt.Errorf("%w in %d scenarios, %.0f s (%s)", errUnnoticed, len(report.Outcomes), report.Took.Seconds(), m.why)
+}
+
+// lose runs the mutant's drill, as short as the tests do.
+func (m mutant) lose(ctx context.Context, s settings, binary string, out io.Writer) error {
+	const during, rps = 6 * time.Second, 25
+
+	begun := time.Now()
+
+	result, err := loss.Drill(ctx, m.drill, loss.Options{Seed: s.seed, For: during, RPS: rps, Binary: binary, Discard: true})
+	if err != nil {
+		return fmt.Errorf("drill %s: %w", m.drill, err)
+	}
+
+	fmt.Fprint(out, result)
+
+	took := time.Since(begun).Seconds()
+
+	broken := result.Promises()
+	if len(broken) == 0 {
+		return fmt.Errorf("%w in drill %s, %.0f s (%s)", errUnnoticed, m.drill, took, m.why)
+	}
+
+	fmt.Printf("%-24s caught   by drill %s, %.0f s: %s\n", m.name, m.drill, took, strings.Join(broken, "; "))
+
+	return nil
 }
 
 func (m mutant) build(ctx context.Context, dir string) (string, error) {

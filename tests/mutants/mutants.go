@@ -21,13 +21,19 @@ type mutant struct {
 	sql []string
 	// faults are those that the safeguard protects against; empty is all.
 	faults []string
+	// drill, if it is not empty, is a loss of the database's last minutes that shows the
+	// mutant. No scenarios are played then.
+	drill string
 }
 
 // change replaces text that is in a file exactly once.
 type change struct{ file, old, new string }
 
 // mutants are the ones in docs/guarantees.md.
-func mutants() []mutant {
+func mutants() []mutant { return append(scenarioMutants(), drillMutants()...) }
+
+// scenarioMutants are those that scenarios notice.
+func scenarioMutants() []mutant {
 	return []mutant{
 		{
 			name: "stripe-key-fresh", why: "every attempt is sent under the same Stripe idempotency key",
@@ -36,6 +42,19 @@ func mutants() []mutant {
 				"key:       sent.Key,",
 				`key:       fmt.Sprint(sent.Key, "_", time.Now().UnixNano()),`,
 			}},
+		},
+		{
+			name: "stripe-key-numbered", why: "Stripe's idempotency key does not say which attempt it is",
+			changes: []change{{
+				"app/operations/engine.go",
+				"return e.provider.Send(ctx, op.Call, op.Attempts > 1)",
+				`if op.Attempts > 1 {
+		op.Call.Key += fmt.Sprint("_", op.Attempts)
+	}
+
+	return e.provider.Send(ctx, op.Call, op.Attempts > 1)`,
+			}},
+			faults: []string{"stripe"},
 		},
 		{
 			name: "stripe-key-absent", why: "a Stripe idempotency key is sent at all",
@@ -229,6 +248,11 @@ func mutants() []mutant {
 				"if _, err := e.operations.Find(ctx, request.Key); err == nil {",
 				"if _, err := e.operations.Find(ctx, request.Key); err == nil && false {",
 			}},
+		},
+		{
+			name: "capture-key-of-another-payment", why: "a capture's key belongs to one payment",
+			changes: []change{{"domain/operation/order.go", "form = append(form, subject[:]...)", "_ = subject"}},
+			faults:  []string{"capture"},
 		},
 		{
 			name: "hint-keeps-the-version", why: "an event that hints at a change gives the payment a new version",
