@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -21,6 +22,7 @@ import (
 	"github.com/marketflow/marketflow/internal/devserver"
 	"github.com/marketflow/marketflow/ports"
 	"github.com/marketflow/marketflow/tests/pgtest"
+	"github.com/marketflow/marketflow/tests/servers"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -157,6 +159,25 @@ func TestStart_PartsCanBeSwapped(t *testing.T) {
 	require.Equal(t, 1, cache.asked)
 }
 
+// What the cache has may be of commits that the database has lost.
+func TestStart_ANewLifeOfTheDatabaseEmptiesTheCache(t *testing.T) {
+	t.Parallel()
+
+	server := pgtest.NewServer(t, devserver.PostgresOptions{Settings: servers.Volatile()})
+	require.NoError(t, postgres.Migrate(t.Context(), server.URL()))
+
+	cache := &countingCache{}
+
+	service, err := bootstrap.Start(t.Context(), settings(t, server.URL()), "test", silent(), bootstrap.With[ports.ReplayCache](cache))
+	require.NoError(t, err)
+
+	t.Cleanup(func() { require.NoError(t, service.Stop(context.Background())) })
+
+	require.Zero(t, cache.cleared.Load())
+	require.NoError(t, server.Restart(t.Context(), servers.ShutdownCrash))
+	require.Eventually(t, func() bool { return cache.cleared.Load() > 0 }, 30*time.Second, 10*time.Millisecond)
+}
+
 func TestStart_RefusesADatabaseThatIsBehind(t *testing.T) {
 	t.Parallel()
 
@@ -262,7 +283,10 @@ func get(t *testing.T, url string) int {
 	return resp.StatusCode
 }
 
-type countingCache struct{ asked int }
+type countingCache struct {
+	asked   int
+	cleared atomic.Int64
+}
 
 func (c *countingCache) Get(context.Context, operation.Key) (ports.Replay, bool) {
 	c.asked++
@@ -272,4 +296,4 @@ func (c *countingCache) Get(context.Context, operation.Key) (ports.Replay, bool)
 
 func (c *countingCache) Put(context.Context, operation.Key, ports.Replay) {}
 
-func (c *countingCache) Clear() {}
+func (c *countingCache) Clear() { c.cleared.Add(1) }
