@@ -167,8 +167,9 @@ func TestStart_ANewLifeOfTheDatabaseEmptiesTheCache(t *testing.T) {
 	require.NoError(t, postgres.Migrate(t.Context(), server.URL()))
 
 	cache := &countingCache{}
+	c := settings(t, server.URL())
 
-	service, err := bootstrap.Start(t.Context(), settings(t, server.URL()), "test", silent(), bootstrap.With[ports.ReplayCache](cache))
+	service, err := bootstrap.Start(t.Context(), c, "test", silent(), bootstrap.With[ports.ReplayCache](cache))
 	require.NoError(t, err)
 
 	t.Cleanup(func() { require.NoError(t, service.Stop(context.Background())) })

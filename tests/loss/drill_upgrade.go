@@ -274,15 +274,15 @@ func (u *upgrade) upgrade(ctx context.Context) error {
 // loseTheEnd makes the end of the upgrade's reconciliation one of the commits that are lost:
 // after the crash its job is still running, and nobody works on it.
 func (u *upgrade) loseTheEnd(ctx context.Context, server *servers.Postgres) error {
-	const ended = "kind = 'reconcile' AND state = 'completed'"
-
 	err := until(ctx, "the first reconciliation to end", func() bool {
-		ends, err := one[int](ctx, u.shop.url(), "SELECT count(*) FROM river_job WHERE "+ended)
+		ended, err := one[bool](ctx, u.shop.url(),
+			"SELECT COALESCE(bool_and(state = 'completed'), false) FROM river_job WHERE kind = 'reconcile'")
 
-		return err == nil && ends > 0
+		return err == nil && ended
 	})
 
-	return errors.Join(err, server.Execute(ctx, "UPDATE river_job SET state = 'running', finalized_at = NULL WHERE "+ended))
+	return errors.Join(err, server.Execute(ctx,
+		"UPDATE river_job SET state = 'running', finalized_at = NULL WHERE kind = 'reconcile' AND state = 'completed'"))
 }
 
 // comeBack are the clients that the old release did not answer, or rejected.
