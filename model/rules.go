@@ -57,27 +57,17 @@ type Rules struct {
 	LeavesCaptures bool
 }
 
-// Intended returns the rules as they are meant, with the product's own functions. README.md
-// says what the product lacks.
+// Intended returns the rules as they are meant, with the product's own functions.
 func Intended() Rules {
 	return Rules{
 		MaySend:     func(age time.Duration, s operation.Standing, _ bool) bool { return operation.MaySend(age, s) },
-		Repeated:    repeated,
+		Repeated:    operation.Row.Repeated,
 		Ends:        operation.Row.Ends,
 		MayRefuse:   operation.Row.MayRefuse,
 		Adopted:     operation.Adopted,
 		MayPass:     operation.Compared.MayPass,
 		Fingerprint: operation.Order.Fingerprint,
 	}
-}
-
-// repeated is Row.Repeated, to which a life is reconciled only once nothing can be missing.
-func repeated(
-	row operation.Row, asked operation.Fingerprint, age time.Duration, s operation.Standing, held bool,
-) operation.Repeat {
-	s.Reconciled = s.Reconciled && s.Behind == 0
-
-	return row.Repeated(asked, age, s, held)
 }
 
 // Body is what a request under the key asks for.

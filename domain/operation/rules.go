@@ -48,7 +48,7 @@ func (r Row) Repeated(asked Fingerprint, age time.Duration, s Standing, held boo
 		return Waits
 	case r.State == Rejected && MaySend(age, s):
 		return Reopened
-	case r.State == Rejected && s.Reconciled:
+	case r.State == Rejected && s.Reconciled && s.Behind == 0:
 		return Expired
 	case r.State == Rejected:
 		return NotNow

@@ -54,7 +54,7 @@ func TestRow_Repeated(t *testing.T) {
 		"rejected":                       {operation.Rejected, one, young, through, false, operation.Reopened},
 		"rejected, the cursor is young":  {operation.Rejected, one, young, behind, false, operation.Reopened},
 		"rejected, the cursor is old":    {operation.Rejected, one, young, far, false, operation.NotNow},
-		"rejected, through, long ago":    {operation.Rejected, one, young, once, false, operation.Expired},
+		"rejected, one look is through":  {operation.Rejected, one, young, once, false, operation.NotNow},
 		"rejected long ago":              {operation.Rejected, one, old, through, false, operation.Expired},
 		"rejected long ago, then a loss": {operation.Rejected, one, old, behind, false, operation.NotNow},
 	} {
