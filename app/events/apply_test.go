@@ -4,6 +4,7 @@ import (
 	"context"
 	"testing"
 
+	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
 	"github.com/marketflow/marketflow/app/apptest"
@@ -80,13 +81,13 @@ func TestApply_Do(t *testing.T) {
 		require.Equal(t, []string{"contradicts: contradiction", "handled: parked"}, b.Observer.Told(b.event.ID))
 	})
 
-	// It may be of a release that wrote no marks.
+	// It has no metadata, so that it does not say whose it is.
 	t.Run("UnknownPayment", func(t *testing.T) {
 		t.Parallel()
 
 		b := setup(t)
 		b.Exec("DELETE FROM operations")
-		b.event.Intent.Mark, b.event.Intent.Marked = operation.Mark{}, false
+		b.event.Intent.Mark, b.event.Intent.Marked, b.event.Intent.PaymentID = operation.Mark{}, false, uuid.Nil
 
 		applied, err := b.Apply().Do(t.Context(), b.event)
 		require.NoError(t, err)

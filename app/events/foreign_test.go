@@ -124,7 +124,7 @@ func TestApply_Do_Foreign(t *testing.T) {
 		require.Equal(t, payment.Succeeded, b.Payment(p.ID).Status)
 	})
 
-	// From before the marks: nobody knows whether it is ours, so it waits.
+	// Anybody may choose that name. What is ours from before the marks has a row.
 	t.Run("APaymentIDAlone", func(t *testing.T) {
 		t.Parallel()
 
@@ -133,8 +133,7 @@ func TestApply_Do_Foreign(t *testing.T) {
 
 		applied, err := b.Apply().Do(t.Context(), event)
 		require.NoError(t, err)
-		require.Equal(t, ports.EventParked, applied.Outcome)
-		require.Equal(t, ports.ParkedUnknown, applied.Reason)
+		require.Equal(t, ports.Applied{Outcome: ports.EventForeign}, applied)
 	})
 }
 

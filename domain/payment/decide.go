@@ -97,6 +97,8 @@ func Decide(t Told, k Known) (Verdict, Payment) {
 		return k.Operation.decide(t), Payment{}
 	case t.Marked: // an operation is written down before its object is made
 		return Lost, Payment{}
+	case t.PaymentID != uuid.Nil: // no mark, and no row that is as old as the marks
+		return Foreign, Payment{}
 	case t.Asks != "":
 		return Early, Payment{}
 	default:

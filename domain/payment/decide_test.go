@@ -185,6 +185,11 @@ func TestDecide_WithoutAPayment(t *testing.T) {
 
 		return told
 	}
+	nameless := func(told payment.Told) payment.Told {
+		told.PaymentID = uuid.Nil
+
+		return told
+	}
 	paid, refused, step := asks(payment.Succeeded), asks(payment.Failed), tells(action)
 
 	for name, c := range map[string]struct {
@@ -192,10 +197,12 @@ func TestDecide_WithoutAPayment(t *testing.T) {
 		known payment.Known
 		want  payment.Verdict
 	}{
-		"paid":                          {paid, payment.Known{}, payment.Early},
-		"declined":                      {refused, payment.Known{}, payment.Early},
-		"cancelled":                     {asks(payment.Cancelled), payment.Known{}, payment.Early},
-		"a step":                        {step, payment.Known{}, payment.Ignored},
+		"paid":                          {nameless(paid), payment.Known{}, payment.Early},
+		"declined":                      {nameless(refused), payment.Known{}, payment.Early},
+		"cancelled":                     {nameless(asks(payment.Cancelled)), payment.Known{}, payment.Early},
+		"a step":                        {nameless(step), payment.Known{}, payment.Ignored},
+		"paid, names an id":             {paid, payment.Known{}, payment.Foreign},
+		"a step, names an id":           {step, payment.Known{}, payment.Foreign},
 		"paid, ours":                    {marked(paid), payment.Known{}, payment.Lost},
 		"a step, ours":                  {marked(step), payment.Known{}, payment.Lost},
 		"paid, ours, open":              {marked(paid), op(payment.KnownOperation{}), payment.Finishes},

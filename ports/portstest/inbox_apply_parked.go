@@ -14,12 +14,14 @@ import (
 func applyUnknown(t *testing.T, b StoreBed) {
 	t.Helper()
 
-	for _, named := range []uuid.UUID{uuid.Nil, uuid.New()} { // the event names no payment, or one that we do not have
-		e := eventOf(t, payment.Payment{ID: named, IntentID: intentOf(uuid.New())}, payment.Succeeded)
+	e := eventOf(t, payment.Payment{IntentID: intentOf(uuid.New())}, payment.Succeeded)
+	require.Equal(t, ports.Applied{Outcome: ports.EventParked, Reason: ports.ParkedUnknown}, b.mustApply(t, e))
+	b.requireStored(t, e, ports.EventParked, ports.ParkedUnknown)
 
-		require.Equal(t, ports.Applied{Outcome: ports.EventParked, Reason: ports.ParkedUnknown}, b.mustApply(t, e))
-		b.requireStored(t, e, ports.EventParked, ports.ParkedUnknown)
-	}
+	// It names a payment that we do not have, and has no mark.
+	e = eventOf(t, payment.Payment{ID: uuid.New(), IntentID: intentOf(uuid.New())}, payment.Succeeded)
+	require.Equal(t, ports.Applied{Outcome: ports.EventForeign}, b.mustApply(t, e))
+	b.requireForeign(t, e)
 }
 
 func applyContradiction(t *testing.T, b StoreBed) {
