@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"os/signal"
 	"syscall"
 	"testing"
 	"time"
@@ -89,6 +90,7 @@ func TestServe_DrainsOnSignals(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			skipIfIgnored(t, sig)
 
 			r := serve(t, []string{"DRAIN_DELAY=2s"})
 			require.NoError(t, r.command.Process.Signal(sig))
@@ -98,9 +100,19 @@ func TestServe_DrainsOnSignals(t *testing.T) {
 	}
 }
 
+// skipIfIgnored: a program inherits which signals are ignored, as SIGHUP is under nohup.
+func skipIfIgnored(t *testing.T, sig syscall.Signal) {
+	t.Helper()
+
+	if signal.Ignored(sig) {
+		t.Skipf("%s is ignored here", sig)
+	}
+}
+
 // An operator who does not want to wait says so again.
 func TestServe_SecondSignalEndsAtOnce(t *testing.T) {
 	t.Parallel()
+	skipIfIgnored(t, syscall.SIGHUP)
 
 	r := serve(t, []string{"DRAIN_DELAY=1m", "SHUTDOWN_TIMEOUT=2m"})
 	require.NoError(t, r.command.Process.Signal(syscall.SIGTERM))
