@@ -244,6 +244,9 @@ type (
 	mayAnswer struct{ asked, bytes string }
 	// unanswered: 409 key in use, 502, so nothing is frozen yet.
 	unanswered struct{}
+	// early: 409 key in use, by a database that has begun another life. That a key is another's
+	// is said only once everything was compared with Stripe, so it may be that as well.
+	early struct{ asked string }
 	// waits: 409 operation in progress, so this one is not under way itself.
 	waits struct{ asked string }
 )
@@ -296,6 +299,12 @@ func stepKey(s keyState, input any) []any {
 		return legal(s.asked == op.asked && (s.bytes == "" || s.bytes == op.bytes), keyState(op))
 	case unanswered:
 		return legal(s.bytes == "", s)
+	case early:
+		if s.asked != "" && s.asked != op.asked {
+			return []any{s}
+		}
+
+		return legal(s.bytes == "", keyState{op.asked, ""})
 	case waits:
 		return legal(s.bytes == "" && (s.asked == "" || s.asked == op.asked), s)
 	default:
@@ -303,8 +312,9 @@ func stepKey(s keyState, input any) []any {
 	}
 }
 
-// steps are what an operation's answer says about its key.
-func (r request) steps() []porcupine.Operation {
+// steps are what an operation's answer says about its key. laterLife: the database did not
+// stay in the life in which it was made.
+func (r request) steps(laterLife bool) []porcupine.Operation {
 	at := func(input any) porcupine.Operation {
 		return porcupine.Operation{ClientId: r.client, Input: input, Call: r.call.Nanoseconds(), Return: r.ret.Nanoseconds()}
 	}
@@ -320,6 +330,8 @@ func (r request) steps() []porcupine.Operation {
 		return []porcupine.Operation{at(mayAnswer{asked, bytes})}
 	case kind == problemInProgress:
 		return []porcupine.Operation{at(waits{asked})}
+	case status == http.StatusConflict && laterLife:
+		return []porcupine.Operation{at(early{asked})}
 	case status == http.StatusConflict, status == http.StatusBadGateway:
 		return []porcupine.Operation{at(decides{asked}), at(unanswered{})}
 	case status == http.StatusUnprocessableEntity:
@@ -340,7 +352,7 @@ func answersFitAnOrder(e evidence, found *violations) {
 
 	for _, r := range e.requests {
 		if r.isOperation() && r.key != "" {
-			byKey[r.key] = append(byKey[r.key], r.steps()...)
+			byKey[r.key] = append(byKey[r.key], r.steps(e.service.laterLife)...)
 		}
 	}
 

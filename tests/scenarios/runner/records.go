@@ -174,6 +174,8 @@ type serviceRecords struct {
 	operations  []operationRow
 	transitions []transitionRow
 	events      []eventRow
+	// laterLife: PostgreSQL has restarted since the database was made.
+	laterLife bool
 }
 
 type paymentRow struct {
@@ -249,9 +251,12 @@ func readService(ctx context.Context, db *pgxpool.Pool) (records serviceRecords,
 			return err
 		}
 
-		records.events, err = rows[eventRow](ctx, tx, selectEvents+`ORDER BY received_at`)
+		if records.events, err = rows[eventRow](ctx, tx, selectEvents+`ORDER BY received_at`); err != nil {
+			return err
+		}
 
-		return err
+		return tx.QueryRow(ctx, `SELECT incarnation IS DISTINCT FROM marketflow_incarnation() FROM installation`).
+			Scan(&records.laterLife)
 	})
 	if err != nil {
 		return records, fmt.Errorf("reading the service's records: %w", err)
