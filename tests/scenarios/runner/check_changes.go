@@ -361,7 +361,11 @@ func foreignIsLeftAlone(e evidence, found *violations) {
 		for line := range bytes.Lines(log) {
 			loud := bytes.Contains(line, []byte(`"level":"warn"`)) || bytes.Contains(line, []byte(`"level":"error"`))
 
-			if loud && !bytes.Contains(line, []byte(`"msg":"request"`)) { // a request fails while the database is away
+			// While the database is away a request fails, and a job says where it stopped.
+			fails := bytes.Contains(line, []byte(`"msg":"request"`)) ||
+				bytes.Contains(line, []byte(`"msg":"job did not finish its work"`)) && bytes.Contains(line, []byte("unavailable"))
+
+			if loud && !fails {
 				noForeignIn(string(line), names, found)
 			}
 		}
