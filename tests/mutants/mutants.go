@@ -73,7 +73,11 @@ func scenarioMutants() []mutant {
 			changes: []change{{"app/operations/engine.go", "case !op.Held():", "case false:"}},
 		},
 		{
+			// Ids made of keys keep keys apart too, so they go as well.
 			name: "no-unique-index", why: "of two operations under one key only one can be written",
+			changes: []change{{"app/payments/create.go", `if key != "" {
+		return installation`, `if false {
+		return installation`}},
 			sql: []string{
 				"DROP INDEX operations_key",
 				"ALTER TABLE payments DROP CONSTRAINT payments_idempotency_key_key",
