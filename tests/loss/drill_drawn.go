@@ -23,12 +23,15 @@ func drillDrawn(ctx context.Context, w *world) error {
 
 	end := c.shop.load.open(ctx)
 
-	noMore, err := w.spoil(r)
+	spoiled, noMore, err := w.spoil(r)
 	if err != nil {
 		return err
 	}
 
 	wait(ctx, w.drawn(r))
+
+	// On a slow machine few have called by now.
+	spoiled(ctx)
 
 	if err := c.shop.dies(ctx, r); err != nil {
 		return err
@@ -63,19 +66,27 @@ func (w *world) drawn(r *rand.Rand) time.Duration {
 	return w.options.third()/2 + time.Duration(r.Int64N(int64(w.options.third())))
 }
 
-// spoil makes some of Stripe's answers and events go wrong until noMore is called, at the
-// loss: what never arrived in the first life is found by the reconciliation of the second.
-func (w *world) spoil(r *rand.Rand) (noMore func(), err error) {
-	const some = 4
+// spoil makes some of Stripe's answers and events go wrong. The returned spoiled waits until
+// each kind has, and noMore ends it, at the loss: what never arrived in the first life is found by
+// the reconciliation of the second.
+func (w *world) spoil(r *rand.Rand) (spoiled func(context.Context), noMore func(), err error) {
+	const some, limit = 4, time.Minute
 
-	var ids []string
+	var rules []sandbox.FaultStatus
+
+	spoiled = func(ctx context.Context) {
+		ctx, cancel := context.WithTimeout(ctx, limit)
+		defer cancel()
+
+		for _, rule := range rules {
+			err := w.stripe.WaitFault(ctx, rule.ID, 1)
+			w.holdsf(happened, err == nil, "%s %s%s: %v", rule.Action, rule.Path, rule.Event, err)
+		}
+	}
 
 	noMore = func() {
-		for _, id := range ids {
-			rule, err := w.stripe.Fault(id)
-			w.holdsf(happened, err == nil && rule.Fired > 0, "%s %s%s: %v", rule.Action, rule.Path, rule.Event, err)
-
-			_ = w.stripe.RemoveFault(id)
+		for _, rule := range rules {
+			_ = w.stripe.RemoveFault(rule.ID)
 		}
 	}
 
@@ -92,13 +103,13 @@ func (w *world) spoil(r *rand.Rand) (noMore func(), err error) {
 
 		status, err := w.stripe.AddFault(rule)
 		if err != nil {
-			return noMore, err
+			return nil, noMore, err
 		}
 
-		ids = append(ids, status.ID)
+		rules = append(rules, status)
 	}
 
-	return noMore, nil
+	return spoiled, noMore, nil
 }
 
 // dies kills a process or none, and waits until it is back. Without a database it could not
