@@ -18,6 +18,10 @@ type Backlog interface {
 // same however much there is.
 const BacklogMost = 10_000
 
+// LapseNotice is how long before its end a hold counts as lapsing: time for a person to
+// capture or cancel.
+const LapseNotice = 24 * time.Hour
+
 // BacklogStats is what is not finished yet. An age is zero if there is nothing.
 type BacklogStats struct {
 	// Operations counts the operations that are pending or need attention, each up to
@@ -25,6 +29,9 @@ type BacklogStats struct {
 	Operations map[operation.State]int64
 	// OldestUnfinished is the age of the oldest pending operation among those counted.
 	OldestUnfinished time.Duration
+	// Lapsing counts the payments whose hold lapses within LapseNotice, or should have lapsed,
+	// up to BacklogMost.
+	Lapsing int64
 	// Parked counts the parked events, up to BacklogMost.
 	Parked int64
 	// OldestParked is the time since the oldest parked event was received.

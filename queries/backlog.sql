@@ -7,6 +7,7 @@
 SELECT pending.operations                                                                             AS pending,
        attention.operations                                                                           AS needs_attention,
        COALESCE(EXTRACT(EPOCH FROM now() - pending.oldest), 0)::float8                            AS oldest_seconds,
+       lapsing.payments                                                                           AS lapsing,
        parked.events                                                                              AS parked,
        COALESCE(EXTRACT(EPOCH FROM now() - parked.oldest), 0)::float8                             AS oldest_parked_seconds
 FROM (
@@ -20,6 +21,14 @@ FROM (
         SELECT r.created_at FROM operations r WHERE r.state = 'needs_attention' ORDER BY r.created_at LIMIT @most
     ) AS counted
 ) AS attention, (
+    SELECT count(*) AS payments
+    FROM (
+        SELECT p.id FROM payments p
+        WHERE p.capture_before < now() + @soon::interval
+        ORDER BY p.capture_before
+        LIMIT @most
+    ) AS counted
+) AS lapsing, (
     SELECT count(*) AS events, min(counted.received_at) AS oldest
     FROM (
         SELECT e.received_at FROM stripe_events e WHERE e.parked_reason IS NOT NULL ORDER BY e.received_at LIMIT @most

@@ -176,3 +176,25 @@ func TestKey_BelongsToACancelThatHadNothingToDo(t *testing.T) {
 		reused.problem(http.StatusUnprocessableEntity, "idempotency-key-reused")
 	}
 }
+
+// A hold that nobody captures is let go by Stripe. The payment is cancelled, and nothing can be
+// captured any more.
+func TestCapture_AfterTheHoldHasLapsed(t *testing.T) {
+	t.Parallel()
+
+	w := newWorld(t)
+	w.deliverWebhooks()
+
+	id, intent := w.held()
+	w.eventually(func() bool { return w.get("/payments/"+id).field("capture_before") != nil }, "it is known when the hold lapses")
+
+	require.NoError(t, w.stripe.Lapse(intent))
+	w.eventually(func() bool { return w.status(id) == "cancelled" }, "the payment is cancelled")
+
+	late := w.on(id, "capture", "", "Idempotency-Key", "capture")
+	late.problem(http.StatusConflict, "invalid-state")
+
+	after := w.get("/payments/" + id)
+	require.Equal(t, "canceled", after.text("intent_status"))
+	require.Contains(t, string(after.body), `"amount_capturable":0.00,"amount_captured":0.00,"capture_before":null`)
+}

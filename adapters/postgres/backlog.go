@@ -13,7 +13,7 @@ import (
 func (s *Store) Backlog(ctx context.Context) (ports.BacklogStats, error) {
 	row, err := query(ctx, s.background, "counting the backlog",
 		func(ctx context.Context, q *sqlc.Queries) (sqlc.GetBacklogRow, error) {
-			return q.GetBacklog(ctx, ports.BacklogMost)
+			return q.GetBacklog(ctx, sqlc.GetBacklogParams{Most: ports.BacklogMost, Soon: interval(ports.LapseNotice)})
 		})
 	if err != nil {
 		return ports.BacklogStats{}, err
@@ -25,6 +25,7 @@ func (s *Store) Backlog(ctx context.Context) (ports.BacklogStats, error) {
 			operation.NeedsAttention: row.NeedsAttention,
 		},
 		OldestUnfinished: seconds(row.OldestSeconds),
+		Lapsing:          row.Lapsing,
 		Parked:           row.Parked,
 		OldestParked:     seconds(row.OldestParkedSeconds),
 	}, nil

@@ -19,11 +19,13 @@ func (m *Metrics) ObserveBacklog(backlog ports.Backlog) {
 		"Operations without a frozen answer: pending, or needs_attention where a person has to look."+atMost, "state")
 	oldestOperation := c.desc("oldest_pending_operation_age_seconds",
 		"Age of the oldest pending operation, in seconds; 0 if there is none.")
+	lapsing := c.desc("lapsing_holds",
+		fmt.Sprintf("Payments whose hold lapses within %.0f hours unless it is captured.", ports.LapseNotice.Hours())+atMost)
 	parked := c.desc("parked_events", "Events that wait for their payment or for a person."+atMost)
 	oldestParked := c.desc("oldest_parked_event_age_seconds",
 		"Time since the oldest parked event arrived, in seconds; 0 if there is none.")
 	success := c.desc("backlog_collection_success",
-		"1 if the database answered, 0 if it did not: then the counts of operations and parked events are absent.")
+		"1 if the database answered, 0 if it did not: then the counts of operations, holds and parked events are absent.")
 
 	c.collect = func(out metrics) {
 		stats, err := asked.get()
@@ -40,6 +42,7 @@ func (m *Metrics) ObserveBacklog(backlog ports.Backlog) {
 		}
 
 		out.gauge(oldestOperation, stats.OldestUnfinished.Seconds())
+		out.gauge(lapsing, float64(stats.Lapsing))
 		out.gauge(parked, float64(stats.Parked))
 		out.gauge(oldestParked, stats.OldestParked.Seconds())
 	}

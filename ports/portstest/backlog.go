@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/marketflow/marketflow/domain/money"
 	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/domain/payment"
 	"github.com/marketflow/marketflow/ports"
@@ -21,6 +22,7 @@ func Backlog(t *testing.T, newBed func(tb testing.TB) StoreBed) {
 		"nothing":          backlogOfNothing,
 		"what is finished": backlogOfFinished,
 		"operations":       backlogOfOperations,
+		"holds":            backlogOfHolds,
 		"parked events":    backlogOfEvents,
 	})
 }
@@ -72,6 +74,32 @@ func backlogOfOperations(t *testing.T, b StoreBed) {
 	b.requireBacklog(t, backlogOf(1, 0, time.Hour))
 }
 
+// A hold counts a day before it lapses, and until it is captured or let go.
+func backlogOfHolds(t *testing.T, b StoreBed) {
+	t.Helper()
+
+	hold := func(order operation.Key, lapses time.Duration) payment.Payment {
+		p := b.mustPay(t, order)
+		p.IntentStatus, p.CaptureMethod, p.Capturable = payment.IntentRequiresCapture, payment.CaptureManual, p.Amount.Money()
+		p.CaptureBefore = time.Now().Add(lapses).UTC().Truncate(time.Microsecond)
+		require.True(t, b.write(t, p, ports.EventApplied))
+
+		return b.requireWritten(t, p)
+	}
+
+	hold("later", ports.LapseNotice+time.Minute)
+	b.requireBacklog(t, ports.BacklogStats{})
+
+	soon := hold("soon", ports.LapseNotice-time.Minute)
+	hold("lapsed, and Stripe has not said so", -time.Minute)
+	b.requireBacklog(t, ports.BacklogStats{Lapsing: 2})
+
+	captured := paid(soon, soon.Amount.Minor())
+	captured.Capturable, captured.CaptureBefore = money.Of(0, soon.Amount.Currency()), time.Time{}
+	require.True(t, b.write(t, captured, ports.EventApplied))
+	b.requireBacklog(t, ports.BacklogStats{Lapsing: 1})
+}
+
 func backlogOfEvents(t *testing.T, b StoreBed) {
 	t.Helper()
 
@@ -115,6 +143,7 @@ func (b StoreBed) requireBacklog(tb testing.TB, want ports.BacklogStats) {
 		require.Equal(tb, want.Operations[state], got.Operations[state], state)
 	}
 
+	require.Equal(tb, want.Lapsing, got.Lapsing)
 	require.Equal(tb, want.Parked, got.Parked)
 	requireAge(tb, want.OldestUnfinished, got.OldestUnfinished)
 	requireAge(tb, want.OldestParked, got.OldestParked)

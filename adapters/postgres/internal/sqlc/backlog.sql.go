@@ -8,12 +8,15 @@ package sqlc
 import (
 	"context"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgtype"
 )
 
 const GetBacklog = `-- name: GetBacklog :one
 SELECT pending.operations                                                                             AS pending,
        attention.operations                                                                           AS needs_attention,
        COALESCE(EXTRACT(EPOCH FROM now() - pending.oldest), 0)::float8                            AS oldest_seconds,
+       lapsing.payments                                                                           AS lapsing,
        parked.events                                                                              AS parked,
        COALESCE(EXTRACT(EPOCH FROM now() - parked.oldest), 0)::float8                             AS oldest_parked_seconds
 FROM (
@@ -27,6 +30,14 @@ FROM (
         SELECT r.created_at FROM operations r WHERE r.state = 'needs_attention' ORDER BY r.created_at LIMIT $1
     ) AS counted
 ) AS attention, (
+    SELECT count(*) AS payments
+    FROM (
+        SELECT p.id FROM payments p
+        WHERE p.capture_before < now() + $2::interval
+        ORDER BY p.capture_before
+        LIMIT $1
+    ) AS counted
+) AS lapsing, (
     SELECT count(*) AS events, min(counted.received_at) AS oldest
     FROM (
         SELECT e.received_at FROM stripe_events e WHERE e.parked_reason IS NOT NULL ORDER BY e.received_at LIMIT $1
@@ -34,10 +45,16 @@ FROM (
 ) AS parked
 `
 
+type GetBacklogParams struct {
+	Most int32
+	Soon pgtype.Interval
+}
+
 type GetBacklogRow struct {
 	Pending             int64
 	NeedsAttention      int64
 	OldestSeconds       float64
+	Lapsing             int64
 	Parked              int64
 	OldestParkedSeconds float64
 }
@@ -47,13 +64,14 @@ type GetBacklogRow struct {
 // more. The oldest pending operation is the oldest of those counted. Operations that
 // need attention have no age: they have an alert of their own, and an old one must not
 // hide a pending one.
-func (q *Queries) GetBacklog(ctx context.Context, most int32) (GetBacklogRow, error) {
-	row := q.db.QueryRow(ctx, GetBacklog, most)
+func (q *Queries) GetBacklog(ctx context.Context, arg GetBacklogParams) (GetBacklogRow, error) {
+	row := q.db.QueryRow(ctx, GetBacklog, arg.Most, arg.Soon)
 	var i GetBacklogRow
 	err := row.Scan(
 		&i.Pending,
 		&i.NeedsAttention,
 		&i.OldestSeconds,
+		&i.Lapsing,
 		&i.Parked,
 		&i.OldestParkedSeconds,
 	)
