@@ -26,7 +26,7 @@ func drillCopy(ctx context.Context, w *world) error {
 	}
 
 	end := shop.load.open(ctx)
-	wait(ctx, w.options.third())
+	shop.load.goesOn(ctx, w.options.third())
 
 	staging, err := w.server(ctx, "staging", nil)
 	if err != nil {
@@ -61,7 +61,7 @@ func drillCopy(ctx context.Context, w *world) error {
 	out, code := shop.runAt(ctx, staging.URL(), "account", "show")
 	w.figuref("account show on the copy: exit code %d\n%s", code, indented(out))
 
-	wait(ctx, w.options.third())
+	shop.load.goesOn(ctx, w.options.third())
 	end()
 
 	return shop.verify(ctx, 0)

@@ -28,7 +28,7 @@ func drillDrawn(ctx context.Context, w *world) error {
 		return err
 	}
 
-	wait(ctx, w.drawn(r))
+	c.shop.load.goesOn(ctx, w.drawn(r))
 
 	// On a slow machine few have called by now.
 	spoiled(ctx)
@@ -41,7 +41,7 @@ func drillDrawn(ctx context.Context, w *world) error {
 		return err
 	}
 
-	wait(ctx, w.drawn(r))
+	c.shop.load.goesOn(ctx, w.drawn(r))
 
 	after, err := c.failOver(ctx)
 	if err != nil {
@@ -49,7 +49,7 @@ func drillDrawn(ctx context.Context, w *world) error {
 	}
 
 	noMore()
-	wait(ctx, w.drawn(r))
+	c.shop.load.goesOn(ctx, w.drawn(r))
 
 	if err := c.shop.dies(ctx, r); err != nil {
 		return err
@@ -90,7 +90,8 @@ func (w *world) spoil(r *rand.Rand) (spoiled func(context.Context), noMore func(
 		}
 	}
 
-	// The three about creates must not meet the same calls: one rule acts on a call.
+	// The three about creates must not meet the same calls: one rule acts on a call. The last
+	// acts only on a call that is done, which one that is repeated is not, so it gets more.
 	for i, rule := range []sandbox.Fault{
 		{Action: sandbox.DropAfter, Method: http.MethodPost, Path: "/v1/payment_intents/*/capture"},
 		{Action: sandbox.DropAfter, Method: http.MethodPost, Path: "/v1/payment_intents"},
@@ -100,6 +101,9 @@ func (w *world) spoil(r *rand.Rand) (spoiled func(context.Context), noMore func(
 		{Action: sandbox.WebhookDuplicate, Event: "payment_intent.*", Delay: time.Second},
 	} {
 		rule.Nth, rule.Count = 1+i*some, 1+r.IntN(some)
+		if rule.Action == sandbox.Saved500 {
+			rule.Count += 2 * some
+		}
 
 		status, err := w.stripe.AddFault(rule)
 		if err != nil {

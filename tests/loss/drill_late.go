@@ -25,7 +25,7 @@ func drillLate(ctx context.Context, w *world) error {
 	}
 
 	end := c.shop.load.open(ctx)
-	wait(ctx, w.options.third())
+	c.shop.load.goesOn(ctx, w.options.third())
 
 	// The cursor begins here. The first scheduled run would come after minutes.
 	if out, code := c.shop.run(ctx, "reconcile", "--since", "48h"); code != 0 {
@@ -36,7 +36,7 @@ func drillLate(ctx context.Context, w *world) error {
 		return err
 	}
 
-	wait(ctx, w.options.third())
+	c.shop.load.goesOn(ctx, w.options.third())
 	end()
 
 	lost, err := c.dayLater(ctx)

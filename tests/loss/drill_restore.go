@@ -51,13 +51,13 @@ func drillRestore(ctx context.Context, w *world, stopped bool) error {
 	}
 
 	end := shop.load.open(ctx)
-	wait(ctx, w.options.third())
+	shop.load.goesOn(ctx, w.options.third())
 
 	if c.target, err = one[string](ctx, c.url, "SELECT clock_timestamp()::text"); err != nil {
 		return err
 	}
 
-	wait(ctx, w.options.third())
+	shop.load.goesOn(ctx, w.options.third())
 
 	if stopped {
 		for _, s := range shop.services {
@@ -102,7 +102,7 @@ func drillRestore(ctx context.Context, w *world, stopped bool) error {
 		after = shop.back(ctx, c.url, lost)
 	}
 
-	wait(ctx, w.options.third())
+	shop.load.goesOn(ctx, w.options.third())
 	end()
 	after()
 

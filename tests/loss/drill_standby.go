@@ -17,20 +17,20 @@ func drillStandby(ctx context.Context, w *world) error {
 	}
 
 	end := c.shop.load.open(ctx)
-	wait(ctx, w.options.third())
+	c.shop.load.goesOn(ctx, w.options.third())
 
 	if err := c.fallBehind(ctx); err != nil {
 		return err
 	}
 
-	wait(ctx, w.options.third())
+	c.shop.load.goesOn(ctx, w.options.third())
 
 	after, err := c.failOver(ctx)
 	if err != nil {
 		return err
 	}
 
-	wait(ctx, w.options.third())
+	c.shop.load.goesOn(ctx, w.options.third())
 	end()
 	after()
 

@@ -23,20 +23,20 @@ func drillTwo(ctx context.Context, w *world) error {
 	}
 
 	endLeft, endRight := c.shop.load.open(ctx), right.load.open(ctx)
-	wait(ctx, w.options.third())
+	c.shop.load.goesOn(ctx, w.options.third())
 
 	if err := c.fallBehind(ctx); err != nil {
 		return err
 	}
 
-	wait(ctx, w.options.third())
+	c.shop.load.goesOn(ctx, w.options.third())
 
 	after, err := c.failOver(ctx)
 	if err != nil {
 		return err
 	}
 
-	wait(ctx, w.options.third())
+	c.shop.load.goesOn(ctx, w.options.third())
 	endLeft()
 	endRight()
 	after()

@@ -30,14 +30,14 @@ func drillUnsynced(ctx context.Context, w *world) error {
 	}
 
 	end := shop.load.open(ctx)
-	wait(ctx, w.options.third())
+	shop.load.goesOn(ctx, w.options.third())
 
 	after, err := shop.crash(ctx, server)
 	if err != nil {
 		return err
 	}
 
-	wait(ctx, w.options.third())
+	shop.load.goesOn(ctx, w.options.third())
 	end()
 	after()
 
@@ -63,7 +63,7 @@ func (d *deployment) crash(ctx context.Context, server *servers.Postgres) (after
 		return nil, fmt.Errorf("stopping the WAL writer: %w", err)
 	}
 
-	wait(ctx, d.w.options.third())
+	d.load.goesOn(ctx, d.w.options.third())
 
 	unwritten, err := one[int64](ctx, server.URL(), "SELECT (pg_current_wal_insert_lsn() - pg_current_wal_lsn())::bigint")
 	if err != nil {

@@ -44,7 +44,7 @@ func drillUpgrade(ctx context.Context, w *world) error {
 	shop.load.onlyCreates = true
 
 	end := shop.load.open(ctx)
-	wait(ctx, w.options.third())
+	shop.load.goesOn(ctx, w.options.third())
 	end()
 
 	u := &upgrade{w: w, shop: shop, r: rand.New(rand.NewPCG(w.options.Seed, 0))}
@@ -74,7 +74,7 @@ func drillUpgrade(ctx context.Context, w *world) error {
 		return err
 	}
 
-	wait(ctx, w.options.third())
+	shop.load.goesOn(ctx, w.options.third())
 	end()
 	after()
 	u.comeBack(ctx)

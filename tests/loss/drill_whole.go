@@ -31,7 +31,7 @@ func drillWhole(ctx context.Context, w *world) error {
 	}
 
 	end := shop.load.open(ctx)
-	wait(ctx, 2*w.options.third())
+	shop.load.goesOn(ctx, 2*w.options.third())
 
 	if err := server.Kill(); err != nil {
 		return err
@@ -71,7 +71,7 @@ func drillWhole(ctx context.Context, w *world) error {
 
 	after := shop.back(ctx, empty.URL(), lost)
 
-	wait(ctx, w.options.third())
+	shop.load.goesOn(ctx, w.options.third())
 	end()
 	after()
 

@@ -95,6 +95,21 @@ func (l *load) open(ctx context.Context) (end func()) {
 	return func() { stop(); all.Wait() }
 }
 
+// goesOn lets the clients order for a time, and on a slow machine until some more of them
+// were answered: without them there is nothing to lose.
+func (l *load) goesOn(ctx context.Context, d time.Duration) {
+	const more, limit = 10, 30 * time.Second
+
+	before := len(l.answered())
+
+	wait(ctx, d)
+
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+
+	_ = until(ctx, "more payments", func() bool { return len(l.answered()) >= before+more })
+}
+
 // story is what one client does.
 func (l *load) story(ctx context.Context, r *rand.Rand, n uint64) {
 	switch draw := r.IntN(100); {
