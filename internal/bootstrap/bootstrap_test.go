@@ -104,6 +104,9 @@ func TestStart_ReportsTakeNoConnectionOfRequests(t *testing.T) {
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, service.Stop(context.Background())) })
 
+	unknown := "http://" + service.Addr() + "/payments/" + uuid.NewString()
+	require.Equal(t, http.StatusNotFound, get(t, unknown)) // so it knows that nothing is missing
+
 	tx, err := db.Pool().Begin(t.Context())
 	require.NoError(t, err)
 	_, err = tx.Exec(t.Context(), "LOCK TABLE reconciliation")
@@ -130,7 +133,7 @@ func TestStart_ReportsTakeNoConnectionOfRequests(t *testing.T) {
 			WHERE datname = current_database() AND wait_event_type = 'Lock'`).Scan(&waiting) == nil && waiting > 0
 	}, 20*time.Second, 5*time.Millisecond)
 
-	require.Equal(t, http.StatusNotFound, get(t, "http://"+service.Addr()+"/payments/"+uuid.NewString()))
+	require.Equal(t, http.StatusNotFound, get(t, unknown))
 	require.NoError(t, tx.Rollback(t.Context()))
 	require.NoError(t, <-scraped)
 }
