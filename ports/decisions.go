@@ -29,8 +29,8 @@ type Decisions interface {
 	// None: fault.NotFound.
 	OperationByKey(ctx context.Context, key operation.Key) (OperationDetails, error)
 
-	// OperationsOn returns the newest hundred operations on a payment, without its create,
-	// oldest first; nothing if there are none.
+	// OperationsOn returns the newest MaxOperationsOn operations on a payment, without its
+	// create, oldest first; nothing if there are none.
 	OperationsOn(ctx context.Context, paymentID uuid.UUID) ([]OperationDetails, error)
 
 	// Operations lists up to limit operations in one of the states: first the unfinished
@@ -52,6 +52,13 @@ type Decisions interface {
 	AdoptOn(ctx context.Context, id uuid.UUID, c Change, entry AuditEntry) (Finished, error)
 }
 
+const (
+	// MaxOperationsOn is the most operations that are read of one payment.
+	MaxOperationsOn = 100
+	// MaxAudit is the most decisions that are read about some objects.
+	MaxAudit = 500
+)
+
 // OperationDetails is an operation as people see it.
 type OperationDetails struct {
 	Operation
@@ -69,8 +76,8 @@ type OperationDetails struct {
 // it is about and never changes. An unreachable or overloaded database is
 // fault.Unavailable.
 type Audit interface {
-	// AuditOf returns what was decided about any of the objects, oldest first; nothing if
-	// there is nothing.
+	// AuditOf returns the newest MaxAudit decisions about any of the objects, oldest first;
+	// nothing if there are none.
 	AuditOf(ctx context.Context, objectIDs ...string) ([]AuditEntry, error)
 }
 

@@ -15,10 +15,13 @@ type Payments interface {
 	// Payment returns the payment as it is now. None: fault.NotFound.
 	Payment(ctx context.Context, id uuid.UUID) (payment.Payment, error)
 
-	// History returns a payment's transitions, oldest first. A payment that does not exist
-	// has none.
+	// History returns a payment's newest MaxHistory transitions, oldest first. A payment that
+	// does not exist has none.
 	History(ctx context.Context, id uuid.UUID) ([]Transition, error)
 }
+
+// MaxHistory is the most transitions that are read of one payment.
+const MaxHistory = 500
 
 // Facts writes what was read of a payment's intent. The caller loads the payment, then
 // reads the intent, then writes. If the payment has changed in between, what was read may

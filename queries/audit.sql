@@ -8,7 +8,8 @@ VALUES (@id, @actor, sqlc.narg(on_behalf_of), @action, @object_type, @object_id,
 SELECT EXISTS (SELECT FROM audit WHERE id = @id);
 
 -- name: ListAudit :many
--- Decisions about the given objects, oldest first.
+-- Decisions about the given objects, newest first.
 SELECT * FROM audit
 WHERE object_id = ANY (@object_ids::text[])
-ORDER BY at, id;
+ORDER BY at DESC, id DESC
+LIMIT @max_rows;

@@ -17,6 +17,7 @@ import (
 	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/domain/payment"
 	"github.com/marketflow/marketflow/ports"
+	"github.com/marketflow/marketflow/ports/portstest"
 	"github.com/marketflow/marketflow/tests/pgtest"
 )
 
@@ -157,8 +158,15 @@ func backgroundCalls(store *postgres.Store) map[string]func(context.Context) err
 
 			return err
 		},
-		"Sweep":    func(ctx context.Context) error { _, err := store.Sweep(ctx, 1); return err },
-		"SetSweep": func(ctx context.Context) error { return store.SetSweep(ctx, 1, from) },
+		"ListPayments": func(ctx context.Context) error {
+			_, err := store.ListPayments(ctx, ports.PaymentFilter{}, from, 1)
+
+			return err
+		},
+		"IndexMetadata":       func(ctx context.Context) error { _, err := store.IndexMetadata(ctx, 0, 1); return err },
+		"ReportMetadataNames": store.ReportMetadataNames,
+		"Sweep":               func(ctx context.Context) error { _, err := store.Sweep(ctx, 1); return err },
+		"SetSweep":            func(ctx context.Context) error { return store.SetSweep(ctx, 1, from) },
 	}
 }
 
@@ -185,7 +193,7 @@ func TestStore_PoolsDoNotWaitForEachOther(t *testing.T) {
 			require.NoError(t, err)
 			t.Cleanup(conn.Release)
 
-			for call, do := range calls(postgres.NewStore(hot, background)) {
+			for call, do := range calls(postgres.NewStore(hot, background, portstest.IndexedNames()...)) {
 				if err := do(t.Context()); err != nil {
 					require.Equal(t, fault.NotFound, fault.KindOf(err), "%s: %v", call, err)
 				}

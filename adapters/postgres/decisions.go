@@ -36,14 +36,11 @@ func (s *Store) OperationByKey(ctx context.Context, key operation.Key) (ports.Op
 	return detailsFromDB(row.Operation, row.AgeSeconds)
 }
 
-// maxOperationsOn is how many operations on one payment are listed.
-const maxOperationsOn = 100
-
 // OperationsOn implements ports.Decisions.
 func (s *Store) OperationsOn(ctx context.Context, paymentID uuid.UUID) ([]ports.OperationDetails, error) {
 	rows, err := query(ctx, s.background, "listing a payment's operations",
 		func(ctx context.Context, q *sqlc.Queries) ([]sqlc.ListOperationsOnRow, error) {
-			return q.ListOperationsOn(ctx, sqlc.ListOperationsOnParams{Subject: paymentID, MaxRows: maxOperationsOn})
+			return q.ListOperationsOn(ctx, sqlc.ListOperationsOnParams{Subject: paymentID, MaxRows: ports.MaxOperationsOn})
 		})
 	if err != nil {
 		return nil, err
@@ -148,7 +145,7 @@ func (s *Store) Adopt(ctx context.Context, c ports.Completion, entry ports.Audit
 	err := s.hot.run(ctx, "adopting an intent", func(ctx context.Context, conn *pgxpool.Conn) error {
 		return lookAgain(func() error {
 			return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) (err error) {
-				finished, err = adopt(ctx, tx, c, entry)
+				finished, err = s.adopt(ctx, tx, c, entry)
 
 				return err
 			})
@@ -158,7 +155,9 @@ func (s *Store) Adopt(ctx context.Context, c ports.Completion, entry ports.Audit
 	return finished, errNoOperation(err)
 }
 
-func adopt(ctx context.Context, tx pgx.Tx, c ports.Completion, entry ports.AuditEntry) (ports.Finished, error) {
+func (s *Store) adopt(
+	ctx context.Context, tx pgx.Tx, c ports.Completion, entry ports.AuditEntry,
+) (ports.Finished, error) {
 	q := sqlc.New(tx)
 
 	locked, done, err := lockToDecide(ctx, q, c.Payment.ID, entry)
@@ -170,7 +169,7 @@ func adopt(ctx context.Context, tx pgx.Tx, c ports.Completion, entry ports.Audit
 		return ports.Finished{}, fmt.Errorf("operation %s: %w", c.Payment.ID, ports.ErrMoved)
 	}
 
-	finished, err := finishLocked(ctx, &trips{to: tx, open: true}, c) // to repeat it changes nothing
+	finished, err := s.finishLocked(ctx, &trips{to: tx, open: true}, c) // to repeat it changes nothing
 	if err != nil || done {
 		return finished, err
 	}
@@ -204,11 +203,13 @@ func lockToDecide(
 // AuditOf implements ports.Audit.
 func (s *Store) AuditOf(ctx context.Context, objectIDs ...string) ([]ports.AuditEntry, error) {
 	rows, err := query(ctx, s.background, "reading the audit", func(ctx context.Context, q *sqlc.Queries) ([]sqlc.Audit, error) {
-		return q.ListAudit(ctx, objectIDs)
+		return q.ListAudit(ctx, sqlc.ListAuditParams{ObjectIds: objectIDs, MaxRows: ports.MaxAudit})
 	})
 	if err != nil {
 		return nil, err
 	}
+
+	slices.Reverse(rows)
 
 	return mappedOrError(rows, auditFromDB)
 }

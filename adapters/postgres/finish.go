@@ -67,7 +67,7 @@ func (s *Store) finishAll(ctx context.Context, completions []ports.Completion) (
 	var done map[uuid.UUID]ports.Finished
 
 	err := s.hot.run(ctx, "finishing operations", func(ctx context.Context, conn *pgxpool.Conn) (err error) {
-		done, err = writeCompletions(ctx, &trips{to: conn.Conn(), implicit: true}, completions, false)
+		done, err = s.writeCompletions(ctx, &trips{to: conn.Conn(), implicit: true}, completions, false)
 
 		return err
 	})
@@ -91,7 +91,7 @@ func (s *Store) finishOne(ctx context.Context, c ports.Completion) (ports.Finish
 	err := s.hot.run(ctx, "finishing an operation", func(ctx context.Context, conn *pgxpool.Conn) error {
 		return lookAgain(func() error {
 			return s.inTrips(ctx, "FinishOperations", conn, func(ctx context.Context, tx *trips) (err error) {
-				if finished, err = finishLocked(ctx, tx, c); err != nil {
+				if finished, err = s.finishLocked(ctx, tx, c); err != nil {
 					return err
 				}
 
@@ -104,7 +104,7 @@ func (s *Store) finishOne(ctx context.Context, c ports.Completion) (ports.Finish
 }
 
 // finishLocked locks the operation, decides and writes. The caller commits.
-func finishLocked(ctx context.Context, tx *trips, c ports.Completion) (ports.Finished, error) {
+func (s *Store) finishLocked(ctx context.Context, tx *trips, c ports.Completion) (ports.Finished, error) {
 	row, same, err := lookUpCompletion(ctx, tx, c)
 	if err != nil {
 		return ports.Finished{}, err
@@ -132,7 +132,7 @@ func finishLocked(ctx context.Context, tx *trips, c ports.Completion) (ports.Fin
 		op.Fingerprint, op.Order = c.Fingerprint, c.Order
 	}
 
-	done, err := writeCompletions(ctx, tx, []ports.Completion{c}, true)
+	done, err := s.writeCompletions(ctx, tx, []ports.Completion{c}, true)
 	if err != nil {
 		return ports.Finished{}, err
 	}
@@ -190,7 +190,7 @@ func lookUpCompletion(ctx context.Context, tx *trips, c ports.Completion) (op sq
 // writeCompletions freezes the answers, writes the payments that are not there, and
 // begins their histories. It returns what it did, by payment. locked: the operations
 // are locked by this transaction, and it is right if their payments exist.
-func writeCompletions(
+func (s *Store) writeCompletions(
 	ctx context.Context, tx *trips, completions []ports.Completion, locked bool,
 ) (map[uuid.UUID]ports.Finished, error) {
 	var (
@@ -206,14 +206,15 @@ func writeCompletions(
 
 	open := len(w.answered) == 0
 
-	err := tx.send(ctx,
+	err := tx.send(ctx, append([]statement{
 		selectRows(sqlc.FinishOperations, func(r sqlc.Operation) { rows[r.ID] = r },
 			w.answered, w.statuses, w.bodies, w.fingerprints, locked),
 		selectRows(sqlc.InsertPayments, func(id struct{ UUID uuid.UUID }) { created[id.UUID] = true },
 			w.ids, w.intents, w.keys, w.amounts, w.currencies, w.states, w.metadata, w.intentStatuses, w.methods,
 			w.capturable, w.captured, w.before, w.declined, w.versions, w.created, open, locked),
 		execute(sqlc.InsertFirstTransitions, w.ids, w.causes),
-		selectRows(sqlc.ListParkedObjects, func(object struct{ ID string }) { parked[object.ID] = true }, w.intents))
+		selectRows(sqlc.ListParkedObjects, func(object struct{ ID string }) { parked[object.ID] = true }, w.intents),
+	}, s.indexFirst(completions)...)...)
 	if err != nil {
 		return nil, err
 	}
@@ -276,7 +277,7 @@ func (s *Store) restore(
 	}
 
 	if c != nil {
-		finished, err = finishLocked(ctx, &trips{to: tx, open: true}, *c)
+		finished, err = s.finishLocked(ctx, &trips{to: tx, open: true}, *c)
 		if errors.Is(err, pgx.ErrNoRows) { // what was in the way has its key, and another id
 			err = errDoesNotFit(*c)
 		}

@@ -56,7 +56,7 @@ func (s *Store) FinishAndApply(
 	err := s.hot.run(ctx, "finishing an operation by its event", func(ctx context.Context, conn *pgxpool.Conn) error {
 		return lookAgain(func() error {
 			return s.inTrips(ctx, "FinishAndApply", conn, func(ctx context.Context, tx *trips) (err error) {
-				if finished, err = finishLocked(ctx, tx, c); err != nil {
+				if finished, err = s.finishLocked(ctx, tx, c); err != nil {
 					return err
 				}
 

@@ -30,6 +30,8 @@ func TestStore_ExecModes(t *testing.T) {
 			}
 
 			portstest.Payments(t, alone)
+			portstest.PaymentLists(t, alone)
+			portstest.MetadataIndex(t, alone)
 			portstest.Facts(t, alone)
 			portstest.Installation(t, alone)
 			portstest.Backlog(t, alone)

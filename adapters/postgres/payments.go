@@ -3,6 +3,7 @@ package postgres
 import (
 	"cmp"
 	"context"
+	"slices"
 
 	"github.com/google/uuid"
 
@@ -57,11 +58,13 @@ func (s *Store) readAll(ctx context.Context, ids []uuid.UUID) ([]*sqlc.Payment, 
 func (s *Store) History(ctx context.Context, id uuid.UUID) ([]ports.Transition, error) {
 	rows, err := query(ctx, s.background, "reading a payment's history",
 		func(ctx context.Context, q *sqlc.Queries) ([]sqlc.ListTransitionsRow, error) {
-			return q.ListTransitions(ctx, id)
+			return q.ListTransitions(ctx, sqlc.ListTransitionsParams{PaymentID: id, MaxRows: ports.MaxHistory})
 		})
 	if err != nil {
 		return nil, err
 	}
+
+	slices.Reverse(rows)
 
 	return mapped(rows, func(row sqlc.ListTransitionsRow) ports.Transition {
 		return ports.Transition{

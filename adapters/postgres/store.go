@@ -33,6 +33,8 @@ var (
 	shortCall = limits{acquire: time.Second, whole: 3 * time.Second}
 	// A report may take long, and no payment waits for it.
 	longRead = limits{acquire: 5 * time.Second, whole: 30 * time.Second, stops: true}
+	// A page of a list is bounded work.
+	pageRead = limits{acquire: time.Second, whole: 5 * time.Second, stops: true}
 )
 
 // maxAttempts: every call may be repeated, so after a lost connection, a serialization
@@ -62,11 +64,18 @@ type Store struct {
 	tracer *tracer
 	health health
 	lives  *lives
+
+	// indexed are the names of metadata by which payments are found.
+	indexed []string
+	// lists has room for those that are read now.
+	lists chan struct{}
 }
 
 var (
 	_ ports.Operations     = (*Store)(nil)
 	_ ports.Payments       = (*Store)(nil)
+	_ ports.PaymentLists   = (*Store)(nil)
+	_ ports.MetadataIndex  = (*Store)(nil)
 	_ ports.Facts          = (*Store)(nil)
 	_ ports.Inbox          = (*Store)(nil)
 	_ ports.Backlog        = (*Store)(nil)
@@ -78,14 +87,16 @@ var (
 )
 
 // NewStore returns a store over a migrated database. Both pools lead to it; they may be
-// one.
-func NewStore(hot, background *pgxpool.Pool) *Store {
+// one. indexed are the names of metadata by which payments are found.
+func NewStore(hot, background *pgxpool.Pool, indexed ...string) *Store {
 	known := new(lives)
 
 	s := &Store{
 		hot:        connections{Pool: hot, lives: known, reads: shortCall, writes: shortCall},
 		background: connections{Pool: background, lives: known, reads: longRead, writes: shortCall},
 		lives:      known,
+		indexed:    indexed,
+		lists:      make(chan struct{}, maxLists),
 	}
 	if t, ok := hot.Config().ConnConfig.Tracer.(tracer); ok {
 		s.tracer = &t

@@ -25,7 +25,9 @@ func newPool(tb testing.TB, url string, maxConns int32) *pgxpool.Pool {
 }
 
 // newStore returns a store that uses one pool for everything.
-func newStore(pool *pgxpool.Pool) *postgres.Store { return postgres.NewStore(pool, pool) }
+func newStore(pool *pgxpool.Pool) *postgres.Store {
+	return postgres.NewStore(pool, pool, portstest.IndexedNames()...)
+}
 
 // severedConns are few, so that callers share commits.
 const severedConns = 2
@@ -57,9 +59,10 @@ func bedAt(tb testing.TB, url string) portstest.StoreBed {
 			return proxy.mend
 		},
 
-		Store:  postgres.Patient(postgres.NewStore(pool, newBackgroundPool(tb, url, 4))),
-		Twin:   postgres.Patient(newStore(twin)),
-		Elapse: func(tb testing.TB, by time.Duration) { tb.Helper(); elapse(tb, pool, by) },
+		Store:     postgres.Patient(postgres.NewStore(pool, newBackgroundPool(tb, url, 4), portstest.IndexedNames()...)),
+		Twin:      postgres.Patient(newStore(twin)),
+		Unindexed: postgres.NewStore(twin, twin),
+		Elapse:    func(tb testing.TB, by time.Duration) { tb.Helper(); elapse(tb, pool, by) },
 	}
 }
 
@@ -87,6 +90,16 @@ func TestStore_Operations(t *testing.T) {
 func TestStore_Payments(t *testing.T) {
 	t.Parallel()
 	portstest.Payments(t, newBed)
+}
+
+func TestStore_PaymentLists(t *testing.T) {
+	t.Parallel()
+	portstest.PaymentLists(t, newBed)
+}
+
+func TestStore_MetadataIndex(t *testing.T) {
+	t.Parallel()
+	portstest.MetadataIndex(t, newBed)
 }
 
 func TestStore_Facts(t *testing.T) {

@@ -21,9 +21,11 @@ import (
 
 // Store is the ports that share one database. They are tested together, because one
 // reads what another writes.
-type Store interface {
+type Store interface { //nolint:interfacebloat // all of a store
 	ports.Operations
 	ports.Payments
+	ports.PaymentLists
+	ports.MetadataIndex
 	ports.Facts
 	ports.Inbox
 	ports.Backlog
@@ -40,6 +42,8 @@ type StoreBed struct {
 
 	// Twin is the same store over its own connections, as in another process.
 	Twin Store
+	// Unindexed is the same store without names of metadata.
+	Unindexed Store
 	// Elapse makes the operations and events in the store older.
 	Elapse func(tb testing.TB, by time.Duration)
 	// Severed is the same store over connections that Sever cuts. The database gives

@@ -61,12 +61,18 @@ func (q *Queries) InsertAudit(ctx context.Context, arg InsertAuditParams) error 
 const ListAudit = `-- name: ListAudit :many
 SELECT id, at, actor, on_behalf_of, action, object_type, object_id, reason, before, after, request_id FROM audit
 WHERE object_id = ANY ($1::text[])
-ORDER BY at, id
+ORDER BY at DESC, id DESC
+LIMIT $2
 `
 
-// Decisions about the given objects, oldest first.
-func (q *Queries) ListAudit(ctx context.Context, objectIds []string) ([]Audit, error) {
-	rows, err := q.db.Query(ctx, ListAudit, objectIds)
+type ListAuditParams struct {
+	ObjectIds []string
+	MaxRows   int32
+}
+
+// Decisions about the given objects, newest first.
+func (q *Queries) ListAudit(ctx context.Context, arg ListAuditParams) ([]Audit, error) {
+	rows, err := q.db.Query(ctx, ListAudit, arg.ObjectIds, arg.MaxRows)
 	if err != nil {
 		return nil, err
 	}

@@ -70,6 +70,20 @@ type InstallationAdoption struct {
 	DatabaseName     *string
 }
 
+// The names of METADATA_INDEX, and how far older payments have been looked at.
+type MetadataIndex struct {
+	Name string
+	// Since when it is in the configuration. It begins anew after missed_at.
+	AddedAt time.Time
+	// When a process was last running without the name, which writes payments without entries under it.
+	MissedAt *time.Time
+	// Payments up to here, in the order of creation, have been looked at. With through_id.
+	ThroughCreatedAt time.Time
+	ThroughID        uuid.UUID
+	// Every payment has its entry, unless missed_at is later than added_at.
+	Complete bool
+}
+
 // Each request to do something at Stripe, written before anything is sent. It is kept for ever.
 type Operation struct {
 	// A create's is also the id of its payment.
@@ -153,6 +167,16 @@ type Payment struct {
 	Declined bool
 	// Grows with each change, and with each event that says that there may be one.
 	Version int64
+}
+
+// By what metadata payments are found: the entries under the names of METADATA_INDEX.
+type PaymentMetadatum struct {
+	Tenant int32
+	Name   string
+	Value  string
+	// The payment's.
+	CreatedAt time.Time
+	PaymentID uuid.UUID
 }
 
 // Each payment's history: one row for each change of its status.

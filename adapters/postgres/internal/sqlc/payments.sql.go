@@ -61,8 +61,14 @@ const ListTransitions = `-- name: ListTransitions :many
 SELECT from_status, to_status, cause, at
 FROM payment_transitions
 WHERE payment_id = $1
-ORDER BY id
+ORDER BY id DESC
+LIMIT (SELECT $2::integer)
 `
+
+type ListTransitionsParams struct {
+	PaymentID uuid.UUID
+	MaxRows   int32
+}
 
 type ListTransitionsRow struct {
 	FromStatus *string
@@ -71,8 +77,10 @@ type ListTransitionsRow struct {
 	At         time.Time
 }
 
-func (q *Queries) ListTransitions(ctx context.Context, paymentID uuid.UUID) ([]ListTransitionsRow, error) {
-	rows, err := q.db.Query(ctx, ListTransitions, paymentID)
+// Newest first. The limit is a subquery, so that the planner does not walk through the primary
+// key until it has found as many.
+func (q *Queries) ListTransitions(ctx context.Context, arg ListTransitionsParams) ([]ListTransitionsRow, error) {
+	rows, err := q.db.Query(ctx, ListTransitions, arg.PaymentID, arg.MaxRows)
 	if err != nil {
 		return nil, err
 	}
