@@ -155,11 +155,12 @@ func TestRoutes_UnknownPathsAndMethodsAreAnsweredWithProblems(t *testing.T) {
 	}
 
 	for _, c := range []struct{ method, path, allow string }{
-		{http.MethodGet, "/payments", "POST"},
+		{http.MethodDelete, "/payments", "GET, HEAD, POST"},
+		{http.MethodPost, "/payments/0190d2a0-0000-7000-8000-000000000000/timeline", "GET, HEAD"},
 		{http.MethodDelete, "/payments/0190d2a0-0000-7000-8000-000000000000", "GET, HEAD"},
 		{http.MethodGet, "/webhooks/stripe", "POST"},
 		{http.MethodPost, "/health", "GET, HEAD"},
-		{"BREW", "/payments", "POST"},
+		{"BREW", "/payments", "GET, HEAD, POST"},
 	} {
 		answered := w.do(w.request(c.method, c.path, ""))
 		answered.problem(http.StatusMethodNotAllowed, "method-not-allowed")

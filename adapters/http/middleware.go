@@ -34,13 +34,15 @@ func (e *edge) observe(next http.Handler) http.Handler {
 		e.Observer.RequestsInFlight(1)
 		defer e.Observer.RequestsInFlight(-1)
 
-		next.ServeHTTP(ex, r.WithContext(ctx))
+		defer func() { // also if the answer was cut off
+			ctx = trace.ContextWithSpan(ctx, ex.span)
+			took := time.Since(ex.begun)
+			e.Observer.ObserveRequest(ctx, ex.route, methodLabel(r.Method), ex.status, took)
+			e.logAccess(ctx, r, ex, took)
+			ex.hangUp()
+		}()
 
-		ctx = trace.ContextWithSpan(ctx, ex.span)
-		took := time.Since(ex.begun)
-		e.Observer.ObserveRequest(ctx, ex.route, methodLabel(r.Method), ex.status, took)
-		e.logAccess(ctx, r, ex, took)
-		ex.hangUp()
+		next.ServeHTTP(ex, r.WithContext(ctx))
 	})
 }
 

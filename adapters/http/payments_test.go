@@ -56,7 +56,7 @@ func serving(t *testing.T, resource *edge.Payments) *testBundle {
 
 	return &testBundle{handler: edge.NewHandler(edge.Telemetry{
 		Log: zap.NewNop(), Observer: telemetry.NewMetrics(), Tracing: noop.NewTracerProvider(), Propagator: propagation.TraceContext{},
-	}, memory.AllowAll{}, resource, edge.NewWebhooks(nil, nil), edge.NewHealth(nil, nil, nil))}
+	}, memory.AllowAll{}, resource, edge.NewLists(nil, nil), edge.NewWebhooks(nil, nil), edge.NewHealth(nil, nil, nil))}
 }
 
 func TestPayments_Create(t *testing.T) {

@@ -31,11 +31,12 @@ func (Renderer) Rejected(f *fault.Error, requestID string) ports.FrozenResponse 
 }
 
 // answer is what a handler returns: a body to encode, or bytes that were rendered
-// before.
+// before. sent: the handler has sent it all.
 type answer struct {
 	status int
 	body   any
 	frozen []byte
+	sent   bool
 }
 
 // handler answers a request, or returns a fault. Headers it sets itself.
@@ -44,6 +45,10 @@ type handler func(w http.ResponseWriter, r *http.Request) (answer, error)
 // ServeHTTP implements http.Handler. A fault becomes a problem document.
 func (h handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a, err := h(w, r)
+	if err == nil && a.sent {
+		return
+	}
+
 	ex := exchangeOf(r.Context())
 
 	if ex.span.IsRecording() {

@@ -5,7 +5,9 @@ package http
 
 import (
 	"context"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -51,7 +53,7 @@ type edge struct {
 
 // NewHandler returns the whole edge. limiter shares the API among its clients.
 func NewHandler(
-	telemetry Telemetry, limiter ports.RateLimiter, payments *Payments, webhooks *Webhooks, health *Health,
+	telemetry Telemetry, limiter ports.RateLimiter, payments *Payments, lists *Lists, webhooks *Webhooks, health *Health,
 ) http.Handler {
 	e := &edge{
 		Telemetry: telemetry,
@@ -65,19 +67,22 @@ func NewHandler(
 	router.NotFoundHandler = handler(notFound)
 
 	// The table of routes. mux tries them in this order.
-	route(router, http.MethodPost, "/payments", e.limited(payments.create))
-	route(router, http.MethodPost, "/webhooks/stripe", handler(webhooks.receive))
-	route(router, http.MethodPost, "/webhooks/stripe/", handler(webhooks.receive))
-	route(router, http.MethodGet, "/payments/{id}", e.limited(payments.get))
-	route(router, http.MethodPost, "/payments/{id}/capture", e.limited(payments.capture))
-	route(router, http.MethodPost, "/payments/{id}/cancel", e.limited(payments.cancel))
-	route(router, http.MethodGet, "/health", handler(health.health))
-	route(router, http.MethodGet, "/livez", handler(health.livez))
-	route(router, http.MethodGet, "/readyz", handler(health.readyz))
-	route(router, http.MethodGet, "/openapi.yaml", http.HandlerFunc(openAPI))
+	route(router, "/payments", methods{
+		http.MethodGet: e.limited(lists.payments), http.MethodPost: e.limited(payments.create),
+	})
+	route(router, "/webhooks/stripe", methods{http.MethodPost: handler(webhooks.receive)})
+	route(router, "/webhooks/stripe/", methods{http.MethodPost: handler(webhooks.receive)})
+	route(router, "/payments/{id}", methods{http.MethodGet: e.limited(payments.get)})
+	route(router, "/payments/{id}/timeline", methods{http.MethodGet: e.limited(lists.timeline)})
+	route(router, "/payments/{id}/capture", methods{http.MethodPost: e.limited(payments.capture)})
+	route(router, "/payments/{id}/cancel", methods{http.MethodPost: e.limited(payments.cancel)})
+	route(router, "/health", methods{http.MethodGet: handler(health.health)})
+	route(router, "/livez", methods{http.MethodGet: handler(health.livez)})
+	route(router, "/readyz", methods{http.MethodGet: handler(health.readyz)})
+	route(router, "/openapi.yaml", methods{http.MethodGet: http.HandlerFunc(openAPI)})
 
 	if telemetry.Metrics != nil {
-		route(router, http.MethodGet, "/metrics", telemetry.Metrics)
+		route(router, "/metrics", methods{http.MethodGet: telemetry.Metrics})
 	}
 
 	// From the outside in: the request's span, id and log line; panics; the path's
@@ -86,12 +91,24 @@ func NewHandler(
 	return e.observe(e.recover(plainPath(router)))
 }
 
-// route serves one method of a path and answers the others 405 with Allow
-// (RFC 9110 section 15.5.6). mux alone would send no Allow. GET includes HEAD.
-func route(router *mux.Router, method, path string, h http.Handler) {
-	allowed := []string{method}
-	if method == http.MethodGet {
-		allowed = append(allowed, http.MethodHead)
+// methods are the handlers of a path.
+type methods map[string]http.Handler
+
+// route serves the methods of a path and answers the others 405 with Allow (RFC 9110
+// section 15.5.6). mux alone would send no Allow. GET includes HEAD.
+func route(router *mux.Router, path string, served methods) {
+	var allowed []string
+
+	for _, method := range slices.Sorted(maps.Keys(served)) {
+		accepted := []string{method}
+		if method == http.MethodGet {
+			accepted = append(accepted, http.MethodHead)
+		}
+
+		allowed = append(allowed, accepted...)
+
+		// Wrapped here and not by mux, which would wrap anew for each request.
+		router.Path(path).Methods(accepted...).Handler(named(path, sameOrigin(served[method])))
 	}
 
 	allow := strings.Join(allowed, ", ")
@@ -101,8 +118,6 @@ func route(router *mux.Router, method, path string, h http.Handler) {
 		return answer{}, fault.Newf(methodNotAllowed, "This resource takes %s.", allow)
 	})
 
-	// Wrapped here and not by mux, which would wrap anew for each request.
-	router.Path(path).Methods(allowed...).Handler(named(path, sameOrigin(h)))
 	router.Path(path).Handler(named(path, sameOrigin(refuse)))
 }
 

@@ -67,7 +67,7 @@ func New(tb testing.TB) *World {
 	tb.Cleanup(pool.Close)
 	require.NoError(tb, postgres.Ping(tb.Context(), pool), "the first connection takes longer than a store waits for one")
 
-	w.Store = postgres.NewStore(pool, pool)
+	w.Store = postgres.NewStore(pool, pool, IndexedNames()...)
 	w.Operations, w.Payments, w.Facts, w.Inbox, w.Decisions = w.Store, w.Store, w.Store, w.Store, w.Store
 	w.Lives = w.Store
 
@@ -84,6 +84,9 @@ func New(tb testing.TB) *World {
 
 	return w
 }
+
+// IndexedNames are the names of metadata by which a world's payments are found.
+func IndexedNames() payments.IndexedNames { return payments.IndexedNames{"order_id", "shop"} }
 
 // NewGateway returns a gateway to the sandbox at url.
 func NewGateway(url string) *stripe.Gateway {
@@ -130,6 +133,16 @@ func (w *World) Engine() *operations.Engine {
 			payments.CreateDefinition(w.Renderer, w.Calls), payments.CaptureDefinition(w.Renderer, w.Calls, w.Refresh()),
 			payments.CancelDefinition(w.Renderer, w.Refresh()),
 		})
+}
+
+// List returns what finds payments.
+func (w *World) List() *payments.List {
+	return payments.NewList(w.Store, w.Lives, w.Installation, IndexedNames(), w.Observer)
+}
+
+// Timeline returns what tells a payment's story.
+func (w *World) Timeline() *payments.Timeline {
+	return payments.NewTimeline(w.Payments, w.Decisions, w.Inbox, w.Store, w.Lives, w.Observer)
 }
 
 // Change returns what capture and cancel share.

@@ -41,17 +41,23 @@ func load(
 		return p, err
 	}
 
+	return p, believeNone(ctx, lives, err)
+}
+
+// believeNone is none, the error of whoever has found nothing, once reconciliation is through
+// in the database's present life.
+func believeNone(ctx context.Context, lives ports.Incarnations, none error) error {
 	reconciled, failed := lives.Reconciled(ctx)
 
 	switch {
 	case failed != nil:
-		return p, failed
+		return failed
 	case !reconciled:
-		return p, fault.Wrap(fault.Unavailable, err,
+		return fault.Wrap(fault.Unavailable, none,
 			"The database has started anew, and its payments are being compared with the payment provider's. "+
 				"This one is not here, or not yet. Try again.").After(comparingRetryAfter)
 	default:
-		return p, err
+		return none
 	}
 }
 

@@ -127,6 +127,7 @@ type storyRow struct {
 	Payment   json.RawMessage `json:"payment"`
 	Operation *operationRow   `json:"operation"`
 	Timeline  []timelineRow   `json:"timeline"`
+	Truncated bool            `json:"truncated"`
 }
 
 type timelineRow struct {
@@ -140,7 +141,7 @@ type timelineRow struct {
 }
 
 func newStory(story payments.Story) storyRow {
-	row := storyRow{Timeline: rowsOf(story.Timeline, newTimelineRow)}
+	row := storyRow{Timeline: rowsOf(story.Timeline, newTimelineRow), Truncated: story.Cut}
 
 	if story.Payment != nil {
 		row.Payment = edge.EncodePayment(*story.Payment)
@@ -177,6 +178,10 @@ func printStory(w io.Writer, story payments.Story) {
 				e.At.Format(time.RFC3339Nano), e.Kind, e.Title, cmp.Or(e.Actor, "-"), storyDetail(e))
 		}
 	})
+
+	if story.Cut {
+		fmt.Fprintln(w, "There is more; the oldest is left out.")
+	}
 }
 
 func printPayment(w io.Writer, p payment.Payment) {

@@ -23,6 +23,7 @@ import (
 	"github.com/marketflow/marketflow/app/account"
 	"github.com/marketflow/marketflow/app/events"
 	"github.com/marketflow/marketflow/app/operations"
+	"github.com/marketflow/marketflow/app/payments"
 	"github.com/marketflow/marketflow/app/reconcile"
 	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/internal/config"
@@ -83,9 +84,11 @@ func newBackgroundPool(lc fx.Lifecycle, c config.Config, tracing trace.TracerPro
 	return backgroundPool{pool}, nil
 }
 
-func newStore(hot *pgxpool.Pool, background backgroundPool) *postgres.Store {
-	return postgres.NewStore(hot, background.Pool)
+func newStore(hot *pgxpool.Pool, background backgroundPool, indexed payments.IndexedNames) *postgres.Store {
+	return postgres.NewStore(hot, background.Pool, indexed...)
 }
+
+func newIndexedNames(c config.Config) payments.IndexedNames { return c.MetadataIndex }
 
 func checkSchema(ctx context.Context, url string) error {
 	m, err := postgres.NewMigrator(ctx, url)

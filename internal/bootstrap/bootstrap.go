@@ -48,7 +48,7 @@ func Start(ctx context.Context, c config.Config, version Version, swaps ...Swap)
 
 	// The server comes last: start hooks run in this order, stop hooks in reverse.
 	s.graph = build(c, version, os.Stdout, swaps, fx.Supply(s.unbound),
-		fx.Invoke(bind, observe, func(*river.Jobs, *profiling) {}), fx.Populate(&s.log, &s.metrics, &s.server))
+		fx.Invoke(bind, observe, indexMetadata, func(*river.Jobs, *profiling) {}), fx.Populate(&s.log, &s.metrics, &s.server))
 	if err := s.graph.Err(); err != nil {
 		return nil, plain(err)
 	}
@@ -140,6 +140,7 @@ type Tools struct {
 	CloseOperation *operations.Close
 	AdoptOperation *operations.Adopt
 	ShowPayment    *payments.Show
+	ListPayments   *payments.List
 	AcceptPayment  *payments.Accept
 	Reconcile      *reconcile.Reconcile
 }

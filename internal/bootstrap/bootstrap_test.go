@@ -82,6 +82,7 @@ func TestStart_TheWholeGraph(t *testing.T) {
 				require.NotNil(t, tools.ReprocessEvent)
 				require.NotNil(t, tools.CloseOperation)
 				require.NotNil(t, tools.ShowPayment)
+				require.NotNil(t, tools.ListPayments)
 				require.NotNil(t, tools.Reconcile)
 
 				return nil

@@ -23,6 +23,7 @@ func graph() fx.Option {
 	return fx.Options(
 		fx.Provide(
 			fx.Annotate(newStore, fx.As(fx.Self()), fx.As(new(ports.Operations)), fx.As(new(ports.Payments)),
+				fx.As(new(ports.PaymentLists)), fx.As(new(ports.MetadataIndex)),
 				fx.As(new(ports.Facts)), fx.As(new(ports.Incarnations)), fx.As(new(events.PaymentsByIntent)),
 				fx.As(new(ports.Inbox)), fx.As(new(ports.Backlog)), fx.As(new(ports.Reconciliation)),
 				fx.As(new(ports.Decisions)), fx.As(new(ports.Audit)), fx.As(new(ports.Installation))),
@@ -49,6 +50,8 @@ func graph() fx.Option {
 			fx.Annotate(payments.NewCapture, fx.As(new(edge.CapturePayment))),
 			fx.Annotate(payments.NewCancel, fx.As(new(edge.CancelPayment))),
 			fx.Annotate(payments.NewGet, fx.As(new(edge.GetPayment))), payments.NewShow, payments.NewChange, payments.NewAccept,
+			fx.Annotate(payments.NewList, fx.As(fx.Self()), fx.As(new(edge.ListPayments))), newIndexedNames,
+			fx.Annotate(payments.NewTimeline, fx.As(fx.Self()), fx.As(new(edge.ShowTimeline))), payments.NewIndexMetadata,
 			fx.Annotate(payments.NewRefresh, fx.As(fx.Self()), fx.As(new(events.Refresher)), fx.As(new(reconcile.Refresher))),
 			fx.Annotate(events.NewParked, fx.As(fx.Self()), fx.As(new(operations.ParkedEvents))),
 			fx.Annotate(events.NewApply, fx.As(fx.Self()), fx.As(new(reconcile.Events))),
@@ -57,7 +60,7 @@ func graph() fx.Option {
 			reconcile.New,
 		),
 		// The public edge: its resources, and what stands around them.
-		fx.Provide(edge.NewPayments, newWebhooksResource, newHealth, newEdgeTelemetry, edge.NewHandler),
+		fx.Provide(edge.NewPayments, edge.NewLists, newWebhooksResource, newHealth, newEdgeTelemetry, edge.NewHandler),
 		// What stands around it all.
 		fx.Provide(newLogger, newTracing, newPool, newBackgroundPool, newRedis, newScraping, newServer,
 			newProfiling, newJobs),

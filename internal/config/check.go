@@ -17,6 +17,8 @@ import (
 
 	"github.com/caarlos0/env/v11"
 	"go.uber.org/zap/zapcore"
+
+	"github.com/marketflow/marketflow/domain/payment"
 )
 
 // problems keeps the first problem with each variable. No value is ever shown: a
@@ -117,9 +119,36 @@ func (c Config) check(found *problems, dev bool) {
 	c.checkAddresses(found)
 
 	c.checkRanges(found)
+	c.checkMetadataIndex(found)
 
 	if c.LogLevel < zapcore.DebugLevel || c.LogLevel > zapcore.ErrorLevel {
 		found.sayf("LOG_LEVEL", levels)
+	}
+}
+
+// maxIndexedNames bounds what a payment's commit writes.
+const maxIndexedNames = 8
+
+// checkMetadataIndex lets through only names that metadata can have.
+func (c Config) checkMetadataIndex(found *problems) {
+	seen := map[string]bool{}
+
+	for _, name := range c.MetadataIndex {
+		_, err := payment.ParseMetadata(map[string]string{name: ""})
+
+		switch {
+		case err != nil, strings.TrimSpace(name) != name:
+			found.sayf(nameMetadataIndex, "must list names of metadata, separated by commas and without spaces, such as "+
+				"order_id,shop; a name has at most %d characters, no square bracket, and is none of ours", payment.MaxMetadataKeyLength)
+		case seen[name]:
+			found.sayf(nameMetadataIndex, "lists a name twice")
+		}
+
+		seen[name] = true
+	}
+
+	if len(c.MetadataIndex) > maxIndexedNames {
+		found.sayf(nameMetadataIndex, "lists %d names; the most is %d", len(c.MetadataIndex), maxIndexedNames)
 	}
 }
 

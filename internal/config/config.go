@@ -26,6 +26,8 @@ const (
 	nameWebhookSecret = "STRIPE_WEBHOOK_SECRET" //nolint:gosec // a name
 )
 
+const nameMetadataIndex = "METADATA_INDEX"
+
 // Config is the whole configuration. A field's tags say the variable, its default and
 // the range of its value (from, to, and what zero means if it is outside of it).
 // .env.example explains each variable; a test compares the two. OpenTelemetry itself
@@ -72,6 +74,10 @@ type Config struct {
 
 	// ReconcileInterval is how often our records are compared with Stripe's.
 	ReconcileInterval time.Duration `env:"RECONCILE_INTERVAL" envDefault:"5m" from:"1s" to:"24h" zero:"never"`
+
+	// MetadataIndex are the names of metadata by which payments are found. All processes
+	// have the same.
+	MetadataIndex []string `env:"METADATA_INDEX"`
 
 	// MetricsAddr serves /metrics instead of HTTPAddr; empty leaves it there.
 	MetricsAddr string `env:"METRICS_ADDR"`

@@ -555,3 +555,23 @@ func TestFromEnvironment_ExampleMustBeFilledIn(t *testing.T) {
 	require.EqualError(t, err, "STRIPE_SECRET_KEY: is a placeholder; set the real key, see https://dashboard.stripe.com/apikeys\n"+
 		"STRIPE_WEBHOOK_SECRET: is a placeholder; set the real secret, see https://dashboard.stripe.com/webhooks")
 }
+
+func TestFromEnvironment_MetadataIndex(t *testing.T) {
+	t.Parallel()
+
+	const must = "must list names of metadata, separated by commas and without spaces, such as order_id,shop; " +
+		"a name has at most 40 characters, no square bracket, and is none of ours"
+
+	for value, want := range map[string][]string{"": nil, "order_id": {"order_id"}, "order_id,Größe,a b": {"order_id", "Größe", "a b"}} {
+		c, err := config.FromEnvironment(with(map[string]string{"METADATA_INDEX": value}))
+		require.NoError(t, err)
+		require.ElementsMatch(t, want, c.MetadataIndex)
+	}
+
+	for value, line := range map[string]string{
+		",": must, "order_id,": must, "order_id, shop": must, "a[b]": must, "payment_id": must, "marketflow": must,
+		strings.Repeat("x", 41): must, "a,a": "lists a name twice", "a,b,c,d,e,f,g,h,i": "lists 9 names; the most is 8",
+	} {
+		requireRejected(t, "METADATA_INDEX", value, line)
+	}
+}

@@ -14,7 +14,7 @@ import (
 // beginning: Kubernetes sets MARKETFLOW_SERVICE_HOST and more for a service of that
 // name.
 func isOurs(name string) bool {
-	return slices.ContainsFunc([]string{"STRIPE_", "RATE_LIMIT", "RECONCILE_", "RECOVERY_", "PPROF_"},
+	return slices.ContainsFunc([]string{"STRIPE_", "RATE_LIMIT", "RECONCILE_", "RECOVERY_", "PPROF_", "METADATA_"},
 		func(prefix string) bool { return strings.HasPrefix(name, prefix) })
 }
 

@@ -1,0 +1,40 @@
+package payments
+
+import (
+	"context"
+	"time"
+
+	"github.com/marketflow/marketflow/ports"
+)
+
+// IndexMetadata keeps the index by which payments are found by their metadata. Every process
+// runs it.
+type IndexMetadata struct {
+	index ports.MetadataIndex
+	spans ports.Spans
+}
+
+// NewIndexMetadata returns the use case.
+func NewIndexMetadata(index ports.MetadataIndex, spans ports.Spans) *IndexMetadata {
+	return &IndexMetadata{index: index, spans: spans}
+}
+
+const (
+	// metadataSettles is how long a name must have been in the configuration of all processes
+	// before older payments are looked at: from then on no payment is written without its
+	// entry. It is several of the intervals at which a process says that it lacks a name.
+	metadataSettles = 10 * time.Minute
+	// metadataStep is how many payments one statement looks at: some milliseconds of work.
+	metadataStep = 500
+)
+
+// Report says which names this process has. It is called before anything is written.
+func (uc *IndexMetadata) Report(ctx context.Context) error { return uc.index.ReportMetadataNames(ctx) }
+
+// Do looks at some payments that are older than a name. Without a name in its result there
+// is nothing to do now.
+func (uc *IndexMetadata) Do(ctx context.Context) (ports.MetadataProgress, error) {
+	return ports.InSpan(ctx, uc.spans, "app.IndexMetadata", func(ctx context.Context) (ports.MetadataProgress, error) {
+		return uc.index.IndexMetadata(ctx, metadataSettles, metadataStep)
+	})
+}

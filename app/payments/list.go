@@ -1,0 +1,160 @@
+package payments
+
+import (
+	"context"
+	"maps"
+	"strconv"
+
+	"github.com/marketflow/marketflow/domain/fault"
+	"github.com/marketflow/marketflow/domain/operation"
+	"github.com/marketflow/marketflow/domain/payment"
+	"github.com/marketflow/marketflow/ports"
+)
+
+const (
+	defaultPage, maxPage = 20, 100
+	// exportPage is how many payments an export has in memory.
+	exportPage = 500
+)
+
+// List finds payments.
+type List struct {
+	lists   ports.PaymentLists
+	lives   ports.Incarnations
+	cursors cursors
+	indexed IndexedNames
+	spans   ports.Spans
+}
+
+// NewList returns the use case.
+func NewList(
+	lists ports.PaymentLists, lives ports.Incarnations, installation operation.Installation, indexed IndexedNames,
+	spans ports.Spans,
+) *List {
+	return &List{lists: lists, lives: lives, cursors: newCursors(installation), indexed: indexed, spans: spans}
+}
+
+// ListPage is a page of payments, the newest first.
+type ListPage struct {
+	Payments []payment.Payment
+	// Next is the cursor of the next page; empty if there are no more.
+	Next string
+}
+
+// Do returns one page. values are the parameters of FilterParameters, metadata[NAME], limit
+// and cursor; a wrong one is fault.Invalid. The page may be short although there are more:
+// a bounded number of payments is looked at.
+func (uc *List) Do(ctx context.Context, values map[string][]string) (ListPage, error) {
+	return ports.InSpan(ctx, uc.spans, "app.ListPayments", func(ctx context.Context) (ListPage, error) {
+		limit, err := limitOf(values)
+		if err != nil {
+			return ListPage{}, err
+		}
+
+		chosen := without(values, paramLimit, paramCursor)
+
+		filter, err := parseFilter(chosen, uc.indexed)
+		if err != nil {
+			return ListPage{}, err
+		}
+
+		after, digest := ports.PaymentPosition{}, digestOf(chosen)
+
+		if _, given := values[paramCursor]; given {
+			text, err := oneValue(paramCursor, values[paramCursor])
+			if err != nil {
+				return ListPage{}, err
+			}
+
+			if after, err = uc.cursors.read(text, digest); err != nil {
+				return ListPage{}, err
+			}
+		}
+
+		read, err := uc.page(ctx, filter, after, limit)
+		if err != nil {
+			return ListPage{}, err
+		}
+
+		page := ListPage{Payments: read.Payments}
+		if !read.Next.IsZero() {
+			page.Next = uc.cursors.write(read.Next, digest)
+		}
+
+		return page, nil
+	})
+}
+
+// Export calls each with all payments that fit, some at a time, the newest first. values are
+// as for Do, without limit and cursor. Until each is called nothing was found out, or the
+// error is one of Do's.
+func (uc *List) Export(ctx context.Context, values map[string][]string, each func([]payment.Payment) error) error {
+	_, err := ports.InSpan(ctx, uc.spans, "app.ExportPayments", func(ctx context.Context) (struct{}, error) {
+		for _, name := range []string{paramLimit, paramCursor} {
+			if _, given := values[name]; given {
+				return struct{}{}, fault.Newf(fault.Invalid, "%s is for pages; an export has all payments that fit", name)
+			}
+		}
+
+		filter, err := parseFilter(values, uc.indexed)
+		if err != nil {
+			return struct{}{}, err
+		}
+
+		for after := (ports.PaymentPosition{}); ; {
+			page, err := uc.page(ctx, filter, after, exportPage)
+			if err != nil {
+				return struct{}{}, err
+			}
+
+			if err := each(page.Payments); err != nil || page.Next.IsZero() {
+				return struct{}{}, err
+			}
+
+			after = page.Next
+		}
+	})
+
+	return err
+}
+
+// page reads a page. That there is no payment of a name is believed as Get does.
+func (uc *List) page(
+	ctx context.Context, f ports.PaymentFilter, after ports.PaymentPosition, limit int,
+) (ports.PaymentPage, error) {
+	page, err := uc.lists.ListPayments(ctx, f, after, limit)
+
+	named := f.Key != "" || f.IntentID != "" || f.AnyID != "" || len(f.Metadata) > 0
+	if err != nil || !named || len(page.Payments) > 0 || !page.Next.IsZero() || !after.IsZero() {
+		return page, err
+	}
+
+	return page, believeNone(ctx, uc.lives, nil)
+}
+
+func limitOf(values map[string][]string) (int, error) {
+	if _, given := values[paramLimit]; !given {
+		return defaultPage, nil
+	}
+
+	text, err := oneValue(paramLimit, values[paramLimit])
+	if err != nil {
+		return 0, err
+	}
+
+	limit, err := strconv.Atoi(text)
+	if err != nil || limit < 1 || limit > maxPage || strconv.Itoa(limit) != text {
+		return 0, fault.Newf(fault.Invalid, "limit must be a whole number from 1 to %d", maxPage)
+	}
+
+	return limit, nil
+}
+
+func without(values map[string][]string, names ...string) map[string][]string {
+	rest := maps.Clone(values)
+	for _, name := range names {
+		delete(rest, name)
+	}
+
+	return rest
+}

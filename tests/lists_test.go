@@ -1,0 +1,123 @@
+package tests
+
+import (
+	"encoding/csv"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/marketflow/marketflow/internal/config"
+)
+
+// listed are the objects of a page.
+func (a answer) listed() []json.RawMessage {
+	a.t.Helper()
+	require.Equal(a.t, http.StatusOK, a.status, "%s", a.body)
+
+	var page struct {
+		Data []json.RawMessage `json:"data"`
+	}
+
+	require.NoError(a.t, json.Unmarshal(a.body, &page))
+
+	return page.Data
+}
+
+// Payments are found page by page, by metadata, and as CSV, and each is what its own address
+// answers.
+func TestListPayments(t *testing.T) {
+	t.Parallel()
+
+	w := newWorld(t, func(c *config.Config) { c.MetadataIndex = []string{"order_id"} })
+	ids := make([]string, 3)
+
+	for n := range ids {
+		ids[n] = w.create(fmt.Sprintf(`{"amount":10.0%d,"currency":"USD","metadata":{"order_id":"o %d"}}`, n, n)).text("id")
+	}
+
+	first := w.get("/payments?limit=2")
+	require.Len(t, first.listed(), 2)
+	require.Equal(t, true, first.field("has_more"))
+
+	second := w.get("/payments?limit=2&cursor=" + first.text("next_cursor"))
+	require.Len(t, second.listed(), 1)
+	require.Nil(t, second.field("next_cursor"))
+
+	// Stripe's times are whole seconds, so these have no order.
+	var listed, read []string
+
+	for n, one := range append(first.listed(), second.listed()...) {
+		listed, read = append(listed, string(one)), append(read, string(w.get("/payments/"+ids[n]).body))
+	}
+
+	require.ElementsMatch(t, read, listed)
+
+	for _, query := range []string{
+		"metadata[order_id]=o+1", "metadata%5Border_id%5D=o%201&status=pending", "q=" + ids[1],
+		"currency=USD&amount[gte]=10.01&amount[lt]=10.02",
+	} {
+		found := w.get("/payments?" + query).listed()
+		require.Len(t, found, 1, query)
+		require.Equal(t, string(w.get("/payments/"+ids[1]).body), string(found[0]), query)
+	}
+
+	w.get("/payments?metadata[shop]=1").problem(http.StatusBadRequest, "invalid-request")
+	w.get("/payments?limit=101").problem(http.StatusBadRequest, "invalid-request")
+	w.get("/payments?cursor="+first.text("next_cursor")+"&currency=USD").problem(http.StatusBadRequest, "invalid-request")
+
+	table := w.do(w.request(http.MethodGet, "/payments?"+url.Values{"currency": {"USD"}}.Encode(), "", "Accept", "text/csv"))
+	rows, err := csv.NewReader(strings.NewReader(string(table.body))).ReadAll()
+	require.NoError(t, err)
+	require.Len(t, rows, 1+len(ids))
+	require.Equal(t, "id", rows[0][0])
+	require.ElementsMatch(t, ids, []string{rows[1][0], rows[2][0], rows[3][0]})
+}
+
+// The story of a payment that was declined, paid and captured.
+func TestTimeline(t *testing.T) {
+	t.Parallel()
+
+	w := newWorld(t)
+	w.deliverWebhooks()
+
+	id, intent := w.unpaid()
+	w.confirm(intent, "pm_card_chargeDeclined")
+	w.confirm(intent, "pm_card_visa")
+	require.Equal(t, http.StatusOK, w.on(id, "capture", "", "X-Request-Id", "capture-1").status)
+
+	var entries []map[string]any
+
+	require.Eventually(t, func() bool {
+		entries = nil
+
+		for _, one := range w.get("/payments/" + id + "/timeline").listed() {
+			var entry map[string]any
+
+			require.NoError(t, json.Unmarshal(one, &entry))
+			entries = append(entries, entry)
+		}
+
+		return len(entries) > 0 && strings.Contains(fmt.Sprint(entries), "payment_intent.succeeded")
+	}, 20*time.Second, 10*time.Millisecond)
+
+	require.Equal(t, "create asked for", entries[0]["title"])
+
+	kinds := map[any]int{}
+	for _, entry := range entries {
+		kinds[entry["kind"]]++
+	}
+
+	require.Equal(t, 4, kinds["operation"], "the create and the capture, begun and finished")
+	require.Positive(t, kinds["transition"])
+	require.Positive(t, kinds["stripe_event"])
+	require.Contains(t, fmt.Sprint(entries), "capture-1")
+	require.NotContains(t, fmt.Sprint(entries), "_secret_")
+
+	w.get("/payments/0190d2a0-0000-7000-8000-000000000000/timeline").problem(http.StatusNotFound, "not-found")
+}
