@@ -21,8 +21,8 @@ import (
 )
 
 func newPaymentsCommand() *cobra.Command {
-	return group("payments", "Look at payments, and accept Stripe's side of a contradiction",
-		newPaymentsShowCommand(), newPaymentsAcceptCommand())
+	return group("payments", "Find and look at payments, and accept Stripe's side of a contradiction",
+		newPaymentsListCommand(), newPaymentsShowCommand(), newPaymentsAcceptCommand())
 }
 
 func newPaymentsAcceptCommand() *cobra.Command {
