@@ -61,7 +61,29 @@ type MetadataIndex interface {
 	// the names was. It begins when all stores have had the name for as long as settles says.
 	// Two calls at once do not do the same work.
 	IndexMetadata(ctx context.Context, settles time.Duration, limit int) (MetadataProgress, error)
+
+	// MetadataNames returns all names that there are entries of, in their order.
+	MetadataNames(ctx context.Context) ([]MetadataName, error)
+
+	// ForgetMetadataName deletes up to limit entries of a name, and the name with the last of
+	// them. more says that some are left. A name that this store has, or that no store has
+	// lacked since it was added, is fault.Invalid.
+	ForgetMetadataName(ctx context.Context, name string, limit int) (more bool, err error)
 }
+
+// MetadataName is a name of the index.
+type MetadataName struct {
+	Name string
+	// AddedAt is since when it is written. MissedAt is when a process last lacked it; zero if
+	// none has.
+	AddedAt, MissedAt time.Time
+	// Through is how far older payments have been looked at; Complete says that all have.
+	Through  PaymentPosition
+	Complete bool
+}
+
+// Searched says whether payments are found by it.
+func (n MetadataName) Searched() bool { return n.Complete && n.MissedAt.Before(n.AddedAt) }
 
 // MetadataReportInterval is how often a store reports its names.
 const MetadataReportInterval = time.Minute

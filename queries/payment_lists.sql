@@ -90,11 +90,23 @@ ON CONFLICT (name) DO UPDATE
     SET added_at = clock_timestamp(), through_created_at = DEFAULT, through_id = DEFAULT, complete = FALSE
     WHERE i.missed_at >= i.added_at;
 
--- name: IsMetadataComplete :one
-SELECT EXISTS (
-    SELECT FROM metadata_index
-    WHERE name = @name AND complete AND (missed_at IS NULL OR missed_at < added_at)
-);
+-- name: GetMetadataNames :many
+-- A handful of rows.
+SELECT name, added_at, missed_at, through_created_at, through_id, complete FROM metadata_index ORDER BY name;
+
+-- name: ForgetMetadata :execrows
+DELETE FROM payment_metadata m
+USING (
+    SELECT e.tenant, e.name, e.value, e.created_at, e.payment_id FROM payment_metadata e
+    WHERE e.tenant = @tenant AND e.name = @name::text
+    ORDER BY e.value, e.created_at, e.payment_id
+    LIMIT @max_rows
+) AS gone
+WHERE m.tenant = gone.tenant AND m.name = gone.name AND m.value = gone.value AND m.created_at = gone.created_at
+  AND m.payment_id = gone.payment_id;
+
+-- name: ForgetMetadataName :exec
+DELETE FROM metadata_index WHERE name = @name;
 
 -- name: HoldMetadataName :many
 -- A name for which older payments are still to be looked at, and that nobody else holds. All

@@ -164,6 +164,8 @@ func backgroundCalls(store *postgres.Store) map[string]func(context.Context) err
 			return err
 		},
 		"IndexMetadata":       func(ctx context.Context) error { _, err := store.IndexMetadata(ctx, 0, 1); return err },
+		"MetadataNames":       func(ctx context.Context) error { _, err := store.MetadataNames(ctx); return err },
+		"ForgetMetadataName":  func(ctx context.Context) error { _, err := store.ForgetMetadataName(ctx, "x", 1); return err },
 		"ReportMetadataNames": store.ReportMetadataNames,
 		"Sweep":               func(ctx context.Context) error { _, err := store.Sweep(ctx, 1); return err },
 		"SetSweep":            func(ctx context.Context) error { return store.SetSweep(ctx, 1, from) },

@@ -2,11 +2,14 @@ package postgres
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
 
 	"github.com/marketflow/marketflow/adapters/postgres/internal/sqlc"
+	"github.com/marketflow/marketflow/domain/fault"
+	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/domain/payment"
 	"github.com/marketflow/marketflow/ports"
 )
@@ -114,14 +117,67 @@ func (s *Store) IndexMetadata(ctx context.Context, settles time.Duration, limit 
 	return done, err
 }
 
+// MetadataNames implements ports.MetadataIndex.
+func (s *Store) MetadataNames(ctx context.Context) ([]ports.MetadataName, error) {
+	rows, err := query(ctx, s.background, "reading the names of indexed metadata",
+		func(ctx context.Context, q *sqlc.Queries) ([]sqlc.MetadataIndex, error) {
+			return q.GetMetadataNames(ctx)
+		})
+	if err != nil {
+		return nil, err
+	}
+
+	return mapped(rows, func(row sqlc.MetadataIndex) ports.MetadataName {
+		return ports.MetadataName{
+			Name: row.Name, AddedAt: row.AddedAt.UTC(), MissedAt: utc(row.MissedAt),
+			Through:  ports.PaymentPosition{CreatedAt: row.ThroughCreatedAt.UTC(), ID: row.ThroughID},
+			Complete: row.Complete,
+		}
+	}), nil
+}
+
+// ForgetMetadataName implements ports.MetadataIndex.
+func (s *Store) ForgetMetadataName(ctx context.Context, name string, limit int) (more bool, err error) {
+	names, err := s.MetadataNames(ctx)
+	if err != nil {
+		return false, err
+	}
+
+	inUse := func(n ports.MetadataName) bool { return n.Name == name && n.MissedAt.Before(n.AddedAt) }
+	if slices.Contains(s.indexed, name) || slices.ContainsFunc(names, inUse) {
+		return false, fault.Newf(fault.Invalid, "%s is in METADATA_INDEX, here or in other processes.", name)
+	}
+
+	err = s.background.inTransaction(ctx, "forgetting indexed metadata", func(ctx context.Context, q *sqlc.Queries) error {
+		deleted, err := q.ForgetMetadata(ctx, sqlc.ForgetMetadataParams{
+			Tenant: int32(operation.DefaultTenant), Name: name, MaxRows: int32(limit), //nolint:gosec // a small constant
+		})
+		if more = deleted == int64(limit); more || err != nil {
+			return err
+		}
+
+		return q.ForgetMetadataName(ctx, name)
+	})
+
+	return more, err
+}
+
 // indexedName is a name by which payments with this metadata are found; empty if there is
-// none that is complete.
+// none.
 func (s *Store) indexedName(ctx context.Context, metadata map[string]string) (string, error) {
-	for _, name := range s.entriesOf(payment.Payment{Metadata: metadata}) {
-		complete, err := query(ctx, s.background, "reading how far metadata is indexed",
-			func(ctx context.Context, q *sqlc.Queries) (bool, error) { return q.IsMetadataComplete(ctx, name) })
-		if complete || err != nil {
-			return name, err
+	wanted := s.entriesOf(payment.Payment{Metadata: metadata})
+	if len(wanted) == 0 {
+		return "", nil
+	}
+
+	names, err := s.MetadataNames(ctx)
+	if err != nil {
+		return "", err
+	}
+
+	for _, n := range names {
+		if n.Searched() && slices.Contains(wanted, n.Name) {
+			return n.Name, nil
 		}
 	}
 

@@ -38,3 +38,19 @@ func (uc *IndexMetadata) Do(ctx context.Context) (ports.MetadataProgress, error)
 		return uc.index.IndexMetadata(ctx, metadataSettles, metadataStep)
 	})
 }
+
+// Names returns by what payments are found, and how far older ones are indexed.
+func (uc *IndexMetadata) Names(ctx context.Context) ([]ports.MetadataName, error) {
+	return uc.index.MetadataNames(ctx)
+}
+
+// Forget deletes the entries of a name that is not in the configuration any more, some at a
+// time. A name that is: fault.Invalid.
+func (uc *IndexMetadata) Forget(ctx context.Context, name string) error {
+	for {
+		more, err := uc.index.ForgetMetadataName(ctx, name, metadataStep)
+		if err != nil || !more {
+			return err
+		}
+	}
+}

@@ -22,7 +22,7 @@ import (
 
 func newPaymentsCommand() *cobra.Command {
 	return group("payments", "Find and look at payments, and accept Stripe's side of a contradiction",
-		newPaymentsListCommand(), newPaymentsShowCommand(), newPaymentsAcceptCommand())
+		newPaymentsListCommand(), newPaymentsIndexCommand(), newPaymentsShowCommand(), newPaymentsAcceptCommand())
 }
 
 func newPaymentsAcceptCommand() *cobra.Command {

@@ -53,6 +53,14 @@ func TestPayments_List(t *testing.T) {
 	require.Contains(t, indexed.stdout, fmt.Sprint(ids[1]))
 	require.NotContains(t, indexed.stdout, fmt.Sprint(ids[2]))
 
+	// The service has no names, so this one is not searched by.
+	require.Equal(t, []any{}, d.json("payments", "index"))
+	require.Zero(t, d.run("payments", "index", "--forget", "shop").code)
+
+	kept := program(t, append(d.environment(), "METADATA_INDEX=order_id"), "payments", "index", "--forget", "order_id")
+	require.Equal(t, 1, kept.code)
+	require.Contains(t, kept.stderr, "order_id is in METADATA_INDEX")
+
 	d.fails("METADATA_INDEX", "payments", "list", "--metadata", "order_id=o1")
 	d.fails("must be NAME=VALUE", "payments", "list", "--metadata", "order_id")
 	d.fails("status: must be pending", "payments", "list", "--status", "paid")

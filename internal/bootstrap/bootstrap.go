@@ -141,6 +141,7 @@ type Tools struct {
 	AdoptOperation *operations.Adopt
 	ShowPayment    *payments.Show
 	ListPayments   *payments.List
+	IndexMetadata  *payments.IndexMetadata
 	AcceptPayment  *payments.Accept
 	Reconcile      *reconcile.Reconcile
 }

@@ -54,6 +54,11 @@ func keepIndexing(ctx context.Context, index *payments.IndexMetadata, log *zap.L
 		if err == nil && time.Since(reported) >= ports.MetadataReportInterval {
 			reported = time.Now()
 			err = index.Report(ctx)
+
+			if step.Name != "" {
+				log.Info("older payments are being indexed by their metadata", zap.String("name", step.Name),
+					zap.Time("through", step.Through.CreatedAt))
+			}
 		}
 
 		if wait = indexPause; err != nil || step.Name == "" {

@@ -7,6 +7,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
+	"github.com/marketflow/marketflow/domain/fault"
 	"github.com/marketflow/marketflow/domain/payment"
 	"github.com/marketflow/marketflow/ports"
 )
@@ -22,6 +23,8 @@ func MetadataIndex(t *testing.T, newBed func(tb testing.TB) StoreBed) {
 		"IndexMetadata/anew after a store without it":   indexesAnew,
 		"IndexMetadata/each once, by several at a time": indexesTogether,
 		"IndexMetadata/nothing without names":           indexesNothing,
+		"MetadataNames/how far each is":                 indexTold,
+		"ForgetMetadataName/step by step":               indexForgotten,
 	})
 }
 
@@ -168,4 +171,58 @@ func indexesNothing(t *testing.T, b StoreBed) {
 	require.NoError(t, err)
 	require.Empty(t, step)
 	b.requireFound(t, made)
+}
+
+func indexTold(t *testing.T, b StoreBed) {
+	t.Helper()
+
+	names, err := b.MetadataNames(t.Context())
+	require.NoError(t, err)
+	require.Empty(t, names)
+
+	made := b.mustPayWithout(t, 1)
+	require.NoError(t, b.ReportMetadataNames(t.Context()))
+
+	for b.index(t, 10) {
+	}
+
+	require.NoError(t, b.Unindexed.ReportMetadataNames(t.Context()))
+
+	names, err = b.Unindexed.MetadataNames(t.Context())
+	require.NoError(t, err)
+	require.Len(t, names, len(IndexedNames()))
+
+	for i, n := range names {
+		require.Equal(t, IndexedNames()[i], n.Name)
+		require.True(t, n.Complete)
+		require.False(t, n.Searched(), "a store lacks it")
+		require.True(t, n.MissedAt.After(n.AddedAt))
+		require.Equal(t, ports.PaymentPosition{CreatedAt: made[0].CreatedAt, ID: made[0].ID}, n.Through)
+	}
+}
+
+func indexForgotten(t *testing.T, b StoreBed) {
+	t.Helper()
+	require.NoError(t, b.ReportMetadataNames(t.Context()))
+
+	made := []payment.Payment{b.mustPay(t, ""), b.mustPay(t, ""), b.mustPay(t, "")}
+
+	_, err := b.Unindexed.ForgetMetadataName(t.Context(), "order", 2)
+	require.Equal(t, fault.Invalid, fault.KindOf(err), "others have it: %v", err)
+	require.NoError(t, b.Unindexed.ReportMetadataNames(t.Context()))
+
+	for _, want := range []bool{true, false} {
+		more, err := b.Unindexed.ForgetMetadataName(t.Context(), "order", 2)
+		require.NoError(t, err)
+		require.Equal(t, want, more)
+	}
+
+	names, err := b.MetadataNames(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, "shop", names[0].Name)
+	require.Len(t, names, 1)
+	b.requireFound(t, made)
+
+	_, err = b.ForgetMetadataName(t.Context(), "order", 2)
+	require.Equal(t, fault.Invalid, fault.KindOf(err), "it has the name: %v", err)
 }

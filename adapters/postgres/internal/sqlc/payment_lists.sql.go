@@ -72,6 +72,73 @@ func (q *Queries) FindPayments(ctx context.Context, arg FindPaymentsParams) ([]F
 	return items, nil
 }
 
+const ForgetMetadata = `-- name: ForgetMetadata :execrows
+DELETE FROM payment_metadata m
+USING (
+    SELECT e.tenant, e.name, e.value, e.created_at, e.payment_id FROM payment_metadata e
+    WHERE e.tenant = $1 AND e.name = $2::text
+    ORDER BY e.value, e.created_at, e.payment_id
+    LIMIT $3
+) AS gone
+WHERE m.tenant = gone.tenant AND m.name = gone.name AND m.value = gone.value AND m.created_at = gone.created_at
+  AND m.payment_id = gone.payment_id
+`
+
+type ForgetMetadataParams struct {
+	Tenant  int32
+	Name    string
+	MaxRows int32
+}
+
+func (q *Queries) ForgetMetadata(ctx context.Context, arg ForgetMetadataParams) (int64, error) {
+	result, err := q.db.Exec(ctx, ForgetMetadata, arg.Tenant, arg.Name, arg.MaxRows)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
+const ForgetMetadataName = `-- name: ForgetMetadataName :exec
+DELETE FROM metadata_index WHERE name = $1
+`
+
+func (q *Queries) ForgetMetadataName(ctx context.Context, name string) error {
+	_, err := q.db.Exec(ctx, ForgetMetadataName, name)
+	return err
+}
+
+const GetMetadataNames = `-- name: GetMetadataNames :many
+SELECT name, added_at, missed_at, through_created_at, through_id, complete FROM metadata_index ORDER BY name
+`
+
+// A handful of rows.
+func (q *Queries) GetMetadataNames(ctx context.Context) ([]MetadataIndex, error) {
+	rows, err := q.db.Query(ctx, GetMetadataNames)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []MetadataIndex
+	for rows.Next() {
+		var i MetadataIndex
+		if err := rows.Scan(
+			&i.Name,
+			&i.AddedAt,
+			&i.MissedAt,
+			&i.ThroughCreatedAt,
+			&i.ThroughID,
+			&i.Complete,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const HoldMetadataName = `-- name: HoldMetadataName :many
 SELECT name, through_created_at, through_id FROM metadata_index
 WHERE name = ANY ($1::text[])
@@ -193,20 +260,6 @@ type InsertMetadataParams struct {
 func (q *Queries) InsertMetadata(ctx context.Context, arg InsertMetadataParams) error {
 	_, err := q.db.Exec(ctx, InsertMetadata, arg.Names, arg.PaymentIds)
 	return err
-}
-
-const IsMetadataComplete = `-- name: IsMetadataComplete :one
-SELECT EXISTS (
-    SELECT FROM metadata_index
-    WHERE name = $1 AND complete AND (missed_at IS NULL OR missed_at < added_at)
-)
-`
-
-func (q *Queries) IsMetadataComplete(ctx context.Context, name string) (bool, error) {
-	row := q.db.QueryRow(ctx, IsMetadataComplete, name)
-	var exists bool
-	err := row.Scan(&exists)
-	return exists, err
 }
 
 const ListPayments = `-- name: ListPayments :many
