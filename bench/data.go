@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -29,6 +30,11 @@ func loaded() map[string]string {
 				'finished', {AT}, {AT}, 201, convert_to('{"id":"' || {ID} || '"}', 'UTF8'), {AT}, {AT}`
 
 	return tables
+}
+
+// loadedAt is when the n-th loaded payment was created.
+func loadedAt(n uint64) time.Time {
+	return time.Date(2026, time.January, 1, 0, 0, 0, 0, time.UTC).Add(time.Duration(n) * time.Millisecond)
 }
 
 // tableBefore is what operations was called in the release before.
@@ -81,7 +87,7 @@ func loadTable(ctx context.Context, db *pgxpool.Pool, table, form string, count 
 	insert := strings.NewReplacer(
 		"{ID}", `('01990000-0000-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid`,
 		"{INTENT}", `('pi_' || lpad(n::text, 24, '0'))`,
-		"{AT}", `(timestamptz '2026-01-01' + n * interval '1 millisecond')`,
+		"{AT}", `(timestamptz '2026-01-01 00:00:00+00' + n * interval '1 millisecond')`,
 	).Replace(fmt.Sprintf("INSERT INTO %s %s FROM generate_series(0, %d::bigint - 1) AS n", table, form, count))
 
 	for _, statement := range slices.Concat(drop, []string{insert}, restore, []string{"VACUUM (ANALYZE, FREEZE) " + table}) {

@@ -17,20 +17,22 @@ type plan struct {
 	warmUp   time.Duration // of pgbench
 	lasts    time.Duration
 	payments uint64    // loaded for the webhooks to move
+	listed   uint64    // loaded to be listed
 	rates    []float64 // of creates with provider latency, rising
 	starts   int
 }
 
 func fullPlan() plan {
 	return plan{
-		rounds: 5, warmUp: 3 * time.Second, lasts: 3 * time.Second, payments: 700_000, starts: 5,
+		rounds: 5, warmUp: 3 * time.Second, lasts: 3 * time.Second, payments: 700_000, listed: 2_200_000, starts: 5,
 		rates: []float64{50, 250, 500, 750, 1000, 1250, 1500, 1750, 2000, 2500},
 	}
 }
 
 func quickPlan() plan {
 	return plan{
-		quick: true, rounds: 2, warmUp: 2 * time.Second, lasts: time.Second, payments: 150_000, starts: 2, rates: []float64{50, 400},
+		quick: true, rounds: 2, warmUp: 2 * time.Second, lasts: time.Second, payments: 150_000, listed: 220_000, starts: 2,
+		rates: []float64{50, 400},
 	}
 }
 
@@ -110,6 +112,8 @@ func (s *suite) workloads() []workload {
 			name: "mixed",
 			row:  row{title: "mixed 70/20/10", connections: 64, stream: newMixed(reads, newCreates(false), s.events), rate: 600},
 		},
+		{name: "lists", quick: true, run: s.lists},
+		{name: "metadata", quick: true, run: s.metadata},
 		{name: "telemetry", run: s.telemetry},
 		{name: "cold", quick: true, run: s.coldStart},
 		{name: "growth", run: s.growth},
@@ -320,8 +324,9 @@ func (s *suite) coldStart(ctx context.Context) {
 	s.sayf("cold start %.0f ms", s.report.readyMS)
 }
 
-// growth asks the same of services on databases of different sizes, and holds
-// each against the smallest.
+// growth asks the same of services on databases of different sizes, and holds each against
+// the smallest. On the largest it also holds the last pages of a list against the first, and
+// indexed metadata against none.
 func (s *suite) growth(ctx context.Context) {
 	sizes := []uint64{10_000, 1_000_000, 10_000_000}
 	services, rows := make([]*service, len(sizes)), make([][]row, len(sizes))
@@ -347,6 +352,10 @@ func (s *suite) growth(ctx context.Context) {
 			s.duel(rows[i][j], s.under(ctx, rows[i][j], services[i]), s.under(ctx, small, services[0]))
 		}
 	}
+
+	last := len(sizes) - 1
+	s.pages(ctx, services[last], sizes[last], 100_000*pageSize, loadedAt(sizes[last]-100_000*pageSize))
+	s.withMetadata(ctx, services[last], rows[last][0].stream, fmt.Sprintf(", %d payments", sizes[last]))
 }
 
 // compare measures this build against another one, in turns. Each has a database of its
