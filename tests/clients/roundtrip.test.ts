@@ -9,6 +9,7 @@ import createClient from 'openapi-fetch';
 import type { components, paths } from './generated/schema.js';
 
 type Payment = components['schemas']['Payment'];
+type PaymentList = components['schemas']['PaymentList'];
 type Status = components['schemas']['Status'];
 
 const baseUrl = process.env['MARKETFLOW_URL'];
@@ -165,4 +166,24 @@ test('what is not paid cannot be captured', async () => {
   assert.equal(early.response.status, 409);
   assert.match(early.error!.type, /#invalid-state$/);
   assert.deepEqual(early.error!.allowed, ['cancel']);
+});
+
+test('payments are found again', async () => {
+  const key = randomUUID();
+  const created = await client.POST('/payments', { body: { amount: 12.34, currency: 'USD', idempotency_key: key } });
+  assert.ifError(created.error);
+
+  const found = await client.GET('/payments', {
+    params: { query: { q: key, 'created[gte]': created.data!.created_at, currency: 'USD', 'amount[lte]': '12.34', limit: 1 } },
+  });
+  assert.ifError(found.error);
+
+  const page = found.data as PaymentList; // the other type is CSV, which was not asked for
+  assert.deepEqual(page.data.map((payment) => payment.id), [created.data!.id]);
+  assert.equal(page.has_more, false);
+  assert.equal(page.next_cursor, null);
+
+  const told = await client.GET('/payments/{id}/timeline', { params: { path: { id: created.data!.id } } });
+  assert.ifError(told.error);
+  assert.equal(told.data!.data[0]!.kind, 'operation');
 });

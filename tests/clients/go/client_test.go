@@ -311,3 +311,37 @@ func TestPayments_WhatIsNotPaidCannotBeCaptured(t *testing.T) {
 		t.Errorf("captured too early: %d: %s", early.StatusCode(), early.Body)
 	}
 }
+
+func TestPayments_AreFoundAgain(t *testing.T) {
+	c, key := newClient(t), uuid.NewString()
+
+	created, err := c.CreatePaymentWithResponse(t.Context(), nil, client.CreatePayment{
+		Amount: 12.34, Currency: "USD", IdempotencyKey: &key,
+	})
+	if err != nil || created.JSON201 == nil {
+		t.Fatalf("%v: %+v", err, created)
+	}
+
+	at, amount, currency, limit := created.JSON201.CreatedAt, "12.34", "USD", 1
+	params := &client.ListPaymentsParams{
+		CreatedGte: &at, CreatedLte: &at, AmountGte: &amount, AmountLte: &amount, Currency: &currency, Q: &key, Limit: &limit,
+	}
+
+	found, err := c.ListPaymentsWithResponse(t.Context(), params)
+	if err != nil || found.JSON200 == nil {
+		t.Fatalf("%v: %+v", err, found)
+	}
+
+	if page := found.JSON200; len(page.Data) != 1 || page.Data[0].Id != created.JSON201.Id || page.HasMore || page.NextCursor != nil {
+		t.Errorf("found %+v", page)
+	}
+
+	told, err := c.GetTimelineWithResponse(t.Context(), created.JSON201.Id, nil)
+	if err != nil || told.JSON200 == nil {
+		t.Fatalf("%v: %+v", err, told)
+	}
+
+	if len(told.JSON200.Data) < 3 || told.JSON200.Truncated {
+		t.Errorf("told %+v", told.JSON200)
+	}
+}
