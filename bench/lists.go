@@ -73,7 +73,7 @@ func (s *suite) lists(ctx context.Context) {
 	s.sayf("loading %d payments to list", payments)
 	check(loadTable(ctx, of.db, "payments", strings.ReplaceAll(loaded()["payments"], "{AT}", at), payments))
 
-	s.pages(ctx, of, payments, after, loadedAt(0).Add(time.Duration(payments-after)/inOneSecond*time.Second)) //nolint:gosec // small
+	s.pages(ctx, of, payments, after, loadedAt(0).Add(time.Duration(payments-after)/inOneSecond*time.Second))
 }
 
 // pages holds the page after so many payments, which are the ones before that time, against

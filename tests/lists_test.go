@@ -50,7 +50,7 @@ func TestListPayments(t *testing.T) {
 	require.Nil(t, second.field("next_cursor"))
 
 	// Stripe's times are whole seconds, so these have no order.
-	var listed, read []string
+	listed, read := make([]string, 0, len(ids)), make([]string, 0, len(ids))
 
 	for n, one := range append(first.listed(), second.listed()...) {
 		listed, read = append(listed, string(one)), append(read, string(w.get("/payments/"+ids[n]).body))
@@ -94,16 +94,14 @@ func TestTimeline(t *testing.T) {
 	var entries []map[string]any
 
 	require.Eventually(t, func() bool {
-		entries = nil
+		told := w.get("/payments/" + id + "/timeline").listed()
+		entries = make([]map[string]any, len(told))
 
-		for _, one := range w.get("/payments/" + id + "/timeline").listed() {
-			var entry map[string]any
-
-			require.NoError(t, json.Unmarshal(one, &entry))
-			entries = append(entries, entry)
+		for i, one := range told {
+			require.NoError(t, json.Unmarshal(one, &entries[i]))
 		}
 
-		return len(entries) > 0 && strings.Contains(fmt.Sprint(entries), "payment_intent.succeeded")
+		return strings.Contains(fmt.Sprint(entries), "payment_intent.succeeded")
 	}, 20*time.Second, 10*time.Millisecond)
 
 	require.Equal(t, "create asked for", entries[0]["title"])

@@ -47,9 +47,7 @@ func (l *lists) Do(_ context.Context, values map[string][]string) (payments.List
 	return l.page, l.fault
 }
 
-func (l *lists) Export(_ context.Context, values map[string][]string, each func([]payment.Payment) error) error {
-	l.asked = values
-
+func (l *lists) Export(_ context.Context, _ map[string][]string, each func([]payment.Payment) error) error {
 	return l.export(each)
 }
 

@@ -36,7 +36,8 @@ func newPaymentsIndexCommand() *cobra.Command {
 			})
 		},
 	}
-	command.Flags().StringVar(&forget, "forget", "", "first delete what is left of this name, which METADATA_INDEX does not list any more")
+	command.Flags().StringVar(&forget, "forget", "",
+		"first delete what is left of this name, which METADATA_INDEX does not list any more")
 
 	return command
 }

@@ -562,7 +562,9 @@ func TestFromEnvironment_MetadataIndex(t *testing.T) {
 	const must = "must list names of metadata, separated by commas and without spaces, such as order_id,shop; " +
 		"a name has at most 40 characters, no square bracket, and is none of ours"
 
-	for value, want := range map[string][]string{"": nil, "order_id": {"order_id"}, "order_id,Größe,a b": {"order_id", "Größe", "a b"}} {
+	for value, want := range map[string][]string{
+		"": nil, "order_id": {"order_id"}, "order_id,Größe,a b": {"order_id", "Größe", "a b"},
+	} {
 		c, err := config.FromEnvironment(with(map[string]string{"METADATA_INDEX": value}))
 		require.NoError(t, err)
 		require.ElementsMatch(t, want, c.MetadataIndex)
