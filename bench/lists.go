@@ -31,23 +31,32 @@ func deepPage(ctx context.Context, of *service, before time.Time) *stream {
 	return newPages(query + "&cursor=" + page.Cursor)
 }
 
-// whileCreating runs a workload while payments are created at a constant rate.
+// whileCreating runs a workload while payments are created at a constant rate, and reports how
+// long those took.
 func (s *suite) whileCreating(ctx context.Context, of *service, do func()) {
 	const rate = 100
 
 	ctx, stop := context.WithCancel(ctx)
 	ended := make(chan error, 1)
+
+	var seconds []sample
+
 	creates := &load{
-		row:  row{title: "creates beside lists", connections: 8, rate: rate, stream: newCreates(false)},
+		row:  row{title: "creates beside these lists", connections: 8, rate: rate, stream: newCreates(false)},
 		addr: of.addr, lasts: time.Second,
 	}
 
 	go func() {
 		for ctx.Err() == nil {
-			if _, _, err := creates.run(ctx); err != nil && ctx.Err() == nil {
+			one, _, err := creates.run(ctx)
+			if err != nil && ctx.Err() == nil {
 				ended <- err
 
 				return
+			}
+
+			if ctx.Err() == nil {
+				seconds = append(seconds, one)
 			}
 		}
 
@@ -57,6 +66,8 @@ func (s *suite) whileCreating(ctx context.Context, of *service, do func()) {
 	do()
 	stop()
 	check(<-ended)
+
+	s.report.results = append(s.report.results, result{row: creates.row, subject: medians(seconds)})
 }
 
 // lists holds page 100,000 against page 1 of two million payments (a tenth of that in the
