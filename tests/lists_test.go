@@ -8,7 +8,6 @@ import (
 	"net/url"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -93,7 +92,7 @@ func TestTimeline(t *testing.T) {
 
 	var entries []map[string]any
 
-	require.Eventually(t, func() bool {
+	w.eventually(func() bool {
 		told := w.get("/payments/" + id + "/timeline").listed()
 		entries = make([]map[string]any, len(told))
 
@@ -102,7 +101,7 @@ func TestTimeline(t *testing.T) {
 		}
 
 		return strings.Contains(fmt.Sprint(entries), "payment_intent.succeeded")
-	}, 20*time.Second, 10*time.Millisecond)
+	}, "Stripe's event about the capture is there")
 
 	require.Equal(t, "create asked for", entries[0]["title"])
 
@@ -118,4 +117,38 @@ func TestTimeline(t *testing.T) {
 	require.NotContains(t, fmt.Sprint(entries), "_secret_")
 
 	w.get("/payments/0190d2a0-0000-7000-8000-000000000000/timeline").problem(http.StatusNotFound, "not-found")
+}
+
+// Payments that were there before a name are indexed beside the traffic, once every process
+// has had it for a while.
+func TestMetadataIndex_OlderPayments(t *testing.T) {
+	t.Parallel()
+
+	const indexed = "SELECT count(*) FROM payment_metadata"
+
+	w := newWorld(t)
+	older := w.create(`{"amount":10.00,"currency":"USD","metadata":{"order_id":"old"}}`).text("id")
+
+	w.config.MetadataIndex = []string{"order_id"}
+	with := w.second()
+	newer := with.create(`{"amount":10.00,"currency":"USD","metadata":{"order_id":"new"}}`).text("id")
+
+	require.Equal(t, 1, w.count(indexed), "with the payment")
+
+	requireFound := func(process *world, order, id string) {
+		found := process.get("/payments?metadata[order_id]=" + order).listed()
+		require.Len(t, found, 1)
+		require.Contains(t, string(found[0]), id)
+	}
+	requireFound(with, "old", older) // by looking at all payments
+	requireFound(with, "new", newer)
+
+	w.exec("UPDATE metadata_index SET added_at = now() - interval '1 hour'")
+
+	after := w.second()
+
+	w.eventually(func() bool { return w.count(indexed+" WHERE value = 'old'") == 1 }, "the older one is indexed")
+	w.eventually(func() bool { return w.count("SELECT count(*) FROM metadata_index WHERE complete") == 1 }, "all are")
+	requireFound(after, "old", older)
+	requireFound(after, "new", newer)
 }

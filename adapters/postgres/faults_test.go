@@ -116,6 +116,14 @@ func operations(t *testing.T, store *postgres.Store) map[string]func(context.Con
 		"OperationsOn":   func(ctx context.Context) error { _, err := store.OperationsOn(ctx, op.ID); return err },
 		"InstallationID": func(ctx context.Context) error { _, err := store.InstallationID(ctx); return err },
 		"Backlog":        func(ctx context.Context) error { _, err := store.Backlog(ctx); return err },
+		"ListPayments": func(ctx context.Context) error {
+			_, err := store.ListPayments(ctx, ports.PaymentFilter{}, ports.PaymentPosition{}, 1)
+
+			return err
+		},
+		"ReportMetadataNames": store.ReportMetadataNames,
+		"IndexMetadata":       func(ctx context.Context) error { _, err := store.IndexMetadata(ctx, 0, 1); return err },
+		"MetadataNames":       func(ctx context.Context) error { _, err := store.MetadataNames(ctx); return err },
 	}
 }
 
