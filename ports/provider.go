@@ -29,8 +29,10 @@ type RejectedError struct {
 	// Message is the provider's, for the person who integrates. It holds no secret and has
 	// at most 500 bytes.
 	Message string
-	// Amount says that the provider does not take this amount: the order has to change.
-	Amount bool
+	// Amount says that the provider does not take this amount, and Order that it does not take
+	// something else that the client has chosen, such as the payment method: the order has to
+	// change.
+	Amount, Order bool
 	// State says that the object's state does not allow it, whatever the order says. Only
 	// reading the object tells what became of this request and of those before it.
 	State bool
@@ -63,7 +65,7 @@ func (e *DeploymentError) Error() string {
 
 // Provider is the payment provider.
 //
-// A call has five outcomes: done (no error), rejected (*RejectedError), rejected because
+// A call has five outcomes: done (no error; also if the bank declined what was to be paid), rejected (*RejectedError), rejected because
 // of the deployment (*DeploymentError), not sent (ErrUnavailable), and unknown (any other
 // error). Unknown means that the provider may have acted, or may still act.
 type Provider interface {
@@ -73,6 +75,9 @@ type Provider interface {
 	// Send sends a call and retries within ctx as long as that may help. It is idempotent
 	// while the provider remembers the call's key (at Stripe 23 hours are safe): the same
 	// call gives the same answer. Its errors are the outcomes above.
+	//
+	// A call that confirms an intent, and is declined, is done: the attempt was made. The
+	// object says so, and how the intent stands after it.
 	//
 	// resend says that the call may have been sent before. Then an acceptance or a
 	// decline also holds for the first send, but any other rejection is unknown: it speaks
@@ -107,6 +112,13 @@ type Calls interface {
 
 	// CancelPayment cancels the intent, for the order's reason.
 	CancelPayment(mark operation.Mark, intentID string, order operation.Order) (Call, error)
+
+	// ConfirmPayment makes an attempt to pay the intent.
+	ConfirmPayment(mark operation.Mark, intentID string, order operation.Order) (Call, error)
+
+	// UpdatePayment changes the intent's description, and those entries of its metadata that
+	// the order names; empty ones are removed. It changes no entry that is ours.
+	UpdatePayment(mark operation.Mark, intentID string, order operation.Order) (Call, error)
 }
 
 // Call is one call of the provider. It is kept as it was first sent.
@@ -121,6 +133,9 @@ type Call struct {
 // Object is what the provider answers to a call.
 type Object struct {
 	Intent Intent
+	// Declined: the call was to confirm the intent, and this attempt was declined.
+	// Intent.Decline says why.
+	Declined bool
 }
 
 // Intent is the provider's side of a payment. A field is zero if the provider did not say
@@ -138,8 +153,18 @@ type Intent struct {
 	// Capturable is what is held and Captured what was received; zero money if not said.
 	Capturable, Captured money.Money
 	CaptureBefore        time.Time
-	// Declined: the last attempt to pay was declined.
+	// Declined: the last attempt to pay was declined. Decline says why.
 	Declined bool
+	Decline  payment.Decline
+	// Method is how the last attempt was made; zero if it is not said.
+	Method payment.Method
+	// LatestCharge is the id of the last attempt's charge; empty if there was none.
+	LatestCharge string
+	// Description is the client's.
+	Description string
+	// NextAction is what the customer has to do, as a JSON object of the provider's; nil if
+	// nothing. It may hold secrets and is never logged.
+	NextAction []byte
 	// PaymentID is our payment id as the provider keeps it; uuid.Nil if it has none.
 	PaymentID uuid.UUID
 	// Marked says that Mark, which the creating operation wrote, is there. Capture is the
@@ -163,7 +188,7 @@ func (i Intent) Snapshot() payment.Snapshot {
 	return payment.Snapshot{
 		PaymentID: i.PaymentID, Amount: i.Amount, Status: i.Status, IntentStatus: i.IntentStatus,
 		CaptureMethod: i.CaptureMethod, Capturable: i.Capturable, Captured: i.Captured,
-		CaptureBefore: i.CaptureBefore, Declined: i.Declined,
+		CaptureBefore: i.CaptureBefore, Declined: i.Declined, Method: i.Method, Decline: i.Decline,
 	}
 }
 

@@ -26,6 +26,12 @@ func (s *account) updatePaymentIntent(rq *request) *refusal {
 
 	rq.change(pay)
 
+	// "Any operations on the PaymentIntent fail with an error"
+	// (https://docs.stripe.com/api/payment_intents/cancel).
+	if pay.intent.Status == statusCanceled {
+		return unexpected(pay.intent, "This PaymentIntent could not be updated because it has a status of canceled.")
+	}
+
 	for _, name := range []string{"amount", "currency", "payment_method"} {
 		if rq.params.has(name) && !slices.Contains(updatable, pay.intent.Status) {
 			return unexpected(pay.intent, "This PaymentIntent's "+name+" could not be updated because it has a status of "+

@@ -17,6 +17,7 @@ const (
 	// The calls on an intent that exists, below its path.
 	captureAction = "capture"
 	cancelAction  = "cancel"
+	confirmAction = "confirm"
 	// keyPrefix begins every idempotency key of ours; the kind and the operation's id
 	// follow. Older operations have another one.
 	keyPrefix = "mf_"
@@ -32,7 +33,7 @@ var _ ports.Calls = Calls{}
 func (Calls) CreatePayment(mark operation.Mark, key operation.Key, order operation.Order) (ports.Call, error) {
 	const own = 7
 
-	values := make(url.Values, own+len(order.Metadata))
+	values := make(url.Values, own+len(order.Metadata)+len(order.Options))
 
 	for name, value := range order.Metadata {
 		if value != "" {
@@ -50,11 +51,35 @@ func (Calls) CreatePayment(mark operation.Mark, key operation.Key, order operati
 		values.Set(metadata(payment.MetadataKey), string(key))
 	}
 
-	if method := order.Options["capture_method"]; method != "" {
-		values.Set("capture_method", method)
+	passOn(values, order.Options)
+
+	if values.Has(confirmAction) {
+		values.Set("expand[]", "latest_charge") // it alone tells how was paid
+
+		// Without a page to come back to, no method may be tried that leaves ours
+		// (https://docs.stripe.com/api/payment_intents/create#create_payment_intent-automatic_payment_methods-allow_redirects).
+		if !values.Has("return_url") {
+			values.Set("automatic_payment_methods[allow_redirects]", "never")
+		}
 	}
 
 	return newCall(mark, intentsPath, values), nil
+}
+
+// passedOn are the options of an order whose names and values are Stripe's too.
+//
+//nolint:gochecknoglobals // a constant list
+var passedOn = []string{
+	"capture_method", "payment_method", confirmAction, "return_url", "off_session", "description",
+	"statement_descriptor_suffix", "receipt_email",
+}
+
+func passOn(values url.Values, options map[string]string) {
+	for _, name := range passedOn {
+		if value, given := options[name]; given {
+			values.Set(name, value)
+		}
+	}
 }
 
 // CapturePayment implements ports.Calls.
@@ -64,7 +89,7 @@ func (Calls) CapturePayment(mark operation.Mark, intentID string, order operatio
 		values.Set("amount_to_capture", strconv.FormatInt(amount.Minor(), decimal))
 	}
 
-	return onIntent(mark, intentID, captureAction, values)
+	return onIntent(mark, intentID, "/"+captureAction, values)
 }
 
 // CancelPayment implements ports.Calls.
@@ -74,7 +99,29 @@ func (Calls) CancelPayment(mark operation.Mark, intentID string, order operation
 		values.Set("cancellation_reason", reason)
 	}
 
-	return onIntent(mark, intentID, cancelAction, values)
+	return onIntent(mark, intentID, "/"+cancelAction, values)
+}
+
+// ConfirmPayment implements ports.Calls. A confirmation has no metadata at Stripe, so it
+// carries no mark. The charge is asked for because it alone tells how was paid.
+func (Calls) ConfirmPayment(mark operation.Mark, intentID string, order operation.Order) (ports.Call, error) {
+	values := url.Values{"expand[]": {"latest_charge"}}
+	passOn(values, order.Options)
+
+	return onIntent(mark, intentID, "/"+confirmAction, values)
+}
+
+// UpdatePayment implements ports.Calls. An empty value unsets an entry; an empty metadata would
+// unset them all, ours too (https://docs.stripe.com/api/metadata).
+func (Calls) UpdatePayment(mark operation.Mark, intentID string, order operation.Order) (ports.Call, error) {
+	values := make(url.Values, len(order.Metadata)+1)
+	passOn(values, order.Options)
+
+	for name, value := range order.Metadata {
+		values.Set(metadata(name), value)
+	}
+
+	return onIntent(mark, intentID, "", values)
 }
 
 func metadata(name string) string { return "metadata[" + name + "]" }
@@ -84,7 +131,7 @@ func onIntent(mark operation.Mark, intentID, action string, values url.Values) (
 		return ports.Call{}, fmt.Errorf("%w: %q is no id of a payment intent", errBadCall, intentID)
 	}
 
-	return newCall(mark, intentsPath+"/"+intentID+"/"+action, values), nil
+	return newCall(mark, intentsPath+"/"+intentID+action, values), nil
 }
 
 func newCall(mark operation.Mark, path string, values url.Values) ports.Call {
@@ -103,6 +150,8 @@ type asked struct {
 	amount    int64
 	currency  string
 	paymentID string
+	// confirms: an attempt to pay is a part of it.
+	confirms bool
 }
 
 var errBadCall = errors.New("the stored call cannot be sent")
@@ -122,12 +171,19 @@ func readCall(c ports.Call) (asked, error) {
 		return readCreate(values)
 	}
 
-	id, action, ok := strings.Cut(strings.TrimPrefix(c.Path, intentsPath+"/"), "/")
-	if !ok || !isIntentID(id) || action != captureAction && action != cancelAction {
+	path, below := strings.CutPrefix(c.Path, intentsPath+"/")
+	id, action, acts := strings.Cut(path, "/")
+
+	if !acts {
+		action = "update"
+	}
+
+	known := !acts || action == captureAction || action == cancelAction || action == confirmAction
+	if !below || !isIntentID(id) || !known {
 		return asked{}, fmt.Errorf("%w: its path is %q", errBadCall, c.Path)
 	}
 
-	return asked{operation: action + "_intent", id: id}, nil
+	return asked{operation: action + "_intent", id: id, confirms: action == confirmAction}, nil
 }
 
 func readCreate(values url.Values) (asked, error) {
@@ -138,7 +194,7 @@ func readCreate(values url.Values) (asked, error) {
 
 	want := asked{
 		operation: "create_intent", amount: amount, currency: values.Get("currency"),
-		paymentID: values.Get(metadata(payment.MetadataPaymentID)),
+		paymentID: values.Get(metadata(payment.MetadataPaymentID)), confirms: values.Get(confirmAction) == "true",
 	}
 	if want.currency == "" || want.paymentID == "" {
 		return asked{}, fmt.Errorf("%w: it has no currency or no payment id", errBadCall)

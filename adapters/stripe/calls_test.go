@@ -117,6 +117,62 @@ func TestCalls_ArePinned(t *testing.T) {
 				Params: "cancellation_reason=requested_by_customer",
 			},
 		},
+		"CreateAndConfirm": {
+			func() (ports.Call, error) {
+				order := priced(t, 1999, "USD")
+				order.Options = map[string]string{
+					"confirm": "true", "payment_method": "pm_1", "off_session": "true", "description": "a bicycle",
+					"receipt_email": "ann@example.com", "statement_descriptor_suffix": "BIKE 7", "not_stripes": "x",
+				}
+
+				return calls.CreatePayment(markOf(operation.Create, paymentID), "", order)
+			},
+			ports.Call{
+				Key: "mf_create_0190d5a5-7c1f-7000-8000-000000000001", Path: "/v1/payment_intents",
+				Params: "amount=1999&automatic_payment_methods%5Ballow_redirects%5D=never&" +
+					"automatic_payment_methods%5Benabled%5D=true&confirm=true&currency=usd&description=a+bicycle&" +
+					"expand%5B%5D=latest_charge&" + ours + "&off_session=true&payment_method=pm_1&" +
+					"receipt_email=ann%40example.com&statement_descriptor_suffix=BIKE+7",
+			},
+		},
+		"CreateAndConfirmWithAPageToComeBackTo": {
+			func() (ports.Call, error) {
+				order := priced(t, 1999, "USD")
+				order.Options = map[string]string{
+					"confirm": "true", "payment_method": "pm_1", "return_url": "https://shop.example/?a=b",
+				}
+
+				return calls.CreatePayment(markOf(operation.Create, paymentID), "", order)
+			},
+			ports.Call{
+				Key: "mf_create_0190d5a5-7c1f-7000-8000-000000000001", Path: "/v1/payment_intents",
+				Params: "amount=1999&automatic_payment_methods%5Benabled%5D=true&confirm=true&currency=usd&" +
+					"expand%5B%5D=latest_charge&" + ours + "&payment_method=pm_1&" +
+					"return_url=https%3A%2F%2Fshop.example%2F%3Fa%3Db",
+			},
+		},
+		"Confirm": {
+			func() (ports.Call, error) {
+				return calls.ConfirmPayment(markOf(operation.Confirm, operationID), "pi_1", operation.Order{
+					Options: map[string]string{"payment_method": "pm_1", "off_session": "true", "return_url": "https://shop.example"},
+				})
+			},
+			ports.Call{
+				Key: "mf_confirm_0190d5a5-7c1f-7000-8000-000000000002", Path: "/v1/payment_intents/pi_1/confirm",
+				Params: "expand%5B%5D=latest_charge&off_session=true&payment_method=pm_1&return_url=https%3A%2F%2Fshop.example",
+			},
+		},
+		"Update": {
+			func() (ports.Call, error) {
+				return calls.UpdatePayment(markOf(operation.Update, operationID), "pi_1", operation.Order{
+					Metadata: map[string]string{"a": "b", "gone": ""}, Options: map[string]string{"description": ""},
+				})
+			},
+			ports.Call{
+				Key: "mf_update_0190d5a5-7c1f-7000-8000-000000000002", Path: "/v1/payment_intents/pi_1",
+				Params: "description=&metadata%5Ba%5D=b&metadata%5Bgone%5D=",
+			},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -180,6 +236,14 @@ func TestCalls_ImpossibleIDs(t *testing.T) {
 		require.Zero(t, call)
 
 		call, err = stripe.Calls{}.CancelPayment(markOf(operation.Cancel, operationID), id, operation.Order{})
+		require.Error(t, err, id)
+		require.Zero(t, call)
+
+		call, err = stripe.Calls{}.ConfirmPayment(markOf(operation.Confirm, operationID), id, operation.Order{})
+		require.Error(t, err, id)
+		require.Zero(t, call)
+
+		call, err = stripe.Calls{}.UpdatePayment(markOf(operation.Update, operationID), id, operation.Order{})
 		require.Error(t, err, id)
 		require.Zero(t, call)
 	}

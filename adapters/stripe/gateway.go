@@ -58,8 +58,8 @@ func (c Config) withDefaults() Config {
 // made with a lock held.
 type Meter interface {
 	// Call: an attempt has ended, or was shed before it was sent. operation is
-	// create_intent, capture_intent, cancel_intent, get_intent, list_intents, list_events or get_account; outcome
-	// is done, rejected, deployment_rejected, unknown or not_sent; reason is one of
+	// create_intent, confirm_intent, capture_intent, cancel_intent, update_intent, get_intent, list_intents,
+	// list_events or get_account; outcome is done, declined, rejected, deployment_rejected, unknown or not_sent; reason is one of
 	// the Reason constants. took is zero if nothing was sent.
 	Call(operation, outcome, reason string, took time.Duration)
 	// InFlight: the number of attempts that wait for Stripe has changed by delta.
@@ -170,7 +170,10 @@ func (g *Gateway) Send(ctx context.Context, sent ports.Call, resend bool) (ports
 		return ports.Object{}, fmt.Errorf("read the call to send: %w", err)
 	}
 
-	var got intentObject
+	var (
+		got     intentObject
+		decline *failure // the last attempt, if it was declined
+	)
 
 	err = g.call(ctx, &call{
 		operation: asked.operation,
@@ -183,14 +186,24 @@ func (g *Gateway) Send(ctx context.Context, sent ports.Call, resend bool) (ports
 		paymentID: asked.paymentID,
 		answer:    emptied(&got),
 		judge: func(failed *failure, first bool) verdict {
-			return judgeSent(asked, &got, failed, first && !resend)
+			v := judgeSent(asked, &got, failed, first && !resend)
+			if decline = nil; v.outcome == declined {
+				decline = failed
+			}
+
+			return v
 		},
 	})
 	if err != nil {
 		return ports.Object{}, err
 	}
 
-	return ports.Object{Intent: got.intent()}, nil
+	object := ports.Object{Intent: got.intent(), Declined: decline != nil}
+	if object.Declined && object.Intent.Decline.IsZero() {
+		object.Intent.Decline = decline.decline()
+	}
+
+	return object, nil
 }
 
 // call is one call of Stripe's API; every attempt sends the same bytes.

@@ -30,10 +30,12 @@ type intentObject struct {
 	Created       int64           `json:"created"`
 	Livemode      *bool           `json:"livemode"`
 	Metadata      *intentMetadata `json:"metadata"`
+	Description   description     `json:"description"`
 	// LastPaymentError is there after a declined attempt to pay.
 	LastPaymentError jsontext.Value `json:"last_payment_error"`
 	// LatestCharge is an id, or the charge itself if that was asked for.
 	LatestCharge jsontext.Value `json:"latest_charge"`
+	NextAction   rawObject      `json:"next_action"`
 }
 
 // intentMetadata are the entries that we write, and the client's.
@@ -83,6 +85,38 @@ func (l *lenientText) UnmarshalJSONFrom(from *jsontext.Decoder) error {
 	*l = lenientText(text)
 
 	return err
+}
+
+// description is lenientText for what most intents do not have: nothing costs nothing.
+type description string
+
+// UnmarshalJSONFrom implements json.UnmarshalerFrom.
+func (d *description) UnmarshalJSONFrom(from *jsontext.Decoder) error {
+	if *d = ""; from.PeekKind() != jsontext.KindString {
+		return from.SkipValue() //nolint:wrapcheck // the JSON is malformed, and json says where
+	}
+
+	text, err := from.ReadToken()
+	if err == nil {
+		*d = description(text.String())
+	}
+
+	return err //nolint:wrapcheck // the same
+}
+
+// rawObject is an object as it is. Any other JSON, such as null, reads as none.
+type rawObject jsontext.Value
+
+// UnmarshalJSONFrom implements json.UnmarshalerFrom.
+func (r *rawObject) UnmarshalJSONFrom(from *jsontext.Decoder) error {
+	if *r = nil; from.PeekKind() != jsontext.KindBeginObject {
+		return from.SkipValue() //nolint:wrapcheck // the JSON is malformed, and json says where
+	}
+
+	form, err := from.ReadValue()
+	*r = rawObject(form.Clone())
+
+	return err //nolint:wrapcheck // the same
 }
 
 // lenientInt is an integer. Any other JSON reads as if nothing were said.
@@ -146,19 +180,22 @@ func (o *intentObject) intent() ports.Intent {
 	}
 
 	got := ports.Intent{
-		ID:            o.ID,
-		ClientSecret:  clientSecret,
-		Amount:        o.amount(),
-		Status:        o.status(),
-		IntentStatus:  payment.IntentStatus(statusWord(o.Status)),
-		Capturable:    o.sum(o.Capturable),
-		Captured:      o.sum(o.Received),
-		CaptureBefore: o.captureBefore(),
-		PaymentID:     o.paymentID(),
-		CreatedAt:     at(o.Created),
-		Live:          o.Livemode,
+		ID:           o.ID,
+		ClientSecret: clientSecret,
+		Amount:       o.amount(),
+		Status:       o.status(),
+		IntentStatus: payment.IntentStatus(statusWord(o.Status)),
+		Capturable:   o.sum(o.Capturable),
+		Captured:     o.sum(o.Received),
+		PaymentID:    o.paymentID(),
+		Description:  o.description(),
+		NextAction:   o.nextAction(),
+		CreatedAt:    at(o.Created),
+		Live:         o.Livemode,
 	}
 	got.Declined = got.Status == payment.Failed
+
+	o.addAttempt(&got)
 
 	if payment.CaptureMethod(o.CaptureMethod) == payment.CaptureManual {
 		got.CaptureMethod = payment.CaptureManual
@@ -196,25 +233,6 @@ func (o *intentObject) sum(minor lenientInt) money.Money {
 	}
 
 	return money.Of(minor.value, currency)
-}
-
-// captureBefore is when the hold lapses: only the charge says it
-// (https://docs.stripe.com/payments/place-a-hold-on-a-payment-method).
-func (o *intentObject) captureBefore() time.Time {
-	var charge struct {
-		Details struct {
-			Card struct {
-				CaptureBefore int64 `json:"capture_before"`
-			} `json:"card"`
-		} `json:"payment_method_details"`
-	}
-
-	if o.LatestCharge.Kind() != '{' || decode(o.LatestCharge, &charge) != nil ||
-		charge.Details.Card.CaptureBefore < 0 || charge.Details.Card.CaptureBefore > maxTime {
-		return time.Time{}
-	}
-
-	return at(charge.Details.Card.CaptureBefore)
 }
 
 // amount is zero if the object names none, or one that we could never have asked

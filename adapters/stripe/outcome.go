@@ -51,6 +51,7 @@ type outcome string
 
 const (
 	done               outcome = "done"
+	declined           outcome = "declined"
 	rejected           outcome = "rejected"
 	deploymentRejected outcome = "deployment_rejected"
 	unknown            outcome = "unknown"
@@ -145,6 +146,8 @@ type failure struct {
 	status int
 	// rejection is Stripe's error; nil if the answer holds none.
 	rejection *stripego.Error
+	// intent is the one that a declined attempt was about; nil if the answer has none.
+	intent *intentObject
 	// shouldRetry is Stripe's advice: "true", "false" or nothing
 	// (https://docs.stripe.com/error-low-level#should-retry).
 	shouldRetry string
@@ -181,6 +184,7 @@ func explain(err error, seen *exchange, ended error) *failure {
 		f.reason = reasonOfRejection(rejection)
 		f.cause = fmt.Errorf("status %d %s %s: %s", seen.status, code(string(rejection.Type)), code(string(rejection.Code)),
 			sentence(rejection.Msg))
+		f.intent = declinedIntent(seen)
 	case errors.Is(seen.broken, errTooLong):
 		f.reason = ReasonUndecodable
 		f.cause = errTooLong
@@ -196,6 +200,21 @@ func explain(err error, seen *exchange, ended error) *failure {
 	}
 
 	return f
+}
+
+// declinedIntent is the intent in the answer to an attempt that was declined.
+func declinedIntent(seen *exchange) *intentObject {
+	var answer struct {
+		Error struct {
+			Intent intentObject `json:"payment_intent"`
+		} `json:"error"`
+	}
+
+	if seen.status != http.StatusPaymentRequired || decode(seen.answer, &answer) != nil || !answer.Error.Intent.isPossible() {
+		return nil
+	}
+
+	return &answer.Error.Intent
 }
 
 func reasonOfNoAnswer(ended error) Reason {
@@ -252,6 +271,10 @@ func judgeSent(want asked, got *intentObject, failed *failure, first bool) verdi
 		return verdict{outcome: unknown, reason: ReasonMismatch, err: errMismatch}
 	case failed == nil:
 		return verdict{outcome: done}
+	case want.confirms && failed.intent != nil && failed.intent.matches(want):
+		*got = *failed.intent
+
+		return verdict{outcome: declined, reason: failed.reason}
 	}
 
 	rejects := failed.rejectsCreate
@@ -259,7 +282,7 @@ func judgeSent(want asked, got *intentObject, failed *failure, first bool) verdi
 		rejects = failed.rejectsChange
 	}
 
-	switch outcome, err := rejects(first); outcome {
+	switch outcome, err := rejects(want, first); outcome {
 	case rejected, deploymentRejected:
 		return verdict{outcome: outcome, reason: failed.reason, err: err}
 	default:

@@ -37,10 +37,16 @@ func (g *Gateway) Intent(ctx context.Context, id string) (ports.Intent, error) {
 		return ports.Intent{}, err
 	}
 
-	// Only the charge says when a hold lapses, and the intent has it only if asked for
-	// (https://docs.stripe.com/api/expanding_objects).
-	if got.Status == string(payment.IntentRequiresCapture) && got.LatestCharge.Kind() == '"' {
-		if got, err = g.intent(ctx, id, "?expand[]=latest_charge"); err != nil {
+	// Only the charge says how was paid and when a hold lapses, and the intent has it only if
+	// asked for (https://docs.stripe.com/api/expanding_objects). A hold is not known without it.
+	held, paid := got.Status == string(payment.IntentRequiresCapture), got.Status == string(payment.IntentSucceeded)
+	if (held || paid) && got.LatestCharge.Kind() == '"' {
+		whole, err := g.intent(ctx, id, "?expand[]=latest_charge")
+
+		switch {
+		case err == nil:
+			got = whole
+		case held:
 			return ports.Intent{}, err
 		}
 	}

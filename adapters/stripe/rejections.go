@@ -28,6 +28,39 @@ var aboutTheAmount = map[stripego.ErrorCode]bool{
 	stripego.ErrorCodeInvalidChargeAmount: true,
 }
 
+// aboutTheOrder holds the error codes (https://docs.stripe.com/error-codes) that another
+// choice of the client causes. A method that is switched off in the Dashboard
+// (payment_method_unactivated) is not listed: that is about the deployment.
+//
+//nolint:gochecknoglobals // a constant table
+var aboutTheOrder = map[stripego.ErrorCode]bool{
+	stripego.ErrorCodePaymentIntentIncompatiblePaymentMethod: true,
+	stripego.ErrorCodePaymentMethodCurrencyMismatch:          true,
+	stripego.ErrorCodePaymentMethodInvalidParameter:          true,
+	stripego.ErrorCodeEmailInvalid:                           true,
+}
+
+// chosen holds the parameters whose values are the client's, as they are.
+//
+//nolint:gochecknoglobals // a constant table
+var chosen = map[string]bool{
+	"payment_method": true, "return_url": true, "receipt_email": true, "statement_descriptor_suffix": true,
+	"description": true, "off_session": true,
+}
+
+// ordered tells whether a rejection is about what the client has chosen, apart from the
+// amount.
+func (want asked) ordered(rejection *stripego.Error) bool {
+	switch rejection.Code {
+	case stripego.ErrorCodePaymentMethodUnactivated, stripego.ErrorCodeParameterUnknown:
+		return false
+	case stripego.ErrorCodePaymentIntentInvalidParameter: // of a create it may be about the account's methods
+		return want.id != "" || chosen[rejection.Param]
+	default:
+		return aboutTheOrder[rejection.Code] || chosen[rejection.Param]
+	}
+}
+
 // aboutTheState holds the error codes that the intent's state causes
 // (https://docs.stripe.com/error-codes). An earlier attempt of ours may have brought it to
 // that state.
@@ -41,11 +74,11 @@ var aboutTheState = map[stripego.ErrorCode]bool{
 	stripego.ErrorCodeCaptureUnauthorizedPayment:        true,
 }
 
-// rejectsChange decides whether a failure proves that a capture or a cancel was rejected.
+// rejectsChange decides whether a failure proves that an operation on an intent was rejected.
 // Because of the state, also a copy is: the core reads what became of the original. So it
 // does if the key was used for another request, which the database has lost. Any other
 // rejection counts only for the first send.
-func (f *failure) rejectsChange(first bool) (outcome, error) {
+func (f *failure) rejectsChange(want asked, first bool) (outcome, error) {
 	if f.rejection == nil {
 		return unknown, nil
 	}
@@ -55,8 +88,7 @@ func (f *failure) rejectsChange(first bool) (outcome, error) {
 	}
 
 	switch {
-	case f.reason != ReasonBadRequest && f.reason != ReasonPayment && f.reason != ReasonUnknownPath &&
-		f.reason != ReasonIdempotency:
+	case !f.mayReject() && f.reason != ReasonIdempotency:
 		return unknown, nil
 	case aboutTheState[f.rejection.Code], f.reason == ReasonIdempotency:
 		err.State = true
@@ -68,11 +100,20 @@ func (f *failure) rejectsChange(first bool) (outcome, error) {
 		return rejected, &err
 	case f.rejection.Type == stripego.ErrorTypeCard:
 		return rejected, &err
+	case want.confirms && want.ordered(f.rejection):
+		err.Order = true
+
+		return rejected, &err
 	case first:
 		return deploymentRejected, &ports.DeploymentError{Code: err.Code, Message: err.Message, Kept: f.replayed}
 	default:
 		return unknown, nil
 	}
+}
+
+// mayReject: the status is one with which Stripe rejects a request for good.
+func (f *failure) mayReject() bool {
+	return f.reason == ReasonBadRequest || f.reason == ReasonPayment || f.reason == ReasonUnknownPath
 }
 
 // rejectsCreate decides whether a failure proves that there is no intent, and that nothing
@@ -83,7 +124,7 @@ func (f *failure) rejectsChange(first bool) (outcome, error) {
 // Only an error of Stripe's counts, not a status that a proxy may have set, and not
 // an error that names an intent: then there is one. 401 and 403 are unknown:
 // somebody repairs the key, and the same request is sent again.
-func (f *failure) rejectsCreate(first bool) (outcome, error) {
+func (f *failure) rejectsCreate(want asked, first bool) (outcome, error) {
 	if f.rejection == nil || (f.rejection.PaymentIntent != nil && f.rejection.PaymentIntent.ID != "") {
 		return unknown, nil
 	}
@@ -99,7 +140,11 @@ func (f *failure) rejectsCreate(first bool) (outcome, error) {
 		final.Amount = true
 
 		return rejected, &final
-	case f.reason == ReasonPayment, first && (f.reason == ReasonBadRequest || f.reason == ReasonUnknownPath):
+	case first && f.reason != ReasonPayment && f.mayReject() && want.ordered(f.rejection):
+		final.Order = true
+
+		return rejected, &final
+	case f.reason == ReasonPayment, first && f.mayReject():
 		return deploymentRejected, &ports.DeploymentError{Code: final.Code, Message: final.Message, Kept: f.replayed}
 	default:
 		return unknown, nil

@@ -1,6 +1,7 @@
 package stripe
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -83,7 +84,7 @@ type exchange struct {
 	requestID   string
 	shouldRetry string
 	replayed    bool
-	answer      []byte // the body, unless it is an error's
+	answer      []byte // the body, unless it is an error's that is no decline
 	broken      error  // reading the answer ended early
 }
 
@@ -113,7 +114,8 @@ type wire struct{ next http.RoundTripper }
 // take the answer to that copy for the answer to the original.
 //
 // It keeps an answer that is no error, and stripe-go gets an empty object. We decode the
-// answer by rules of our own, and stripe-go would go through it several times before.
+// answer by rules of our own, and stripe-go would go through it several times before. What
+// a bank declined is an error and has the intent in it, so both get that.
 func (w *wire) RoundTrip(r *http.Request) (*http.Response, error) {
 	seen, ok := r.Context().Value(exchangeKey{}).(*exchange)
 	if !ok {
@@ -140,14 +142,21 @@ func (w *wire) RoundTrip(r *http.Request) (*http.Response, error) {
 	seen.replayed = answer.Header.Get("Idempotent-Replayed") == "true"
 	answer.Body = &watchedBody{ReadCloser: answer.Body, seen: seen}
 
-	if answer.StatusCode >= http.StatusBadRequest {
+	declined := answer.StatusCode == http.StatusPaymentRequired
+	if answer.StatusCode >= http.StatusBadRequest && !declined {
 		return answer, nil
 	}
 
 	// If it breaks, stripe-go finds it broken too.
 	if seen.answer, err = io.ReadAll(answer.Body); err == nil {
 		_ = answer.Body.Close()
-		answer.Body = io.NopCloser(strings.NewReader("{}"))
+
+		var forStripeGo io.Reader = strings.NewReader("{}")
+		if declined {
+			forStripeGo = bytes.NewReader(seen.answer)
+		}
+
+		answer.Body = io.NopCloser(forStripeGo)
 	}
 
 	return answer, nil

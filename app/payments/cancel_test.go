@@ -258,7 +258,7 @@ func TestCancel_Do(t *testing.T) {
 		answer, err := cancel(t, b)
 		require.NoError(t, err)
 		require.Equal(t, http.StatusConflict, answer.Response.Status)
-		require.Contains(t, string(answer.Response.Body), `"intent_status":"requires_payment_method","allowed":[]`)
+		require.Contains(t, string(answer.Response.Body), `"intent_status":"requires_payment_method","allowed":["confirm"]`)
 		require.Contains(t, string(answer.Response.Body), "use a new one")
 		require.Equal(t, payment.Pending, b.Payment(b.payment.ID).Status)
 	})

@@ -268,7 +268,7 @@ func TestCapture_Do_InvalidState(t *testing.T) {
 
 		f := b.refused(t, fault.InvalidState)
 		require.Equal(t, "requires_payment_method", f.IntentStatus)
-		require.Equal(t, []string{"cancel"}, f.Allowed)
+		require.Equal(t, []string{"confirm", "cancel"}, f.Allowed)
 		require.Contains(t, f.Detail, "requires_payment_method")
 		require.Empty(t, b.operationsOn(t), "nothing is written down")
 

@@ -38,6 +38,9 @@ type Outcome string
 const (
 	// OutcomeDone: the provider did what was asked.
 	OutcomeDone Outcome = "done"
+	// OutcomeDeclined: the provider did what was asked, and the bank declined it. The answer
+	// is kept.
+	OutcomeDeclined Outcome = "declined"
 	// OutcomeRejected: the provider's API did not accept the order, or a person has
 	// closed the operation. The answer is kept.
 	OutcomeRejected Outcome = "rejected"

@@ -18,14 +18,18 @@ type Kind string
 const (
 	// Create makes a payment's intent.
 	Create Kind = "create"
+	// Confirm makes an attempt to pay.
+	Confirm Kind = "confirm"
 	// Capture takes money that is held.
 	Capture Kind = "capture"
 	// Cancel ends a payment that is not paid, and lets go what is held.
 	Cancel Kind = "cancel"
+	// Update changes what a client keeps with a payment. It moves no money.
+	Update Kind = "update"
 )
 
 // Kinds lists every kind.
-func Kinds() []Kind { return []Kind{Create, Capture, Cancel} }
+func Kinds() []Kind { return []Kind{Create, Confirm, Capture, Cancel, Update} }
 
 // Order is what a client asked for. Two requests of one kind about one subject, with equal
 // orders, ask for the same.

@@ -23,6 +23,9 @@ type Snapshot struct {
 	CaptureBefore        time.Time
 	// Declined: the last attempt to pay was declined.
 	Declined bool
+	// Method and Decline are of the last attempt to pay.
+	Method  Method
+	Decline Decline
 }
 
 // Told is what one of the provider's events says about a payment.
@@ -192,6 +195,19 @@ func (p Payment) end(s Snapshot, status Status) (Verdict, Payment) {
 	return Applies, p
 }
 
+// ended is end for an intent that was read, which may tell how a payment was paid whose end
+// is known.
+func (p Payment) ended(s Snapshot) (Verdict, Payment) {
+	verdict, after := p.end(s, s.Status)
+	if verdict == Stale && s.Method.Type != "" && s.Method != after.Method {
+		after.Method = s.Method
+
+		return Applies, after
+	}
+
+	return verdict, after
+}
+
 // Read says what follows from an intent that was read after the payment p was loaded, and
 // how the payment is afterwards. It is right only if the payment still has p's version
 // when it is written. The verdict is Applies, Stale or Contradicts.
@@ -200,7 +216,7 @@ func Read(p Payment, s Snapshot) (Verdict, Payment) {
 	case p.differs(s), p.Status.Final() && !s.Status.Final():
 		return Contradicts, p
 	case s.Status.Final():
-		return p.end(s, s.Status)
+		return p.ended(s)
 	}
 
 	before := p
@@ -237,7 +253,7 @@ func (p Payment) wentBack(s Snapshot) bool {
 func (p Payment) SameAs(q Payment) bool {
 	return p.Status == q.Status && p.IntentStatus == q.IntentStatus && p.CaptureMethod == q.CaptureMethod &&
 		p.Capturable == q.Capturable && p.Captured == q.Captured && p.CaptureBefore.Equal(q.CaptureBefore) &&
-		p.Declined == q.Declined
+		p.Declined == q.Declined && p.Method == q.Method && p.Decline == q.Decline
 }
 
 // taking is p with what a snapshot says beside the status.
@@ -261,6 +277,27 @@ func (p Payment) taking(s Snapshot) Payment {
 
 	if held && !s.CaptureBefore.IsZero() {
 		p.CaptureBefore = s.CaptureBefore
+	}
+
+	if s.Method.Type != "" {
+		p.Method = s.Method
+	}
+
+	return p.withDecline(s)
+}
+
+// withDecline is p with the reason of its decline. Any update of an intent clears what it
+// says of that, so a reason that is not said stays, until another attempt begins or succeeds.
+func (p Payment) withDecline(s Snapshot) Payment {
+	switch {
+	case p.Status == Pending, p.Status == Succeeded:
+		if !p.Decline.IsZero() && s.Method.Type == "" { // it is the declined attempt's
+			p.Method = Method{}
+		}
+
+		p.Decline = Decline{}
+	case !s.Decline.IsZero():
+		p.Decline = s.Decline
 	}
 
 	return p

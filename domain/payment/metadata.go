@@ -1,6 +1,7 @@
 package payment
 
 import (
+	"maps"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -74,3 +75,47 @@ func checkMetadataKey(key string) error {
 
 // storable says whether PostgreSQL's text can hold s: UTF-8 without U+0000.
 func storable(s string) bool { return utf8.ValidString(s) && !strings.ContainsRune(s, 0) }
+
+// MetadataChange are the entries of a payment's metadata that change. An empty one is removed.
+type MetadataChange map[string]string
+
+// ParseMetadataChange checks what a client changes. A name that is ours, or might become so, is
+// fault.Invalid, as is whatever ParseMetadata does not take.
+func ParseMetadataChange(entries map[string]string) (MetadataChange, error) {
+	for name := range entries {
+		if strings.HasPrefix(name, MetadataMark) {
+			return nil, fault.New(fault.Invalid, "metadata keys that begin with marketflow are reserved; choose another name")
+		}
+	}
+
+	change, err := ParseMetadata(entries)
+
+	return MetadataChange(change), err
+}
+
+// With is m with a change. m stays as it is.
+func (m Metadata) With(change MetadataChange) Metadata {
+	with := make(Metadata, len(m)+len(change))
+	maps.Copy(with, m)
+
+	for name, value := range change {
+		if with[name] = value; value == "" {
+			delete(with, name)
+		}
+	}
+
+	if m == nil && len(with) == 0 {
+		return nil
+	}
+
+	return with
+}
+
+// CheckWith returns fault.Invalid if m with a change has too many entries.
+func (m Metadata) CheckWith(change MetadataChange) error {
+	if n := len(m.With(change)); n > MaxMetadataEntries {
+		return fault.Newf(fault.Invalid, "the payment would have %d entries of metadata; the most is %d", n, MaxMetadataEntries)
+	}
+
+	return nil
+}

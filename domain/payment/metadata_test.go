@@ -87,3 +87,38 @@ func TestParseMetadata_ReservesFourNames(t *testing.T) {
 		require.ErrorContains(t, err, name)
 	}
 }
+
+func TestParseMetadataChange(t *testing.T) {
+	t.Parallel()
+
+	change, err := payment.ParseMetadataChange(map[string]string{"a": "b", "gone": ""})
+	require.NoError(t, err)
+	require.Equal(t, payment.MetadataChange{"a": "b", "gone": ""}, change)
+
+	for name, entries := range map[string]map[string]string{
+		"our id": {"payment_id": "x"}, "our mark": {"marketflow": "x"}, "our mark, removed": {"marketflow": ""},
+		"a mark of ours": {"marketflow_capture": "x"}, "a name that may become ours": {"marketflow_refund": "x"},
+		"too many": entries(47), "no name": {"": "x"}, "a bracket": {"a[b": "x"}, "too long": {"a": strings.Repeat("v", 501)},
+	} {
+		_, err := payment.ParseMetadataChange(entries)
+		require.Equal(t, fault.Invalid, fault.KindOf(err), name)
+	}
+}
+
+func TestMetadata_With(t *testing.T) {
+	t.Parallel()
+
+	before := payment.Metadata{"a": "1", "b": "2"}
+
+	require.Equal(t, payment.Metadata{"a": "3", "c": "4"}, before.With(payment.MetadataChange{"a": "3", "b": "", "c": "4", "d": ""}))
+	require.Equal(t, payment.Metadata{"a": "1", "b": "2"}, before, "it stays")
+	require.Equal(t, before, before.With(nil))
+	require.Equal(t, payment.Metadata{}, before.With(payment.MetadataChange{"a": "", "b": ""}))
+	require.Nil(t, payment.Metadata(nil).With(payment.MetadataChange{"a": ""}))
+	require.Equal(t, payment.Metadata{"a": "1"}, payment.Metadata(nil).With(payment.MetadataChange{"a": "1"}))
+
+	full := payment.Metadata(entries(46))
+	require.NoError(t, full.CheckWith(payment.MetadataChange{"key_00": "other", "gone": ""}))
+	require.NoError(t, full.CheckWith(payment.MetadataChange{"key_00": "", "one more": "v"}))
+	require.Equal(t, fault.Invalid, fault.KindOf(full.CheckWith(payment.MetadataChange{"one more": "v"})))
+}

@@ -33,6 +33,12 @@ type Payment struct {
 	CaptureBefore time.Time
 	// Declined: an attempt to pay was declined once.
 	Declined bool
+	// Description is what the client says that it is for.
+	Description string
+	// Method is how the last attempt to pay was made, if that is known.
+	Method Method
+	// Decline is why the last attempt was declined, if no other has followed.
+	Decline Decline
 	// Version grows with every change, and with every event that says that there may be
 	// one.
 	Version int64
@@ -87,8 +93,17 @@ func (s IntentStatus) rank() int {
 }
 
 // mayBeUnderWay: the customer may be paying at this moment, or have paid.
-func (s IntentStatus) mayBeUnderWay() bool {
-	return s != IntentRequiresPaymentMethod && s != IntentRequiresConfirmation
+func (s IntentStatus) mayBeUnderWay() bool { return !s.Untried() }
+
+// Confirmable: an attempt to pay may be made
+// (https://docs.stripe.com/payments/paymentintents/lifecycle).
+func (s IntentStatus) Confirmable() bool {
+	return s == IntentRequiresPaymentMethod || s == IntentRequiresConfirmation || s == IntentRequiresAction
+}
+
+// Untried: nobody has begun to pay, or the last attempt was declined.
+func (s IntentStatus) Untried() bool {
+	return s == IntentRequiresPaymentMethod || s == IntentRequiresConfirmation
 }
 
 // Received is what was captured. A payment from before Captured was kept has received all
@@ -115,6 +130,8 @@ func (p Payment) Allowed() []operation.Kind {
 		return nil
 	case p.IntentStatus == IntentRequiresCapture:
 		return []operation.Kind{operation.Capture, operation.Cancel}
+	case p.IntentStatus.Confirmable():
+		return []operation.Kind{operation.Confirm, operation.Cancel}
 	default:
 		return []operation.Kind{operation.Cancel}
 	}

@@ -16,14 +16,16 @@ func TestPayment_Allowed(t *testing.T) {
 	t.Parallel()
 
 	cancel, both := []operation.Kind{operation.Cancel}, []operation.Kind{operation.Capture, operation.Cancel}
+	pay := []operation.Kind{operation.Confirm, operation.Cancel}
 
 	for name, c := range map[string]struct {
 		payment payment.Payment
 		want    []operation.Kind
 	}{
-		"pending":                      {pending(), cancel},
-		"failed":                       {failed(), cancel},
-		"the customer acts":            {at(payment.Pending, action), cancel},
+		"pending":                      {pending(), pay},
+		"it has its payment method":    {at(payment.Pending, unconfirmed), pay},
+		"failed":                       {failed(), pay},
+		"the customer acts":            {at(payment.Pending, action), pay},
 		"processed":                    {at(payment.Pending, processing), cancel},
 		"the word is not known":        {at(payment.Pending, ""), cancel},
 		"held":                         {held(), both},

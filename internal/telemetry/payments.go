@@ -20,7 +20,7 @@ const (
 	maxPaymentSeries = 700
 	maxEventSeries   = 300
 	// maxOperationSeries is every kind of operation by everybody with every outcome.
-	maxOperationSeries = 100
+	maxOperationSeries = 200
 	maxFewSeries       = 32
 )
 
@@ -49,7 +49,8 @@ func newPaymentMetrics(factory promauto.Factory) paymentMetrics {
 		).expect(
 			texts(operation.Kinds()...),
 			texts(operation.ByRequest, operation.ByRecovery, operation.ByWebhook, operation.ByReconciliation, operation.ByPerson),
-			texts(operation.OutcomeDone, operation.OutcomeRejected, operation.OutcomeDeploymentRejected)),
+			texts(operation.OutcomeDone, operation.OutcomeDeclined, operation.OutcomeRejected,
+				operation.OutcomeDeploymentRejected)),
 		discrepancies: counters(factory, maxFewSeries, "discrepancies_total",
 			"Differences between our records and the provider's, by kind and whether they were repaired.",
 			labelKind, "repaired",

@@ -23,6 +23,12 @@ func (b ProviderBed) builders() map[operation.Kind]func(operation.Mark, operatio
 		operation.Cancel: func(mark operation.Mark, order operation.Order) (ports.Call, error) {
 			return b.Calls.CancelPayment(mark, "pi_1", order)
 		},
+		operation.Confirm: func(mark operation.Mark, order operation.Order) (ports.Call, error) {
+			return b.Calls.ConfirmPayment(mark, "pi_1", order)
+		},
+		operation.Update: func(mark operation.Mark, order operation.Order) (ports.Call, error) {
+			return b.Calls.UpdatePayment(mark, "pi_1", order)
+		},
 	}
 }
 
@@ -65,10 +71,12 @@ func callsOnNoIntent(t *testing.T, b ProviderBed) {
 	t.Helper()
 
 	for _, id := range []string{"", "..", "a/b?c#d e%", "pi_1/capture"} {
-		_, err := b.Calls.CapturePayment(markOf(operation.Capture, uuid.New(), operation.Order{}), id, operation.Order{})
-		require.Error(t, err, "%q", id)
-
-		_, err = b.Calls.CancelPayment(markOf(operation.Cancel, uuid.New(), operation.Order{}), id, operation.Order{})
-		require.Error(t, err, "%q", id)
+		for kind, build := range map[operation.Kind]func(operation.Mark, string, operation.Order) (ports.Call, error){
+			operation.Capture: b.Calls.CapturePayment, operation.Cancel: b.Calls.CancelPayment,
+			operation.Confirm: b.Calls.ConfirmPayment, operation.Update: b.Calls.UpdatePayment,
+		} {
+			_, err := build(markOf(kind, uuid.New(), operation.Order{}), id, operation.Order{})
+			require.Error(t, err, "%s %q", kind, id)
+		}
 	}
 }

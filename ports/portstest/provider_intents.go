@@ -36,7 +36,17 @@ func intentFollows(t *testing.T, b ProviderBed) {
 		case payment.Pending:
 		}
 
-		require.Equal(t, intent, b.read(t, intent.ID))
+		read := b.read(t, intent.ID)
+		if want != payment.Cancelled {
+			require.NotEmpty(t, read.LatestCharge)
+			require.Equal(t, "card", read.Method.Type)
+			require.Len(t, read.Method.Card.Last4, 4)
+		}
+
+		require.Equal(t, want == payment.Failed, !read.Decline.IsZero())
+
+		intent.LatestCharge, intent.Method, intent.Decline = read.LatestCharge, read.Method, read.Decline
+		require.Equal(t, intent, read)
 	}
 }
 

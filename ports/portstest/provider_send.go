@@ -306,6 +306,8 @@ func lostCaptureIsFound(t *testing.T, b ProviderBed) {
 	found := b.read(t, held.ID)
 	require.Equal(t, payment.Succeeded, found.Status)
 	require.Equal(t, mark, found.Capture, "the intent says which operation has captured it")
+
+	found.Method = payment.Method{} // only reading tells it
 	require.Equal(t, found, b.send(t, call, true))
 }
 

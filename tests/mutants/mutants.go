@@ -296,7 +296,7 @@ func scenarioMutants() []mutant {
 		{
 			name: "received-not-read", why: "what was received is what Stripe says, not what was ordered",
 			changes: []change{{
-				"adapters/stripe/intent.go", "Captured:      o.sum(o.Received),", "Captured:      o.sum(lenientInt{}),",
+				"adapters/stripe/intent.go", "Captured:     o.sum(o.Received),", "Captured:     o.sum(lenientInt{}),",
 			}},
 		},
 		{
