@@ -39,7 +39,7 @@ type Operations interface {
 	// Begin writes c as a pending operation, or finds what was written under its key
 	// before. If Operation.Held, the caller has the lease and must call Finish, FinishOn,
 	// FinishRejected, Reject or Release. ErrInProgress: another confirm, capture or cancel
-	// of the same subject is not finished; nothing was written.
+	// of the same subject is not finished, or of an update another update; nothing was written.
 	//
 	// A pending operation with the same fingerprint whose lease has run out is taken
 	// over. Any other one is only found; the caller compares the fingerprint. Reopen
@@ -161,7 +161,9 @@ type NewOperation struct {
 	Reason string
 	// Call is sent as it is, now and on every retry, even by another release: Stripe
 	// rejects a key that comes back with other parameters.
-	Call   Call
+	Call Call
+	// Before is how the intent stood before a confirm; else zero.
+	Before Before
 	Origin Origin
 	Lease  Lease
 	// Response is set if there is nothing to do: the operation is written as finished, so
@@ -184,6 +186,14 @@ func (o NewOperation) Fingerprint() operation.Fingerprint {
 	return o.Order.Fingerprint(o.Kind, o.Subject)
 }
 
+// Before is how an intent stood before an attempt to pay, so that the attempt can be told from
+// the one before it.
+type Before struct {
+	IntentStatus payment.IntentStatus
+	// LatestCharge is the last attempt's; empty if there was none.
+	LatestCharge string
+}
+
 // Origin is the HTTP request that asked for the payment. Whoever finishes the payment
 // can refer to it.
 type Origin struct {
@@ -201,8 +211,10 @@ type Operation struct {
 	Order       operation.Order
 	Fingerprint operation.Fingerprint
 	Call        Call
-	Origin      Origin
-	State       operation.State
+	// Before is as in NewOperation.
+	Before Before
+	Origin Origin
+	State  operation.State
 	// Lease is the caller's token while it holds the lease, else uuid.Nil.
 	Lease uuid.UUID
 	// Incarnation is the life of the database in which the caller wrote the operation or got
@@ -246,8 +258,14 @@ func (c Operation) Finished() bool { return c.State == operation.Finished }
 // Row is what the rules about operations look at.
 func (c Operation) Row() operation.Row {
 	return operation.Row{
-		State: c.State, Refused: c.Finished() && c.Response.Status >= http.StatusBadRequest, Fingerprint: c.Fingerprint,
+		State: c.State, Refused: c.Finished() && c.Response.Status >= http.StatusBadRequest && !c.Declined(),
+		Fingerprint: c.Fingerprint,
 	}
+}
+
+// Declined tells whether the operation was done, and the bank declined what was to be paid.
+func (c Operation) Declined() bool {
+	return c.Finished() && c.Response.Status == http.StatusPaymentRequired
 }
 
 // FrozenResponse is an HTTP answer that is kept for ever. A repeated request gets the

@@ -65,10 +65,12 @@ RETURNING id, created_at, EXTRACT(EPOCH FROM now() - created_at)::float8 AS age_
           (SELECT present.behind_seconds FROM present)::float8 AS behind_seconds;
 
 -- name: CountInProgress :one
--- The confirm, capture or cancel of a payment that is not finished: none or one.
+-- What is in the way of another operation on a payment and not finished, none or one: the
+-- update of an update, the confirm, capture or cancel of these.
 SELECT count(*) FROM operations
 WHERE subject = @subject::uuid
-  AND kind IN ('confirm', 'capture', 'cancel')
+  AND kind IN ('confirm', 'capture', 'cancel', 'update')
+  AND (kind = 'update') = (@kind::text = 'update')
   AND state IN ('pending', 'needs_attention');
 
 -- name: FindOperation :many
@@ -172,8 +174,8 @@ RETURNING r.*;
 
 -- name: InsertPayments :many
 -- Writes the payments of creates that have none: of those that are finished, or, with
--- open, of those that stay pending. A create that was finished well always has its
--- payment, so one without has been finished by this transaction.
+-- open, of those that stay pending. A create that was finished well, or with a decline (402),
+-- always has its payment, so one without has been finished by this transaction.
 --
 -- If the operations are not locked, another transaction may have written the payment of
 -- one of them, with another intent, after FinishOperations had looked and before it got
@@ -181,12 +183,14 @@ RETURNING r.*;
 -- payment: the insert fails, and with it all that was done.
 INSERT INTO payments (
     id, tenant, stripe_payment_intent_id, idempotency_key, amount, currency, status, metadata, intent_status,
-    capture_method, amount_capturable, amount_captured, capture_before, declined, version, created_at, updated_at
+    capture_method, amount_capturable, amount_captured, capture_before, declined, description, payment_method, decline,
+    version, created_at, updated_at
 )
 SELECT input.id, r.tenant, input.intent_id, NULLIF(input.idempotency_key, ''), input.amount, input.currency, input.status,
        NULLIF(input.metadata, '')::jsonb, NULLIF(input.intent_status, ''), input.capture_method, input.capturable,
-       input.captured, NULLIF(input.capture_before, '0001-01-01 00:00:00+00'), input.declined, input.version,
-       input.created_at, clock_timestamp()
+       input.captured, NULLIF(input.capture_before, '0001-01-01 00:00:00+00'), input.declined,
+       NULLIF(input.description, ''), NULLIF(input.payment_method, '')::jsonb, NULLIF(input.decline, '')::jsonb,
+       input.version, input.created_at, clock_timestamp()
 FROM (
     SELECT unnest(@ids::uuid[])                     AS id,
            unnest(@intent_ids::text[])              AS intent_id,
@@ -201,11 +205,14 @@ FROM (
            unnest(@captureds::numeric[])            AS captured,
            unnest(@capture_befores::timestamptz[])  AS capture_before,
            unnest(@declineds::boolean[])            AS declined,
+           unnest(@descriptions::text[])            AS description,
+           unnest(@payment_methods::text[])         AS payment_method,
+           unnest(@declines::text[])                AS decline,
            unnest(@versions::bigint[])              AS version,
            unnest(@created_ats::timestamptz[])      AS created_at
 ) AS input
 JOIN operations r ON r.id = input.id
-WHERE (r.state || '' = 'finished' AND r.response_status < 400 OR @open::boolean)
+WHERE (r.state || '' = 'finished' AND (r.response_status < 400 OR r.response_status = 402) OR @open::boolean)
   AND (NOT EXISTS (SELECT FROM payments p WHERE p.id = input.id) OR r.updated_at = now() AND NOT @locked::boolean)
 ORDER BY input.intent_id
 RETURNING id;

@@ -1,7 +1,7 @@
 -- name: LockPaymentsByIntent :many
 -- Waits for whoever has locked one of the payments. What never changes is joined.
 SELECT p.id, p.stripe_payment_intent_id, p.amount, p.currency, p.status, p.intent_status, p.capture_method,
-       p.amount_capturable, p.amount_captured, p.capture_before, p.declined, p.version,
+       p.amount_capturable, p.amount_captured, p.capture_before, p.declined, p.payment_method, p.decline, p.version,
        clock_timestamp()::timestamptz AS now,
        COALESCE(r.origin_request_id, '')::text AS origin_request_id,
        COALESCE(r.origin_trace, '')::text      AS origin_trace
@@ -13,7 +13,7 @@ FOR NO KEY UPDATE OF p;
 -- name: LockFreePaymentsByIntent :many
 -- LockPaymentsByIntent for those that nobody else has locked.
 SELECT p.id, p.stripe_payment_intent_id, p.amount, p.currency, p.status, p.intent_status, p.capture_method,
-       p.amount_capturable, p.amount_captured, p.capture_before, p.declined, p.version,
+       p.amount_capturable, p.amount_captured, p.capture_before, p.declined, p.payment_method, p.decline, p.version,
        clock_timestamp()::timestamptz AS now,
        COALESCE(r.origin_request_id, '')::text AS origin_request_id,
        COALESCE(r.origin_trace, '')::text      AS origin_trace
@@ -57,16 +57,22 @@ WHERE id = @id AND outcome || '' IN ('parked', 'unhandled');
 UPDATE payments p
 SET status = u.status, amount = u.amount, intent_status = NULLIF(u.intent_status, ''), capture_method = u.capture_method,
     amount_capturable = u.capturable, amount_captured = u.captured,
-    capture_before = NULLIF(u.capture_before, '0001-01-01 00:00:00+00'), declined = u.declined, version = u.version,
+    capture_before = NULLIF(u.capture_before, '0001-01-01 00:00:00+00'), declined = u.declined,
+    payment_method = NULLIF(u.payment_method, '')::jsonb, decline = NULLIF(u.decline, '')::jsonb, version = u.version,
     updated_at = u.updated_at
 FROM (
     SELECT unnest(@ids::uuid[]) AS id, unnest(@statuses::text[]) AS status, unnest(@amounts::numeric[]) AS amount,
            unnest(@intent_statuses::text[]) AS intent_status, unnest(@capture_methods::text[]) AS capture_method,
            unnest(@capturables::numeric[]) AS capturable, unnest(@captureds::numeric[]) AS captured,
            unnest(@capture_befores::timestamptz[]) AS capture_before, unnest(@declineds::boolean[]) AS declined,
+           unnest(@payment_methods::text[]) AS payment_method, unnest(@declines::text[]) AS decline,
            unnest(@versions::bigint[]) AS version, unnest(@updated_ats::timestamptz[]) AS updated_at
 ) AS u
 WHERE p.id = u.id;
+
+-- name: UpdateDetails :exec
+-- What only a client changes. The caller has locked the payment.
+UPDATE payments SET metadata = sqlc.narg(metadata), description = sqlc.narg(description) WHERE id = @id;
 
 -- name: InsertTransitions :exec
 INSERT INTO payment_transitions (payment_id, from_status, to_status, cause, at)

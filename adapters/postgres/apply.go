@@ -185,8 +185,8 @@ func lookUp(ctx context.Context, tx *trips, lock string, events []ports.Event) (
 			var r sqlc.LockPaymentsByIntentRow
 
 			err := rows.Scan(&r.ID, &r.StripePaymentIntentID, &r.Amount, &r.Currency, &r.Status, &r.IntentStatus,
-				&r.CaptureMethod, &r.AmountCapturable, &r.AmountCaptured, &r.CaptureBefore, &r.Declined, &r.Version,
-				&r.Now, &r.OriginRequestID, &r.OriginTrace)
+				&r.CaptureMethod, &r.AmountCapturable, &r.AmountCaptured, &r.CaptureBefore, &r.Declined, &r.PaymentMethod,
+				&r.Decline, &r.Version, &r.Now, &r.OriginRequestID, &r.OriginTrace)
 			payments[r.StripePaymentIntentID] = r
 
 			return err //nolint:wrapcheck // send wraps it
@@ -210,7 +210,7 @@ func lookUp(ctx context.Context, tx *trips, lock string, events []ports.Event) (
 			ID: row.ID, StripePaymentIntentID: row.StripePaymentIntentID, Amount: row.Amount, Currency: row.Currency,
 			Status: row.Status, IntentStatus: row.IntentStatus, CaptureMethod: row.CaptureMethod,
 			AmountCapturable: row.AmountCapturable, AmountCaptured: row.AmountCaptured, CaptureBefore: row.CaptureBefore,
-			Declined: row.Declined, Version: row.Version,
+			Declined: row.Declined, PaymentMethod: row.PaymentMethod, Decline: row.Decline, Version: row.Version,
 		})
 		if err != nil {
 			return nil, err

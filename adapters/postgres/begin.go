@@ -125,6 +125,7 @@ func begun(op ports.NewOperation, row sqlc.BeginOperationsRow) *ports.Operation 
 		Fingerprint: op.Fingerprint(),
 		Call:        op.Call,
 		Origin:      op.Origin,
+		Before:      op.Before,
 		State:       operation.Pending,
 		Lease:       op.Lease.Token,
 		Incarnation: row.Incarnation,
@@ -188,7 +189,7 @@ func checkInProgress(ctx context.Context, q *sqlc.Queries, op ports.NewOperation
 		return nil
 	}
 
-	others, err := q.CountInProgress(ctx, op.Subject)
+	others, err := q.CountInProgress(ctx, sqlc.CountInProgressParams{Subject: op.Subject, Kind: string(op.Kind)})
 	if err == nil && others > 0 {
 		err = fmt.Errorf("payment %s: %w", op.Subject, ports.ErrInProgress)
 	}
@@ -224,7 +225,7 @@ func operationsToDB(ops []ports.NewOperation) sqlc.BeginOperationsParams {
 		params.Amounts = append(params.Amounts, amountToDB(op.Order.Amount))
 		params.Currencies = append(params.Currencies, op.Order.Amount.Currency().Code())
 		params.Metadata = append(params.Metadata, string(metadataToDB(op.Order.Metadata)))
-		params.Options = append(params.Options, string(metadataToDB(op.Order.Options)))
+		params.Options = append(params.Options, string(metadataToDB(optionsToDB(op))))
 		params.Reasons = append(params.Reasons, op.Reason)
 		params.StripeKeys = append(params.StripeKeys, op.Call.Key)
 		params.StripePaths = append(params.StripePaths, op.Call.Path)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/google/uuid"
@@ -34,19 +35,31 @@ func writeChanges(changes []change) []statement {
 	var (
 		w                paymentColumns
 		from, to, causes []string
+		details          []statement
 	)
 
 	for _, c := range changes {
 		w.add(c.after)
+
+		if !sameDetails(c.before, c.after) {
+			details = append(details, execute(sqlc.UpdateDetails, nullableJSON(c.after.Metadata), optional(c.after.Description),
+				c.after.ID))
+		}
+
 		from, to = append(from, string(c.before.Status)), append(to, string(c.after.Status))
 		causes = append(causes, c.cause)
 	}
 
-	return []statement{
+	return append(details,
 		execute(sqlc.UpdatePayments, w.ids, w.states, w.amounts, w.intentStatuses, w.methods, w.capturable, w.captured,
-			w.before, w.declined, w.versions, w.updated),
+			w.before, w.declined, w.paidBy, w.declines, w.versions, w.updated),
 		execute(sqlc.InsertTransitions, w.ids, from, to, causes),
-	}
+	)
+}
+
+// sameDetails tells whether nothing differs that only a client changes.
+func sameDetails(p, q payment.Payment) bool {
+	return p.Description == q.Description && maps.Equal(p.Metadata, q.Metadata)
 }
 
 // paymentColumns are the columns of payments that may change.
@@ -56,7 +69,9 @@ type paymentColumns struct {
 	amounts, capturable, captured   []pgtype.Numeric
 	before, updated                 []time.Time
 	declined                        []bool
-	versions                        []int64
+	// paidBy are the methods of the last attempts, and declines why they were declined.
+	paidBy, declines []string
+	versions         []int64
 }
 
 func (w *paymentColumns) add(p payment.Payment) {
@@ -66,6 +81,7 @@ func (w *paymentColumns) add(p payment.Payment) {
 	w.capturable, w.captured = append(w.capturable, moneyToDB(p.Capturable)), append(w.captured, moneyToDB(p.Captured))
 	w.before, w.updated = append(w.before, p.CaptureBefore), append(w.updated, p.UpdatedAt)
 	w.declined, w.versions = append(w.declined, p.Declined), append(w.versions, p.Version)
+	w.paidBy, w.declines = append(w.paidBy, methodToDB(p.Method)), append(w.declines, declineToDB(p.Decline))
 }
 
 // stamped is p with the version and the time of a change that is written now, by the
@@ -219,7 +235,7 @@ func decided(
 
 // changes tells whether a payment is to be written. Its version and its time are no change.
 func changes(before, after payment.Payment) bool {
-	return !before.SameAs(after) || before.Amount != after.Amount
+	return !before.SameAs(after) || before.Amount != after.Amount || !sameDetails(before, after)
 }
 
 // Write implements ports.Facts.

@@ -3,6 +3,7 @@ package postgres
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math/big"
 	"time"
 
@@ -38,12 +39,86 @@ func paymentFromDB(row sqlc.Payment) (payment.Payment, error) {
 		CaptureMethod: payment.CaptureMethod(row.CaptureMethod),
 		CaptureBefore: utc(row.CaptureBefore),
 		Declined:      row.Declined,
+		Description:   deref(row.Description),
 		Version:       row.Version,
 		CreatedAt:     row.CreatedAt.UTC(),
 		UpdatedAt:     row.UpdatedAt.UTC(),
 	}
 
+	if err := attemptFromDB(&p, row.PaymentMethod, row.Decline); err != nil {
+		return payment.Payment{}, fmt.Errorf("payment %s: %w", row.ID, err)
+	}
+
 	return p, sumsFromDB(&p, row.AmountCapturable, row.AmountCaptured)
+}
+
+// storedMethod is the form of the column payment_method.
+type storedMethod struct {
+	Type     string `json:"type"`
+	Brand    string `json:"brand,omitzero"`
+	Last4    string `json:"last4,omitzero"`
+	ExpMonth int    `json:"exp_month,omitzero"`
+	ExpYear  int    `json:"exp_year,omitzero"`
+}
+
+// storedDecline is the form of the column decline.
+type storedDecline struct {
+	Code        string `json:"code"`
+	DeclineCode string `json:"decline_code"`
+	Message     string `json:"message"`
+}
+
+// methodToDB is empty for no method.
+func methodToDB(m payment.Method) string {
+	if m.Type == "" {
+		return ""
+	}
+
+	return jsonToDB(storedMethod{m.Type, m.Card.Brand, m.Card.Last4, m.Card.ExpMonth, m.Card.ExpYear})
+}
+
+// declineToDB is empty for no decline.
+func declineToDB(d payment.Decline) string {
+	if d.IsZero() {
+		return ""
+	}
+
+	return jsonToDB(storedDecline(d))
+}
+
+func jsonToDB(v any) string {
+	form, err := json.Marshal(v)
+	if err != nil {
+		panic(err) // cannot happen: it is made of texts and numbers
+	}
+
+	return string(form)
+}
+
+// attemptFromDB sets what is known of p's last attempt to pay. A process of the release before
+// leaves the reason of a decline where it is, also if the payment goes on.
+func attemptFromDB(p *payment.Payment, method, decline []byte) error {
+	if method != nil {
+		var m storedMethod
+		if err := json.Unmarshal(method, &m); err != nil {
+			return fmt.Errorf("stored payment method: %w", err)
+		}
+
+		p.Method = payment.Method{Type: m.Type, Card: payment.Card{
+			Brand: m.Brand, Last4: m.Last4, ExpMonth: m.ExpMonth, ExpYear: m.ExpYear,
+		}}
+	}
+
+	if decline != nil && (p.Status == payment.Failed || p.Status == payment.Cancelled) {
+		var d storedDecline
+		if err := json.Unmarshal(decline, &d); err != nil {
+			return fmt.Errorf("stored decline: %w", err)
+		}
+
+		p.Decline = payment.Decline(d)
+	}
+
+	return nil
 }
 
 // sumsFromDB sets the sums of p. In a row from before these columns they are NULL.
@@ -66,12 +141,14 @@ func sumsFromDB(p *payment.Payment, capturable, captured pgtype.Numeric) (err er
 // operationFromDB reads an operation. token is the caller's lease token, uuid.Nil for
 // a caller without one.
 func operationFromDB(row sqlc.Operation, ageSeconds float64, token uuid.UUID) (ports.Operation, error) {
-	order, err := orderFromDB(row)
+	order, before, err := orderFromDB(row)
 	if err != nil {
 		return ports.Operation{}, fmt.Errorf("operation %s: %w", row.ID, err)
 	}
 
 	op := ports.Operation{
+		Before: before,
+
 		ID:          row.ID,
 		Kind:        operation.Kind(row.Kind),
 		Subject:     row.Subject.UUID,
@@ -94,20 +171,48 @@ func operationFromDB(row sqlc.Operation, ageSeconds float64, token uuid.UUID) (p
 	return op, nil
 }
 
-func orderFromDB(row sqlc.Operation) (order operation.Order, err error) {
+func orderFromDB(row sqlc.Operation) (order operation.Order, before ports.Before, err error) {
 	if row.Amount.Valid {
 		if order.Amount, err = amountFromDB(row.Amount, deref(row.Currency)); err != nil {
-			return order, err
+			return order, before, err
 		}
 	}
 
 	if order.Metadata, err = metadataFromDB(row.Metadata); err != nil {
-		return order, err
+		return order, before, err
 	}
 
-	order.Options, err = metadataFromDB(row.Options)
+	if order.Options, err = metadataFromDB(row.Options); err != nil {
+		return order, before, err
+	}
 
-	return order, err
+	if status, kept := order.Options[optionIntentStatus]; kept {
+		before = ports.Before{IntentStatus: payment.IntentStatus(status), LatestCharge: order.Options[optionLatestCharge]}
+		delete(order.Options, optionIntentStatus)
+		delete(order.Options, optionLatestCharge)
+	}
+
+	return order, before, nil
+}
+
+// Where an operation's ports.Before is kept: among the options, so that the statement of every
+// begin has no columns for it.
+const (
+	optionIntentStatus = "intent_status"
+	optionLatestCharge = "latest_charge"
+)
+
+// optionsToDB are the options to write down.
+func optionsToDB(op ports.NewOperation) map[string]string {
+	if op.Before == (ports.Before{}) {
+		return op.Order.Options
+	}
+
+	options := make(map[string]string, len(op.Order.Options)+2)
+	maps.Copy(options, op.Order.Options)
+	options[optionIntentStatus], options[optionLatestCharge] = string(op.Before.IntentStatus), op.Before.LatestCharge
+
+	return options
 }
 
 // Older rows have two words for a finished operation: completed has a payment, refused has

@@ -51,7 +51,7 @@ func translate(doing string, err error) error {
 		return nil
 	case errors.Is(err, pgx.ErrNoRows), errors.Is(err, ports.ErrContradiction), errors.Is(err, ports.ErrMoved):
 		return fmt.Errorf("%s: %w", doing, err)
-	case violates(err, oneAtATime):
+	case violates(err, oneAtATime), violates(err, oneUpdate):
 		return fmt.Errorf("%s: %w", doing, ports.ErrInProgress)
 	case unreachable(err), repeatable(err), inDoubt(err):
 		return fault.Wrap(fault.Unavailable, fmt.Errorf("%s: %w", doing, err),
@@ -117,6 +117,9 @@ func isReadOnly(err error) bool {
 
 // oneAtATime is the index that lets a payment have one operation at a time.
 const oneAtATime = "operations_one_at_a_time"
+
+// oneUpdate is the index that lets a payment have one update at a time.
+const oneUpdate = "operations_one_update"
 
 // violates tells whether a row would not have been the only one of a unique index.
 func violates(err error, index string) bool {

@@ -211,7 +211,8 @@ func (s *Store) writeCompletions(
 			w.answered, w.statuses, w.bodies, w.fingerprints, locked),
 		selectRows(sqlc.InsertPayments, func(id struct{ UUID uuid.UUID }) { created[id.UUID] = true },
 			w.ids, w.intents, w.keys, w.amounts, w.currencies, w.states, w.metadata, w.intentStatuses, w.methods,
-			w.capturable, w.captured, w.before, w.declined, w.versions, w.created, open, locked),
+			w.capturable, w.captured, w.before, w.declined, w.descriptions, w.paidBy, w.declines, w.versions, w.created, open,
+			locked),
 		execute(sqlc.InsertFirstTransitions, w.ids, w.causes),
 		selectRows(sqlc.ListParkedObjects, func(object struct{ ID string }) { parked[object.ID] = true }, w.intents),
 	}, s.indexFirst(completions)...)...)
@@ -304,8 +305,8 @@ type completionColumns struct {
 	// fingerprints are what the objects were made for.
 	fingerprints [][]byte
 
-	intents, keys, currencies, metadata, causes []string
-	created                                     []pgtype.Timestamptz
+	intents, keys, currencies, metadata, descriptions, causes []string
+	created                                                   []pgtype.Timestamptz
 }
 
 func (w *completionColumns) add(c ports.Completion) {
@@ -322,5 +323,6 @@ func (w *completionColumns) add(c ports.Completion) {
 	w.intents, w.keys = append(w.intents, p.IntentID), append(w.keys, string(p.Key))
 	w.currencies, w.causes = append(w.currencies, p.Amount.Currency().Code()), append(w.causes, c.Cause)
 	w.metadata = append(w.metadata, string(metadataToDB(p.Metadata)))
+	w.descriptions = append(w.descriptions, p.Description)
 	w.created = append(w.created, pgtype.Timestamptz{Time: p.CreatedAt, Valid: true})
 }

@@ -176,7 +176,7 @@ func (s *Store) Reopen(ctx context.Context, id uuid.UUID, lease ports.Lease) (po
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return s.FindByID(ctx, id)
-	case hasCode(err, pgerrcode.UniqueViolation): // of operations_one_at_a_time
+	case hasCode(err, pgerrcode.UniqueViolation): // of operations_one_at_a_time or operations_one_update
 		return ports.Operation{}, fmt.Errorf("operation %s: %w", id, ports.ErrInProgress)
 	case err != nil:
 		return ports.Operation{}, err

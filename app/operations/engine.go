@@ -67,6 +67,9 @@ type Definition struct {
 	// Done says what follows from the provider's object. If the object is not what the
 	// operation asked for, the error is ports.ErrContradiction.
 	Done func(op ports.Operation, object ports.Object, by operation.Finisher) (Result, error)
+	// Sent is asked when the call was done, before Done: it reads what the provider's answer
+	// alone does not tell. Nil: the answer tells all.
+	Sent func(ctx context.Context, op ports.Operation, object ports.Object) error
 	// Rejected is what the client of a rejected order is told, for ever. rejected is nil
 	// if a person has decided that nothing was done.
 	Rejected func(op ports.Operation, rejected *ports.RejectedError) *fault.Error
@@ -301,8 +304,8 @@ func (e *Engine) newOne(ctx context.Context, request Request) (ports.NewOperatio
 // again is an operation as it was written down before.
 func again(op ports.Operation) ports.NewOperation {
 	return ports.NewOperation{
-		ID: op.ID, Kind: op.Kind, Subject: op.Subject, Key: op.Key, Order: op.Order, Call: op.Call, Origin: op.Origin,
-		Copied: op.Fingerprint, CreatedAt: op.CreatedAt,
+		ID: op.ID, Kind: op.Kind, Subject: op.Subject, Key: op.Key, Order: op.Order, Call: op.Call,
+		Before: op.Before, Origin: op.Origin, Copied: op.Fingerprint, CreatedAt: op.CreatedAt,
 	}
 }
 
@@ -459,7 +462,7 @@ func (e *Engine) Send(ctx context.Context, op ports.Operation, by operation.Fini
 
 	switch {
 	case err == nil:
-		return e.Finish(ctx, op, object, by)
+		return e.sent(ctx, definition, op, object, by)
 	case errors.As(err, &rejected) && definition.Recover != nil:
 		return e.lookUp(ctx, definition, op, rejected, by)
 	case errors.As(err, &rejected):
@@ -468,6 +471,24 @@ func (e *Engine) Send(ctx context.Context, op ports.Operation, by operation.Fini
 		return e.reject(ctx, op, deployment, by)
 	default:
 		return op, e.release(ctx, op, err)
+	}
+}
+
+// sent finishes an operation whose call was done.
+func (e *Engine) sent(
+	ctx context.Context, definition Definition, op ports.Operation, object ports.Object, by operation.Finisher,
+) (ports.Operation, error) {
+	if definition.Sent == nil {
+		return e.Finish(ctx, op, object, by)
+	}
+
+	switch err := definition.Sent(ctx, op, object); {
+	case errors.Is(err, ports.ErrContradiction):
+		return op, e.contradiction(ctx, op, err)
+	case err != nil: // recovery sends it again, and gets the same answer
+		return op, e.release(ctx, op, err)
+	default:
+		return e.Finish(ctx, op, object, by)
 	}
 }
 

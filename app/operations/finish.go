@@ -190,7 +190,12 @@ func (e *Engine) Finished(ctx context.Context, result Result, done ports.Finishe
 		e.observer.PaymentChanged(ctx, done.Before, done.After)
 	}
 
-	e.observer.OperationFinished(ctx, done.Operation, by, operation.OutcomeDone, nil)
+	outcome := operation.OutcomeDone
+	if done.Operation.Declined() {
+		outcome = operation.OutcomeDeclined
+	}
+
+	e.observer.OperationFinished(ctx, done.Operation, by, outcome, nil)
 
 	if done.Parked {
 		e.parked.ApplyFor(ctx, result.Made.Payment.IntentID)

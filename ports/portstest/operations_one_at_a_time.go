@@ -61,6 +61,7 @@ func (b StoreBed) requireBlocked(tb testing.TB, p payment.Payment) {
 	for _, key := range []operation.Key{"another key", ""} {
 		b.requireInProgress(tb, newCapture(tb, p, key))
 		b.requireInProgress(tb, newCancel(tb, p, key))
+		b.requireInProgress(tb, newConfirm(tb, p, key))
 	}
 }
 

@@ -20,6 +20,7 @@ func Payments(t *testing.T, newBed func(tb testing.TB) StoreBed) {
 	runStore(t, newBed, map[string]func(*testing.T, StoreBed){
 		"Payment/as it was finished":         paymentAsFinished,
 		"Payment/follows what happens":       paymentFollows,
+		"Payment/follows its attempts":       paymentAttempts,
 		"Payment/none is NotFound":           paymentNotFound,
 		"History/in order, with its causes":  historyInOrder,
 		"History/none for no payment":        historyOfNothing,

@@ -123,11 +123,11 @@ type Operation struct {
 	UpdatedAt   time.Time
 	// Who asked for it. 1 is the default tenant.
 	Tenant int32
-	// What is done: create, capture or cancel.
+	// What is done: create, confirm, capture, cancel or update.
 	Kind string
 	// The payment on which it is done. NULL: a create.
 	Subject uuid.NullUUID
-	// What else was asked for, by the names of the API. NULL: nothing.
+	// What else was asked for, by the names of the API. NULL: nothing. latest_charge is not asked for: it is the charge of the attempt before a confirm.
 	Options json.RawMessage
 	// Who asked. Empty: requests are not authenticated.
 	Actor string
@@ -167,6 +167,12 @@ type Payment struct {
 	Declined bool
 	// Grows with each change, and with each event that says that there may be one.
 	Version int64
+	// What the client says that it is for.
+	Description *string
+	// How the last attempt to pay was made, if Stripe has said it: type, and of a card brand, last4, exp_month and exp_year.
+	PaymentMethod json.RawMessage
+	// Why the last attempt to pay was declined: code, decline_code and message. It counts while status is failed or cancelled.
+	Decline json.RawMessage
 }
 
 // By what metadata payments are found: the entries under the names of METADATA_INDEX.

@@ -168,13 +168,20 @@ func (q *Queries) BeginOperations(ctx context.Context, arg BeginOperationsParams
 const CountInProgress = `-- name: CountInProgress :one
 SELECT count(*) FROM operations
 WHERE subject = $1::uuid
-  AND kind IN ('confirm', 'capture', 'cancel')
+  AND kind IN ('confirm', 'capture', 'cancel', 'update')
+  AND (kind = 'update') = ($2::text = 'update')
   AND state IN ('pending', 'needs_attention')
 `
 
-// The confirm, capture or cancel of a payment that is not finished: none or one.
-func (q *Queries) CountInProgress(ctx context.Context, subject uuid.UUID) (int64, error) {
-	row := q.db.QueryRow(ctx, CountInProgress, subject)
+type CountInProgressParams struct {
+	Subject uuid.UUID
+	Kind    string
+}
+
+// What is in the way of another operation on a payment and not finished, none or one: the
+// update of an update, the confirm, capture or cancel of these.
+func (q *Queries) CountInProgress(ctx context.Context, arg CountInProgressParams) (int64, error) {
+	row := q.db.QueryRow(ctx, CountInProgress, arg.Subject, arg.Kind)
 	var count int64
 	err := row.Scan(&count)
 	return count, err
@@ -575,12 +582,14 @@ func (q *Queries) InsertFirstTransitions(ctx context.Context, arg InsertFirstTra
 const InsertPayments = `-- name: InsertPayments :many
 INSERT INTO payments (
     id, tenant, stripe_payment_intent_id, idempotency_key, amount, currency, status, metadata, intent_status,
-    capture_method, amount_capturable, amount_captured, capture_before, declined, version, created_at, updated_at
+    capture_method, amount_capturable, amount_captured, capture_before, declined, description, payment_method, decline,
+    version, created_at, updated_at
 )
 SELECT input.id, r.tenant, input.intent_id, NULLIF(input.idempotency_key, ''), input.amount, input.currency, input.status,
        NULLIF(input.metadata, '')::jsonb, NULLIF(input.intent_status, ''), input.capture_method, input.capturable,
-       input.captured, NULLIF(input.capture_before, '0001-01-01 00:00:00+00'), input.declined, input.version,
-       input.created_at, clock_timestamp()
+       input.captured, NULLIF(input.capture_before, '0001-01-01 00:00:00+00'), input.declined,
+       NULLIF(input.description, ''), NULLIF(input.payment_method, '')::jsonb, NULLIF(input.decline, '')::jsonb,
+       input.version, input.created_at, clock_timestamp()
 FROM (
     SELECT unnest($1::uuid[])                     AS id,
            unnest($2::text[])              AS intent_id,
@@ -595,12 +604,15 @@ FROM (
            unnest($11::numeric[])            AS captured,
            unnest($12::timestamptz[])  AS capture_before,
            unnest($13::boolean[])            AS declined,
-           unnest($14::bigint[])              AS version,
-           unnest($15::timestamptz[])      AS created_at
+           unnest($14::text[])            AS description,
+           unnest($15::text[])         AS payment_method,
+           unnest($16::text[])                AS decline,
+           unnest($17::bigint[])              AS version,
+           unnest($18::timestamptz[])      AS created_at
 ) AS input
 JOIN operations r ON r.id = input.id
-WHERE (r.state || '' = 'finished' AND r.response_status < 400 OR $16::boolean)
-  AND (NOT EXISTS (SELECT FROM payments p WHERE p.id = input.id) OR r.updated_at = now() AND NOT $17::boolean)
+WHERE (r.state || '' = 'finished' AND (r.response_status < 400 OR r.response_status = 402) OR $19::boolean)
+  AND (NOT EXISTS (SELECT FROM payments p WHERE p.id = input.id) OR r.updated_at = now() AND NOT $20::boolean)
 ORDER BY input.intent_id
 RETURNING id
 `
@@ -619,6 +631,9 @@ type InsertPaymentsParams struct {
 	Captureds       []pgtype.Numeric
 	CaptureBefores  []time.Time
 	Declineds       []bool
+	Descriptions    []string
+	PaymentMethods  []string
+	Declines        []string
 	Versions        []int64
 	CreatedAts      []time.Time
 	Open            bool
@@ -626,8 +641,8 @@ type InsertPaymentsParams struct {
 }
 
 // Writes the payments of creates that have none: of those that are finished, or, with
-// open, of those that stay pending. A create that was finished well always has its
-// payment, so one without has been finished by this transaction.
+// open, of those that stay pending. A create that was finished well, or with a decline (402),
+// always has its payment, so one without has been finished by this transaction.
 //
 // If the operations are not locked, another transaction may have written the payment of
 // one of them, with another intent, after FinishOperations had looked and before it got
@@ -648,6 +663,9 @@ func (q *Queries) InsertPayments(ctx context.Context, arg InsertPaymentsParams) 
 		arg.Captureds,
 		arg.CaptureBefores,
 		arg.Declineds,
+		arg.Descriptions,
+		arg.PaymentMethods,
+		arg.Declines,
 		arg.Versions,
 		arg.CreatedAts,
 		arg.Open,

@@ -7,6 +7,7 @@ package sqlc
 
 import (
 	"context"
+	"encoding/json"
 	"time"
 
 	"github.com/google/uuid"
@@ -490,7 +491,7 @@ func (q *Queries) ListUnhandledEvents(ctx context.Context, arg ListUnhandledEven
 
 const LockFreePaymentsByIntent = `-- name: LockFreePaymentsByIntent :many
 SELECT p.id, p.stripe_payment_intent_id, p.amount, p.currency, p.status, p.intent_status, p.capture_method,
-       p.amount_capturable, p.amount_captured, p.capture_before, p.declined, p.version,
+       p.amount_capturable, p.amount_captured, p.capture_before, p.declined, p.payment_method, p.decline, p.version,
        clock_timestamp()::timestamptz AS now,
        COALESCE(r.origin_request_id, '')::text AS origin_request_id,
        COALESCE(r.origin_trace, '')::text      AS origin_trace
@@ -512,6 +513,8 @@ type LockFreePaymentsByIntentRow struct {
 	AmountCaptured        pgtype.Numeric
 	CaptureBefore         *time.Time
 	Declined              bool
+	PaymentMethod         json.RawMessage
+	Decline               json.RawMessage
 	Version               int64
 	Now                   time.Time
 	OriginRequestID       string
@@ -540,6 +543,8 @@ func (q *Queries) LockFreePaymentsByIntent(ctx context.Context, intentIds []stri
 			&i.AmountCaptured,
 			&i.CaptureBefore,
 			&i.Declined,
+			&i.PaymentMethod,
+			&i.Decline,
 			&i.Version,
 			&i.Now,
 			&i.OriginRequestID,
@@ -557,7 +562,7 @@ func (q *Queries) LockFreePaymentsByIntent(ctx context.Context, intentIds []stri
 
 const LockPaymentsByIntent = `-- name: LockPaymentsByIntent :many
 SELECT p.id, p.stripe_payment_intent_id, p.amount, p.currency, p.status, p.intent_status, p.capture_method,
-       p.amount_capturable, p.amount_captured, p.capture_before, p.declined, p.version,
+       p.amount_capturable, p.amount_captured, p.capture_before, p.declined, p.payment_method, p.decline, p.version,
        clock_timestamp()::timestamptz AS now,
        COALESCE(r.origin_request_id, '')::text AS origin_request_id,
        COALESCE(r.origin_trace, '')::text      AS origin_trace
@@ -579,6 +584,8 @@ type LockPaymentsByIntentRow struct {
 	AmountCaptured        pgtype.Numeric
 	CaptureBefore         *time.Time
 	Declined              bool
+	PaymentMethod         json.RawMessage
+	Decline               json.RawMessage
 	Version               int64
 	Now                   time.Time
 	OriginRequestID       string
@@ -607,6 +614,8 @@ func (q *Queries) LockPaymentsByIntent(ctx context.Context, intentIds []string) 
 			&i.AmountCaptured,
 			&i.CaptureBefore,
 			&i.Declined,
+			&i.PaymentMethod,
+			&i.Decline,
 			&i.Version,
 			&i.Now,
 			&i.OriginRequestID,
@@ -732,18 +741,36 @@ func (q *Queries) StoreForeignEvent(ctx context.Context, arg StoreForeignEventPa
 	return result.RowsAffected(), nil
 }
 
+const UpdateDetails = `-- name: UpdateDetails :exec
+UPDATE payments SET metadata = $1, description = $2 WHERE id = $3
+`
+
+type UpdateDetailsParams struct {
+	Metadata    json.RawMessage
+	Description *string
+	ID          uuid.UUID
+}
+
+// What only a client changes. The caller has locked the payment.
+func (q *Queries) UpdateDetails(ctx context.Context, arg UpdateDetailsParams) error {
+	_, err := q.db.Exec(ctx, UpdateDetails, arg.Metadata, arg.Description, arg.ID)
+	return err
+}
+
 const UpdatePayments = `-- name: UpdatePayments :exec
 UPDATE payments p
 SET status = u.status, amount = u.amount, intent_status = NULLIF(u.intent_status, ''), capture_method = u.capture_method,
     amount_capturable = u.capturable, amount_captured = u.captured,
-    capture_before = NULLIF(u.capture_before, '0001-01-01 00:00:00+00'), declined = u.declined, version = u.version,
+    capture_before = NULLIF(u.capture_before, '0001-01-01 00:00:00+00'), declined = u.declined,
+    payment_method = NULLIF(u.payment_method, '')::jsonb, decline = NULLIF(u.decline, '')::jsonb, version = u.version,
     updated_at = u.updated_at
 FROM (
     SELECT unnest($1::uuid[]) AS id, unnest($2::text[]) AS status, unnest($3::numeric[]) AS amount,
            unnest($4::text[]) AS intent_status, unnest($5::text[]) AS capture_method,
            unnest($6::numeric[]) AS capturable, unnest($7::numeric[]) AS captured,
            unnest($8::timestamptz[]) AS capture_before, unnest($9::boolean[]) AS declined,
-           unnest($10::bigint[]) AS version, unnest($11::timestamptz[]) AS updated_at
+           unnest($10::text[]) AS payment_method, unnest($11::text[]) AS decline,
+           unnest($12::bigint[]) AS version, unnest($13::timestamptz[]) AS updated_at
 ) AS u
 WHERE p.id = u.id
 `
@@ -758,6 +785,8 @@ type UpdatePaymentsParams struct {
 	Captureds      []pgtype.Numeric
 	CaptureBefores []time.Time
 	Declineds      []bool
+	PaymentMethods []string
+	Declines       []string
 	Versions       []int64
 	UpdatedAts     []time.Time
 }
@@ -774,6 +803,8 @@ func (q *Queries) UpdatePayments(ctx context.Context, arg UpdatePaymentsParams) 
 		arg.Captureds,
 		arg.CaptureBefores,
 		arg.Declineds,
+		arg.PaymentMethods,
+		arg.Declines,
 		arg.Versions,
 		arg.UpdatedAts,
 	)
