@@ -29,6 +29,7 @@ type changed struct {
 	err       error
 	captures  []payments.CaptureCommand
 	cancels   []payments.CancelCommand
+	confirms  []payments.ConfirmCommand
 	lastAsked *payments.ChangeCommand
 }
 
@@ -50,12 +51,19 @@ func setupChanges(t *testing.T) *changed {
 			c.lastAsked = &c.cancels[len(c.cancels)-1].ChangeCommand
 
 			return c.answer, c.err
+		}),
+		confirm(func(cmd payments.ConfirmCommand) (operations.Answer, error) {
+			c.confirms = append(c.confirms, cmd)
+
+			return c.answer, c.err
 		})))
 
 	return c
 }
 
-func (c *changed) asked() int { return len(c.captures) + len(c.cancels) }
+func (c *changed) asked() int {
+	return len(c.captures) + len(c.cancels) + len(c.confirms)
+}
 
 const (
 	captureRoute = "/payments/" + anID + "/capture"
@@ -345,16 +353,33 @@ func TestPayments_GetShowsEverything(t *testing.T) {
 	older.CaptureMethod, older.Capturable, older.Captured = payment.CaptureAutomatic, money.Of(0, usd), money.Of(10_00, usd)
 	older.Status, older.Version = payment.Succeeded, 1
 
+	held.Description, held.Method = "a bicycle", payment.Method{Type: "card", Card: payment.Card{
+		Brand: "visa", Last4: "4242", ExpMonth: 8, ExpYear: 2030,
+	}}
+
+	declined := older
+	declined.Status, declined.Captured, declined.Method = payment.Failed, money.Of(0, usd), payment.Method{Type: "us_bank_account"}
+	declined.Decline = payment.Decline{Code: "card_declined", DeclineCode: "insufficient_funds", Message: "No funds."}
+
 	for want, p := range map[string]payment.Payment{
 		`{"id":"` + anID + `","stripe_payment_intent_id":"pi_1","idempotency_key":"order_1","amount":10.00,"currency":"USD",` +
 			`"status":"pending","metadata":{"a":"b"},"created_at":"2026-01-02T03:04:05.000006Z",` +
-			`"updated_at":"2026-01-02T03:04:05.000006Z","capture_method":"manual","intent_status":"requires_capture",` +
+			`"updated_at":"2026-01-02T03:04:05.000006Z","description":"a bicycle","capture_method":"manual","intent_status":"requires_capture",` +
 			`"amount_capturable":10.00,"amount_captured":0.00,"capture_before":"2026-01-09T03:04:05.000006Z",` +
-			`"version":1767323045000}`: held,
+			`"payment_method":{"type":"card","card":{"brand":"visa","last4":"4242","exp_month":8,"exp_year":2030}},` +
+			`"decline":null,"version":1767323045000}`: held,
 		`{"id":"` + anID + `","stripe_payment_intent_id":"pi_1","idempotency_key":null,"amount":10.00,"currency":"USD",` +
 			`"status":"succeeded","metadata":null,"created_at":"2026-01-02T03:04:05.000006Z",` +
-			`"updated_at":"2026-01-02T03:04:05.000006Z","capture_method":"automatic","intent_status":null,` +
-			`"amount_capturable":0.00,"amount_captured":10.00,"capture_before":null,"version":1}`: older,
+			`"updated_at":"2026-01-02T03:04:05.000006Z","description":null,"capture_method":"automatic","intent_status":null,` +
+			`"amount_capturable":0.00,"amount_captured":10.00,"capture_before":null,"payment_method":null,"decline":null,` +
+			`"version":1}`: older,
+		`{"id":"` + anID + `","stripe_payment_intent_id":"pi_1","idempotency_key":null,"amount":10.00,"currency":"USD",` +
+			`"status":"failed","metadata":null,"created_at":"2026-01-02T03:04:05.000006Z",` +
+			`"updated_at":"2026-01-02T03:04:05.000006Z","description":null,"capture_method":"automatic","intent_status":null,` +
+			`"amount_capturable":0.00,"amount_captured":0.00,"capture_before":null,` +
+			`"payment_method":{"type":"us_bank_account","card":null},` +
+			`"decline":{"code":"card_declined","decline_code":"insufficient_funds","message":"No funds.","retryable":true},` +
+			`"version":1}`: declined,
 	} {
 		b := setupPayments(t, nil, func(uuid.UUID) (payment.Payment, error) { return p, nil })
 		answer := b.do(http.MethodGet, "/payments/"+anID, "")

@@ -42,25 +42,35 @@ type CancelPayment interface {
 	Do(ctx context.Context, cmd payments.CancelCommand) (operations.Answer, error)
 }
 
+// ConfirmPayment is the use case of POST /payments/{id}/confirm.
+type ConfirmPayment interface {
+	Do(ctx context.Context, cmd payments.ConfirmCommand) (operations.Answer, error)
+}
+
 // Payments is the resource /payments.
 type Payments struct {
 	createPayment  CreatePayment
 	getPayment     GetPayment
 	capturePayment CapturePayment
 	cancelPayment  CancelPayment
+	confirmPayment ConfirmPayment
 }
 
 // NewPayments returns the resource.
-func NewPayments(create CreatePayment, get GetPayment, capture CapturePayment, cancel CancelPayment) *Payments {
-	return &Payments{create, get, capture, cancel}
+func NewPayments(
+	create CreatePayment, get GetPayment, capture CapturePayment, cancel CancelPayment, confirm ConfirmPayment,
+) *Payments {
+	return &Payments{create, get, capture, cancel, confirm}
 }
 
 // create is POST /payments.
 func (p *Payments) create(w http.ResponseWriter, r *http.Request) (answer, error) {
 	var body createBody
 	if err := decode(w, r, maxCreateBody, &body, hints{
-		fields: "amount, currency, idempotency_key, metadata and capture_method",
-		types:  "metadata maps strings to strings; currency, idempotency_key and capture_method are strings",
+		fields: "amount, currency, idempotency_key, metadata, capture_method, payment_method, confirm, return_url, off_session, " +
+			"description, statement_descriptor_suffix and receipt_email",
+		types: "metadata maps strings to strings; confirm and off_session are true or false; amount is a number or a string, " +
+			"and all others are strings",
 	}); err != nil {
 		return answer{}, err
 	}
@@ -174,6 +184,48 @@ func (p *Payments) cancel(w http.ResponseWriter, r *http.Request) (answer, error
 	return frozen(w, cancelled), nil
 }
 
+// confirm is POST /payments/{id}/confirm.
+func (p *Payments) confirm(w http.ResponseWriter, r *http.Request) (answer, error) {
+	var body struct {
+		PaymentMethod *string `json:"payment_method"`
+		ReturnURL     *string `json:"return_url"`
+		OffSession    *bool   `json:"off_session"`
+		Key           *string `json:"idempotency_key"`
+	}
+
+	change, err := changeCommand(w, r, &body, &body.Key, hints{
+		fields: "payment_method, return_url, off_session and idempotency_key",
+		types:  "off_session is true or false; all others are strings",
+	})
+
+	switch {
+	case err != nil:
+		return answer{}, err
+	case change.Key == "":
+		return answer{}, fault.New(fault.KeyRequired, "An attempt to pay needs an idempotency key: without one, a repeated request "+
+			"would be another attempt. Send it as Idempotency-Key or as idempotency_key.")
+	}
+
+	var o options
+
+	o.flag(payments.OptionOffSession, body.OffSession)
+
+	if err := o.text(payments.OptionPaymentMethod, body.PaymentMethod, payment.ParseMethodID); err != nil {
+		return answer{}, err
+	}
+
+	if err := o.text(payments.OptionReturnURL, body.ReturnURL, payment.ParseReturnURL); err != nil {
+		return answer{}, err
+	}
+
+	confirmed, err := p.confirmPayment.Do(r.Context(), payments.ConfirmCommand{ChangeCommand: change, Options: o})
+	if err != nil {
+		return answer{}, err
+	}
+
+	return frozen(w, confirmed), nil
+}
+
 // changeCommand reads what operations on a payment have in common: the id in the path, and
 // a body that may be empty. key is where the body's key is decoded to.
 func changeCommand(
@@ -214,7 +266,8 @@ type createBody struct {
 	Currency *string            `json:"currency"`
 	Key      *string            `json:"idempotency_key"`
 	Metadata map[string]*string `json:"metadata"`
-	Method   *string            `json:"capture_method"`
+
+	createOptions
 }
 
 func (b createBody) order() (operation.Order, error) {
@@ -250,19 +303,6 @@ func (b createBody) order() (operation.Order, error) {
 	options, err := b.options()
 
 	return operation.Order{Amount: amount, Metadata: metadata, Options: options}, err
-}
-
-// options are nil where all are the defaults: such an order is the same as one that does
-// not name them.
-func (b createBody) options() (map[string]string, error) {
-	switch {
-	case b.Method == nil, *b.Method == string(payment.CaptureAutomatic):
-		return nil, nil
-	case *b.Method == string(payment.CaptureManual):
-		return map[string]string{payments.OptionCaptureMethod: *b.Method}, nil
-	default:
-		return nil, fault.New(fault.Invalid, "capture_method must be automatic or manual")
-	}
 }
 
 // amountText is the number or decimal string as the client spelled it.
@@ -303,7 +343,7 @@ func metadataOf(body map[string]*string) (map[string]string, error) {
 	return entries, nil
 }
 
-// createdBody answers a create. No other body has the client secret.
+// createdBody answers a create. Only this and the answer to a confirm have the client secret.
 type createdBody struct {
 	ID           uuid.UUID      `json:"id"`
 	IntentID     string         `json:"stripe_payment_intent_id"`
@@ -316,7 +356,11 @@ type createdBody struct {
 
 // Created implements ports.Renderer.
 func (Renderer) Created(p payment.Payment, clientSecret string) ports.FrozenResponse {
-	return ports.FrozenResponse{Status: http.StatusCreated, Body: encode(createdBody{
+	return ports.FrozenResponse{Status: http.StatusCreated, Body: encode(toCreatedBody(p, clientSecret))}
+}
+
+func toCreatedBody(p payment.Payment, clientSecret string) createdBody {
+	return createdBody{
 		ID:           p.ID,
 		IntentID:     p.IntentID,
 		ClientSecret: clientSecret,
@@ -324,7 +368,33 @@ func (Renderer) Created(p payment.Payment, clientSecret string) ports.FrozenResp
 		Currency:     p.Amount.Currency().Code(),
 		Status:       string(p.Status),
 		CreatedAt:    toTime(p.CreatedAt),
-	})}
+	}
+}
+
+// CreatedAndConfirmed implements ports.Renderer.
+func (Renderer) CreatedAndConfirmed(p payment.Payment, intent ports.Intent) ports.FrozenResponse {
+	return ports.FrozenResponse{Status: http.StatusCreated, Body: encode(struct {
+		createdBody
+
+		IntentStatus *string            `json:"intent_status"`
+		NextAction   stdjson.RawMessage `json:"next_action"`
+	}{toCreatedBody(p, intent.ClientSecret), orNull(string(p.IntentStatus)), intent.NextAction})}
+}
+
+// Confirmed implements ports.Renderer. What the customer has to do is shown only while the
+// payment waits for that.
+func (Renderer) Confirmed(p payment.Payment, intent ports.Intent) ports.FrozenResponse {
+	next := intent.NextAction
+	if p.IntentStatus != intent.IntentStatus {
+		next = nil
+	}
+
+	return ports.FrozenResponse{Status: http.StatusOK, Body: encode(struct {
+		paymentBody
+
+		ClientSecret *string            `json:"client_secret"`
+		NextAction   stdjson.RawMessage `json:"next_action"`
+	}{toPaymentBody(p), orNull(intent.ClientSecret), next})}
 }
 
 // paymentBody is a payment as it is read. Keys are only ever added at the end.
@@ -338,12 +408,36 @@ type paymentBody struct {
 	Metadata      map[string]string `json:"metadata"`
 	CreatedAt     string            `json:"created_at"`
 	UpdatedAt     string            `json:"updated_at"`
+	Description   *string           `json:"description"`
 	CaptureMethod string            `json:"capture_method"`
 	IntentStatus  *string           `json:"intent_status"`
 	Capturable    stdjson.Number    `json:"amount_capturable"`
 	Captured      stdjson.Number    `json:"amount_captured"`
 	CaptureBefore *string           `json:"capture_before"`
+	Method        *methodBody       `json:"payment_method"`
+	Decline       *declineBody      `json:"decline"`
 	Version       int64             `json:"version"`
+}
+
+// methodBody is how the last attempt to pay was made.
+type methodBody struct {
+	Type string    `json:"type"`
+	Card *cardBody `json:"card"`
+}
+
+type cardBody struct {
+	Brand    *string `json:"brand"`
+	Last4    *string `json:"last4"`
+	ExpMonth *int    `json:"exp_month"`
+	ExpYear  *int    `json:"exp_year"`
+}
+
+// declineBody is why the last attempt was declined.
+type declineBody struct {
+	Code        *string `json:"code"`
+	DeclineCode *string `json:"decline_code"`
+	Message     *string `json:"message"`
+	Retryable   bool    `json:"retryable"`
 }
 
 func toPaymentBody(p payment.Payment) paymentBody {
@@ -374,7 +468,45 @@ func toPaymentBody(p payment.Payment) paymentBody {
 		body.CaptureBefore = new(toTime(p.CaptureBefore))
 	}
 
+	body.Description = orNull(p.Description)
+	body.Method, body.Decline = toMethodBody(p.Method), toDeclineBody(p)
+
 	return body
+}
+
+func toMethodBody(m payment.Method) *methodBody {
+	if m.Type == "" {
+		return nil
+	}
+
+	body := &methodBody{Type: m.Type}
+	if c := m.Card; c != (payment.Card{}) {
+		body.Card = &cardBody{
+			Brand: orNull(c.Brand), Last4: orNull(c.Last4), ExpMonth: orNull(c.ExpMonth), ExpYear: orNull(c.ExpYear),
+		}
+	}
+
+	return body
+}
+
+func toDeclineBody(p payment.Payment) *declineBody {
+	d := p.Decline
+	if d.IsZero() {
+		return nil
+	}
+
+	return &declineBody{
+		Code: orNull(d.Code), DeclineCode: orNull(d.DeclineCode), Message: orNull(d.Message), Retryable: p.Retryable(),
+	}
+}
+
+// orNull is null where there is nothing.
+func orNull[T comparable](v T) *T {
+	if v == *new(T) {
+		return nil
+	}
+
+	return &v
 }
 
 // Payment implements ports.Renderer.

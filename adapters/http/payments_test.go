@@ -45,10 +45,16 @@ func (f cancel) Do(_ context.Context, cmd payments.CancelCommand) (operations.An
 	return f(cmd)
 }
 
+type confirm func(payments.ConfirmCommand) (operations.Answer, error)
+
+func (f confirm) Do(_ context.Context, cmd payments.ConfirmCommand) (operations.Answer, error) {
+	return f(cmd)
+}
+
 func setupPayments(t *testing.T, c create, g get) *testBundle {
 	t.Helper()
 
-	return serving(t, edge.NewPayments(c, g, nil, nil))
+	return serving(t, edge.NewPayments(c, g, nil, nil, nil))
 }
 
 func serving(t *testing.T, resource *edge.Payments) *testBundle {

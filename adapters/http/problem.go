@@ -44,6 +44,9 @@ var statuses = map[fault.Kind]struct {
 	fault.Internal:        {http.StatusInternalServerError, "Internal error"},
 	fault.Rejected:        {http.StatusBadGateway, "Rejected by the payment provider"},
 	fault.AmountRejected:  {http.StatusUnprocessableEntity, "Rejected by the payment provider"},
+	fault.OrderRejected:   {http.StatusUnprocessableEntity, "Rejected by the payment provider"},
+	fault.Declined:        {http.StatusPaymentRequired, "Payment declined"},
+	fault.KeyRequired:     {http.StatusBadRequest, "Idempotency key required"},
 	fault.Unknown:         {http.StatusServiceUnavailable, "Outcome unknown"},
 	fault.Unavailable:     {http.StatusServiceUnavailable, "Service unavailable"},
 
@@ -69,6 +72,8 @@ type problem struct {
 
 	// Where they apply.
 	PaymentID    string         `json:"payment_id,omitzero"`
+	DeclineCode  string         `json:"decline_code,omitzero"`
+	Retryable    *bool          `json:"retryable,omitzero"`
 	IntentStatus string         `json:"intent_status,omitzero"`
 	Allowed      []string       `json:"allowed,omitzero"`
 	Available    stdjson.Number `json:"available,omitzero"`
@@ -76,7 +81,7 @@ type problem struct {
 
 func problemOf(f *fault.Error, requestID string) problem {
 	entry, named := statuses[f.Kind], f.Kind
-	if named == fault.AmountRejected {
+	if named == fault.AmountRejected || named == fault.OrderRejected {
 		named = fault.Rejected // one type, two statuses
 	}
 
@@ -86,6 +91,8 @@ func problemOf(f *fault.Error, requestID string) problem {
 		Status:       entry.status,
 		Detail:       f.Detail,
 		RequestID:    requestID,
+		DeclineCode:  f.DeclineCode,
+		Retryable:    f.Retryable,
 		IntentStatus: f.IntentStatus,
 		Allowed:      f.Allowed,
 		Available:    stdjson.Number(f.Available),

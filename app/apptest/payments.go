@@ -85,6 +85,33 @@ func (w *World) NewCancel(key operation.Key, p payment.Payment) ports.NewOperati
 	return w.newChange(operation.Cancel, key, p, operation.Order{}, w.Calls.CancelPayment)
 }
 
+// Cards of Stripe's test mode (https://docs.stripe.com/testing).
+const (
+	GoodCard   = "pm_card_visa"
+	PoorCard   = "pm_card_visa_chargeDeclinedInsufficientFunds"
+	StolenCard = "pm_card_visa_chargeDeclinedStolenCard"
+	// SecureCard has its customer authenticate.
+	SecureCard = "pm_card_authenticationRequired"
+)
+
+// Paying are the options of an attempt to pay with a card.
+func Paying(card string) map[string]string {
+	return map[string]string{payments.OptionPaymentMethod: card, payments.OptionReturnURL: "https://shop.example/"}
+}
+
+// NewConfirm is a confirm to write down, without a lease, as the payment's intent stands.
+func (w *World) NewConfirm(key operation.Key, p payment.Payment, card string) ports.NewOperation {
+	w.tb.Helper()
+
+	intent, err := w.Provider.Intent(w.tb.Context(), p.IntentID)
+	require.NoError(w.tb, err)
+
+	op := w.newChange(operation.Confirm, key, p, operation.Order{Options: Paying(card)}, w.Calls.ConfirmPayment)
+	op.Before = ports.Before{IntentStatus: intent.IntentStatus, LatestCharge: intent.LatestCharge}
+
+	return op
+}
+
 func (w *World) newChange(
 	kind operation.Kind, key operation.Key, p payment.Payment, order operation.Order,
 	build func(operation.Mark, string, operation.Order) (ports.Call, error),

@@ -75,6 +75,7 @@ const (
 	CreatePath  = "/v1/payment_intents"
 	CapturePath = "/v1/payment_intents/*/capture"
 	CancelPath  = "/v1/payment_intents/*/cancel"
+	ConfirmPath = "/v1/payment_intents/*/confirm"
 )
 
 // Fault makes each call of a path, of creates if it has none, run into a fault until repair

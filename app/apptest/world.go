@@ -131,7 +131,7 @@ func (w *World) Engine() *operations.Engine {
 	return operations.NewEngine(w.Operations, w.Provider, w.Renderer, w.Cache, w.Parked(), w.Lives, w.Observer,
 		[]operations.Definition{
 			payments.CreateDefinition(w.Renderer, w.Calls), payments.CaptureDefinition(w.Renderer, w.Calls, w.Refresh()),
-			payments.CancelDefinition(w.Renderer, w.Refresh()),
+			payments.CancelDefinition(w.Renderer, w.Refresh()), payments.ConfirmDefinition(w.Renderer, w.Refresh()),
 		})
 }
 

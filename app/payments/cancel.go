@@ -41,7 +41,7 @@ type CancelCommand struct {
 // answer: its key is used then, and nothing is sent. Its errors are also
 //   - fault.NotFound: there is no such payment;
 //   - fault.InvalidState: it is paid;
-//   - fault.InProgress: another cancel, or a capture, is not finished.
+//   - fault.InProgress: another cancel, a confirm or a capture is not finished.
 func (uc *Cancel) Do(ctx context.Context, cmd CancelCommand) (operations.Answer, error) {
 	return ports.InSpan(ctx, uc.spans, "app.CancelPayment", func(ctx context.Context) (operations.Answer, error) {
 		p, err := uc.load(ctx, cmd.PaymentID)
@@ -55,19 +55,19 @@ func (uc *Cancel) Do(ctx context.Context, cmd CancelCommand) (operations.Answer,
 		}
 
 		return uc.do(ctx, operation.Cancel, cmd.ChangeCommand, order, uc.calls.CancelPayment,
-			func(context.Context) (payment.Payment, *ports.FrozenResponse, error) { return uc.check(p) })
+			func(context.Context) (checked, error) { return uc.check(p) })
 	})
 }
 
 // check decides by our records where they are final; else only the provider knows.
-func (uc *Cancel) check(p payment.Payment) (payment.Payment, *ports.FrozenResponse, error) {
+func (uc *Cancel) check(p payment.Payment) (checked, error) {
 	switch p.Status {
 	case payment.Cancelled:
-		return p, new(uc.renderer.Payment(p)), nil
+		return checked{payment: p, answer: new(uc.renderer.Payment(p))}, nil
 	case payment.Succeeded:
-		return p, nil, errState(p, operation.Cancel)
+		return checked{}, errState(p, operation.Cancel)
 	default:
-		return p, nil, nil
+		return checked{payment: p}, nil
 	}
 }
 
@@ -76,7 +76,7 @@ func CancelDefinition(renderer ports.Renderer, refresh *Refresh) operations.Defi
 	return operations.Definition{
 		Kind: operation.Cancel,
 		Done: func(_ ports.Operation, object ports.Object, _ operation.Finisher) (operations.Result, error) {
-			return changed(renderer, object.Intent), nil
+			return changed(object, renderer.Payment), nil
 		},
 		Rejected: func(op ports.Operation, _ *ports.RejectedError) *fault.Error { return notDone(op) },
 		Recover: func(

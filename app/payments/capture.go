@@ -31,7 +31,7 @@ type CaptureCommand struct {
 //   - fault.NotFound: there is no such payment;
 //   - fault.InvalidState: nothing is held;
 //   - fault.AmountExceeded: less is held;
-//   - fault.InProgress: another capture, or a cancel, is not finished.
+//   - fault.InProgress: another capture, a confirm or a cancel is not finished.
 func (uc *Capture) Do(ctx context.Context, cmd CaptureCommand) (operations.Answer, error) {
 	return ports.InSpan(ctx, uc.spans, "app.CapturePayment", func(ctx context.Context) (operations.Answer, error) {
 		p, err := uc.load(ctx, cmd.PaymentID)
@@ -48,10 +48,10 @@ func (uc *Capture) Do(ctx context.Context, cmd CaptureCommand) (operations.Answe
 		}
 
 		return uc.do(ctx, operation.Capture, cmd.ChangeCommand, order, uc.calls.CapturePayment,
-			func(ctx context.Context) (payment.Payment, *ports.FrozenResponse, error) {
+			func(ctx context.Context) (checked, error) {
 				p, err := uc.check(ctx, p, order, cmd.Key)
 
-				return p, nil, err
+				return checked{payment: p}, err
 			})
 	})
 }
@@ -149,7 +149,7 @@ func capturedOrder(intent ports.Intent) (order operation.Order) {
 // captured is what follows from an intent that was captured. If its mark has another
 // fingerprint, it was captured for a request that the database has lost.
 func captured(renderer ports.Renderer, op ports.Operation, intent ports.Intent) (operations.Result, error) {
-	result := changed(renderer, intent)
+	result := changed(ports.Object{Intent: intent}, renderer.Payment)
 
 	if mark := intent.Capture; mark.Operation == op.ID && mark.Fingerprint != op.Fingerprint {
 		result.On.Fingerprint = mark.Fingerprint
@@ -198,11 +198,6 @@ func findCapture(
 		return operations.Found{}, nil
 	}
 
-	kind := fault.Rejected
-	if rejected.Amount {
-		kind = fault.AmountRejected
-	}
-
-	return operations.Found{Rejected: about(p, fault.Wrap(kind, rejected,
+	return operations.Found{Rejected: about(p, fault.Wrap(kindOf(rejected), rejected,
 		"The payment provider rejected this capture: "+rejected.Message))}, nil
 }

@@ -18,7 +18,8 @@ import (
 // readRetryAfter is how long a client is told to wait if an intent cannot be read.
 const readRetryAfter = 2 * time.Second
 
-// Change is what capture and cancel have in common: an operation on a payment that exists.
+// Change is what confirm, capture and cancel have in common: an operation on a payment
+// that exists.
 type Change struct {
 	engine       *operations.Engine
 	payments     ports.Payments
@@ -48,14 +49,23 @@ type ChangeCommand struct {
 	RequestID string
 }
 
+// checked is a payment on which an operation may be done.
+type checked struct {
+	payment payment.Payment
+	// before is how the intent was read; it is for a confirm.
+	before ports.Before
+	// answer is set if there is nothing to do.
+	answer *ports.FrozenResponse
+}
+
 // build makes the call of an operation on an intent.
 type build func(mark operation.Mark, intentID string, order operation.Order) (ports.Call, error)
 
 // do answers a command about p. check refuses what cannot be done, and knows the answer if
-// there is nothing to do.
+// there is nothing to do. A repeated request gets its answer before anything is checked.
 func (c *Change) do(
 	ctx context.Context, kind operation.Kind, cmd ChangeCommand, order operation.Order,
-	build build, check func(ctx context.Context) (payment.Payment, *ports.FrozenResponse, error),
+	build build, check func(ctx context.Context) (checked, error),
 ) (operations.Answer, error) {
 	fingerprint := order.Fingerprint(kind, cmd.PaymentID)
 
@@ -64,7 +74,7 @@ func (c *Change) do(
 		Fingerprint: fingerprint,
 		LookFirst:   true,
 		New: func(ctx context.Context) (ports.NewOperation, error) {
-			p, answer, err := check(ctx)
+			may, err := check(ctx)
 			if err != nil {
 				return ports.NewOperation{}, err
 			}
@@ -74,14 +84,14 @@ func (c *Change) do(
 				return ports.NewOperation{}, err
 			}
 
-			call, err := build(c.installation.Mark(kind, id, fingerprint), p.IntentID, order)
+			call, err := build(c.installation.Mark(kind, id, fingerprint), may.payment.IntentID, order)
 			if err != nil {
 				return ports.NewOperation{}, fmt.Errorf("making the call: %w", err)
 			}
 
 			return ports.NewOperation{
-				ID: id, Kind: kind, Subject: p.ID, Key: cmd.Key, Order: order, Call: call,
-				Origin: ports.Origin{RequestID: cmd.RequestID}, Response: answer,
+				ID: id, Kind: kind, Subject: may.payment.ID, Key: cmd.Key, Order: order, Call: call, Before: may.before,
+				Origin: ports.Origin{RequestID: cmd.RequestID}, Response: may.answer,
 			}, nil
 		},
 	})
@@ -116,22 +126,28 @@ func (c *Change) fresh(ctx context.Context, id uuid.UUID) (payment.Payment, port
 	return p, intent, err
 }
 
-// changed is what becomes of a payment when an operation on it was done, as the intent
-// says: its final status, or a step on the way.
-func changed(renderer ports.Renderer, intent ports.Intent) operations.Result {
-	decide := func(p payment.Payment) (payment.Payment, ports.FrozenResponse, error) {
-		told := payment.Told{Snapshot: intent.Snapshot()}
-		if intent.Status.Final() {
-			told.Asks = intent.Status
-		}
+// told is what the answer to an operation tells, as an event would.
+func told(object ports.Object) payment.Told {
+	t := payment.Told{Snapshot: object.Intent.Snapshot()}
+	if t.Status.Final() || object.Declined && t.Status == payment.Failed {
+		t.Asks = t.Status
+	}
 
-		verdict, after := payment.Decide(told, payment.Known{Payment: &p})
+	return t
+}
+
+// changed is what becomes of a payment when an operation on it was done, as the intent
+// says: its final status, a decline, or a step on the way. answer shows the payment after it.
+func changed(object ports.Object, answer func(after payment.Payment) ports.FrozenResponse) operations.Result {
+	intent := object.Intent
+	decide := func(p payment.Payment) (payment.Payment, ports.FrozenResponse, error) {
+		verdict, after := payment.Decide(told(object), payment.Known{Payment: &p})
 		if verdict == payment.Contradicts || intent.ID != p.IntentID {
 			return p, ports.FrozenResponse{}, fmt.Errorf("payment %s is %s, its intent %s is %q: %w",
 				p.ID, p.Status, intent.ID, intent.IntentStatus, ports.ErrContradiction)
 		}
 
-		return after, renderer.Payment(after), nil
+		return after, answer(after), nil
 	}
 
 	return operations.Result{On: &ports.Change{Decide: decide}}
@@ -149,7 +165,7 @@ func notDone(op ports.Operation) *fault.Error {
 // errState is the answer where the payment's state does not allow an operation. What was
 // refused is not offered.
 func errState(p payment.Payment, kind operation.Kind) *fault.Error {
-	f := fault.Newf(fault.InvalidState, "The payment is %s, so a %s is not possible.", stateOf(p), kind)
+	f := fault.Newf(fault.InvalidState, "The payment is %s, so this %s is not possible.", stateOf(p), kind)
 
 	f.Allowed = []string{}
 	for _, allowed := range p.Allowed() {

@@ -2,8 +2,10 @@
 package payments
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -15,8 +17,27 @@ import (
 	"github.com/marketflow/marketflow/ports"
 )
 
-// OptionCaptureMethod is the name of an order's option: a payment.CaptureMethod.
-const OptionCaptureMethod = "capture_method"
+// The names of an order's options. Those that are false or not given are not there.
+const (
+	// OptionCaptureMethod is a payment.CaptureMethod.
+	OptionCaptureMethod = "capture_method"
+	// OptionPaymentMethod is the id of a payment method.
+	OptionPaymentMethod = "payment_method"
+	// OptionConfirm: the create makes the first attempt to pay.
+	OptionConfirm = "confirm"
+	// OptionReturnURL is where the customer comes back to.
+	OptionReturnURL = "return_url"
+	// OptionOffSession: the customer is not there.
+	OptionOffSession = "off_session"
+	// OptionDescription is what it is for, OptionDescriptorSuffix what the card's statement
+	// says of it, and OptionReceiptEmail where Stripe sends a receipt.
+	OptionDescription      = "description"
+	OptionDescriptorSuffix = "statement_descriptor_suffix"
+	OptionReceiptEmail     = "receipt_email"
+
+	// OptionTrue is the value of an option that is true.
+	OptionTrue = "true"
+)
 
 // Create creates a payment at most once for each idempotency key.
 type Create struct {
@@ -92,7 +113,7 @@ func CreateDefinition(renderer ports.Renderer, calls ports.Calls) operations.Def
 	return operations.Definition{
 		Kind: operation.Create,
 		Done: func(op ports.Operation, object ports.Object, by operation.Finisher) (operations.Result, error) {
-			return created(renderer, op, object.Intent, by)
+			return created(renderer, op, object, by)
 		},
 		Rejected: createRejected,
 		Lost:     func(object ports.Object) (ports.NewOperation, error) { return lostCreate(calls, object.Intent) },
@@ -117,19 +138,29 @@ func lostCreate(calls ports.Calls, intent ports.Intent) (ports.NewOperation, err
 // orderOf is what was asked for, as far as the intent says it: the provider keeps no
 // entries of metadata that are empty.
 func orderOf(intent ports.Intent) operation.Order {
-	order := operation.Order{Amount: intent.Amount, Metadata: intent.Metadata}
+	options := map[string]string{}
 	if intent.CaptureMethod == payment.CaptureManual {
-		order.Options = map[string]string{OptionCaptureMethod: string(payment.CaptureManual)}
+		options[OptionCaptureMethod] = string(payment.CaptureManual)
 	}
 
-	return order
+	if intent.Description != "" {
+		options[OptionDescription] = intent.Description
+	}
+
+	if len(options) == 0 {
+		options = nil
+	}
+
+	return operation.Order{Amount: intent.Amount, Metadata: intent.Metadata, Options: options}
 }
 
 // created is the payment that a create became. An event may lack the amount and the
 // client's secret. Without the secret there is no response yet.
 func created(
-	renderer ports.Renderer, op ports.Operation, intent ports.Intent, by operation.Finisher,
+	renderer ports.Renderer, op ports.Operation, object ports.Object, by operation.Finisher,
 ) (operations.Result, error) {
+	intent := object.Intent
+
 	fingerprint, order := op.Fingerprint, op.Order
 	if intent.Marked && intent.Mark.Fingerprint != fingerprint { // it was made for a request that is lost
 		fingerprint, order = intent.Mark.Fingerprint, orderOf(intent)
@@ -153,15 +184,36 @@ func created(
 		Amount:        order.Amount,
 		Metadata:      order.Metadata,
 		CaptureMethod: payment.CaptureMethod(order.Options[OptionCaptureMethod]),
+		Description:   order.Options[OptionDescription],
 		CreatedAt:     at,
 	}.Begun(intent.Snapshot(), time.Now())
 	made := &ports.Completion{Payment: p, Fingerprint: fingerprint, Order: order, Cause: string(by)}
 
-	if by != operation.ByWebhook || intent.ClientSecret != "" {
-		made.Response = new(renderer.Created(p, intent.ClientSecret))
+	confirms := order.Options[OptionConfirm] == OptionTrue
+	if by != operation.ByWebhook || intent.ClientSecret != "" && !(confirms && undecided(intent)) {
+		made.Response = new(answerToCreate(renderer, op, p, object, confirms))
 	}
 
 	return operations.Result{Made: made}, nil
+}
+
+// undecided: the intent is as it was before its first attempt. An event may say so of one that
+// was confirmed when it was made.
+func undecided(intent ports.Intent) bool {
+	return intent.Status == payment.Pending && intent.IntentStatus.Untried()
+}
+
+func answerToCreate(
+	renderer ports.Renderer, op ports.Operation, p payment.Payment, object ports.Object, confirms bool,
+) ports.FrozenResponse {
+	switch {
+	case !confirms:
+		return renderer.Created(p, object.Intent.ClientSecret)
+	case object.Declined, p.Status == payment.Failed:
+		return renderer.Rejected(errDeclined(p, object.Intent.Decline), op.Origin.RequestID)
+	default:
+		return renderer.CreatedAndConfirmed(p, object.Intent)
+	}
 }
 
 // createRejected is the answer to an order that the provider does not take.
@@ -172,10 +224,38 @@ func createRejected(op ports.Operation, rejected *ports.RejectedError) *fault.Er
 				"To order it again, use a new key: that is safe.")
 	}
 
-	kind := fault.Rejected
-	if rejected.Amount {
-		kind = fault.AmountRejected
+	return fault.Wrap(kindOf(rejected), rejected, "The payment provider rejected this payment: "+rejected.Message)
+}
+
+// kindOf tells what the client can do about a rejection.
+func kindOf(rejected *ports.RejectedError) fault.Kind {
+	switch {
+	case rejected.Amount:
+		return fault.AmountRejected
+	case rejected.Order:
+		return fault.OrderRejected
+	default:
+		return fault.Rejected
+	}
+}
+
+// errDeclined is the answer, for ever, to an attempt to pay that the bank has declined. The
+// payment is p after it. The provider keeps the decline under the attempt's key, so each
+// further attempt needs a key of its own.
+func errDeclined(p payment.Payment, d payment.Decline) *fault.Error {
+	retryable := d.Retryable() && !p.Status.Final()
+
+	next := "Another attempt makes no sense."
+
+	switch {
+	case p.Status == payment.Cancelled:
+		next = "The payment was tried too often and is cancelled. To order it again, create a new one."
+	case retryable:
+		next = "To try again, confirm the payment under a new idempotency key."
 	}
 
-	return fault.Wrap(kind, rejected, "The payment provider rejected this payment: "+rejected.Message)
+	f := fault.New(fault.Declined, strings.TrimSpace("The payment was declined. "+d.Message)+" "+next)
+	f.DeclineCode, f.Retryable = cmp.Or(d.DeclineCode, d.Code), &retryable
+
+	return about(p, f)
 }

@@ -84,3 +84,22 @@ func (r *Refresh) Do(ctx context.Context, id uuid.UUID, cause string) (payment.P
 	return payment.Payment{}, ports.Intent{}, fault.New(fault.Unavailable,
 		"The payment changes at this moment. Send the same request again.").After(time.Second)
 }
+
+// IfHinted is Do where what was told of a payment is only a hint. A payment that is not here is
+// left alone.
+func (r *Refresh) IfHinted(ctx context.Context, id uuid.UUID, told payment.Told, cause string) error {
+	p, err := r.payments.Payment(ctx, id)
+	if err != nil {
+		if fault.KindOf(err) == fault.NotFound {
+			return nil
+		}
+
+		return err
+	}
+
+	if verdict, _ := payment.Decide(told, payment.Known{Payment: &p}); verdict == payment.Hints {
+		_, _, err = r.Do(ctx, id, cause)
+	}
+
+	return err
+}

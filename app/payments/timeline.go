@@ -190,7 +190,9 @@ func operationEntries(o ports.OperationDetails) []TimelineEntry {
 	}
 
 	for name, value := range o.Order.Options { // first, so that no option hides what follows
-		begun.Data[name] = value
+		if name != OptionReceiptEmail { // it is the customer's
+			begun.Data[name] = value
+		}
 	}
 
 	maps.Copy(begun.Data, map[string]any{

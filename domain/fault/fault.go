@@ -40,6 +40,12 @@ const (
 	// AmountRejected: as Rejected, because of the amount, which the client can change. Its
 	// problem document has the type of Rejected.
 	AmountRejected Kind = "amount-rejected-by-provider"
+	// OrderRejected: as AmountRejected, because of something else that the client can change.
+	OrderRejected Kind = "order-rejected-by-provider"
+	// Declined: the bank declined the payment. It exists, and may be paid later.
+	Declined Kind = "payment-declined"
+	// KeyRequired: without an idempotency key this is not done.
+	KeyRequired Kind = "key-required"
 	// Unknown: the provider or the database may or may not have acted. Retry with
 	// the same key.
 	Unknown Kind = "outcome-unknown"
@@ -66,6 +72,10 @@ type Error struct {
 // About says in fields what a fault is about; a field is zero if it does not apply.
 type About struct {
 	PaymentID uuid.UUID
+	// DeclineCode is why the bank declined, and Retryable whether another attempt makes sense;
+	// nil if that is no question.
+	DeclineCode string
+	Retryable   *bool
 	// IntentStatus is the provider's word for where the payment stands, and Allowed is what
 	// may be done with it.
 	IntentStatus string

@@ -49,6 +49,7 @@ func graph() fx.Option {
 			fx.Annotate(payments.NewCreate, fx.As(new(edge.CreatePayment))),
 			fx.Annotate(payments.NewCapture, fx.As(new(edge.CapturePayment))),
 			fx.Annotate(payments.NewCancel, fx.As(new(edge.CancelPayment))),
+			fx.Annotate(payments.NewConfirm, fx.As(new(edge.ConfirmPayment))),
 			fx.Annotate(payments.NewGet, fx.As(new(edge.GetPayment))), payments.NewShow, payments.NewChange, payments.NewAccept,
 			fx.Annotate(payments.NewList, fx.As(fx.Self()), fx.As(new(edge.ListPayments))), newIndexedNames,
 			fx.Annotate(payments.NewTimeline, fx.As(fx.Self()), fx.As(new(edge.ShowTimeline))), payments.NewIndexMetadata,
@@ -84,7 +85,7 @@ func newCalls() stripe.Calls { return stripe.Calls{} }
 func newDefinitions(renderer ports.Renderer, calls ports.Calls, refresh *payments.Refresh) []operations.Definition {
 	return []operations.Definition{
 		payments.CreateDefinition(renderer, calls), payments.CaptureDefinition(renderer, calls, refresh),
-		payments.CancelDefinition(renderer, refresh),
+		payments.CancelDefinition(renderer, refresh), payments.ConfirmDefinition(renderer, refresh),
 	}
 }
 
