@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -30,6 +31,7 @@ type changed struct {
 	captures  []payments.CaptureCommand
 	cancels   []payments.CancelCommand
 	confirms  []payments.ConfirmCommand
+	updates   []payments.UpdateCommand
 	lastAsked *payments.ChangeCommand
 }
 
@@ -56,13 +58,18 @@ func setupChanges(t *testing.T) *changed {
 			c.confirms = append(c.confirms, cmd)
 
 			return c.answer, c.err
+		}),
+		update(func(cmd payments.UpdateCommand) (operations.Answer, error) {
+			c.updates = append(c.updates, cmd)
+
+			return c.answer, c.err
 		})))
 
 	return c
 }
 
 func (c *changed) asked() int {
-	return len(c.captures) + len(c.cancels) + len(c.confirms)
+	return len(c.captures) + len(c.cancels) + len(c.confirms) + len(c.updates)
 }
 
 const (
@@ -384,6 +391,7 @@ func TestPayments_GetShowsEverything(t *testing.T) {
 		b := setupPayments(t, nil, func(uuid.UUID) (payment.Payment, error) { return p, nil })
 		answer := b.do(http.MethodGet, "/payments/"+anID, "")
 		require.Equal(t, http.StatusOK, answer.Code)
+		require.Equal(t, []string{`"` + strconv.FormatInt(p.Version, 10) + `"`}, answer.Header().Values("ETag"))
 		require.Equal(t, want, answer.Body.String(), "the keys in this order")
 		require.Equal(t, answer.Body.String(), string(edge.Renderer{}.Payment(p).Body), "as an operation on it answers")
 		require.Equal(t, answer.Body.String(), string(edge.EncodePayment(p)))

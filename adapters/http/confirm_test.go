@@ -19,6 +19,7 @@ import (
 
 const (
 	confirmRoute = "/payments/" + anID + "/confirm"
+	paymentRoute = "/payments/" + anID
 )
 
 // fiveDollars is a payment that waits to be paid.
@@ -152,4 +153,75 @@ func TestRenderer_Confirmed(t *testing.T) {
 	intent.IntentStatus, intent.NextAction = payment.IntentSucceeded, nil
 	require.Equal(t, whole+`,"client_secret":"pi_1_secret_2","next_action":null}`,
 		string(edge.Renderer{}.Confirmed(p, intent).Body))
+}
+
+func TestPayments_Update(t *testing.T) {
+	t.Parallel()
+
+	c := setupChanges(t)
+	text := func(s string) *string { return &s }
+
+	for body, want := range map[string]payments.UpdateCommand{
+		`{"metadata":{"a":"b","c":null,"d":""}}`:  {Metadata: payment.MetadataChange{"a": "b", "c": "", "d": ""}},
+		`{"description":"two"}`:                   {Metadata: payment.MetadataChange{}, Description: text("two")},
+		`{"description":null}`:                    {Metadata: payment.MetadataChange{}, Description: text("")},
+		`{"description":"","metadata":{"a":"b"}}`: {Metadata: payment.MetadataChange{"a": "b"}, Description: text("")},
+	} {
+		answer := c.do(http.MethodPatch, paymentRoute, body, "X-Request-Id", "r1", "Idempotency-Key", "k1", "If-Match", `"7"`)
+		require.Equal(t, http.StatusOK, answer.Code, "%s", answer.Body)
+
+		want.ChangeCommand = payments.ChangeCommand{PaymentID: uuid.MustParse(anID), Key: "k1", RequestID: "r1", IfMatch: []int64{7}}
+		require.Equal(t, want, c.updates[len(c.updates)-1], body)
+	}
+
+	require.Equal(t, http.StatusOK, c.do(http.MethodPatch, paymentRoute, `{"description":"two"}`).Code, "without a key")
+
+	asked := c.asked()
+
+	for _, body := range []string{
+		"", "null", "{}", `{"metadata":{}}`, `{"metadata":null}`, `{"metadata":{"payment_id":"x"}}`, `{"metadata":{"marketflow":null}}`,
+		`{"metadata":{"marketflow_key":"x"}}`, `{"metadata":{"marketflow_other":"x"}}`, `{"metadata":{"":"x"}}`,
+		`{"metadata":{"a":1}}`, `{"description":1}`, `{"amount":10}`, `{"description":"` + strings.Repeat("a", 1001) + `"}`,
+	} {
+		requireProblem(t, c.do(http.MethodPatch, paymentRoute, body), http.StatusBadRequest, "invalid-request")
+		require.Equal(t, asked, c.asked(), body)
+	}
+
+	other := c.do(http.MethodDelete, paymentRoute, "")
+	requireProblem(t, other, http.StatusMethodNotAllowed, "method-not-allowed")
+	require.Equal(t, "GET, HEAD, PATCH", other.Header().Get("Allow"))
+}
+
+func TestPayments_IfMatch(t *testing.T) {
+	t.Parallel()
+
+	c := setupChanges(t)
+
+	for header, want := range map[string][]int64{
+		`*`: nil, `"7"`: {7}, `"7", "8"`: {7, 8}, `"7" ,,"8",`: {7, 8}, `W/"7"`: {}, `W/"7","8"`: {8}, `"other"`: {}, `"007"`: {},
+		`""`: {}, `"99999999999999999999"`: {},
+	} {
+		require.Equal(t, http.StatusOK, c.do(http.MethodPost, captureRoute, "", "If-Match", header).Code, header)
+		require.Equal(t, want, c.lastAsked.IfMatch, header)
+	}
+
+	require.Equal(t, http.StatusOK, c.do(http.MethodPost, captureRoute, "").Code)
+	require.Nil(t, c.lastAsked.IfMatch)
+
+	asked := c.asked()
+
+	for _, header := range []string{``, `,`, `7`, `"7`, `"7" "8"`, `*, "7"`, `w/"7"`, `"a b"`} {
+		requireProblem(t, c.do(http.MethodPost, captureRoute, "", "If-Match", header), http.StatusBadRequest, "invalid-request")
+		requireProblem(t, c.do(http.MethodPatch, paymentRoute, `{"description":"x"}`, "If-Match", header),
+			http.StatusBadRequest, "invalid-request")
+	}
+
+	require.Equal(t, asked, c.asked())
+
+	failed := fault.New(fault.PreconditionFailed, "It has changed.")
+	failed.Version, failed.PaymentID = 9, uuid.MustParse(anID)
+	c.err = failed
+	answer := c.do(http.MethodPost, captureRoute, "", "If-Match", `"7"`)
+	requireProblem(t, answer, http.StatusPreconditionFailed, "precondition-failed")
+	require.Contains(t, answer.Body.String(), `"version":9`)
 }

@@ -110,7 +110,7 @@ func setup(t *testing.T, change ...func(*edge.Telemetry)) *testBundle {
 		alter(&seen)
 	}
 
-	b.handler = edge.NewHandler(seen, b.clients, edge.NewPayments(nil, nil, nil, nil, nil), edge.NewLists(nil, nil),
+	b.handler = edge.NewHandler(seen, b.clients, edge.NewPayments(nil, nil, nil, nil, nil, nil), edge.NewLists(nil, nil),
 		edge.NewWebhooks(receive, unsigned), edge.NewHealth(nil, nil, nil))
 
 	return b

@@ -47,6 +47,11 @@ type ConfirmPayment interface {
 	Do(ctx context.Context, cmd payments.ConfirmCommand) (operations.Answer, error)
 }
 
+// UpdatePayment is the use case of PATCH /payments/{id}.
+type UpdatePayment interface {
+	Do(ctx context.Context, cmd payments.UpdateCommand) (operations.Answer, error)
+}
+
 // Payments is the resource /payments.
 type Payments struct {
 	createPayment  CreatePayment
@@ -54,13 +59,15 @@ type Payments struct {
 	capturePayment CapturePayment
 	cancelPayment  CancelPayment
 	confirmPayment ConfirmPayment
+	updatePayment  UpdatePayment
 }
 
 // NewPayments returns the resource.
 func NewPayments(
 	create CreatePayment, get GetPayment, capture CapturePayment, cancel CancelPayment, confirm ConfirmPayment,
+	update UpdatePayment,
 ) *Payments {
-	return &Payments{create, get, capture, cancel, confirm}
+	return &Payments{create, get, capture, cancel, confirm, update}
 }
 
 // create is POST /payments.
@@ -109,7 +116,7 @@ func frozen(w http.ResponseWriter, a operations.Answer) answer {
 }
 
 // get is GET /payments/{id}.
-func (p *Payments) get(_ http.ResponseWriter, r *http.Request) (answer, error) {
+func (p *Payments) get(w http.ResponseWriter, r *http.Request) (answer, error) {
 	id, err := paymentID(r)
 	if err != nil {
 		return answer{}, err
@@ -119,6 +126,8 @@ func (p *Payments) get(_ http.ResponseWriter, r *http.Request) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
+
+	w.Header().Set("ETag", entityTag(found))
 
 	return answer{status: http.StatusOK, body: toPaymentBody(found)}, nil
 }
@@ -138,6 +147,10 @@ func (p *Payments) capture(w http.ResponseWriter, r *http.Request) (answer, erro
 	}
 
 	cmd := payments.CaptureCommand{ChangeCommand: change}
+
+	if cmd.IfMatch, err = ifMatch(r.Header); err != nil {
+		return answer{}, err
+	}
 
 	if len(body.Amount) > 0 {
 		if cmd.Amount, err = amountText(body.Amount); err != nil {
@@ -224,6 +237,82 @@ func (p *Payments) confirm(w http.ResponseWriter, r *http.Request) (answer, erro
 	}
 
 	return frozen(w, confirmed), nil
+}
+
+// update is PATCH /payments/{id}.
+func (p *Payments) update(w http.ResponseWriter, r *http.Request) (answer, error) {
+	id, err := paymentID(r)
+	if err != nil {
+		return answer{}, err
+	}
+
+	var body updateBody
+	if err := decode(w, r, maxCreateBody, &body, hints{
+		fields: "metadata, description and idempotency_key",
+		types:  "metadata maps strings to strings or null; description is a string or null; idempotency_key is a string",
+	}); err != nil {
+		return answer{}, err
+	}
+
+	cmd, err := body.command()
+	if err != nil {
+		return answer{}, err
+	}
+
+	cmd.PaymentID, cmd.RequestID = id, requestID(r.Context())
+
+	if cmd.Key, err = keyOf(body.Key, r.Header); err != nil {
+		return answer{}, err
+	}
+
+	if cmd.IfMatch, err = ifMatch(r.Header); err != nil {
+		return answer{}, err
+	}
+
+	updated, err := p.updatePayment.Do(r.Context(), cmd)
+	if err != nil {
+		return answer{}, err
+	}
+
+	return frozen(w, updated), nil
+}
+
+// updateBody is the body of PATCH /payments/{id}: a merge patch (RFC 7396), in which null
+// removes.
+type updateBody struct {
+	Metadata    map[string]*string `json:"metadata"`
+	Description jsontext.Value     `json:"description"`
+	Key         *string            `json:"idempotency_key"`
+}
+
+func (b updateBody) command() (cmd payments.UpdateCommand, err error) {
+	if len(b.Metadata) == 0 && len(b.Description) == 0 {
+		return cmd, fault.New(fault.Invalid, "there is nothing to change; send metadata or description")
+	}
+
+	entries := make(map[string]string, len(b.Metadata))
+
+	for name, value := range b.Metadata {
+		if entries[name] = ""; value != nil {
+			entries[name] = *value
+		}
+	}
+
+	if cmd.Metadata, err = payment.ParseMetadataChange(entries); err != nil || len(b.Description) == 0 {
+		return cmd, err
+	}
+
+	var description *string
+	if err := json.Unmarshal(b.Description, &description); err != nil {
+		return cmd, fault.Wrap(fault.Invalid, err, "description must be a string or null")
+	}
+
+	cmd.Description = new("")
+	if description != nil {
+		*cmd.Description, err = payment.ParseDescription(*description)
+	}
+
+	return cmd, err
 }
 
 // changeCommand reads what operations on a payment have in common: the id in the path, and

@@ -51,10 +51,16 @@ func (f confirm) Do(_ context.Context, cmd payments.ConfirmCommand) (operations.
 	return f(cmd)
 }
 
+type update func(payments.UpdateCommand) (operations.Answer, error)
+
+func (f update) Do(_ context.Context, cmd payments.UpdateCommand) (operations.Answer, error) {
+	return f(cmd)
+}
+
 func setupPayments(t *testing.T, c create, g get) *testBundle {
 	t.Helper()
 
-	return serving(t, edge.NewPayments(c, g, nil, nil, nil))
+	return serving(t, edge.NewPayments(c, g, nil, nil, nil, nil))
 }
 
 func serving(t *testing.T, resource *edge.Payments) *testBundle {

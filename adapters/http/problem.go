@@ -33,22 +33,23 @@ var statuses = map[fault.Kind]struct {
 	status int
 	title  string
 }{
-	fault.Invalid:         {http.StatusBadRequest, "Invalid request"},
-	fault.Unauthenticated: {http.StatusUnauthorized, "Invalid signature"},
-	fault.NotFound:        {http.StatusNotFound, "Not found"},
-	fault.InFlight:        {http.StatusConflict, "Idempotency key in use"},
-	fault.InProgress:      {http.StatusConflict, "Operation in progress"},
-	fault.InvalidState:    {http.StatusConflict, "Invalid state"},
-	fault.AmountExceeded:  {http.StatusUnprocessableEntity, "Amount exceeded"},
-	fault.KeyReused:       {http.StatusUnprocessableEntity, "Idempotency key reused"},
-	fault.Internal:        {http.StatusInternalServerError, "Internal error"},
-	fault.Rejected:        {http.StatusBadGateway, "Rejected by the payment provider"},
-	fault.AmountRejected:  {http.StatusUnprocessableEntity, "Rejected by the payment provider"},
-	fault.OrderRejected:   {http.StatusUnprocessableEntity, "Rejected by the payment provider"},
-	fault.Declined:        {http.StatusPaymentRequired, "Payment declined"},
-	fault.KeyRequired:     {http.StatusBadRequest, "Idempotency key required"},
-	fault.Unknown:         {http.StatusServiceUnavailable, "Outcome unknown"},
-	fault.Unavailable:     {http.StatusServiceUnavailable, "Service unavailable"},
+	fault.Invalid:            {http.StatusBadRequest, "Invalid request"},
+	fault.Unauthenticated:    {http.StatusUnauthorized, "Invalid signature"},
+	fault.NotFound:           {http.StatusNotFound, "Not found"},
+	fault.InFlight:           {http.StatusConflict, "Idempotency key in use"},
+	fault.InProgress:         {http.StatusConflict, "Operation in progress"},
+	fault.InvalidState:       {http.StatusConflict, "Invalid state"},
+	fault.AmountExceeded:     {http.StatusUnprocessableEntity, "Amount exceeded"},
+	fault.KeyReused:          {http.StatusUnprocessableEntity, "Idempotency key reused"},
+	fault.Internal:           {http.StatusInternalServerError, "Internal error"},
+	fault.Rejected:           {http.StatusBadGateway, "Rejected by the payment provider"},
+	fault.AmountRejected:     {http.StatusUnprocessableEntity, "Rejected by the payment provider"},
+	fault.OrderRejected:      {http.StatusUnprocessableEntity, "Rejected by the payment provider"},
+	fault.Declined:           {http.StatusPaymentRequired, "Payment declined"},
+	fault.KeyRequired:        {http.StatusBadRequest, "Idempotency key required"},
+	fault.PreconditionFailed: {http.StatusPreconditionFailed, "Precondition failed"},
+	fault.Unknown:            {http.StatusServiceUnavailable, "Outcome unknown"},
+	fault.Unavailable:        {http.StatusServiceUnavailable, "Service unavailable"},
 
 	methodNotAllowed: {http.StatusMethodNotAllowed, "Method not allowed"},
 	crossOrigin:      {http.StatusForbidden, "Cross-origin request"},
@@ -77,6 +78,7 @@ type problem struct {
 	IntentStatus string         `json:"intent_status,omitzero"`
 	Allowed      []string       `json:"allowed,omitzero"`
 	Available    stdjson.Number `json:"available,omitzero"`
+	Version      int64          `json:"version,omitzero"`
 }
 
 func problemOf(f *fault.Error, requestID string) problem {
@@ -96,6 +98,7 @@ func problemOf(f *fault.Error, requestID string) problem {
 		IntentStatus: f.IntentStatus,
 		Allowed:      f.Allowed,
 		Available:    stdjson.Number(f.Available),
+		Version:      f.Version,
 	}
 	if f.PaymentID != uuid.Nil {
 		doc.PaymentID = f.PaymentID.String()

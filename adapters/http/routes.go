@@ -72,7 +72,9 @@ func NewHandler(
 	})
 	route(router, "/webhooks/stripe", methods{http.MethodPost: handler(webhooks.receive)})
 	route(router, "/webhooks/stripe/", methods{http.MethodPost: handler(webhooks.receive)})
-	route(router, "/payments/{id}", methods{http.MethodGet: e.limited(payments.get)})
+	route(router, "/payments/{id}", methods{
+		http.MethodGet: e.limited(payments.get), http.MethodPatch: e.limited(payments.update),
+	})
 	route(router, "/payments/{id}/timeline", methods{http.MethodGet: e.limited(lists.timeline)})
 	route(router, "/payments/{id}/confirm", methods{http.MethodPost: e.limited(payments.confirm)})
 	route(router, "/payments/{id}/capture", methods{http.MethodPost: e.limited(payments.capture)})

@@ -50,12 +50,3 @@ func toTimelineBody(entries []payments.TimelineEntry, cut bool) timelineBody {
 
 	return body
 }
-
-// orNull is JSON's null for a text that is empty.
-func orNull(text string) *string {
-	if text == "" {
-		return nil
-	}
-
-	return &text
-}

@@ -112,6 +112,13 @@ func (w *World) NewConfirm(key operation.Key, p payment.Payment, card string) po
 	return op
 }
 
+// NewUpdate is an update to write down, without a lease.
+func (w *World) NewUpdate(key operation.Key, p payment.Payment, order operation.Order) ports.NewOperation {
+	w.tb.Helper()
+
+	return w.newChange(operation.Update, key, p, order, w.Calls.UpdatePayment)
+}
+
 func (w *World) newChange(
 	kind operation.Kind, key operation.Key, p payment.Payment, order operation.Order,
 	build func(operation.Mark, string, operation.Order) (ports.Call, error),

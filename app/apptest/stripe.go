@@ -76,6 +76,7 @@ const (
 	CapturePath = "/v1/payment_intents/*/capture"
 	CancelPath  = "/v1/payment_intents/*/cancel"
 	ConfirmPath = "/v1/payment_intents/*/confirm"
+	UpdatePath  = "/v1/payment_intents/*"
 )
 
 // Fault makes each call of a path, of creates if it has none, run into a fault until repair

@@ -132,6 +132,7 @@ func (w *World) Engine() *operations.Engine {
 		[]operations.Definition{
 			payments.CreateDefinition(w.Renderer, w.Calls), payments.CaptureDefinition(w.Renderer, w.Calls, w.Refresh()),
 			payments.CancelDefinition(w.Renderer, w.Refresh()), payments.ConfirmDefinition(w.Renderer, w.Refresh()),
+			payments.UpdateDefinition(w.Renderer, w.Refresh()),
 		})
 }
 

@@ -54,7 +54,7 @@ func (uc *Cancel) Do(ctx context.Context, cmd CancelCommand) (operations.Answer,
 			order.Options = map[string]string{OptionReason: cmd.Reason}
 		}
 
-		return uc.do(ctx, operation.Cancel, cmd.ChangeCommand, order, uc.calls.CancelPayment,
+		return uc.do(ctx, operation.Cancel, cmd.ChangeCommand, p, order, uc.calls.CancelPayment,
 			func(context.Context) (checked, error) { return uc.check(p) })
 	})
 }

@@ -31,7 +31,8 @@ type CaptureCommand struct {
 //   - fault.NotFound: there is no such payment;
 //   - fault.InvalidState: nothing is held;
 //   - fault.AmountExceeded: less is held;
-//   - fault.InProgress: another capture, a confirm or a cancel is not finished.
+//   - fault.InProgress: another capture, a confirm or a cancel is not finished;
+//   - fault.PreconditionFailed: the payment has another version.
 func (uc *Capture) Do(ctx context.Context, cmd CaptureCommand) (operations.Answer, error) {
 	return ports.InSpan(ctx, uc.spans, "app.CapturePayment", func(ctx context.Context) (operations.Answer, error) {
 		p, err := uc.load(ctx, cmd.PaymentID)
@@ -47,7 +48,7 @@ func (uc *Capture) Do(ctx context.Context, cmd CaptureCommand) (operations.Answe
 			}
 		}
 
-		return uc.do(ctx, operation.Capture, cmd.ChangeCommand, order, uc.calls.CapturePayment,
+		return uc.do(ctx, operation.Capture, cmd.ChangeCommand, p, order, uc.calls.CapturePayment,
 			func(ctx context.Context) (checked, error) {
 				p, err := uc.check(ctx, p, order, cmd.Key)
 

@@ -154,6 +154,26 @@ func TestCapture_Do(t *testing.T) {
 		require.Equal(t, []string{}, f.Allowed)
 	})
 
+	// The client has not seen the payment as it is: nothing is begun, and the key stays free.
+	t.Run("AnotherVersion", func(t *testing.T) {
+		t.Parallel()
+
+		b := setupCapture(t)
+		b.command.IfMatch = []int64{b.payment.Version - 1}
+		f := b.refused(t, fault.PreconditionFailed)
+		require.Equal(t, b.payment.Version, f.Version)
+
+		_, err := b.Store.OperationByKey(t.Context(), b.command.Key)
+		apptest.RequireFault(t, fault.NotFound, err)
+
+		b.command.IfMatch = []int64{b.payment.Version - 1, b.payment.Version}
+		first := b.captured(t)
+
+		again := b.captured(t) // a repeated request gets its answer before any condition
+		require.True(t, again.Replayed)
+		require.Equal(t, first.Response, again.Response)
+	})
+
 	t.Run("Replays", func(t *testing.T) {
 		t.Parallel()
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -18,7 +19,7 @@ import (
 // readRetryAfter is how long a client is told to wait if an intent cannot be read.
 const readRetryAfter = 2 * time.Second
 
-// Change is what confirm, capture and cancel have in common: an operation on a payment
+// Change is what confirm, capture, cancel and update have in common: an operation on a payment
 // that exists.
 type Change struct {
 	engine       *operations.Engine
@@ -47,6 +48,8 @@ type ChangeCommand struct {
 	// Key is empty if the client sent none.
 	Key       operation.Key
 	RequestID string
+	// IfMatch are the versions of the payment with which it may be done; nil: any.
+	IfMatch []int64
 }
 
 // checked is a payment on which an operation may be done.
@@ -64,7 +67,7 @@ type build func(mark operation.Mark, intentID string, order operation.Order) (po
 // do answers a command about p. check refuses what cannot be done, and knows the answer if
 // there is nothing to do. A repeated request gets its answer before anything is checked.
 func (c *Change) do(
-	ctx context.Context, kind operation.Kind, cmd ChangeCommand, order operation.Order,
+	ctx context.Context, kind operation.Kind, cmd ChangeCommand, p payment.Payment, order operation.Order,
 	build build, check func(ctx context.Context) (checked, error),
 ) (operations.Answer, error) {
 	fingerprint := order.Fingerprint(kind, cmd.PaymentID)
@@ -74,6 +77,10 @@ func (c *Change) do(
 		Fingerprint: fingerprint,
 		LookFirst:   true,
 		New: func(ctx context.Context) (ports.NewOperation, error) {
+			if cmd.IfMatch != nil && !slices.Contains(cmd.IfMatch, p.Version) {
+				return ports.NewOperation{}, errPrecondition(p)
+			}
+
 			may, err := check(ctx)
 			if err != nil {
 				return ports.NewOperation{}, err
@@ -196,6 +203,15 @@ func errRefused(p payment.Payment, op ports.Operation) *fault.Error {
 	}
 
 	return f
+}
+
+// errPrecondition is the answer where the client has not seen the payment as it is now.
+func errPrecondition(p payment.Payment) *fault.Error {
+	f := fault.Newf(fault.PreconditionFailed, "The payment has version %d, which If-Match does not name. Nothing was done. "+
+		"Read it again before you decide.", p.Version)
+	f.Version = p.Version
+
+	return about(p, f)
 }
 
 func stateOf(p payment.Payment) string {

@@ -41,7 +41,7 @@ func (uc *Confirm) Do(ctx context.Context, cmd ConfirmCommand) (operations.Answe
 
 		order := operation.Order{Options: cmd.Options}
 
-		return uc.do(ctx, operation.Confirm, cmd.ChangeCommand, order, uc.calls.ConfirmPayment,
+		return uc.do(ctx, operation.Confirm, cmd.ChangeCommand, p, order, uc.calls.ConfirmPayment,
 			func(ctx context.Context) (checked, error) { return uc.check(ctx, p, order) })
 	})
 }

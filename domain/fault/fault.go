@@ -46,6 +46,8 @@ const (
 	Declined Kind = "payment-declined"
 	// KeyRequired: without an idempotency key this is not done.
 	KeyRequired Kind = "key-required"
+	// PreconditionFailed: the payment is not as the client last saw it.
+	PreconditionFailed Kind = "precondition-failed"
 	// Unknown: the provider or the database may or may not have acted. Retry with
 	// the same key.
 	Unknown Kind = "outcome-unknown"
@@ -82,6 +84,8 @@ type About struct {
 	Allowed      []string
 	// Available is how much there is to take, as a JSON number in major units.
 	Available string
+	// Version is the version that there is now.
+	Version int64
 }
 
 // New returns a fault without a cause.

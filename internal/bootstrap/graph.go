@@ -50,6 +50,7 @@ func graph() fx.Option {
 			fx.Annotate(payments.NewCapture, fx.As(new(edge.CapturePayment))),
 			fx.Annotate(payments.NewCancel, fx.As(new(edge.CancelPayment))),
 			fx.Annotate(payments.NewConfirm, fx.As(new(edge.ConfirmPayment))),
+			fx.Annotate(payments.NewUpdate, fx.As(new(edge.UpdatePayment))),
 			fx.Annotate(payments.NewGet, fx.As(new(edge.GetPayment))), payments.NewShow, payments.NewChange, payments.NewAccept,
 			fx.Annotate(payments.NewList, fx.As(fx.Self()), fx.As(new(edge.ListPayments))), newIndexedNames,
 			fx.Annotate(payments.NewTimeline, fx.As(fx.Self()), fx.As(new(edge.ShowTimeline))), payments.NewIndexMetadata,
@@ -86,6 +87,7 @@ func newDefinitions(renderer ports.Renderer, calls ports.Calls, refresh *payment
 	return []operations.Definition{
 		payments.CreateDefinition(renderer, calls), payments.CaptureDefinition(renderer, calls, refresh),
 		payments.CancelDefinition(renderer, refresh), payments.ConfirmDefinition(renderer, refresh),
+		payments.UpdateDefinition(renderer, refresh),
 	}
 }
 
