@@ -13,13 +13,18 @@ import (
 	"github.com/marketflow/marketflow/sandbox"
 )
 
-// change captures or cancels a payment, and asks again while another operation on it is
+// change confirms, captures or cancels a payment, and asks again while another operation on it is
 // under way.
 func (w *world) change(id, action, key string) answer {
 	w.t.Helper()
 
+	body := `{"idempotency_key":"` + key + `"}`
+	if action == "confirm" {
+		body = `{"payment_method":"pm_card_visa",` + returning + `,"idempotency_key":"` + key + `"}`
+	}
+
 	for {
-		changed := w.on(id, action, `{"idempotency_key":"`+key+`"}`)
+		changed := w.on(id, action, body)
 		if !strings.Contains(string(changed.body), "#operation-in-progress") {
 			return changed
 		}
@@ -124,4 +129,100 @@ func TestChange_CancelCaptureAndConfirmAtOnceHaveOneWinner(t *testing.T) {
 	require.Zero(t, w.count("SELECT count(*) FROM operations WHERE state <> 'finished'"))
 	require.Zero(t, w.count("SELECT count(*) FROM stripe_events WHERE outcome = 'parked'"))
 	require.Equal(t, rounds, w.count("SELECT count(*) FROM payment_transitions WHERE to_status IN ('succeeded', 'cancelled')"))
+}
+
+// Two backends make an attempt to pay, a third cancels, and the customer's browser pays. Either
+// the payment is paid, once, or it is cancelled, and everybody is told so, for ever.
+func TestChange_ConfirmsAndCancelAtOnceHaveOneWinner(t *testing.T) {
+	t.Parallel()
+
+	const rounds = 8
+
+	w := newWorld(t)
+	w.deliverWebhooks()
+
+	second := w.second()
+	winners := map[string]int{}
+
+	for round := range rounds {
+		key := fmt.Sprintf("order_%d", round)
+		made := w.create(`{"amount":10.00,"currency":"USD"}`)
+		id, intent := made.text("id"), made.text("stripe_payment_intent_id")
+
+		var (
+			one, other, cancelled answer
+			all                   sync.WaitGroup
+		)
+
+		start := make(chan struct{})
+
+		for _, act := range []func(){
+			func() { one = w.change(id, "confirm", key+" one") },
+			func() { other = second.change(id, "confirm", key+" other") },
+			func() { cancelled = second.change(id, "cancel", key+" cancel") },
+			func() {
+				if round%2 == 0 {
+					w.confirm(intent, "pm_card_visa")
+				}
+			},
+		} {
+			all.Go(func() {
+				<-start
+				act()
+			})
+		}
+
+		close(start)
+		all.Wait()
+
+		stripe, won := w.atStripe(intent), 0
+
+		for _, confirmed := range []answer{one, other} {
+			if confirmed.status == http.StatusOK {
+				require.Equal(t, "succeeded", confirmed.text("status"))
+
+				won++
+
+				continue
+			}
+
+			confirmed.problem(http.StatusConflict, "invalid-state")
+		}
+
+		winner := "browser"
+
+		switch {
+		case cancelled.status == http.StatusOK:
+			winner = "cancel"
+
+			require.Zero(t, won)
+			require.Equal(t, "canceled", stripe.Status)
+		default:
+			cancelled.problem(http.StatusConflict, "invalid-state")
+			require.LessOrEqual(t, won, 1)
+			require.EqualValues(t, 1000, stripe.Received)
+
+			if won == 1 {
+				winner = "confirm"
+			}
+		}
+
+		winners[winner]++
+
+		w.eventually(func() bool { return w.get("/payments/"+id).text("intent_status") == stripe.Status }, "the payment ends as at Stripe")
+
+		for ours, again := range map[*answer]answer{
+			&one: second.change(id, "confirm", key+" one"), &other: w.change(id, "confirm", key+" other"),
+		} {
+			require.Equal(t, ours.status, again.status)
+
+			if ours.status == http.StatusOK {
+				require.Equal(t, string(ours.body), string(again.body))
+			}
+		}
+	}
+
+	t.Log(winners)
+	require.Zero(t, w.count("SELECT count(*) FROM operations WHERE state <> 'finished'"))
+	require.Zero(t, w.count("SELECT count(*) FROM stripe_events WHERE outcome = 'parked'"))
 }

@@ -180,6 +180,10 @@ func (p Payment) end(s Snapshot, status Status) (Verdict, Payment) {
 	switch {
 	case err != nil || compared > 0 || p.Status.Final() && p.Status != status:
 		return Contradicts, p
+	case p.Status.Final() && compared == 0 && p.Method == Method{} && s.Method.Type != "":
+		p.Method = s.Method // that it ended was known before how it was paid
+
+		return Applies, p
 	case p.Status.Final() && compared == 0:
 		return Stale, p
 	}
@@ -195,19 +199,6 @@ func (p Payment) end(s Snapshot, status Status) (Verdict, Payment) {
 	return Applies, p
 }
 
-// ended is end for an intent that was read, which may tell how a payment was paid whose end
-// is known.
-func (p Payment) ended(s Snapshot) (Verdict, Payment) {
-	verdict, after := p.end(s, s.Status)
-	if verdict == Stale && s.Method.Type != "" && s.Method != after.Method {
-		after.Method = s.Method
-
-		return Applies, after
-	}
-
-	return verdict, after
-}
-
 // Read says what follows from an intent that was read after the payment p was loaded, and
 // how the payment is afterwards. It is right only if the payment still has p's version
 // when it is written. The verdict is Applies, Stale or Contradicts.
@@ -216,7 +207,7 @@ func Read(p Payment, s Snapshot) (Verdict, Payment) {
 	case p.differs(s), p.Status.Final() && !s.Status.Final():
 		return Contradicts, p
 	case s.Status.Final():
-		return p.ended(s)
+		return p.end(s, s.Status)
 	}
 
 	before := p

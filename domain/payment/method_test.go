@@ -102,6 +102,11 @@ func TestPayment_LastAttempt(t *testing.T) {
 	})
 	require.Equal(t, payment.Applies, verdict)
 	require.Equal(t, succeeded(with(visa, none)), after)
+	verdict, after = payment.Decide(says(asks(payment.Succeeded), visa, none), payment.Known{Payment: new(succeeded())})
+	require.Equal(t, payment.Applies, verdict)
+	require.Equal(t, succeeded(with(visa, none)), after)
+	verdict, _ = payment.Decide(says(asks(payment.Succeeded), amex, none), payment.Known{Payment: &after})
+	require.Equal(t, payment.Stale, verdict, "it stays")
 	verdict, _ = payment.Read(after, payment.Snapshot{Status: payment.Succeeded, Captured: dollars(10), Method: visa})
 	require.Equal(t, payment.Stale, verdict)
 }
