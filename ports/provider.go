@@ -65,7 +65,8 @@ func (e *DeploymentError) Error() string {
 
 // Provider is the payment provider.
 //
-// A call has five outcomes: done (no error; also if the bank declined what was to be paid), rejected (*RejectedError), rejected because
+// A call has five outcomes: done (no error; also if the bank declined what was to be paid),
+// rejected (*RejectedError), rejected because
 // of the deployment (*DeploymentError), not sent (ErrUnavailable), and unknown (any other
 // error). Unknown means that the provider may have acted, or may still act.
 type Provider interface {

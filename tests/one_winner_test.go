@@ -191,8 +191,8 @@ func TestChange_ConfirmsAndCancelAtOnceHaveOneWinner(t *testing.T) {
 
 		winner := "browser"
 
-		switch {
-		case cancelled.status == http.StatusOK:
+		switch cancelled.status {
+		case http.StatusOK:
 			winner = "cancel"
 
 			require.Zero(t, won)
@@ -209,7 +209,8 @@ func TestChange_ConfirmsAndCancelAtOnceHaveOneWinner(t *testing.T) {
 
 		winners[winner]++
 
-		w.eventually(func() bool { return w.get("/payments/"+id).text("intent_status") == stripe.Status }, "the payment ends as at Stripe")
+		w.eventually(func() bool { return w.get("/payments/"+id).text("intent_status") == stripe.Status },
+			"the payment ends as at Stripe")
 
 		for ours, again := range map[*answer]answer{
 			&one: second.change(id, "confirm", key+" one"), &other: w.change(id, "confirm", key+" other"),

@@ -371,7 +371,8 @@ func TestPayments_GetShowsEverything(t *testing.T) {
 	for want, p := range map[string]payment.Payment{
 		`{"id":"` + anID + `","stripe_payment_intent_id":"pi_1","idempotency_key":"order_1","amount":10.00,"currency":"USD",` +
 			`"status":"pending","metadata":{"a":"b"},"created_at":"2026-01-02T03:04:05.000006Z",` +
-			`"updated_at":"2026-01-02T03:04:05.000006Z","description":"a bicycle","capture_method":"manual","intent_status":"requires_capture",` +
+			`"updated_at":"2026-01-02T03:04:05.000006Z","description":"a bicycle","capture_method":"manual",` +
+			`"intent_status":"requires_capture",` +
 			`"amount_capturable":10.00,"amount_captured":0.00,"capture_before":"2026-01-09T03:04:05.000006Z",` +
 			`"payment_method":{"type":"card","card":{"brand":"visa","last4":"4242","exp_month":8,"exp_year":2030}},` +
 			`"decline":null,"version":1767323045000}`: held,

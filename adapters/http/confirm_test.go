@@ -120,7 +120,8 @@ func TestPayments_ADecline(t *testing.T) {
 
 	retryable := false
 	f := fault.New(fault.Declined, "The payment was declined.")
-	f.PaymentID, f.DeclineCode, f.Retryable, f.IntentStatus = uuid.MustParse(anID), "stolen_card", &retryable, "requires_payment_method"
+	f.PaymentID, f.IntentStatus = uuid.MustParse(anID), "requires_payment_method"
+	f.DeclineCode, f.Retryable = "stolen_card", &retryable
 
 	c := setupChanges(t)
 	c.answer.Response = edge.Renderer{}.Rejected(f, "r1")

@@ -351,12 +351,12 @@ func paymentID(r *http.Request) (uuid.UUID, error) {
 // an empty text. The amount stays as it was spelled: it must not pass through a
 // float.
 type createBody struct {
+	createOptions
+
 	Amount   jsontext.Value     `json:"amount"`
 	Currency *string            `json:"currency"`
 	Key      *string            `json:"idempotency_key"`
 	Metadata map[string]*string `json:"metadata"`
-
-	createOptions
 }
 
 func (b createBody) order() (operation.Order, error) {

@@ -55,21 +55,18 @@ func (l *lenientObject[T]) UnmarshalJSONFrom(from *jsontext.Decoder) (err error)
 // of the attempt that the intent's last error is about, and tells nothing about one that may
 // be under way.
 func (o *intentObject) addAttempt(got *ports.Intent) {
-	if o.LatestCharge.Kind() == jsontext.KindBeginObject {
+	switch o.LatestCharge.Kind() {
+	case jsontext.KindBeginObject:
 		var charge chargeObject
 		if decode(o.LatestCharge, &charge) == nil {
-			got.CaptureBefore = charge.Method.value.captureBefore()
-			got.LatestCharge = chargeID(string(charge.ID))
-
-			if charge.Status != "failed" {
-				got.Method = charge.Method.value.method()
-			}
+			charge.addTo(got)
 		}
-	} else {
-		var id lenientText
-		if len(o.LatestCharge) > 0 && decode(o.LatestCharge, &id) == nil {
-			got.LatestCharge = chargeID(string(id))
+	case jsontext.KindString:
+		var id string
+		if decode(o.LatestCharge, &id) == nil {
+			got.LatestCharge = chargeID(id)
 		}
+	default: // there was no attempt
 	}
 
 	if o.LastPaymentError.Kind() == jsontext.KindBeginObject {
@@ -77,6 +74,14 @@ func (o *intentObject) addAttempt(got *ports.Intent) {
 		if decode(o.LastPaymentError, &failed) == nil {
 			got.Decline, got.Method = failed.decline(), failed.Method.value.method()
 		}
+	}
+}
+
+func (c *chargeObject) addTo(got *ports.Intent) {
+	got.CaptureBefore, got.LatestCharge = c.Method.value.captureBefore(), chargeID(string(c.ID))
+
+	if c.Status != "failed" {
+		got.Method = c.Method.value.method()
 	}
 }
 
@@ -131,7 +136,7 @@ func lastFour(text string) string {
 }
 
 // within is 0 for a number outside of the bounds.
-func (l lenientInt) within(least, most int64) int {
+func (l *lenientInt) within(least, most int64) int {
 	if l.value < least || l.value > most {
 		return 0
 	}

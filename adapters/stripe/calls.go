@@ -18,6 +18,8 @@ const (
 	captureAction = "capture"
 	cancelAction  = "cancel"
 	confirmAction = "confirm"
+	// isTrue is how Stripe writes it, in parameters and in headers.
+	isTrue = "true"
 	// keyPrefix begins every idempotency key of ours; the kind and the operation's id
 	// follow. Older operations have another one.
 	keyPrefix = "mf_"
@@ -194,7 +196,7 @@ func readCreate(values url.Values) (asked, error) {
 
 	want := asked{
 		operation: "create_intent", amount: amount, currency: values.Get("currency"),
-		paymentID: values.Get(metadata(payment.MetadataPaymentID)), confirms: values.Get(confirmAction) == "true",
+		paymentID: values.Get(metadata(payment.MetadataPaymentID)), confirms: values.Get(confirmAction) == isTrue,
 	}
 	if want.currency == "" || want.paymentID == "" {
 		return asked{}, fmt.Errorf("%w: it has no currency or no payment id", errBadCall)

@@ -309,7 +309,7 @@ func (f *failure) worthRepeating() bool {
 	switch {
 	case f.replayed, f.shouldRetry == "false":
 		return false
-	case f.shouldRetry == "true":
+	case f.shouldRetry == isTrue:
 		return true
 	}
 

@@ -139,7 +139,7 @@ func (w *wire) RoundTrip(r *http.Request) (*http.Response, error) {
 	seen.status = answer.StatusCode
 	seen.requestID = requestID(answer.Header.Get("Request-Id"))
 	seen.shouldRetry = answer.Header.Get("Stripe-Should-Retry")
-	seen.replayed = answer.Header.Get("Idempotent-Replayed") == "true"
+	seen.replayed = answer.Header.Get("Idempotent-Replayed") == isTrue
 	answer.Body = &watchedBody{ReadCloser: answer.Body, seen: seen}
 
 	declined := answer.StatusCode == http.StatusPaymentRequired

@@ -70,11 +70,11 @@ func (b confirmBundle) answered(
 }
 
 // replayed requires that the key has an answer, in memory and in the database.
-func (b confirmBundle) replayed(t *testing.T, first operations.Answer, key operation.Key, card string, more ...string) {
+func (b confirmBundle) replayed(t *testing.T, first operations.Answer, key operation.Key, card string) {
 	t.Helper()
 
 	for range 2 {
-		again, err := b.confirm(t, key, card, more...)
+		again, err := b.confirm(t, key, card)
 		require.NoError(t, err)
 		require.Equal(t, operations.Answer{PaymentID: first.PaymentID, Response: first.Response, Replayed: true}, again)
 		b.ForgetReplays()
@@ -295,7 +295,7 @@ func TestConfirm_Do(t *testing.T) {
 		p := b.Payment(b.payment.ID)
 		require.Equal(t, payment.Cancelled, p.Status)
 		require.Equal(t, "insufficient_funds", p.Decline.DeclineCode)
-		b.refused(t, fault.InvalidState, "last", apptest.GoodCard)
+		require.Equal(t, "canceled", b.refused(t, fault.InvalidState, "last", apptest.GoodCard).IntentStatus)
 	})
 }
 
@@ -307,7 +307,7 @@ func TestConfirm_Do_Refused(t *testing.T) {
 
 		b := setupConfirm(t)
 		b.payment.ID = uuid.New()
-		b.refused(t, fault.NotFound, "c1", apptest.GoodCard)
+		require.Error(t, b.refused(t, fault.NotFound, "c1", apptest.GoodCard))
 	})
 
 	t.Run("Cancelled", func(t *testing.T) {
@@ -362,12 +362,12 @@ func TestConfirm_Do_Refused(t *testing.T) {
 
 		b := setupConfirm(t)
 		b.answered(t, http.StatusOK, "c1", apptest.GoodCard)
-		b.refused(t, fault.KeyReused, "c1", apptest.PoorCard)
-		b.refused(t, fault.KeyReused, "order_1", apptest.GoodCard)
+		require.Error(t, b.refused(t, fault.KeyReused, "c1", apptest.PoorCard))
+		require.Error(t, b.refused(t, fault.KeyReused, "order_1", apptest.GoodCard))
 
 		first := b.payment
 		b.payment = b.Create("order_2")
-		b.refused(t, fault.KeyReused, "c1", apptest.GoodCard)
+		require.Error(t, b.refused(t, fault.KeyReused, "c1", apptest.GoodCard))
 
 		_, err := payments.NewCancel(b.Change(), b.Renderer).Do(t.Context(), payments.CancelCommand{
 			ChangeCommand: payments.ChangeCommand{PaymentID: first.ID, Key: "c1"},
@@ -387,7 +387,7 @@ func TestConfirm_Do_Refused(t *testing.T) {
 			ChangeCommand: payments.ChangeCommand{PaymentID: b.payment.ID},
 		})
 		apptest.RequireFault(t, fault.InProgress, err)
-		b.refused(t, fault.InFlight, "c1", apptest.GoodCard)
+		require.Error(t, b.refused(t, fault.InFlight, "c1", apptest.GoodCard))
 
 		require.Equal(t, 1, b.recover(t, time.Hour).Finished)
 		require.Equal(t, payment.Succeeded, b.Payment(b.payment.ID).Status)
@@ -491,7 +491,7 @@ func TestConfirm_Do_TooOld(t *testing.T) {
 		b, op := setup(t)
 		require.Equal(t, operations.Recovered{Taken: 1, GivenUp: 1}, old(t, b))
 		require.Equal(t, operation.NeedsAttention, b.Operation(op.ID).State)
-		b.refused(t, fault.InProgress, "c3", apptest.GoodCard)
+		require.Error(t, b.refused(t, fault.InProgress, "c3", apptest.GoodCard))
 	})
 
 	t.Run("Declined", func(t *testing.T) {
@@ -595,7 +595,7 @@ func TestConfirm_Do_ReadAfterwardsFails(t *testing.T) {
 
 	provider := b.Provider
 	b.Provider = &blinded{Provider: provider}
-	b.refused(t, fault.Unknown, "c2", apptest.SecureCard)
+	require.Error(t, b.refused(t, fault.Unknown, "c2", apptest.SecureCard))
 
 	b.Provider = provider
 	require.Equal(t, 1, b.recover(t, time.Hour).Finished)

@@ -190,7 +190,7 @@ func created(
 	made := &ports.Completion{Payment: p, Fingerprint: fingerprint, Order: order, Cause: string(by)}
 
 	confirms := order.Options[OptionConfirm] == OptionTrue
-	if by != operation.ByWebhook || intent.ClientSecret != "" && !(confirms && undecided(intent)) {
+	if by != operation.ByWebhook || intent.ClientSecret != "" && (!confirms || !undecided(intent)) {
 		made.Response = new(answerToCreate(renderer, op, p, object, confirms))
 	}
 

@@ -191,12 +191,14 @@ func TestCreate_Do_ConfirmsAndAnEventIsFaster(t *testing.T) {
 		events []string
 		status int
 	}{
-		"MadeOnly":     {apptest.PoorCard, []string{"payment_intent.created"}, http.StatusPaymentRequired},
-		"MadeAndPaid":  {apptest.GoodCard, []string{"payment_intent.created", "payment_intent.succeeded"}, http.StatusCreated},
-		"Paid":         {apptest.GoodCard, []string{"payment_intent.succeeded"}, http.StatusCreated},
-		"Declined":     {apptest.PoorCard, []string{"payment_intent.payment_failed"}, http.StatusPaymentRequired},
-		"DeclinedMade": {apptest.PoorCard, []string{"payment_intent.payment_failed", "payment_intent.created"}, http.StatusPaymentRequired},
-		"Asked":        {apptest.SecureCard, []string{"payment_intent.requires_action"}, http.StatusCreated},
+		"MadeOnly":    {apptest.PoorCard, []string{"payment_intent.created"}, http.StatusPaymentRequired},
+		"MadeAndPaid": {apptest.GoodCard, []string{"payment_intent.created", "payment_intent.succeeded"}, http.StatusCreated},
+		"Paid":        {apptest.GoodCard, []string{"payment_intent.succeeded"}, http.StatusCreated},
+		"Declined":    {apptest.PoorCard, []string{"payment_intent.payment_failed"}, http.StatusPaymentRequired},
+		"DeclinedMade": {
+			apptest.PoorCard, []string{"payment_intent.payment_failed", "payment_intent.created"}, http.StatusPaymentRequired,
+		},
+		"Asked": {apptest.SecureCard, []string{"payment_intent.requires_action"}, http.StatusCreated},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -108,7 +108,7 @@ func findUpdate(
 	case isAsAsked(intent, op.Order):
 		return operations.Found{Object: &ports.Object{Intent: intent}}, nil
 	case p.Status == payment.Cancelled, rejected != nil:
-		return operations.Found{Rejected: errRefused(p, op)}, nil
+		return operations.Found{Rejected: errRefused(p, op)}, nil //nolint:nilerr // it is the answer
 	default:
 		return operations.Found{}, nil
 	}

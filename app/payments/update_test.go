@@ -150,10 +150,10 @@ func TestUpdate_Do(t *testing.T) {
 
 		b := setupUpdate(t)
 		b.Hint(b.payment)
-		read, _, err := b.Refresh().Do(t.Context(), b.payment.ID, "test")
+		_, _, err := b.Refresh().Do(t.Context(), b.payment.ID, "test")
 		require.NoError(t, err)
 		b.Confirm(b.payment.IntentID, "pm_card_chargeDeclined")
-		read, _, err = b.Refresh().Do(t.Context(), b.payment.ID, "test")
+		read, _, err := b.Refresh().Do(t.Context(), b.payment.ID, "test")
 		require.NoError(t, err)
 		require.Equal(t, payment.Failed, read.Status)
 
@@ -221,7 +221,7 @@ func TestUpdate_Do_Refused(t *testing.T) {
 			b.command.Metadata[fmt.Sprint("more_", n)] = "v"
 		}
 
-		b.refused(t, fault.Invalid)
+		require.Error(t, b.refused(t, fault.Invalid))
 		b.command.Metadata["goes"] = ""
 		_, err := b.update(t)
 		require.NoError(t, err)
@@ -254,9 +254,9 @@ func TestUpdate_Do_Refused(t *testing.T) {
 		require.NoError(t, err)
 
 		b.command.Description = new("two bicycles")
-		b.refused(t, fault.KeyReused)
+		require.Error(t, b.refused(t, fault.KeyReused))
 		b.command.Key = "order_1"
-		b.refused(t, fault.KeyReused)
+		require.Error(t, b.refused(t, fault.KeyReused))
 	})
 
 	// One update at a time; a cancel need not wait for it.
@@ -319,7 +319,7 @@ func TestUpdate_Do_AnswerLost(t *testing.T) {
 
 			b := setupUpdate(t)
 			repair := b.Fault(sandbox.Fault{Path: apptest.UpdatePath, Action: action})
-			b.refused(t, fault.Unknown)
+			require.Error(t, b.refused(t, fault.Unknown))
 			repair()
 			b.Elapse(time.Hour)
 

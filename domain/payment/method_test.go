@@ -59,6 +59,7 @@ func TestPayment_LastAttempt(t *testing.T) {
 
 		return t
 	}
+	lost := at(payment.Failed, noMethod, with(visa, poor))
 	none, unsaid := payment.Decline{}, payment.Method{}
 
 	for name, c := range map[string]struct {
@@ -69,9 +70,9 @@ func TestPayment_LastAttempt(t *testing.T) {
 	}{
 		"declined":                       {pending(), says(asks(payment.Failed), visa, poor), visa, poor},
 		"cancelled by the last decline":  {pending(), says(asks(payment.Cancelled), visa, poor), visa, poor},
-		"cancelled after a decline":      {at(payment.Failed, noMethod, with(visa, poor)), asks(payment.Cancelled), visa, poor},
-		"paid with another card":         {at(payment.Failed, noMethod, with(visa, poor)), says(asks(payment.Succeeded), amex, none), amex, none},
-		"paid, and not said how":         {at(payment.Failed, noMethod, with(visa, poor)), asks(payment.Succeeded), unsaid, none},
+		"cancelled after a decline":      {lost, asks(payment.Cancelled), visa, poor},
+		"paid with another card":         {lost, says(asks(payment.Succeeded), amex, none), amex, none},
+		"paid, and not said how":         {lost, asks(payment.Succeeded), unsaid, none},
 		"captured, and not said how":     {held(with(visa, none)), asks(payment.Succeeded), visa, none},
 		"a step, and it is not said how": {at(payment.Pending, noMethod, with(visa, none)), tells(processing), visa, none},
 	} {
@@ -82,7 +83,7 @@ func TestPayment_LastAttempt(t *testing.T) {
 	}
 
 	// Any update of an intent clears what it says of its decline: the reason stays.
-	declined := at(payment.Failed, noMethod, with(visa, poor))
+	declined := lost
 	verdict, after := payment.Read(declined, payment.Snapshot{Status: payment.Pending, IntentStatus: noMethod})
 	require.Equal(t, payment.Stale, verdict)
 	require.Equal(t, declined, after)

@@ -50,8 +50,8 @@ func TestParseOptions(t *testing.T) {
 			payment.ParseEmail,
 			[]string{"ann@example.com", "ann+7@mail.example.com", a(500) + "@example.com"},
 			[]string{
-				"", "ann", "@example.com", "Ann <ann@example.com>", "<ann@example.com>", "ann@example.com, bob@example.com", " ann@example.com",
-				"ann@example.com\n", a(501) + "@example.com",
+				"", "ann", "@example.com", "Ann <ann@example.com>", "<ann@example.com>", "ann@example.com, bob@example.com",
+				" ann@example.com", "ann@example.com\n", a(501) + "@example.com",
 			},
 		},
 	} {

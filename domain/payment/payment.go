@@ -95,13 +95,13 @@ func (s IntentStatus) rank() int {
 // mayBeUnderWay: the customer may be paying at this moment, or have paid.
 func (s IntentStatus) mayBeUnderWay() bool { return !s.Untried() }
 
-// Confirmable: an attempt to pay may be made
+// Confirmable tells whether an attempt to pay may be made
 // (https://docs.stripe.com/payments/paymentintents/lifecycle).
 func (s IntentStatus) Confirmable() bool {
 	return s == IntentRequiresPaymentMethod || s == IntentRequiresConfirmation || s == IntentRequiresAction
 }
 
-// Untried: nobody has begun to pay, or the last attempt was declined.
+// Untried tells whether nobody has begun to pay, or the last attempt was declined.
 func (s IntentStatus) Untried() bool {
 	return s == IntentRequiresPaymentMethod || s == IntentRequiresConfirmation
 }
