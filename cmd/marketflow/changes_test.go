@@ -198,3 +198,23 @@ func (d *desk) unhandled(id, eventType, body string) {
 		id, eventType, []byte(body))
 	require.NoError(d.t, err)
 }
+
+// What people see of an attempt: the card, and why it was declined.
+func TestPayments_ShowAnAttempt(t *testing.T) {
+	t.Parallel()
+
+	d := newDesk(t)
+	service := d.serve()
+
+	status, declined := d.create(service, `{"amount":10,"currency":"USD","idempotency_key":"order_1","confirm":true,`+
+		`"payment_method":"pm_card_visa_chargeDeclinedInsufficientFunds","description":"a bicycle","receipt_email":"ann@example.com"}`)
+	require.Equal(t, http.StatusPaymentRequired, status, declined)
+
+	id := text(t, declined, "payment_id")
+	told := d.run("payments", "show", id).stdout
+	require.Regexp(t, `declined +insufficient_funds: .*funds`, told)
+	require.Regexp(t, `paid by +visa card, ends in 9995, expires \d\d/20\d\d`, told)
+	require.Regexp(t, `description +a bicycle`, told)
+	require.NotContains(t, told, "ann@example.com")
+	require.NotContains(t, d.run("payments", "show", id, "-o", "json").stdout, "ann@example.com")
+}

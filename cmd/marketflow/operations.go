@@ -22,7 +22,7 @@ import (
 func newOperationsCommand() *cobra.Command {
 	command := group("operations", "Look at what was asked of Stripe, and decide what the service cannot decide",
 		newOperationsListCommand(), newOperationsShowCommand(), newOperationsCloseCommand(), newOperationsAdoptCommand())
-	command.Long = `An operation is one request to create, capture or cancel a payment, from when it was
+	command.Long = `An operation is one request to create, confirm, capture, cancel or change a payment, from when it was
 recorded to its frozen answer. A create has the id of its payment.`
 
 	return command
@@ -203,8 +203,8 @@ func newOperationsAdoptCommand() *cobra.Command {
 		Short: "Finish an operation with what it has made or done at Stripe",
 		Long: `Finishes an operation that needs attention, or is pending and over 23 hours old. A
 create is finished with the intent whose metadata names its payment, which must be for
-the same amount and currency; a capture or a cancel is finished if the payment's intent
-shows that it was done. The reason is recorded.`,
+the same amount and currency; any other one is finished if the payment's intent shows
+that it was done. The reason is recorded.`,
 	}, func(ctx context.Context, tools bootstrap.Tools, id uuid.UUID, by operations.Decision) (ports.OperationDetails, error) {
 		return tools.AdoptOperation.Do(ctx, id, intentID, by)
 	})

@@ -192,7 +192,28 @@ func printPayment(w io.Writer, p payment.Payment) {
 		fmt.Fprintf(w, "captured\t%s\n", p.Captured)
 		fmt.Fprintf(w, "intent\t%s (%s)\n", p.IntentID, cmp.Or(string(p.IntentStatus), "-"))
 		fmt.Fprintf(w, "created\t%s\n", stamp(p.CreatedAt))
+
+		if p.Description != "" {
+			fmt.Fprintf(w, "description\t%s\n", oneLine(p.Description))
+		}
+
+		if p.Method.Type != "" {
+			fmt.Fprintf(w, "paid by\t%s\n", methodText(p.Method))
+		}
+
+		if d := p.Decline; !d.IsZero() {
+			fmt.Fprintf(w, "declined\t%s: %s\n", cmp.Or(d.DeclineCode, d.Code), oneLine(d.Message))
+		}
 	})
+}
+
+// methodText is how a payment was, or was to be, paid.
+func methodText(m payment.Method) string {
+	if m.Card == (payment.Card{}) {
+		return m.Type
+	}
+
+	return fmt.Sprintf("%s %s, ends in %s, expires %02d/%d", m.Card.Brand, m.Type, m.Card.Last4, m.Card.ExpMonth, m.Card.ExpYear)
 }
 
 // storyDetail is the part of an entry's data that fits into a line.
