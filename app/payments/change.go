@@ -154,6 +154,8 @@ func changed(object ports.Object, answer func(after payment.Payment) ports.Froze
 				p.ID, p.Status, intent.ID, intent.IntentStatus, ports.ErrContradiction)
 		}
 
+		after = after.PaidBy(intent.Snapshot())
+
 		return after, answer(after), nil
 	}
 

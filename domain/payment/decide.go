@@ -180,10 +180,6 @@ func (p Payment) end(s Snapshot, status Status) (Verdict, Payment) {
 	switch {
 	case err != nil || compared > 0 || p.Status.Final() && p.Status != status:
 		return Contradicts, p
-	case p.Status.Final() && compared == 0 && p.Method == Method{} && s.Method.Type != "":
-		p.Method = s.Method // that it ended was known before how it was paid
-
-		return Applies, p
 	case p.Status.Final() && compared == 0:
 		return Stale, p
 	}

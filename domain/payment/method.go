@@ -52,5 +52,15 @@ func (d Decline) Retryable() bool { return !hopeless[d.DeclineCode] && !hopeless
 // Retryable tells whether another attempt to pay makes sense after the last one was declined.
 func (p Payment) Retryable() bool { return p.Decline.Retryable() && !p.Status.Final() }
 
+// PaidBy is p with what the answer to the attempt that has paid it says of its method: an event
+// may have said before that it is paid, but not how.
+func (p Payment) PaidBy(s Snapshot) Payment {
+	if p.Status == Succeeded && s.Status == Succeeded && p.Method.Type == "" {
+		p.Method = s.Method
+	}
+
+	return p
+}
+
 // IsZero tells whether there is no decline.
 func (d Decline) IsZero() bool { return d == Decline{} }

@@ -97,17 +97,25 @@ func TestPayment_LastAttempt(t *testing.T) {
 	require.Equal(t, payment.Applies, verdict)
 	require.Equal(t, declined, after)
 
-	// How a payment was paid may be known later than that it was.
+	// What is read of a payment that has ended changes nothing.
 	verdict, after = payment.Read(succeeded(), payment.Snapshot{
 		Status: payment.Succeeded, IntentStatus: payment.IntentSucceeded, Captured: dollars(10), Method: visa,
 	})
-	require.Equal(t, payment.Applies, verdict)
-	require.Equal(t, succeeded(with(visa, none)), after)
-	verdict, after = payment.Decide(says(asks(payment.Succeeded), visa, none), payment.Known{Payment: new(succeeded())})
-	require.Equal(t, payment.Applies, verdict)
-	require.Equal(t, succeeded(with(visa, none)), after)
-	verdict, _ = payment.Decide(says(asks(payment.Succeeded), amex, none), payment.Known{Payment: &after})
-	require.Equal(t, payment.Stale, verdict, "it stays")
-	verdict, _ = payment.Read(after, payment.Snapshot{Status: payment.Succeeded, Captured: dollars(10), Method: visa})
 	require.Equal(t, payment.Stale, verdict)
+	require.Equal(t, succeeded(), after)
+}
+
+// An event may be faster than the answer to the attempt that has paid, and does not say how.
+func TestPayment_PaidBy(t *testing.T) {
+	t.Parallel()
+
+	visa, amex := payment.Method{Type: "card", Card: payment.Card{Last4: "4242"}}, payment.Method{Type: "card"}
+	known := func(p *payment.Payment) { p.Method = visa }
+	says := payment.Snapshot{Status: payment.Succeeded, Method: visa}
+
+	require.Equal(t, succeeded(known), succeeded().PaidBy(says))
+	require.Equal(t, succeeded(known), succeeded(known).PaidBy(payment.Snapshot{Status: payment.Succeeded, Method: amex}))
+	require.Equal(t, succeeded(), succeeded().PaidBy(payment.Snapshot{Status: payment.Failed, Method: visa}), "another attempt")
+	require.Equal(t, cancelled(), cancelled().PaidBy(says))
+	require.Equal(t, pending(), pending().PaidBy(says))
 }

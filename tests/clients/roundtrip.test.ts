@@ -165,7 +165,7 @@ test('what is not paid cannot be captured', async () => {
   const early = await client.POST('/payments/{id}/capture', { params: { path: { id: created.data!.id } } });
   assert.equal(early.response.status, 409);
   assert.match(early.error!.type, /#invalid-state$/);
-  assert.deepEqual(early.error!.allowed, ['cancel']);
+  assert.deepEqual(early.error!.allowed, ['confirm', 'cancel']);
 });
 
 test('payments are found again', async () => {
