@@ -160,7 +160,7 @@ func scenarioMutants() []mutant {
 			faults: []string{"account not activated", "no such URL"},
 		},
 		{
-			name: "deployment-rejection-of-a-change-frozen", why: "the same holds for captures and cancels",
+			name: "deployment-rejection-of-a-change-frozen", why: "the same holds for operations on a payment",
 			changes: []change{{
 				"adapters/stripe/rejections.go",
 				"return deploymentRejected, &ports.DeploymentError{Code: err.Code, Message: err.Message, Kept: f.replayed}",
@@ -201,7 +201,7 @@ func scenarioMutants() []mutant {
 			faults: []string{"another account"},
 		},
 		{
-			name: "two-at-once", why: "one capture or cancel of a payment is under way at a time",
+			name: "two-at-once", why: "one confirm, capture or cancel of a payment is under way at a time",
 			sql:    []string{"DROP INDEX operations_one_at_a_time"},
 			faults: []string{"slow ", "holds"},
 		},
@@ -244,6 +244,31 @@ func scenarioMutants() []mutant {
 	return e.provider.Send(ctx, op.Call, op.Attempts > 1)`,
 			}},
 			faults: []string{"capture"},
+		},
+		{
+			name: "decline-told-as-done", why: "an attempt that the bank has declined is answered as declined, for ever",
+			changes: []change{{"app/payments/confirm.go", "if object.Declined {", "if false {"}},
+			faults:  []string{"confirm"},
+		},
+		{
+			name: "latest-charge-not-compared", why: "a decline that an intent shows is an attempt's only if it has a charge of its own",
+			changes: []change{{
+				"app/payments/confirm.go", "tried := intent.LatestCharge != op.Before.LatestCharge ||", "tried := true ||",
+			}},
+			faults: []string{"time"},
+		},
+		{
+			name: "marks-may-be-changed", why: "a client cannot change the entries of metadata by which an intent is known as ours",
+			changes: []change{{
+				"domain/payment/metadata.go",
+				"case key == MetadataPaymentID, key == MetadataMark, key == MetadataKey, key == MetadataCapture:",
+				"case key == MetadataMark:",
+			}},
+		},
+		{
+			name: "two-updates-at-once", why: "one update of a payment is under way at a time, so that both sides end the same",
+			sql:    []string{"DROP INDEX operations_one_update"},
+			faults: []string{"slow ", "holds"},
 		},
 		{
 			name: "key-looked-up-once", why: "before a refusal the key is looked up again: it may have done what it asks for",

@@ -53,7 +53,8 @@ func check(e evidence, found *violations) {
 		eventsTakeEffectOnce, nothingIsUnknown, answersAreKept, sameKeySameBytes, changedPayloadsStayOut,
 		rejectionsAreNotKept, unavailableWroteNothing, nothingElsewhere, answersFitAnOrder,
 		oneCapture, captureAsAskedFor, noKeyDeniesItself, cancelledAsTold, oneWinner, refusalsAreTrue,
-		callsAreSentAsWritten, lastAnswersStand, versionsGrow, contradictionsAreOnlyDrawn, foreignIsLeftAlone,
+		confirmedAsTold, detailsAreEqual, callsAreSentAsWritten, lastAnswersStand, versionsGrow,
+		contradictionsAreOnlyDrawn, foreignIsLeftAlone,
 	} {
 		invariant(e, found)
 	}
@@ -338,7 +339,14 @@ func nothingIsUnknown(e evidence, found *violations) {
 func (o operationRow) executed(intents map[string]stripeIntent) bool {
 	intent, there := intents[o.Payment]
 
-	return there && (o.Kind == kindCreate || intent.Status == "succeeded" || intent.Status == "canceled")
+	switch {
+	case !there:
+		return false
+	case o.Kind == kindUpdate:
+		return o.asked("metadata[tag]") == intent.Metadata["tag"]
+	default:
+		return o.Kind == kindCreate || intent.Status == "succeeded" || intent.Status == "canceled"
+	}
 }
 
 // answersAreKept: what was answered 201 exists on both sides for ever, and is

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"regexp"
 	"slices"
@@ -182,6 +183,7 @@ func refusalsAreTrue(e evidence, found *violations) {
 			found.addf("J5", "key "+r.key, "money was held since %s, and a capture at %s was refused: %s", since, r.call, r.result)
 		case r.kind == kindCapture && refusal.Intent == "requires_capture",
 			r.kind == kindCancel && refusal.Intent != "succeeded" && refusal.Intent != "processing",
+			r.kind == kindUpdate && refusal.Intent != "canceled",
 			final && intents[r.on.id].Status != refusal.Intent:
 			found.addf("J5", "key "+r.key, "a %s was refused: %s; at Stripe it ends as %s",
 				r.kind, r.result, intents[r.on.id].Status)
@@ -211,6 +213,64 @@ func (e evidence) heldSince() map[string]time.Duration {
 	return since
 }
 
+// confirmedAsTold: an attempt that was told as declined has a failed charge of its own, and one
+// that was told as paid has paid.
+func confirmedAsTold(e evidence, found *violations) {
+	intents, declines := by(e.stripe.intents, stripeIntent.paymentID), map[string]int{}
+
+	for _, op := range e.service.operations {
+		if op.Kind == kindConfirm && op.State == "finished" && op.Status == http.StatusPaymentRequired {
+			declines[op.Payment]++
+		}
+	}
+
+	for id, n := range declines {
+		if intents[id].failedCharges < n {
+			found.addf("I5", "payment "+id, "%d attempts were answered as declined, and Stripe has %d", n, intents[id].failedCharges)
+		}
+	}
+
+	for _, r := range e.requests {
+		if r.kind != kindConfirm || r.result.status != http.StatusOK {
+			continue
+		}
+
+		p, err := r.result.payment()
+		if err != nil || p.Status == "failed" || p.Status == "cancelled" ||
+			p.Status == "succeeded" && intents[r.on.id].Status != "succeeded" {
+			found.addf("J4", "key "+r.key, "was told %s, and at Stripe it is %s", r.result, intents[r.on.id].Status)
+		}
+	}
+}
+
+// detailsAreEqual: what clients keep with a payment is the same on both sides. What waits for a
+// person may be on one side alone.
+func detailsAreEqual(e evidence, found *violations) {
+	waits, intents := map[string]bool{}, e.intents()
+
+	for _, op := range e.service.operations {
+		if op.Kind == kindUpdate && op.State == "needs_attention" {
+			waits[op.Payment] = true
+		}
+	}
+
+	for _, p := range e.service.payments {
+		var ours map[string]string
+		if err := json.Unmarshal([]byte(p.Metadata), &ours); err != nil {
+			found.addf("I3", "payment "+p.ID, "%v", err)
+		}
+
+		theirs := maps.Clone(intents[p.Intent].Metadata)
+		for _, mark := range []string{"payment_id", "marketflow", "marketflow_key", "marketflow_capture"} {
+			delete(theirs, mark)
+		}
+
+		if !waits[p.ID] && !maps.Equal(ours, theirs) {
+			found.addf("I3", "payment "+p.ID, "has %v here and %v at Stripe", ours, theirs)
+		}
+	}
+}
+
 // callsAreSentAsWritten is I1 on the wire: whatever a process sends is written down before,
 // under one key, and every attempt is the same.
 func callsAreSentAsWritten(e evidence, found *violations) {
@@ -235,10 +295,16 @@ func callsAreSentAsWritten(e evidence, found *violations) {
 var stamp = regexp.MustCompile(`"updated_at":"[^"]*"|"version":\d+`)
 
 // lastAnswersStand: captured and cancelled is for ever, so each answer that told of it shows
-// the payment as it still is when all is quiet, byte for byte.
+// the payment as it still is when all is quiet, byte for byte, unless clients update it.
 func lastAnswersStand(e evidence, found *violations) {
+	updated := map[string]bool{}
+
+	for _, op := range e.service.operations {
+		updated[op.Payment] = updated[op.Payment] || op.Kind == kindUpdate
+	}
+
 	for _, r := range e.requests {
-		if r.kind != kindCapture && r.kind != kindCancel || r.result.status != http.StatusOK {
+		if r.kind != kindCapture && r.kind != kindCancel || r.result.status != http.StatusOK || updated[r.on.id] {
 			continue
 		}
 

@@ -27,8 +27,56 @@ func (c *client) story(ctx context.Context) {
 		return
 	}
 
-	c.customer(ctx, p)
+	if c.r.IntN(3) == 0 {
+		c.updates(ctx, p)
+	}
+
+	if c.r.IntN(3) == 0 {
+		c.backend(ctx, p)
+	} else {
+		c.customer(ctx, p)
+	}
+
 	c.shop(ctx, p)
+}
+
+// backend tries the cards that it knows, each under a key of its own, until one is taken.
+func (c *client) backend(ctx context.Context, p known) {
+	const cards = 3
+
+	for range cards {
+		key := c.newKey("card")
+		if c.r.IntN(4) == 0 {
+			c.together(key, c.l.addAsk(key, c.drawConfirm(p)))
+
+			continue
+		}
+
+		if c.twice(ctx, key, c.drawConfirm(p)).status == http.StatusOK {
+			return
+		}
+	}
+}
+
+// updates changes what the shop keeps with a payment; now and then it asks for what is not the
+// shop's.
+func (c *client) updates(ctx context.Context, p known) {
+	for range c.r.IntN(3) + 1 {
+		if c.r.IntN(3) == 0 {
+			c.atOnce(3, func(c *client) { c.drawn(p, c.drawUpdate(p)) })
+
+			continue
+		}
+
+		key := c.newKey("update")
+		c.twice(ctx, key, c.drawUpdate(p))
+	}
+
+	if c.r.IntN(4) == 0 {
+		a := c.drawUpdate(p)
+		a.mark = true
+		c.send("", a, answerWithin)
+	}
 }
 
 // The test cards (sandbox/card_table.go) and what a customer does with them.
@@ -176,7 +224,7 @@ func (c *client) anyIntent() (string, bool) {
 	return all[c.r.IntN(len(all))], true
 }
 
-// change captures or cancels any payment, whatever its state.
+// change confirms, captures, cancels or updates any payment, whatever its state.
 func (c *client) change(ctx context.Context) {
 	p, ok := c.anyPayment()
 	if !ok {
@@ -190,7 +238,8 @@ func (c *client) change(ctx context.Context) {
 	}
 
 	key := c.newKey("change")
-	c.pursue(ctx, key, c.l.addAsk(key, c.drawChange(p)))
+	draws := []func(known) ask{c.drawChange, c.drawChange, c.drawConfirm, c.drawUpdate}
+	c.pursue(ctx, key, c.l.addAsk(key, draws[c.r.IntN(len(draws))](p)))
 }
 
 // shop ends a payment.
@@ -217,12 +266,14 @@ func (c *client) shop(ctx context.Context, p known) {
 }
 
 // twice sends a request until it is answered, and sometimes once more.
-func (c *client) twice(ctx context.Context, key string, a ask) {
-	c.pursue(ctx, key, c.l.addAsk(key, a))
+func (c *client) twice(ctx context.Context, key string, a ask) result {
+	answer := c.pursue(ctx, key, c.l.addAsk(key, a))
 
 	if c.r.IntN(3) == 0 {
-		c.send(key, a, answerWithin)
+		answer = c.send(key, a, answerWithin)
 	}
+
+	return answer
 }
 
 // race sends several things at once that cannot all happen: one of them wins.
@@ -235,14 +286,20 @@ func (c *client) race(p known) {
 		func(c *client) { c.send("", c.drawCancel(p), answerWithin) },
 		func(c *client) { pays(c, p.intent) },
 		func(c *client) { pays(c, p.intent) },
+		func(c *client) { c.drawn(p, c.drawConfirm(p)) },
+		func(c *client) { c.drawn(p, c.drawConfirm(p)) },
 		func(c *client) { c.dashboard(p) },
 	}
 	c.r.Shuffle(len(acts), func(i, j int) { acts[i], acts[j] = acts[j], acts[i] })
+	c.atOnce(c.r.IntN(3)+2, acts...)
+}
 
+// atOnce does so many things at the same time, the last one as often as there are too few.
+func (c *client) atOnce(n int, acts ...func(*client)) {
 	var wg sync.WaitGroup
 
-	for _, act := range acts[:c.r.IntN(3)+2] {
-		copied := c.copied()
+	for i := range n {
+		act, copied := acts[min(i, len(acts)-1)], c.copied()
 
 		c.made++
 		copied.made = c.made * 1000 // keys of its own
@@ -253,7 +310,7 @@ func (c *client) race(p known) {
 	wg.Wait()
 }
 
-// drawn sends a capture or a cancel under a key of its own.
+// drawn sends a confirm, a capture or a cancel under a key of its own.
 func (c *client) drawn(p known, a ask) {
 	key := c.newKey("race-" + p.id[len(p.id)-6:])
 	c.send(key, c.l.addAsk(key, a), answerWithin)

@@ -66,6 +66,10 @@ func ends(kind operationKind, when side) moment {
 		m.statement = stmtFinish
 	case kindCapture:
 		m.holds = `"status":"succeeded"`
+	case kindConfirm:
+		m.holds = `"client_secret":"`
+	case kindUpdate:
+		m.holds = `"tag":"`
 	default:
 		m.holds = `"status":"cancelled"`
 	}

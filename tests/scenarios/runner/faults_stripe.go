@@ -17,7 +17,11 @@ type operationKind struct{ name, path string }
 
 func operationKinds() []operationKind {
 	return []operationKind{
-		{kindCreate, intentsPath}, {kindCapture, intentsPath + "/*/capture"}, {kindCancel, intentsPath + "/*/cancel"},
+		{kindCreate, intentsPath},
+		{kindConfirm, intentsPath + "/*/confirm"},
+		{kindCapture, intentsPath + "/*/capture"},
+		{kindCancel, intentsPath + "/*/cancel"},
+		{kindUpdate, intentsPath + "/*"},
 	}
 }
 

@@ -80,10 +80,16 @@ func (c *client) unknown(kind operationKind, rule sandbox.Fault) {
 		return
 	}
 
-	pays(c, p.intent)
-	c.stays(rule)
+	a := ask{kind: kind.name, on: p, tag: "late", card: declinedCard}
 
-	a := ask{kind: kind.name, on: p}
+	if kind.name == kindConfirm { // what the intent says of this decline is not the next one's
+		first := c.newKey("declined")
+		c.send(first, c.l.addAsk(first, a), answerWithin)
+	} else {
+		pays(c, p.intent)
+	}
+
+	c.stays(rule)
 	c.send(key, c.l.addAsk(key, a), answerWithin)
 }
 

@@ -14,9 +14,11 @@ import (
 	"github.com/anishathalye/porcupine"
 )
 
-// The kinds of requests. The first three are the kinds of operations.
+// The kinds of requests. The first five are the kinds of operations.
 const (
 	kindCreate  = "create"
+	kindConfirm = "confirm"
+	kindUpdate  = "update"
 	kindCapture = "capture"
 	kindCancel  = "cancel"
 	kindRead    = "read"
@@ -40,6 +42,12 @@ type ask struct {
 	minor int64
 	// reason is why to cancel; it may be empty.
 	reason string
+	// card is what to confirm with.
+	card string
+	// tag is what an update sets an entry of the metadata to; empty removes it. mark: it asks
+	// for a change of the service's own mark as well.
+	tag  string
+	mark bool
 }
 
 // id tells asks apart as the service should.
@@ -50,13 +58,18 @@ func (a ask) id() string {
 	case kindCapture:
 		return fmt.Sprintf("capture %d of %s", a.minor, a.on.id)
 	default:
-		return fmt.Sprintf("%s %s %s", a.kind, a.on.id, a.reason)
+		return fmt.Sprintf("%s %s %s %s %q %t", a.kind, a.on.id, a.reason, a.card, a.tag, a.mark)
 	}
 }
 
 // isOperation: the service does it at Stripe.
 func (a ask) isOperation() bool {
-	return a.kind == kindCreate || a.kind == kindCapture || a.kind == kindCancel
+	switch a.kind {
+	case kindCreate, kindConfirm, kindCapture, kindCancel, kindUpdate:
+		return true
+	default:
+		return false
+	}
 }
 
 // String is for the timeline.
@@ -81,6 +94,10 @@ func (a ask) String() string {
 		return fmt.Sprintf("capture %s of %s", amountOf(a.minor, a.on.payload.currency), a.on.id)
 	case kindCancel:
 		return "cancel " + a.on.id
+	case kindConfirm:
+		return "confirm " + a.on.id + " with " + a.card
+	case kindUpdate:
+		return fmt.Sprintf("update %s to %q", a.on.id, a.tag)
 	default:
 		return a.kind
 	}
@@ -128,7 +145,7 @@ func (r result) decided() bool {
 	kind, _ := r.problem()
 
 	return r.status == http.StatusCreated || r.status == http.StatusOK || r.status == http.StatusUnprocessableEntity ||
-		kind == problemState
+		r.status == http.StatusPaymentRequired || kind == problemState
 }
 
 // The problems that are told apart.
@@ -196,7 +213,7 @@ func (h *history) all() []request {
 	return slices.Clone(h.requests)
 }
 
-// operations are the creates, captures and cancels among them.
+// operations are what the service was to do at Stripe.
 func (h *history) operations() []request {
 	return slices.DeleteFunc(h.all(), func(r request) bool { return !r.isOperation() })
 }
@@ -229,8 +246,8 @@ func (h *history) tell(line *timeline) {
 // one request, so porcupine gets two steps with the request's interval: what the key asks
 // for, and what it answers.
 type (
-	// decides: the answer proves that the key asks for this (201, a capture's 200, a
-	// rejection, 409 key in use, 502).
+	// decides: the answer proves that the key asks for this (201, any 200 but a cancel's, a
+	// decline, a rejection, 409 key in use, 502).
 	decides struct{ asked string }
 	// mayDecide: nobody knows (503, no answer); it may happen at any later time.
 	mayDecide struct{ asked string }
@@ -323,8 +340,8 @@ func (r request) steps(laterLife bool) []porcupine.Operation {
 	kind, _ := r.result.problem()
 
 	switch status := r.result.status; {
-	case status == http.StatusCreated, r.result.isRejection(), r.result.replayed,
-		status == http.StatusOK && r.kind == kindCapture:
+	case status == http.StatusCreated, status == http.StatusPaymentRequired, r.result.isRejection(), r.result.replayed,
+		status == http.StatusOK && r.kind != kindCancel:
 		return []porcupine.Operation{at(decides{asked}), at(answers{bytes})}
 	case status == http.StatusOK, kind == problemState, kind == problemExceeded:
 		return []porcupine.Operation{at(mayAnswer{asked, bytes})}

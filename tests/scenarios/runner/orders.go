@@ -108,6 +108,20 @@ func (c *client) drawCapture(p known) ask {
 	return a
 }
 
+// drawConfirm draws an attempt to pay.
+func (c *client) drawConfirm(p known) ask {
+	cards := []string{paysCard, paysCard, declinedCard, declinedCard, secureCard}
+
+	return ask{kind: kindConfirm, on: p, card: cards[c.r.IntN(len(cards))]}
+}
+
+// drawUpdate sets or removes an entry of the metadata.
+func (c *client) drawUpdate(p known) ask {
+	tags := []string{"", "red", "blue", "ж & =%"}
+
+	return ask{kind: kindUpdate, on: p, tag: tags[c.r.IntN(len(tags))]}
+}
+
 // captures is how much a capture takes.
 func (a ask) captures() int64 {
 	if a.minor == 0 {
@@ -122,7 +136,34 @@ func (a ask) path() string {
 		return "/payments"
 	}
 
+	if a.kind == kindUpdate {
+		return "/payments/" + a.on.id
+	}
+
 	return "/payments/" + a.on.id + "/" + a.kind
+}
+
+func (a ask) method() string {
+	if a.kind == kindUpdate {
+		return http.MethodPatch
+	}
+
+	return http.MethodPost
+}
+
+// patch is the metadata of an update.
+func (a ask) patch() string {
+	value := "null"
+	if a.tag != "" {
+		value = strconv.Quote(a.tag)
+	}
+
+	mark := ""
+	if a.mark {
+		mark = `,"payment_id":"7"`
+	}
+
+	return `"metadata":{"tag":` + value + mark + `}`
 }
 
 // spell writes the request in one of many ways that mean the same.
@@ -147,6 +188,10 @@ func (a ask) spell(r *rand.Rand, key string) (body string, header http.Header) {
 		if a.reason != "" {
 			fields = append(fields, fmt.Sprintf(`"reason":%q`, a.reason))
 		}
+	case kindConfirm:
+		fields = append(fields, fmt.Sprintf(`"payment_method":%q`, a.card), `"return_url":"https://shop.example/"`)
+	case kindUpdate:
+		fields = append(fields, a.patch())
 	}
 
 	if key != "" && r.IntN(3) == 0 {

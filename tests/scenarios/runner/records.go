@@ -8,6 +8,7 @@ import (
 	"iter"
 	"math/big"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -46,7 +47,8 @@ type stripeIntent struct {
 	// LastPaymentError is set after a declined attempt.
 	LastPaymentError *struct{} `json:"last_payment_error"`
 
-	succeededCharges int
+	// succeededCharges and failedCharges are how many there are.
+	succeededCharges, failedCharges int
 	// captureBefore is when the hold lapses, in Unix seconds; 0 if nothing is held.
 	captureBefore int64
 	// key is the Idempotency-Key that the intent was created under.
@@ -99,7 +101,7 @@ func (i stripeIntent) status() string {
 
 // readStripe reads the sandbox's records. foreign are the intents of another program.
 func readStripe(s *sandbox.Sandbox, foreign map[string]bool) (records stripeRecords, err error) {
-	holds, err := holdsUntil(s)
+	holds, failed, err := charges(s)
 	if err != nil {
 		return records, err
 	}
@@ -107,7 +109,7 @@ func readStripe(s *sandbox.Sandbox, foreign map[string]bool) (records stripeReco
 	for entry := range intents(s) {
 		intent := stripeIntent{
 			succeededCharges: entry.SucceededCharges, key: entry.IdempotencyKey, account: entry.Account,
-			captureBefore: holds[entry.ID],
+			captureBefore: holds[entry.ID], failedCharges: failed[entry.ID],
 		}
 		if err := json.Unmarshal(entry.Object, &intent); err != nil {
 			return records, fmt.Errorf("reading the sandbox's records: %w", err)
@@ -127,12 +129,13 @@ func readStripe(s *sandbox.Sandbox, foreign map[string]bool) (records stripeReco
 	return records, nil
 }
 
-// holdsUntil is when the holds lapse, by intent.
-func holdsUntil(s *sandbox.Sandbox) (map[string]int64, error) {
-	holds := map[string]int64{}
+// charges are when the holds lapse, and how many attempts have failed, by intent.
+func charges(s *sandbox.Sandbox) (holds map[string]int64, failed map[string]int, err error) {
+	holds, failed = map[string]int64{}, map[string]int{}
 
 	for entry := range s.Books(sandbox.BooksFilter{Kinds: []string{sandbox.KindCharge}}) {
 		var charge struct {
+			Status  string `json:"status"`
 			Details struct {
 				Card struct {
 					CaptureBefore int64 `json:"capture_before"`
@@ -141,7 +144,11 @@ func holdsUntil(s *sandbox.Sandbox) (map[string]int64, error) {
 		}
 
 		if err := json.Unmarshal(entry.Object, &charge); err != nil {
-			return nil, fmt.Errorf("reading the sandbox's charges: %w", err)
+			return nil, nil, fmt.Errorf("reading the sandbox's charges: %w", err)
+		}
+
+		if charge.Status == "failed" {
+			failed[entry.Intent]++
 		}
 
 		if until := charge.Details.Card.CaptureBefore; until > 0 {
@@ -149,7 +156,7 @@ func holdsUntil(s *sandbox.Sandbox) (map[string]int64, error) {
 		}
 	}
 
-	return holds, nil
+	return holds, failed, nil
 }
 
 // intents are the sandbox's entries about intents.
@@ -184,6 +191,8 @@ type paymentRow struct {
 	Capturable, Captured                      string
 	// CaptureBefore is in Unix seconds; 0 if nothing is held.
 	CaptureBefore int64
+	// Metadata is JSON.
+	Metadata string
 }
 
 type operationRow struct {
@@ -201,6 +210,13 @@ type operationRow struct {
 	// Status and Body are the answer; 0 and empty while there is none.
 	Status int
 	Body   string
+}
+
+// asked is a parameter of the call.
+func (o operationRow) asked(name string) string {
+	values, _ := url.ParseQuery(o.StripeParams)
+
+	return values.Get(name)
 }
 
 // done: its answer is kept, and says that it was done.
@@ -237,7 +253,7 @@ func readService(ctx context.Context, db *pgxpool.Pool) (records serviceRecords,
 		if records.payments, err = rows[paymentRow](ctx, tx, `SELECT id::text, stripe_payment_intent_id,
 			COALESCE(idempotency_key, ''), amount::text, currency, status, capture_method, COALESCE(intent_status, ''),
 			COALESCE(amount_capturable, 0)::text, COALESCE(amount_captured, 0)::text,
-			COALESCE(EXTRACT(EPOCH FROM capture_before), 0)::bigint
+			COALESCE(EXTRACT(EPOCH FROM capture_before), 0)::bigint, COALESCE(metadata, '{}')::text
 			FROM payments ORDER BY created_at`); err != nil {
 			return err
 		}

@@ -17,7 +17,8 @@ func (w *world) watch(ctx context.Context) {
 	for ctx.Err() == nil {
 		// Each is one snapshot.
 		if found, err := w.db.Query(ctx, `SELECT subject::text FROM operations
-			WHERE kind <> 'create' AND state IN ('pending', 'needs_attention') GROUP BY subject HAVING count(*) > 1`); err == nil {
+			WHERE kind <> 'create' AND state IN ('pending', 'needs_attention') GROUP BY subject, kind = 'update'
+			HAVING count(*) > 1`); err == nil {
 			payments, _ := pgx.CollectRows(found, pgx.RowTo[string]) // the database may be down
 
 			w.mu.Lock()
@@ -37,7 +38,7 @@ func (w *world) saw(found *violations) {
 	slices.Sort(w.twoAtOnce)
 
 	for _, payment := range slices.Compact(w.twoAtOnce) {
-		found.addf("J4", "payment "+payment, "two captures or cancels were under way at the same time")
+		found.addf("J4", "payment "+payment, "two operations were under way at the same time")
 	}
 }
 

@@ -167,7 +167,7 @@ func (c *client) somethingElse(key string, a ask) ask {
 		return ask{kind: kindCreate, payload: drawPayload(c.r, key, fmt.Sprintf("changed %d", c.r.IntN(2)))}
 	}
 
-	return c.drawChange(p)
+	return []func(known) ask{c.drawChange, c.drawConfirm, c.drawUpdate}[c.r.IntN(3)](p)
 }
 
 func (c *client) fresh(ctx context.Context) {
@@ -240,7 +240,7 @@ func (c *client) send(key string, a ask, patience time.Duration) result {
 	body, header := a.spell(c.r, key)
 
 	answer := c.record(request{ask: a, key: key, process: target}, func() result {
-		return c.call(patience, http.MethodPost, c.w.processes[target].url()+a.path(), body, header)
+		return c.call(patience, a.method(), c.w.processes[target].url()+a.path(), body, header)
 	})
 
 	if p, ok := toldOf(a, answer); ok {
@@ -352,7 +352,7 @@ func (l *workload) isForeign() map[string]bool {
 	return foreign
 }
 
-// changed are the payments that somebody has asked to capture or to cancel.
+// changed are the payments of which somebody has asked for more than their creation.
 func (l *workload) changed() []known {
 	seen := map[string]known{}
 
