@@ -131,7 +131,7 @@ func (s *Store) finishOn(
 
 	err := s.hot.run(ctx, "finishing an operation", func(ctx context.Context, conn *pgxpool.Conn) error {
 		return s.inTrips(ctx, "FinishOperation", conn, func(ctx context.Context, tx *trips) (err error) {
-			finished, err = finishOn(ctx, tx, id, cause, c, entry)
+			finished, err = s.finishLockedOn(ctx, tx, id, cause, c, entry)
 
 			return err
 		})
@@ -140,7 +140,7 @@ func (s *Store) finishOn(
 	return finished, errNoOperation(err)
 }
 
-func finishOn(
+func (s *Store) finishLockedOn(
 	ctx context.Context, tx *trips, id uuid.UUID, cause string, c ports.Change, entry *ports.AuditEntry,
 ) (finished ports.Finished, err error) {
 	var (
@@ -184,6 +184,12 @@ func finishOn(
 	}
 
 	writes := writeChanges(changes)
+
+	for _, made := range changes {
+		if !maps.Equal(made.before.Metadata, made.after.Metadata) {
+			writes = append(writes, s.indexAnew(made.before)...)
+		}
+	}
 
 	fingerprint := finished.Operation.Fingerprint
 	if c.Fingerprint != (operation.Fingerprint{}) && c.Fingerprint != fingerprint {

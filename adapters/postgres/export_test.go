@@ -4,10 +4,6 @@ import (
 	"context"
 	"io/fs"
 	"time"
-
-	"github.com/jackc/pgx/v5/pgxpool"
-
-	"github.com/marketflow/marketflow/domain/payment"
 )
 
 // NewMigratorOf has other migrations than the product's, and its own patience.
@@ -52,15 +48,3 @@ func Sees(s *Store, incarnation string) { s.lives.sees(incarnation) }
 
 // ListsUnderWay is how many pages are being read.
 func ListsUnderWay(s *Store) int { return len(s.lists) }
-
-// SetMetadata changes a payment's metadata and its entries in one commit. p is the payment as
-// it is.
-func SetMetadata(ctx context.Context, s *Store, p payment.Payment, metadata map[string]string) error {
-	return s.hot.run(ctx, "setting metadata", func(ctx context.Context, conn *pgxpool.Conn) error {
-		return s.inTrips(ctx, "SetMetadata", conn, func(ctx context.Context, tx *trips) error {
-			change := execute("UPDATE payments SET metadata = $2::text::jsonb WHERE id = $1", p.ID, nullableJSON(metadata))
-
-			return tx.commit(ctx, append([]statement{change}, s.indexAnew(p)...)...)
-		})
-	})
-}

@@ -1,16 +1,19 @@
 package postgres_test
 
 import (
+	"net/http"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 
 	"github.com/marketflow/marketflow/adapters/postgres"
 	"github.com/marketflow/marketflow/domain/fault"
+	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/domain/payment"
 	"github.com/marketflow/marketflow/ports"
 	"github.com/marketflow/marketflow/ports/portstest"
@@ -172,16 +175,24 @@ func TestStore_MetadataIsIndexedWithItsPayment(t *testing.T) {
 	require.NoError(t, err)
 	requireIndexed(t, pool)
 
-	p, err := store.Payment(t.Context(), orders[0].ID)
-	require.NoError(t, err)
-
 	for _, metadata := range []map[string]string{
 		{"order": "43", "shop": "left"}, {"shop": "left"}, {"other": "x"}, nil, {"order": "42"},
 	} {
-		require.NoError(t, postgres.SetMetadata(t.Context(), store, p, metadata))
-		requireIndexed(t, pool)
+		op, err := store.Begin(t.Context(), ports.NewOperation{
+			ID: uuid.New(), Kind: operation.Update, Subject: orders[0].ID, Call: ports.Call{Key: uuid.NewString(), Path: "/", Params: "a=1"},
+			Lease: ports.Lease{Token: uuid.New(), For: time.Minute},
+		})
+		require.NoError(t, err)
 
-		p.Metadata = metadata
+		_, err = store.FinishOn(t.Context(), op.ID, "request", ports.Change{
+			Decide: func(p payment.Payment) (payment.Payment, ports.FrozenResponse, error) {
+				p.Metadata = metadata
+
+				return p, ports.FrozenResponse{Status: http.StatusOK, Body: []byte("{}")}, nil
+			},
+		})
+		require.NoError(t, err)
+		requireIndexed(t, pool)
 	}
 }
 
