@@ -157,7 +157,7 @@ func TestRoutes_UnknownPathsAndMethodsAreAnsweredWithProblems(t *testing.T) {
 	for _, c := range []struct{ method, path, allow string }{
 		{http.MethodDelete, "/payments", "GET, HEAD, POST"},
 		{http.MethodPost, "/payments/0190d2a0-0000-7000-8000-000000000000/timeline", "GET, HEAD"},
-		{http.MethodDelete, "/payments/0190d2a0-0000-7000-8000-000000000000", "GET, HEAD"},
+		{http.MethodDelete, "/payments/0190d2a0-0000-7000-8000-000000000000", "GET, HEAD, PATCH"},
 		{http.MethodGet, "/webhooks/stripe", "POST"},
 		{http.MethodPost, "/health", "GET, HEAD"},
 		{"BREW", "/payments", "GET, HEAD, POST"},

@@ -147,7 +147,7 @@ func TestStore_ListsLeaveConnections(t *testing.T) {
 
 	require.Eventually(t, func() bool { return postgres.ListsUnderWay(store) == most }, 20*time.Second, time.Millisecond)
 
-	_, err := store.Backlog(t.Context())
+	_, err := store.AuditOf(t.Context(), "pi_1")
 	require.NoError(t, err, "a connection is left")
 
 	err = list()
@@ -179,7 +179,8 @@ func TestStore_MetadataIsIndexedWithItsPayment(t *testing.T) {
 		{"order": "43", "shop": "left"}, {"shop": "left"}, {"other": "x"}, nil, {"order": "42"},
 	} {
 		op, err := store.Begin(t.Context(), ports.NewOperation{
-			ID: uuid.New(), Kind: operation.Update, Subject: orders[0].ID, Call: ports.Call{Key: uuid.NewString(), Path: "/", Params: "a=1"},
+			ID: uuid.New(), Kind: operation.Update, Subject: orders[0].ID,
+			Call:  ports.Call{Key: uuid.NewString(), Path: "/", Params: "a=1"},
 			Lease: ports.Lease{Token: uuid.New(), For: time.Minute},
 		})
 		require.NoError(t, err)
