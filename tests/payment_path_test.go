@@ -242,8 +242,9 @@ func TestGetPaymentByID(t *testing.T) {
 	require.Equal(t, http.StatusOK, read.status)
 	require.Regexp(t, `^\{"id":"`+created.text("id")+`","stripe_payment_intent_id":"pi_\w+",`+
 		`"idempotency_key":"k","amount":1000,"currency":"JPY","status":"pending","metadata":\{"a":"1","b":"2"\},`+
-		`"created_at":"[^"]+Z","updated_at":"[^"]+Z","capture_method":"automatic","intent_status":"requires_payment_method",`+
-		`"amount_capturable":0,"amount_captured":0,"capture_before":null,"version":\d+\}$`, string(read.body))
+		`"created_at":"[^"]+Z","updated_at":"[^"]+Z","description":null,"capture_method":"automatic",`+
+		`"intent_status":"requires_payment_method","amount_capturable":0,"amount_captured":0,"capture_before":null,`+
+		`"payment_method":null,"decline":null,"version":\d+\}$`, string(read.body))
 	require.Equal(t, created.text("created_at"), read.text("created_at"))
 
 	bare := w.get("/payments/" + w.create(`{"amount":1.5,"currency":"KWD"}`).text("id"))
