@@ -71,6 +71,12 @@ func TestPaymentIntent_CanceledThenRefusesConfirm(t *testing.T) {
 	require.ErrorAs(t, err, &refused)
 	require.Equal(t, stripe.ErrorCodePaymentIntentUnexpectedState, refused.Code)
 	require.Equal(t, intent.ID, refused.PaymentIntent.ID)
+
+	// "Any operations on the PaymentIntent fail with an error."
+	late := &stripe.PaymentIntentParams{}
+	late.AddMetadata("order", "7")
+	_, err = api.PaymentIntents.Update(intent.ID, late)
+	requireCode(t, err, stripe.ErrorCodePaymentIntentUnexpectedState)
 }
 
 // Stripe cancels what was "confirmed too many times": a decline can be final.
