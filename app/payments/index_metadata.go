@@ -9,15 +9,10 @@ import (
 
 // IndexMetadata keeps the index by which payments are found by their metadata. Every process
 // runs it.
-type IndexMetadata struct {
-	index ports.MetadataIndex
-	spans ports.Spans
-}
+type IndexMetadata struct{ index ports.MetadataIndex }
 
 // NewIndexMetadata returns the use case.
-func NewIndexMetadata(index ports.MetadataIndex, spans ports.Spans) *IndexMetadata {
-	return &IndexMetadata{index: index, spans: spans}
-}
+func NewIndexMetadata(index ports.MetadataIndex) *IndexMetadata { return &IndexMetadata{index} }
 
 const (
 	// metadataSettles is how long a name must have been in the configuration of all processes
@@ -32,11 +27,9 @@ const (
 func (uc *IndexMetadata) Report(ctx context.Context) error { return uc.index.ReportMetadataNames(ctx) }
 
 // Do looks at some payments that are older than a name. Without a name in its result there
-// is nothing to do now.
+// is nothing to do now. It makes no span: most steps find nothing, or are one of thousands.
 func (uc *IndexMetadata) Do(ctx context.Context) (ports.MetadataProgress, error) {
-	return ports.InSpan(ctx, uc.spans, "app.IndexMetadata", func(ctx context.Context) (ports.MetadataProgress, error) {
-		return uc.index.IndexMetadata(ctx, metadataSettles, metadataStep)
-	})
+	return uc.index.IndexMetadata(ctx, metadataSettles, metadataStep)
 }
 
 // Names returns by what payments are found, and how far older ones are indexed.
