@@ -239,7 +239,15 @@ func (c *client) change(ctx context.Context) {
 
 	key := c.newKey("change")
 	draws := []func(known) ask{c.drawChange, c.drawChange, c.drawConfirm, c.drawUpdate}
-	c.pursue(ctx, key, c.l.addAsk(key, draws[c.r.IntN(len(draws))](p)))
+	a := c.l.addAsk(key, draws[c.r.IntN(len(draws))](p))
+
+	if a.kind == kindConfirm && c.r.IntN(2) == 0 {
+		c.together(key, a)
+
+		return
+	}
+
+	c.pursue(ctx, key, a)
 }
 
 // shop ends a payment.

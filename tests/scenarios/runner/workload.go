@@ -163,6 +163,12 @@ func (c *client) reuse(ctx context.Context) {
 // payment or another route.
 func (c *client) somethingElse(key string, a ask) ask {
 	p, ok := c.anyPayment()
+	if ok && a.kind != kindCreate && c.r.IntN(2) == 0 { // the same of another payment
+		a.on = p
+
+		return a
+	}
+
 	if a.kind == kindCreate && (!ok || c.r.IntN(2) == 0) || !ok {
 		return ask{kind: kindCreate, payload: drawPayload(c.r, key, fmt.Sprintf("changed %d", c.r.IntN(2)))}
 	}
