@@ -42,7 +42,7 @@ func run() int {
 
 	flag.StringVar(&s.only, "only", "", "only the mutants whose `name` contains this")
 	flag.Uint64Var(&s.seed, "seed", 1, "what the scenarios are drawn from")
-	flag.IntVar(&s.most, "n", 40, "a mutant that survives this many scenarios has escaped")
+	flag.IntVar(&s.most, "n", 120, "a mutant that survives this many scenarios has escaped")
 	flag.IntVar(&s.lanes, "lanes", 0, "how many scenarios run side by side (default 4)")
 	flag.BoolVar(&s.verbose, "v", false, "print the failures' reports")
 	flag.Parse()

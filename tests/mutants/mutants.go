@@ -277,6 +277,7 @@ func scenarioMutants() []mutant {
 				"if _, err := e.operations.Find(ctx, request.Key); err == nil {",
 				"if _, err := e.operations.Find(ctx, request.Key); err == nil && false {",
 			}},
+			faults: []string{"read slowly", "confirm"},
 		},
 		{
 			name: "capture-key-of-another-payment", why: "a capture's key belongs to one payment",
@@ -307,7 +308,7 @@ func scenarioMutants() []mutant {
 			changes: []change{{
 				"domain/payment/decide.go", "t.Asks == Failed && p.IntentStatus.mayBeUnderWay(), ", "",
 			}},
-			faults: []string{"webhook"},
+			faults: []string{"webhook: late", "webhook: out of order"},
 		},
 		{
 			name: "other-end-is-stale", why: "another final status than ours is a contradiction",

@@ -127,7 +127,7 @@ type Operation struct {
 	Kind string
 	// The payment on which it is done. NULL: a create.
 	Subject uuid.NullUUID
-	// What else was asked for, by the names of the API. NULL: nothing. latest_charge is not asked for: it is the charge of the attempt before a confirm.
+	// What else was asked for, by the names of the API. NULL: nothing. intent_status and latest_charge of a confirm are not asked for: they say how the intent stood before it.
 	Options json.RawMessage
 	// Who asked. Empty: requests are not authenticated.
 	Actor string
