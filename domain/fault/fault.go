@@ -46,7 +46,9 @@ const (
 	Declined Kind = "payment-declined"
 	// KeyRequired: without an idempotency key this is not done.
 	KeyRequired Kind = "key-required"
-	// PreconditionFailed: the payment is not as the client last saw it.
+	// ReferenceTaken: another customer has this reference.
+	ReferenceTaken Kind = "reference-taken"
+	// PreconditionFailed: the payment, or the customer, is not as the client last saw it.
 	PreconditionFailed Kind = "precondition-failed"
 	// Unknown: the provider or the database may or may not have acted. Retry with
 	// the same key.
@@ -86,6 +88,8 @@ type About struct {
 	Available string
 	// Version is the version that there is now.
 	Version int64
+	// CustomerID is the customer that it is about.
+	CustomerID uuid.UUID
 }
 
 // New returns a fault without a cause.

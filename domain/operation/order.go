@@ -26,10 +26,33 @@ const (
 	Cancel Kind = "cancel"
 	// Update changes what a client keeps with a payment. It moves no money.
 	Update Kind = "update"
+
+	// CreateCustomer makes a customer, UpdateCustomer changes and DeleteCustomer deletes it.
+	CreateCustomer Kind = "create_customer"
+	UpdateCustomer Kind = "update_customer"
+	DeleteCustomer Kind = "delete_customer"
+	// CreateSetup begins a session in which a customer saves a payment method.
+	CreateSetup Kind = "create_setup"
+	// DetachMethod takes a saved payment method from its customer, for good.
+	DetachMethod Kind = "detach_method"
 )
 
 // Kinds lists every kind.
-func Kinds() []Kind { return []Kind{Create, Confirm, Capture, Cancel, Update} }
+func Kinds() []Kind {
+	return []Kind{
+		Create, Confirm, Capture, Cancel, Update, CreateCustomer, UpdateCustomer, DeleteCustomer, CreateSetup, DetachMethod,
+	}
+}
+
+// OnCustomer tells whether operations of this kind make a customer or are about one. The
+// others are about a payment.
+func (k Kind) OnCustomer() bool {
+	return k == CreateCustomer || k == UpdateCustomer || k == DeleteCustomer || k == CreateSetup || k == DetachMethod
+}
+
+// Makes tells whether operations of this kind make the thing that they are about, which gets
+// their id. The others have a subject.
+func (k Kind) Makes() bool { return k == Create || k == CreateCustomer }
 
 // Order is what a client asked for. Two requests of one kind about one subject, with equal
 // orders, ask for the same.
@@ -40,6 +63,9 @@ type Order struct {
 	Metadata map[string]string
 	// Options are what else was given, by the names of the API; nil if nothing.
 	Options map[string]string
+	// Customer is the provider's id of the customer that Options name. It is neither in the
+	// fingerprint nor kept: the call has it.
+	Customer string
 }
 
 // Fingerprint is a hash of what was asked for. Two requests under one key are the

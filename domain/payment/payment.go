@@ -19,10 +19,12 @@ type Payment struct {
 	// IntentID is the provider's id: "pi_…" at Stripe.
 	IntentID string
 	// Key is the idempotency key that created it; zero if there was none.
-	Key      operation.Key
-	Amount   money.Price
-	Metadata Metadata
-	Status   Status
+	Key operation.Key
+	// CustomerID is our customer who pays; uuid.Nil if none is known.
+	CustomerID uuid.UUID
+	Amount     money.Price
+	Metadata   Metadata
+	Status     Status
 	// IntentStatus is the provider's own word, as last seen; empty if it is not known.
 	IntentStatus  IntentStatus
 	CaptureMethod CaptureMethod
