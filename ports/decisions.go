@@ -50,6 +50,9 @@ type Decisions interface {
 
 	// AdoptOn is Operations.FinishOn by a person's decision, with its errors.
 	AdoptOn(ctx context.Context, id uuid.UUID, c Change, entry AuditEntry) (Finished, error)
+
+	// AdoptOnCustomer is Operations.FinishOnCustomer by a person's decision, with its errors.
+	AdoptOnCustomer(ctx context.Context, id uuid.UUID, c CustomerChange, entry AuditEntry) (Finished, error)
 }
 
 const (
@@ -110,4 +113,5 @@ const (
 	AuditEventDismissed   AuditAction = "inbox.dismiss"
 	AuditEventReopened    AuditAction = "inbox.reopen"
 	AuditPaymentAccepted  AuditAction = "payment.accept"
+	AuditCustomerErased   AuditAction = "customer.erase"
 )

@@ -2,6 +2,7 @@ package ports
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -108,9 +109,13 @@ type Event struct {
 	// Intent is the object if IsIntent. Its Amount is zero and its PaymentID is uuid.Nil
 	// if the event does not have them.
 	Intent Intent
+	// IsCustomer says that the object is a customer, and Customer is it.
+	IsCustomer bool
+	Customer   CustomerObject
 	// Change is the status that the event asks for; empty if it tells of a step on the way.
 	Change payment.Status
-	// Raw is the body as it was signed.
+	// Raw is the body as it was signed. It is empty if it is about a customer: what it says is
+	// read again, so that nobody's data is kept twice.
 	Raw []byte
 }
 
@@ -127,8 +132,8 @@ const (
 	EventIgnored EventOutcome = "ignored"
 	// EventUnhandled: of a type that we do not handle yet. It can be processed later.
 	EventUnhandled EventOutcome = "unhandled"
-	// EventHint: the payment may have changed, or the database has lost it. Its intent is
-	// read soon, and then the event is applied or stale.
+	// EventHint: the payment or the customer may have changed, or the database has lost it. It
+	// is read soon, and then the event is applied or stale.
 	EventHint EventOutcome = "hint"
 	// EventParked: its payment is unknown, or it contradicts the payment.
 	EventParked EventOutcome = "parked"
@@ -179,6 +184,9 @@ type StoredEvent struct {
 	ReceivedAt  time.Time
 	ProcessedAt time.Time
 }
+
+// AboutCustomer tells whether the event is about a customer.
+func (e StoredEvent) AboutCustomer() bool { return strings.HasPrefix(e.Type, "customer.") }
 
 // InboxPosition is a place among the stored events, in the order in which they were
 // received.

@@ -34,10 +34,11 @@ var ErrInProgress = errors.New("another operation on this payment is under way")
 // doubt.
 type Operations interface {
 	Endings
+	CustomerEndings
 	Rejections
 
-	// Begin writes c as a pending operation, or finds what was written under its key
-	// before. If Operation.Held, the caller has the lease and must call Finish, FinishOn,
+	// Begin writes c as a pending operation if c.If holds, or finds what was written under its
+	// key before. If Operation.Held, the caller has the lease and must call Finish, FinishOn,
 	// FinishRejected, Reject or Release. ErrInProgress: another confirm, capture or cancel
 	// of the same subject is not finished, or of an update another update; nothing was written.
 	//
@@ -137,6 +138,7 @@ type Rejections interface {
 	// and change nothing, as does a caller for whom it is no longer rejected. Calls with
 	// the same Lease.Token are one call. No operation: fault.NotFound. ErrInProgress: another
 	// confirm, capture or cancel of the same subject is not finished; nothing has changed.
+	// fault.ReferenceTaken: as with Begin; nothing has changed.
 	Reopen(ctx context.Context, id uuid.UUID, lease Lease) (Operation, error)
 }
 
@@ -152,11 +154,13 @@ type Lease struct {
 type NewOperation struct {
 	ID   uuid.UUID
 	Kind operation.Kind
-	// Subject is the payment on which it is done; uuid.Nil for a create, whose payment
-	// gets the operation's id.
+	// Subject is the payment or the customer on which it is done; uuid.Nil if it makes one,
+	// which gets the operation's id.
 	Subject uuid.UUID
-	Key     operation.Key
-	Order   operation.Order
+	// If is what must hold when it is written.
+	If    Precondition
+	Key   operation.Key
+	Order operation.Order
 	// Reason is why, in the words of whoever asked; it may be empty.
 	Reason string
 	// Call is sent as it is, now and on every retry, even by another release: Stripe
@@ -173,7 +177,8 @@ type NewOperation struct {
 	// that exists already it is the intent's time, because the provider's key is that old.
 	CreatedAt time.Time
 	// Copied is the fingerprint that an object at the provider carries, if the operation is
-	// written down again from that; else zero.
+	// written down again from that, or that of a request whose subject had to be looked for;
+	// else zero.
 	Copied operation.Fingerprint
 }
 
@@ -240,9 +245,29 @@ type Operation struct {
 	CreatedAt time.Time
 }
 
-// PaymentID is the payment that the operation makes or is about.
+// PaymentID is the payment that the operation makes or is about; uuid.Nil if it is about a
+// customer.
 func (c Operation) PaymentID() uuid.UUID {
-	if c.Kind == operation.Create {
+	if c.Kind.OnCustomer() {
+		return uuid.Nil
+	}
+
+	return c.SubjectID()
+}
+
+// CustomerID is the customer that the operation makes or is about; uuid.Nil if it is about a
+// payment.
+func (c Operation) CustomerID() uuid.UUID {
+	if c.Kind.OnCustomer() {
+		return c.SubjectID()
+	}
+
+	return uuid.Nil
+}
+
+// SubjectID is the payment or the customer that the operation makes or is about.
+func (c Operation) SubjectID() uuid.UUID {
+	if c.Kind.Makes() {
 		return c.ID
 	}
 
@@ -300,6 +325,9 @@ type Completion struct {
 	Response *FrozenResponse
 	// Cause is written to the payment's history: who found the intent.
 	Cause string
+	// Customer is the provider's id of the payment's customer. By it the customer is found if
+	// the payment does not name ours. It is empty if it is not known.
+	Customer string
 }
 
 // Finished is the result of Finish.

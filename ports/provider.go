@@ -70,6 +70,8 @@ func (e *DeploymentError) Error() string {
 // of the deployment (*DeploymentError), not sent (ErrUnavailable), and unknown (any other
 // error). Unknown means that the provider may have acted, or may still act.
 type Provider interface {
+	CustomerReads
+
 	// Ready returns ErrUnavailable if a call would not be sent now. It does no I/O.
 	Ready() error
 
@@ -103,6 +105,8 @@ type Provider interface {
 // Calls builds the provider's calls. It does no I/O. Within one release, equal arguments
 // give equal calls.
 type Calls interface {
+	CustomerCalls
+
 	// CreatePayment makes the intent of the order. The intent carries the mark, and the
 	// client's key if there is one.
 	CreatePayment(mark operation.Mark, key operation.Key, order operation.Order) (Call, error)
@@ -131,12 +135,15 @@ type Call struct {
 	Path, Params string
 }
 
-// Object is what the provider answers to a call.
+// Object is what the provider answers to a call: the one that has an id.
 type Object struct {
 	Intent Intent
 	// Declined: the call was to confirm the intent, and this attempt was declined.
 	// Intent.Decline says why.
 	Declined bool
+	Customer CustomerObject
+	Setup    Setup
+	Method   Method
 }
 
 // Intent is the provider's side of a payment. A field is zero if the provider did not say
@@ -177,6 +184,8 @@ type Intent struct {
 	// keeps them.
 	Key      operation.Key
 	Metadata map[string]string
+	// Customer is the provider's id of its customer; empty if it has none.
+	Customer string
 	// Unmarked: there are metadata, and nothing in them is ours.
 	Unmarked bool
 	// Live is the mode that the intent is from; nil if it does not say so.

@@ -85,11 +85,12 @@ type PaymentPosition struct {
 // Discrepancy is a difference between our records and the provider's. It has only the ids
 // and statuses that the difference is about.
 type Discrepancy struct {
-	Kind      DiscrepancyKind
-	PaymentID uuid.UUID
-	IntentID  string
-	EventID   string
-	EventType string
+	Kind       DiscrepancyKind
+	PaymentID  uuid.UUID
+	CustomerID uuid.UUID
+	IntentID   string
+	EventID    string
+	EventType  string
 	// Status is our status and ProviderStatus is the provider's.
 	Status, ProviderStatus payment.Status
 	// Repaired says that our records are now right.
@@ -108,5 +109,7 @@ const (
 	DiscrepancyMissingPayment DiscrepancyKind = "missing_payment"
 	// The operation that an object names is not here, or not as it was done.
 	DiscrepancyMissingOperation DiscrepancyKind = "missing_operation"
-	DiscrepancyContradiction    DiscrepancyKind = "contradiction"
+	// A customer of ours is not here.
+	DiscrepancyMissingCustomer DiscrepancyKind = "missing_customer"
+	DiscrepancyContradiction   DiscrepancyKind = "contradiction"
 )

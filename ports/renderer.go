@@ -8,6 +8,8 @@ import (
 // Renderer writes the answers that are frozen with an operation. The core needs it because
 // an operation may be finished long after its request has ended.
 type Renderer interface {
+	CustomerRenderer
+
 	// Created is the answer to the client whose payment p now exists.
 	Created(p payment.Payment, clientSecret string) FrozenResponse
 	// CreatedAndConfirmed is Created where the create was also to confirm the intent.

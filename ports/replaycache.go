@@ -21,7 +21,9 @@ type ReplayCache interface {
 
 // Replay is the part of a finished operation that an answer needs.
 type Replay struct {
+	// PaymentID or CustomerID is what the operation is about.
 	PaymentID   uuid.UUID
+	CustomerID  uuid.UUID
 	Fingerprint operation.Fingerprint
 	Response    FrozenResponse
 }

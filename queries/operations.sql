@@ -66,10 +66,10 @@ RETURNING id, created_at, EXTRACT(EPOCH FROM now() - created_at)::float8 AS age_
 
 -- name: CountInProgress :one
 -- What is in the way of another operation on a payment and not finished, none or one: the
--- update of an update, the confirm, capture or cancel of these.
+-- update of an update, the confirm, capture or cancel of these; of a customer, its change.
 SELECT count(*) FROM operations
 WHERE subject = @subject::uuid
-  AND kind IN ('confirm', 'capture', 'cancel', 'update')
+  AND kind IN ('confirm', 'capture', 'cancel', 'update', 'update_customer', 'delete_customer')
   AND (kind = 'update') = (@kind::text = 'update')
   AND state IN ('pending', 'needs_attention');
 
@@ -182,11 +182,13 @@ RETURNING r.*;
 -- the lock. That one is finished by this transaction, which is told by its time, and has a
 -- payment: the insert fails, and with it all that was done.
 INSERT INTO payments (
-    id, tenant, stripe_payment_intent_id, idempotency_key, amount, currency, status, metadata, intent_status,
+    id, tenant, stripe_payment_intent_id, idempotency_key, customer_id, amount, currency, status, metadata, intent_status,
     capture_method, amount_capturable, amount_captured, capture_before, declined, description, payment_method, decline,
     version, created_at, updated_at
 )
-SELECT input.id, r.tenant, input.intent_id, NULLIF(input.idempotency_key, ''), input.amount, input.currency, input.status,
+SELECT input.id, r.tenant, input.intent_id, NULLIF(input.idempotency_key, ''),
+       NULLIF(input.customer_id, '00000000-0000-0000-0000-000000000000'),
+       input.amount, input.currency, input.status,
        NULLIF(input.metadata, '')::jsonb, NULLIF(input.intent_status, ''), input.capture_method, input.capturable,
        input.captured, NULLIF(input.capture_before, '0001-01-01 00:00:00+00'), input.declined,
        NULLIF(input.description, ''), NULLIF(input.payment_method, '')::jsonb, NULLIF(input.decline, '')::jsonb,
@@ -195,6 +197,7 @@ FROM (
     SELECT unnest(@ids::uuid[])                     AS id,
            unnest(@intent_ids::text[])              AS intent_id,
            unnest(@idempotency_keys::text[])        AS idempotency_key,
+           unnest(@customer_ids::uuid[])            AS customer_id,
            unnest(@amounts::numeric[])              AS amount,
            unnest(@currencies::text[])              AS currency,
            unnest(@statuses::text[])                AS status,

@@ -140,7 +140,7 @@ func TestWebhookSignatureValid(t *testing.T) {
 	w := newWorld(t, func(c *config.Config) {
 		c.StripeWebhookSecrets = append(c.StripeWebhookSecrets, "whsec_next_next_next_next")
 	})
-	event := `{"id":"evt_1","type":"customer.created","data":{"object":{"id":"cus_1"}}}`
+	event := `{"id":"evt_1","type":"invoice.created","data":{"object":{"id":"in_1"}}}`
 
 	taken := w.webhook(event)
 	require.Equal(t, http.StatusOK, taken.status, "%s", taken.body)
@@ -242,7 +242,7 @@ func TestGetPaymentByID(t *testing.T) {
 	require.Equal(t, http.StatusOK, read.status)
 	require.Regexp(t, `^\{"id":"`+created.text("id")+`","stripe_payment_intent_id":"pi_\w+",`+
 		`"idempotency_key":"k","amount":1000,"currency":"JPY","status":"pending","metadata":\{"a":"1","b":"2"\},`+
-		`"created_at":"[^"]+Z","updated_at":"[^"]+Z","description":null,"capture_method":"automatic",`+
+		`"created_at":"[^"]+Z","updated_at":"[^"]+Z","description":null,"customer_id":null,"capture_method":"automatic",`+
 		`"intent_status":"requires_payment_method","amount_capturable":0,"amount_captured":0,"capture_before":null,`+
 		`"payment_method":null,"decline":null,"version":\d+\}$`, string(read.body))
 	require.Equal(t, created.text("created_at"), read.text("created_at"))

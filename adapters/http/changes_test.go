@@ -352,11 +352,12 @@ func TestPayments_GetShowsEverything(t *testing.T) {
 		ID: uuid.MustParse(anID), IntentID: "pi_1", Key: "order_1", Amount: amount, Metadata: payment.Metadata{"a": "b"},
 		Status: payment.Pending, IntentStatus: payment.IntentRequiresCapture, CaptureMethod: payment.CaptureManual,
 		Capturable: amount.Money(), Captured: money.Of(0, usd), CaptureBefore: at.AddDate(0, 0, 7), Version: 1767323045000,
-		CreatedAt: at, UpdatedAt: at,
+		CreatedAt: at, UpdatedAt: at, CustomerID: uuid.MustParse(anID),
 	}
 
 	older := held // from before the columns were kept
 	older.Key, older.Metadata, older.IntentStatus, older.CaptureBefore = "", nil, "", time.Time{}
+	older.CustomerID = uuid.Nil
 	older.CaptureMethod, older.Capturable, older.Captured = payment.CaptureAutomatic, money.Of(0, usd), money.Of(10_00, usd)
 	older.Status, older.Version = payment.Succeeded, 1
 
@@ -371,19 +372,22 @@ func TestPayments_GetShowsEverything(t *testing.T) {
 	for want, p := range map[string]payment.Payment{
 		`{"id":"` + anID + `","stripe_payment_intent_id":"pi_1","idempotency_key":"order_1","amount":10.00,"currency":"USD",` +
 			`"status":"pending","metadata":{"a":"b"},"created_at":"2026-01-02T03:04:05.000006Z",` +
-			`"updated_at":"2026-01-02T03:04:05.000006Z","description":"a bicycle","capture_method":"manual",` +
+			`"updated_at":"2026-01-02T03:04:05.000006Z","description":"a bicycle","customer_id":"` + anID + `",` +
+			`"capture_method":"manual",` +
 			`"intent_status":"requires_capture",` +
 			`"amount_capturable":10.00,"amount_captured":0.00,"capture_before":"2026-01-09T03:04:05.000006Z",` +
 			`"payment_method":{"type":"card","card":{"brand":"visa","last4":"4242","exp_month":8,"exp_year":2030}},` +
 			`"decline":null,"version":1767323045000}`: held,
 		`{"id":"` + anID + `","stripe_payment_intent_id":"pi_1","idempotency_key":null,"amount":10.00,"currency":"USD",` +
 			`"status":"succeeded","metadata":null,"created_at":"2026-01-02T03:04:05.000006Z",` +
-			`"updated_at":"2026-01-02T03:04:05.000006Z","description":null,"capture_method":"automatic","intent_status":null,` +
+			`"updated_at":"2026-01-02T03:04:05.000006Z","description":null,"customer_id":null,` +
+			`"capture_method":"automatic","intent_status":null,` +
 			`"amount_capturable":0.00,"amount_captured":10.00,"capture_before":null,"payment_method":null,"decline":null,` +
 			`"version":1}`: older,
 		`{"id":"` + anID + `","stripe_payment_intent_id":"pi_1","idempotency_key":null,"amount":10.00,"currency":"USD",` +
 			`"status":"failed","metadata":null,"created_at":"2026-01-02T03:04:05.000006Z",` +
-			`"updated_at":"2026-01-02T03:04:05.000006Z","description":null,"capture_method":"automatic","intent_status":null,` +
+			`"updated_at":"2026-01-02T03:04:05.000006Z","description":null,"customer_id":null,` +
+			`"capture_method":"automatic","intent_status":null,` +
 			`"amount_capturable":0.00,"amount_captured":0.00,"capture_before":null,` +
 			`"payment_method":{"type":"us_bank_account","card":null},` +
 			`"decline":{"code":"card_declined","decline_code":"insufficient_funds","message":"No funds.","retryable":true},` +

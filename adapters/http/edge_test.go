@@ -111,6 +111,7 @@ func setup(t *testing.T, change ...func(*edge.Telemetry)) *testBundle {
 	}
 
 	b.handler = edge.NewHandler(seen, b.clients, edge.NewPayments(nil, nil, nil, nil, nil, nil), edge.NewLists(nil, nil),
+		edge.NewCustomers(edge.CustomerUseCases{}),
 		edge.NewWebhooks(receive, unsigned), edge.NewHealth(nil, nil, nil))
 
 	return b

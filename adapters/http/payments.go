@@ -75,9 +75,9 @@ func (p *Payments) create(w http.ResponseWriter, r *http.Request) (answer, error
 	var body createBody
 	if err := decode(w, r, maxCreateBody, &body, hints{
 		fields: "amount, currency, idempotency_key, metadata, capture_method, payment_method, confirm, return_url, off_session, " +
-			"description, statement_descriptor_suffix and receipt_email",
-		types: "metadata maps strings to strings; confirm and off_session are true or false; amount is a number or a string, " +
-			"and all others are strings",
+			"description, statement_descriptor_suffix, receipt_email, customer_id and save_payment_method",
+		types: "metadata maps strings to strings; confirm, off_session and save_payment_method are true or false; " +
+			"amount is a number or a string, and all others are strings",
 	}); err != nil {
 		return answer{}, err
 	}
@@ -357,6 +357,8 @@ type createBody struct {
 	Currency *string            `json:"currency"`
 	Key      *string            `json:"idempotency_key"`
 	Metadata map[string]*string `json:"metadata"`
+	Customer *string            `json:"customer_id"`
+	Save     *bool              `json:"save_payment_method"`
 }
 
 func (b createBody) order() (operation.Order, error) {
@@ -390,8 +392,34 @@ func (b createBody) order() (operation.Order, error) {
 	}
 
 	options, err := b.options()
+	if err == nil {
+		options, err = b.customerOptions(options)
+	}
 
 	return operation.Order{Amount: amount, Metadata: metadata, Options: options}, err
+}
+
+// customerOptions adds who pays to the options, and whether the payment method is saved.
+func (b createBody) customerOptions(options map[string]string) (map[string]string, error) {
+	save := b.Save != nil && *b.Save
+
+	switch {
+	case b.Customer == nil && save:
+		return nil, fault.New(fault.Invalid, "save_payment_method needs a customer_id")
+	case b.Customer == nil:
+		return options, nil
+	}
+
+	if id, err := uuid.Parse(*b.Customer); err != nil || id.String() != *b.Customer {
+		return nil, fault.New(fault.Invalid, "customer_id is not a UUID in lower case")
+	}
+
+	options = with(options, payments.OptionCustomer, *b.Customer)
+	if save {
+		options = with(options, payments.OptionSave, "true")
+	}
+
+	return options, nil
 }
 
 // amountText is the number or decimal string as the client spelled it.
@@ -498,6 +526,7 @@ type paymentBody struct {
 	CreatedAt     string            `json:"created_at"`
 	UpdatedAt     string            `json:"updated_at"`
 	Description   *string           `json:"description"`
+	CustomerID    *uuid.UUID        `json:"customer_id"`
 	CaptureMethod string            `json:"capture_method"`
 	IntentStatus  *string           `json:"intent_status"`
 	Capturable    stdjson.Number    `json:"amount_capturable"`
@@ -547,6 +576,10 @@ func toPaymentBody(p payment.Payment) paymentBody {
 
 	if p.Key != "" {
 		body.Key = new(string(p.Key))
+	}
+
+	if p.CustomerID != uuid.Nil {
+		body.CustomerID = &p.CustomerID
 	}
 
 	if p.IntentStatus != "" {

@@ -66,9 +66,15 @@ func setupPayments(t *testing.T, c create, g get) *testBundle {
 func serving(t *testing.T, resource *edge.Payments) *testBundle {
 	t.Helper()
 
+	return servingBoth(t, resource, edge.NewCustomers(edge.CustomerUseCases{}))
+}
+
+func servingBoth(t *testing.T, resource *edge.Payments, customers *edge.Customers) *testBundle {
+	t.Helper()
+
 	return &testBundle{handler: edge.NewHandler(edge.Telemetry{
 		Log: zap.NewNop(), Observer: telemetry.NewMetrics(), Tracing: noop.NewTracerProvider(), Propagator: propagation.TraceContext{},
-	}, memory.AllowAll{}, resource, edge.NewLists(nil, nil), edge.NewWebhooks(nil, nil), edge.NewHealth(nil, nil, nil))}
+	}, memory.AllowAll{}, resource, edge.NewLists(nil, nil), customers, edge.NewWebhooks(nil, nil), edge.NewHealth(nil, nil, nil))}
 }
 
 func TestPayments_Create(t *testing.T) {

@@ -26,9 +26,11 @@ const (
 	rateLimited fault.Kind = "rate-limited"
 )
 
+const rejectedTitle = "Rejected by the payment provider"
+
 // statuses is the one table from a kind to a status and a title.
 //
-//nolint:gochecknoglobals,goconst // a constant table, in which some have one title
+//nolint:gochecknoglobals // a constant table
 var statuses = map[fault.Kind]struct {
 	status int
 	title  string
@@ -42,12 +44,13 @@ var statuses = map[fault.Kind]struct {
 	fault.AmountExceeded:     {http.StatusUnprocessableEntity, "Amount exceeded"},
 	fault.KeyReused:          {http.StatusUnprocessableEntity, "Idempotency key reused"},
 	fault.Internal:           {http.StatusInternalServerError, "Internal error"},
-	fault.Rejected:           {http.StatusBadGateway, "Rejected by the payment provider"},
-	fault.AmountRejected:     {http.StatusUnprocessableEntity, "Rejected by the payment provider"},
-	fault.OrderRejected:      {http.StatusUnprocessableEntity, "Rejected by the payment provider"},
+	fault.Rejected:           {http.StatusBadGateway, rejectedTitle},
+	fault.AmountRejected:     {http.StatusUnprocessableEntity, rejectedTitle},
+	fault.OrderRejected:      {http.StatusUnprocessableEntity, rejectedTitle},
 	fault.Declined:           {http.StatusPaymentRequired, "Payment declined"},
 	fault.KeyRequired:        {http.StatusBadRequest, "Idempotency key required"},
 	fault.PreconditionFailed: {http.StatusPreconditionFailed, "Precondition failed"},
+	fault.ReferenceTaken:     {http.StatusConflict, "Reference taken"},
 	fault.Unknown:            {http.StatusServiceUnavailable, "Outcome unknown"},
 	fault.Unavailable:        {http.StatusServiceUnavailable, "Service unavailable"},
 
@@ -79,12 +82,13 @@ type problem struct {
 	Allowed      []string       `json:"allowed,omitzero"`
 	Available    stdjson.Number `json:"available,omitzero"`
 	Version      int64          `json:"version,omitzero"`
+	CustomerID   string         `json:"customer_id,omitzero"`
 }
 
 func problemOf(f *fault.Error, requestID string) problem {
 	entry, named := statuses[f.Kind], f.Kind
 	if named == fault.AmountRejected || named == fault.OrderRejected {
-		named = fault.Rejected // one type, two statuses
+		named = fault.Rejected // one type, several statuses
 	}
 
 	doc := problem{
@@ -100,6 +104,10 @@ func problemOf(f *fault.Error, requestID string) problem {
 		Available:    stdjson.Number(f.Available),
 		Version:      f.Version,
 	}
+	if f.CustomerID != uuid.Nil {
+		doc.CustomerID = f.CustomerID.String()
+	}
+
 	if f.PaymentID != uuid.Nil {
 		doc.PaymentID = f.PaymentID.String()
 	}

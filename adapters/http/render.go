@@ -73,6 +73,11 @@ func (h handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	contentType := jsonType
 
 	switch {
+	case a.status == http.StatusNoContent:
+		w.Header().Set("Cache-Control", "no-store")
+		w.WriteHeader(a.status) // RFC 9110 section 15.3.5: no body, and no length of one
+
+		return
 	case a.frozen == nil:
 		a.frozen = encode(a.body)
 	case a.status >= http.StatusBadRequest:

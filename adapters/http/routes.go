@@ -53,7 +53,8 @@ type edge struct {
 
 // NewHandler returns the whole edge. limiter shares the API among its clients.
 func NewHandler(
-	telemetry Telemetry, limiter ports.RateLimiter, payments *Payments, lists *Lists, webhooks *Webhooks, health *Health,
+	telemetry Telemetry, limiter ports.RateLimiter, payments *Payments, lists *Lists, customers *Customers, webhooks *Webhooks,
+	health *Health,
 ) http.Handler {
 	e := &edge{
 		Telemetry: telemetry,
@@ -79,6 +80,16 @@ func NewHandler(
 	route(router, "/payments/{id}/confirm", methods{http.MethodPost: e.limited(payments.confirm)})
 	route(router, "/payments/{id}/capture", methods{http.MethodPost: e.limited(payments.capture)})
 	route(router, "/payments/{id}/cancel", methods{http.MethodPost: e.limited(payments.cancel)})
+	route(router, "/customers", methods{
+		http.MethodPost: e.limited(customers.create), http.MethodGet: e.limited(customers.list),
+	})
+	route(router, "/customers/{id}", methods{
+		http.MethodGet: e.limited(customers.get), http.MethodPatch: e.limited(customers.update),
+		http.MethodDelete: e.limited(customers.remove),
+	})
+	route(router, "/customers/{id}/setup_sessions", methods{http.MethodPost: e.limited(customers.setup)})
+	route(router, "/customers/{id}/payment_methods", methods{http.MethodGet: e.limited(customers.methods)})
+	route(router, "/payment_methods/{id}", methods{http.MethodDelete: e.limited(customers.detach)})
 	route(router, "/health", methods{http.MethodGet: handler(health.health)})
 	route(router, "/livez", methods{http.MethodGet: handler(health.livez)})
 	route(router, "/readyz", methods{http.MethodGet: handler(health.readyz)})

@@ -14,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/marketflow/marketflow/adapters/postgres/internal/sqlc"
+	"github.com/marketflow/marketflow/domain/customer"
 	"github.com/marketflow/marketflow/domain/payment"
 	"github.com/marketflow/marketflow/ports"
 )
@@ -45,6 +46,8 @@ func namesOfEvent(e ports.Event) []string {
 type knownEvent struct {
 	payment.Known
 
+	// customer is the customer that the event is about; nil if there is none.
+	customer *customer.Customer
 	// stored is the outcome that the event is stored with; empty if it is new.
 	stored ports.EventOutcome
 	origin ports.Origin
@@ -196,10 +199,15 @@ func lookUp(ctx context.Context, tx *trips, lock string, events []ports.Event) (
 		return nil, err
 	}
 
+	customers, err := customersOf(ctx, tx, events)
+	if err != nil {
+		return nil, err
+	}
+
 	known := make([]knownEvent, len(events))
 
 	for i, e := range events {
-		known[i].stored = ports.EventOutcome(stored[e.ID])
+		known[i].stored, known[i].customer = ports.EventOutcome(stored[e.ID]), customers[e.ObjectID]
 
 		row, ok := payments[e.ObjectID]
 		if !ok || !e.IsIntent {
@@ -253,6 +261,8 @@ func decide(e ports.Event, known knownEvent) *decidedEvent {
 		d.applied.Outcome = ports.EventDuplicate
 	case !e.Handled:
 		d.applied.Outcome = ports.EventUnhandled
+	case e.IsCustomer:
+		d.judgeCustomer(known)
 	case !e.IsIntent:
 		d.applied.Outcome = ports.EventIgnored
 	default:
@@ -260,6 +270,56 @@ func decide(e ports.Event, known knownEvent) *decidedEvent {
 	}
 
 	return d
+}
+
+// customersOf reads the customers that events are about. They are not locked: nothing is
+// written of what an event says about a customer.
+func customersOf(ctx context.Context, tx *trips, events []ports.Event) (map[string]*customer.Customer, error) {
+	var ids []string
+
+	for _, e := range events {
+		if e.IsCustomer {
+			ids = append(ids, e.ObjectID)
+		}
+	}
+
+	if len(ids) == 0 {
+		return nil, nil
+	}
+
+	var rows []sqlc.Customer
+
+	err := tx.send(ctx, selectRows(sqlc.ListCustomersByStripeID, func(r sqlc.Customer) { rows = append(rows, r) }, ids))
+	if err != nil {
+		return nil, err
+	}
+
+	known := make(map[string]*customer.Customer, len(rows))
+
+	for _, row := range rows {
+		c, err := customerFromDB(row)
+		if err != nil {
+			return nil, err
+		}
+
+		known[row.StripeCustomerID] = &c
+	}
+
+	return known, nil
+}
+
+// judgeCustomer decides about an event of a customer.
+func (d *decidedEvent) judgeCustomer(known knownEvent) {
+	told := d.event.Customer
+
+	switch customer.Judge(told.Snapshot, told.Marked, known.customer) {
+	case customer.Stale:
+		d.applied.Outcome = ports.EventStale
+	case customer.Hints:
+		d.applied.Outcome = ports.EventHint
+	case customer.Foreign:
+		d.applied.Outcome, d.event.ObjectID = ports.EventForeign, ""
+	}
 }
 
 // judge decides about an event of an intent.

@@ -20,6 +20,10 @@ func (s *Store) Begin(ctx context.Context, op ports.NewOperation) (ports.Operati
 		return ports.Operation{}, fmt.Errorf("beginning an operation: %w", err)
 	}
 
+	if op.If != (ports.Precondition{}) {
+		return s.beginIf(ctx, op)
+	}
+
 	return s.begins.do(ctx, op, func() (ports.Operation, error) { return s.beginOne(ctx, op) })
 }
 
@@ -56,39 +60,42 @@ func (s *Store) beginAll(ctx context.Context, ops []ports.NewOperation) ([]*port
 func (s *Store) beginOne(ctx context.Context, op ports.NewOperation) (ports.Operation, error) {
 	var found ports.Operation
 
-	err := s.hot.run(ctx, "beginning an operation", func(ctx context.Context, conn *pgxpool.Conn) error {
-		q := sqlc.New(conn)
+	err := s.hot.run(ctx, "beginning an operation", func(ctx context.Context, conn *pgxpool.Conn) (err error) {
+		found, _, err = s.writeOrFind(ctx, sqlc.New(conn), op)
 
-		// Whatever is in the way was written since the statement before began. The next
-		// one sees it.
-		for range maxAttempts {
-			written, err := s.insertOperations(ctx, q, []ports.NewOperation{op})
-			if err != nil {
-				return err
-			}
-
-			if written[0] != nil {
-				found = *written[0]
-
-				return nil
-			}
-
-			existing, err := findOrTakeOver(ctx, q, op)
-			if err != nil {
-				return err
-			}
-
-			if existing != nil {
-				found = *existing
-
-				return nil
-			}
-		}
-
-		return errors.New("several others write the same key")
+		return err
 	})
 
 	return found, err
+}
+
+// writeOrFind also tells whether it has written the operation.
+func (s *Store) writeOrFind(
+	ctx context.Context, q *sqlc.Queries, op ports.NewOperation,
+) (found ports.Operation, written bool, err error) {
+	// Whatever is in the way was written since the statement before began. The next
+	// one sees it.
+	for range maxAttempts {
+		inserted, err := s.insertOperations(ctx, q, []ports.NewOperation{op})
+		if err != nil {
+			return found, false, err
+		}
+
+		if inserted[0] != nil {
+			return *inserted[0], true, nil
+		}
+
+		existing, err := findOrTakeOver(ctx, q, op)
+		if err != nil {
+			return found, false, err
+		}
+
+		if existing != nil {
+			return *existing, false, nil
+		}
+	}
+
+	return found, false, errors.New("several others write the same key")
 }
 
 func (s *Store) insertOperations(ctx context.Context, q *sqlc.Queries, ops []ports.NewOperation) ([]*ports.Operation, error) {
@@ -182,16 +189,16 @@ func findOrTakeOver(ctx context.Context, q *sqlc.Queries, op ports.NewOperation)
 	return &found, err
 }
 
-// checkInProgress returns ports.ErrInProgress if another operation on the payment is in
-// the way.
+// checkInProgress returns ports.ErrInProgress if another operation on the payment or the
+// customer is in the way.
 func checkInProgress(ctx context.Context, q *sqlc.Queries, op ports.NewOperation) error {
-	if op.Kind == operation.Create {
+	if op.Kind.Makes() {
 		return nil
 	}
 
 	others, err := q.CountInProgress(ctx, sqlc.CountInProgressParams{Subject: op.Subject, Kind: string(op.Kind)})
 	if err == nil && others > 0 {
-		err = fmt.Errorf("payment %s: %w", op.Subject, ports.ErrInProgress)
+		err = fmt.Errorf("%s of %s: %w", op.Kind, op.Subject, ports.ErrInProgress)
 	}
 
 	return err

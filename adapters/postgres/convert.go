@@ -32,6 +32,7 @@ func paymentFromDB(row sqlc.Payment) (payment.Payment, error) {
 		ID:            row.ID,
 		IntentID:      row.StripePaymentIntentID,
 		Key:           operation.Key(deref(row.IdempotencyKey)),
+		CustomerID:    row.CustomerID.UUID,
 		Amount:        amount,
 		Metadata:      metadata,
 		Status:        payment.Status(row.Status),

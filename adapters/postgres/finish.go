@@ -200,8 +200,14 @@ func (s *Store) writeCompletions(
 		parked  = make(map[string]bool)
 	)
 
+	namings := make([]statement, 0, len(completions)) // of customers whom only the provider's id names
+
 	for _, c := range completions {
 		w.add(c)
+
+		if c.Customer != "" && c.Payment.CustomerID == uuid.Nil {
+			namings = append(namings, execute(sqlc.SetCustomerOfPayment, c.Payment.ID, c.Customer))
+		}
 	}
 
 	open := len(w.answered) == 0
@@ -210,12 +216,12 @@ func (s *Store) writeCompletions(
 		selectRows(sqlc.FinishOperations, func(r sqlc.Operation) { rows[r.ID] = r },
 			w.answered, w.statuses, w.bodies, w.fingerprints, locked),
 		selectRows(sqlc.InsertPayments, func(id struct{ UUID uuid.UUID }) { created[id.UUID] = true },
-			w.ids, w.intents, w.keys, w.amounts, w.currencies, w.states, w.metadata, w.intentStatuses, w.methods,
+			w.ids, w.intents, w.keys, w.customers, w.amounts, w.currencies, w.states, w.metadata, w.intentStatuses, w.methods,
 			w.capturable, w.captured, w.before, w.declined, w.descriptions, w.paidBy, w.declines, w.versions, w.created, open,
 			locked),
 		execute(sqlc.InsertFirstTransitions, w.ids, w.causes),
 		selectRows(sqlc.ListParkedObjects, func(object struct{ ID string }) { parked[object.ID] = true }, w.intents),
-	}, s.indexFirst(completions)...)...)
+	}, append(s.indexFirst(completions), namings...)...)...)
 	if err != nil {
 		return nil, err
 	}
@@ -307,6 +313,7 @@ type completionColumns struct {
 
 	intents, keys, currencies, metadata, descriptions, causes []string
 	created                                                   []pgtype.Timestamptz
+	customers                                                 []uuid.UUID
 }
 
 func (w *completionColumns) add(c ports.Completion) {
@@ -321,6 +328,7 @@ func (w *completionColumns) add(c ports.Completion) {
 
 	w.paymentColumns.add(p)
 	w.intents, w.keys = append(w.intents, p.IntentID), append(w.keys, string(p.Key))
+	w.customers = append(w.customers, p.CustomerID)
 	w.currencies, w.causes = append(w.currencies, p.Amount.Currency().Code()), append(w.causes, c.Cause)
 	w.metadata = append(w.metadata, string(metadataToDB(p.Metadata)))
 	w.descriptions = append(w.descriptions, p.Description)

@@ -262,6 +262,8 @@ func TestMigrations_PaymentsTable(t *testing.T) {
 			"WHERE (idempotency_key IS NOT NULL)",
 		"CREATE INDEX idx_payments_status ON public.payments USING btree (status)",
 		"CREATE INDEX idx_payments_stripe_id ON public.payments USING btree (stripe_payment_intent_id)",
+		"CREATE INDEX payments_customer ON public.payments USING btree (customer_id, created_at, id) " +
+			"WHERE (customer_id IS NOT NULL)",
 		"CREATE INDEX payments_holds ON public.payments USING btree (capture_before) WHERE (capture_before IS NOT NULL)",
 	}, lines(t, url, `
 		SELECT indexdef FROM pg_indexes

@@ -166,12 +166,18 @@ func (s *Store) reject(
 
 // Reopen implements ports.Operations.
 func (s *Store) Reopen(ctx context.Context, id uuid.UUID, lease ports.Lease) (ports.Operation, error) {
-	row, err := write(ctx, s.hot, "reopening an operation",
-		func(ctx context.Context, q *sqlc.Queries) (sqlc.ReopenOperationRow, error) {
-			return q.ReopenOperation(ctx, sqlc.ReopenOperationParams{
-				ID: id, LeaseToken: lease.Token, Lease: interval(lease.For),
-			})
+	var row sqlc.ReopenOperationRow
+
+	err := s.hot.inTransaction(ctx, "reopening an operation", func(ctx context.Context, q *sqlc.Queries) (err error) {
+		row, err = q.ReopenOperation(ctx, sqlc.ReopenOperationParams{
+			ID: id, LeaseToken: lease.Token, Lease: interval(lease.For),
 		})
+		if err != nil {
+			return err
+		}
+
+		return checkReopened(ctx, q, row.Operation)
+	})
 
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):

@@ -73,6 +73,7 @@ type Store struct {
 
 var (
 	_ ports.Operations     = (*Store)(nil)
+	_ ports.Customers      = (*Store)(nil)
 	_ ports.Payments       = (*Store)(nil)
 	_ ports.PaymentLists   = (*Store)(nil)
 	_ ports.MetadataIndex  = (*Store)(nil)

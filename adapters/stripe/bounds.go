@@ -28,6 +28,9 @@ const (
 // secret finds client secrets, API keys and signing secrets.
 var secret = regexp.MustCompile(`(_secret_|[sr]k_(?:live|test)_|whsec_)[0-9A-Za-z]+`)
 
+// address finds email addresses, which Stripe quotes where it does not take one.
+var address = regexp.MustCompile(`[^\s"'<>():;,]+@[^\s"'<>():;,]*`)
+
 const capitals = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 // madeOf tells whether text has 1 to most bytes: lower-case letters, digits and others.
@@ -84,7 +87,8 @@ func code(text string) string {
 	return text
 }
 
-// sentence returns Stripe's message to a person: cut, in one line, without secrets.
+// sentence returns Stripe's message to a person: cut, in one line, without secrets and email
+// addresses.
 func sentence(text string) string {
 	short := strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) || unicode.Is(unicode.Cf, r) { // Cf can reverse the reading direction
@@ -94,7 +98,7 @@ func sentence(text string) string {
 		return r
 	}, fault.Shorten(text, maxSentence))
 
-	return withoutSecrets(strings.ToValidUTF8(short, "\uFFFD"))
+	return address.ReplaceAllString(withoutSecrets(strings.ToValidUTF8(short, "\uFFFD")), "***")
 }
 
 func withoutSecrets(text string) string { return secret.ReplaceAllString(text, "${1}***") }

@@ -20,6 +20,8 @@ const (
 	confirmAction = "confirm"
 	// isTrue is how Stripe writes it, in parameters and in headers.
 	isTrue = "true"
+	// offSession is the name of a parameter, and a word for a later use.
+	offSession = "off_session"
 	// keyPrefix begins every idempotency key of ours; the kind and the operation's id
 	// follow. Older operations have another one.
 	keyPrefix = "mf_"
@@ -33,7 +35,7 @@ var _ ports.Calls = Calls{}
 // CreatePayment implements ports.Calls. Empty metadata values are left out: to Stripe they
 // mean "unset" (https://docs.stripe.com/metadata).
 func (Calls) CreatePayment(mark operation.Mark, key operation.Key, order operation.Order) (ports.Call, error) {
-	const own = 7
+	const own = 9
 
 	values := make(url.Values, own+len(order.Metadata)+len(order.Options))
 
@@ -45,7 +47,7 @@ func (Calls) CreatePayment(mark operation.Mark, key operation.Key, order operati
 
 	values.Set("amount", strconv.FormatInt(order.Amount.Minor(), decimal))
 	values.Set("currency", strings.ToLower(order.Amount.Currency().Code()))
-	values.Set("automatic_payment_methods[enabled]", "true")
+	values.Set("automatic_payment_methods[enabled]", isTrue)
 	values.Set(metadata(payment.MetadataPaymentID), mark.Operation.String())
 	values.Set(metadata(payment.MetadataMark), mark.String())
 
@@ -65,6 +67,14 @@ func (Calls) CreatePayment(mark operation.Mark, key operation.Key, order operati
 		}
 	}
 
+	if order.Customer != "" {
+		values.Set("customer", order.Customer)
+	}
+
+	if order.Options["save_payment_method"] != "" {
+		values.Set("setup_future_usage", offSession)
+	}
+
 	return newCall(mark, intentsPath, values), nil
 }
 
@@ -72,7 +82,7 @@ func (Calls) CreatePayment(mark operation.Mark, key operation.Key, order operati
 //
 //nolint:gochecknoglobals // a constant list
 var passedOn = []string{
-	"capture_method", "payment_method", confirmAction, "return_url", "off_session", "description",
+	"capture_method", "payment_method", confirmAction, "return_url", offSession, "description",
 	"statement_descriptor_suffix", "receipt_email",
 }
 
@@ -148,10 +158,11 @@ type asked struct {
 	operation string
 	// id is the intent's; empty for a create.
 	id string
-	// amount, currency and paymentID are what a create asked for.
+	// amount, currency, paymentID and customer are what a create asked for.
 	amount    int64
 	currency  string
 	paymentID string
+	customer  string
 	// confirms: an attempt to pay is a part of it.
 	confirms bool
 }
@@ -197,6 +208,7 @@ func readCreate(values url.Values) (asked, error) {
 	want := asked{
 		operation: "create_intent", amount: amount, currency: values.Get("currency"),
 		paymentID: values.Get(metadata(payment.MetadataPaymentID)), confirms: values.Get(confirmAction) == isTrue,
+		customer: values.Get("customer"),
 	}
 	if want.currency == "" || want.paymentID == "" {
 		return asked{}, fmt.Errorf("%w: it has no currency or no payment id", errBadCall)

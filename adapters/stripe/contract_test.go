@@ -29,6 +29,29 @@ func TestGateway_Contract(t *testing.T) {
 	portstest.Provider(t, providerBed)
 }
 
+func TestGateway_ContractOfCustomers(t *testing.T) {
+	t.Parallel()
+	portstest.ProviderCustomers(t, func(tb testing.TB) portstest.CustomersBed {
+		tb.Helper()
+
+		bed, server := steered(tb)
+
+		return portstest.CustomersBed{ProviderBed: bed, SaveMethod: func(tb testing.TB, customerID string) string {
+			tb.Helper()
+
+			status, answer, err := (&sandbox.Client{URL: server.URL, Key: secretKey}).Call(tb.Context(), http.MethodPost,
+				"/v1/payment_methods/pm_card_visa/attach", url.Values{"customer": {customerID}}.Encode())
+			require.NoError(tb, err)
+			require.Equal(tb, http.StatusOK, status, "%v", answer)
+
+			id, ok := answer["id"].(string)
+			require.True(tb, ok)
+
+			return id
+		}}
+	})
+}
+
 func TestWebhooks_Contract(t *testing.T) {
 	t.Parallel()
 	portstest.Webhooks(t, webhooksBed)
@@ -40,6 +63,15 @@ func BenchmarkWebhooks(b *testing.B) { portstest.BenchmarkWebhooks(b, webhooksBe
 func providerBed(tb testing.TB) portstest.ProviderBed {
 	tb.Helper()
 
+	bed, _ := steered(tb)
+
+	return bed
+}
+
+// steered is a bed, and the sandbox that it steers.
+func steered(tb testing.TB) (portstest.ProviderBed, *sandbox.Server) {
+	tb.Helper()
+
 	server := sandbox.Start(tb)
 	network := &cuttable{}
 	network.transport = &http.Transport{DialContext: network.dial}
@@ -49,9 +81,9 @@ func providerBed(tb testing.TB) portstest.ProviderBed {
 		return func(tb testing.TB) func() {
 			tb.Helper()
 
-			restores := make([]func(), 0, 2)
+			restores := make([]func(), 0, 3)
 
-			for _, path := range []string{"/v1/payment_intents", "/v1/payment_intents/*/*"} {
+			for _, path := range []string{"/v1/payment_intents", "/v1/payment_intents/*/*", "/v1/customers"} {
 				fault.Method, fault.Path, fault.Count = http.MethodPost, path, -1
 				added, err := server.AddFault(fault)
 				require.NoError(tb, err)
@@ -94,7 +126,7 @@ func providerBed(tb testing.TB) portstest.ProviderBed {
 			Message: "Your account cannot currently make live charges.",
 		}),
 		Cut: network.cut,
-	}
+	}, server
 }
 
 // cuttable is a network that can be cut.

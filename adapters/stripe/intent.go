@@ -31,6 +31,7 @@ type intentObject struct {
 	Livemode      *bool           `json:"livemode"`
 	Metadata      *intentMetadata `json:"metadata"`
 	Description   description     `json:"description"`
+	Customer      lenientText     `json:"customer"`
 	// LastPaymentError is there after a declined attempt to pay.
 	LastPaymentError jsontext.Value `json:"last_payment_error"`
 	// LatestCharge is an id, or the charge itself if that was asked for.
@@ -168,7 +169,7 @@ func (o *intentObject) matches(want asked) bool {
 	}
 
 	return o.Amount != nil && *o.Amount == want.amount &&
-		strings.EqualFold(o.Currency, want.currency) &&
+		strings.EqualFold(o.Currency, want.currency) && string(o.Customer) == want.customer &&
 		o.Metadata != nil && o.Metadata.PaymentID == want.paymentID
 }
 
@@ -193,6 +194,10 @@ func (o *intentObject) intent() ports.Intent {
 		CreatedAt:    at(o.Created),
 		Live:         o.Livemode,
 	}
+	if isObjectID(customerPrefix, string(o.Customer)) {
+		got.Customer = string(o.Customer)
+	}
+
 	got.Declined = got.Status == payment.Failed
 
 	o.addAttempt(&got)

@@ -106,10 +106,7 @@ func judgeRead(failed *failure) verdict {
 
 // Intents implements ports.Provider.
 func (g *Gateway) Intents(ctx context.Context, from, to time.Time) iter.Seq2[ports.Intent, error] {
-	query := url.Values{
-		"created[gte]": {unix(from)},
-		"created[lte]": {unix(to)},
-	}
+	query := createdBetween(from, to)
 
 	return func(yield func(ports.Intent, error) bool) {
 		for object, err := range g.list(ctx, "list_intents", intentsPath, query) {
@@ -144,11 +141,8 @@ func (g *Gateway) Intents(ctx context.Context, from, to time.Time) iter.Seq2[por
 // handle. An event that does not parse is yielded as an error, and the reading goes
 // on: one bad event must not hide those after it.
 func (g *Gateway) Events(ctx context.Context, from, to time.Time) iter.Seq2[ports.Event, error] {
-	query := url.Values{
-		"created[gte]": {unix(from)},
-		"created[lte]": {unix(to)},
-		"types[]":      handled(),
-	}
+	query := createdBetween(from, to)
+	query["types[]"] = handled()
 
 	return func(yield func(ports.Event, error) bool) {
 		for object, err := range g.list(ctx, "list_events", eventsPath, query) {
@@ -163,6 +157,11 @@ func (g *Gateway) Events(ctx context.Context, from, to time.Time) iter.Seq2[port
 			}
 		}
 	}
+}
+
+// createdBetween asks for what was created between two times, both included.
+func createdBetween(from, to time.Time) url.Values {
+	return url.Values{"created[gte]": {unix(from)}, "created[lte]": {unix(to)}}
 }
 
 func unix(t time.Time) string { return strconv.FormatInt(t.Unix(), decimal) }
@@ -225,7 +224,7 @@ func advance(query url.Values, objects []json.RawMessage) error {
 		}
 	}
 
-	if !isID(last.ID) || last.ID == query.Get("starting_after") {
+	if last.ID == "" || len(last.ID) > maxID || last.ID == query.Get("starting_after") {
 		return errEndless
 	}
 

@@ -45,7 +45,7 @@ var aboutTheOrder = map[stripego.ErrorCode]bool{
 //nolint:gochecknoglobals // a constant table
 var chosen = map[string]bool{
 	"payment_method": true, "return_url": true, "receipt_email": true, "statement_descriptor_suffix": true,
-	"description": true, "off_session": true,
+	"description": true, offSession: true,
 }
 
 // ordered tells whether a rejection is about what the client has chosen, apart from the
@@ -138,6 +138,11 @@ func (f *failure) rejectsCreate(want asked, first bool) (outcome, error) {
 		return rejected, &final
 	case f.reason == ReasonBadRequest && first && aboutTheAmount[f.rejection.Code]:
 		final.Amount = true
+
+		return rejected, &final
+	case f.reason == ReasonBadRequest && first && f.rejection.Code == stripego.ErrorCodeResourceMissing &&
+		f.rejection.Param == "customer": // somebody has deleted it
+		final.Order = true
 
 		return rejected, &final
 	case first && f.reason != ReasonPayment && f.mayReject() && want.ordered(f.rejection):

@@ -30,12 +30,17 @@ const (
 	eventSucceeded  = eventPrefix + "succeeded"
 	eventFailed     = eventPrefix + "payment_failed"
 	eventCanceled   = eventPrefix + "canceled"
+
+	eventCustomerCreated = "customer.created"
+	eventCustomerUpdated = "customer.updated"
+	eventCustomerDeleted = "customer.deleted"
 )
 
 // handled lists the types of events that we handle.
 func handled() []string {
 	return []string{
 		eventCreated, eventProcessing, eventAction, eventCapturable, eventSucceeded, eventFailed, eventCanceled,
+		eventCustomerCreated, eventCustomerUpdated, eventCustomerDeleted,
 	}
 }
 
@@ -263,14 +268,15 @@ func (e *eventHeader) isIntent() bool { return strings.HasPrefix(e.Type, eventPr
 // event is the event without what its object says.
 func (e *eventHeader) event(payload []byte) ports.Event {
 	event := ports.Event{
-		ID:        e.ID,
-		Type:      e.Type,
-		CreatedAt: at(e.Created),
-		Live:      e.Livemode,
-		Account:   e.Account,
-		Handled:   slices.Contains(handled(), e.Type),
-		IsIntent:  e.isIntent(),
-		Raw:       payload,
+		ID:         e.ID,
+		Type:       e.Type,
+		CreatedAt:  at(e.Created),
+		Live:       e.Livemode,
+		Account:    e.Account,
+		Handled:    slices.Contains(handled(), e.Type),
+		IsIntent:   e.isIntent(),
+		Raw:        payload,
+		IsCustomer: e.Type == eventCustomerCreated || e.Type == eventCustomerUpdated || e.Type == eventCustomerDeleted,
 	}
 
 	if event.ID == "" {
@@ -324,6 +330,10 @@ func digest(payload []byte) string {
 // readObject reads the object that the event is about. Only an intent must have an
 // id: a Balance, for one, has none.
 func readObject(event ports.Event, object []byte) (ports.Event, error) {
+	if event.IsCustomer {
+		return customerEvent(event, object)
+	}
+
 	if !event.IsIntent {
 		var other struct {
 			ID any `json:"id"`
@@ -352,6 +362,30 @@ func readObject(event ports.Event, object []byte) (ports.Event, error) {
 	}
 
 	return intentEvent(event, &o), nil
+}
+
+// customerEvent adds to an event what its customer says, and drops the body. Others may have
+// chosen the ids of their customers themselves: such a one is not ours.
+func customerEvent(event ports.Event, object []byte) (ports.Event, error) {
+	var r record
+	if err := decode(object, &r); err != nil {
+		return ports.Event{}, fault.New(fault.Invalid, "the event's data.object is not a customer")
+	}
+
+	event.Raw = []byte{}
+
+	if !isObjectID(customerPrefix, r.ID) {
+		return event, nil
+	}
+
+	event.ObjectID, event.Customer = r.ID, r.customer()
+	event.Customer.Deleted = event.Customer.Deleted || event.Type == eventCustomerDeleted
+
+	if event.Live == nil {
+		event.Live = event.Customer.Live
+	}
+
+	return event, nil
 }
 
 // isReadable says that the intent has an id and, if any, a time in seconds.

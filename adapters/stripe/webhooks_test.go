@@ -102,7 +102,7 @@ func TestParse_IgnoresTheAPIVersion(t *testing.T) {
 var handledTypes = []string{
 	"payment_intent.created", "payment_intent.processing", "payment_intent.requires_action",
 	"payment_intent.amount_capturable_updated", "payment_intent.succeeded", "payment_intent.payment_failed",
-	"payment_intent.canceled",
+	"payment_intent.canceled", "customer.created", "customer.updated", "customer.deleted",
 }
 
 func TestParse_Handled(t *testing.T) {

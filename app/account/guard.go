@@ -69,6 +69,38 @@ func (g *guard) Events(ctx context.Context, from, to time.Time) iter.Seq2[ports.
 	return guarded(ctx, g, g.Provider.Events(ctx, from, to))
 }
 
+// Customer implements ports.CustomerReads.
+func (g *guard) Customer(ctx context.Context, id string) (ports.CustomerObject, error) {
+	if err := g.verified(ctx); err != nil {
+		return ports.CustomerObject{}, err
+	}
+
+	return g.Provider.Customer(ctx, id)
+}
+
+// Customers implements ports.CustomerReads.
+func (g *guard) Customers(ctx context.Context, from, to time.Time) iter.Seq2[ports.CustomerObject, error] {
+	return guarded(ctx, g, g.Provider.Customers(ctx, from, to))
+}
+
+// Method implements ports.CustomerReads.
+func (g *guard) Method(ctx context.Context, id string) (ports.Method, error) {
+	if err := g.verified(ctx); err != nil {
+		return ports.Method{}, err
+	}
+
+	return g.Provider.Method(ctx, id)
+}
+
+// Methods implements ports.CustomerReads.
+func (g *guard) Methods(ctx context.Context, customerID, after string, limit int) ([]ports.Method, bool, error) {
+	if err := g.verified(ctx); err != nil {
+		return nil, false, err
+	}
+
+	return g.Provider.Methods(ctx, customerID, after, limit)
+}
+
 func guarded[T any](ctx context.Context, g *guard, list iter.Seq2[T, error]) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		if err := g.verified(ctx); err != nil {

@@ -58,12 +58,12 @@ func (l Life) Incarnation(context.Context) (string, operation.Standing, error) {
 // Reconciled implements ports.Incarnations.
 func (l Life) Reconciled(context.Context) (bool, error) { return l.Standing.Reconciled, nil }
 
-// LoseEverything makes the database lose its operations and payments, as a restore does,
+// LoseEverything makes the database lose its operations, payments and customers, as a restore does,
 // and the cache forget them.
 func (w *World) LoseEverything() {
 	w.tb.Helper()
 
-	for _, table := range []string{"payments", "operations", "payment_transitions"} {
+	for _, table := range []string{"payments", "operations", "payment_transitions", "customers"} {
 		w.Exec("DELETE FROM " + table)
 	}
 

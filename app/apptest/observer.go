@@ -1,6 +1,7 @@
 package apptest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -155,21 +156,21 @@ func (o *Observer) OperationFinished(
 		code = ": " + deployment.Code
 	}
 
-	o.tellf(op.PaymentID(), "%s finished by %s: %s%s", op.Kind, by, outcome, code)
+	o.tellf(op.SubjectID(), "%s finished by %s: %s%s", op.Kind, by, outcome, code)
 }
 
 // OutcomeUnknown implements operations.Observer.
 func (o *Observer) OutcomeUnknown(_ context.Context, op ports.Operation, cause error) {
 	if errors.Is(cause, ports.ErrUnavailable) {
-		o.tellf(op.PaymentID(), "%s not sent", op.Kind)
+		o.tellf(op.SubjectID(), "%s not sent", op.Kind)
 	} else {
-		o.tellf(op.PaymentID(), "%s outcome unknown", op.Kind)
+		o.tellf(op.SubjectID(), "%s outcome unknown", op.Kind)
 	}
 }
 
 // NeedsAttention implements operations.Observer.
 func (o *Observer) NeedsAttention(_ context.Context, op ports.Operation, cause error) {
-	o.tellf(op.PaymentID(), "%s needs attention%s", op.Kind, contradiction(cause))
+	o.tellf(op.SubjectID(), "%s needs attention%s", op.Kind, contradiction(cause))
 }
 
 func contradiction(cause error) string {
@@ -210,7 +211,7 @@ func (o *Observer) ParkedLeft(_ context.Context, intentID string, _ error) {
 func (o *Observer) DiscrepancyFound(_ context.Context, d ports.Discrepancy, dryRun bool) {
 	about, what := d.EventID, "left"
 	if about == "" {
-		about = d.PaymentID.String()
+		about = cmp.Or(d.PaymentID, d.CustomerID).String()
 	}
 
 	switch {

@@ -77,6 +77,11 @@ const (
 	CancelPath  = "/v1/payment_intents/*/cancel"
 	ConfirmPath = "/v1/payment_intents/*/confirm"
 	UpdatePath  = "/v1/payment_intents/*"
+
+	CustomersPath = "/v1/customers"
+	CustomerPath  = "/v1/customers/*"
+	SetupsPath    = "/v1/setup_intents"
+	DetachPath    = "/v1/payment_methods/*/detach"
 )
 
 // Fault makes each call of a path, of creates if it has none, run into a fault until repair
@@ -84,7 +89,7 @@ const (
 func (w *World) Fault(f sandbox.Fault) (repair func()) {
 	w.tb.Helper()
 
-	f.Method, f.Path, f.Count = http.MethodPost, cmp.Or(f.Path, CreatePath), -1
+	f.Method, f.Path, f.Count = cmp.Or(f.Method, http.MethodPost), cmp.Or(f.Path, CreatePath), -1
 	added, err := w.Stripe.AddFault(f)
 	require.NoError(w.tb, err)
 

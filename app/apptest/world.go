@@ -15,6 +15,7 @@ import (
 	"github.com/marketflow/marketflow/adapters/postgres"
 	"github.com/marketflow/marketflow/adapters/stripe"
 	"github.com/marketflow/marketflow/app/account"
+	"github.com/marketflow/marketflow/app/customers"
 	"github.com/marketflow/marketflow/app/events"
 	"github.com/marketflow/marketflow/app/operations"
 	"github.com/marketflow/marketflow/app/payments"
@@ -41,6 +42,7 @@ type World struct {
 	Account      ports.ProviderAccount
 	Operations   ports.Operations
 	Payments     ports.Payments
+	Customers    ports.Customers
 	Facts        ports.Facts
 	Inbox        ports.Inbox
 	Decisions    ports.Decisions
@@ -69,7 +71,7 @@ func New(tb testing.TB) *World {
 
 	w.Store = postgres.NewStore(pool, pool, IndexedNames()...)
 	w.Operations, w.Payments, w.Facts, w.Inbox, w.Decisions = w.Store, w.Store, w.Store, w.Store, w.Store
-	w.Lives = w.Store
+	w.Customers, w.Lives = w.Store, w.Store
 
 	w.Installation.ID, err = w.Store.InstallationID(tb.Context())
 	require.NoError(tb, err)
@@ -133,6 +135,11 @@ func (w *World) Engine() *operations.Engine {
 			payments.CreateDefinition(w.Renderer, w.Calls), payments.CaptureDefinition(w.Renderer, w.Calls, w.Refresh()),
 			payments.CancelDefinition(w.Renderer, w.Refresh()), payments.ConfirmDefinition(w.Renderer, w.Refresh()),
 			payments.UpdateDefinition(w.Renderer, w.Refresh()),
+			customers.CreateDefinition(w.Renderer, w.Calls, w.Provider),
+			customers.UpdateDefinition(w.Renderer, w.Customers, w.Provider),
+			customers.DeleteDefinition(w.Renderer, w.Customers, w.Provider),
+			customers.SetupDefinition(w.Renderer, w.Customers, w.Provider),
+			customers.DetachDefinition(w.Renderer, w.Provider),
 		})
 }
 
@@ -144,6 +151,11 @@ func (w *World) List() *payments.List {
 // Timeline returns what tells a payment's story.
 func (w *World) Timeline() *payments.Timeline {
 	return payments.NewTimeline(w.Payments, w.Decisions, w.Inbox, w.Store, w.Lives, w.Observer)
+}
+
+// CustomerChange returns what the operations on customers share.
+func (w *World) CustomerChange() *customers.Change {
+	return customers.NewChange(w.Engine(), w.Customers, w.Provider, w.Calls, w.Renderer, w.Installation, w.Lives, w.Observer)
 }
 
 // Change returns what capture and cancel share.

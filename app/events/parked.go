@@ -67,7 +67,12 @@ func (p *Parked) applyStored(ctx context.Context, events ...ports.StoredEvent) e
 }
 
 func (p *Parked) foreign(e ports.Event) bool {
-	return p.ours.Foreign(e.Live, e.Account) || p.ours.Foreign(e.Intent.Live, "") || p.ours.ForeignMark(e.Intent)
+	marks := e.Intent
+	if e.IsCustomer {
+		marks.Mark, marks.Marked = e.Customer.Mark, e.Customer.Marked
+	}
+
+	return p.ours.Foreign(e.Live, e.Account) || p.ours.Foreign(e.Intent.Live, "") || p.ours.ForeignMark(marks)
 }
 
 // storeOrApply stores an event, and applies it if it is ours.

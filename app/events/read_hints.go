@@ -34,6 +34,12 @@ type Refresher interface {
 	Do(ctx context.Context, id uuid.UUID, cause string) (payment.Payment, ports.Intent, error)
 }
 
+// CustomerRefresher reads the customer of a hint and writes down what it says. The database may
+// have lost it. If it does not fit our records: ports.ErrContradiction.
+type CustomerRefresher interface {
+	DoHint(ctx context.Context, providerID string) error
+}
+
 // PaymentsByIntent finds payments.
 type PaymentsByIntent interface {
 	PaymentsByIntent(ctx context.Context, intentIDs []string) (map[string]payment.Payment, error)
@@ -45,6 +51,7 @@ type ReadHints struct {
 	payments PaymentsByIntent
 	provider ports.Provider
 	refresh  Refresher
+	customer CustomerRefresher
 	engine   *operations.Engine
 	ours     Ours
 	observer Observer
@@ -56,17 +63,17 @@ type ReadHints struct {
 
 // NewReadHints returns the use case.
 func NewReadHints(
-	inbox ports.Inbox, payments PaymentsByIntent, provider ports.Provider, refresh Refresher, engine *operations.Engine,
-	ours Ours, observer Observer,
+	inbox ports.Inbox, payments PaymentsByIntent, provider ports.Provider, refresh Refresher, customer CustomerRefresher,
+	engine *operations.Engine, ours Ours, observer Observer,
 ) *ReadHints {
 	return &ReadHints{
-		inbox: inbox, payments: payments, provider: provider, refresh: refresh, engine: engine, ours: ours,
-		observer: observer,
+		inbox: inbox, payments: payments, provider: provider, refresh: refresh, customer: customer, engine: engine,
+		ours: ours, observer: observer,
 	}
 }
 
-// Do reads the intents of the hints whose turn it is, the longest waiting first, and returns
-// how many payments it has read. A payment that cannot be read waits until the others have
+// Do reads the intents and the customers of the hints whose turn it is, the longest waiting
+// first, and returns how many it has read. A payment that cannot be read waits until the others have
 // had their turn. Each has its own trace. If another run of this process is under way, it
 // does nothing.
 func (uc *ReadHints) Do(ctx context.Context) (int, error) {
@@ -160,7 +167,7 @@ func (uc *ReadHints) readAll(
 // no failure of this run.
 func (uc *ReadHints) read(ctx context.Context, p payment.Payment, hint ports.StoredEvent) error {
 	_, err := ports.InSpan(ctx, uc.observer, "app.ReadHint", func(ctx context.Context) (payment.Payment, error) {
-		p, err := uc.refreshed(ctx, p, hint.ObjectID)
+		p, err := uc.refreshed(ctx, p, hint)
 		if errors.Is(err, ports.ErrContradiction) {
 			uc.observer.EventContradicts(ctx, ports.Event{ID: hint.ID, Type: hint.Type, ObjectID: hint.ObjectID}, err)
 		}
@@ -174,9 +181,16 @@ func (uc *ReadHints) read(ctx context.Context, p payment.Payment, hint ports.Sto
 	return err
 }
 
-// refreshed is the payment as its intent says, also if the database has lost it.
-func (uc *ReadHints) refreshed(ctx context.Context, p payment.Payment, intentID string) (payment.Payment, error) {
-	id := p.ID
+// refreshed is the payment as its intent says, also if the database has lost it. A customer
+// has no payment.
+func (uc *ReadHints) refreshed(
+	ctx context.Context, p payment.Payment, hint ports.StoredEvent,
+) (payment.Payment, error) {
+	id, intentID := p.ID, hint.ObjectID
+
+	if hint.AboutCustomer() {
+		return p, uc.park(ctx, hint.ObjectID, uc.customer.DoHint(ctx, hint.ObjectID))
+	}
 
 	if id == uuid.Nil {
 		var err error
@@ -208,6 +222,13 @@ func (uc *ReadHints) adopt(ctx context.Context, intentID string) (uuid.UUID, err
 
 	if !intent.Marked || uc.ours.ForeignMark(intent) {
 		return uuid.Nil, fmt.Errorf("it does not carry our mark any more: %w", ports.ErrContradiction)
+	}
+
+	// Its customer comes first, so that the payment names it.
+	if intent.Customer != "" {
+		if err := uc.customer.DoHint(ctx, intent.Customer); err != nil && !errors.Is(err, ports.ErrContradiction) {
+			return uuid.Nil, err
+		}
 	}
 
 	return intent.Mark.Operation, uc.engine.AdoptLost(ctx, ports.Object{Intent: intent}, operation.ByRecovery)

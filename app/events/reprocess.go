@@ -38,6 +38,10 @@ func (uc *Reprocess) Do(ctx context.Context, id string, decision operations.Deci
 		return ports.Applied{Outcome: ports.EventForeign}, nil // its payload is not kept
 	}
 
+	if len(stored.Raw) == 0 {
+		return ports.Applied{}, fault.Newf(fault.Invalid, "The body of event %s is not kept: it is about a person.", id)
+	}
+
 	event, err := uc.webhooks.Parse(stored.Raw)
 	if err != nil {
 		return ports.Applied{}, fmt.Errorf("event %s: %w", id, err)

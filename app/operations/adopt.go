@@ -58,17 +58,22 @@ func (uc *Adopt) do(
 		return ports.OperationDetails{}, contradicts(err, op, object.Intent)
 	}
 
-	entry.After = map[string]any{
-		stateKey: string(operation.Finished), "stripe_payment_intent_id": object.Intent.ID,
-		"payment_status": string(object.Intent.Status),
+	entry.After = map[string]any{stateKey: string(operation.Finished)}
+
+	if object.Intent.ID != "" {
+		entry.After["stripe_payment_intent_id"] = object.Intent.ID
+		entry.After["payment_status"] = string(object.Intent.Status)
 	}
 
 	var done ports.Finished
 
-	if result.Made != nil {
+	switch {
+	case result.Made != nil:
 		entry.After["response_status"] = result.Made.Response.Status
 		done, err = uc.decisions.Adopt(ctx, *result.Made, entry)
-	} else {
+	case result.Customer != nil:
+		done, err = uc.decisions.AdoptOnCustomer(ctx, id, *result.Customer, entry)
+	default:
 		done, err = uc.decisions.AdoptOn(ctx, id, *result.On, entry)
 	}
 
@@ -150,6 +155,8 @@ func contradicts(err error, op ports.OperationDetails, intent ports.Intent) erro
 	switch {
 	case !errors.Is(err, ports.ErrContradiction):
 		return err
+	case op.Kind.OnCustomer():
+		return fault.Newf(fault.Invalid, "What the payment provider has belongs to another customer than operation %s.", op.ID)
 	case intent.Amount != op.Order.Amount:
 		return fault.Newf(fault.Invalid, "Intent %s is for %s and operation %s asked for %s: adopting it would make our records wrong.",
 			intent.ID, intent.Amount, op.ID, op.Order.Amount)

@@ -86,11 +86,12 @@ type Definition struct {
 	Recover func(ctx context.Context, op ports.Operation, rejected *ports.RejectedError) (Found, error)
 }
 
-// Result is what follows when the provider has done what was asked: either the payment
-// that it made, or what becomes of the one that it is about.
+// Result is what follows when the provider has done what was asked: the payment that it
+// made, or what becomes of the payment or of the customer that it is about.
 type Result struct {
-	Made *ports.Completion
-	On   *ports.Change
+	Made     *ports.Completion
+	On       *ports.Change
+	Customer *ports.CustomerChange
 }
 
 // Found is what became of an operation. Both are nil if it was not done so far.
@@ -160,8 +161,10 @@ type Request struct {
 
 // Answer is the frozen answer to a request.
 type Answer struct {
-	PaymentID uuid.UUID
-	Response  ports.FrozenResponse
+	// PaymentID or CustomerID is what the operation is about.
+	PaymentID  uuid.UUID
+	CustomerID uuid.UUID
+	Response   ports.FrozenResponse
 	// Replayed: an earlier request with this key got the same answer.
 	Replayed bool
 }
@@ -171,6 +174,7 @@ type Answer struct {
 //   - fault.InFlight and fault.KeyReused;
 //   - fault.Rejected: the provider rejected the request because of the deployment. The
 //     same key works again once that is repaired.
+//   - fault.ReferenceTaken and fault.PreconditionFailed, if what must hold does not;
 //   - fault.Unknown: the client should send the request again with the same key;
 //   - fault.Unavailable: certainly nothing was done.
 //
@@ -215,7 +219,7 @@ func (e *Engine) carryOut(
 	ctx context.Context, request Request, wanted ports.NewOperation,
 ) (Answer, ports.ReplaySource, error) {
 	if wanted.Response != nil && wanted.Key == "" { // no key has to keep the answer
-		return Answer{PaymentID: wanted.Subject, Response: *wanted.Response}, "", nil
+		return answerOf(unwritten(wanted), *wanted.Response), "", nil
 	}
 
 	op, err := e.begin(ctx, request, wanted)
@@ -227,7 +231,7 @@ func (e *Engine) carryOut(
 		e.observer.OperationFinished(ctx, op, operation.ByRequest, operation.OutcomeDone, nil)
 		e.remember(ctx, op)
 
-		return Answer{PaymentID: op.PaymentID(), Response: op.Response}, "", nil
+		return answerOf(op, op.Response), "", nil
 	case !op.Held():
 		return e.found(ctx, op, request)
 	}
@@ -244,7 +248,11 @@ func (e *Engine) carryOut(
 		return Answer{}, "", errKeyReused()
 	}
 
-	return Answer{PaymentID: op.PaymentID(), Response: op.Response}, "", nil
+	return answerOf(op, op.Response), "", nil
+}
+
+func answerOf(op ports.Operation, response ports.FrozenResponse) Answer {
+	return Answer{PaymentID: op.PaymentID(), CustomerID: op.CustomerID(), Response: response}
 }
 
 // begin writes the operation down before anything is sent. If the same request was
@@ -257,7 +265,7 @@ func (e *Engine) begin(ctx context.Context, request Request, wanted ports.NewOpe
 
 	switch {
 	case errors.Is(err, ports.ErrInProgress):
-		return op, errInProgress(wanted.Subject)
+		return op, errInProgress(unwritten(wanted))
 	case fault.KindOf(err) == fault.Unknown && err != nil: // it may be written down
 		return op, errUnknown(unwritten(wanted), err, providerRetryAfter)
 	}
@@ -319,7 +327,7 @@ func (e *Engine) reopened(
 
 	again, err := e.operations.Reopen(ctx, op.ID, lease)
 	if errors.Is(err, ports.ErrInProgress) {
-		return op, errInProgress(op.Subject)
+		return op, errInProgress(op)
 	}
 
 	return again, err
@@ -421,16 +429,21 @@ func replayed(replay ports.Replay, request Request, from ports.ReplaySource) (An
 		return Answer{}, "", errKeyReused()
 	}
 
-	return Answer{PaymentID: replay.PaymentID, Response: replay.Response, Replayed: true}, from, nil
+	return Answer{
+		PaymentID: replay.PaymentID, CustomerID: replay.CustomerID, Response: replay.Response, Replayed: true,
+	}, from, nil
 }
 
 func replayOf(op ports.Operation) ports.Replay {
-	return ports.Replay{PaymentID: op.PaymentID(), Fingerprint: op.Fingerprint, Response: op.Response}
+	return ports.Replay{
+		PaymentID: op.PaymentID(), CustomerID: op.CustomerID(), Fingerprint: op.Fingerprint, Response: op.Response,
+	}
 }
 
-// remember keeps a finished operation's answer in this process's memory.
+// remember keeps a finished operation's answer in this process's memory. Those about customers
+// may be erased, which other processes would not hear of.
 func (e *Engine) remember(ctx context.Context, op ports.Operation) {
-	if op.Key != "" && op.Finished() {
+	if op.Key != "" && op.Finished() && !op.Kind.OnCustomer() {
 		e.cache.Put(ctx, op.Key, replayOf(op))
 	}
 }

@@ -3,8 +3,6 @@ package operations
 import (
 	"time"
 
-	"github.com/google/uuid"
-
 	"github.com/marketflow/marketflow/domain/fault"
 	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/ports"
@@ -14,9 +12,9 @@ import (
 // reached or its answer is not known.
 const providerRetryAfter = 2 * time.Second
 
-// about names the payment that an error is about.
+// about names the payment or the customer that an error is about.
 func about(op ports.Operation, f *fault.Error) *fault.Error {
-	f.PaymentID = op.PaymentID()
+	f.PaymentID, f.CustomerID = op.PaymentID(), op.CustomerID()
 
 	return f
 }
@@ -42,17 +40,23 @@ func whatToDo(op ports.Operation) string {
 		return "Send the same request again, with the same idempotency key."
 	case op.Kind == operation.Create:
 		return "The request had no idempotency key: sending it again may create a second payment."
+	case op.Kind == operation.CreateCustomer:
+		return "The request had no idempotency key: sending it again may create a second customer."
+	case op.Kind.OnCustomer():
+		return "Read the customer to see what became of it."
 	default:
 		return "Read the payment to see what became of it."
 	}
 }
 
-func errInProgress(paymentID uuid.UUID) error {
-	f := fault.New(fault.InProgress,
-		"Another operation on this payment is not finished yet. Send the request again shortly.").After(time.Second)
-	f.PaymentID = paymentID
+func errInProgress(op ports.Operation) error {
+	what := "payment"
+	if op.Kind.OnCustomer() {
+		what = "customer"
+	}
 
-	return f
+	return about(op, fault.Newf(fault.InProgress,
+		"Another operation on this %s is not finished yet. Send the request again shortly.", what).After(time.Second))
 }
 
 func errInFlight(op ports.Operation) error {
@@ -85,6 +89,6 @@ func errRejected(op ports.Operation, rejected *ports.DeploymentError) error {
 
 func errKeyReused() error {
 	return fault.New(fault.KeyReused,
-		"This idempotency key belongs to another request: of another kind, about another payment, or with another amount, "+
-			"currency or metadata. Send that request again, or use a new key.")
+		"This idempotency key belongs to another request: of another kind, about another payment or customer, or with another "+
+			"amount, currency, metadata or other value. Send that request again, or use a new key.")
 }

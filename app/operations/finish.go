@@ -50,11 +50,14 @@ func (e *Engine) Finish(
 func (e *Engine) finish(
 	ctx context.Context, op ports.Operation, result Result, by operation.Finisher,
 ) (ports.Finished, error) {
-	if result.Made != nil {
+	switch {
+	case result.Made != nil:
 		return e.operations.Finish(ctx, *result.Made)
+	case result.Customer != nil:
+		return e.operations.FinishOnCustomer(ctx, op.ID, *result.Customer)
+	default:
+		return e.operations.FinishOn(ctx, op.ID, string(by), *result.On)
 	}
-
-	return e.operations.FinishOn(ctx, op.ID, string(by), *result.On)
 }
 
 // restore finishes an operation that has vanished from the database while it was worked
@@ -62,11 +65,11 @@ func (e *Engine) finish(
 func (e *Engine) restore(
 	ctx context.Context, op ports.Operation, object ports.Object, result Result, by operation.Finisher,
 ) (ports.Finished, error) {
-	if result.Made != nil {
-		return e.operations.Restore(ctx, again(op), result.Made, nil)
+	if op.Kind.Makes() {
+		return e.restoreMade(ctx, again(op), result, nil)
 	}
 
-	// Its payment may have vanished too.
+	// What it is about may have vanished too.
 	if err := e.AdoptLost(ctx, object, by); err != nil {
 		return ports.Finished{}, err
 	}
@@ -81,12 +84,29 @@ func (e *Engine) restore(
 	return e.finish(ctx, op, result, by)
 }
 
-// AdoptLost writes the operation and the payment of an object of ours, which the database
-// has lost, as the object says. If the payment is there, nothing changes. An object that
+// restoreMade writes an operation that has made something, with what it has made; without a
+// result it needs attention, because of cause.
+func (e *Engine) restoreMade(
+	ctx context.Context, lost ports.NewOperation, result Result, cause error,
+) (ports.Finished, error) {
+	if lost.Kind == operation.CreateCustomer {
+		return e.operations.RestoreCustomer(ctx, lost, result.Customer, cause)
+	}
+
+	return e.operations.Restore(ctx, lost, result.Made, cause)
+}
+
+// AdoptLost writes the operation and the payment, or the customer, of an object of ours, which the database
+// has lost, as the object says. If it is there, nothing changes. An object that
 // cannot be adopted leaves an operation that needs attention, so that it is never sent;
 // the error is ports.ErrContradiction then.
 func (e *Engine) AdoptLost(ctx context.Context, object ports.Object, by operation.Finisher) error {
-	lost, err := e.definitions[operation.Create].Lost(object)
+	kind := operation.Create
+	if object.Intent.ID == "" {
+		kind = operation.CreateCustomer
+	}
+
+	lost, err := e.definitions[kind].Lost(object)
 	if err != nil {
 		return err
 	}
@@ -95,13 +115,13 @@ func (e *Engine) AdoptLost(ctx context.Context, object ports.Object, by operatio
 
 	var done ports.Finished
 	if err == nil {
-		done, err = e.operations.Restore(ctx, lost, result.Made, nil)
+		done, err = e.restoreMade(ctx, lost, result, nil)
 	}
 
 	if errors.Is(err, ports.ErrContradiction) {
 		e.observer.NeedsAttention(ctx, pendingOf(lost), err)
 
-		if _, failed := e.operations.Restore(ctx, lost, nil, err); failed != nil {
+		if _, failed := e.restoreMade(ctx, lost, Result{}, err); failed != nil {
 			return failed
 		}
 
@@ -186,7 +206,7 @@ func (e *Engine) Finished(ctx context.Context, result Result, done ports.Finishe
 		if made.Response == nil { // it is not finished before the answer is known
 			return
 		}
-	} else {
+	} else if result.On != nil {
 		e.observer.PaymentChanged(ctx, done.Before, done.After)
 	}
 

@@ -86,7 +86,7 @@ func (c *Change) do(
 				return ports.NewOperation{}, err
 			}
 
-			id, err := newID(c.installation, cmd.Key)
+			id, err := operations.NewID(c.installation, cmd.Key)
 			if err != nil {
 				return ports.NewOperation{}, err
 			}

@@ -39,19 +39,31 @@ const (
 	OptionTrue = "true"
 )
 
+// OptionCustomer and OptionSave are the names of an order's options: our id of the customer
+// who pays, and whether the payment method is saved for it ("true").
+const (
+	OptionCustomer = "customer_id"
+	OptionSave     = "save_payment_method"
+)
+
 // Create creates a payment at most once for each idempotency key.
 type Create struct {
 	engine       *operations.Engine
 	calls        ports.Calls
 	installation operation.Installation
+	customers    ports.Customers
+	lives        ports.Incarnations
 	spans        ports.Spans
 }
 
 // NewCreate returns the use case.
 func NewCreate(
-	engine *operations.Engine, calls ports.Calls, installation operation.Installation, spans ports.Spans,
+	engine *operations.Engine, calls ports.Calls, installation operation.Installation, customers ports.Customers,
+	lives ports.Incarnations, spans ports.Spans,
 ) *Create {
-	return &Create{engine: engine, calls: calls, installation: installation, spans: spans}
+	return &Create{
+		engine: engine, calls: calls, installation: installation, customers: customers, lives: lives, spans: spans,
+	}
 }
 
 // CreateCommand asks for a payment.
@@ -62,20 +74,54 @@ type CreateCommand struct {
 	RequestID string
 }
 
-// Do answers a command; see operations.Engine.Do.
+// Do answers a command; see operations.Engine.Do. If there is no such customer, the error is
+// fault.NotFound.
 func (uc *Create) Do(ctx context.Context, cmd CreateCommand) (operations.Answer, error) {
 	return ports.InSpan(ctx, uc.spans, "app.CreatePayment", func(ctx context.Context) (operations.Answer, error) {
 		return uc.engine.Do(ctx, operations.Request{
 			Key:         cmd.Key,
 			Fingerprint: cmd.Order.Fingerprint(operation.Create, uuid.Nil),
-			New:         func(context.Context) (ports.NewOperation, error) { return uc.operation(cmd) },
+			LookFirst:   cmd.Order.Options[OptionCustomer] != "", // the customer may be deleted since
+			New: func(ctx context.Context) (ports.NewOperation, error) {
+				if err := uc.findCustomer(ctx, &cmd.Order); err != nil {
+					return ports.NewOperation{}, err
+				}
+
+				return uc.operation(cmd)
+			},
 		})
 	})
 }
 
+// findCustomer gives an order the provider's id of its customer, if it names one.
+func (uc *Create) findCustomer(ctx context.Context, order *operation.Order) error {
+	named := order.Options[OptionCustomer]
+	if named == "" {
+		return nil
+	}
+
+	id, err := uuid.Parse(named)
+	if err != nil {
+		return fault.New(fault.Invalid, "customer_id is not a UUID")
+	}
+
+	c, err := uc.customers.Customer(ctx, id)
+	if err == nil && c.Deleted() {
+		err = fault.New(fault.NotFound, "There is no such customer.")
+	}
+
+	order.Customer = c.ProviderID
+
+	if err != nil && fault.KindOf(err) == fault.NotFound {
+		err = believeNone(ctx, uc.lives, err)
+	}
+
+	return err
+}
+
 // operation is what is written down before anything is sent to the provider.
 func (uc *Create) operation(cmd CreateCommand) (ports.NewOperation, error) {
-	id, err := newID(uc.installation, cmd.Key)
+	id, err := operations.NewID(uc.installation, cmd.Key)
 	if err != nil {
 		return ports.NewOperation{}, err
 	}
@@ -91,20 +137,6 @@ func (uc *Create) operation(cmd CreateCommand) (ports.NewOperation, error) {
 		ID: id, Kind: operation.Create, Key: cmd.Key, Order: cmd.Order, Call: call,
 		Origin: ports.Origin{RequestID: cmd.RequestID},
 	}, nil
-}
-
-// newID is the id of a new operation. The same key always gives the same one.
-func newID(installation operation.Installation, key operation.Key) (uuid.UUID, error) {
-	if key != "" {
-		return installation.OperationID(operation.DefaultTenant, key), nil
-	}
-
-	id, err := uuid.NewV7()
-	if err != nil {
-		return id, fault.Wrap(fault.Internal, err, "Something went wrong on our side.")
-	}
-
-	return id, nil
 }
 
 // CreateDefinition is what a create adds to the engine. Its intents are found by their
@@ -151,7 +183,7 @@ func orderOf(intent ports.Intent) operation.Order {
 		options = nil
 	}
 
-	return operation.Order{Amount: intent.Amount, Metadata: intent.Metadata, Options: options}
+	return operation.Order{Amount: intent.Amount, Metadata: intent.Metadata, Options: options, Customer: intent.Customer}
 }
 
 // created is the payment that a create became. An event may lack the amount and the
@@ -187,7 +219,11 @@ func created(
 		Description:   order.Options[OptionDescription],
 		CreatedAt:     at,
 	}.Begun(intent.Snapshot(), time.Now())
-	made := &ports.Completion{Payment: p, Fingerprint: fingerprint, Order: order, Cause: string(by)}
+	p.CustomerID, _ = uuid.Parse(order.Options[OptionCustomer]) // the nil one if there is none
+
+	made := &ports.Completion{
+		Payment: p, Fingerprint: fingerprint, Order: order, Cause: string(by), Customer: intent.Customer,
+	}
 
 	confirms := order.Options[OptionConfirm] == OptionTrue
 	if by != operation.ByWebhook || intent.ClientSecret != "" && (!confirms || !undecided(intent)) {

@@ -35,9 +35,9 @@ func paidWith(t *testing.T, card string, more ...string) operation.Order {
 func createNow(t *testing.T, w *apptest.World, order operation.Order) (operations.Answer, error) {
 	t.Helper()
 
-	return payments.NewCreate(w.Engine(), w.Calls, w.Installation, w.Observer).Do(t.Context(), payments.CreateCommand{
-		Key: "order_1", Order: order, RequestID: "request-1",
-	})
+	uc := payments.NewCreate(w.Engine(), w.Calls, w.Installation, w.Customers, w.Lives, w.Observer)
+
+	return uc.Do(t.Context(), payments.CreateCommand{Key: "order_1", Order: order, RequestID: "request-1"})
 }
 
 // requireReplay requires that the key has this answer, in memory and in the database.

@@ -34,7 +34,7 @@ func TestCreate_Do(t *testing.T) {
 	create := func(t *testing.T, b testBundle) (operations.Answer, error) {
 		t.Helper()
 
-		return payments.NewCreate(b.Engine(), b.Calls, b.Installation, b.Observer).Do(t.Context(), b.command)
+		return payments.NewCreate(b.Engine(), b.Calls, b.Installation, b.Customers, b.Lives, b.Observer).Do(t.Context(), b.command)
 	}
 
 	t.Run("New", func(t *testing.T) {

@@ -54,8 +54,8 @@ func believeNone(ctx context.Context, lives ports.Incarnations, none error) erro
 		return failed
 	case !reconciled:
 		return fault.Wrap(fault.Unavailable, none,
-			"The database has started anew, and its payments are being compared with the payment provider's. "+
-				"This one is not here, or not yet. Try again.").After(comparingRetryAfter)
+			"The database has started anew, and what it has is being compared with what the payment provider has. "+
+				"What you ask for is not here, or not yet. Try again.").After(comparingRetryAfter)
 	default:
 		return none
 	}

@@ -23,7 +23,7 @@ func TestCreate_Do_AfterALoss(t *testing.T) {
 	b := apptest.New(t)
 	command := payments.CreateCommand{Key: "order_1", Order: apptest.Order(t, 10_00), RequestID: "request-9"}
 	create := func() (operations.Answer, error) {
-		return payments.NewCreate(b.Engine(), b.Calls, b.Installation, b.Observer).Do(t.Context(), command)
+		return payments.NewCreate(b.Engine(), b.Calls, b.Installation, b.Customers, b.Lives, b.Observer).Do(t.Context(), command)
 	}
 
 	first, err := create()
@@ -54,7 +54,7 @@ func TestCreate_Do_WithoutAKey(t *testing.T) {
 	t.Parallel()
 
 	b := apptest.New(t)
-	create := payments.NewCreate(b.Engine(), b.Calls, b.Installation, b.Observer)
+	create := payments.NewCreate(b.Engine(), b.Calls, b.Installation, b.Customers, b.Lives, b.Observer)
 	command := payments.CreateCommand{Order: apptest.Order(t, 10_00)}
 
 	first, err := create.Do(t.Context(), command)

@@ -66,7 +66,7 @@ func (uc *Show) id(ctx context.Context, name Name) (uuid.UUID, error) {
 	switch {
 	case name.Key != "":
 		op, err := uc.decisions.OperationByKey(ctx, name.Key)
-		if fault.KindOf(err) == fault.NotFound {
+		if fault.KindOf(err) == fault.NotFound || err == nil && op.Kind.OnCustomer() {
 			return uuid.Nil, fault.New(fault.NotFound, "No payment was ever asked for under this idempotency key.")
 		}
 

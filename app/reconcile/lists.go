@@ -84,29 +84,30 @@ func (run *reconciliation) lists(ctx context.Context) error {
 		}
 	}
 
-	return errors.Join(w.noEvents, w.noIntents)
+	return errors.Join(w.noEvents, w.noIntents, w.noCustomers)
 }
 
 // window reads one window of time after the other.
 type window struct {
 	run *reconciliation
-	// noEvents and noIntents say why a list cannot be read. The other list is still read:
-	// a key may lack the permission for one of them.
-	noEvents, noIntents error
+	// noEvents, noIntents and noCustomers say why a list cannot be read. The other lists are
+	// still read: a key may lack the permission for one of them.
+	noEvents, noIntents, noCustomers error
 }
 
-// whole tells whether both lists could be read so far.
-func (w *window) whole() bool { return w.noEvents == nil && w.noIntents == nil }
+// whole tells whether all lists could be read so far.
+func (w *window) whole() bool { return w.noEvents == nil && w.noIntents == nil && w.noCustomers == nil }
 
-// look compares everything between from and to, both included. It returns how many events
-// or intents there were, whichever is more. If a list has more than most, it does nothing
+// look compares everything between from and to, both included. It returns how many events,
+// intents or customers there were, whichever is most. If a list has more than most, it does nothing
 // and returns errTooMany.
 func (w *window) look(ctx context.Context, from, to time.Time, most int) (int, error) {
 	run := w.run
 
 	var (
-		events  listed[ports.Event]
-		intents listed[ports.Intent]
+		events    listed[ports.Event]
+		intents   listed[ports.Intent]
+		customers listed[ports.CustomerObject]
 	)
 
 	if w.noEvents == nil {
@@ -117,10 +118,14 @@ func (w *window) look(ctx context.Context, from, to time.Time, most int) (int, e
 		intents, w.noIntents = list(ctx, "intents", most, run.provider.Intents(ctx, from, to))
 	}
 
+	if w.noCustomers == nil {
+		customers, w.noCustomers = list(ctx, "customers", most, run.provider.Customers(ctx, from, to))
+	}
+
 	switch {
 	case ctx.Err() != nil:
 		return 0, context.Cause(ctx) //nolint:wrapcheck // it says enough
-	case errors.Is(w.noEvents, errTooMany) || errors.Is(w.noIntents, errTooMany):
+	case errors.Is(errors.Join(w.noEvents, w.noIntents, w.noCustomers), errTooMany):
 		w.forgive()
 
 		return 0, errTooMany
@@ -128,11 +133,16 @@ func (w *window) look(ctx context.Context, from, to time.Time, most int) (int, e
 		return 0, errors.Join(w.noEvents, w.noIntents)
 	}
 
-	if err := run.events(ctx, events); err != nil {
+	seen := max(len(events.things), len(intents.things), len(customers.things))
+
+	// Customers come first: payments point to them.
+	if err := run.customers(ctx, customers); err != nil {
 		return 0, err
 	}
 
-	seen := max(len(events.things), len(intents.things))
+	if err := run.events(ctx, events); err != nil {
+		return 0, err
+	}
 
 	if err := run.intents(ctx, intents); err != nil {
 		return 0, err
@@ -143,7 +153,7 @@ func (w *window) look(ctx context.Context, from, to time.Time, most int) (int, e
 
 // forgive forgets that a list was too long, so that it is read again.
 func (w *window) forgive() {
-	for _, err := range []*error{&w.noEvents, &w.noIntents} {
+	for _, err := range []*error{&w.noEvents, &w.noIntents, &w.noCustomers} {
 		if errors.Is(*err, errTooMany) {
 			*err = nil
 		}
@@ -229,8 +239,8 @@ func (run *reconciliation) applyMissed(ctx context.Context, batch []ports.Event)
 		p, known := payments[event.ObjectID]
 
 		switch {
-		case run.apply.Foreign(event), event.Intent.Unmarked && !known:
-			err = run.takeForeign(ctx, event)
+		case run.apply.Foreign(event), event.Intent.Unmarked && !known, event.IsCustomer:
+			err = run.take(ctx, event)
 		case event.Change != "":
 			err = run.missedEvent(ctx, event)
 		case known:
@@ -297,9 +307,9 @@ func (run *reconciliation) step(ctx context.Context, event ports.Event, p paymen
 	return err
 }
 
-// takeForeign stores a foreign event. It says nothing about our payments, so it is no
-// discrepancy.
-func (run *reconciliation) takeForeign(ctx context.Context, event ports.Event) error {
+// take stores an event that says nothing about our payments, so that it is no discrepancy: it
+// is foreign, or hints at a customer, of which an endpoint need not hear.
+func (run *reconciliation) take(ctx context.Context, event ports.Event) error {
 	if run.options.DryRun {
 		return nil
 	}

@@ -48,6 +48,7 @@ var errLeaseLost = errors.New("another process has taken the lease of this recon
 // all processes.
 type Reconcile struct {
 	records    ports.Reconciliation
+	known      CustomersByProviderID
 	backlog    ports.Backlog
 	inbox      ports.Inbox
 	operations ports.Operations
@@ -62,12 +63,12 @@ type Reconcile struct {
 
 // New returns the use case.
 func New(
-	records ports.Reconciliation, backlog ports.Backlog, inbox ports.Inbox, ops ports.Operations,
+	records ports.Reconciliation, known CustomersByProviderID, backlog ports.Backlog, inbox ports.Inbox, ops ports.Operations,
 	provider ports.Provider, engine *operations.Engine, apply Events, refresh Refresher, lives ports.Incarnations, ours Ours,
 	observer Observer,
 ) *Reconcile {
 	return &Reconcile{
-		records: records, backlog: backlog, inbox: inbox, operations: ops, provider: provider, engine: engine,
+		records: records, known: known, backlog: backlog, inbox: inbox, operations: ops, provider: provider, engine: engine,
 		apply: apply, refresh: refresh, lives: lives, ours: ours, observer: observer,
 	}
 }

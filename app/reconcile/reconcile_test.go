@@ -41,7 +41,7 @@ func (b testBundle) reconcile() *reconcile.Reconcile {
 		apply = b.Apply()
 	}
 
-	return reconcile.New(b.records, b.Store, b.Inbox, b.Operations, b.Provider, b.Engine(), apply, b.Refresh(), b.Lives,
+	return reconcile.New(b.records, b.Customers, b.Store, b.Inbox, b.Operations, b.Provider, b.Engine(), apply, b.Refresh(), b.Lives,
 		b.Binding(), b.Observer)
 }
 

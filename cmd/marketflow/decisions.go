@@ -16,6 +16,9 @@ import (
 	"github.com/marketflow/marketflow/ports"
 )
 
+// listCommand is how each command is called that lists something.
+const listCommand = "list"
+
 // maxLimit is the longest list that a command prints.
 const maxLimit = 10_000
 

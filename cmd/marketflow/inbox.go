@@ -61,7 +61,7 @@ func newInboxListCommand() *cobra.Command {
 	)
 
 	command := &cobra.Command{
-		Use:   "list",
+		Use:   listCommand,
 		Short: "List events, the newest first",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

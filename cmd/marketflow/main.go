@@ -89,7 +89,8 @@ twice and a payment is never lost.
 	addOutputFlag(root)
 	addSettingsFlags(root)
 	root.AddCommand(newDevCommand(), newServeCommand(), newMigrateCommand(), newSandboxCommand(),
-		newInboxCommand(), newEventsCommand(), newOperationsCommand(), newPaymentsCommand(), newReconcileCommand(),
+		newInboxCommand(), newEventsCommand(), newOperationsCommand(), newPaymentsCommand(), newCustomersCommand(),
+		newReconcileCommand(),
 		newAccountCommand(), newVersionCommand())
 
 	return root

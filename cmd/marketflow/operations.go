@@ -22,8 +22,9 @@ import (
 func newOperationsCommand() *cobra.Command {
 	command := group("operations", "Look at what was asked of Stripe, and decide what the service cannot decide",
 		newOperationsListCommand(), newOperationsShowCommand(), newOperationsCloseCommand(), newOperationsAdoptCommand())
-	command.Long = `An operation is one request to create, confirm, capture, cancel or change a payment, from when it was
-recorded to its frozen answer. A create has the id of its payment.`
+	command.Long = `An operation is one request to do something at Stripe, such as to create, capture or
+cancel a payment or to change a customer, from when it was recorded to its frozen
+answer. What makes a payment or a customer has the id of that.`
 
 	return command
 }
@@ -48,7 +49,7 @@ func newOperationsListCommand() *cobra.Command {
 	)
 
 	command := &cobra.Command{
-		Use:   "list",
+		Use:   listCommand,
 		Short: "List the operations that are not finished, the oldest first",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -159,7 +160,13 @@ func printOperation(w io.Writer, o ports.OperationDetails) {
 	printTable(w, "", func(w io.Writer) {
 		fmt.Fprintf(w, "operation\t%s\n", o.ID)
 		fmt.Fprintf(w, "kind\t%s\n", o.Kind)
-		fmt.Fprintf(w, "payment\t%s\n", o.PaymentID())
+
+		if o.Kind.OnCustomer() {
+			fmt.Fprintf(w, "customer\t%s\n", o.CustomerID())
+		} else {
+			fmt.Fprintf(w, "payment\t%s\n", o.PaymentID())
+		}
+
 		fmt.Fprintf(w, "state\t%s\n", o.State)
 
 		if o.Finished() {
@@ -203,8 +210,8 @@ func newOperationsAdoptCommand() *cobra.Command {
 		Short: "Finish an operation with what it has made or done at Stripe",
 		Long: `Finishes an operation that needs attention, or is pending and over 23 hours old. A
 create is finished with the intent whose metadata names its payment, which must be for
-the same amount and currency; any other one is finished if the payment's intent shows
-that it was done. The reason is recorded.`,
+the same amount and currency; anything else is finished if Stripe shows that it was
+done. The reason is recorded.`,
 	}, func(ctx context.Context, tools bootstrap.Tools, id uuid.UUID, by operations.Decision) (ports.OperationDetails, error) {
 		return tools.AdoptOperation.Do(ctx, id, intentID, by)
 	})
@@ -245,7 +252,7 @@ func newOperationDecision(
 type operationRow struct {
 	ID             string       `json:"id"`
 	Kind           string       `json:"kind"`
-	PaymentID      string       `json:"payment_id"`
+	PaymentID      *string      `json:"payment_id"`
 	IdempotencyKey *string      `json:"idempotency_key"`
 	Amount         *json.Number `json:"amount"`
 	Currency       *string      `json:"currency"`
@@ -257,6 +264,7 @@ type operationRow struct {
 	RequestID      *string      `json:"request_id"`
 	CreatedAt      time.Time    `json:"created_at"`
 	UpdatedAt      time.Time    `json:"updated_at"`
+	CustomerID     *string      `json:"customer_id"`
 }
 
 type shownOperation struct {
@@ -271,11 +279,17 @@ type shownOperation struct {
 
 func newOperationRow(o ports.OperationDetails) operationRow {
 	row := operationRow{
-		ID: o.ID.String(), Kind: string(o.Kind), PaymentID: o.PaymentID().String(), IdempotencyKey: orNull(string(o.Key)),
+		ID: o.ID.String(), Kind: string(o.Kind), IdempotencyKey: orNull(string(o.Key)),
 		State:    string(o.State),
 		Attempts: o.Attempts, LastError: orNull(o.LastError), RetryAt: orNull(o.RetryAt),
 		ResponseStatus: orNull(o.Response.Status), RequestID: orNull(o.Origin.RequestID),
 		CreatedAt: o.CreatedAt, UpdatedAt: o.UpdatedAt,
+	}
+
+	if o.Kind.OnCustomer() {
+		row.CustomerID = new(o.CustomerID().String())
+	} else {
+		row.PaymentID = new(o.PaymentID().String())
 	}
 
 	if amount := o.Order.Amount; !amount.IsZero() {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/marketflow/marketflow/adapters/river"
 	"github.com/marketflow/marketflow/app/account"
+	"github.com/marketflow/marketflow/app/customers"
 	"github.com/marketflow/marketflow/app/events"
 	"github.com/marketflow/marketflow/app/operations"
 	"github.com/marketflow/marketflow/app/payments"
@@ -143,6 +144,8 @@ type Tools struct {
 	ListPayments   *payments.List
 	IndexMetadata  *payments.IndexMetadata
 	AcceptPayment  *payments.Accept
+	Customers      ports.Customers
+	EraseCustomer  *customers.Erase
 	Reconcile      *reconcile.Reconcile
 }
 

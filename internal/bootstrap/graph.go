@@ -9,6 +9,7 @@ import (
 	"github.com/marketflow/marketflow/adapters/river"
 	"github.com/marketflow/marketflow/adapters/stripe"
 	"github.com/marketflow/marketflow/app/account"
+	"github.com/marketflow/marketflow/app/customers"
 	"github.com/marketflow/marketflow/app/events"
 	"github.com/marketflow/marketflow/app/operations"
 	"github.com/marketflow/marketflow/app/payments"
@@ -23,6 +24,7 @@ func graph() fx.Option {
 	return fx.Options(
 		fx.Provide(
 			fx.Annotate(newStore, fx.As(fx.Self()), fx.As(new(ports.Operations)), fx.As(new(ports.Payments)),
+				fx.As(new(ports.Customers)), fx.As(new(ports.Erasure)), fx.As(new(reconcile.CustomersByProviderID)),
 				fx.As(new(ports.PaymentLists)), fx.As(new(ports.MetadataIndex)),
 				fx.As(new(ports.Facts)), fx.As(new(ports.Incarnations)), fx.As(new(events.PaymentsByIntent)),
 				fx.As(new(ports.Inbox)), fx.As(new(ports.Backlog)), fx.As(new(ports.Reconciliation)),
@@ -39,7 +41,7 @@ func graph() fx.Option {
 			fx.Annotate(telemetry.NewObserver, fx.As(new(Observer))),
 			fx.Annotate(func(o Observer) Observer { return o }, fx.As(new(ports.Spans)), fx.As(new(operations.Observer)),
 				fx.As(new(events.Observer)), fx.As(new(reconcile.Observer)), fx.As(new(account.Observer)),
-				fx.As(new(payments.ChangeObserver)), fx.As(new(payments.AcceptObserver))),
+				fx.As(new(payments.ChangeObserver)), fx.As(new(payments.AcceptObserver)), fx.As(new(customers.EraseObserver))),
 		),
 		// The use cases.
 		fx.Provide(
@@ -52,6 +54,10 @@ func graph() fx.Option {
 			fx.Annotate(payments.NewConfirm, fx.As(new(edge.ConfirmPayment))),
 			fx.Annotate(payments.NewUpdate, fx.As(new(edge.UpdatePayment))),
 			fx.Annotate(payments.NewGet, fx.As(new(edge.GetPayment))), payments.NewShow, payments.NewChange, payments.NewAccept,
+			customers.NewChange, customers.NewCreate, customers.NewGet, customers.NewList, customers.NewUpdate,
+			customers.NewDelete, customers.NewSetup, customers.NewMethods, customers.NewDetach,
+			customers.NewErase,
+			fx.Annotate(customers.NewRefresh, fx.As(new(events.CustomerRefresher))),
 			fx.Annotate(payments.NewList, fx.As(fx.Self()), fx.As(new(edge.ListPayments))), newIndexedNames,
 			fx.Annotate(payments.NewTimeline, fx.As(fx.Self()), fx.As(new(edge.ShowTimeline))), payments.NewIndexMetadata,
 			fx.Annotate(payments.NewRefresh, fx.As(fx.Self()), fx.As(new(events.Refresher)), fx.As(new(reconcile.Refresher))),
@@ -62,7 +68,8 @@ func graph() fx.Option {
 			reconcile.New,
 		),
 		// The public edge: its resources, and what stands around them.
-		fx.Provide(edge.NewPayments, edge.NewLists, newWebhooksResource, newHealth, newEdgeTelemetry, edge.NewHandler),
+		fx.Provide(edge.NewPayments, edge.NewLists, newCustomersResource, newWebhooksResource, newHealth, newEdgeTelemetry,
+			edge.NewHandler),
 		// What stands around it all.
 		fx.Provide(newLogger, newTracing, newPool, newBackgroundPool, newRedis, newScraping, newServer,
 			newProfiling, newJobs),
@@ -83,12 +90,26 @@ func newRenderer() edge.Renderer { return edge.Renderer{} }
 func newCalls() stripe.Calls { return stripe.Calls{} }
 
 // newDefinitions lists the kinds of operations.
-func newDefinitions(renderer ports.Renderer, calls ports.Calls, refresh *payments.Refresh) []operations.Definition {
+func newDefinitions(
+	renderer ports.Renderer, calls ports.Calls, refresh *payments.Refresh, known ports.Customers, provider ports.Provider,
+) []operations.Definition {
 	return []operations.Definition{
 		payments.CreateDefinition(renderer, calls), payments.CaptureDefinition(renderer, calls, refresh),
 		payments.CancelDefinition(renderer, refresh), payments.ConfirmDefinition(renderer, refresh),
 		payments.UpdateDefinition(renderer, refresh),
+		customers.CreateDefinition(renderer, calls, provider), customers.UpdateDefinition(renderer, known, provider),
+		customers.DeleteDefinition(renderer, known, provider), customers.SetupDefinition(renderer, known, provider),
+		customers.DetachDefinition(renderer, provider),
 	}
+}
+
+func newCustomersResource(
+	create *customers.Create, get *customers.Get, list *customers.List, update *customers.Update,
+	remove *customers.Delete, setup *customers.Setup, methods *customers.Methods, detach *customers.Detach,
+) *edge.Customers {
+	return edge.NewCustomers(edge.CustomerUseCases{
+		Create: create, Get: get, List: list, Update: update, Delete: remove, Setup: setup, Methods: methods, Detach: detach,
+	})
 }
 
 // observed is what the metrics read when Prometheus scrapes.

@@ -196,14 +196,14 @@ func TestMetrics_UnknownEventTypeIsOther(t *testing.T) {
 	t.Parallel()
 
 	m := telemetry.NewMetrics()
-	for _, eventType := range []string{"", "customer.created", "payment_intent.invented", "client_secret_123"} {
+	for _, eventType := range []string{"", "invoice.created", "payment_intent.invented", "client_secret_123"} {
 		m.EventTaken(eventType, ports.EventIgnored, 0)
 	}
 
 	requireMetrics(t, m, map[string]float64{`marketflow_webhook_events_total{outcome="ignored",type="other"}`: 4})
 
 	for _, metric := range familyOf(t, m, "marketflow_webhook_events_total").GetMetric() {
-		require.NotRegexp(t, "customer|invented|secret", labelsOf(metric))
+		require.NotRegexp(t, "invoice|invented|secret", labelsOf(metric))
 	}
 }
 

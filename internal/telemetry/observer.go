@@ -37,17 +37,19 @@ func NewObserver(metrics *Metrics, log *zap.Logger, tracing trace.TracerProvider
 
 // Names of fields that occur in several log lines and spans.
 const (
-	keyPaymentID = "payment_id"
-	keyIntentID  = "intent_id"
-	keyEventID   = "event_id"
-	keyEventType = "event_type"
+	keyPaymentID  = "payment_id"
+	keyCustomerID = "customer_id"
+	keyIntentID   = "intent_id"
+	keyEventID    = "event_id"
+	keyEventType  = "event_type"
 
 	keyKind = "operation_kind"
 
 	// eventFields are the most fields about an event in a line.
 	eventFields = 8
 
-	attributePaymentID = "marketflow.payment.id"
+	attributePaymentID  = "marketflow.payment.id"
+	attributeCustomerID = "marketflow.customer.id"
 )
 
 // Start implements ports.Spans. Below a span that nobody records there is none: ctx is
@@ -60,7 +62,7 @@ func (o *Observer) Start(ctx context.Context, name string, op *ports.Operation) 
 	options := rootspan.Options(ctx)
 
 	if op != nil {
-		options = append(slices.Clone(options), trace.WithAttributes(paymentID(op.PaymentID())))
+		options = append(slices.Clone(options), trace.WithAttributes(attributeOf(*op)))
 
 		if link, ok := linkTo(op.Origin); ok {
 			options = append(options, trace.WithLinks(link))
@@ -124,13 +126,35 @@ func paymentID(id uuid.UUID) attribute.KeyValue {
 	return attribute.String(attributePaymentID, id.String())
 }
 
+// attributeOf and fieldOf name what an operation is about.
+func attributeOf(op ports.Operation) attribute.KeyValue {
+	if op.Kind.OnCustomer() {
+		return attribute.String(attributeCustomerID, op.CustomerID().String())
+	}
+
+	return paymentID(op.PaymentID())
+}
+
+func fieldOf(op ports.Operation) zap.Field {
+	if op.Kind.OnCustomer() {
+		return zap.Stringer(keyCustomerID, op.CustomerID())
+	}
+
+	return zap.Stringer(keyPaymentID, op.PaymentID())
+}
+
 // Answered implements operations.Observer.
 func (o *Observer) Answered(ctx context.Context, id uuid.UUID, from ports.ReplaySource) {
 	if from != "" {
 		o.metrics.Replayed(from)
 	}
 
-	trace.SpanFromContext(ctx).SetAttributes(paymentID(id), attribute.Bool("marketflow.idempotent_replayed", from != ""))
+	span := trace.SpanFromContext(ctx)
+	span.SetAttributes(attribute.Bool("marketflow.idempotent_replayed", from != ""))
+
+	if id != uuid.Nil { // it is about a payment
+		span.SetAttributes(paymentID(id))
+	}
 }
 
 // DuplicatePrevented implements operations.Observer.
@@ -169,14 +193,18 @@ func (o *Observer) OperationFinished(
 ) {
 	o.metrics.OperationFinished(op.Kind, by, outcome)
 
+	if op.Kind.OnCustomer() && outcome == operation.OutcomeDone {
+		o.tell(ctx, string(op.Kind), fieldOf(op), zap.String("by", string(by)))
+	}
+
 	if rejected, ok := errors.AsType[*ports.RejectedError](cause); ok {
-		o.log.Warn("operation rejected by the provider", logctx.Field(ctx), zap.Stringer(keyPaymentID, op.PaymentID()),
+		o.log.Warn("operation rejected by the provider", logctx.Field(ctx), fieldOf(op),
 			zap.String(keyKind, string(op.Kind)), zap.String("code", rejected.Code))
 	}
 
 	if deployment, ok := errors.AsType[*ports.DeploymentError](cause); ok {
 		o.log.Error("the provider does not accept requests of this deployment", logctx.Field(ctx),
-			zap.Stringer(keyPaymentID, op.PaymentID()), zap.String(keyKind, string(op.Kind)),
+			fieldOf(op), zap.String(keyKind, string(op.Kind)),
 			zap.String("code", deployment.Code), zap.Error(deployment))
 	}
 }
@@ -188,7 +216,7 @@ func (o *Observer) OutcomeUnknown(ctx context.Context, op ports.Operation, cause
 		news = "not sent yet"
 	}
 
-	o.log.Warn(news, logctx.Field(ctx), zap.Stringer(keyPaymentID, op.PaymentID()), zap.String(keyKind, string(op.Kind)),
+	o.log.Warn(news, logctx.Field(ctx), fieldOf(op), zap.String(keyKind, string(op.Kind)),
 		zap.Int("attempts", op.Attempts), zap.Error(cause))
 }
 
@@ -202,7 +230,7 @@ func (o *Observer) NeedsAttention(ctx context.Context, op ports.Operation, cause
 		o.metrics.DiscrepancyFound(ports.DiscrepancyContradiction, false)
 	}
 
-	o.log.Error(news, logctx.Field(ctx), zap.Stringer(keyPaymentID, op.PaymentID()), zap.String(keyKind, string(op.Kind)),
+	o.log.Error(news, logctx.Field(ctx), fieldOf(op), zap.String(keyKind, string(op.Kind)),
 		zap.Duration("age", op.Age), zap.Error(cause))
 }
 
@@ -277,6 +305,10 @@ func (o *Observer) DiscrepancyFound(ctx context.Context, d ports.Discrepancy, dr
 
 	if d.PaymentID != uuid.Nil {
 		fields = append(fields, zap.Stringer(keyPaymentID, d.PaymentID))
+	}
+
+	if d.CustomerID != uuid.Nil {
+		fields = append(fields, zap.Stringer(keyCustomerID, d.CustomerID))
 	}
 
 	for _, text := range []struct{ key, value string }{

@@ -18,9 +18,9 @@ import (
 // known type, and the few values of everything else.
 const (
 	maxPaymentSeries = 700
-	maxEventSeries   = 300
+	maxEventSeries   = 350
 	// maxOperationSeries is every kind of operation by everybody with every outcome.
-	maxOperationSeries = 200
+	maxOperationSeries = 250
 	maxFewSeries       = 32
 )
 
@@ -56,10 +56,10 @@ func newPaymentMetrics(factory promauto.Factory) paymentMetrics {
 			labelKind, "repaired",
 		).expect(
 			texts(ports.DiscrepancyMissedEvent, ports.DiscrepancyStatus, ports.DiscrepancyMissingPayment,
-				ports.DiscrepancyMissingOperation, ports.DiscrepancyContradiction),
+				ports.DiscrepancyMissingOperation, ports.DiscrepancyMissingCustomer, ports.DiscrepancyContradiction),
 			[]string{"true", "false"}),
 		events: counters(factory, maxEventSeries, "webhook_events_total",
-			"Stripe's events that were answered with 200, by type (other if it is not one of payments) and outcome.",
+			"Stripe's events that were answered with 200, by type (other if it is not one of payments or customers) and outcome.",
 			"type", labelOutcome,
 		).expect(
 			[]string{
@@ -133,7 +133,7 @@ func (m *paymentMetrics) DiscrepancyFound(kind ports.DiscrepancyKind, repaired b
 	m.discrepancies.get(string(kind), strconv.FormatBool(repaired)).Inc()
 }
 
-// knownEventType is eventType if it concerns payments, refunds or disputes
+// knownEventType is eventType if it concerns payments, refunds, disputes or customers
 // (https://docs.stripe.com/api/events/types). Stripe has over 200 types, and
 // whoever knows a signing secret can invent more.
 func knownEventType(eventType string) string {
@@ -144,7 +144,8 @@ func knownEventType(eventType string) string {
 		"charge.succeeded", "charge.failed", "charge.pending", "charge.captured", "charge.expired", "charge.updated",
 		"charge.refunded", "charge.refund.updated", "refund.created", "refund.updated", "refund.failed",
 		"charge.dispute.created", "charge.dispute.updated", "charge.dispute.closed",
-		"charge.dispute.funds_withdrawn", "charge.dispute.funds_reinstated":
+		"charge.dispute.funds_withdrawn", "charge.dispute.funds_reinstated",
+		"customer.created", "customer.updated", "customer.deleted":
 		return eventType
 	default:
 		return other

@@ -12,7 +12,7 @@ import (
 )
 
 // maxRequestSeries is far above routes × methods × statuses of this service.
-const maxRequestSeries = 300
+const maxRequestSeries = 500
 
 type requestMetrics struct {
 	duration *series[prometheus.Observer]

@@ -8,7 +8,7 @@ import (
 )
 
 // maxStripeSeries is far above operations × outcomes × reasons.
-const maxStripeSeries = 300
+const maxStripeSeries = 600
 
 // StripeMeter measures calls to Stripe.
 type StripeMeter struct {

@@ -11,7 +11,8 @@ import (
 	"github.com/marketflow/marketflow/ports"
 )
 
-// builders are the builders of calls that change the intent "pi_1".
+// builders are the builders of all calls; those that change something, change "pi_1", "cus_1" and
+// "pm_1".
 func (b ProviderBed) builders() map[operation.Kind]func(operation.Mark, operation.Order) (ports.Call, error) {
 	return map[operation.Kind]func(operation.Mark, operation.Order) (ports.Call, error){
 		operation.Create: func(mark operation.Mark, order operation.Order) (ports.Call, error) {
@@ -22,6 +23,21 @@ func (b ProviderBed) builders() map[operation.Kind]func(operation.Mark, operatio
 		},
 		operation.Cancel: func(mark operation.Mark, order operation.Order) (ports.Call, error) {
 			return b.Calls.CancelPayment(mark, "pi_1", order)
+		},
+		operation.CreateCustomer: func(mark operation.Mark, order operation.Order) (ports.Call, error) {
+			return b.Calls.CreateCustomer(mark, "customer_1", order)
+		},
+		operation.UpdateCustomer: func(mark operation.Mark, order operation.Order) (ports.Call, error) {
+			return b.Calls.UpdateCustomer(mark, "cus_1", order)
+		},
+		operation.DeleteCustomer: func(mark operation.Mark, order operation.Order) (ports.Call, error) {
+			return b.Calls.DeleteCustomer(mark, "cus_1", order)
+		},
+		operation.CreateSetup: func(mark operation.Mark, order operation.Order) (ports.Call, error) {
+			return b.Calls.CreateSetup(mark, "cus_1", order)
+		},
+		operation.DetachMethod: func(mark operation.Mark, order operation.Order) (ports.Call, error) {
+			return b.Calls.DetachMethod(mark, "pm_1", order)
 		},
 		operation.Confirm: func(mark operation.Mark, order operation.Order) (ports.Call, error) {
 			return b.Calls.ConfirmPayment(mark, "pi_1", order)

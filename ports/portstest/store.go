@@ -21,11 +21,9 @@ import (
 
 // Store is the ports that share one database. They are tested together, because one
 // reads what another writes.
-type Store interface { //nolint:interfacebloat // all of a store
+type Store interface {
 	ports.Operations
-	ports.Payments
-	ports.PaymentLists
-	ports.MetadataIndex
+	things
 	ports.Facts
 	ports.Inbox
 	ports.Backlog
@@ -34,6 +32,15 @@ type Store interface { //nolint:interfacebloat // all of a store
 	ports.Decisions
 	ports.Audit
 	ports.Installation
+}
+
+// things are the ports of what operations make.
+type things interface {
+	ports.Payments
+	ports.PaymentLists
+	ports.MetadataIndex
+	ports.Customers
+	ports.Erasure
 }
 
 // StoreBed is an empty store and what a test needs to steer it.

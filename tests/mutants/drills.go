@@ -5,7 +5,7 @@ func drillMutants() []mutant {
 	return []mutant{
 		{
 			name: "loss-random-id", why: "the operation under a key has the same id whenever it is made",
-			changes: []change{{"app/payments/create.go", `if key != "" {
+			changes: []change{{"app/operations/id.go", `if key != "" {
 		return installation`, `if false {
 		return installation`}},
 			drill: "standby",

@@ -75,7 +75,7 @@ func scenarioMutants() []mutant {
 		{
 			// Ids made of keys keep keys apart too, so they go as well.
 			name: "no-unique-index", why: "of two operations under one key only one can be written",
-			changes: []change{{"app/payments/create.go", `if key != "" {
+			changes: []change{{"app/operations/id.go", `if key != "" {
 		return installation`, `if false {
 		return installation`}},
 			sql: []string{

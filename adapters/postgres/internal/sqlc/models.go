@@ -32,6 +32,25 @@ type Audit struct {
 	RequestID *string
 }
 
+// Customers, each written when its Stripe customer is known. Until then there is only its operation.
+type Customer struct {
+	// Also operations.id of the operation that created it.
+	ID               uuid.UUID
+	Tenant           int32
+	StripeCustomerID string
+	// The client's own id.
+	Reference *string
+	Email     *string
+	Name      *string
+	Metadata  json.RawMessage
+	// When it was deleted. The row stays without personal data, so that its payments go on pointing to it.
+	DeletedAt *time.Time
+	// Grows with each change.
+	Version   int64
+	CreatedAt time.Time
+	UpdatedAt time.Time
+}
+
 // One row: the id of this database, and what it belongs to. A process whose Stripe account or server differs does not start.
 type Installation struct {
 	ID        uuid.UUID
@@ -123,9 +142,9 @@ type Operation struct {
 	UpdatedAt   time.Time
 	// Who asked for it. 1 is the default tenant.
 	Tenant int32
-	// What is done: create, confirm, capture, cancel or update.
+	// What is done: create, capture or cancel a payment; create_customer, update_customer, delete_customer, create_setup, detach_method.
 	Kind string
-	// The payment on which it is done. NULL: a create.
+	// The payment or customer on which it is done. NULL: it makes one.
 	Subject uuid.NullUUID
 	// What else was asked for, by the names of the API. NULL: nothing. intent_status and latest_charge of a confirm are not asked for: they say how the intent stood before it.
 	Options json.RawMessage
@@ -133,7 +152,7 @@ type Operation struct {
 	Actor string
 	// Why, in the words of whoever asked.
 	Reason *string
-	// The path of the call, which is a POST.
+	// The path of the call, which is a POST unless another method stands before it.
 	StripePath string
 }
 
@@ -173,6 +192,8 @@ type Payment struct {
 	PaymentMethod json.RawMessage
 	// Why the last attempt to pay was declined: code, decline_code and message. It counts while status is failed or cancelled.
 	Decline json.RawMessage
+	// Our customer. NULL: none.
+	CustomerID uuid.NullUUID
 }
 
 // By what metadata payments are found: the entries under the names of METADATA_INDEX.

@@ -168,7 +168,7 @@ func (q *Queries) BeginOperations(ctx context.Context, arg BeginOperationsParams
 const CountInProgress = `-- name: CountInProgress :one
 SELECT count(*) FROM operations
 WHERE subject = $1::uuid
-  AND kind IN ('confirm', 'capture', 'cancel', 'update')
+  AND kind IN ('confirm', 'capture', 'cancel', 'update', 'update_customer', 'delete_customer')
   AND (kind = 'update') = ($2::text = 'update')
   AND state IN ('pending', 'needs_attention')
 `
@@ -179,7 +179,7 @@ type CountInProgressParams struct {
 }
 
 // What is in the way of another operation on a payment and not finished, none or one: the
-// update of an update, the confirm, capture or cancel of these.
+// update of an update, the confirm, capture or cancel of these; of a customer, its change.
 func (q *Queries) CountInProgress(ctx context.Context, arg CountInProgressParams) (int64, error) {
 	row := q.db.QueryRow(ctx, CountInProgress, arg.Subject, arg.Kind)
 	var count int64
@@ -581,11 +581,13 @@ func (q *Queries) InsertFirstTransitions(ctx context.Context, arg InsertFirstTra
 
 const InsertPayments = `-- name: InsertPayments :many
 INSERT INTO payments (
-    id, tenant, stripe_payment_intent_id, idempotency_key, amount, currency, status, metadata, intent_status,
+    id, tenant, stripe_payment_intent_id, idempotency_key, customer_id, amount, currency, status, metadata, intent_status,
     capture_method, amount_capturable, amount_captured, capture_before, declined, description, payment_method, decline,
     version, created_at, updated_at
 )
-SELECT input.id, r.tenant, input.intent_id, NULLIF(input.idempotency_key, ''), input.amount, input.currency, input.status,
+SELECT input.id, r.tenant, input.intent_id, NULLIF(input.idempotency_key, ''),
+       NULLIF(input.customer_id, '00000000-0000-0000-0000-000000000000'),
+       input.amount, input.currency, input.status,
        NULLIF(input.metadata, '')::jsonb, NULLIF(input.intent_status, ''), input.capture_method, input.capturable,
        input.captured, NULLIF(input.capture_before, '0001-01-01 00:00:00+00'), input.declined,
        NULLIF(input.description, ''), NULLIF(input.payment_method, '')::jsonb, NULLIF(input.decline, '')::jsonb,
@@ -594,25 +596,26 @@ FROM (
     SELECT unnest($1::uuid[])                     AS id,
            unnest($2::text[])              AS intent_id,
            unnest($3::text[])        AS idempotency_key,
-           unnest($4::numeric[])              AS amount,
-           unnest($5::text[])              AS currency,
-           unnest($6::text[])                AS status,
-           unnest($7::text[])                AS metadata,
-           unnest($8::text[])         AS intent_status,
-           unnest($9::text[])         AS capture_method,
-           unnest($10::numeric[])          AS capturable,
-           unnest($11::numeric[])            AS captured,
-           unnest($12::timestamptz[])  AS capture_before,
-           unnest($13::boolean[])            AS declined,
-           unnest($14::text[])            AS description,
-           unnest($15::text[])         AS payment_method,
-           unnest($16::text[])                AS decline,
-           unnest($17::bigint[])              AS version,
-           unnest($18::timestamptz[])      AS created_at
+           unnest($4::uuid[])            AS customer_id,
+           unnest($5::numeric[])              AS amount,
+           unnest($6::text[])              AS currency,
+           unnest($7::text[])                AS status,
+           unnest($8::text[])                AS metadata,
+           unnest($9::text[])         AS intent_status,
+           unnest($10::text[])         AS capture_method,
+           unnest($11::numeric[])          AS capturable,
+           unnest($12::numeric[])            AS captured,
+           unnest($13::timestamptz[])  AS capture_before,
+           unnest($14::boolean[])            AS declined,
+           unnest($15::text[])            AS description,
+           unnest($16::text[])         AS payment_method,
+           unnest($17::text[])                AS decline,
+           unnest($18::bigint[])              AS version,
+           unnest($19::timestamptz[])      AS created_at
 ) AS input
 JOIN operations r ON r.id = input.id
-WHERE (r.state || '' = 'finished' AND (r.response_status < 400 OR r.response_status = 402) OR $19::boolean)
-  AND (NOT EXISTS (SELECT FROM payments p WHERE p.id = input.id) OR r.updated_at = now() AND NOT $20::boolean)
+WHERE (r.state || '' = 'finished' AND (r.response_status < 400 OR r.response_status = 402) OR $20::boolean)
+  AND (NOT EXISTS (SELECT FROM payments p WHERE p.id = input.id) OR r.updated_at = now() AND NOT $21::boolean)
 ORDER BY input.intent_id
 RETURNING id
 `
@@ -621,6 +624,7 @@ type InsertPaymentsParams struct {
 	Ids             []uuid.UUID
 	IntentIds       []string
 	IdempotencyKeys []string
+	CustomerIds     []uuid.UUID
 	Amounts         []pgtype.Numeric
 	Currencies      []string
 	Statuses        []string
@@ -653,6 +657,7 @@ func (q *Queries) InsertPayments(ctx context.Context, arg InsertPaymentsParams) 
 		arg.Ids,
 		arg.IntentIds,
 		arg.IdempotencyKeys,
+		arg.CustomerIds,
 		arg.Amounts,
 		arg.Currencies,
 		arg.Statuses,

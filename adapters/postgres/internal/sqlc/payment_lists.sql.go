@@ -265,13 +265,13 @@ func (q *Queries) InsertMetadata(ctx context.Context, arg InsertMetadataParams) 
 const ListPayments = `-- name: ListPayments :many
 
 WITH slice AS MATERIALIZED (
-    SELECT id, stripe_payment_intent_id, idempotency_key, amount, currency, status, metadata, created_at, updated_at, tenant, capture_method, intent_status, amount_capturable, amount_captured, capture_before, declined, version, description, payment_method, decline FROM payments
+    SELECT id, stripe_payment_intent_id, idempotency_key, amount, currency, status, metadata, created_at, updated_at, tenant, capture_method, intent_status, amount_capturable, amount_captured, capture_before, declined, version, description, payment_method, decline, customer_id FROM payments
     WHERE (created_at, id) < ($8::timestamptz, $9::uuid)
       AND created_at >= $10::timestamptz
     ORDER BY created_at DESC, id DESC
     LIMIT $11
 )
-SELECT payments.id, payments.stripe_payment_intent_id, payments.idempotency_key, payments.amount, payments.currency, payments.status, payments.metadata, payments.created_at, payments.updated_at, payments.tenant, payments.capture_method, payments.intent_status, payments.amount_capturable, payments.amount_captured, payments.capture_before, payments.declined, payments.version, payments.description, payments.payment_method, payments.decline, fitting.fits, (SELECT count(*) FROM slice) AS looked_at
+SELECT payments.id, payments.stripe_payment_intent_id, payments.idempotency_key, payments.amount, payments.currency, payments.status, payments.metadata, payments.created_at, payments.updated_at, payments.tenant, payments.capture_method, payments.intent_status, payments.amount_capturable, payments.amount_captured, payments.capture_before, payments.declined, payments.version, payments.description, payments.payment_method, payments.decline, payments.customer_id, fitting.fits, (SELECT count(*) FROM slice) AS looked_at
 FROM slice AS payments
 CROSS JOIN LATERAL (
     SELECT (status = COALESCE(NULLIF($1::text, ''), status)
@@ -358,6 +358,7 @@ func (q *Queries) ListPayments(ctx context.Context, arg ListPaymentsParams) ([]L
 			&i.Payment.Description,
 			&i.Payment.PaymentMethod,
 			&i.Payment.Decline,
+			&i.Payment.CustomerID,
 			&i.Fits,
 			&i.LookedAt,
 		); err != nil {
@@ -372,7 +373,7 @@ func (q *Queries) ListPayments(ctx context.Context, arg ListPaymentsParams) ([]L
 }
 
 const ListPaymentsOf = `-- name: ListPaymentsOf :many
-SELECT id, stripe_payment_intent_id, idempotency_key, amount, currency, status, metadata, created_at, updated_at, tenant, capture_method, intent_status, amount_capturable, amount_captured, capture_before, declined, version, description, payment_method, decline FROM payments
+SELECT id, stripe_payment_intent_id, idempotency_key, amount, currency, status, metadata, created_at, updated_at, tenant, capture_method, intent_status, amount_capturable, amount_captured, capture_before, declined, version, description, payment_method, decline, customer_id FROM payments
 WHERE id = ANY ($1::uuid[])
   AND status = COALESCE(NULLIF($2::text, ''), status)
   AND COALESCE(intent_status, '') = COALESCE(NULLIF($3::text, ''), intent_status, '')
@@ -434,6 +435,7 @@ func (q *Queries) ListPaymentsOf(ctx context.Context, arg ListPaymentsOfParams) 
 			&i.Description,
 			&i.PaymentMethod,
 			&i.Decline,
+			&i.CustomerID,
 		); err != nil {
 			return nil, err
 		}

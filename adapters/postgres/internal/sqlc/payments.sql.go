@@ -15,7 +15,7 @@ import (
 )
 
 const GetPayments = `-- name: GetPayments :many
-SELECT id, stripe_payment_intent_id, idempotency_key, amount, currency, status, metadata, created_at, updated_at, tenant, capture_method, intent_status, amount_capturable, amount_captured, capture_before, declined, version, description, payment_method, decline FROM payments
+SELECT id, stripe_payment_intent_id, idempotency_key, amount, currency, status, metadata, created_at, updated_at, tenant, capture_method, intent_status, amount_capturable, amount_captured, capture_before, declined, version, description, payment_method, decline, customer_id FROM payments
 WHERE id = ANY ($1::uuid[])
 `
 
@@ -49,6 +49,7 @@ func (q *Queries) GetPayments(ctx context.Context, ids []uuid.UUID) ([]Payment, 
 			&i.Description,
 			&i.PaymentMethod,
 			&i.Decline,
+			&i.CustomerID,
 		); err != nil {
 			return nil, err
 		}
@@ -108,7 +109,7 @@ func (q *Queries) ListTransitions(ctx context.Context, arg ListTransitionsParams
 }
 
 const LockPayment = `-- name: LockPayment :many
-SELECT payments.id, payments.stripe_payment_intent_id, payments.idempotency_key, payments.amount, payments.currency, payments.status, payments.metadata, payments.created_at, payments.updated_at, payments.tenant, payments.capture_method, payments.intent_status, payments.amount_capturable, payments.amount_captured, payments.capture_before, payments.declined, payments.version, payments.description, payments.payment_method, payments.decline, clock_timestamp()::timestamptz AS now FROM payments
+SELECT payments.id, payments.stripe_payment_intent_id, payments.idempotency_key, payments.amount, payments.currency, payments.status, payments.metadata, payments.created_at, payments.updated_at, payments.tenant, payments.capture_method, payments.intent_status, payments.amount_capturable, payments.amount_captured, payments.capture_before, payments.declined, payments.version, payments.description, payments.payment_method, payments.decline, payments.customer_id, clock_timestamp()::timestamptz AS now FROM payments
 WHERE id = $1
 FOR NO KEY UPDATE
 `
@@ -134,6 +135,7 @@ type LockPaymentRow struct {
 	Description           *string
 	PaymentMethod         json.RawMessage
 	Decline               json.RawMessage
+	CustomerID            uuid.NullUUID
 	Now                   time.Time
 }
 
@@ -168,6 +170,7 @@ func (q *Queries) LockPayment(ctx context.Context, id uuid.UUID) ([]LockPaymentR
 			&i.Description,
 			&i.PaymentMethod,
 			&i.Decline,
+			&i.CustomerID,
 			&i.Now,
 		); err != nil {
 			return nil, err

@@ -112,13 +112,13 @@ func (q *Queries) HoldReconciliation(ctx context.Context, arg HoldReconciliation
 
 const ListOpenPayments = `-- name: ListOpenPayments :many
 WITH slice AS MATERIALIZED (
-    SELECT id, stripe_payment_intent_id, idempotency_key, amount, currency, status, metadata, created_at, updated_at, tenant, capture_method, intent_status, amount_capturable, amount_captured, capture_before, declined, version, description, payment_method, decline FROM payments
+    SELECT id, stripe_payment_intent_id, idempotency_key, amount, currency, status, metadata, created_at, updated_at, tenant, capture_method, intent_status, amount_capturable, amount_captured, capture_before, declined, version, description, payment_method, decline, customer_id FROM payments
     WHERE (created_at, id) < ($2::timestamptz, $3::uuid)
       AND created_at >= $4::timestamptz
     ORDER BY created_at DESC, id DESC
     LIMIT $5
 )
-SELECT payments.id, payments.stripe_payment_intent_id, payments.idempotency_key, payments.amount, payments.currency, payments.status, payments.metadata, payments.created_at, payments.updated_at, payments.tenant, payments.capture_method, payments.intent_status, payments.amount_capturable, payments.amount_captured, payments.capture_before, payments.declined, payments.version, payments.description, payments.payment_method, payments.decline
+SELECT payments.id, payments.stripe_payment_intent_id, payments.idempotency_key, payments.amount, payments.currency, payments.status, payments.metadata, payments.created_at, payments.updated_at, payments.tenant, payments.capture_method, payments.intent_status, payments.amount_capturable, payments.amount_captured, payments.capture_before, payments.declined, payments.version, payments.description, payments.payment_method, payments.decline, payments.customer_id
 FROM slice AS payments
 WHERE status IN ('pending', 'failed')
    OR id = (SELECT s.id FROM slice s ORDER BY s.created_at, s.id LIMIT 1)
@@ -180,6 +180,7 @@ func (q *Queries) ListOpenPayments(ctx context.Context, arg ListOpenPaymentsPara
 			&i.Payment.Description,
 			&i.Payment.PaymentMethod,
 			&i.Payment.Decline,
+			&i.Payment.CustomerID,
 		); err != nil {
 			return nil, err
 		}
@@ -192,7 +193,7 @@ func (q *Queries) ListOpenPayments(ctx context.Context, arg ListOpenPaymentsPara
 }
 
 const ListPaymentsByIntent = `-- name: ListPaymentsByIntent :many
-SELECT id, stripe_payment_intent_id, idempotency_key, amount, currency, status, metadata, created_at, updated_at, tenant, capture_method, intent_status, amount_capturable, amount_captured, capture_before, declined, version, description, payment_method, decline FROM payments
+SELECT id, stripe_payment_intent_id, idempotency_key, amount, currency, status, metadata, created_at, updated_at, tenant, capture_method, intent_status, amount_capturable, amount_captured, capture_before, declined, version, description, payment_method, decline, customer_id FROM payments
 WHERE stripe_payment_intent_id = ANY ($1::text[])
 `
 
@@ -226,6 +227,7 @@ func (q *Queries) ListPaymentsByIntent(ctx context.Context, intentIds []string) 
 			&i.Description,
 			&i.PaymentMethod,
 			&i.Decline,
+			&i.CustomerID,
 		); err != nil {
 			return nil, err
 		}

@@ -1,0 +1,22 @@
+package operations
+
+import (
+	"github.com/google/uuid"
+
+	"github.com/marketflow/marketflow/domain/fault"
+	"github.com/marketflow/marketflow/domain/operation"
+)
+
+// NewID is the id of a new operation. The same key always gives the same one.
+func NewID(installation operation.Installation, key operation.Key) (uuid.UUID, error) {
+	if key != "" {
+		return installation.OperationID(operation.DefaultTenant, key), nil
+	}
+
+	id, err := uuid.NewV7()
+	if err != nil {
+		return id, fault.Wrap(fault.Internal, err, "Something went wrong on our side.")
+	}
+
+	return id, nil
+}

@@ -1,0 +1,51 @@
+package reconcile
+
+import (
+	"context"
+	"slices"
+
+	"github.com/marketflow/marketflow/domain/customer"
+	"github.com/marketflow/marketflow/domain/operation"
+	"github.com/marketflow/marketflow/ports"
+)
+
+// CustomersByProviderID finds customers by the provider's ids.
+type CustomersByProviderID interface {
+	CustomersByProviderID(ctx context.Context, ids []string) (map[string]customer.Customer, error)
+}
+
+// customers brings home the customers of ours that the provider has and the database has lost.
+// What has changed of the others, events tell.
+func (run *reconciliation) customers(ctx context.Context, found listed[ports.CustomerObject]) error {
+	ours := slices.DeleteFunc(found.things, func(c ports.CustomerObject) bool {
+		return !c.Marked || run.ours.Foreign(c.Live, "") || run.ours.ForeignMark(ports.Intent{Mark: c.Mark, Marked: true})
+	})
+
+	for batch := range slices.Chunk(ours, reconcileBatch) {
+		ids := make([]string, 0, len(batch))
+		for _, c := range batch {
+			ids = append(ids, c.ID)
+		}
+
+		known, err := run.known.CustomersByProviderID(ctx, ids)
+		if err != nil {
+			return err
+		}
+
+		for _, c := range batch {
+			if _, here := known[c.ID]; here {
+				continue
+			}
+
+			d := ports.Discrepancy{Kind: ports.DiscrepancyMissingCustomer, CustomerID: c.Mark.Operation}
+
+			if err := run.discrepancy(ctx, d, func() error {
+				return run.engine.AdoptLost(ctx, ports.Object{Customer: c}, operation.ByReconciliation)
+			}); err != nil {
+				return err
+			}
+		}
+	}
+
+	return nil
+}
