@@ -32,6 +32,7 @@ type PaymentFilter struct {
 	AmountFrom, AmountTo money.Money
 	Key                  operation.Key
 	IntentID             string
+	CustomerID           uuid.UUID
 	// AnyID is a payment's id, its intent's or its idempotency key.
 	AnyID string
 	// Metadata is what the payments have in theirs. At least one of its names is indexed,

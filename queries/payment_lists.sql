@@ -59,6 +59,15 @@ WHERE tenant = @tenant AND name = @name::text AND value = @value::text
 ORDER BY created_at DESC, payment_id DESC
 LIMIT @max_looked_at;
 
+-- name: ListPaymentsOfCustomer :many
+-- Where the next payments of a customer are, newest first.
+SELECT created_at, id AS payment_id FROM payments
+WHERE customer_id = @customer_id::uuid
+  AND (created_at, id) < (@before_created_at::timestamptz, @before_payment_id::uuid)
+  AND created_at >= @from_created_at::timestamptz
+ORDER BY created_at DESC, id DESC
+LIMIT @max_looked_at;
+
 -- name: InsertMetadata :exec
 -- Writes the entries of payments under the given names, as the payments are now.
 INSERT INTO payment_metadata (tenant, name, value, created_at, payment_id)

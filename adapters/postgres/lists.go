@@ -87,7 +87,7 @@ type slice struct {
 // nextSlice reads the payments after a position: it looks at some and returns up to limit.
 type nextSlice func(after ports.PaymentPosition, lookAt, limit int) (slice, error)
 
-// driving chooses by what payments are looked up: an exact name, indexed metadata, or else
+// driving chooses by what payments are looked up: an exact name, the customer, indexed metadata, or else
 // the time of their creation. If whatever is found there fits, no more are looked at than
 // are asked for.
 func (s *Store) driving(ctx context.Context, l *list, limit int) (nextSlice, error) {
@@ -100,6 +100,14 @@ func (s *Store) driving(ctx context.Context, l *list, limit int) (nextSlice, err
 		return nil, err
 	case f.Key != "" || f.IntentID != "" || f.AnyID != "":
 		return func(after ports.PaymentPosition, _, limit int) (slice, error) { return l.named(ctx, after, limit) }, nil
+	case f.CustomerID != uuid.Nil:
+		if l.lookAt = firstSlice; !others && len(f.Metadata) == 0 {
+			l.lookAt = limit + 1
+		}
+
+		return func(after ports.PaymentPosition, lookAt, limit int) (slice, error) {
+			return l.ofCustomer(ctx, after, lookAt, limit)
+		}, nil
 	case name != "":
 		if l.lookAt = firstSlice; !others && len(f.Metadata) == 1 {
 			l.lookAt = limit + 1
@@ -217,6 +225,31 @@ func (l *list) withMetadata(
 	return read, err
 }
 
+// ofCustomer looks at the payments of the filter's customer.
+func (l *list) ofCustomer(ctx context.Context, after ports.PaymentPosition, lookAt, limit int) (read slice, err error) {
+	before := l.before(after)
+
+	rows, err := query(ctx, l.on, "finding a customer's payments",
+		func(ctx context.Context, q *sqlc.Queries) ([]sqlc.ListPaymentsOfCustomerRow, error) {
+			return q.ListPaymentsOfCustomer(ctx, sqlc.ListPaymentsOfCustomerParams{
+				CustomerID: l.filter.CustomerID, BeforeCreatedAt: before.CreatedAt, BeforePaymentID: before.ID,
+				FromCreatedAt: l.filter.CreatedFrom, MaxLookedAt: int32(lookAt), //nolint:gosec // small
+			})
+		})
+	if err != nil {
+		return read, err
+	}
+
+	if len(rows) == lookAt {
+		last := rows[len(rows)-1]
+		read.end = ports.PaymentPosition{CreatedAt: last.CreatedAt.UTC(), ID: last.PaymentID}
+	}
+
+	read.found, err = l.of(ctx, mapped(rows, func(row sqlc.ListPaymentsOfCustomerRow) uuid.UUID { return row.PaymentID }), limit)
+
+	return read, err
+}
+
 // named looks at the few payments that have an id, an intent or a key.
 func (l *list) named(ctx context.Context, after ports.PaymentPosition, limit int) (read slice, err error) {
 	before, ids := l.before(after), []uuid.UUID{}
@@ -258,7 +291,8 @@ func namesOf(f ports.PaymentFilter) sqlc.FindPaymentsParams {
 
 // hasNames: a payment has all the names that are asked for.
 func hasNames(p payment.Payment, f ports.PaymentFilter) bool {
-	return (f.Key == "" || p.Key == f.Key) && (f.IntentID == "" || p.IntentID == f.IntentID) &&
+	return (f.CustomerID == uuid.Nil || p.CustomerID == f.CustomerID) &&
+		(f.Key == "" || p.Key == f.Key) && (f.IntentID == "" || p.IntentID == f.IntentID) &&
 		(f.AnyID == "" || p.IntentID == f.AnyID || string(p.Key) == f.AnyID || strings.EqualFold(p.ID.String(), f.AnyID))
 }
 

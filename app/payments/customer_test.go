@@ -68,6 +68,13 @@ func TestCreate_Do_OfACustomer(t *testing.T) {
 		require.Equal(t, b.customer.ProviderID, intent.Customer)
 		require.Contains(t, b.Operation(p.ID).Call.Params, "setup_future_usage=off_session")
 
+		b.CreateFor("of_nobody", apptest.Order(t, 25_00))
+
+		page, err := b.List().Do(t.Context(), map[string][]string{"customer_id": {b.customer.ID.String()}})
+		require.NoError(t, err)
+		require.Len(t, page.Payments, 1)
+		require.Equal(t, p.ID, page.Payments[0].ID)
+
 		// What was answered stays, also if the customer is deleted.
 		remove(t, b)
 		b.ForgetReplays()

@@ -8,6 +8,8 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/google/uuid"
+
 	"github.com/marketflow/marketflow/domain/fault"
 	"github.com/marketflow/marketflow/domain/money"
 	"github.com/marketflow/marketflow/domain/operation"
@@ -46,6 +48,7 @@ func FilterParameters() []FilterParameter {
 		{"amount[lt]", "of less than this amount", bound(toAmount, -1)},
 		{"idempotency_key", "created under this idempotency key", (*filterTexts).key},
 		{"stripe_payment_intent_id", "with this intent (pi_…)", (*filterTexts).intentID},
+		{"customer_id", "of this customer of yours", (*filterTexts).customerID},
 		{"q", "an exact id of any kind: the payment's, its intent's, or its idempotency key", (*filterTexts).anyID},
 	}
 }
@@ -209,6 +212,17 @@ func (f *filterTexts) intentID(value string) error {
 	}
 
 	f.filter.IntentID = value
+
+	return nil
+}
+
+func (f *filterTexts) customerID(value string) error {
+	id, err := uuid.Parse(value)
+	if err != nil || id == uuid.Nil || id.String() != value {
+		return fault.New(fault.Invalid, "must be the id of a customer, a UUID in lower case")
+	}
+
+	f.filter.CustomerID = id
 
 	return nil
 }

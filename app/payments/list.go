@@ -5,6 +5,8 @@ import (
 	"maps"
 	"strconv"
 
+	"github.com/google/uuid"
+
 	"github.com/marketflow/marketflow/domain/fault"
 	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/domain/payment"
@@ -124,7 +126,7 @@ func (uc *List) page(
 ) (ports.PaymentPage, error) {
 	page, err := uc.lists.ListPayments(ctx, f, after, limit)
 
-	named := f.Key != "" || f.IntentID != "" || f.AnyID != "" || len(f.Metadata) > 0
+	named := f.CustomerID != uuid.Nil || f.Key != "" || f.IntentID != "" || f.AnyID != "" || len(f.Metadata) > 0
 	if err != nil || !named || len(page.Payments) > 0 || !page.Next.IsZero() || !after.IsZero() {
 		return page, err
 	}

@@ -129,6 +129,7 @@ func TestList_Do(t *testing.T) {
 			{"currency=EUR", "amount[gte]=1"},
 			{"currency=USD", "amount[gte]=30", "amount[lte]=20"},
 			{"idempotency_key=order_2"},
+			{"customer_id=" + p.ID.String()},
 			{"q=order"},
 			{"q=A&B"},
 			{"metadata[order_id]=A"},
@@ -147,7 +148,9 @@ func TestList_Do(t *testing.T) {
 		long := strings.Repeat("x", 501)
 
 		for pair, says := range map[string]string{
-			"customer_id=1":                       "customer_id is an unknown filter",
+			"customer_id=1":                       "customer_id: must be the id of a customer",
+			"customer_id=cus_1":                   "customer_id: must be the id of a customer",
+			"customer=1":                          "customer is an unknown filter",
 			"refunded=true":                       "refunded is an unknown filter",
 			"disputed=true":                       "disputed is an unknown filter",
 			"created=2026-01-01T00:00:00Z":        "created is an unknown filter",

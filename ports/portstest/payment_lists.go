@@ -102,6 +102,7 @@ func (b StoreBed) mustPayVariety(t *testing.T) []payment.Payment {
 		done := completionOf(b.mustBegin(t, wanted))
 		done.Payment.CreatedAt = noon.Add(time.Duration(n/5) * time.Microsecond)
 		done.Payment.Status = payment.Statuses()[n/2%4]
+		done.Payment.CustomerID = []uuid.UUID{uuid.Nil, {1}, {2}}[n%3]
 		done.Payment.IntentStatus = []payment.IntentStatus{"", payment.IntentProcessing, "a_new_word"}[n%3]
 		b.mustFinish(t, done)
 		all = append(all, b.paymentNow(t, done.Payment.ID))
@@ -150,6 +151,10 @@ func drawFilter(t *rapid.T, all []payment.Payment) ports.PaymentFilter {
 		}
 	}
 
+	if with("customer", 2) {
+		f.CustomerID = like("customer").CustomerID
+	}
+
 	if with("metadata", 1) {
 		f.Metadata = map[string]string{}
 
@@ -191,6 +196,7 @@ func fits(p payment.Payment, f ports.PaymentFilter) bool {
 		(f.IntentStatus == "" || p.IntentStatus == f.IntentStatus) &&
 		!p.CreatedAt.Before(f.CreatedFrom) &&
 		(f.CreatedBefore.IsZero() || p.CreatedAt.Before(f.CreatedBefore)) &&
+		(f.CustomerID == uuid.Nil || p.CustomerID == f.CustomerID) &&
 		(f.Key == "" || p.Key == f.Key) &&
 		(f.IntentID == "" || p.IntentID == f.IntentID) &&
 		(f.AnyID == "" || slices.Contains([]string{p.ID.String(), p.IntentID, string(p.Key)}, f.AnyID))

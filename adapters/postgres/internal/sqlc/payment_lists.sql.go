@@ -447,6 +447,55 @@ func (q *Queries) ListPaymentsOf(ctx context.Context, arg ListPaymentsOfParams) 
 	return items, nil
 }
 
+const ListPaymentsOfCustomer = `-- name: ListPaymentsOfCustomer :many
+SELECT created_at, id AS payment_id FROM payments
+WHERE customer_id = $1::uuid
+  AND (created_at, id) < ($2::timestamptz, $3::uuid)
+  AND created_at >= $4::timestamptz
+ORDER BY created_at DESC, id DESC
+LIMIT $5
+`
+
+type ListPaymentsOfCustomerParams struct {
+	CustomerID      uuid.UUID
+	BeforeCreatedAt time.Time
+	BeforePaymentID uuid.UUID
+	FromCreatedAt   time.Time
+	MaxLookedAt     int32
+}
+
+type ListPaymentsOfCustomerRow struct {
+	CreatedAt time.Time
+	PaymentID uuid.UUID
+}
+
+// Where the next payments of a customer are, newest first.
+func (q *Queries) ListPaymentsOfCustomer(ctx context.Context, arg ListPaymentsOfCustomerParams) ([]ListPaymentsOfCustomerRow, error) {
+	rows, err := q.db.Query(ctx, ListPaymentsOfCustomer,
+		arg.CustomerID,
+		arg.BeforeCreatedAt,
+		arg.BeforePaymentID,
+		arg.FromCreatedAt,
+		arg.MaxLookedAt,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ListPaymentsOfCustomerRow
+	for rows.Next() {
+		var i ListPaymentsOfCustomerRow
+		if err := rows.Scan(&i.CreatedAt, &i.PaymentID); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const ListPaymentsWith = `-- name: ListPaymentsWith :many
 SELECT created_at, payment_id FROM payment_metadata
 WHERE tenant = $1 AND name = $2::text AND value = $3::text
