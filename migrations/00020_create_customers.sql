@@ -57,7 +57,7 @@ COMMENT ON COLUMN customers.deleted_at IS
     'When it was deleted. The row stays without personal data, so that its payments go on pointing to it.';
 COMMENT ON COLUMN customers.version IS 'Grows with each change.';
 COMMENT ON COLUMN operations.kind IS
-    'What is done: create, capture or cancel a payment; create_customer, update_customer, delete_customer, create_setup, '
+    'What is done: create, confirm, capture, cancel or update a payment; create_customer, update_customer, delete_customer, create_setup, '
     'detach_method.';
 COMMENT ON COLUMN operations.subject IS 'The payment or customer on which it is done. NULL: it makes one.';
 COMMENT ON COLUMN operations.stripe_path IS 'The path of the call, which is a POST unless another method stands before it.';
@@ -77,3 +77,6 @@ ALTER TABLE operations
     DROP CONSTRAINT IF EXISTS operations_subject_check,
     ADD CONSTRAINT operations_subject_check CHECK ((kind = 'create') = (subject IS NULL));
 DROP TABLE IF EXISTS customers;
+COMMENT ON COLUMN operations.kind IS 'What is done: create, confirm, capture, cancel or update.';
+COMMENT ON COLUMN operations.subject IS 'The payment on which it is done. NULL: a create.';
+COMMENT ON COLUMN operations.stripe_path IS 'The path of the call, which is a POST.';

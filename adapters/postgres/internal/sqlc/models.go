@@ -142,7 +142,7 @@ type Operation struct {
 	UpdatedAt   time.Time
 	// Who asked for it. 1 is the default tenant.
 	Tenant int32
-	// What is done: create, capture or cancel a payment; create_customer, update_customer, delete_customer, create_setup, detach_method.
+	// What is done: create, confirm, capture, cancel or update a payment; create_customer, update_customer, delete_customer, create_setup, detach_method.
 	Kind string
 	// The payment or customer on which it is done. NULL: it makes one.
 	Subject uuid.NullUUID
