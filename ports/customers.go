@@ -150,7 +150,8 @@ type CustomerReads interface {
 	Customer(ctx context.Context, id string) (CustomerObject, error)
 
 	// Customers reads every customer created between from and to, as Intents does. Those that
-	// were deleted are not among them.
+	// were deleted are not among them. Where the key may not list customers, or the provider has
+	// no such list, there are none.
 	Customers(ctx context.Context, from, to time.Time) iter.Seq2[CustomerObject, error]
 
 	// Method reads a payment method. None: fault.NotFound.

@@ -37,7 +37,8 @@ func TestListPayments(t *testing.T) {
 	ids := make([]string, 3)
 
 	for n := range ids {
-		ids[n] = w.create(fmt.Sprintf(`{"amount":10.0%d,"currency":"USD","description":"order %d","metadata":{"order_id":"o %d"}}`, n, n, n)).text("id")
+		ids[n] = w.create(fmt.Sprintf(`{"amount":10.0%[1]d,"currency":"USD","description":"order %[1]d",`+
+			`"metadata":{"order_id":"o %[1]d"}}`, n)).text("id")
 	}
 
 	first := w.get("/payments?limit=2")

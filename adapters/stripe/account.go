@@ -82,15 +82,16 @@ func judgeAccount(got *accountAnswer, failed *failure) verdict {
 		return verdict{outcome: unknown, reason: ReasonMismatch, err: errMismatch}
 	case failed != nil && failed.status == http.StatusUnauthorized:
 		return verdict{outcome: rejected, reason: failed.reason, err: ports.ErrKeyRejected}
-	case failed != nil && withoutAccount(failed.status):
+	case failed != nil && isMissing(failed.status):
 		return verdict{outcome: rejected, reason: failed.reason, err: errNoAccount}
 	default:
 		return judgeRead(failed)
 	}
 }
 
-// withoutAccount tells whether a status says that the account cannot be read here.
-func withoutAccount(status int) bool {
+// isMissing tells whether a status says that something cannot be read with this key, or that
+// the API does not have it.
+func isMissing(status int) bool {
 	switch status {
 	case http.StatusForbidden, http.StatusNotFound,
 		http.StatusBadRequest, http.StatusMethodNotAllowed, http.StatusNotImplemented:

@@ -3,6 +3,7 @@ package stripe
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"net/http"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/go-json-experiment/json/jsontext"
 	stripego "github.com/stripe/stripe-go/v76"
+	"go.uber.org/zap"
 
 	"github.com/marketflow/marketflow/domain/customer"
 	"github.com/marketflow/marketflow/domain/fault"
@@ -417,7 +419,15 @@ func (g *Gateway) Customers(ctx context.Context, from, to time.Time) iter.Seq2[p
 	query := createdBetween(from, to)
 
 	return func(yield func(ports.CustomerObject, error) bool) {
-		for form, err := range g.list(ctx, "list_customers", customersPath, query) {
+		for form, err := range g.list(ctx, "list_customers", customersPath, query, judgeOptionalPage) {
+			if errors.Is(err, errNoList) {
+				g.noCustomers.Do(func() {
+					g.log.Warn("this stripe key may not list customers, so none that the database loses can come home", zap.Error(err))
+				})
+
+				return
+			}
+
 			if err != nil {
 				yield(ports.CustomerObject{}, err)
 

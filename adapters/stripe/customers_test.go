@@ -2,6 +2,7 @@ package stripe_test
 
 import (
 	"net/http"
+	"strconv"
 	"testing"
 	"time"
 
@@ -80,4 +81,34 @@ func TestCustomer_AnotherMark(t *testing.T) {
 	read, err := bed.gateway.Customer(t.Context(), "cus_1")
 	require.NoError(t, err)
 	require.False(t, read.Marked)
+}
+
+// Whoever may not list customers, or asks a stand-in without them, gets none. Nothing waits
+// for the list; an outage is an error.
+func TestCustomers_WhereThereIsNoList(t *testing.T) {
+	t.Parallel()
+
+	for status, missing := range map[int]bool{
+		400: true, 403: true, 404: true, 405: true, 501: true, 401: false, 429: false, 500: false,
+	} {
+		t.Run(strconv.Itoa(status), func(t *testing.T) {
+			t.Parallel()
+
+			bed := newBed(t, func(w http.ResponseWriter, _ *http.Request) {
+				answer(w, status, `{"error":{"type":"invalid_request_error","message":"no"}}`)
+			})
+
+			var errs []error
+			for _, err := range bed.gateway.Customers(t.Context(), time.Now().Add(-time.Hour), time.Now()) {
+				errs = append(errs, err)
+			}
+
+			if missing {
+				require.Empty(t, errs)
+			} else {
+				require.Len(t, errs, 1)
+				require.Error(t, errs[0])
+			}
+		})
+	}
 }

@@ -11,6 +11,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -119,6 +120,8 @@ type Gateway struct {
 	tracer  trace.Tracer
 	backend stripego.Backend
 	gate    *gate
+	// noCustomers: that customers cannot be listed is said once.
+	noCustomers sync.Once
 }
 
 var _ ports.Provider = (*Gateway)(nil)

@@ -109,7 +109,7 @@ func (g *Gateway) Intents(ctx context.Context, from, to time.Time) iter.Seq2[por
 	query := createdBetween(from, to)
 
 	return func(yield func(ports.Intent, error) bool) {
-		for object, err := range g.list(ctx, "list_intents", intentsPath, query) {
+		for object, err := range g.list(ctx, "list_intents", intentsPath, query, judgePage) {
 			if err != nil {
 				yield(ports.Intent{}, err)
 
@@ -145,7 +145,7 @@ func (g *Gateway) Events(ctx context.Context, from, to time.Time) iter.Seq2[port
 	query["types[]"] = handled()
 
 	return func(yield func(ports.Event, error) bool) {
-		for object, err := range g.list(ctx, "list_events", eventsPath, query) {
+		for object, err := range g.list(ctx, "list_events", eventsPath, query, judgePage) {
 			if err != nil {
 				yield(ports.Event{}, err)
 
@@ -174,19 +174,31 @@ type page struct {
 
 func judgePage(_ *page, failed *failure) verdict { return judgeRead(failed) }
 
+// errNoList says that nobody can read the list with this key at this API.
+var errNoList = errors.New("the list cannot be read")
+
+// judgeOptionalPage is judgePage for a list that a key or a stand-in for Stripe may lack.
+func judgeOptionalPage(_ *page, failed *failure) verdict {
+	if failed != nil && isMissing(failed.status) {
+		return verdict{outcome: rejected, reason: failed.reason, err: errNoList}
+	}
+
+	return judgeRead(failed)
+}
+
 var errEndless = errors.New("stripe's list does not advance")
 
 // list reads a list page by page and yields its objects as they are. An error ends
 // it.
 func (g *Gateway) list(
-	ctx context.Context, operation, path string, query url.Values,
+	ctx context.Context, operation, path string, query url.Values, judge func(*page, *failure) verdict,
 ) iter.Seq2[json.RawMessage, error] {
 	return func(yield func(json.RawMessage, error) bool) {
 		query := maps.Clone(query) // a second range starts again
 		query.Set("limit", pageSize)
 
 		for {
-			got, err := read(ctx, g, operation, path+"?"+query.Encode(), maxList, judgePage)
+			got, err := read(ctx, g, operation, path+"?"+query.Encode(), maxList, judge)
 			if err != nil {
 				yield(nil, err)
 

@@ -56,7 +56,7 @@ func TestReconcile_Do_Customers(t *testing.T) {
 	})
 
 	// What cannot be listed was not looked at.
-	t.Run("NotAllowed", func(t *testing.T) {
+	t.Run("Unreadable", func(t *testing.T) {
 		t.Parallel()
 
 		b := setup(t)
@@ -67,9 +67,9 @@ func TestReconcile_Do_Customers(t *testing.T) {
 	})
 }
 
-var errDeaf = errors.New("the key may not read customers")
+var errDeaf = errors.New("customers cannot be listed now")
 
-// deaf is a provider whose key may not list customers.
+// deaf is a provider that does not list customers now.
 type deaf struct{ ports.Provider }
 
 func (deaf) Customers(context.Context, time.Time, time.Time) iter.Seq2[ports.CustomerObject, error] {
