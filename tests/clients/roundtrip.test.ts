@@ -187,3 +187,70 @@ test('payments are found again', async () => {
   assert.ifError(told.error);
   assert.equal(told.data!.data[0]!.kind, 'operation');
 });
+
+test('a whole story: held, declined, paid with another card, captured in part, changed, found', async () => {
+  const reference = randomUUID();
+  const customer = await client.POST('/customers', { body: { reference, email: 'jenny@example.com', name: 'Jenny' } });
+  assert.ifError(customer.error);
+  assert.equal(customer.data!.reference, reference);
+
+  const created = await client.POST('/payments', {
+    body: {
+      amount: 300000.01, currency: 'USD', capture_method: 'manual', customer_id: customer.data!.id, description: 'A bicycle',
+      metadata: { order_id: 'order_1', draft: 'yes' },
+    },
+  });
+  assert.ifError(created.error);
+
+  const path = { id: created.data!.id };
+  const confirm = (method: string) =>
+    client.POST('/payments/{id}/confirm', {
+      params: { path, header: { 'Idempotency-Key': randomUUID() } },
+      body: { payment_method: method, return_url: 'https://shop.example/back' },
+    });
+
+  const declined = await confirm('pm_card_chargeDeclined');
+  assert.equal(declined.response.status, 402);
+  assert.match(declined.error!.type, /#payment-declined$/);
+  assert.equal(declined.error!.decline_code, 'generic_decline');
+  assert.equal(declined.error!.retryable, true);
+  assert.equal(declined.error!.payment_id, path.id);
+
+  const paid = await confirm('pm_card_visa');
+  assert.ifError(paid.error);
+  assert.equal(paid.data!.intent_status, 'requires_capture');
+  assert.equal(paid.data!.amount_capturable, 300000.01);
+  assert.equal(paid.data!.payment_method!.card!.last4, '4242');
+  assert.equal(paid.data!.next_action, null);
+  assert.equal(paid.data!.client_secret, created.data!.client_secret);
+
+  const stale = await client.POST('/payments/{id}/capture', { params: { path, header: { 'If-Match': '"1"' } } });
+  assert.equal(stale.response.status, 412);
+  assert.ok(stale.error!.version! > 1);
+
+  const captured = await client.POST('/payments/{id}/capture', { params: { path }, body: { amount: 123456.78 } });
+  assert.ifError(captured.error);
+  assert.equal(captured.data!.status, 'succeeded');
+  assert.equal(captured.data!.amount_captured, 123456.78);
+
+  const changed = await client.PATCH('/payments/{id}', {
+    params: { path },
+    body: { metadata: { parcel: '7', draft: null }, description: 'A red bicycle' },
+  });
+  assert.ifError(changed.error);
+  assert.deepEqual(changed.data!.metadata, { order_id: 'order_1', parcel: '7' });
+
+  const found = await client.GET('/payments', { params: { query: { customer_id: customer.data!.id } } });
+  assert.ifError(found.error);
+
+  const page = found.data as PaymentList;
+  assert.equal(page.data.length, 1);
+  assert.equal(page.data[0]!.id, path.id);
+  assert.equal(page.data[0]!.description, 'A red bicycle');
+  assert.equal(page.data[0]!.decline, null);
+  assert.equal(page.has_more, false);
+
+  const told = await client.GET('/payments/{id}/timeline', { params: { path } });
+  assert.ifError(told.error);
+  assert.ok(told.data!.data.filter((entry) => entry.kind === 'operation').length >= 5);
+});

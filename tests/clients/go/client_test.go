@@ -346,3 +346,92 @@ func TestPayments_AreFoundAgain(t *testing.T) {
 		t.Errorf("told %+v", told.JSON200)
 	}
 }
+
+func TestPayments_AWholeStory(t *testing.T) {
+	const amount, part = 300000.01, 123456.78
+
+	c := newClient(t)
+
+	reference, email := uuid.NewString(), "jenny@example.com"
+
+	customer, err := c.CreateCustomerWithResponse(t.Context(), nil, client.CreateCustomer{Reference: &reference, Email: &email})
+	if err != nil || customer.JSON201 == nil {
+		t.Fatalf("%v: %+v", err, customer)
+	}
+
+	manual, description := client.Manual, "A bicycle"
+
+	created, err := c.CreatePaymentWithResponse(t.Context(), nil, client.CreatePayment{
+		Amount: amount, Currency: "USD", CaptureMethod: &manual, CustomerId: &customer.JSON201.Id, Description: &description,
+		Metadata: &client.Metadata{"order_id": "order_1", "draft": "yes"},
+	})
+	if err != nil || created.JSON201 == nil {
+		t.Fatalf("%v: %+v", err, created)
+	}
+
+	id := created.JSON201.Id
+
+	declined := confirm(t, c, id, "pm_card_chargeDeclined")
+	if p := declined.ApplicationproblemJSON402; p == nil || p.DeclineCode == nil || *p.DeclineCode != "generic_decline" ||
+		p.Retryable == nil || !*p.Retryable || p.PaymentId == nil || *p.PaymentId != id {
+		t.Fatalf("declined: %d: %s", declined.StatusCode(), declined.Body)
+	}
+
+	paid := confirm(t, c, id, "pm_card_visa")
+	if p := paid.JSON200; p == nil || p.IntentStatus == nil || *p.IntentStatus != "requires_capture" || p.AmountCapturable != amount ||
+		p.ClientSecret == nil || *p.ClientSecret != created.JSON201.ClientSecret {
+		t.Fatalf("paid: %d: %s", paid.StatusCode(), paid.Body)
+	}
+
+	stale := `"1"`
+
+	late, err := c.CapturePaymentWithResponse(t.Context(), id, &client.CapturePaymentParams{IfMatch: &stale}, client.CapturePayment{})
+	if err != nil || late.ApplicationproblemJSON412 == nil || late.ApplicationproblemJSON412.Version == nil {
+		t.Fatalf("captured as it was not seen: %v: %+v", err, late)
+	}
+
+	ask := part
+
+	captured, err := c.CapturePaymentWithResponse(t.Context(), id, nil, client.CapturePayment{Amount: &ask})
+	if err != nil || captured.JSON200 == nil || captured.JSON200.AmountCaptured != part {
+		t.Fatalf("%v: %+v", err, captured)
+	}
+
+	parcel := "7"
+
+	changed, err := c.UpdatePaymentWithResponse(t.Context(), id, nil, client.UpdatePayment{
+		Metadata: &map[string]*string{"parcel": &parcel, "draft": nil},
+	})
+	if err != nil || changed.JSON200 == nil || changed.JSON200.Metadata == nil {
+		t.Fatalf("%v: %+v", err, changed)
+	}
+
+	if got := *changed.JSON200.Metadata; len(got) != 2 || got["order_id"] != "order_1" || got["parcel"] != "7" {
+		t.Errorf("changed: %v", got)
+	}
+
+	found, err := c.ListPaymentsWithResponse(t.Context(), &client.ListPaymentsParams{CustomerId: &customer.JSON201.Id})
+	if err != nil || found.JSON200 == nil {
+		t.Fatalf("%v: %+v", err, found)
+	}
+
+	if data := found.JSON200.Data; len(data) != 1 || data[0].Id != id || data[0].Status != client.Succeeded ||
+		data[0].AmountCaptured != part || data[0].Description == nil || *data[0].Description != description {
+		t.Errorf("found: %+v", data)
+	}
+}
+
+// confirm tries to pay under a key of its own.
+func confirm(t *testing.T, c *client.ClientWithResponses, id uuid.UUID, method string) *client.ConfirmPaymentResponse {
+	t.Helper()
+
+	key, back := uuid.NewString(), "https://shop.example/back"
+
+	got, err := c.ConfirmPaymentWithResponse(t.Context(), id, &client.ConfirmPaymentParams{IdempotencyKey: &key},
+		client.ConfirmPayment{PaymentMethod: &method, ReturnUrl: &back})
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	return got
+}
