@@ -90,16 +90,32 @@ func newReads(count uint64) *stream {
 	}}
 }
 
-// newMixed is 70 reads, 20 creates and 10 webhooks of a hundred.
-func newMixed(read, create, webhook *stream) *stream {
+// newPaid are payments that the backend confirms with a card as it makes them.
+func newPaid() *stream {
+	s := &stream{run: rand.Uint64() | 1}
+	s.form = func(buf []byte, n uint64) []byte {
+		return post(buf, "/payments", "", fmt.Sprintf(`{"amount":1000.00,"currency":"USD","idempotency_key":"paid_%x_%d",`+
+			`"payment_method":"pm_card_visa","confirm":true,"description":"order %d"}`, s.run, n, n))
+	}
+
+	return s
+}
+
+// newMixed is, of a hundred, 60 reads, 10 first pages, 10 creates, 10 that are paid at once, and
+// 10 webhooks.
+func newMixed(read, page, create, paid, webhook *stream) *stream {
 	return &stream{form: func(buf []byte, n uint64) []byte {
-		switch share := n % 10; {
-		case share < 7:
-			return read.form(buf, n)
-		case share < 9:
+		switch n % 10 {
+		case 0:
+			return page.form(buf, n)
+		case 1:
 			return create.form(buf, n)
-		default:
+		case 2:
+			return paid.form(buf, n)
+		case 3:
 			return webhook.form(buf, webhook.next.Add(1)-1)
+		default:
+			return read.form(buf, n)
 		}
 	}}
 }

@@ -110,7 +110,10 @@ func (s *suite) workloads() []workload {
 		},
 		{
 			name: "mixed",
-			row:  row{title: "mixed 70/20/10", connections: 64, stream: newMixed(reads, newCreates(false), s.events), rate: 600},
+			row: row{
+				title: "mixed 60/10/10/10/10", connections: 64, rate: 600,
+				stream: newMixed(reads, newPages(""), newCreates(false), newPaid(), s.events),
+			},
 		},
 		{name: "lists", quick: true, run: s.lists},
 		{name: "metadata", quick: true, run: s.metadata},

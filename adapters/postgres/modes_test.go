@@ -13,6 +13,10 @@ import (
 func TestStore_ExecModes(t *testing.T) {
 	t.Parallel()
 
+	if testing.Short() { // with the race detector it takes minutes, and finds nothing that the default mode does not
+		t.Skip("takes a while")
+	}
+
 	for _, mode := range []string{"exec", "simple_protocol"} {
 		t.Run(mode, func(t *testing.T) {
 			t.Parallel()
