@@ -87,12 +87,13 @@ WHERE p.id = @payment_id
   AND m.tenant = p.tenant AND m.name = given.name AND m.value = given.value
   AND m.created_at = p.created_at AND m.payment_id = p.id;
 
--- name: ReportMetadataNames :exec
--- This process writes entries under these names, and under no others. A name that another
--- process did not have since it was added begins anew.
-WITH missed AS (
-    UPDATE metadata_index SET missed_at = clock_timestamp() WHERE name <> ALL (@names::text[])
-)
+-- name: MissMetadataNames :exec
+-- This process writes no entries under other names than these.
+UPDATE metadata_index SET missed_at = clock_timestamp() WHERE name <> ALL (@names::text[]);
+
+-- name: AddMetadataNames :exec
+-- This process writes entries under these names. One that another process did not have since
+-- it was added begins anew.
 INSERT INTO metadata_index AS i (name)
 SELECT given.name FROM unnest(@names::text[]) AS given (name) ORDER BY given.name
 ON CONFLICT (name) DO UPDATE

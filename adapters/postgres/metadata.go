@@ -68,9 +68,16 @@ func (s *Store) entriesOf(p payment.Payment) []string {
 
 // ReportMetadataNames implements ports.MetadataIndex.
 func (s *Store) ReportMetadataNames(ctx context.Context) error {
-	return s.background.exec(ctx, "reporting the names of indexed metadata", func(ctx context.Context, q *sqlc.Queries) error {
-		return q.ReportMetadataNames(ctx, append([]string{}, s.indexed...)) // nil would be NULL
-	})
+	names := append([]string{}, s.indexed...) // nil would be NULL
+
+	return s.background.inTransaction(ctx, "reporting the names of indexed metadata",
+		func(ctx context.Context, q *sqlc.Queries) error {
+			if err := q.MissMetadataNames(ctx, names); err != nil {
+				return err
+			}
+
+			return q.AddMetadataNames(ctx, names)
+		})
 }
 
 // IndexMetadata implements ports.MetadataIndex. The name's row is locked, and nothing that a

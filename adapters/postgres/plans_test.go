@@ -63,7 +63,7 @@ func requireLookups(t *testing.T, conn *pgx.Conn) {
 		"ListEvents", "ListFinishedOperations", "GetReconciledThrough", "StartReconciledThrough",
 		"MoveReconciledThrough", "HoldReconciliation", "ReleaseReconciliation",
 		"GetSystemIdentifier", "CountRelations", "ListAdoptions", "SetInstallationID",
-		"ReportMetadataNames", "GetMetadataNames",
+		"MissMetadataNames", "AddMetadataNames", "GetMetadataNames",
 	}
 	// What waits is looked for in an index of its own.
 	waiting := []string{

@@ -13,6 +13,21 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 )
 
+const AddMetadataNames = `-- name: AddMetadataNames :exec
+INSERT INTO metadata_index AS i (name)
+SELECT given.name FROM unnest($1::text[]) AS given (name) ORDER BY given.name
+ON CONFLICT (name) DO UPDATE
+    SET added_at = clock_timestamp(), through_created_at = DEFAULT, through_id = DEFAULT, complete = FALSE
+    WHERE i.missed_at >= i.added_at
+`
+
+// This process writes entries under these names. One that another process did not have since
+// it was added begins anew.
+func (q *Queries) AddMetadataNames(ctx context.Context, names []string) error {
+	_, err := q.db.Exec(ctx, AddMetadataNames, names)
+	return err
+}
+
 const DeleteMetadata = `-- name: DeleteMetadata :exec
 DELETE FROM payment_metadata m
 USING payments p, (SELECT unnest($1::text[]) AS name, unnest($2::text[]) AS value) AS given
@@ -549,6 +564,16 @@ func (q *Queries) ListPaymentsWith(ctx context.Context, arg ListPaymentsWithPara
 	return items, nil
 }
 
+const MissMetadataNames = `-- name: MissMetadataNames :exec
+UPDATE metadata_index SET missed_at = clock_timestamp() WHERE name <> ALL ($1::text[])
+`
+
+// This process writes no entries under other names than these.
+func (q *Queries) MissMetadataNames(ctx context.Context, names []string) error {
+	_, err := q.db.Exec(ctx, MissMetadataNames, names)
+	return err
+}
+
 const MoveMetadataName = `-- name: MoveMetadataName :exec
 UPDATE metadata_index
 SET through_created_at = $1, through_id = $2, complete = $3
@@ -569,23 +594,5 @@ func (q *Queries) MoveMetadataName(ctx context.Context, arg MoveMetadataNamePara
 		arg.Complete,
 		arg.Name,
 	)
-	return err
-}
-
-const ReportMetadataNames = `-- name: ReportMetadataNames :exec
-WITH missed AS (
-    UPDATE metadata_index SET missed_at = clock_timestamp() WHERE name <> ALL ($1::text[])
-)
-INSERT INTO metadata_index AS i (name)
-SELECT given.name FROM unnest($1::text[]) AS given (name) ORDER BY given.name
-ON CONFLICT (name) DO UPDATE
-    SET added_at = clock_timestamp(), through_created_at = DEFAULT, through_id = DEFAULT, complete = FALSE
-    WHERE i.missed_at >= i.added_at
-`
-
-// This process writes entries under these names, and under no others. A name that another
-// process did not have since it was added begins anew.
-func (q *Queries) ReportMetadataNames(ctx context.Context, names []string) error {
-	_, err := q.db.Exec(ctx, ReportMetadataNames, names)
 	return err
 }
