@@ -235,9 +235,11 @@ func confirmedAsTold(e evidence, found *violations) {
 			continue
 		}
 
+		// An attempt whose answer was lost is told as the payment stands once it is recovered. It may
+		// have been cancelled since.
 		p, err := r.result.payment()
-		if err != nil || p.Status == "failed" || p.Status == "cancelled" ||
-			p.Status == "succeeded" && intents[r.on.id].Status != "succeeded" {
+		if at := intents[r.on.id].Status; err != nil || p.Status == "failed" ||
+			p.Status == "cancelled" && at != "canceled" || p.Status == "succeeded" && at != "succeeded" {
 			found.addf("J4", "key "+r.key, "was told %s, and at Stripe it is %s", r.result, intents[r.on.id].Status)
 		}
 	}
