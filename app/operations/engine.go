@@ -526,7 +526,7 @@ func maySend(op ports.Operation) error {
 	case operation.MaySend(ageOf(op), op.Standing):
 		return nil
 	case tooOld(op):
-		return fmt.Errorf("the operation is %s old: its key may be forgotten", ageOf(op))
+		return fmt.Errorf("%w: it is %s old", errKeyForgotten, ageOf(op).Round(time.Second))
 	default:
 		return fmt.Errorf("%w: the database may have lost commits, and reconciliation is %s behind",
 			ports.ErrUnavailable, op.Standing.Behind.Round(time.Second))

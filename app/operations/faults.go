@@ -1,6 +1,7 @@
 package operations
 
 import (
+	"errors"
 	"time"
 
 	"github.com/marketflow/marketflow/domain/fault"
@@ -11,6 +12,9 @@ import (
 // providerRetryAfter is how long a client is told to wait if the provider cannot be
 // reached or its answer is not known.
 const providerRetryAfter = 2 * time.Second
+
+// errKeyForgotten: an operation is too old to be sent again under its key.
+var errKeyForgotten = errors.New("the provider may have forgotten the operation's key")
 
 // about names the payment or the customer that an error is about.
 func about(op ports.Operation, f *fault.Error) *fault.Error {

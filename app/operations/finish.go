@@ -273,8 +273,11 @@ func (e *Engine) release(ctx context.Context, op ports.Operation, cause error) e
 	ctx = context.WithoutCancel(ctx)
 	pause, tell := retryIn(op.Age), errUnknown
 
-	if errors.Is(cause, ports.ErrUnavailable) { // try again as soon as the provider is back
+	switch {
+	case errors.Is(cause, ports.ErrUnavailable): // try again as soon as the provider is back
 		pause, tell = retryIn(0), errNotSent
+	case errors.Is(cause, errKeyForgotten): // recovery looks for it next; if that fails, soon again
+		pause = retryIn(time.Minute)
 	}
 
 	e.observer.OutcomeUnknown(ctx, op, cause)

@@ -78,7 +78,8 @@ func (uc *Recover) Do(ctx context.Context) (Recovered, error) {
 
 	for _, op := range open {
 		switch definition, err := uc.engine.definition(op); {
-		case err != nil || op.Attempts <= 1: // it was never sent before, so there is nothing to find
+		case err != nil:
+		case op.Attempts <= 1 && !tooOld(op): // it was never sent before, so there is nothing to find
 		case definition.Recover == nil:
 			missing[op.ID] = op
 		default:

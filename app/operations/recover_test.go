@@ -173,6 +173,23 @@ func TestRecover_Do(t *testing.T) {
 		require.Zero(t, run(t, b), "a person's now")
 	})
 
+	// A database that lost its last minutes may have lost the attempt too.
+	t.Run("TooOldAndNeverSent", func(t *testing.T) {
+		t.Parallel()
+
+		b := setup(t)
+		gateway := b.Provider
+		b.Provider = unsent{gateway}
+		_, err := b.Engine().Do(t.Context(), b.Request(key, apptest.Order(t, 10_00)))
+		require.Error(t, err)
+
+		b.Provider = gateway
+		b.Elapse(24 * time.Hour)
+
+		require.Equal(t, operations.Recovered{Taken: 1, GivenUp: 1}, run(t, b), "in the first run after it has become too old")
+		require.Zero(t, b.gateway.sent)
+	})
+
 	t.Run("ProviderAway", func(t *testing.T) {
 		t.Parallel()
 
