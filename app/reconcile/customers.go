@@ -32,20 +32,25 @@ func (run *reconciliation) customers(ctx context.Context, found listed[ports.Cus
 			return err
 		}
 
-		for _, c := range batch {
-			if _, here := known[c.ID]; here {
-				continue
-			}
+		missing := slices.DeleteFunc(slices.Clone(batch), func(c ports.CustomerObject) bool {
+			_, here := known[c.ID]
 
-			d := ports.Discrepancy{Kind: ports.DiscrepancyMissingCustomer, CustomerID: c.Mark.Operation}
+			return here
+		})
+		id := func(c ports.CustomerObject) string { return c.ID }
 
-			if err := run.discrepancy(ctx, d, func() error {
-				return run.engine.AdoptLost(ctx, ports.Object{Customer: c}, operation.ByReconciliation)
-			}); err != nil {
-				return err
-			}
+		if err := together(ctx, missing, id, run.missingCustomer); err != nil {
+			return err
 		}
 	}
 
 	return nil
+}
+
+func (run *reconciliation) missingCustomer(ctx context.Context, c ports.CustomerObject) error {
+	d := ports.Discrepancy{Kind: ports.DiscrepancyMissingCustomer, CustomerID: c.Mark.Operation}
+
+	return run.discrepancy(ctx, d, func() error {
+		return run.engine.AdoptLost(ctx, ports.Object{Customer: c}, operation.ByReconciliation)
+	})
 }

@@ -235,24 +235,22 @@ func (run *reconciliation) applyMissed(ctx context.Context, batch []ports.Event)
 		return err
 	}
 
-	for _, event := range missed {
+	object := func(event ports.Event) string { return event.ObjectID }
+
+	return together(ctx, missed, object, func(ctx context.Context, event ports.Event) error {
 		p, known := payments[event.ObjectID]
 
 		switch {
 		case run.apply.Foreign(event), event.Intent.Unmarked && !known, event.IsCustomer:
-			err = run.take(ctx, event)
+			return run.take(ctx, event)
 		case event.Change != "":
-			err = run.missedEvent(ctx, event)
+			return run.missedEvent(ctx, event)
 		case known:
-			err = run.step(ctx, event, p)
+			return run.step(ctx, event, p)
+		default:
+			return nil
 		}
-
-		if err != nil {
-			return err
-		}
-	}
-
-	return nil
+	})
 }
 
 // unknown are those events that the inbox does not have.
@@ -284,7 +282,10 @@ func (run *reconciliation) missedEvent(ctx context.Context, event ports.Event) e
 	return run.discrepancy(ctx, missed, func() error {
 		applied, err := run.apply.Do(ctx, event)
 		if err == nil && applied.Outcome == ports.EventParked {
+			run.counting.Lock()
 			run.stored = append(run.stored, event.ID)
+			run.counting.Unlock()
+
 			err = errStored
 		}
 
@@ -378,9 +379,10 @@ func (run *reconciliation) compare(ctx context.Context, batch []ports.Intent) er
 		return err
 	}
 
-	for _, intent := range batch {
-		p, ok := known[intent.ID]
-		if ok {
+	id := func(intent ports.Intent) string { return intent.ID }
+
+	return together(ctx, batch, id, func(ctx context.Context, intent ports.Intent) (err error) {
+		if p, ok := known[intent.ID]; ok {
 			err = run.compareOne(ctx, p, intent)
 		} else {
 			err = run.missing(ctx, intent)
@@ -390,12 +392,8 @@ func (run *reconciliation) compare(ctx context.Context, batch []ports.Intent) er
 			err = run.captured(ctx, intent)
 		}
 
-		if err != nil {
-			return err
-		}
-	}
-
-	return nil
+		return err
+	})
 }
 
 // missing adopts an intent of ours that has no payment. Anybody may choose the name
@@ -472,7 +470,7 @@ func (run *reconciliation) compareOne(ctx context.Context, p payment.Payment, in
 	case errors.Is(err, ports.ErrUnavailable), err != nil && ctx.Err() != nil:
 		return fmt.Errorf("reading intent %s: %w", p.IntentID, err)
 	case err != nil:
-		run.moves = false // the next run looks at it again
+		run.lookAgain()
 
 		return run.judge(ctx, p, fresh, err)
 	}

@@ -157,13 +157,13 @@ func (run *reconciliation) ask(ctx context.Context, page []payment.Payment) erro
 	var unanswered atomic.Int64
 
 	answers := make([]answer, len(page))
-	asking, together := errgroup.WithContext(ctx)
+	asking, reading := errgroup.WithContext(ctx)
 	asking.SetLimit(askAtOnce)
 
 	for i, p := range page {
 		asking.Go(func() error {
-			intent, err := again(together, func() (ports.Intent, error) {
-				return run.provider.Intent(together, p.IntentID)
+			intent, err := again(reading, func() (ports.Intent, error) {
+				return run.provider.Intent(reading, p.IntentID)
 			})
 			answers[i] = answer{intent, err}
 
@@ -171,7 +171,7 @@ func (run *reconciliation) ask(ctx context.Context, page []payment.Payment) erro
 				return nil
 			}
 
-			if errors.Is(err, ports.ErrUnavailable) || together.Err() != nil || unanswered.Add(1) > unansweredMost {
+			if errors.Is(err, ports.ErrUnavailable) || reading.Err() != nil || unanswered.Add(1) > unansweredMost {
 				return fmt.Errorf("reading intent %s: %w", p.IntentID, err)
 			}
 
@@ -206,6 +206,9 @@ func (run *reconciliation) judge(ctx context.Context, p payment.Payment, intent 
 			return fmt.Errorf("payment %s has an intent that the provider does not know: %w", p.ID, ports.ErrContradiction)
 		})
 	default:
+		run.counting.Lock()
+		defer run.counting.Unlock()
+
 		run.unanswered = errors.Join(run.unanswered, fmt.Errorf("reading intent %s of payment %s: %w", p.IntentID, p.ID, err))
 
 		return nil

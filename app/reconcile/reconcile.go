@@ -10,6 +10,7 @@ import (
 
 	"github.com/cenkalti/backoff/v5"
 	"github.com/google/uuid"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/marketflow/marketflow/app/operations"
 	"github.com/marketflow/marketflow/domain/fault"
@@ -352,6 +353,9 @@ type reconciliation struct {
 	*Reconcile
 
 	options Options
+	// counting guards what the comparisons that run at the same time write: what report
+	// counts, moves, stored and unanswered.
+	counting sync.Mutex
 	// now is the database's clock when the run began. Anything created after until is
 	// too young.
 	now, until time.Time
@@ -494,9 +498,8 @@ func (run *reconciliation) moveCursor(ctx context.Context, to time.Time) error {
 // discrepancy counts a discrepancy and tries to repair it. If that fails, the discrepancy
 // is left, and the run goes on unless there is an outage.
 func (run *reconciliation) discrepancy(ctx context.Context, d ports.Discrepancy, repair func() error) error {
-	run.report.Found[d.Kind]++
-
 	if run.options.DryRun {
+		run.count(d)
 		run.observer.DiscrepancyFound(ctx, d, true)
 
 		return nil
@@ -504,23 +507,68 @@ func (run *reconciliation) discrepancy(ctx context.Context, d ports.Discrepancy,
 
 	d.Cause = repair()
 	d.Repaired = d.Cause == nil
+	run.count(d)
 
-	switch {
-	case errors.Is(d.Cause, errStored):
+	if errors.Is(d.Cause, errStored) {
 		return nil // recount reports it
-	case d.Repaired:
-		run.report.Repaired[d.Kind]++
-	case fault.KindOf(d.Cause) == fault.Unavailable || ctx.Err() != nil:
-		run.observer.DiscrepancyFound(ctx, d, false)
-
-		return d.Cause
 	}
-
-	run.moves = run.moves && compared(d.Cause).MayPass()
 
 	run.observer.DiscrepancyFound(ctx, d, false)
 
+	if d.Cause != nil && (fault.KindOf(d.Cause) == fault.Unavailable || ctx.Err() != nil) {
+		return d.Cause
+	}
+
+	if !compared(d.Cause).MayPass() {
+		run.lookAgain()
+	}
+
 	return nil
+}
+
+func (run *reconciliation) count(d ports.Discrepancy) {
+	run.counting.Lock()
+	defer run.counting.Unlock()
+
+	run.report.Found[d.Kind]++
+
+	if d.Repaired {
+		run.report.Repaired[d.Kind]++
+	}
+}
+
+// lookAgain leaves the cursor where it is, so that the next run looks at all of this again.
+func (run *reconciliation) lookAgain() {
+	run.counting.Lock()
+	defer run.counting.Unlock()
+
+	run.moves = false
+}
+
+// together calls one for each of things, for askAtOnce of them at the same time, and for those
+// with the same key one after the other in their order. It ends with the first error.
+func together[T any](ctx context.Context, things []T, key func(T) string, one func(context.Context, T) error) error {
+	byKey := make(map[string][]T)
+	for _, thing := range things {
+		byKey[key(thing)] = append(byKey[key(thing)], thing)
+	}
+
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(askAtOnce)
+
+	for _, same := range byKey {
+		group.Go(func() error {
+			for _, thing := range same {
+				if err := one(ctx, thing); err != nil {
+					return err
+				}
+			}
+
+			return nil
+		})
+	}
+
+	return group.Wait() //nolint:wrapcheck // each error says enough
 }
 
 // compared is how a repair has ended. A contradiction, or an entry that cannot be read,
