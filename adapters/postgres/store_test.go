@@ -92,6 +92,11 @@ func TestStore_Payments(t *testing.T) {
 	portstest.Payments(t, newBed)
 }
 
+func TestStore_APIKeys(t *testing.T) {
+	t.Parallel()
+	portstest.APIKeys(t, newBed)
+}
+
 func TestStore_Customers(t *testing.T) {
 	t.Parallel()
 	portstest.Customers(t, newBed)

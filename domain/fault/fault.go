@@ -23,6 +23,10 @@ const (
 	Invalid Kind = "invalid-request"
 	// Unauthenticated: a signature is missing, wrong, too old or from the future.
 	Unauthenticated Kind = "invalid-signature"
+	// InvalidAPIKey: no API key was sent, or one that does not work here.
+	InvalidAPIKey Kind = "invalid-api-key"
+	// InsufficientScope: the API key may not do this.
+	InsufficientScope Kind = "insufficient-scope"
 	// NotFound: there is no such thing.
 	NotFound Kind = "not-found"
 	// InFlight: another request with the same idempotency key is still running.
@@ -90,6 +94,8 @@ type About struct {
 	Version int64
 	// CustomerID is the customer that it is about.
 	CustomerID uuid.UUID
+	// RequiredScope is the scope that the API key does not have.
+	RequiredScope string
 }
 
 // New returns a fault without a cause.

@@ -34,13 +34,14 @@ type Store interface {
 	ports.Installation
 }
 
-// things are the ports of what operations make.
+// things are the ports of what operations make, and of who asks for them.
 type things interface {
 	ports.Payments
 	ports.PaymentLists
 	ports.MetadataIndex
 	ports.Customers
 	ports.Erasure
+	ports.APIKeys
 }
 
 // StoreBed is an empty store and what a test needs to steer it.

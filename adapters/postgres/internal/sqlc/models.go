@@ -12,11 +12,40 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 )
 
-// What people decided with commands, written in the commit of the change. Rows can be added, but not changed or deleted.
+// API keys, without their secrets. Rows stay when a key is revoked.
+type ApiKey struct {
+	ID     uuid.UUID
+	Tenant int32
+	// What the key is for, in a person's words.
+	Name string
+	// The visible beginning of the key, such as mf_test_abcd1234.
+	Prefix string
+	// As Stripe's keys: a key of the other mode does not work.
+	Mode   string
+	Scopes []string
+	// SHA-256 of the whole key.
+	Sha256    []byte
+	CreatedAt time.Time
+	// NULL: never. It becomes sooner when the key is rolled.
+	ExpiresAt *time.Time
+	// For how long it was made, in seconds; so is the key that follows. NULL: for ever.
+	Lifetime *int64
+	// Written at most once a minute. NULL: never used.
+	LastUsedAt *time.Time
+	RevokedAt  *time.Time
+}
+
+// Changes with every change of api_keys, but not with last_used_at.
+type ApiKeysVersion struct {
+	Singleton bool
+	Version   uuid.UUID
+}
+
+// What was changed by people and clients, written in the commit of the change. Rows can be added, but not changed or deleted.
 type Audit struct {
 	ID uuid.UUID
 	At time.Time
-	// Who ran the command.
+	// Who did it: a person who ran a command, or an API key.
 	Actor string
 	// Whom the actor acted for. NULL: nobody else.
 	OnBehalfOf *string
@@ -24,7 +53,8 @@ type Audit struct {
 	Action     string
 	ObjectType string
 	ObjectID   string
-	Reason     string
+	// Why. Empty: nobody said.
+	Reason string
 	// What the change replaced.
 	Before json.RawMessage
 	// What it is now.
