@@ -181,6 +181,7 @@ func (r *rig) serveBy(ctx context.Context, url string, command []string, more ..
 	env := append([]string{
 		"DATABASE_URL=" + url, "REDIS_URL=" + r.redis,
 		"STRIPE_API_BASE=http://" + r.sandbox.addr, "STRIPE_SECRET_KEY=" + secretKey, "STRIPE_WEBHOOK_SECRET=" + webhookSecret,
+		"AUTH=off",
 		"DRAIN_DELAY=0",
 		// Spans are sent after a quarter of a second instead of five, so that the end
 		// of a short round need not be waited for.

@@ -26,6 +26,7 @@ func (silent) PaymentCreated(context.Context, payment.Payment, operation.Finishe
 func (silent) OutcomeUnknown(context.Context, ports.Operation, error)                      {}
 func (silent) NeedsAttention(context.Context, ports.Operation, error)                      {}
 func (silent) Decided(context.Context, ports.AuditEntry)                                   {}
+func (silent) KeyChanged(context.Context, ports.AuditEntry)                                {}
 func (silent) EventTaken(ports.Event, ports.EventOutcome)                                  {}
 func (silent) EventHandled(context.Context, ports.Event, ports.Applied)                    {}
 func (silent) EventContradicts(context.Context, ports.Event, error)                        {}

@@ -72,6 +72,7 @@ func newWorld(t *testing.T, change ...func(*config.Config)) *world {
 		"STRIPE_API_BASE":       w.stripe.URL,
 		"STRIPE_SECRET_KEY":     secretKey,
 		"STRIPE_WEBHOOK_SECRET": webhookSecret,
+		"AUTH":                  "off",
 		// A run of the service's own would come between a test's.
 		"RECONCILE_INTERVAL": "0",
 	})

@@ -41,7 +41,7 @@ func (e *edge) logAccess(ctx context.Context, r *http.Request, ex *exchange, too
 		}
 	}
 
-	const own = 8 // fields at most
+	const own = 9 // fields at most
 
 	told := ex.request.Told()
 	fields := append(make([]zap.Field, 0, own+len(told)), logctx.Field(ctx),
@@ -51,6 +51,10 @@ func (e *edge) logAccess(ctx context.Context, r *http.Request, ex *exchange, too
 
 	if ex.err != nil {
 		fields = append(fields, reason(ex.err))
+	}
+
+	if ex.caller.key.Prefix != "" {
+		fields = append(fields, zap.String("api_key", ex.caller.key.Prefix))
 	}
 
 	if leftOut > 0 {

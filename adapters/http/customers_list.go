@@ -60,7 +60,7 @@ func (c *Customers) list(_ http.ResponseWriter, r *http.Request) (answer, error)
 	}
 
 	if n := len(page.Customers); page.More && n > 0 {
-		body.NextCursor = new(query.cursor(page.Customers[n-1]))
+		body.NextCursor = new(query.cursor(page.Customers[n-1].CreatedAt, page.Customers[n-1].ID))
 	}
 
 	return answer{status: http.StatusOK, body: body}, nil
@@ -153,11 +153,12 @@ const (
 	digestLength = 8
 )
 
-// cursor is where the list goes on after c: a version, the filters' hash, the time and the id.
-func (q customerQuery) cursor(c customer.Customer) string {
+// cursor is where the list goes on after what was created at a time: a version, the filters'
+// hash, the time and the id.
+func (q customerQuery) cursor(createdAt time.Time, id uuid.UUID) string {
 	form := append([]byte{cursorVersion}, q.digest()...)
-	form = binary.BigEndian.AppendUint64(form, uint64(c.CreatedAt.UnixMicro()))
-	form = append(form, c.ID[:]...)
+	form = binary.BigEndian.AppendUint64(form, uint64(createdAt.UnixMicro()))
+	form = append(form, id[:]...)
 
 	return base64.RawURLEncoding.EncodeToString(form)
 }

@@ -85,6 +85,12 @@ type testBundle struct {
 func setup(t *testing.T, change ...func(*edge.Telemetry)) *testBundle {
 	t.Helper()
 
+	return setupGuarded(t, func(*edge.Access) {}, change...)
+}
+
+func setupGuarded(t *testing.T, guard func(*edge.Access), change ...func(*edge.Telemetry)) *testBundle {
+	t.Helper()
+
 	b := &testBundle{inbox: &inbox{}, clients: &clients{}, spans: tracetest.NewSpanRecorder()}
 	tracing := sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(b.spans))
 
@@ -110,8 +116,11 @@ func setup(t *testing.T, change ...func(*edge.Telemetry)) *testBundle {
 		alter(&seen)
 	}
 
-	b.handler = edge.NewHandler(seen, b.clients, edge.NewPayments(nil, nil, nil, nil, nil, nil), edge.NewLists(nil, nil),
-		edge.NewCustomers(edge.CustomerUseCases{}),
+	access := edge.Access{Clients: b.clients}
+	guard(&access)
+
+	b.handler = edge.NewHandler(seen, access, edge.NewPayments(nil, nil, nil, nil, nil, nil), edge.NewLists(nil, nil),
+		edge.NewCustomers(edge.CustomerUseCases{}), edge.NewAPIKeys(nil),
 		edge.NewWebhooks(receive, unsigned), edge.NewHealth(nil, nil, nil))
 
 	return b

@@ -31,6 +31,9 @@ type exchange struct {
 	written int64
 	err     error
 
+	// caller is who asks.
+	caller caller
+
 	tracer trace.Tracer
 	// span is the request's own. A webhook's starts when its signature was
 	// verified, which signed tells.

@@ -69,8 +69,9 @@ func serveLists(t *testing.T, l *lists) (*testBundle, *httptest.Server) {
 	b.handler = edge.NewHandler(edge.Telemetry{
 		Log: zap.New(core), Observer: telemetry.NewMetrics(), Tracing: noop.NewTracerProvider(),
 		Propagator: propagation.TraceContext{},
-	}, memory.AllowAll{}, edge.NewPayments(nil, nil, nil, nil, nil, nil), edge.NewLists(l, timelines(l.timeline)),
-		edge.NewCustomers(edge.CustomerUseCases{}),
+	}, edge.Access{Clients: memory.AllowAll{}},
+		edge.NewPayments(nil, nil, nil, nil, nil, nil), edge.NewLists(l, timelines(l.timeline)),
+		edge.NewCustomers(edge.CustomerUseCases{}), edge.NewAPIKeys(nil),
 		edge.NewWebhooks(nil, nil), edge.NewHealth(nil, nil, nil))
 
 	server := httptest.NewServer(b.handler)

@@ -23,7 +23,9 @@ func (e *edge) observe(next http.Handler) http.Handler {
 		ex := e.newExchange(w, r)
 		defer func() { ex.body.release() }()
 
-		ctx, span := e.startSpan(r)
+		ex.caller = e.identify(r)
+
+		ctx, span := e.startSpan(r, ex.caller)
 		ex.span = span
 
 		defer func() { endSpan(ex.span, r, ex) }()

@@ -37,6 +37,8 @@ var statuses = map[fault.Kind]struct {
 }{
 	fault.Invalid:            {http.StatusBadRequest, "Invalid request"},
 	fault.Unauthenticated:    {http.StatusUnauthorized, "Invalid signature"},
+	fault.InvalidAPIKey:      {http.StatusUnauthorized, "Invalid API key"},
+	fault.InsufficientScope:  {http.StatusForbidden, "Insufficient scope"},
 	fault.NotFound:           {http.StatusNotFound, "Not found"},
 	fault.InFlight:           {http.StatusConflict, "Idempotency key in use"},
 	fault.InProgress:         {http.StatusConflict, "Operation in progress"},
@@ -83,6 +85,7 @@ type problem struct {
 	Available    stdjson.Number `json:"available,omitzero"`
 	Version      int64          `json:"version,omitzero"`
 	CustomerID   string         `json:"customer_id,omitzero"`
+	Scope        string         `json:"required_scope,omitzero"`
 }
 
 func problemOf(f *fault.Error, requestID string) problem {
@@ -103,6 +106,7 @@ func problemOf(f *fault.Error, requestID string) problem {
 		Allowed:      f.Allowed,
 		Available:    stdjson.Number(f.Available),
 		Version:      f.Version,
+		Scope:        f.RequiredScope,
 	}
 	if f.CustomerID != uuid.Nil {
 		doc.CustomerID = f.CustomerID.String()

@@ -11,9 +11,11 @@ import (
 // limited counts a request against its client's rate.
 func (e *edge) limited(next handler) handler {
 	return func(w http.ResponseWriter, r *http.Request) (answer, error) {
-		allowed, wait := e.limiter.Allow(r.Context(), clientOf(r))
+		client, what := clientOfLimit(r)
+
+		allowed, wait := e.access.Clients.Allow(r.Context(), client)
 		if !allowed {
-			return answer{}, fault.New(rateLimited, "Too many requests from this address. Slow down.").
+			return answer{}, fault.New(rateLimited, "Too many requests "+what+". Slow down.").
 				After(max(wait, time.Millisecond))
 		}
 

@@ -19,7 +19,7 @@ import (
 
 	"github.com/marketflow/marketflow/api"
 	"github.com/marketflow/marketflow/domain/fault"
-	"github.com/marketflow/marketflow/ports"
+	"github.com/marketflow/marketflow/domain/tenant"
 )
 
 // Observer measures requests. It never blocks.
@@ -46,20 +46,20 @@ type edge struct {
 	Telemetry
 
 	tracer    trace.Tracer
-	limiter   ports.RateLimiter
+	access    Access
 	bodies    *bodies
 	strangers *strangersLines
 }
 
-// NewHandler returns the whole edge. limiter shares the API among its clients.
+// NewHandler returns the whole edge.
 func NewHandler(
-	telemetry Telemetry, limiter ports.RateLimiter, payments *Payments, lists *Lists, customers *Customers, webhooks *Webhooks,
-	health *Health,
+	telemetry Telemetry, access Access, payments *Payments, lists *Lists, customers *Customers, keys *APIKeys,
+	webhooks *Webhooks, health *Health,
 ) http.Handler {
 	e := &edge{
 		Telemetry: telemetry,
 		tracer:    telemetry.Tracing.Tracer("github.com/marketflow/marketflow/adapters/http"),
-		limiter:   limiter,
+		access:    access,
 		bodies:    newBodies(maxBodies),
 		strangers: &strangersLines{limit: rate.NewLimiter(linesPerSecond, 2*linesPerSecond)},
 	}
@@ -67,36 +67,46 @@ func NewHandler(
 	router := mux.NewRouter().SkipClean(true)
 	router.NotFoundHandler = handler(notFound)
 
-	// The table of routes. mux tries them in this order.
+	// The table of routes. mux tries them in this order. What a key needs for each is also in
+	// api/openapi.yaml, and a test compares the two.
 	route(router, "/payments", methods{
-		http.MethodGet: e.limited(lists.payments), http.MethodPost: e.limited(payments.create),
+		http.MethodGet:  e.needs(tenant.PaymentsRead, lists.payments),
+		http.MethodPost: e.needs(tenant.PaymentsWrite, payments.create),
 	})
-	route(router, "/webhooks/stripe", methods{http.MethodPost: handler(webhooks.receive)})
-	route(router, "/webhooks/stripe/", methods{http.MethodPost: handler(webhooks.receive)})
+	route(router, "/webhooks/stripe", methods{http.MethodPost: e.open(handler(webhooks.receive))})
+	route(router, "/webhooks/stripe/", methods{http.MethodPost: e.open(handler(webhooks.receive))})
 	route(router, "/payments/{id}", methods{
-		http.MethodGet: e.limited(payments.get), http.MethodPatch: e.limited(payments.update),
+		http.MethodGet:   e.needs(tenant.PaymentsRead, payments.get),
+		http.MethodPatch: e.needs(tenant.PaymentsWrite, payments.update),
 	})
-	route(router, "/payments/{id}/timeline", methods{http.MethodGet: e.limited(lists.timeline)})
-	route(router, "/payments/{id}/confirm", methods{http.MethodPost: e.limited(payments.confirm)})
-	route(router, "/payments/{id}/capture", methods{http.MethodPost: e.limited(payments.capture)})
-	route(router, "/payments/{id}/cancel", methods{http.MethodPost: e.limited(payments.cancel)})
+	route(router, "/payments/{id}/timeline", methods{http.MethodGet: e.needs(tenant.PaymentsRead, lists.timeline)})
+	route(router, "/payments/{id}/confirm", methods{http.MethodPost: e.needs(tenant.PaymentsWrite, payments.confirm)})
+	route(router, "/payments/{id}/capture", methods{http.MethodPost: e.needs(tenant.PaymentsCapture, payments.capture)})
+	route(router, "/payments/{id}/cancel", methods{http.MethodPost: e.needs(tenant.PaymentsWrite, payments.cancel)})
 	route(router, "/customers", methods{
-		http.MethodPost: e.limited(customers.create), http.MethodGet: e.limited(customers.list),
+		http.MethodPost: e.needs(tenant.CustomersWrite, customers.create),
+		http.MethodGet:  e.needs(tenant.CustomersRead, customers.list),
 	})
 	route(router, "/customers/{id}", methods{
-		http.MethodGet: e.limited(customers.get), http.MethodPatch: e.limited(customers.update),
-		http.MethodDelete: e.limited(customers.remove),
+		http.MethodGet:    e.needs(tenant.CustomersRead, customers.get),
+		http.MethodPatch:  e.needs(tenant.CustomersWrite, customers.update),
+		http.MethodDelete: e.needs(tenant.CustomersWrite, customers.remove),
 	})
-	route(router, "/customers/{id}/setup_sessions", methods{http.MethodPost: e.limited(customers.setup)})
-	route(router, "/customers/{id}/payment_methods", methods{http.MethodGet: e.limited(customers.methods)})
-	route(router, "/payment_methods/{id}", methods{http.MethodDelete: e.limited(customers.detach)})
-	route(router, "/health", methods{http.MethodGet: handler(health.health)})
-	route(router, "/livez", methods{http.MethodGet: handler(health.livez)})
-	route(router, "/readyz", methods{http.MethodGet: handler(health.readyz)})
-	route(router, "/openapi.yaml", methods{http.MethodGet: http.HandlerFunc(openAPI)})
+	route(router, "/customers/{id}/setup_sessions", methods{http.MethodPost: e.needs(tenant.CustomersWrite, customers.setup)})
+	route(router, "/customers/{id}/payment_methods", methods{http.MethodGet: e.needs(tenant.CustomersRead, customers.methods)})
+	route(router, "/payment_methods/{id}", methods{http.MethodDelete: e.needs(tenant.CustomersWrite, customers.detach)})
+	route(router, "/api_keys", methods{
+		http.MethodPost: e.needs(tenant.KeysWrite, keys.create), http.MethodGet: e.needs(tenant.KeysWrite, keys.list),
+	})
+	route(router, "/api_keys/{id}", methods{http.MethodDelete: e.needs(tenant.KeysWrite, keys.revoke)})
+	route(router, "/api_keys/{id}/roll", methods{http.MethodPost: e.needs(tenant.KeysWrite, keys.roll)})
+	route(router, "/health", methods{http.MethodGet: e.open(handler(health.health))})
+	route(router, "/livez", methods{http.MethodGet: e.open(handler(health.livez))})
+	route(router, "/readyz", methods{http.MethodGet: e.open(handler(health.readyz))})
+	route(router, "/openapi.yaml", methods{http.MethodGet: e.open(http.HandlerFunc(openAPI))})
 
 	if telemetry.Metrics != nil {
-		route(router, "/metrics", methods{http.MethodGet: telemetry.Metrics})
+		route(router, "/metrics", methods{http.MethodGet: e.open(telemetry.Metrics)})
 	}
 
 	// From the outside in: the request's span, id and log line; panics; the path's
@@ -105,8 +115,8 @@ func NewHandler(
 	return e.observe(e.recover(plainPath(router)))
 }
 
-// methods are the handlers of a path.
-type methods map[string]http.Handler
+// methods are what serves a path.
+type methods map[string]endpoint
 
 // route serves the methods of a path and answers the others 405 with Allow (RFC 9110
 // section 15.5.6). mux alone would send no Allow. GET includes HEAD.

@@ -16,14 +16,14 @@ import (
 
 // startSpan starts the request's span, below the caller's where it names one
 // (https://www.w3.org/TR/trace-context/). A probe gets a span that is not sampled,
-// so that what it asks of Redis makes no trace. So does a webhook, until
-// startSigned.
+// so that what it asks of Redis makes no trace. So does a request without a known key,
+// and a webhook until startSigned.
 //
 // It replaces otelhttp, which works out all attributes even for spans that nobody
 // records, and again for metrics that Observer already takes: a third of a replay's
 // time.
-func (e *edge) startSpan(r *http.Request) (context.Context, trace.Span) {
-	if byProbe(r) || fromOutside(r) {
+func (e *edge) startSpan(r *http.Request, c caller) (context.Context, trace.Span) {
+	if byProbe(r) || fromOutside(r) || c.err != nil {
 		id := uuid.New()
 		ctx := trace.ContextWithSpanContext(r.Context(), trace.NewSpanContext(trace.SpanContextConfig{
 			TraceID: trace.TraceID(id), SpanID: trace.SpanID(id[8:]),

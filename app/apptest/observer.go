@@ -181,6 +181,11 @@ func contradiction(cause error) string {
 	return ""
 }
 
+// KeyChanged implements tenants.Observer.
+func (o *Observer) KeyChanged(_ context.Context, entry ports.AuditEntry) {
+	o.tellf(entry.ObjectID, "%s by %s: %s", entry.Action, entry.Actor, entry.Reason)
+}
+
 // Decided implements operations.Observer, events.Observer and payments.AcceptObserver.
 func (o *Observer) Decided(_ context.Context, entry ports.AuditEntry) {
 	o.tellf(entry.ObjectID, "%s by %s: %s", entry.Action, entry.Actor, entry.Reason)

@@ -51,7 +51,7 @@ func TestAccount_ShowAndAdopt(t *testing.T) {
 	settings := func(key string) []string {
 		return []string{
 			"DATABASE_URL=" + url, "STRIPE_API_BASE=" + stripe, "STRIPE_SECRET_KEY=" + key,
-			"STRIPE_WEBHOOK_SECRET=whsec_4Hq8Zt2Lw6Rk9Xb3Nv7Jm1Ys5Dc0Gf4Kp",
+			"STRIPE_WEBHOOK_SECRET=whsec_4Hq8Zt2Lw6Rk9Xb3Nv7Jm1Ys5Dc0Gf4Kp", "AUTH=off",
 			"HTTP_ADDR=127.0.0.1:0",
 		}
 	}

@@ -116,7 +116,7 @@ func (d *desk) serve() string {
 
 	c, err := config.FromEnvironment(map[string]string{
 		"HTTP_ADDR": "127.0.0.1:0", "DATABASE_URL": d.db.URL, "STRIPE_API_BASE": d.stripe.URL,
-		"STRIPE_SECRET_KEY": testSecretKey, "STRIPE_WEBHOOK_SECRET": testWebhookSecret,
+		"STRIPE_SECRET_KEY": testSecretKey, "STRIPE_WEBHOOK_SECRET": testWebhookSecret, "AUTH": "off",
 	})
 	require.NoError(d.t, err)
 

@@ -123,6 +123,8 @@ func devVariables(out io.Writer) (map[string]string, error) {
 		fmt.Fprintf(out, "dev ignores %s from the environment; see --database-url and --redis-url\n", strings.Join(ignored, ", "))
 	}
 
+	// There is only made-up money, and only this machine reaches it.
+	variables["AUTH"] = string(config.AuthOff)
 	variables["HTTP_ADDR"] = cmp.Or(variables["HTTP_ADDR"], devAddr)
 
 	return variables, nil

@@ -27,7 +27,7 @@ func TestReadOnlyDatabaseIsRefused(t *testing.T) {
 
 	environment := []string{
 		"DATABASE_URL=" + pgtest.New(t).URL + "&default_transaction_read_only=on",
-		"STRIPE_SECRET_KEY=" + secretKey, "STRIPE_WEBHOOK_SECRET=" + webhookSecret, "STRIPE_API_BASE=http://127.0.0.1:1",
+		"STRIPE_SECRET_KEY=" + secretKey, "STRIPE_WEBHOOK_SECRET=" + webhookSecret, "STRIPE_API_BASE=http://127.0.0.1:1", "AUTH=off",
 	}
 
 	for _, args := range [][]string{{"migrate", "up"}, {"serve"}, {"reconcile"}} {

@@ -31,7 +31,7 @@ func TestProgram_SlipsShowNoSecret(t *testing.T) {
 
 	sane := []string{
 		"HTTP_ADDR=127.0.0.1:0", "DATABASE_URL=postgres://127.0.0.1:1/x",
-		"STRIPE_SECRET_KEY=" + secretKey, "STRIPE_WEBHOOK_SECRET=" + webhookSecret,
+		"STRIPE_SECRET_KEY=" + secretKey, "STRIPE_WEBHOOK_SECRET=" + webhookSecret, "AUTH=off",
 		"OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:1",
 	}
 

@@ -51,7 +51,7 @@ func serve(t *testing.T, environment []string, wrapper ...string) *running {
 	r.command.Dir = t.TempDir() // no .env
 	r.command.Env = append([]string{
 		asProgram + "=1", "HTTP_ADDR=" + addr, "DATABASE_URL=" + pgtest.New(t).URL, "STRIPE_API_BASE=" + sandbox.Start(t).URL,
-		"STRIPE_SECRET_KEY=" + secretKey, "STRIPE_WEBHOOK_SECRET=" + webhookSecret,
+		"STRIPE_SECRET_KEY=" + secretKey, "STRIPE_WEBHOOK_SECRET=" + webhookSecret, "AUTH=off",
 	}, environment...)
 
 	require.NoError(t, r.command.Start())

@@ -21,6 +21,7 @@ import (
 	"github.com/marketflow/marketflow/app/operations"
 	"github.com/marketflow/marketflow/app/payments"
 	"github.com/marketflow/marketflow/app/reconcile"
+	"github.com/marketflow/marketflow/app/tenants"
 	"github.com/marketflow/marketflow/internal/config"
 	"github.com/marketflow/marketflow/ports"
 )
@@ -49,7 +50,7 @@ func Start(ctx context.Context, c config.Config, version Version, swaps ...Swap)
 
 	// The server comes last: start hooks run in this order, stop hooks in reverse.
 	s.graph = build(c, version, os.Stdout, swaps, fx.Supply(s.unbound),
-		fx.Invoke(bind, observe, indexMetadata, func(*river.Jobs, *profiling) {}), fx.Populate(&s.log, &s.metrics, &s.server))
+		fx.Invoke(bind, knowKeys, observe, indexMetadata, func(*river.Jobs, *profiling) {}), fx.Populate(&s.log, &s.metrics, &s.server))
 	if err := s.graph.Err(); err != nil {
 		return nil, plain(err)
 	}
@@ -147,6 +148,7 @@ type Tools struct {
 	Customers      ports.Customers
 	EraseCustomer  *customers.Erase
 	Reconcile      *reconcile.Reconcile
+	Keys           *tenants.Keys
 }
 
 // WithTools runs fn with the use cases and without the servers, on a database that

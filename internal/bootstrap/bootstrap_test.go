@@ -16,7 +16,9 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/marketflow/marketflow/adapters/postgres"
+	"github.com/marketflow/marketflow/domain/binding"
 	"github.com/marketflow/marketflow/domain/operation"
+	"github.com/marketflow/marketflow/domain/tenant"
 	"github.com/marketflow/marketflow/internal/bootstrap"
 	"github.com/marketflow/marketflow/internal/config"
 	"github.com/marketflow/marketflow/internal/devserver"
@@ -36,6 +38,7 @@ func settings(t *testing.T, databaseURL string) config.Config {
 		"DATABASE_URL":          databaseURL,
 		"STRIPE_SECRET_KEY":     "sk_test_51BootstrapBootstrap",
 		"STRIPE_WEBHOOK_SECRET": "whsec_BootstrapBootstrapBootstrapBootstrap",
+		"AUTH":                  "off",
 		"STRIPE_API_BASE":       "http://127.0.0.1:1",
 	})
 	require.NoError(t, err)
@@ -200,6 +203,7 @@ func TestStart_Warns(t *testing.T) {
 		"HTTP_ADDR": "127.0.0.1:0", "PPROF_ADDR": ":0", "RATELIMIT": "50", "DATABASE_URL": pgtest.New(t).URL,
 		"STRIPE_SECRET_KEY":     "sk_test_51BootstrapBootstrap",
 		"STRIPE_WEBHOOK_SECRET": "whsec_BootstrapBootstrapBootstrapBootstrap",
+		"AUTH":                  "off",
 		"STRIPE_API_BASE":       "http://127.0.0.1:1",
 	})
 	require.NoError(t, err)
@@ -210,13 +214,48 @@ func TestStart_Warns(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, service.Stop(t.Context()))
 
-	require.Len(t, c.Warnings, 2)
-	require.Equal(t, "RATELIMIT: is not used; did you mean RATE_LIMIT?", c.Warnings[1])
+	require.Len(t, c.Warnings, 3)
+	require.Contains(t, c.Warnings[0], "AUTH: is off")
+	require.Equal(t, "RATELIMIT: is not used; did you mean RATE_LIMIT?", c.Warnings[2])
 
 	for i, line := range c.Warnings {
 		require.Equal(t, line, logs.All()[i].Message)
 		require.Equal(t, zap.WarnLevel, logs.All()[i].Level)
 	}
+}
+
+// Without a key nobody could use the service. It says both ways out.
+func TestStart_NeedsAKey(t *testing.T) {
+	t.Parallel()
+
+	db := pgtest.New(t)
+	c := settings(t, db.URL)
+	c.Auth = config.AuthKeys
+
+	refused := func() {
+		_, err := bootstrap.Start(t.Context(), c, "test", silent())
+		require.ErrorContains(t, err, "marketflow keys create")
+		require.ErrorContains(t, err, "AUTH=off")
+	}
+	refused()
+
+	// A key of the other mode is none.
+	store := postgres.NewStore(db.Pool(), db.Pool())
+
+	for _, mode := range []binding.Mode{binding.Live, binding.Test} {
+		refused()
+
+		secret := tenant.NewSecret(mode)
+		_, err := store.CreateAPIKey(t.Context(), tenant.Key{
+			ID: uuid.New(), Tenant: 1, Name: "x", Prefix: secret.Prefix(), Mode: mode, Scopes: tenant.AllScopes(), Sum: secret.Sum(),
+		}, ports.AuditEntry{ID: uuid.New(), Actor: "me", Action: ports.AuditKeyCreated})
+		require.NoError(t, err)
+	}
+
+	service, err := bootstrap.Start(t.Context(), c, "test", silent())
+	require.NoError(t, err)
+	require.Equal(t, http.StatusUnauthorized, get(t, "http://"+service.Addr()+"/payments"))
+	require.NoError(t, service.Stop(t.Context()))
 }
 
 func TestStart_SaysThatAPortIsTaken(t *testing.T) {

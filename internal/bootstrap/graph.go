@@ -14,6 +14,7 @@ import (
 	"github.com/marketflow/marketflow/app/operations"
 	"github.com/marketflow/marketflow/app/payments"
 	"github.com/marketflow/marketflow/app/reconcile"
+	"github.com/marketflow/marketflow/app/tenants"
 	"github.com/marketflow/marketflow/internal/config"
 	"github.com/marketflow/marketflow/internal/telemetry"
 	"github.com/marketflow/marketflow/ports"
@@ -28,7 +29,8 @@ func graph() fx.Option {
 				fx.As(new(ports.PaymentLists)), fx.As(new(ports.MetadataIndex)),
 				fx.As(new(ports.Facts)), fx.As(new(ports.Incarnations)), fx.As(new(events.PaymentsByIntent)),
 				fx.As(new(ports.Inbox)), fx.As(new(ports.Backlog)), fx.As(new(ports.Reconciliation)),
-				fx.As(new(ports.Decisions)), fx.As(new(ports.Audit)), fx.As(new(ports.Installation))),
+				fx.As(new(ports.Decisions)), fx.As(new(ports.Audit)), fx.As(new(ports.Installation)),
+				fx.As(new(ports.APIKeys))),
 			fx.Annotate(newGateway, fx.As(fx.Self()), fx.As(new(ports.ProviderAccount))),
 			// All calls to the provider go through the guard.
 			(*account.Binding).Guard,
@@ -41,7 +43,8 @@ func graph() fx.Option {
 			fx.Annotate(telemetry.NewObserver, fx.As(new(Observer))),
 			fx.Annotate(func(o Observer) Observer { return o }, fx.As(new(ports.Spans)), fx.As(new(operations.Observer)),
 				fx.As(new(events.Observer)), fx.As(new(reconcile.Observer)), fx.As(new(account.Observer)),
-				fx.As(new(payments.ChangeObserver)), fx.As(new(payments.AcceptObserver)), fx.As(new(customers.EraseObserver))),
+				fx.As(new(payments.ChangeObserver)), fx.As(new(payments.AcceptObserver)), fx.As(new(customers.EraseObserver)),
+				fx.As(new(tenants.Observer))),
 		),
 		// The use cases.
 		fx.Provide(
@@ -66,10 +69,11 @@ func graph() fx.Option {
 			fx.Annotate(events.NewReceive, fx.As(new(edge.ReceiveEvent))),
 			events.NewApplyParked, events.NewReadHints, events.NewReprocess, events.NewReprocessType, events.NewDismiss,
 			reconcile.New,
+			newAuthenticate, fx.Annotate(newKeys, fx.As(fx.Self()), fx.As(new(edge.KeyUseCases))),
 		),
 		// The public edge: its resources, and what stands around them.
-		fx.Provide(edge.NewPayments, edge.NewLists, newCustomersResource, newWebhooksResource, newHealth, newEdgeTelemetry,
-			edge.NewHandler),
+		fx.Provide(edge.NewPayments, edge.NewLists, newCustomersResource, edge.NewAPIKeys, newAccess, newWebhooksResource,
+			newHealth, newEdgeTelemetry, edge.NewHandler),
 		// What stands around it all.
 		fx.Provide(newLogger, newTracing, newPool, newBackgroundPool, newRedis, newScraping, newServer,
 			newProfiling, newJobs),
@@ -83,6 +87,7 @@ type Observer interface {
 	reconcile.Observer
 	account.Observer
 	payments.AcceptObserver
+	tenants.Observer
 }
 
 func newRenderer() edge.Renderer { return edge.Renderer{} }

@@ -118,6 +118,10 @@ func (c Config) check(found *problems, dev bool) {
 	c.checkStripe(found, dev)
 	c.checkAddresses(found)
 
+	if c.Auth != AuthKeys && c.Auth != AuthOff {
+		found.sayf("AUTH", "must be keys or off")
+	}
+
 	c.checkRanges(found)
 	c.checkMetadataIndex(found)
 

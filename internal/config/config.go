@@ -26,6 +26,17 @@ const (
 	nameWebhookSecret = "STRIPE_WEBHOOK_SECRET" //nolint:gosec // a name
 )
 
+// Auth is who may use the API.
+type Auth string
+
+// The values of AUTH.
+const (
+	// AuthKeys: whoever has an API key.
+	AuthKeys Auth = "keys"
+	// AuthOff: whoever reaches the service.
+	AuthOff Auth = "off"
+)
+
 const nameMetadataIndex = "METADATA_INDEX"
 
 // Config is the whole configuration. A field's tags say the variable, its default and
@@ -41,6 +52,9 @@ type Config struct {
 	// while /readyz answers 503, so that a load balancer can notice. It is cut to half
 	// of ShutdownTimeout.
 	DrainDelay time.Duration `env:"DRAIN_DELAY" envDefault:"3s" from:"0s" to:"1h"`
+
+	// Auth says whether clients need API keys.
+	Auth Auth `env:"AUTH" envDefault:"keys"`
 
 	DatabaseURL Secret `env:"DATABASE_URL"`
 	// DatabaseMaxConns is the most connections that requests use at once. Lists and
@@ -165,7 +179,7 @@ func fromEnvironment(variables map[string]string, dev bool) (Config, error) {
 	config.check(found, dev)
 	checkProxies(variables, found)
 
-	config.Warnings = append(config.warnings(), lookAlikes(variables, found)...)
+	config.Warnings = append(config.warnings(dev), lookAlikes(variables, found)...)
 
 	return config, found.join()
 }

@@ -67,9 +67,34 @@ func TestFromEnvironment_DefaultsAreRightInProduction(t *testing.T) {
 	require.Empty(t, c.RedisURL)
 	require.Empty(t, c.StripeAPIBase)
 	require.Zero(t, c.RateLimit)
+	require.Equal(t, config.AuthKeys, c.Auth)
 	require.Equal(t, zapcore.InfoLevel, c.LogLevel)
 	require.Equal(t, 20*time.Second, c.ShutdownTimeout)
 	require.Equal(t, 3*time.Second, c.DrainDelay)
+}
+
+func TestFromEnvironment_Auth(t *testing.T) {
+	t.Parallel()
+
+	for _, value := range []string{"Off", "none", "false", "key"} {
+		requireRejected(t, "AUTH", value, "must be keys or off")
+	}
+
+	requireAccepted(t, "AUTH", "keys")
+
+	off, err := config.FromEnvironment(with(map[string]string{"AUTH": "off", "DATABASE_URL": "postgres://localhost/x"}))
+	require.NoError(t, err)
+	require.Len(t, off.Warnings, 1)
+	require.Contains(t, off.Warnings[0], "AUTH: is off")
+
+	// Only dev is silent, and only where nobody else reaches it.
+	for addr, warnings := range map[string]int{"127.0.0.1:3000": 0, "localhost:3000": 0, ":3000": 1, "10.0.0.5:3000": 1} {
+		dev, err := config.ForDev(with(map[string]string{
+			"AUTH": "off", "HTTP_ADDR": addr, "DATABASE_URL": "postgres://localhost/x",
+		}))
+		require.NoError(t, err)
+		require.Len(t, dev.Warnings, warnings, addr)
+	}
 }
 
 func TestFromEnvironment_DrainDelay(t *testing.T) {

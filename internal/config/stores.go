@@ -161,8 +161,13 @@ func (c Config) wrongRedis() string {
 }
 
 // warnings name settings that work and are seldom right.
-func (c Config) warnings() []string {
+func (c Config) warnings(dev bool) []string {
 	var list []string
+
+	if host, _, err := net.SplitHostPort(c.HTTPAddr); c.Auth == AuthOff && (!dev || err != nil || !isLoopback(host)) {
+		list = append(list, "AUTH: is off, so whoever reaches HTTP_ADDR can create, capture, read and cancel payments; make keys "+
+			"with `marketflow keys create` and set AUTH=keys")
+	}
 
 	if host := c.plainDatabase(); host != "" {
 		list = append(list, "DATABASE_URL: the connection to "+host+

@@ -207,7 +207,6 @@ func TestFromEnvironment_WarnsOfVariablesThatNobodyReads(t *testing.T) {
 		"DATABASE_NAME":                 "",
 		"OTEL_METRICS_EXPORTER":         "",
 		"OTEL_EXPORTER_OTLP_PROTOCOL":   "",
-		"AUTH":                          "",
 		"PORT":                          "",
 		"KUBERNETES_SERVICE_PORT_HTTPS": "",
 	} {

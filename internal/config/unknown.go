@@ -73,7 +73,8 @@ func nearest(name string, known []string) string {
 			d = min(d, slips)
 		}
 
-		if d < least {
+		// AUTH is not what is meant by PATH.
+		if d < least && d <= max(1, len(one)/3) {
 			best, least = one, d
 		}
 	}

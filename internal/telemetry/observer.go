@@ -241,6 +241,12 @@ func (o *Observer) Decided(ctx context.Context, entry ports.AuditEntry) {
 		zap.String("actor", entry.Actor), zap.String("reason", entry.Reason))
 }
 
+// KeyChanged implements tenants.Observer.
+func (o *Observer) KeyChanged(ctx context.Context, entry ports.AuditEntry) {
+	o.log.Info("API keys have changed", logctx.Field(ctx), zap.String("action", string(entry.Action)),
+		zap.String("api_key_id", entry.ObjectID), zap.String("actor", entry.Actor), zap.String("reason", entry.Reason))
+}
+
 // EventTaken implements events.Observer.
 func (o *Observer) EventTaken(e ports.Event, outcome ports.EventOutcome) {
 	var lag time.Duration

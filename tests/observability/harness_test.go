@@ -86,6 +86,7 @@ func newWorld(t *testing.T, variables ...string) *world {
 		"STRIPE_API_BASE":       w.stripe.URL,
 		"STRIPE_SECRET_KEY":     secretKey,
 		"STRIPE_WEBHOOK_SECRET": webhookSecret + "," + oldWebhookSecret,
+		"AUTH":                  "off",
 		"RECOVERY_INTERVAL":     "1s",
 		"LOG_LEVEL":             "debug",
 	}

@@ -18,9 +18,11 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/marketflow/marketflow/adapters/postgres"
+	"github.com/marketflow/marketflow/domain/binding"
 	"github.com/marketflow/marketflow/domain/money"
 	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/domain/payment"
+	"github.com/marketflow/marketflow/domain/tenant"
 	"github.com/marketflow/marketflow/ports"
 )
 
@@ -140,6 +142,9 @@ type desk struct {
 
 const deskKey = "order_1"
 
+// deskAPIKey is the key that the runbooks revoke and roll.
+const deskAPIKey = "mf_test_abcd1234"
+
 func newDesk(t *testing.T) *desk {
 	t.Helper()
 
@@ -152,8 +157,14 @@ func newDesk(t *testing.T) *desk {
 	require.Equal(t, http.StatusCreated, customer.status, "%s", customer.body)
 	d.customer = customer.text(t, "id")
 
+	_, err := d.store.CreateAPIKey(t.Context(), tenant.Key{
+		ID: uuid.New(), Tenant: operation.DefaultTenant, Name: "Shop", Prefix: deskAPIKey, Mode: binding.Test,
+		Scopes: tenant.AllScopes(),
+	}, ports.AuditEntry{ID: uuid.New(), Actor: "cli:me@here", Action: ports.AuditKeyCreated})
+	require.NoError(t, err)
+
 	d.other = w.created(`{"amount":10,"currency":"USD"}`).text(t, "id")
-	_, err := w.db.Pool().Exec(t.Context(), "UPDATE payments SET amount = 11 WHERE id = $1", d.other)
+	_, err = w.db.Pool().Exec(t.Context(), "UPDATE payments SET amount = 11 WHERE id = $1", d.other)
 	require.NoError(t, err)
 
 	d.lost, d.found = d.giveUp("lost"), d.giveUp("found")
@@ -216,6 +227,7 @@ func (d *desk) environment() []string {
 	return []string{
 		"DATABASE_URL=" + d.db.URL, "STRIPE_API_BASE=" + d.stripe.URL, "STRIPE_SECRET_KEY=" + secretKey,
 		"STRIPE_WEBHOOK_SECRET=" + webhookSecret,
+		"AUTH=off",
 	}
 }
 

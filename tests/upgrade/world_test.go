@@ -106,6 +106,7 @@ func newWorld(t *testing.T) *world {
 	w.env = []string{
 		"HTTP_ADDR=127.0.0.1:0", "DRAIN_DELAY=0", "DATABASE_URL=" + w.db.URL, "DATABASE_MAX_CONNS=4",
 		"STRIPE_API_BASE=" + api.URL, "STRIPE_SECRET_KEY=" + secretKey, "STRIPE_WEBHOOK_SECRET=" + webhookSecret,
+		"AUTH=off",
 		// A call that is held is not given up.
 		"STRIPE_TIMEOUT=1m",
 		// What Stripe's retries bring is not brought by reconciliation.

@@ -202,6 +202,7 @@ func (w *world) environment(i int, addr, stripeURL string) []string {
 		"STRIPE_API_BASE=" + stripeURL,
 		"STRIPE_SECRET_KEY=" + secretKey,
 		"STRIPE_WEBHOOK_SECRET=" + webhookSecret,
+		"AUTH=off",
 		"DRAIN_DELAY=0",
 		// Less than the 8 s of production, so that a call that hangs does not
 		// take a whole scenario.

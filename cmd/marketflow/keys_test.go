@@ -1,0 +1,53 @@
+package main
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/marketflow/marketflow/domain/tenant"
+)
+
+func TestKeys(t *testing.T) {
+	t.Parallel()
+
+	d := newDesk(t)
+
+	// Only the key goes to stdout, so that KEY=$(marketflow keys create …) works.
+	made := d.run("keys", "create", "Shop", "--scopes", "checkout,payments:capture", "--expires", "2160h", "--reason", "a new shop")
+	require.Zero(t, made.code, made.stderr)
+	require.Contains(t, made.stderr, "it is not shown again")
+
+	secret, err := tenant.ParseKey(strings.TrimSpace(made.stdout))
+	require.NoError(t, err)
+	require.NotContains(t, made.stderr, secret.Reveal())
+
+	asJSON := d.object("keys", "create", "Desk", "--scopes", "support")
+	require.Equal(t, "Desk", asJSON["name"])
+	require.Contains(t, asJSON, "secret")
+
+	list := d.run("keys", "list")
+	require.Zero(t, list.code)
+	require.Contains(t, list.stdout, secret.Prefix())
+	require.NotContains(t, list.stdout, secret.Reveal())
+	require.Len(t, d.ids("keys", "list"), 2)
+
+	rolled := d.object("keys", "roll", secret.Prefix(), "--overlap", "1h")
+	require.Equal(t, "Shop", rolled["name"])
+
+	// Whoever found a key may paste it whole.
+	revoked := d.run("keys", "revoke", secret.Reveal(), "--reason", "found in a repository")
+	require.Zero(t, revoked.code, revoked.stderr)
+	require.Contains(t, revoked.stdout, "is revoked")
+	require.NotContains(t, revoked.stdout+revoked.stderr, secret.Reveal())
+	require.Contains(t, d.run("keys", "list").stdout, "revoked")
+
+	d.fails("a new one", "keys", "roll", secret.Prefix())
+	d.fails("there is no API key mf_test_00000000", "keys", "revoke", "mf_test_00000000")
+	d.fails("A key is named by its id", "keys", "revoke", "Shop")
+	d.fails("scopes must be of", "keys", "create", "x", "--scopes", "root")
+	d.fails("required flag", "keys", "create", "x")
+	d.fails("--expires must be a time", "keys", "create", "x", "--scopes", "admin", "--expires", "-1h")
+	d.fails("the overlap must be from 0", "keys", "roll", text(t, rolled, "id"), "--overlap", "721h")
+}

@@ -1,0 +1,119 @@
+package bootstrap
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"go.uber.org/fx"
+	"go.uber.org/zap"
+
+	edge "github.com/marketflow/marketflow/adapters/http"
+	"github.com/marketflow/marketflow/adapters/memory"
+	"github.com/marketflow/marketflow/app/tenants"
+	"github.com/marketflow/marketflow/internal/config"
+	"github.com/marketflow/marketflow/ports"
+)
+
+func newAuthenticate(keys ports.APIKeys, provider ports.ProviderAccount) *tenants.Authenticate {
+	_, mode := provider.API()
+
+	return tenants.NewAuthenticate(keys, mode)
+}
+
+func newKeys(keys ports.APIKeys, provider ports.ProviderAccount, observer tenants.Observer, spans ports.Spans) *tenants.Keys {
+	_, mode := provider.API()
+
+	return tenants.NewKeys(keys, mode, observer, spans)
+}
+
+// Requests without a key that works that one address may send in a second, and at once.
+const (
+	failuresPerSecond = 10
+	failuresAtOnce    = 50
+)
+
+func newAccess(c config.Config, authenticate *tenants.Authenticate, clients ports.RateLimiter) (edge.Access, error) {
+	failures, err := memory.NewRateLimiter(failuresPerSecond, failuresAtOnce, nil)
+	access := edge.Access{Clients: clients, Failures: failures}
+
+	if c.Auth != config.AuthOff {
+		access.Authenticate = authenticate
+	}
+
+	return access, err
+}
+
+var errNoKeys = errors.New("there is no API key in the database, so nobody could use the service. Make one:\n" +
+	"  marketflow keys create NAME --scopes admin\n" +
+	"or set AUTH=off to serve whoever reaches it")
+
+// recordUsesEvery is how often it is recorded when keys were last used.
+const recordUsesEvery = time.Minute
+
+// knowKeys reads the API keys before the first request, and from then on whenever they change.
+func knowKeys(lc fx.Lifecycle, c config.Config, authenticate *tenants.Authenticate, log *zap.Logger) {
+	if c.Auth == config.AuthOff {
+		return
+	}
+
+	ctx, stop := context.WithCancel(context.Background())
+
+	var running sync.WaitGroup
+
+	lc.Append(fx.StartStopHook(
+		func(start context.Context) error {
+			switch usable, err := authenticate.AnyUsable(start); {
+			case err != nil:
+				return err
+			case !usable:
+				return errNoKeys
+			}
+
+			running.Go(func() { keepKnowing(ctx, authenticate, log) })
+
+			return nil
+		},
+		func(stopping context.Context) {
+			stop()
+			running.Wait()
+
+			if err := authenticate.RecordUses(stopping); err != nil {
+				log.Warn("it is not recorded when API keys were last used", zap.Error(err))
+			}
+		}))
+}
+
+func keepKnowing(ctx context.Context, authenticate *tenants.Authenticate, log *zap.Logger) {
+	tick := time.NewTicker(tenants.KeysEvery)
+	defer tick.Stop()
+
+	recorded, failing := time.Now(), false
+
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+
+		err := authenticate.Refresh(ctx)
+
+		if err == nil && time.Since(recorded) >= recordUsesEvery {
+			recorded = time.Now()
+			err = authenticate.RecordUses(ctx)
+		}
+
+		// One line for each outage.
+		switch {
+		case ctx.Err() != nil:
+		case err != nil && !failing:
+			log.Warn("the API keys cannot be read; without an answer within seconds requests are answered 503", zap.Error(err))
+		case err == nil && failing:
+			log.Info("the API keys can be read again")
+		}
+
+		failing = err != nil
+	}
+}
