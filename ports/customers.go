@@ -40,13 +40,15 @@ type Customers interface {
 	// SettleHints gives the hints about a provider's customer, who is not here, an outcome.
 	SettleHints(ctx context.Context, providerID string, outcome EventOutcome) error
 
-	// DetachedFrom returns the customer from whom an operation of ours has taken a payment
+	// DetachedFrom returns the customer from whom an operation of the tenant has taken a payment
 	// method. None: fault.NotFound.
-	DetachedFrom(ctx context.Context, methodID string) (uuid.UUID, error)
+	DetachedFrom(ctx context.Context, tenant operation.Tenant, methodID string) (uuid.UUID, error)
 }
 
 // CustomerFilter narrows a list of customers. A field that is zero does not.
 type CustomerFilter struct {
+	// Tenant owns the customers. It is never zero.
+	Tenant           operation.Tenant
 	Reference, Email string
 	// From is the first time of creation.
 	From time.Time

@@ -25,9 +25,9 @@ type Decisions interface {
 	// Operation returns the operation of that id. None: fault.NotFound.
 	Operation(ctx context.Context, id uuid.UUID) (OperationDetails, error)
 
-	// OperationByKey returns the operation under a client's key.
+	// OperationByKey returns the operation under a tenant's key.
 	// None: fault.NotFound.
-	OperationByKey(ctx context.Context, key operation.Key) (OperationDetails, error)
+	OperationByKey(ctx context.Context, tenant operation.Tenant, key operation.Key) (OperationDetails, error)
 
 	// OperationsOn returns the newest MaxOperationsOn operations on a payment, without its
 	// create, oldest first; nothing if there are none.

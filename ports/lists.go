@@ -23,6 +23,8 @@ type PaymentLists interface {
 
 // PaymentFilter says which payments are looked for. A zero field leaves nothing out.
 type PaymentFilter struct {
+	// Tenant owns the payments. It is never zero.
+	Tenant       operation.Tenant
 	Status       payment.Status
 	IntentStatus payment.IntentStatus
 	// CreatedFrom is the earliest time of creation. CreatedBefore is later than the latest.

@@ -52,8 +52,8 @@ type Operations interface {
 	// is in its way.
 	Begin(ctx context.Context, c NewOperation) (Operation, error)
 
-	// Find returns the operation under key and changes nothing. None: fault.NotFound.
-	Find(ctx context.Context, key operation.Key) (Operation, error)
+	// Find returns the operation under a tenant's key and changes nothing. None: fault.NotFound.
+	Find(ctx context.Context, tenant operation.Tenant, key operation.Key) (Operation, error)
 
 	// FindByID returns an operation and changes nothing. None: fault.NotFound.
 	FindByID(ctx context.Context, id uuid.UUID) (Operation, error)
@@ -152,8 +152,9 @@ type Lease struct {
 
 // NewOperation is what Begin writes down.
 type NewOperation struct {
-	ID   uuid.UUID
-	Kind operation.Kind
+	ID     uuid.UUID
+	Tenant operation.Tenant
+	Kind   operation.Kind
 	// Subject is the payment or the customer on which it is done; uuid.Nil if it makes one,
 	// which gets the operation's id.
 	Subject uuid.UUID
@@ -210,6 +211,7 @@ type Origin struct {
 // Operation is our record of one request.
 type Operation struct {
 	ID          uuid.UUID
+	Tenant      operation.Tenant
 	Kind        operation.Kind
 	Subject     uuid.UUID
 	Key         operation.Key

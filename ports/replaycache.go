@@ -11,10 +11,10 @@ import (
 // ReplayCache keeps frozen answers in memory, to make replays faster. It may forget an
 // answer at any time, but never changes it. No call waits or fails.
 type ReplayCache interface {
-	// Get returns what was put under key; false if nothing is known.
-	Get(ctx context.Context, key operation.Key) (Replay, bool)
+	// Get returns what was put under a tenant's key; false if nothing is known.
+	Get(ctx context.Context, tenant operation.Tenant, key operation.Key) (Replay, bool)
 	// Put stores a finished operation under its key.
-	Put(ctx context.Context, key operation.Key, replay Replay)
+	Put(ctx context.Context, tenant operation.Tenant, key operation.Key, replay Replay)
 	// Clear forgets everything: the database may have lost what was put.
 	Clear()
 }

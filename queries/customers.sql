@@ -44,7 +44,7 @@ WHERE o.options ->> 'reference' = @reference::text AND o.tenant = @tenant
 -- name: GetDetached :one
 -- The customer from whom a payment method was taken.
 SELECT o.subject::uuid AS customer_id FROM operations o
-WHERE o.stripe_path = @stripe_path AND o.kind = 'detach_method' AND o.state || '' = 'finished' AND o.response_status < 400
+WHERE o.stripe_path = @stripe_path AND o.tenant = @tenant AND o.kind = 'detach_method' AND o.state || '' = 'finished' AND o.response_status < 400
 ORDER BY o.created_at
 LIMIT 1;
 
@@ -81,7 +81,8 @@ SELECT version FROM customers WHERE id = @id AND deleted_at IS NULL FOR SHARE;
 -- it here: in InsertPayments it would spoil the plan.
 UPDATE payments SET customer_id = c.id
 FROM customers c
-WHERE payments.id = @payment_id AND payments.customer_id IS NULL AND c.stripe_customer_id = @stripe_customer_id;
+WHERE payments.id = @payment_id AND payments.customer_id IS NULL AND c.stripe_customer_id = @stripe_customer_id
+  AND c.tenant = payments.tenant;
 
 -- name: ListEventsThatMention :many
 -- The next stored events, oldest first, and which of them hold a text. There is no index of

@@ -27,7 +27,7 @@ INSERT INTO operations (
     stripe_key, stripe_path, stripe_params, lease_token, leased_until, retry_at, origin_request_id, origin_trace, created_at,
     state, response_status, response_body
 )
-SELECT input.id, @tenant::integer, input.kind, NULLIF(input.subject, '00000000-0000-0000-0000-000000000000'),
+SELECT input.id, input.tenant, input.kind, NULLIF(input.subject, '00000000-0000-0000-0000-000000000000'),
        NULLIF(input.idempotency_key, ''), input.fingerprint, input.amount, NULLIF(input.currency, ''),
        NULLIF(input.metadata, '')::jsonb, NULLIF(input.options, '')::jsonb, NULLIF(input.reason, ''),
        input.stripe_key, input.stripe_path, input.stripe_params,
@@ -37,6 +37,7 @@ SELECT input.id, @tenant::integer, input.kind, NULLIF(input.subject, '00000000-0
        input.response_body
 FROM (
     SELECT unnest(@ids::uuid[])                 AS id,
+           unnest(@tenants::integer[])          AS tenant,
            unnest(@kinds::text[])               AS kind,
            unnest(@subjects::uuid[])            AS subject,
            unnest(@idempotency_keys::text[])    AS idempotency_key,
@@ -243,10 +244,11 @@ WHERE id = @id;
 SELECT DISTINCT object_id FROM stripe_events WHERE object_id = ANY (@object_ids::text[]) AND outcome = 'parked';
 
 -- name: ListPaymentsLike :many
--- The payments that share an id, an intent or a key.
+-- The payments that share an id, an intent or a tenant's key.
 SELECT id, stripe_payment_intent_id
 FROM payments
-WHERE id = @id OR stripe_payment_intent_id = @intent_id OR idempotency_key = sqlc.narg(idempotency_key);
+WHERE id = @id OR stripe_payment_intent_id = @intent_id
+   OR idempotency_key = sqlc.narg(idempotency_key) AND tenant = @tenant;
 
 -- name: LockOperations :many
 SELECT * FROM operations WHERE id = @id FOR UPDATE;

@@ -4,7 +4,7 @@
 -- is one text: an empty one becomes the column itself. No such condition could use an index.
 
 -- name: ListPayments :many
--- Those that fit among the next payments in the order of their creation, newest first. The
+-- Of the default tenant: those that fit among the next payments in the order of their creation, newest first. The
 -- last payment that was looked at is always among the rows, because the next page begins
 -- after it. looked_at is less than max_looked_at only if there are no more.
 --
@@ -12,7 +12,31 @@
 -- change would cost a write with every event (decision 23).
 WITH slice AS MATERIALIZED (
     SELECT * FROM payments
-    WHERE (created_at, id) < (@before_created_at::timestamptz, @before_id::uuid)
+    WHERE tenant = 1 AND (created_at, id) < (@before_created_at::timestamptz, @before_id::uuid)
+      AND created_at >= @from_created_at::timestamptz
+    ORDER BY created_at DESC, id DESC
+    LIMIT @max_looked_at
+)
+SELECT sqlc.embed(payments), fitting.fits, (SELECT count(*) FROM slice) AS looked_at
+FROM slice AS payments
+CROSS JOIN LATERAL (
+    SELECT (status = COALESCE(NULLIF(@status::text, ''), status)
+            AND COALESCE(intent_status, '') = COALESCE(NULLIF(@intent_status::text, ''), intent_status, '')
+            AND currency = COALESCE(NULLIF(@currency::text, ''), currency)
+            AND amount >= @amount_from::numeric AND amount <= @amount_to::numeric
+            AND COALESCE(metadata, '{}') @> sqlc.arg(metadata)::text::jsonb)::boolean AS fits
+) AS fitting
+WHERE fitting.fits
+   OR id = (SELECT s.id FROM slice s ORDER BY s.created_at, s.id LIMIT 1)
+ORDER BY created_at DESC, id DESC
+LIMIT @max_rows;
+
+-- name: ListPaymentsOfTenant :many
+-- ListPayments for a tenant that was made: payments_tenant drives it, and has no entry of the default
+-- tenant, so that whoever has only that one does not pay for it.
+WITH slice AS MATERIALIZED (
+    SELECT * FROM payments
+    WHERE tenant = @tenant AND tenant <> 1 AND (created_at, id) < (@before_created_at::timestamptz, @before_id::uuid)
       AND created_at >= @from_created_at::timestamptz
     ORDER BY created_at DESC, id DESC
     LIMIT @max_looked_at
@@ -34,7 +58,7 @@ LIMIT @max_rows;
 -- name: ListPaymentsOf :many
 -- Those of the given payments that fit, newest first.
 SELECT * FROM payments
-WHERE id = ANY (@ids::uuid[])
+WHERE id = ANY (@ids::uuid[]) AND tenant = @tenant
   AND status = COALESCE(NULLIF(@status::text, ''), status)
   AND COALESCE(intent_status, '') = COALESCE(NULLIF(@intent_status::text, ''), intent_status, '')
   AND currency = COALESCE(NULLIF(@currency::text, ''), currency)

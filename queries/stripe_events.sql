@@ -1,6 +1,6 @@
 -- name: LockPaymentsByIntent :many
 -- Waits for whoever has locked one of the payments. What never changes is joined.
-SELECT p.id, p.stripe_payment_intent_id, p.amount, p.currency, p.status, p.intent_status, p.capture_method,
+SELECT p.id, p.tenant, p.stripe_payment_intent_id, p.amount, p.currency, p.status, p.intent_status, p.capture_method,
        p.amount_capturable, p.amount_captured, p.capture_before, p.declined, p.payment_method, p.decline, p.version,
        clock_timestamp()::timestamptz AS now,
        COALESCE(r.origin_request_id, '')::text AS origin_request_id,
@@ -12,7 +12,7 @@ FOR NO KEY UPDATE OF p;
 
 -- name: LockFreePaymentsByIntent :many
 -- LockPaymentsByIntent for those that nobody else has locked.
-SELECT p.id, p.stripe_payment_intent_id, p.amount, p.currency, p.status, p.intent_status, p.capture_method,
+SELECT p.id, p.tenant, p.stripe_payment_intent_id, p.amount, p.currency, p.status, p.intent_status, p.capture_method,
        p.amount_capturable, p.amount_captured, p.capture_before, p.declined, p.payment_method, p.decline, p.version,
        clock_timestamp()::timestamptz AS now,
        COALESCE(r.origin_request_id, '')::text AS origin_request_id,

@@ -54,7 +54,7 @@ func (w *world) givenUp(key operation.Key) uuid.UUID {
 
 	store := postgres.NewStore(w.db.Pool(), w.db.Pool())
 	_, err = store.Begin(w.t.Context(), ports.NewOperation{
-		ID: id, Kind: operation.Create, Key: key, Order: operation.Order{Amount: amount},
+		Tenant: operation.DefaultTenant, ID: id, Kind: operation.Create, Key: key, Order: operation.Order{Amount: amount},
 		Lease: ports.Lease{Token: uuid.New()}, Call: ports.Call{Key: "payment-" + id.String(), Path: "/v1/payment_intents"},
 		CreatedAt: time.Now().Add(-25 * time.Hour),
 	})

@@ -13,6 +13,7 @@ import (
 	"github.com/marketflow/marketflow/app/payments"
 	"github.com/marketflow/marketflow/domain/fault"
 	"github.com/marketflow/marketflow/domain/money"
+	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/domain/payment"
 	"github.com/marketflow/marketflow/ports"
 )
@@ -32,7 +33,7 @@ func fiveDollars(t *testing.T) payment.Payment {
 	require.NoError(t, err)
 
 	return payment.Payment{
-		ID: uuid.MustParse(anID), IntentID: "pi_1", Amount: amount, Status: payment.Pending,
+		Tenant: operation.DefaultTenant, ID: uuid.MustParse(anID), IntentID: "pi_1", Amount: amount, Status: payment.Pending,
 		IntentStatus: payment.IntentRequiresAction, CaptureMethod: payment.CaptureAutomatic,
 		Capturable: money.Of(0, usd), Captured: money.Of(0, usd), Version: 7,
 	}
@@ -96,7 +97,7 @@ func TestPayments_Confirm(t *testing.T) {
 		answer := c.do(http.MethodPost, confirmRoute, body, "X-Request-Id", "r1")
 		require.Equal(t, http.StatusOK, answer.Code, "%s", answer.Body)
 		require.Equal(t, payments.ConfirmCommand{
-			ChangeCommand: payments.ChangeCommand{PaymentID: uuid.MustParse(anID), Key: "k1", RequestID: "r1"}, Options: options,
+			ChangeCommand: payments.ChangeCommand{Tenant: operation.DefaultTenant, PaymentID: uuid.MustParse(anID), Key: "k1", RequestID: "r1"}, Options: options,
 		}, c.confirms[len(c.confirms)-1])
 	}
 
@@ -171,7 +172,7 @@ func TestPayments_Update(t *testing.T) {
 		answer := c.do(http.MethodPatch, paymentRoute, body, "X-Request-Id", "r1", "Idempotency-Key", "k1", "If-Match", `"7"`)
 		require.Equal(t, http.StatusOK, answer.Code, "%s", answer.Body)
 
-		want.ChangeCommand = payments.ChangeCommand{PaymentID: uuid.MustParse(anID), Key: "k1", RequestID: "r1", IfMatch: []int64{7}}
+		want.ChangeCommand = payments.ChangeCommand{Tenant: operation.DefaultTenant, PaymentID: uuid.MustParse(anID), Key: "k1", RequestID: "r1", IfMatch: []int64{7}}
 		require.Equal(t, want, c.updates[len(c.updates)-1], body)
 	}
 

@@ -11,6 +11,7 @@ import (
 	"github.com/marketflow/marketflow/app/operations"
 	"github.com/marketflow/marketflow/domain/customer"
 	"github.com/marketflow/marketflow/domain/fault"
+	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/ports"
 )
 
@@ -20,7 +21,7 @@ type CustomerUseCases struct {
 		Do(ctx context.Context, cmd customers.CreateCommand) (operations.Answer, error)
 	}
 	Get interface {
-		Do(ctx context.Context, id uuid.UUID) (customer.Customer, error)
+		Do(ctx context.Context, tenant operation.Tenant, id uuid.UUID) (customer.Customer, error)
 	}
 	List interface {
 		Do(
@@ -34,7 +35,9 @@ type CustomerUseCases struct {
 		Do(ctx context.Context, cmd customers.ChangeCommand) (operations.Answer, error)
 	}
 	Methods interface {
-		Do(ctx context.Context, id uuid.UUID, after string, limit int) (customers.MethodsPage, error)
+		Do(
+			ctx context.Context, tenant operation.Tenant, id uuid.UUID, after string, limit int,
+		) (customers.MethodsPage, error)
 	}
 	Detach interface {
 		Do(ctx context.Context, cmd customers.DetachCommand) (operations.Answer, error)
@@ -71,7 +74,7 @@ func (c *Customers) create(w http.ResponseWriter, r *http.Request) (answer, erro
 		return answer{}, err
 	}
 
-	cmd := customers.CreateCommand{Key: key, Metadata: metadata, RequestID: requestID(r.Context())}
+	cmd := customers.CreateCommand{Tenant: tenantOf(r), Key: key, Metadata: metadata, RequestID: requestID(r.Context())}
 
 	for name, value := range map[string]*string{
 		customer.Reference: body.Reference, customer.Email: body.Email, customer.Name: body.Name,
@@ -118,7 +121,7 @@ func (c *Customers) get(w http.ResponseWriter, r *http.Request) (answer, error) 
 		return answer{}, err
 	}
 
-	found, err := c.do.Get.Do(r.Context(), id)
+	found, err := c.do.Get.Do(r.Context(), tenantOf(r), id)
 	if err != nil {
 		return answer{}, err
 	}
@@ -237,7 +240,7 @@ func (c *Customers) methods(_ http.ResponseWriter, r *http.Request) (answer, err
 		return answer{}, err
 	}
 
-	page, err := c.do.Methods.Do(r.Context(), id, after, limit)
+	page, err := c.do.Methods.Do(r.Context(), tenantOf(r), id, after, limit)
 	if err != nil {
 		return answer{}, err
 	}
@@ -267,7 +270,7 @@ func (c *Customers) detach(w http.ResponseWriter, r *http.Request) (answer, erro
 	}
 
 	detached, err := c.do.Detach.Do(r.Context(), customers.DetachCommand{
-		MethodID: mux.Vars(r)["id"], Key: key, RequestID: requestID(r.Context()),
+		Tenant: tenantOf(r), MethodID: mux.Vars(r)["id"], Key: key, RequestID: requestID(r.Context()),
 	})
 
 	return changed(w, detached, err)
@@ -294,7 +297,9 @@ func customerCommand(
 
 	parsed, err := keyOf(*key, r.Header)
 
-	return customers.ChangeCommand{CustomerID: id, Key: parsed, Version: version, RequestID: requestID(r.Context())}, err
+	return customers.ChangeCommand{
+		Tenant: tenantOf(r), CustomerID: id, Key: parsed, Version: version, RequestID: requestID(r.Context()),
+	}, err
 }
 
 // customerID is the id in the path, which has one spelling.

@@ -49,6 +49,8 @@ func (c *Customers) list(_ http.ResponseWriter, r *http.Request) (answer, error)
 		return answer{}, err
 	}
 
+	filter.Tenant = tenantOf(r)
+
 	page, err := c.do.List.Do(r.Context(), filter, before, limit)
 	if err != nil {
 		return answer{}, err

@@ -51,7 +51,7 @@ func benchmarkReplay(b *testing.B, sampler sdktrace.Sampler) {
 
 	cache, err := memory.NewReplayCache(memory.DefaultBounds(), metrics.MemoryCache())
 	require.NoError(b, err)
-	cache.Put(b.Context(), "order_123_attempt_1", ports.Replay{
+	cache.Put(b.Context(), operation.DefaultTenant, "order_123_attempt_1", ports.Replay{
 		PaymentID:   uuid.New(),
 		Fingerprint: operation.Order{Amount: amount}.Fingerprint(operation.Create, uuid.Nil),
 		Response:    ports.FrozenResponse{Status: http.StatusCreated, Body: []byte(strings.Repeat("x", 280))},

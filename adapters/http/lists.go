@@ -14,18 +14,23 @@ import (
 
 	"github.com/marketflow/marketflow/app/payments"
 	"github.com/marketflow/marketflow/domain/fault"
+	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/domain/payment"
 )
 
 // ListPayments is the use case of GET /payments.
 type ListPayments interface {
-	Do(ctx context.Context, values map[string][]string) (payments.ListPage, error)
-	Export(ctx context.Context, values map[string][]string, each func([]payment.Payment) error) error
+	Do(ctx context.Context, tenant operation.Tenant, values map[string][]string) (payments.ListPage, error)
+	Export(
+		ctx context.Context, tenant operation.Tenant, values map[string][]string, each func([]payment.Payment) error,
+	) error
 }
 
 // ShowTimeline is the use case of GET /payments/{id}/timeline.
 type ShowTimeline interface {
-	Do(ctx context.Context, id uuid.UUID) (entries []payments.TimelineEntry, cut bool, err error)
+	Do(
+		ctx context.Context, tenant operation.Tenant, id uuid.UUID,
+	) (entries []payments.TimelineEntry, cut bool, err error)
 }
 
 // Lists is what is found and told of payments.
@@ -71,7 +76,7 @@ func (l *Lists) payments(w http.ResponseWriter, r *http.Request) (answer, error)
 		return l.export(w, r, values)
 	}
 
-	page, err := l.list.Do(r.Context(), values)
+	page, err := l.list.Do(r.Context(), tenantOf(r), values)
 	if err != nil {
 		return answer{}, err
 	}
@@ -150,7 +155,7 @@ func (l *Lists) export(w http.ResponseWriter, r *http.Request, values url.Values
 		begun   bool
 	)
 
-	err := l.list.Export(ctx, values, func(page []payment.Payment) error {
+	err := l.list.Export(ctx, tenantOf(r), values, func(page []payment.Payment) error {
 		_ = control.SetWriteDeadline(time.Now().Add(exportPageWait))
 
 		if !begun {

@@ -41,19 +41,19 @@ type lists struct {
 	timeline func(id uuid.UUID) ([]payments.TimelineEntry, bool, error)
 }
 
-func (l *lists) Do(_ context.Context, values map[string][]string) (payments.ListPage, error) {
+func (l *lists) Do(_ context.Context, _ operation.Tenant, values map[string][]string) (payments.ListPage, error) {
 	l.asked = values
 
 	return l.page, l.fault
 }
 
-func (l *lists) Export(_ context.Context, _ map[string][]string, each func([]payment.Payment) error) error {
+func (l *lists) Export(_ context.Context, _ operation.Tenant, _ map[string][]string, each func([]payment.Payment) error) error {
 	return l.export(each)
 }
 
 type timelines func(id uuid.UUID) ([]payments.TimelineEntry, bool, error)
 
-func (f timelines) Do(_ context.Context, id uuid.UUID) ([]payments.TimelineEntry, bool, error) {
+func (f timelines) Do(_ context.Context, _ operation.Tenant, id uuid.UUID) ([]payments.TimelineEntry, bool, error) {
 	return f(id)
 }
 
@@ -91,7 +91,7 @@ func aPayment(t *testing.T, key operation.Key) payment.Payment {
 	at := time.Date(2026, time.January, 31, 12, 0, 0, 0, time.UTC)
 
 	return payment.Payment{
-		ID: uuid.MustParse(anID), IntentID: "pi_1", Key: key, Amount: price, Status: payment.Pending,
+		Tenant: operation.DefaultTenant, ID: uuid.MustParse(anID), IntentID: "pi_1", Key: key, Amount: price, Status: payment.Pending,
 		CaptureMethod: payment.CaptureManual, Capturable: money.Of(0, currency), Captured: money.Of(0, currency),
 		Metadata: map[string]string{"a": `1,"2"`}, Version: 7, CreatedAt: at, UpdatedAt: at,
 	}

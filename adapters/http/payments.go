@@ -29,7 +29,7 @@ type CreatePayment interface {
 
 // GetPayment is the use case of GET /payments/{id}.
 type GetPayment interface {
-	Do(ctx context.Context, id uuid.UUID) (payment.Payment, error)
+	Do(ctx context.Context, tenant operation.Tenant, id uuid.UUID) (payment.Payment, error)
 }
 
 // CapturePayment is the use case of POST /payments/{id}/capture.
@@ -93,7 +93,7 @@ func (p *Payments) create(w http.ResponseWriter, r *http.Request) (answer, error
 	}
 
 	created, err := p.createPayment.Do(r.Context(), payments.CreateCommand{
-		Key: key, Order: order, RequestID: requestID(r.Context()),
+		Tenant: tenantOf(r), Key: key, Order: order, RequestID: requestID(r.Context()),
 	})
 	if err != nil {
 		return answer{}, err
@@ -122,7 +122,7 @@ func (p *Payments) get(w http.ResponseWriter, r *http.Request) (answer, error) {
 		return answer{}, err
 	}
 
-	found, err := p.getPayment.Do(r.Context(), id)
+	found, err := p.getPayment.Do(r.Context(), tenantOf(r), id)
 	if err != nil {
 		return answer{}, err
 	}
@@ -259,7 +259,7 @@ func (p *Payments) update(w http.ResponseWriter, r *http.Request) (answer, error
 		return answer{}, err
 	}
 
-	cmd.PaymentID, cmd.RequestID = id, requestID(r.Context())
+	cmd.Tenant, cmd.PaymentID, cmd.RequestID = tenantOf(r), id, requestID(r.Context())
 
 	if cmd.Key, err = keyOf(body.Key, r.Header); err != nil {
 		return answer{}, err
@@ -331,7 +331,7 @@ func changeCommand(
 
 	parsed, err := keyOf(*key, r.Header)
 
-	return payments.ChangeCommand{PaymentID: id, Key: parsed, RequestID: requestID(r.Context())}, err
+	return payments.ChangeCommand{Tenant: tenantOf(r), PaymentID: id, Key: parsed, RequestID: requestID(r.Context())}, err
 }
 
 // paymentID is the id in the path. uuid.Parse accepts other spellings too, but a payment

@@ -18,6 +18,7 @@ import (
 	"github.com/marketflow/marketflow/app/operations"
 	"github.com/marketflow/marketflow/app/payments"
 	"github.com/marketflow/marketflow/domain/fault"
+	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/domain/payment"
 	"github.com/marketflow/marketflow/internal/telemetry"
 	"github.com/marketflow/marketflow/ports"
@@ -31,7 +32,9 @@ func (f create) Do(_ context.Context, cmd payments.CreateCommand) (operations.An
 
 type get func(uuid.UUID) (payment.Payment, error)
 
-func (f get) Do(_ context.Context, id uuid.UUID) (payment.Payment, error) { return f(id) }
+func (f get) Do(_ context.Context, _ operation.Tenant, id uuid.UUID) (payment.Payment, error) {
+	return f(id)
+}
 
 type capture func(payments.CaptureCommand) (operations.Answer, error)
 

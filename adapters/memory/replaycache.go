@@ -47,8 +47,14 @@ type ReplayCache struct {
 	maxBytes int64
 
 	mu    sync.Mutex // held for well under a microsecond
-	lru   *simplelru.LRU[operation.Key, ports.Replay]
+	lru   *simplelru.LRU[name, ports.Replay]
 	bytes int64
+}
+
+// name is a tenant's key.
+type name struct {
+	tenant operation.Tenant
+	key    operation.Key
 }
 
 var _ ports.ReplayCache = (*ReplayCache)(nil)
@@ -62,8 +68,8 @@ func NewReplayCache(bounds Bounds, meter Meter) (*ReplayCache, error) {
 
 	cache := &ReplayCache{meter: meter, maxBytes: bounds.Bytes}
 
-	lru, err := simplelru.NewLRU(bounds.Entries, func(key operation.Key, replay ports.Replay) {
-		cache.bytes -= cost(key, replay)
+	lru, err := simplelru.NewLRU(bounds.Entries, func(n name, replay ports.Replay) {
+		cache.bytes -= cost(n.key, replay)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("making the replay cache: %w", err)
@@ -75,9 +81,9 @@ func NewReplayCache(bounds Bounds, meter Meter) (*ReplayCache, error) {
 }
 
 // Get implements ports.ReplayCache. The body is the caller's own.
-func (c *ReplayCache) Get(_ context.Context, key operation.Key) (ports.Replay, bool) {
+func (c *ReplayCache) Get(_ context.Context, tenant operation.Tenant, key operation.Key) (ports.Replay, bool) {
 	c.mu.Lock()
-	replay, ok := c.lru.Get(key)
+	replay, ok := c.lru.Get(name{tenant, key})
 	c.mu.Unlock()
 
 	if !ok {
@@ -94,19 +100,19 @@ func (c *ReplayCache) Get(_ context.Context, key operation.Key) (ports.Replay, b
 // Put implements ports.ReplayCache. It keeps a copy, also of the key, which may
 // be a piece of a whole request's memory. What is larger than the whole cache is
 // left out.
-func (c *ReplayCache) Put(_ context.Context, key operation.Key, replay ports.Replay) {
+func (c *ReplayCache) Put(_ context.Context, tenant operation.Tenant, key operation.Key, replay ports.Replay) {
 	size := cost(key, replay)
 	if size > c.maxBytes {
 		return
 	}
 
-	key, replay = operation.Key(strings.Clone(string(key))), own(replay)
+	under, replay := name{tenant, operation.Key(strings.Clone(string(key)))}, own(replay)
 
 	c.mu.Lock()
 	defer c.mu.Unlock()
 
-	c.lru.Remove(key) // Add alone would not tell what the old entry took
-	c.lru.Add(key, replay)
+	c.lru.Remove(under) // Add alone would not tell what the old entry took
+	c.lru.Add(under, replay)
 	c.bytes += size
 
 	for c.bytes > c.maxBytes {

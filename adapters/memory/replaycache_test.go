@@ -44,10 +44,10 @@ func TestReplayCache_CountsHitsAndMisses(t *testing.T) {
 	cache, err := memory.NewReplayCache(memory.DefaultBounds(), m)
 	require.NoError(t, err)
 
-	cache.Get(t.Context(), "order_1")
-	cache.Put(t.Context(), "order_1", replay(1))
-	cache.Get(t.Context(), "order_1")
-	cache.Get(t.Context(), "order_1")
+	cache.Get(t.Context(), operation.DefaultTenant, "order_1")
+	cache.Put(t.Context(), operation.DefaultTenant, "order_1", replay(1))
+	cache.Get(t.Context(), operation.DefaultTenant, "order_1")
+	cache.Get(t.Context(), operation.DefaultTenant, "order_1")
 
 	require.EqualValues(t, 2, m.hits.Load())
 	require.EqualValues(t, 1, m.misses.Load())
@@ -67,8 +67,8 @@ func TestReplayCache_HoldsNoMoreThanItsBounds(t *testing.T) {
 
 			cache := newCache(t, bounds)
 			for i := range 5000 {
-				cache.Put(t.Context(), operation.Key(strconv.Itoa(i)), replay(i%100))
-				cache.Put(t.Context(), operation.Key(strconv.Itoa(i)), replay(i%100)) // counted once
+				cache.Put(t.Context(), operation.DefaultTenant, operation.Key(strconv.Itoa(i)), replay(i%100))
+				cache.Put(t.Context(), operation.DefaultTenant, operation.Key(strconv.Itoa(i)), replay(i%100)) // counted once
 			}
 
 			entries, size := cache.Size()
@@ -83,14 +83,14 @@ func TestReplayCache_ForgetsTheLongestUnasked(t *testing.T) {
 	t.Parallel()
 
 	cache := newCache(t, memory.Bounds{Entries: 2, Bytes: 1 << 20})
-	cache.Put(t.Context(), "a", replay(1))
-	cache.Put(t.Context(), "b", replay(2))
-	cache.Get(t.Context(), "a")
-	cache.Put(t.Context(), "c", replay(3))
+	cache.Put(t.Context(), operation.DefaultTenant, "a", replay(1))
+	cache.Put(t.Context(), operation.DefaultTenant, "b", replay(2))
+	cache.Get(t.Context(), operation.DefaultTenant, "a")
+	cache.Put(t.Context(), operation.DefaultTenant, "c", replay(3))
 
-	_, ok := cache.Get(t.Context(), "b")
+	_, ok := cache.Get(t.Context(), operation.DefaultTenant, "b")
 	require.False(t, ok)
-	_, ok = cache.Get(t.Context(), "a")
+	_, ok = cache.Get(t.Context(), operation.DefaultTenant, "a")
 	require.True(t, ok)
 }
 
@@ -98,12 +98,12 @@ func TestReplayCache_LeavesOutWhatIsTooLarge(t *testing.T) {
 	t.Parallel()
 
 	cache := newCache(t, memory.Bounds{Entries: 10, Bytes: 2000})
-	cache.Put(t.Context(), "small", replay(10))
-	cache.Put(t.Context(), "large", replay(3000))
+	cache.Put(t.Context(), operation.DefaultTenant, "small", replay(10))
+	cache.Put(t.Context(), operation.DefaultTenant, "large", replay(3000))
 
-	_, ok := cache.Get(t.Context(), "large")
+	_, ok := cache.Get(t.Context(), operation.DefaultTenant, "large")
 	require.False(t, ok)
-	_, ok = cache.Get(t.Context(), "small")
+	_, ok = cache.Get(t.Context(), operation.DefaultTenant, "small")
 	require.True(t, ok)
 }
 

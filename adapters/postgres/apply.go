@@ -187,7 +187,7 @@ func lookUp(ctx context.Context, tx *trips, lock string, events []ports.Event) (
 		scanRows(lock, func(rows pgx.Rows) error {
 			var r sqlc.LockPaymentsByIntentRow
 
-			err := rows.Scan(&r.ID, &r.StripePaymentIntentID, &r.Amount, &r.Currency, &r.Status, &r.IntentStatus,
+			err := rows.Scan(&r.ID, &r.Tenant, &r.StripePaymentIntentID, &r.Amount, &r.Currency, &r.Status, &r.IntentStatus,
 				&r.CaptureMethod, &r.AmountCapturable, &r.AmountCaptured, &r.CaptureBefore, &r.Declined, &r.PaymentMethod,
 				&r.Decline, &r.Version, &r.Now, &r.OriginRequestID, &r.OriginTrace)
 			payments[r.StripePaymentIntentID] = r
@@ -215,7 +215,7 @@ func lookUp(ctx context.Context, tx *trips, lock string, events []ports.Event) (
 		}
 
 		p, err := paymentFromDB(sqlc.Payment{
-			ID: row.ID, StripePaymentIntentID: row.StripePaymentIntentID, Amount: row.Amount, Currency: row.Currency,
+			ID: row.ID, Tenant: row.Tenant, StripePaymentIntentID: row.StripePaymentIntentID, Amount: row.Amount, Currency: row.Currency,
 			Status: row.Status, IntentStatus: row.IntentStatus, CaptureMethod: row.CaptureMethod,
 			AmountCapturable: row.AmountCapturable, AmountCaptured: row.AmountCaptured, CaptureBefore: row.CaptureBefore,
 			Declined: row.Declined, PaymentMethod: row.PaymentMethod, Decline: row.Decline, Version: row.Version,

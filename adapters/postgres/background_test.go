@@ -74,8 +74,11 @@ func hotCalls(store *postgres.Store) map[string]func(context.Context) error {
 	}}
 
 	return map[string]func(context.Context) error{
-		"Ping":     store.Ping,
-		"Find":     func(ctx context.Context) error { _, err := store.Find(ctx, "order_1"); return err },
+		"Ping": store.Ping,
+		"Find": func(ctx context.Context) error {
+			_, err := store.Find(ctx, operation.DefaultTenant, "order_1")
+			return err
+		},
 		"FindByID": func(ctx context.Context) error { _, err := store.FindByID(ctx, id); return err },
 		"Payment":  func(ctx context.Context) error { _, err := store.Payment(ctx, id); return err },
 		"Take": func(ctx context.Context) error {
@@ -89,18 +92,21 @@ func hotCalls(store *postgres.Store) map[string]func(context.Context) error {
 
 			return err
 		},
-		"Release":           func(ctx context.Context) error { return store.Release(ctx, op, time.Second, errors.New("no")) },
-		"Extend":            func(ctx context.Context) error { return store.Extend(ctx, op, time.Second) },
-		"GiveUp":            func(ctx context.Context) error { return store.GiveUp(ctx, id, errors.New("no")) },
-		"Reject":            func(ctx context.Context) error { _, err := store.Reject(ctx, op, errors.New("no")); return err },
-		"Reopen":            func(ctx context.Context) error { _, err := store.Reopen(ctx, id, ports.Lease{Token: id}); return err },
-		"Apply":             func(ctx context.Context) error { _, err := store.Apply(ctx, event); return err },
-		"Park":              func(ctx context.Context) error { return store.Park(ctx, event, ports.ParkedUnknown) },
-		"StoreForeign":      func(ctx context.Context) error { _, err := store.StoreForeign(ctx, event); return err },
-		"ReadyFor":          func(ctx context.Context) error { _, err := store.ReadyFor(ctx, "pi_1"); return err },
-		"Event":             func(ctx context.Context) error { _, err := store.Event(ctx, "evt_1"); return err },
-		"Operation":         func(ctx context.Context) error { _, err := store.Operation(ctx, id); return err },
-		"OperationByKey":    func(ctx context.Context) error { _, err := store.OperationByKey(ctx, "order_1"); return err },
+		"Release":      func(ctx context.Context) error { return store.Release(ctx, op, time.Second, errors.New("no")) },
+		"Extend":       func(ctx context.Context) error { return store.Extend(ctx, op, time.Second) },
+		"GiveUp":       func(ctx context.Context) error { return store.GiveUp(ctx, id, errors.New("no")) },
+		"Reject":       func(ctx context.Context) error { _, err := store.Reject(ctx, op, errors.New("no")); return err },
+		"Reopen":       func(ctx context.Context) error { _, err := store.Reopen(ctx, id, ports.Lease{Token: id}); return err },
+		"Apply":        func(ctx context.Context) error { _, err := store.Apply(ctx, event); return err },
+		"Park":         func(ctx context.Context) error { return store.Park(ctx, event, ports.ParkedUnknown) },
+		"StoreForeign": func(ctx context.Context) error { _, err := store.StoreForeign(ctx, event); return err },
+		"ReadyFor":     func(ctx context.Context) error { _, err := store.ReadyFor(ctx, "pi_1"); return err },
+		"Event":        func(ctx context.Context) error { _, err := store.Event(ctx, "evt_1"); return err },
+		"Operation":    func(ctx context.Context) error { _, err := store.Operation(ctx, id); return err },
+		"OperationByKey": func(ctx context.Context) error {
+			_, err := store.OperationByKey(ctx, operation.DefaultTenant, "order_1")
+			return err
+		},
 		"Incarnation":       func(ctx context.Context) error { _, _, err := store.Incarnation(ctx); return err },
 		"Reconciled":        func(ctx context.Context) error { _, err := store.Reconciled(ctx); return err },
 		"ParkHints":         func(ctx context.Context) error { return store.ParkHints(ctx, "pi_1") },
@@ -111,7 +117,7 @@ func hotCalls(store *postgres.Store) map[string]func(context.Context) error {
 		"Bind":              func(ctx context.Context) error { _, err := store.Bind(ctx, binding.Binding{}); return err },
 		"CheckServer":       func(ctx context.Context) error { _, err := store.CheckServer(ctx); return err },
 		"Write": func(ctx context.Context) error {
-			_, err := store.Write(ctx, payment.Payment{ID: id}, "", "")
+			_, err := store.Write(ctx, payment.Payment{Tenant: operation.DefaultTenant, ID: id}, "", "")
 
 			return err
 		},
@@ -159,7 +165,7 @@ func backgroundCalls(store *postgres.Store) map[string]func(context.Context) err
 			return err
 		},
 		"ListPayments": func(ctx context.Context) error {
-			_, err := store.ListPayments(ctx, ports.PaymentFilter{}, from, 1)
+			_, err := store.ListPayments(ctx, ports.PaymentFilter{Tenant: operation.DefaultTenant}, from, 1)
 
 			return err
 		},

@@ -125,6 +125,7 @@ func (s *Store) insertOperations(ctx context.Context, q *sqlc.Queries, ops []por
 func begun(op ports.NewOperation, row sqlc.BeginOperationsRow) *ports.Operation {
 	written := ports.Operation{
 		ID:          op.ID,
+		Tenant:      op.Tenant,
 		Kind:        op.Kind,
 		Subject:     op.Subject,
 		Key:         op.Key,
@@ -153,7 +154,7 @@ func begun(op ports.NewOperation, row sqlc.BeginOperationsRow) *ports.Operation 
 // any more, or if somebody else has just taken it over.
 func findOrTakeOver(ctx context.Context, q *sqlc.Queries, op ports.NewOperation) (*ports.Operation, error) {
 	rows, err := q.FindOperation(ctx, sqlc.FindOperationParams{
-		IdempotencyKey: keyToDB(op.Key), Tenant: int32(operation.DefaultTenant), ID: op.ID,
+		IdempotencyKey: keyToDB(op.Key), Tenant: int32(op.Tenant), ID: op.ID,
 	})
 	if err != nil {
 		return nil, err
@@ -215,7 +216,7 @@ func mayBeLost(ops []ports.NewOperation) bool {
 }
 
 func operationsToDB(ops []ports.NewOperation) sqlc.BeginOperationsParams {
-	params := sqlc.BeginOperationsParams{Tenant: int32(operation.DefaultTenant), MayBeLost: mayBeLost(ops)}
+	params := sqlc.BeginOperationsParams{MayBeLost: mayBeLost(ops)}
 
 	for _, op := range ops {
 		fingerprint, lease, response := op.Fingerprint(), op.Lease, ports.FrozenResponse{}
@@ -225,6 +226,7 @@ func operationsToDB(ops []ports.NewOperation) sqlc.BeginOperationsParams {
 		}
 
 		params.Ids = append(params.Ids, op.ID)
+		params.Tenants = append(params.Tenants, int32(op.Tenant))
 		params.Kinds = append(params.Kinds, string(op.Kind))
 		params.Subjects = append(params.Subjects, op.Subject)
 		params.IdempotencyKeys = append(params.IdempotencyKeys, string(op.Key))

@@ -92,17 +92,17 @@ func TestStore_OnALinguisticDatabase(t *testing.T) {
 
 	keys := []operation.Key{"order_a", "order_A", "order_é", "order_e\u0301", "order-a", "ordera"}
 	for _, key := range keys {
-		_, err := store.Find(t.Context(), key)
+		_, err := store.Find(t.Context(), operation.DefaultTenant, key)
 		require.Equal(t, fault.NotFound, fault.KindOf(err), "%q is new", key)
 
 		_, err = store.Begin(t.Context(), ports.NewOperation{
-			ID: uuid.New(), Kind: operation.Create, Key: key, Order: operation.Order{Amount: ten}, Lease: ports.Lease{Token: uuid.New()},
+			Tenant: operation.DefaultTenant, ID: uuid.New(), Kind: operation.Create, Key: key, Order: operation.Order{Amount: ten}, Lease: ports.Lease{Token: uuid.New()},
 		})
 		require.NoError(t, err)
 	}
 
 	for _, key := range keys {
-		found, err := store.Find(t.Context(), key)
+		found, err := store.Find(t.Context(), operation.DefaultTenant, key)
 		require.NoError(t, err)
 		require.Equal(t, key, found.Key)
 	}

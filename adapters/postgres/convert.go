@@ -30,6 +30,7 @@ func paymentFromDB(row sqlc.Payment) (payment.Payment, error) {
 
 	p := payment.Payment{
 		ID:            row.ID,
+		Tenant:        operation.Tenant(row.Tenant),
 		IntentID:      row.StripePaymentIntentID,
 		Key:           operation.Key(deref(row.IdempotencyKey)),
 		CustomerID:    row.CustomerID.UUID,
@@ -151,6 +152,7 @@ func operationFromDB(row sqlc.Operation, ageSeconds float64, token uuid.UUID) (p
 		Before: before,
 
 		ID:          row.ID,
+		Tenant:      operation.Tenant(row.Tenant),
 		Kind:        operation.Kind(row.Kind),
 		Subject:     row.Subject.UUID,
 		Key:         operation.Key(deref(row.IdempotencyKey)),

@@ -64,7 +64,7 @@ func (s *Store) ListCustomers(
 		before.CreatedAt = endOfTime
 	}
 
-	tenant, most := int32(operation.DefaultTenant), int32(limit) //nolint:gosec // checked by the caller
+	tenant, most := int32(filter.Tenant), int32(limit) //nolint:gosec // checked by the caller
 
 	rows, err := query(ctx, s.background, "listing customers",
 		func(ctx context.Context, q *sqlc.Queries) ([]sqlc.Customer, error) {
@@ -100,10 +100,12 @@ func (s *Store) ListCustomers(
 }
 
 // DetachedFrom implements ports.Customers.
-func (s *Store) DetachedFrom(ctx context.Context, methodID string) (uuid.UUID, error) {
+func (s *Store) DetachedFrom(ctx context.Context, tenant operation.Tenant, methodID string) (uuid.UUID, error) {
 	id, err := query(ctx, s.hot, "looking for who had a payment method",
 		func(ctx context.Context, q *sqlc.Queries) (uuid.UUID, error) {
-			return q.GetDetached(ctx, "/v1/payment_methods/"+methodID+"/detach")
+			return q.GetDetached(ctx, sqlc.GetDetachedParams{
+				StripePath: "/v1/payment_methods/" + methodID + "/detach", Tenant: int32(tenant),
+			})
 		})
 	if errors.Is(err, pgx.ErrNoRows) {
 		return uuid.Nil, errNotFound("payment method")
@@ -282,7 +284,7 @@ func changeCustomer(
 	missing := errors.Is(err, pgx.ErrNoRows)
 
 	if missing && op.Kind.Makes() {
-		before = customer.Customer{ID: op.ID}
+		before = customer.Customer{ID: op.ID, Tenant: op.Tenant}
 		now, err = q.GetNow(ctx)
 	}
 
@@ -296,7 +298,7 @@ func changeCustomer(
 	}
 
 	if after.Reference != before.Reference && after.Reference != "" {
-		holder, err := holderOfReference(ctx, q, after.Reference, after.ID)
+		holder, err := holderOfReference(ctx, q, after.Tenant, after.Reference, after.ID)
 
 		switch {
 		case err != nil:
@@ -315,15 +317,17 @@ func changeCustomer(
 
 // holderOfReference is the other customer that has a reference, or is to have it; uuid.Nil if
 // there is none. There will be none until the transaction ends.
-func holderOfReference(ctx context.Context, q *sqlc.Queries, reference string, but uuid.UUID) (uuid.UUID, error) {
-	tenant := int32(operation.DefaultTenant)
-
-	if err := q.LockReference(ctx, sqlc.LockReferenceParams{Tenant: tenant, Reference: reference}); err != nil {
+func holderOfReference(
+	ctx context.Context, q *sqlc.Queries, tenant operation.Tenant, reference string, but uuid.UUID,
+) (uuid.UUID, error) {
+	if err := q.LockReference(ctx, sqlc.LockReferenceParams{Tenant: int32(tenant), Reference: reference}); err != nil {
 		return uuid.Nil, fmt.Errorf("locking the reference: %w", err)
 	}
 
 	// A statement of its own: its snapshot is younger than the lock.
-	holders, err := q.ListHoldersOfReference(ctx, sqlc.ListHoldersOfReferenceParams{Reference: reference, Tenant: tenant})
+	holders, err := q.ListHoldersOfReference(ctx, sqlc.ListHoldersOfReferenceParams{
+		Reference: reference, Tenant: int32(tenant),
+	})
 
 	for _, holder := range holders {
 		if holder != but {
@@ -344,7 +348,7 @@ func (s *Store) beginIf(ctx context.Context, op ports.NewOperation) (ports.Opera
 			q := sqlc.New(tx)
 
 			// The lock comes first, so that two who want one reference do not wait for each other.
-			holder, err := holderOf(ctx, q, op.If.Reference, op.ID, op.Subject)
+			holder, err := holderOf(ctx, q, op.Tenant, op.If.Reference, op.ID, op.Subject)
 			if err != nil {
 				return err
 			}
@@ -365,7 +369,9 @@ func (s *Store) beginIf(ctx context.Context, op ports.NewOperation) (ports.Opera
 	return found, err
 }
 
-func holderOf(ctx context.Context, q *sqlc.Queries, reference string, id, subject uuid.UUID) (uuid.UUID, error) {
+func holderOf(
+	ctx context.Context, q *sqlc.Queries, tenant operation.Tenant, reference string, id, subject uuid.UUID,
+) (uuid.UUID, error) {
 	if reference == "" {
 		return uuid.Nil, nil
 	}
@@ -374,7 +380,7 @@ func holderOf(ctx context.Context, q *sqlc.Queries, reference string, id, subjec
 		id = subject
 	}
 
-	return holderOfReference(ctx, q, reference, id)
+	return holderOfReference(ctx, q, tenant, reference, id)
 }
 
 // checkReopened checks that the reference of an operation that was opened again is still free.
@@ -384,7 +390,7 @@ func checkReopened(ctx context.Context, q *sqlc.Queries, row sqlc.Operation) err
 		return err
 	}
 
-	holder, err := holderOf(ctx, q, op.Order.Options[customer.Reference], op.ID, op.Subject)
+	holder, err := holderOf(ctx, q, op.Tenant, op.Order.Options[customer.Reference], op.ID, op.Subject)
 	if err == nil && holder != uuid.Nil {
 		err = errReferenceTaken(holder)
 	}
@@ -446,7 +452,7 @@ func stampedCustomer(c customer.Customer, now time.Time) customer.Customer {
 
 func insertCustomer(ctx context.Context, q *sqlc.Queries, c customer.Customer) error {
 	err := q.InsertCustomer(ctx, sqlc.InsertCustomerParams{
-		ID: c.ID, Tenant: int32(operation.DefaultTenant), StripeCustomerID: c.ProviderID, Reference: optional(c.Reference),
+		ID: c.ID, Tenant: int32(c.Tenant), StripeCustomerID: c.ProviderID, Reference: optional(c.Reference),
 		Email: optional(c.Email), Name: optional(c.Name), Metadata: nullableJSON(c.Metadata), DeletedAt: optional(c.DeletedAt),
 		Version: c.Version, CreatedAt: c.CreatedAt, UpdatedAt: c.UpdatedAt,
 	})
@@ -480,8 +486,8 @@ func customerFromDB(row sqlc.Customer) (customer.Customer, error) {
 	}
 
 	return customer.Customer{
-		ID: row.ID, ProviderID: row.StripeCustomerID, Reference: deref(row.Reference), Email: deref(row.Email),
-		Name: deref(row.Name), Metadata: metadata, DeletedAt: utc(row.DeletedAt), Version: row.Version,
+		ID: row.ID, Tenant: operation.Tenant(row.Tenant), ProviderID: row.StripeCustomerID,
+		Reference: deref(row.Reference), Email: deref(row.Email), Name: deref(row.Name), Metadata: metadata, DeletedAt: utc(row.DeletedAt), Version: row.Version,
 		CreatedAt: row.CreatedAt.UTC(), UpdatedAt: row.UpdatedAt.UTC(),
 	}, nil
 }

@@ -27,8 +27,8 @@ func (s *Store) Operation(ctx context.Context, id uuid.UUID) (ports.OperationDet
 }
 
 // OperationByKey implements ports.Decisions.
-func (s *Store) OperationByKey(ctx context.Context, key operation.Key) (ports.OperationDetails, error) {
-	row, err := s.rowByKey(ctx, key)
+func (s *Store) OperationByKey(ctx context.Context, tenant operation.Tenant, key operation.Key) (ports.OperationDetails, error) {
+	row, err := s.rowByKey(ctx, tenant, key)
 	if err != nil {
 		return ports.OperationDetails{}, errNoOperation(err)
 	}

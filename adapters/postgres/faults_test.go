@@ -39,8 +39,11 @@ func operations(t *testing.T, store *postgres.Store) map[string]func(context.Con
 
 	return map[string]func(context.Context) error{
 		"Operation": func(ctx context.Context) error { _, err := store.Begin(ctx, newOrder(t, "order_1")); return err },
-		"Find":      func(ctx context.Context) error { _, err := store.Find(ctx, "order_1"); return err },
-		"FindByID":  func(ctx context.Context) error { _, err := store.FindByID(ctx, op.ID); return err },
+		"Find": func(ctx context.Context) error {
+			_, err := store.Find(ctx, operation.DefaultTenant, "order_1")
+			return err
+		},
+		"FindByID": func(ctx context.Context) error { _, err := store.FindByID(ctx, op.ID); return err },
 		"Take": func(ctx context.Context) error {
 			_, err := store.Take(ctx, 1, ports.Lease{Token: uuid.New(), For: time.Minute})
 
@@ -117,7 +120,7 @@ func operations(t *testing.T, store *postgres.Store) map[string]func(context.Con
 		"InstallationID": func(ctx context.Context) error { _, err := store.InstallationID(ctx); return err },
 		"Backlog":        func(ctx context.Context) error { _, err := store.Backlog(ctx); return err },
 		"ListPayments": func(ctx context.Context) error {
-			_, err := store.ListPayments(ctx, ports.PaymentFilter{}, ports.PaymentPosition{}, 1)
+			_, err := store.ListPayments(ctx, ports.PaymentFilter{Tenant: operation.DefaultTenant}, ports.PaymentPosition{}, 1)
 
 			return err
 		},
@@ -491,7 +494,7 @@ func finishOthers(t *testing.T, store *postgres.Store) {
 
 	for _, by := range []*ports.AuditEntry{nil, new(entry())} {
 		p := made()
-		cancel := newCancel(t, ports.NewOperation{ID: p.ID}, "")
+		cancel := newCancel(t, ports.NewOperation{Tenant: operation.DefaultTenant, ID: p.ID}, "")
 		require.Equal(t, 1, mustBegin(t, store, cancel).Attempts)
 
 		finish := func() (ports.Finished, error) {
@@ -790,7 +793,7 @@ func newOrder(t *testing.T, key operation.Key) ports.NewOperation {
 	require.NoError(t, err)
 
 	return ports.NewOperation{
-		ID:    id,
+		Tenant: operation.DefaultTenant, ID: id,
 		Kind:  operation.Create,
 		Key:   key,
 		Order: operation.Order{Amount: amount},
@@ -820,7 +823,7 @@ func cancelling(p payment.Payment) (payment.Payment, ports.FrozenResponse, error
 func completionFor(order ports.NewOperation) ports.Completion {
 	return ports.Completion{
 		Payment: payment.Payment{
-			ID: order.ID, IntentID: "pi_" + order.ID.String(), Key: order.Key, Amount: order.Order.Amount,
+			Tenant: operation.DefaultTenant, ID: order.ID, IntentID: "pi_" + order.ID.String(), Key: order.Key, Amount: order.Order.Amount,
 			CreatedAt: time.Now().UTC(),
 		}.Begun(payment.Snapshot{Status: payment.Pending, IntentStatus: payment.IntentRequiresPaymentMethod}, time.Now()),
 		Fingerprint: order.Fingerprint(), Order: order.Order,

@@ -173,7 +173,7 @@ func lookUpCompletion(ctx context.Context, tx *trips, c ports.Completion) (op sq
 			} else {
 				others = append(others, r.ID)
 			}
-		}, p.ID, p.IntentID, keyToDB(p.Key)))
+		}, p.ID, p.IntentID, keyToDB(p.Key), int32(p.Tenant)))
 
 	switch {
 	case err != nil:

@@ -166,13 +166,21 @@ func positionOf(p payment.Payment) ports.PaymentPosition {
 func (l *list) byTime(ctx context.Context, after ports.PaymentPosition, lookAt, limit int) (read slice, err error) {
 	before := l.before(after)
 
+	params := sqlc.ListPaymentsParams{
+		Status: l.fits.status, IntentStatus: l.fits.intentStatus, Currency: l.fits.currency,
+		AmountFrom: l.fits.from, AmountTo: l.fits.to, Metadata: l.fits.metadata,
+		BeforeCreatedAt: before.CreatedAt, BeforeID: before.ID, FromCreatedAt: l.filter.CreatedFrom,
+		MaxLookedAt: int32(lookAt), MaxRows: int32(limit), //nolint:gosec // small
+	}
+
 	rows, err := query(ctx, l.on, "listing payments", func(ctx context.Context, q *sqlc.Queries) ([]sqlc.ListPaymentsRow, error) {
-		return q.ListPayments(ctx, sqlc.ListPaymentsParams{
-			Status: l.fits.status, IntentStatus: l.fits.intentStatus, Currency: l.fits.currency,
-			AmountFrom: l.fits.from, AmountTo: l.fits.to, Metadata: l.fits.metadata,
-			BeforeCreatedAt: before.CreatedAt, BeforeID: before.ID, FromCreatedAt: l.filter.CreatedFrom,
-			MaxLookedAt: int32(lookAt), MaxRows: int32(limit), //nolint:gosec // small
-		})
+		if l.filter.Tenant == operation.DefaultTenant {
+			return q.ListPayments(ctx, params)
+		}
+
+		rows, err := q.ListPaymentsOfTenant(ctx, ofTenant(l.filter.Tenant, params))
+
+		return mapped(rows, func(row sqlc.ListPaymentsOfTenantRow) sqlc.ListPaymentsRow { return sqlc.ListPaymentsRow(row) }), err
 	})
 	if err != nil {
 		return read, err
@@ -196,6 +204,15 @@ func (l *list) byTime(ctx context.Context, after ports.PaymentPosition, lookAt, 
 	return read, nil
 }
 
+func ofTenant(tenant operation.Tenant, p sqlc.ListPaymentsParams) sqlc.ListPaymentsOfTenantParams {
+	return sqlc.ListPaymentsOfTenantParams{
+		Tenant: int32(tenant), Status: p.Status, IntentStatus: p.IntentStatus, Currency: p.Currency,
+		AmountFrom: p.AmountFrom, AmountTo: p.AmountTo, Metadata: p.Metadata,
+		BeforeCreatedAt: p.BeforeCreatedAt, BeforeID: p.BeforeID, FromCreatedAt: p.FromCreatedAt,
+		MaxLookedAt: p.MaxLookedAt, MaxRows: p.MaxRows,
+	}
+}
+
 // withMetadata looks at payments that have had an entry of the filter's. They may have
 // another one now.
 func (l *list) withMetadata(
@@ -206,7 +223,7 @@ func (l *list) withMetadata(
 	rows, err := query(ctx, l.on, "finding payments by metadata",
 		func(ctx context.Context, q *sqlc.Queries) ([]sqlc.ListPaymentsWithRow, error) {
 			return q.ListPaymentsWith(ctx, sqlc.ListPaymentsWithParams{
-				Tenant: int32(operation.DefaultTenant), Name: name, Value: l.filter.Metadata[name],
+				Tenant: int32(l.filter.Tenant), Name: name, Value: l.filter.Metadata[name],
 				BeforeCreatedAt: before.CreatedAt, BeforePaymentID: before.ID, FromCreatedAt: l.filter.CreatedFrom,
 				MaxLookedAt: int32(lookAt), //nolint:gosec // small
 			})
@@ -304,7 +321,7 @@ func (l *list) of(ctx context.Context, ids []uuid.UUID, limit int) ([]payment.Pa
 
 	rows, err := query(ctx, l.on, "listing payments", func(ctx context.Context, q *sqlc.Queries) ([]sqlc.Payment, error) {
 		return q.ListPaymentsOf(ctx, sqlc.ListPaymentsOfParams{
-			Ids: ids, Status: l.fits.status, IntentStatus: l.fits.intentStatus, Currency: l.fits.currency,
+			Ids: ids, Tenant: int32(l.filter.Tenant), Status: l.fits.status, IntentStatus: l.fits.intentStatus, Currency: l.fits.currency,
 			AmountFrom: l.fits.from, AmountTo: l.fits.to, Metadata: l.fits.metadata,
 			MaxRows: int32(limit), //nolint:gosec // small
 		})

@@ -49,7 +49,7 @@ func TestStore_ListsAreBoundedWork(t *testing.T) {
 	)
 
 	for pages := 1; ; pages++ {
-		page, err := store.ListPayments(t.Context(), ports.PaymentFilter{Status: payment.Failed}, at, 20)
+		page, err := store.ListPayments(t.Context(), ports.PaymentFilter{Tenant: operation.DefaultTenant, Status: payment.Failed}, at, 20)
 		require.NoError(t, err)
 
 		found = append(found, page.Payments...)
@@ -136,7 +136,7 @@ func TestStore_ListsLeaveConnections(t *testing.T) {
 	unlock := lockTables(t, db, "payments")
 	lists := make(chan error, most)
 	list := func() error {
-		_, err := store.ListPayments(t.Context(), ports.PaymentFilter{}, ports.PaymentPosition{}, 1)
+		_, err := store.ListPayments(t.Context(), ports.PaymentFilter{Tenant: operation.DefaultTenant}, ports.PaymentPosition{}, 1)
 
 		return err
 	}
@@ -179,7 +179,7 @@ func TestStore_MetadataIsIndexedWithItsPayment(t *testing.T) {
 		{"order": "43", "shop": "left"}, {"shop": "left"}, {"other": "x"}, nil, {"order": "42"},
 	} {
 		op, err := store.Begin(t.Context(), ports.NewOperation{
-			ID: uuid.New(), Kind: operation.Update, Subject: orders[0].ID,
+			Tenant: operation.DefaultTenant, ID: uuid.New(), Kind: operation.Update, Subject: orders[0].ID,
 			Call:  ports.Call{Key: uuid.NewString(), Path: "/", Params: "a=1"},
 			Lease: ports.Lease{Token: uuid.New(), For: time.Minute},
 		})

@@ -168,10 +168,10 @@ func TestMigrations_CarriedOperations(t *testing.T) {
 	}
 
 	for key, row := range rows {
-		found, err := store.Find(t.Context(), key)
+		found, err := store.Find(t.Context(), operation.DefaultTenant, key)
 		require.NoError(t, err)
 		require.Equal(t, ports.Operation{
-			ID: row.id, Kind: operation.Create, Key: key, Order: row.order(t, key).Order,
+			ID: row.id, Tenant: operation.DefaultTenant, Kind: operation.Create, Key: key, Order: row.order(t, key).Order,
 			Fingerprint: row.order(t, key).Fingerprint(),
 			Call: ports.Call{
 				Key: "marketflow_payment_" + row.id.String(), Path: "/v1/payment_intents", Params: "amount=100000",
@@ -285,7 +285,7 @@ func TestMigrations_CarriedPayments(t *testing.T) {
 		require.NoError(t, err)
 
 		want := payment.Payment{
-			ID: row.id, IntentID: row.intent(), Key: key, Amount: amount, Metadata: payment.Metadata{"cart": "7"},
+			Tenant: operation.DefaultTenant, ID: row.id, IntentID: row.intent(), Key: key, Amount: amount, Metadata: payment.Metadata{"cart": "7"},
 			Status: row.payment, CaptureMethod: payment.CaptureAutomatic, Capturable: none, Captured: none,
 			Version: 1, CreatedAt: p.CreatedAt, UpdatedAt: p.UpdatedAt,
 		}
@@ -408,7 +408,7 @@ func TestMigrations_CarriedRowsGoBack(t *testing.T) {
 
 	store = newStore(newPool(t, db.URL, 2))
 	for _, key := range []operation.Key{"paid", "refused", paid.Key, refused.Key} {
-		found, err := store.Find(t.Context(), key)
+		found, err := store.Find(t.Context(), operation.DefaultTenant, key)
 		require.NoError(t, err)
 		require.True(t, found.Finished())
 	}

@@ -249,7 +249,7 @@ func TestMigrations_PaymentsTable(t *testing.T) {
 			"'failed'::character varying, 'cancelled'::character varying])::text[])))",
 		"CHECK ((amount > (0)::numeric))",
 		"PRIMARY KEY (id)",
-		"UNIQUE (idempotency_key)",
+		"UNIQUE (idempotency_key, tenant)",
 		"UNIQUE (stripe_payment_intent_id)",
 	}, lines(t, url, `
 		SELECT pg_get_constraintdef(oid) FROM pg_constraint
@@ -265,6 +265,7 @@ func TestMigrations_PaymentsTable(t *testing.T) {
 		"CREATE INDEX payments_customer ON public.payments USING btree (customer_id, created_at, id) " +
 			"WHERE (customer_id IS NOT NULL)",
 		"CREATE INDEX payments_holds ON public.payments USING btree (capture_before) WHERE (capture_before IS NOT NULL)",
+		"CREATE INDEX payments_tenant ON public.payments USING btree (tenant, created_at, id) WHERE (tenant <> 1)",
 	}, lines(t, url, `
 		SELECT indexdef FROM pg_indexes
 		 WHERE tablename = 'payments' AND NOT indexdef LIKE 'CREATE UNIQUE%'

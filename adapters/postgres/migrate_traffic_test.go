@@ -121,7 +121,7 @@ func requireTrafficGoesOn(t *testing.T, migration string) {
 	mustFinish(t, store, after)
 
 	for range 6 { // a prepared statement is planned anew
-		_, err = store.Find(t.Context(), first.Key)
+		_, err = store.Find(t.Context(), operation.DefaultTenant, first.Key)
 		require.NoError(t, err)
 		_, err = store.Payment(t.Context(), first.ID)
 		require.NoError(t, err)

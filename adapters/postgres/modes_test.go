@@ -36,6 +36,7 @@ func TestStore_ExecModes(t *testing.T) {
 			portstest.Payments(t, alone)
 			portstest.Customers(t, alone)
 			portstest.PaymentLists(t, alone)
+			portstest.TenantsApart(t, alone)
 			portstest.MetadataIndex(t, alone)
 			portstest.Facts(t, alone)
 			portstest.Installation(t, alone)

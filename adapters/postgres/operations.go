@@ -21,8 +21,8 @@ import (
 const maxLastError = 500
 
 // Find implements ports.Operations.
-func (s *Store) Find(ctx context.Context, key operation.Key) (ports.Operation, error) {
-	row, err := s.rowByKey(ctx, key)
+func (s *Store) Find(ctx context.Context, tenant operation.Tenant, key operation.Key) (ports.Operation, error) {
+	row, err := s.rowByKey(ctx, tenant, key)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return ports.Operation{}, errNotFound("idempotency key")
 	}
@@ -44,10 +44,12 @@ func (s *Store) FindByID(ctx context.Context, id uuid.UUID) (ports.Operation, er
 	return operationFromDB(row.Operation, row.AgeSeconds, uuid.Nil)
 }
 
-func (s *Store) rowByKey(ctx context.Context, key operation.Key) (sqlc.FindOperationByKeyRow, error) {
+func (s *Store) rowByKey(
+	ctx context.Context, tenant operation.Tenant, key operation.Key,
+) (sqlc.FindOperationByKeyRow, error) {
 	return query(ctx, s.hot, "finding an operation", func(ctx context.Context, q *sqlc.Queries) (sqlc.FindOperationByKeyRow, error) {
 		return q.FindOperationByKey(ctx, sqlc.FindOperationByKeyParams{
-			IdempotencyKey: string(key), Tenant: int32(operation.DefaultTenant),
+			IdempotencyKey: string(key), Tenant: int32(tenant),
 		})
 	})
 }

@@ -149,7 +149,7 @@ func TestStore_RowsThatAreNotOurs(t *testing.T) {
 			_, err := store.Payment(t.Context(), order.ID)
 			require.ErrorContains(t, err, order.ID.String())
 
-			_, err = store.Find(t.Context(), order.Key)
+			_, err = store.Find(t.Context(), operation.DefaultTenant, order.Key)
 			require.ErrorContains(t, err, order.ID.String())
 		})
 	}

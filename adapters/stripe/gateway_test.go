@@ -607,7 +607,7 @@ func createFor(tb testing.TB, key operation.Key, order operation.Order) ports.Ca
 var installationID = uuid.MustParse("0190d5a5-7c1f-7000-8000-0000000000aa")
 
 func markOf(kind operation.Kind, id uuid.UUID) operation.Mark {
-	return operation.Installation{ID: installationID}.Mark(kind, id, operation.Fingerprint{1, 2, 3})
+	return operation.Installation{ID: installationID}.Mark(operation.DefaultTenant, kind, id, operation.Fingerprint{1, 2, 3})
 }
 
 func answer(w http.ResponseWriter, status int, body string) {

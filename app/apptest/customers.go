@@ -34,7 +34,7 @@ func (w *World) CreateCustomer(key operation.Key, values map[string]string) cust
 	w.tb.Helper()
 
 	answer, err := customers.NewCreate(w.CustomerChange()).Do(w.tb.Context(), customers.CreateCommand{
-		Key: key, Values: values, Metadata: map[string]string{"plan": "gold"}, RequestID: RequestID,
+		Tenant: operation.DefaultTenant, Key: key, Values: values, Metadata: map[string]string{"plan": "gold"}, RequestID: RequestID,
 	})
 	require.NoError(w.tb, err)
 	require.Equal(w.tb, http.StatusCreated, answer.Response.Status, "%s", answer.Response.Body)

@@ -57,13 +57,13 @@ func (w *World) NewOperation(key operation.Key, order operation.Order) ports.New
 	require.NoError(w.tb, err)
 
 	return ports.NewOperation{
-		ID: id, Kind: operation.Create, Key: key, Order: order, Call: call, Origin: ports.Origin{RequestID: RequestID},
+		Tenant: operation.DefaultTenant, ID: id, Kind: operation.Create, Key: key, Order: order, Call: call, Origin: ports.Origin{RequestID: RequestID},
 	}
 }
 
 // Mark is the mark of an operation of this world.
 func (w *World) Mark(kind operation.Kind, id, subject uuid.UUID, order operation.Order) operation.Mark {
-	return w.Installation.Mark(kind, id, order.Fingerprint(kind, subject))
+	return w.Installation.Mark(operation.DefaultTenant, kind, id, order.Fingerprint(kind, subject))
 }
 
 // NewCapture is a capture to write down, without a lease. cents is zero for all that is held.
@@ -130,14 +130,14 @@ func (w *World) newChange(
 	require.NoError(w.tb, err)
 
 	return ports.NewOperation{
-		ID: id, Kind: kind, Subject: p.ID, Key: key, Order: order, Call: call, Origin: ports.Origin{RequestID: RequestID},
+		Tenant: operation.DefaultTenant, ID: id, Kind: kind, Subject: p.ID, Key: key, Order: order, Call: call, Origin: ports.Origin{RequestID: RequestID},
 	}
 }
 
 // Request asks for an order under a key.
 func (w *World) Request(key operation.Key, order operation.Order) operations.Request {
 	return operations.Request{
-		Key: key, Fingerprint: order.Fingerprint(operation.Create, uuid.Nil),
+		Tenant: operation.DefaultTenant, Key: key, Fingerprint: order.Fingerprint(operation.Create, uuid.Nil),
 		New: func(context.Context) (ports.NewOperation, error) { return w.NewOperation(key, order), nil },
 	}
 }

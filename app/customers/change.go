@@ -44,6 +44,7 @@ func NewChange(
 
 // ChangeCommand asks for an operation on a customer.
 type ChangeCommand struct {
+	Tenant     operation.Tenant
 	CustomerID uuid.UUID
 	// Key is empty if the client sent none.
 	Key operation.Key
@@ -64,9 +65,9 @@ func (c *Change) do(
 	fingerprint := order.Fingerprint(kind, cmd.CustomerID)
 
 	return c.engine.Do(ctx, operations.Request{
-		Key: cmd.Key, Fingerprint: fingerprint, LookFirst: true,
+		Tenant: cmd.Tenant, Key: cmd.Key, Fingerprint: fingerprint, LookFirst: true,
 		New: func(ctx context.Context) (ports.NewOperation, error) {
-			found, err := load(ctx, c.customers, c.lives, cmd.CustomerID)
+			found, err := load(ctx, c.customers, c.lives, cmd.Tenant, cmd.CustomerID)
 			if err != nil {
 				return ports.NewOperation{}, err
 			}
@@ -80,39 +81,43 @@ func (c *Change) do(
 				return ports.NewOperation{}, err
 			}
 
-			id, err := operations.NewID(c.installation, cmd.Key)
+			id, err := operations.NewID(c.installation, cmd.Tenant, cmd.Key)
 			if err != nil {
 				return ports.NewOperation{}, err
 			}
 
-			call, err := build(c.installation.Mark(kind, id, fingerprint), found.ProviderID, order)
+			call, err := build(c.installation.Mark(cmd.Tenant, kind, id, fingerprint), found.ProviderID, order)
 			if err != nil {
 				return ports.NewOperation{}, fmt.Errorf("making the call: %w", err)
 			}
 
 			return ports.NewOperation{
-				ID: id, Kind: kind, Subject: found.ID, If: precondition, Key: cmd.Key, Order: order, Call: call,
+				ID: id, Tenant: cmd.Tenant, Kind: kind, Subject: found.ID, If: precondition, Key: cmd.Key, Order: order, Call: call,
 				Origin: ports.Origin{RequestID: cmd.RequestID}, Response: answer,
 			}, nil
 		},
 	})
 }
 
-// load reads a customer that is not deleted. That there is none is believed only once
+// load reads a tenant's customer that is not deleted. That there is none is believed only once
 // reconciliation is through in the database's present life.
 func load(
-	ctx context.Context, customers ports.Customers, lives ports.Incarnations, id uuid.UUID,
+	ctx context.Context, customers ports.Customers, lives ports.Incarnations, tenant operation.Tenant, id uuid.UUID,
 ) (customer.Customer, error) {
 	c, err := customers.Customer(ctx, id)
 
 	switch {
-	case err == nil && c.Deleted():
+	case err == nil && c.Tenant == tenant && c.Deleted():
 		return c, fault.New(fault.NotFound, "There is no such customer.")
-	case err == nil || fault.KindOf(err) != fault.NotFound:
+	case err == nil && c.Tenant == tenant:
+		return c, nil
+	case err == nil: // as if it were not there
+		err = fault.New(fault.NotFound, "There is no such customer.")
+	case fault.KindOf(err) != fault.NotFound:
 		return c, err
-	default:
-		return c, notYet(ctx, lives, err)
 	}
+
+	return customer.Customer{}, notYet(ctx, lives, err)
 }
 
 // notYet is the answer where something is not here: missing, or, while the database may lack

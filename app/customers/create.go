@@ -27,6 +27,7 @@ func NewCreate(change *Change) *Create { return &Create{change} }
 
 // CreateCommand asks for a customer.
 type CreateCommand struct {
+	Tenant operation.Tenant
 	// Key is empty if the client sent none. Then each request is a new customer.
 	Key operation.Key
 	// Values are by the names customer.Reference, customer.Email and customer.Name.
@@ -52,6 +53,7 @@ func (uc *Create) Do(ctx context.Context, cmd CreateCommand) (operations.Answer,
 		order := operation.Order{Metadata: cmd.Metadata, Options: cmd.Values}
 
 		return uc.engine.Do(ctx, operations.Request{
+			Tenant:      cmd.Tenant,
 			Key:         cmd.Key,
 			Fingerprint: order.Fingerprint(operation.CreateCustomer, uuid.Nil),
 			LookFirst:   true,
@@ -73,12 +75,12 @@ func (uc *Create) operation(
 		}
 	}
 
-	id, err := operations.NewID(uc.installation, cmd.Key)
+	id, err := operations.NewID(uc.installation, cmd.Tenant, cmd.Key)
 	if err != nil {
 		return ports.NewOperation{}, err
 	}
 
-	mark := uc.installation.Mark(operation.CreateCustomer, id, order.Fingerprint(operation.CreateCustomer, uuid.Nil))
+	mark := uc.installation.Mark(cmd.Tenant, operation.CreateCustomer, id, order.Fingerprint(operation.CreateCustomer, uuid.Nil))
 
 	call, err := uc.calls.CreateCustomer(mark, cmd.Key, order)
 	if err != nil {
@@ -86,7 +88,7 @@ func (uc *Create) operation(
 	}
 
 	return ports.NewOperation{
-		ID: id, Kind: operation.CreateCustomer, If: ports.Precondition{Reference: order.Options[customer.Reference]},
+		ID: id, Tenant: cmd.Tenant, Kind: operation.CreateCustomer, If: ports.Precondition{Reference: order.Options[customer.Reference]},
 		Key: cmd.Key, Order: order, Call: call, Origin: ports.Origin{RequestID: cmd.RequestID},
 	}, nil
 }
@@ -126,7 +128,7 @@ func lostCreate(calls ports.Calls, object ports.CustomerObject) (ports.NewOperat
 	}
 
 	return ports.NewOperation{
-		ID: object.Mark.Operation, Kind: operation.CreateCustomer, Key: object.Key, Order: order, Call: call,
+		ID: object.Mark.Operation, Tenant: object.Mark.Tenant, Kind: operation.CreateCustomer, Key: object.Key, Order: order, Call: call,
 		CreatedAt: object.CreatedAt, Copied: object.Mark.Fingerprint,
 	}, nil
 }

@@ -33,7 +33,7 @@ func setup(t *testing.T) *bundle {
 	t.Helper()
 
 	return &bundle{World: apptest.New(t), command: customers.CreateCommand{
-		Key: key, Values: apptest.Jenny(), Metadata: map[string]string{"plan": "gold"}, RequestID: "request-9",
+		Tenant: operation.DefaultTenant, Key: key, Values: apptest.Jenny(), Metadata: map[string]string{"plan": "gold"}, RequestID: "request-9",
 	}}
 }
 
@@ -175,7 +175,7 @@ func TestCreate_Do_Reference(t *testing.T) {
 		require.Len(t, b.StripeCustomers(), 1)
 
 		// Nothing is kept under the key, so it works once the reference is free.
-		_, err = customers.NewDelete(b.CustomerChange()).Do(t.Context(), customers.ChangeCommand{CustomerID: first.ID})
+		_, err = customers.NewDelete(b.CustomerChange()).Do(t.Context(), customers.ChangeCommand{Tenant: operation.DefaultTenant, CustomerID: first.ID})
 		require.NoError(t, err)
 		_, err = b.create(t.Context())
 		require.NoError(t, err)
@@ -325,7 +325,7 @@ func (b *bundle) begun(t *testing.T) ports.Operation {
 	require.NoError(t, err)
 
 	return b.BeginOne(ports.NewOperation{
-		ID: id, Kind: operation.CreateCustomer, Key: key, Order: order, Call: call,
+		Tenant: operation.DefaultTenant, ID: id, Kind: operation.CreateCustomer, Key: key, Order: order, Call: call,
 		If: ports.Precondition{Reference: order.Options[customer.Reference]},
 	})
 }

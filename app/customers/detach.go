@@ -24,6 +24,7 @@ func NewDetach(change *Change) *Detach { return &Detach{change} }
 
 // DetachCommand asks for a payment method to be detached.
 type DetachCommand struct {
+	Tenant operation.Tenant
 	// MethodID is the provider's.
 	MethodID string
 	// Key is empty if the client sent none.
@@ -41,25 +42,27 @@ func (uc *Detach) Do(ctx context.Context, cmd DetachCommand) (operations.Answer,
 		fingerprint := order.Fingerprint(operation.DetachMethod, uuid.Nil)
 
 		return uc.engine.Do(ctx, operations.Request{
-			Key: cmd.Key, Fingerprint: fingerprint, LookFirst: true,
+			Tenant: cmd.Tenant, Key: cmd.Key, Fingerprint: fingerprint, LookFirst: true,
 			New: func(ctx context.Context) (ports.NewOperation, error) {
-				owner, answer, err := uc.owner(ctx, cmd.MethodID)
+				owner, answer, err := uc.owner(ctx, cmd.Tenant, cmd.MethodID)
 				if err != nil {
 					return ports.NewOperation{}, err
 				}
 
-				id, err := operations.NewID(uc.installation, cmd.Key)
+				id, err := operations.NewID(uc.installation, cmd.Tenant, cmd.Key)
 				if err != nil {
 					return ports.NewOperation{}, err
 				}
 
-				call, err := uc.calls.DetachMethod(uc.installation.Mark(operation.DetachMethod, id, fingerprint), cmd.MethodID, order)
+				mark := uc.installation.Mark(cmd.Tenant, operation.DetachMethod, id, fingerprint)
+
+				call, err := uc.calls.DetachMethod(mark, cmd.MethodID, order)
 				if err != nil {
 					return ports.NewOperation{}, fmt.Errorf("making the call: %w", err)
 				}
 
 				return ports.NewOperation{
-					ID: id, Kind: operation.DetachMethod, Subject: owner, Key: cmd.Key, Order: order, Call: call,
+					ID: id, Tenant: cmd.Tenant, Kind: operation.DetachMethod, Subject: owner, Key: cmd.Key, Order: order, Call: call,
 					Origin: ports.Origin{RequestID: cmd.RequestID}, Copied: fingerprint, Response: answer,
 				}, nil
 			},
@@ -67,16 +70,18 @@ func (uc *Detach) Do(ctx context.Context, cmd DetachCommand) (operations.Answer,
 	})
 }
 
-// owner is the customer of ours that has a payment method, or had it until we detached it,
+// owner is the tenant's customer that has a payment method, or had it until we detached it,
 // which is answered.
-func (uc *Detach) owner(ctx context.Context, methodID string) (uuid.UUID, *ports.FrozenResponse, error) {
+func (uc *Detach) owner(
+	ctx context.Context, tenant operation.Tenant, methodID string,
+) (uuid.UUID, *ports.FrozenResponse, error) {
 	method, err := uc.provider.Method(ctx, methodID)
 
 	switch {
 	case err != nil:
 		return uuid.Nil, nil, errAway(err)
 	case method.CustomerID == "":
-		id, err := uc.customers.DetachedFrom(ctx, methodID)
+		id, err := uc.customers.DetachedFrom(ctx, tenant, methodID)
 		if err != nil && fault.KindOf(err) == fault.NotFound {
 			err = notYet(ctx, uc.lives, err)
 		}
@@ -90,7 +95,7 @@ func (uc *Detach) owner(ctx context.Context, methodID string) (uuid.UUID, *ports
 	}
 
 	c, ok := known[method.CustomerID]
-	if !ok || c.Deleted() {
+	if !ok || c.Deleted() || c.Tenant != tenant {
 		return uuid.Nil, nil, notYet(ctx, uc.lives, fault.New(fault.NotFound, "There is no such payment method."))
 	}
 

@@ -111,7 +111,7 @@ func (uc *Erase) deleted(ctx context.Context, id uuid.UUID) (customer.Customer, 
 		return c, errAway(err)
 	}
 
-	answer, err := uc.remove.Do(ctx, ChangeCommand{CustomerID: id})
+	answer, err := uc.remove.Do(ctx, ChangeCommand{Tenant: c.Tenant, CustomerID: id})
 
 	switch {
 	case err != nil:

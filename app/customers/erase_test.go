@@ -51,7 +51,7 @@ func TestErase_Do(t *testing.T) {
 		require.NoError(t, err)
 
 		// A payment of hers, whose events name her.
-		command := payments.CreateCommand{Key: "order_1", Order: apptest.Order(t, 10_00)}
+		command := payments.CreateCommand{Tenant: operation.DefaultTenant, Key: "order_1", Order: apptest.Order(t, 10_00)}
 		command.Order.Options = map[string]string{payments.OptionCustomer: b.customer.ID.String(), payments.OptionSave: "true"}
 		made, err := payments.NewCreate(b.Engine(), b.Calls, b.Installation, b.Customers, b.Lives, b.Observer).Do(t.Context(), command)
 		require.NoError(t, err)
@@ -97,7 +97,7 @@ func TestErase_Do(t *testing.T) {
 		// Its keys stay used.
 		b.ForgetReplays()
 		answer, err := customers.NewCreate(b.CustomerChange()).Do(t.Context(), customers.CreateCommand{
-			Key: key, Values: apptest.Jenny(), Metadata: map[string]string{"plan": "gold"},
+			Tenant: operation.DefaultTenant, Key: key, Values: apptest.Jenny(), Metadata: map[string]string{"plan": "gold"},
 		})
 		require.NoError(t, err)
 		require.Equal(t, http.StatusNotFound, answer.Response.Status)
@@ -117,7 +117,7 @@ func TestErase_Do(t *testing.T) {
 			Code: "email_invalid", Message: "Invalid email address: ernie@example.com",
 		})
 		_, err := customers.NewCreate(b.CustomerChange()).Do(t.Context(), customers.CreateCommand{
-			Key: "refused", Values: map[string]string{"email": "ernie@example.com"},
+			Tenant: operation.DefaultTenant, Key: "refused", Values: map[string]string{"email": "ernie@example.com"},
 		})
 		require.NoError(t, err)
 		require.NotEmpty(t, b.Search("ernie"))

@@ -6,6 +6,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/marketflow/marketflow/domain/fault"
+	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/ports"
 )
 
@@ -38,9 +39,11 @@ type MethodsPage struct {
 // Do returns up to limit payment methods, those that follow the method after (empty: from the
 // first). If there is no such customer, the error is fault.NotFound; no such method:
 // fault.Invalid. If the provider does not answer: fault.Unavailable.
-func (uc *Methods) Do(ctx context.Context, id uuid.UUID, after string, limit int) (MethodsPage, error) {
+func (uc *Methods) Do(
+	ctx context.Context, tenant operation.Tenant, id uuid.UUID, after string, limit int,
+) (MethodsPage, error) {
 	return ports.InSpan(ctx, uc.spans, "app.ListPaymentMethods", func(ctx context.Context) (MethodsPage, error) {
-		c, err := load(ctx, uc.customers, uc.lives, id)
+		c, err := load(ctx, uc.customers, uc.lives, tenant, id)
 		if err != nil {
 			return MethodsPage{}, err
 		}

@@ -147,6 +147,7 @@ func (e *Engine) definition(op ports.Operation) (Definition, error) {
 
 // Request asks for an operation.
 type Request struct {
+	Tenant operation.Tenant
 	// Key is empty if the client sent none. Then each request is a new operation.
 	Key         operation.Key
 	Fingerprint operation.Fingerprint
@@ -195,7 +196,7 @@ func (e *Engine) Do(ctx context.Context, request Request) (Answer, error) {
 
 func (e *Engine) do(ctx context.Context, request Request) (Answer, ports.ReplaySource, error) {
 	if request.Key != "" {
-		if replay, ok := e.cache.Get(ctx, request.Key); ok {
+		if replay, ok := e.cache.Get(ctx, request.Tenant, request.Key); ok {
 			return replayed(replay, request, ports.ReplayFromCache)
 		}
 	}
@@ -280,7 +281,7 @@ func (e *Engine) wanted(ctx context.Context, request Request) (ports.NewOperatio
 		return request.New(ctx)
 	}
 
-	op, err := e.operations.Find(ctx, request.Key)
+	op, err := e.operations.Find(ctx, request.Tenant, request.Key)
 
 	switch {
 	case err == nil && op.Fingerprint != request.Fingerprint: // Begin would take it over
@@ -302,7 +303,7 @@ func (e *Engine) newOne(ctx context.Context, request Request) (ports.NewOperatio
 		return wanted, refused
 	}
 
-	if _, err := e.operations.Find(ctx, request.Key); err == nil {
+	if _, err := e.operations.Find(ctx, request.Tenant, request.Key); err == nil {
 		return e.wanted(ctx, request)
 	}
 
@@ -312,7 +313,7 @@ func (e *Engine) newOne(ctx context.Context, request Request) (ports.NewOperatio
 // again is an operation as it was written down before.
 func again(op ports.Operation) ports.NewOperation {
 	return ports.NewOperation{
-		ID: op.ID, Kind: op.Kind, Subject: op.Subject, Key: op.Key, Order: op.Order, Call: op.Call,
+		ID: op.ID, Tenant: op.Tenant, Kind: op.Kind, Subject: op.Subject, Key: op.Key, Order: op.Order, Call: op.Call,
 		Before: op.Before, Origin: op.Origin, Copied: op.Fingerprint, CreatedAt: op.CreatedAt,
 	}
 }
@@ -350,7 +351,7 @@ func (e *Engine) repeated(ctx context.Context, op ports.Operation, request Reque
 
 // unwritten is an operation of which nobody knows whether it was written.
 func unwritten(wanted ports.NewOperation) ports.Operation {
-	return ports.Operation{ID: wanted.ID, Kind: wanted.Kind, Subject: wanted.Subject, Key: wanted.Key}
+	return ports.Operation{ID: wanted.ID, Tenant: wanted.Tenant, Kind: wanted.Kind, Subject: wanted.Subject, Key: wanted.Key}
 }
 
 // found answers for an operation that this request does not hold.
@@ -394,7 +395,7 @@ func (e *Engine) whileUnavailable(
 	ctx context.Context, request Request, cause error,
 ) (Answer, ports.ReplaySource, error) {
 	if request.Key != "" {
-		op, err := e.operations.Find(ctx, request.Key)
+		op, err := e.operations.Find(ctx, request.Tenant, request.Key)
 
 		switch {
 		case err == nil && (op.Finished() || op.Fingerprint != request.Fingerprint):
@@ -444,7 +445,7 @@ func replayOf(op ports.Operation) ports.Replay {
 // may be erased, which other processes would not hear of.
 func (e *Engine) remember(ctx context.Context, op ports.Operation) {
 	if op.Key != "" && op.Finished() && !op.Kind.OnCustomer() {
-		e.cache.Put(ctx, op.Key, replayOf(op))
+		e.cache.Put(ctx, op.Tenant, op.Key, replayOf(op))
 	}
 }
 

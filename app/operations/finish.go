@@ -177,7 +177,7 @@ func (e *Engine) AdoptDone(
 // pendingOf is a lost operation as if it were written down.
 func pendingOf(lost ports.NewOperation) ports.Operation {
 	return ports.Operation{
-		ID: lost.ID, Kind: lost.Kind, Subject: lost.Subject, Key: lost.Key, Order: lost.Order,
+		ID: lost.ID, Tenant: lost.Tenant, Kind: lost.Kind, Subject: lost.Subject, Key: lost.Key, Order: lost.Order,
 		Fingerprint: lost.Fingerprint(), Call: lost.Call, State: operation.Pending, CreatedAt: lost.CreatedAt,
 	}
 }

@@ -58,7 +58,7 @@ func TestEngine_Do_Rejected(t *testing.T) {
 		apptest.RequireFault(t, fault.Rejected, err)
 		require.Contains(t, fault.From(err).Detail, "same idempotency key")
 
-		op, err := b.Store.OperationByKey(t.Context(), key)
+		op, err := b.Store.OperationByKey(t.Context(), operation.DefaultTenant, key)
 		require.NoError(t, err)
 		require.Equal(t, operation.Rejected, op.State)
 		require.Equal(t, []string{"create finished by request: deployment_rejected: testmode_charges_only"}, b.Observer.Told(op.ID))
@@ -137,7 +137,7 @@ func TestEngine_Do_Unknown(t *testing.T) {
 		require.NotZero(t, fault.From(err).RetryAfter)
 		require.Contains(t, fault.From(err).Detail, "same idempotency key")
 
-		op, err := b.Store.OperationByKey(t.Context(), key)
+		op, err := b.Store.OperationByKey(t.Context(), operation.DefaultTenant, key)
 		require.NoError(t, err)
 		require.Equal(t, operation.Pending, op.State)
 

@@ -7,10 +7,10 @@ import (
 	"github.com/marketflow/marketflow/domain/operation"
 )
 
-// NewID is the id of a new operation. The same key always gives the same one.
-func NewID(installation operation.Installation, key operation.Key) (uuid.UUID, error) {
+// NewID is the id of a new operation. The same key of a tenant always gives the same one.
+func NewID(installation operation.Installation, tenant operation.Tenant, key operation.Key) (uuid.UUID, error) {
 	if key != "" {
-		return installation.OperationID(operation.DefaultTenant, key), nil
+		return installation.OperationID(tenant, key), nil
 	}
 
 	id, err := uuid.NewV7()

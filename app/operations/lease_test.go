@@ -84,8 +84,8 @@ func TestEngine_Do_LeaseIsKept(t *testing.T) {
 			&apptest.Observer{}, []operations.Definition{{Kind: operation.Create}})
 
 		_, err := engine.Do(t.Context(), operations.Request{
-			New: func(context.Context) (ports.NewOperation, error) {
-				return ports.NewOperation{ID: uuid.New(), Kind: operation.Create}, nil
+			Tenant: operation.DefaultTenant, New: func(context.Context) (ports.NewOperation, error) {
+				return ports.NewOperation{Tenant: operation.DefaultTenant, ID: uuid.New(), Kind: operation.Create}, nil
 			},
 		})
 		apptest.RequireFault(t, fault.Unknown, err)

@@ -268,7 +268,7 @@ func TestEngine_Do_TheKeyIsTakenMeanwhile(t *testing.T) {
 	capture.ID = cancel.ID
 
 	_, err := b.Engine().Do(t.Context(), operations.Request{
-		Key: key, Fingerprint: cancel.Fingerprint(), LookFirst: true,
+		Tenant: operation.DefaultTenant, Key: key, Fingerprint: cancel.Fingerprint(), LookFirst: true,
 		New: func(context.Context) (ports.NewOperation, error) {
 			b.BeginOne(capture)
 

@@ -44,7 +44,7 @@ type CancelCommand struct {
 //   - fault.InProgress: another cancel, a confirm or a capture is not finished.
 func (uc *Cancel) Do(ctx context.Context, cmd CancelCommand) (operations.Answer, error) {
 	return ports.InSpan(ctx, uc.spans, "app.CancelPayment", func(ctx context.Context) (operations.Answer, error) {
-		p, err := uc.load(ctx, cmd.PaymentID)
+		p, err := uc.load(ctx, cmd.ChangeCommand)
 		if err != nil {
 			return operations.Answer{}, err
 		}

@@ -34,6 +34,7 @@ func TestCancel_Do(t *testing.T) {
 
 		b := testBundle{World: apptest.New(t)}
 		b.payment = b.Create("order_1")
+		b.command.Tenant = operation.DefaultTenant
 		b.command.PaymentID, b.command.Key, b.command.RequestID = b.payment.ID, "cancel_1", "request-9"
 
 		return b

@@ -35,7 +35,7 @@ type CaptureCommand struct {
 //   - fault.PreconditionFailed: the payment has another version.
 func (uc *Capture) Do(ctx context.Context, cmd CaptureCommand) (operations.Answer, error) {
 	return ports.InSpan(ctx, uc.spans, "app.CapturePayment", func(ctx context.Context) (operations.Answer, error) {
-		p, err := uc.load(ctx, cmd.PaymentID)
+		p, err := uc.load(ctx, cmd.ChangeCommand)
 		if err != nil {
 			return operations.Answer{}, err
 		}
@@ -75,7 +75,7 @@ func (uc *Capture) check(
 		case err != nil && p.Status.Final() && uc.isReconciled(ctx): // our records have to do
 		case err != nil:
 			return read, err
-		case key != "" && intent.Capture.Operation == uc.installation.OperationID(operation.DefaultTenant, key):
+		case key != "" && intent.Capture.Operation == uc.installation.OperationID(p.Tenant, key):
 			return read, nil // the mark tells the rest
 		default:
 			p = read
@@ -135,7 +135,7 @@ func lostCapture(calls ports.Calls, p payment.Payment, intent ports.Intent) (por
 	}
 
 	return ports.NewOperation{
-		ID: intent.Capture.Operation, Kind: operation.Capture, Subject: p.ID, Order: order, Call: call,
+		ID: intent.Capture.Operation, Tenant: p.Tenant, Kind: operation.Capture, Subject: p.ID, Order: order, Call: call,
 		Copied: intent.Capture.Fingerprint,
 	}, nil
 }

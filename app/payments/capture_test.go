@@ -33,6 +33,7 @@ func setupCapture(t *testing.T) captureBundle {
 
 	b := captureBundle{World: apptest.New(t)}
 	b.payment = b.Held("order_1")
+	b.command.Tenant = operation.DefaultTenant
 	b.command.PaymentID, b.command.Key, b.command.RequestID = b.payment.ID, "capture_1", "request-9"
 
 	return b
@@ -95,7 +96,7 @@ func TestCapture_Do(t *testing.T) {
 		require.Equal(t, b.Renderer.Payment(p), answer.Response, "as it is read")
 		require.Equal(t, []string{"request: pending", "request: succeeded"}, b.History(p.ID))
 
-		op, err := b.Store.OperationByKey(t.Context(), b.command.Key)
+		op, err := b.Store.OperationByKey(t.Context(), operation.DefaultTenant, b.command.Key)
 		require.NoError(t, err)
 		require.Equal(t, operation.Capture, op.Kind)
 		require.Equal(t, p.ID, op.Subject)
@@ -163,7 +164,7 @@ func TestCapture_Do(t *testing.T) {
 		f := b.refused(t, fault.PreconditionFailed)
 		require.Equal(t, b.payment.Version, f.Version)
 
-		_, err := b.Store.OperationByKey(t.Context(), b.command.Key)
+		_, err := b.Store.OperationByKey(t.Context(), operation.DefaultTenant, b.command.Key)
 		apptest.RequireFault(t, fault.NotFound, err)
 
 		b.command.IfMatch = []int64{b.payment.Version - 1, b.payment.Version}
@@ -314,7 +315,7 @@ func TestCapture_Do_InvalidState(t *testing.T) {
 
 		b := setupCapture(t)
 		_, err := payments.NewCancel(b.Change(), b.Renderer).Do(t.Context(), payments.CancelCommand{
-			ChangeCommand: payments.ChangeCommand{PaymentID: b.payment.ID},
+			ChangeCommand: payments.ChangeCommand{Tenant: operation.DefaultTenant, PaymentID: b.payment.ID},
 		})
 		require.NoError(t, err)
 

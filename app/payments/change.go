@@ -44,6 +44,7 @@ func NewChange(
 
 // ChangeCommand asks for an operation on a payment.
 type ChangeCommand struct {
+	Tenant    operation.Tenant
 	PaymentID uuid.UUID
 	// Key is empty if the client sent none.
 	Key       operation.Key
@@ -73,6 +74,7 @@ func (c *Change) do(
 	fingerprint := order.Fingerprint(kind, cmd.PaymentID)
 
 	return c.engine.Do(ctx, operations.Request{
+		Tenant:      cmd.Tenant,
 		Key:         cmd.Key,
 		Fingerprint: fingerprint,
 		LookFirst:   true,
@@ -86,18 +88,18 @@ func (c *Change) do(
 				return ports.NewOperation{}, err
 			}
 
-			id, err := operations.NewID(c.installation, cmd.Key)
+			id, err := operations.NewID(c.installation, cmd.Tenant, cmd.Key)
 			if err != nil {
 				return ports.NewOperation{}, err
 			}
 
-			call, err := build(c.installation.Mark(kind, id, fingerprint), may.payment.IntentID, order)
+			call, err := build(c.installation.Mark(cmd.Tenant, kind, id, fingerprint), may.payment.IntentID, order)
 			if err != nil {
 				return ports.NewOperation{}, fmt.Errorf("making the call: %w", err)
 			}
 
 			return ports.NewOperation{
-				ID: id, Kind: kind, Subject: may.payment.ID, Key: cmd.Key, Order: order, Call: call, Before: may.before,
+				ID: id, Tenant: cmd.Tenant, Kind: kind, Subject: may.payment.ID, Key: cmd.Key, Order: order, Call: call, Before: may.before,
 				Origin: ports.Origin{RequestID: cmd.RequestID}, Response: may.answer,
 			}, nil
 		},
@@ -105,8 +107,8 @@ func (c *Change) do(
 }
 
 // load reads the payment of a command.
-func (c *Change) load(ctx context.Context, id uuid.UUID) (payment.Payment, error) {
-	return load(ctx, c.payments, c.lives, id)
+func (c *Change) load(ctx context.Context, cmd ChangeCommand) (payment.Payment, error) {
+	return load(ctx, c.payments, c.lives, cmd.Tenant, cmd.PaymentID)
 }
 
 // isReconciled tells whether everything was compared in the database's present life.

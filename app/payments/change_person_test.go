@@ -270,7 +270,7 @@ func TestChange_Do_ProviderAway(t *testing.T) {
 		_, err := b.do(t, changeKey)
 		apptest.RequireFault(t, fault.Unknown, err)
 
-		op, err := b.Store.OperationByKey(t.Context(), changeKey)
+		op, err := b.Store.OperationByKey(t.Context(), operation.DefaultTenant, changeKey)
 		require.NoError(t, err)
 		require.Zero(t, op.Attempts)
 		require.Contains(t, b.Observer.Told(b.payment.ID), string(b.kind)+" not sent")
@@ -305,7 +305,7 @@ func TestChange_Do_DeploymentRejected(t *testing.T) {
 		require.Equal(t, b.payment.ID, fault.From(err).PaymentID)
 		require.Contains(t, fault.From(err).Detail, "same idempotency key")
 
-		op, err = b.Store.OperationByKey(t.Context(), changeKey)
+		op, err = b.Store.OperationByKey(t.Context(), operation.DefaultTenant, changeKey)
 		require.NoError(t, err)
 		require.Equal(t, operation.Rejected, op.State)
 		require.Contains(t, b.Observer.Told(b.payment.ID),

@@ -86,7 +86,7 @@ func (b changeBundle) do(t *testing.T, key operation.Key) (operations.Answer, er
 func (b changeBundle) doOn(t *testing.T, key operation.Key, p payment.Payment) (operations.Answer, error) {
 	t.Helper()
 
-	command := payments.ChangeCommand{PaymentID: p.ID, Key: key, RequestID: apptest.RequestID}
+	command := payments.ChangeCommand{Tenant: operation.DefaultTenant, PaymentID: p.ID, Key: key, RequestID: apptest.RequestID}
 	if b.kind == operation.Capture {
 		return payments.NewCapture(b.Change()).Do(t.Context(), payments.CaptureCommand{ChangeCommand: command})
 	}
@@ -323,7 +323,7 @@ func TestChange_Do_AnswerLost(t *testing.T) {
 		require.NotZero(t, fault.From(err).RetryAfter)
 		require.Contains(t, fault.From(err).Detail, "same idempotency key")
 
-		op, err := b.Store.OperationByKey(t.Context(), changeKey)
+		op, err := b.Store.OperationByKey(t.Context(), operation.DefaultTenant, changeKey)
 		require.NoError(t, err)
 		require.Equal(t, operation.Pending, op.State)
 		require.False(t, op.InHand, "the lease was given back")

@@ -34,7 +34,7 @@ type ConfirmCommand struct {
 //   - fault.InProgress: another confirm, a capture or a cancel is not finished.
 func (uc *Confirm) Do(ctx context.Context, cmd ConfirmCommand) (operations.Answer, error) {
 	return ports.InSpan(ctx, uc.spans, "app.ConfirmPayment", func(ctx context.Context) (operations.Answer, error) {
-		p, err := uc.load(ctx, cmd.PaymentID)
+		p, err := uc.load(ctx, cmd.ChangeCommand)
 		if err != nil {
 			return operations.Answer{}, err
 		}

@@ -48,7 +48,7 @@ func (b confirmBundle) confirm(t *testing.T, key operation.Key, card string, mor
 	}
 
 	return payments.NewConfirm(b.Change()).Do(t.Context(), payments.ConfirmCommand{
-		ChangeCommand: payments.ChangeCommand{PaymentID: b.payment.ID, Key: key, RequestID: "request-" + string(key)}, Options: options,
+		ChangeCommand: payments.ChangeCommand{Tenant: operation.DefaultTenant, PaymentID: b.payment.ID, Key: key, RequestID: "request-" + string(key)}, Options: options,
 	})
 }
 
@@ -104,7 +104,7 @@ func (b confirmBundle) recover(t *testing.T, after time.Duration) operations.Rec
 func (b confirmBundle) operation(t *testing.T, key operation.Key) ports.OperationDetails {
 	t.Helper()
 
-	op, err := b.Store.OperationByKey(t.Context(), key)
+	op, err := b.Store.OperationByKey(t.Context(), operation.DefaultTenant, key)
 	require.NoError(t, err)
 
 	return op
@@ -190,7 +190,7 @@ func TestConfirm_Do(t *testing.T) {
 		require.Equal(t, []string{"capture", "cancel"}, f.Allowed)
 
 		captured, err := payments.NewCapture(b.Change()).Do(t.Context(), payments.CaptureCommand{
-			ChangeCommand: payments.ChangeCommand{PaymentID: p.ID, Key: "capture_1"},
+			ChangeCommand: payments.ChangeCommand{Tenant: operation.DefaultTenant, PaymentID: p.ID, Key: "capture_1"},
 		})
 		require.NoError(t, err)
 		require.Equal(t, http.StatusOK, captured.Response.Status)
@@ -325,7 +325,7 @@ func TestConfirm_Do_Refused(t *testing.T) {
 
 		b := setupConfirm(t)
 		_, err := payments.NewConfirm(b.Change()).Do(t.Context(), payments.ConfirmCommand{
-			ChangeCommand: payments.ChangeCommand{PaymentID: b.payment.ID, Key: "c1"},
+			ChangeCommand: payments.ChangeCommand{Tenant: operation.DefaultTenant, PaymentID: b.payment.ID, Key: "c1"},
 		})
 		apptest.RequireFault(t, fault.Invalid, err)
 	})
@@ -370,7 +370,7 @@ func TestConfirm_Do_Refused(t *testing.T) {
 		require.Error(t, b.refused(t, fault.KeyReused, "c1", apptest.GoodCard))
 
 		_, err := payments.NewCancel(b.Change(), b.Renderer).Do(t.Context(), payments.CancelCommand{
-			ChangeCommand: payments.ChangeCommand{PaymentID: first.ID, Key: "c1"},
+			ChangeCommand: payments.ChangeCommand{Tenant: operation.DefaultTenant, PaymentID: first.ID, Key: "c1"},
 		})
 		apptest.RequireFault(t, fault.KeyReused, err)
 	})
@@ -384,7 +384,7 @@ func TestConfirm_Do_Refused(t *testing.T) {
 		require.Equal(t, b.payment.ID, f.PaymentID)
 
 		_, err := payments.NewCancel(b.Change(), b.Renderer).Do(t.Context(), payments.CancelCommand{
-			ChangeCommand: payments.ChangeCommand{PaymentID: b.payment.ID},
+			ChangeCommand: payments.ChangeCommand{Tenant: operation.DefaultTenant, PaymentID: b.payment.ID},
 		})
 		apptest.RequireFault(t, fault.InProgress, err)
 		require.Error(t, b.refused(t, fault.InFlight, "c1", apptest.GoodCard))

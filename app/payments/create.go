@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/marketflow/marketflow/app/operations"
+	"github.com/marketflow/marketflow/domain/customer"
 	"github.com/marketflow/marketflow/domain/fault"
 	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/domain/payment"
@@ -68,6 +69,7 @@ func NewCreate(
 
 // CreateCommand asks for a payment.
 type CreateCommand struct {
+	Tenant operation.Tenant
 	// Key is empty if the client sent none. Then each request is a new payment.
 	Key       operation.Key
 	Order     operation.Order
@@ -79,11 +81,12 @@ type CreateCommand struct {
 func (uc *Create) Do(ctx context.Context, cmd CreateCommand) (operations.Answer, error) {
 	return ports.InSpan(ctx, uc.spans, "app.CreatePayment", func(ctx context.Context) (operations.Answer, error) {
 		return uc.engine.Do(ctx, operations.Request{
+			Tenant:      cmd.Tenant,
 			Key:         cmd.Key,
 			Fingerprint: cmd.Order.Fingerprint(operation.Create, uuid.Nil),
 			LookFirst:   cmd.Order.Options[OptionCustomer] != "", // the customer may be deleted since
 			New: func(ctx context.Context) (ports.NewOperation, error) {
-				if err := uc.findCustomer(ctx, &cmd.Order); err != nil {
+				if err := uc.findCustomer(ctx, cmd.Tenant, &cmd.Order); err != nil {
 					return ports.NewOperation{}, err
 				}
 
@@ -94,7 +97,7 @@ func (uc *Create) Do(ctx context.Context, cmd CreateCommand) (operations.Answer,
 }
 
 // findCustomer gives an order the provider's id of its customer, if it names one.
-func (uc *Create) findCustomer(ctx context.Context, order *operation.Order) error {
+func (uc *Create) findCustomer(ctx context.Context, tenant operation.Tenant, order *operation.Order) error {
 	named := order.Options[OptionCustomer]
 	if named == "" {
 		return nil
@@ -106,8 +109,8 @@ func (uc *Create) findCustomer(ctx context.Context, order *operation.Order) erro
 	}
 
 	c, err := uc.customers.Customer(ctx, id)
-	if err == nil && c.Deleted() {
-		err = fault.New(fault.NotFound, "There is no such customer.")
+	if err == nil && (c.Deleted() || c.Tenant != tenant) {
+		c, err = customer.Customer{}, fault.New(fault.NotFound, "There is no such customer.")
 	}
 
 	order.Customer = c.ProviderID
@@ -121,12 +124,12 @@ func (uc *Create) findCustomer(ctx context.Context, order *operation.Order) erro
 
 // operation is what is written down before anything is sent to the provider.
 func (uc *Create) operation(cmd CreateCommand) (ports.NewOperation, error) {
-	id, err := operations.NewID(uc.installation, cmd.Key)
+	id, err := operations.NewID(uc.installation, cmd.Tenant, cmd.Key)
 	if err != nil {
 		return ports.NewOperation{}, err
 	}
 
-	mark := uc.installation.Mark(operation.Create, id, cmd.Order.Fingerprint(operation.Create, uuid.Nil))
+	mark := uc.installation.Mark(cmd.Tenant, operation.Create, id, cmd.Order.Fingerprint(operation.Create, uuid.Nil))
 
 	call, err := uc.calls.CreatePayment(mark, cmd.Key, cmd.Order)
 	if err != nil {
@@ -134,7 +137,7 @@ func (uc *Create) operation(cmd CreateCommand) (ports.NewOperation, error) {
 	}
 
 	return ports.NewOperation{
-		ID: id, Kind: operation.Create, Key: cmd.Key, Order: cmd.Order, Call: call,
+		ID: id, Tenant: cmd.Tenant, Kind: operation.Create, Key: cmd.Key, Order: cmd.Order, Call: call,
 		Origin: ports.Origin{RequestID: cmd.RequestID},
 	}, nil
 }
@@ -162,7 +165,7 @@ func lostCreate(calls ports.Calls, intent ports.Intent) (ports.NewOperation, err
 	}
 
 	return ports.NewOperation{
-		ID: intent.Mark.Operation, Kind: operation.Create, Key: intent.Key, Order: order, Call: call,
+		ID: intent.Mark.Operation, Tenant: intent.Mark.Tenant, Kind: operation.Create, Key: intent.Key, Order: order, Call: call,
 		CreatedAt: intent.CreatedAt, Copied: intent.Mark.Fingerprint,
 	}, nil
 }
@@ -211,6 +214,7 @@ func created(
 
 	p := payment.Payment{
 		ID:            op.ID,
+		Tenant:        op.Tenant,
 		IntentID:      intent.ID,
 		Key:           op.Key,
 		Amount:        order.Amount,

@@ -28,7 +28,7 @@ func TestCreate_Do(t *testing.T) {
 		t.Helper()
 
 		return testBundle{World: apptest.New(t), command: payments.CreateCommand{
-			Key: "order_1", Order: apptest.Order(t, 123_45), RequestID: "request-9",
+			Tenant: operation.DefaultTenant, Key: "order_1", Order: apptest.Order(t, 123_45), RequestID: "request-9",
 		}}
 	}
 	create := func(t *testing.T, b testBundle) (operations.Answer, error) {

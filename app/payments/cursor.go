@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -71,9 +72,11 @@ func (c cursors) code(body []byte) []byte {
 	return mac.Sum(nil)[:lengthCode]
 }
 
-// digestOf is of the parameters that choose payments.
-func digestOf(values map[string][]string) [lengthDigest]byte {
+// digestOf is of whose payments are listed, and of the parameters that choose them.
+func digestOf(tenant operation.Tenant, values map[string][]string) [lengthDigest]byte {
 	var text strings.Builder
+
+	text.WriteString(strconv.Itoa(int(tenant)) + "\x00")
 
 	for _, name := range slices.Sorted(maps.Keys(values)) {
 		text.WriteString(name + "\x00" + values[name][0] + "\x00")

@@ -35,7 +35,7 @@ func TestCreate_Do_OfACustomer(t *testing.T) {
 
 		b := &testBundle{World: apptest.New(t)}
 		b.customer = b.CreateCustomer("customer_1", apptest.Jenny())
-		b.command = payments.CreateCommand{Key: "order_1", Order: apptest.Order(t, 10_00)}
+		b.command = payments.CreateCommand{Tenant: operation.DefaultTenant, Key: "order_1", Order: apptest.Order(t, 10_00)}
 		b.command.Order.Options = map[string]string{
 			payments.OptionCustomer: b.customer.ID.String(), payments.OptionSave: "true",
 		}
@@ -48,7 +48,7 @@ func TestCreate_Do_OfACustomer(t *testing.T) {
 	remove := func(t *testing.T, b *testBundle) {
 		t.Helper()
 
-		_, err := customers.NewDelete(b.CustomerChange()).Do(t.Context(), customers.ChangeCommand{CustomerID: b.customer.ID})
+		_, err := customers.NewDelete(b.CustomerChange()).Do(t.Context(), customers.ChangeCommand{Tenant: operation.DefaultTenant, CustomerID: b.customer.ID})
 		require.NoError(t, err)
 	}
 
@@ -70,7 +70,7 @@ func TestCreate_Do_OfACustomer(t *testing.T) {
 
 		b.CreateFor("of_nobody", apptest.Order(t, 25_00))
 
-		page, err := b.List().Do(t.Context(), map[string][]string{"customer_id": {b.customer.ID.String()}})
+		page, err := b.List().Do(t.Context(), operation.DefaultTenant, map[string][]string{"customer_id": {b.customer.ID.String()}})
 		require.NoError(t, err)
 		require.Len(t, page.Payments, 1)
 		require.Equal(t, p.ID, page.Payments[0].ID)

@@ -69,8 +69,10 @@ type filterTexts struct {
 
 // parseFilter reads a filter out of parameters. The error of a wrong one names it and is
 // fault.Invalid.
-func parseFilter(values map[string][]string, indexed IndexedNames) (ports.PaymentFilter, error) {
-	var f filterTexts
+func parseFilter(
+	tenant operation.Tenant, values map[string][]string, indexed IndexedNames,
+) (ports.PaymentFilter, error) {
+	f := filterTexts{filter: ports.PaymentFilter{Tenant: tenant}}
 
 	table := FilterParameters()
 

@@ -7,6 +7,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/marketflow/marketflow/domain/fault"
+	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/domain/payment"
 	"github.com/marketflow/marketflow/ports"
 )
@@ -23,26 +24,34 @@ func NewGet(payments ports.Payments, lives ports.Incarnations, spans ports.Spans
 	return &Get{payments: payments, lives: lives, spans: spans}
 }
 
-// Do returns the payment as it is now. If there is none, the error is fault.NotFound; while
+// Do returns a tenant's payment as it is now. If there is none, the error is fault.NotFound; while
 // the database may lack payments that it had, fault.Unavailable.
-func (uc *Get) Do(ctx context.Context, id uuid.UUID) (payment.Payment, error) {
+func (uc *Get) Do(ctx context.Context, tenant operation.Tenant, id uuid.UUID) (payment.Payment, error) {
 	return ports.InSpan(ctx, uc.spans, "app.GetPayment", func(ctx context.Context) (payment.Payment, error) {
-		return load(ctx, uc.payments, uc.lives, id)
+		return load(ctx, uc.payments, uc.lives, tenant, id)
 	})
 }
 
-// load reads a payment. That there is none is believed only once reconciliation is through
+// load reads a tenant's payment. That there is none is believed only once reconciliation is through
 // in the database's present life.
 func load(
-	ctx context.Context, payments ports.Payments, lives ports.Incarnations, id uuid.UUID,
+	ctx context.Context, payments ports.Payments, lives ports.Incarnations, tenant operation.Tenant, id uuid.UUID,
 ) (payment.Payment, error) {
 	p, err := payments.Payment(ctx, id)
-	if err == nil || fault.KindOf(err) != fault.NotFound {
+
+	switch {
+	case err == nil && p.Tenant == tenant:
+		return p, nil
+	case err == nil: // as if it were not there, also in how long the answer takes
+		err = errNone()
+	case fault.KindOf(err) != fault.NotFound:
 		return p, err
 	}
 
-	return p, believeNone(ctx, lives, err)
+	return payment.Payment{}, believeNone(ctx, lives, err)
 }
+
+func errNone() error { return fault.New(fault.NotFound, "There is no such payment.") }
 
 // believeNone is none, the error of whoever has found nothing, once reconciliation is through
 // in the database's present life.

@@ -43,10 +43,10 @@ type ListPage struct {
 	Next string
 }
 
-// Do returns one page. values are the parameters of FilterParameters, metadata[NAME], limit
+// Do returns one page of a tenant's payments. values are the parameters of FilterParameters, metadata[NAME], limit
 // and cursor; a wrong one is fault.Invalid. The page may be short although there are more:
 // a bounded number of payments is looked at.
-func (uc *List) Do(ctx context.Context, values map[string][]string) (ListPage, error) {
+func (uc *List) Do(ctx context.Context, tenant operation.Tenant, values map[string][]string) (ListPage, error) {
 	return ports.InSpan(ctx, uc.spans, "app.ListPayments", func(ctx context.Context) (ListPage, error) {
 		limit, err := limitOf(values)
 		if err != nil {
@@ -55,12 +55,12 @@ func (uc *List) Do(ctx context.Context, values map[string][]string) (ListPage, e
 
 		chosen := without(values, paramLimit, paramCursor)
 
-		filter, err := parseFilter(chosen, uc.indexed)
+		filter, err := parseFilter(tenant, chosen, uc.indexed)
 		if err != nil {
 			return ListPage{}, err
 		}
 
-		after, digest := ports.PaymentPosition{}, digestOf(chosen)
+		after, digest := ports.PaymentPosition{}, digestOf(tenant, chosen)
 
 		if _, given := values[paramCursor]; given {
 			text, err := oneValue(paramCursor, values[paramCursor])
@@ -90,7 +90,9 @@ func (uc *List) Do(ctx context.Context, values map[string][]string) (ListPage, e
 // Export calls each with all payments that fit, some at a time, the newest first. values are
 // as for Do, without limit and cursor. Until each is called nothing was found out, or the
 // error is one of Do's.
-func (uc *List) Export(ctx context.Context, values map[string][]string, each func([]payment.Payment) error) error {
+func (uc *List) Export(
+	ctx context.Context, tenant operation.Tenant, values map[string][]string, each func([]payment.Payment) error,
+) error {
 	_, err := ports.InSpan(ctx, uc.spans, "app.ExportPayments", func(ctx context.Context) (struct{}, error) {
 		for _, name := range []string{paramLimit, paramCursor} {
 			if _, given := values[name]; given {
@@ -98,7 +100,7 @@ func (uc *List) Export(ctx context.Context, values map[string][]string, each fun
 			}
 		}
 
-		filter, err := parseFilter(values, uc.indexed)
+		filter, err := parseFilter(tenant, values, uc.indexed)
 		if err != nil {
 			return struct{}{}, err
 		}

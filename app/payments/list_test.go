@@ -57,17 +57,17 @@ func TestList_Do(t *testing.T) {
 
 		slices.Reverse(want)
 
-		page, err := w.List().Do(t.Context(), params())
+		page, err := w.List().Do(t.Context(), operation.DefaultTenant, params())
 		require.NoError(t, err)
 		require.Equal(t, want[:20], idsOf(page.Payments), "twenty, if no limit is given")
 		require.Equal(t, w.Payment(want[0]), page.Payments[0])
 
-		page, err = w.List().Do(t.Context(), params("cursor="+page.Next))
+		page, err = w.List().Do(t.Context(), operation.DefaultTenant, params("cursor="+page.Next))
 		require.NoError(t, err)
 		require.Equal(t, want[20:], idsOf(page.Payments))
 		require.Empty(t, page.Next)
 
-		page, err = w.List().Do(t.Context(), params("limit=100"))
+		page, err = w.List().Do(t.Context(), operation.DefaultTenant, params("limit=100"))
 		require.NoError(t, err)
 		require.Equal(t, want, idsOf(page.Payments))
 		require.Contains(t, w.Observer.Spans(), "app.ListPayments")
@@ -109,7 +109,7 @@ func TestList_Do(t *testing.T) {
 			{"metadata[order_id]=A&B"},
 			{"metadata[order_id]=A&B", "metadata[shop]=left", "status=pending"},
 		} {
-			page, err := w.List().Do(t.Context(), params(pairs...))
+			page, err := w.List().Do(t.Context(), operation.DefaultTenant, params(pairs...))
 			require.NoError(t, err, "%q", pairs)
 			require.Equal(t, []uuid.UUID{p.ID}, idsOf(page.Payments), "%q", pairs)
 		}
@@ -135,7 +135,7 @@ func TestList_Do(t *testing.T) {
 			{"metadata[order_id]=A"},
 			{"metadata[shop]=left", "metadata[order_id]=B"},
 		} {
-			page, err := w.List().Do(t.Context(), params(pairs...))
+			page, err := w.List().Do(t.Context(), operation.DefaultTenant, params(pairs...))
 			require.NoError(t, err, "%q", pairs)
 			require.Empty(t, page, "%q", pairs)
 		}
@@ -192,13 +192,13 @@ func TestList_Do(t *testing.T) {
 			"cursor=x,cursor=y":                   "cursor is given more than once",
 			"cursor=not a cursor":                 "cursor is not one that was given here",
 		} {
-			_, err := w.List().Do(t.Context(), params(strings.Split(pair, ",")...))
+			_, err := w.List().Do(t.Context(), operation.DefaultTenant, params(strings.Split(pair, ",")...))
 			apptest.RequireFault(t, fault.Invalid, err)
 			require.Contains(t, fault.From(err).Detail, says, "%q", pair)
 		}
 
 		none := payments.NewList(w.Store, w.Lives, w.Installation, nil, w.Observer)
-		_, err := none.Do(t.Context(), params("metadata[order_id]=1"))
+		_, err := none.Do(t.Context(), operation.DefaultTenant, params("metadata[order_id]=1"))
 		apptest.RequireFault(t, fault.Invalid, err)
 		require.Contains(t, fault.From(err).Detail, "METADATA_INDEX")
 	})
@@ -210,16 +210,16 @@ func TestList_Do(t *testing.T) {
 		w.Create("order_1")
 		w.Create("order_2")
 
-		page, err := w.List().Do(t.Context(), params("limit=1", "status=pending"))
+		page, err := w.List().Do(t.Context(), operation.DefaultTenant, params("limit=1", "status=pending"))
 		require.NoError(t, err)
 		require.NotEmpty(t, page.Next)
 
-		rest, err := w.List().Do(t.Context(), params("limit=50", "status=pending", "cursor="+page.Next))
+		rest, err := w.List().Do(t.Context(), operation.DefaultTenant, params("limit=50", "status=pending", "cursor="+page.Next))
 		require.NoError(t, err, "the limit may change")
 		require.Len(t, rest.Payments, 1)
 
 		for _, others := range [][]string{{}, {"status=failed"}, {"status=pending", "currency=USD"}} {
-			_, err = w.List().Do(t.Context(), params(append(others, "cursor="+page.Next)...))
+			_, err = w.List().Do(t.Context(), operation.DefaultTenant, params(append(others, "cursor="+page.Next)...))
 			apptest.RequireFault(t, fault.Invalid, err)
 			require.Contains(t, fault.From(err).Detail, "belongs to another filter", "%q", others)
 		}
@@ -231,13 +231,13 @@ func TestList_Do(t *testing.T) {
 			changed := slices.Clone(form)
 			changed[i] ^= 1
 
-			_, err = w.List().Do(t.Context(), params("status=pending", "cursor="+base64.RawURLEncoding.EncodeToString(changed)))
+			_, err = w.List().Do(t.Context(), operation.DefaultTenant, params("status=pending", "cursor="+base64.RawURLEncoding.EncodeToString(changed)))
 			apptest.RequireFault(t, fault.Invalid, err)
 			require.Contains(t, fault.From(err).Detail, "not one that was given here", "byte %d", i)
 		}
 
 		other := payments.NewList(w.Store, w.Lives, operation.Installation{ID: uuid.New()}, nil, w.Observer)
-		_, err = other.Do(t.Context(), params("status=pending", "cursor="+page.Next))
+		_, err = other.Do(t.Context(), operation.DefaultTenant, params("status=pending", "cursor="+page.Next))
 		apptest.RequireFault(t, fault.Invalid, err)
 	})
 
@@ -250,12 +250,12 @@ func TestList_Do(t *testing.T) {
 		w.InLife(operation.Standing{})
 
 		for _, pair := range []string{"q=order_2", "idempotency_key=order_2", "stripe_payment_intent_id=pi_1", "metadata[shop]=left"} {
-			_, err := w.List().Do(t.Context(), params(pair))
+			_, err := w.List().Do(t.Context(), operation.DefaultTenant, params(pair))
 			apptest.RequireFault(t, fault.Unavailable, err)
 		}
 
 		for _, pair := range []string{"q=order_1", "status=failed"} {
-			_, err := w.List().Do(t.Context(), params(pair))
+			_, err := w.List().Do(t.Context(), operation.DefaultTenant, params(pair))
 			require.NoError(t, err)
 		}
 	})
@@ -271,7 +271,7 @@ func TestList_Export(t *testing.T) {
 	export := func(pairs ...string) error {
 		exported = nil
 
-		return w.List().Export(t.Context(), params(pairs...), func(list []payment.Payment) error {
+		return w.List().Export(t.Context(), operation.DefaultTenant, params(pairs...), func(list []payment.Payment) error {
 			exported = append(exported, list...)
 
 			return nil

@@ -21,7 +21,7 @@ func TestCreate_Do_AfterALoss(t *testing.T) {
 	t.Parallel()
 
 	b := apptest.New(t)
-	command := payments.CreateCommand{Key: "order_1", Order: apptest.Order(t, 10_00), RequestID: "request-9"}
+	command := payments.CreateCommand{Tenant: operation.DefaultTenant, Key: "order_1", Order: apptest.Order(t, 10_00), RequestID: "request-9"}
 	create := func() (operations.Answer, error) {
 		return payments.NewCreate(b.Engine(), b.Calls, b.Installation, b.Customers, b.Lives, b.Observer).Do(t.Context(), command)
 	}
@@ -55,7 +55,7 @@ func TestCreate_Do_WithoutAKey(t *testing.T) {
 
 	b := apptest.New(t)
 	create := payments.NewCreate(b.Engine(), b.Calls, b.Installation, b.Customers, b.Lives, b.Observer)
-	command := payments.CreateCommand{Order: apptest.Order(t, 10_00)}
+	command := payments.CreateCommand{Tenant: operation.DefaultTenant, Order: apptest.Order(t, 10_00)}
 
 	first, err := create.Do(t.Context(), command)
 	require.NoError(t, err)
@@ -83,7 +83,7 @@ func TestCapture_Do_AfterALoss(t *testing.T) {
 	require.Equal(t, first.PaymentID, again.PaymentID)
 	requireCents(t, 10_00, b.Payment(p.ID))
 
-	op, err := b.Store.OperationByKey(t.Context(), b.command.Key)
+	op, err := b.Store.OperationByKey(t.Context(), operation.DefaultTenant, b.command.Key)
 	require.NoError(t, err)
 	require.Equal(t, b.Installation.OperationID(operation.DefaultTenant, b.command.Key), op.ID)
 }
@@ -102,16 +102,16 @@ func TestGet_Do_InALaterLife(t *testing.T) {
 		b.InLife(c.life)
 		get := payments.NewGet(b.Store, b.Lives, b.Observer)
 
-		_, err := get.Do(t.Context(), uuid.New())
+		_, err := get.Do(t.Context(), operation.DefaultTenant, uuid.New())
 		apptest.RequireFault(t, c.want, err)
 		require.Equal(t, c.want == fault.Unavailable, fault.From(err).RetryAfter > 0)
 
 		_, err = payments.NewCancel(b.Change(), b.Renderer).Do(t.Context(), payments.CancelCommand{
-			ChangeCommand: payments.ChangeCommand{PaymentID: uuid.New()},
+			ChangeCommand: payments.ChangeCommand{Tenant: operation.DefaultTenant, PaymentID: uuid.New()},
 		})
 		apptest.RequireFault(t, c.want, err)
 
-		read, err := get.Do(t.Context(), created.ID)
+		read, err := get.Do(t.Context(), operation.DefaultTenant, created.ID)
 		require.NoError(t, err)
 		require.Equal(t, created, read, "what is here is read")
 	}

@@ -25,10 +25,11 @@ func NewShow(timeline *Timeline, decisions ports.Decisions, records ports.Reconc
 	return &Show{timeline: timeline, decisions: decisions, records: records, spans: spans}
 }
 
-// Name identifies a payment. Exactly one field is set.
+// Name identifies a payment: by its id, by its intent, or by the key of a tenant.
 type Name struct {
 	ID       uuid.UUID
 	IntentID string
+	Tenant   operation.Tenant
 	Key      operation.Key
 }
 
@@ -65,7 +66,7 @@ func (uc *Show) Do(ctx context.Context, name Name) (Story, error) {
 func (uc *Show) id(ctx context.Context, name Name) (uuid.UUID, error) {
 	switch {
 	case name.Key != "":
-		op, err := uc.decisions.OperationByKey(ctx, name.Key)
+		op, err := uc.decisions.OperationByKey(ctx, name.Tenant, name.Key)
 		if fault.KindOf(err) == fault.NotFound || err == nil && op.Kind.OnCustomer() {
 			return uuid.Nil, fault.New(fault.NotFound, "No payment was ever asked for under this idempotency key.")
 		}

@@ -84,7 +84,7 @@ func TestShow_Do(t *testing.T) {
 		b := setup(t)
 		p := b.Held("order_1")
 		_, err := payments.NewCapture(b.Change()).Do(t.Context(), payments.CaptureCommand{
-			ChangeCommand: payments.ChangeCommand{PaymentID: p.ID, RequestID: "request-9"}, Amount: "4",
+			ChangeCommand: payments.ChangeCommand{Tenant: operation.DefaultTenant, PaymentID: p.ID, RequestID: "request-9"}, Amount: "4",
 		})
 		require.NoError(t, err)
 
@@ -108,7 +108,7 @@ func TestShow_Do(t *testing.T) {
 		p := b.Create("order_1")
 		b.Create("order_2")
 
-		for _, name := range []payments.Name{{ID: p.ID}, {IntentID: p.IntentID}, {Key: p.Key}} {
+		for _, name := range []payments.Name{{ID: p.ID}, {IntentID: p.IntentID}, {Tenant: operation.DefaultTenant, Key: p.Key}} {
 			story, err := show(t, b, name)
 			require.NoError(t, err)
 			require.Equal(t, p, *story.Payment)
@@ -121,7 +121,7 @@ func TestShow_Do(t *testing.T) {
 		b := setup(t)
 		op := b.Begin("order_1")
 
-		story, err := show(t, b, payments.Name{Key: "order_1"})
+		story, err := show(t, b, payments.Name{Tenant: operation.DefaultTenant, Key: "order_1"})
 		require.NoError(t, err)
 		require.Nil(t, story.Payment)
 		require.Equal(t, op.ID, story.Operation.ID)

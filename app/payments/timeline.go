@@ -60,14 +60,15 @@ const maxEventsShown = ports.MaxHistory
 
 // Do returns what happened, oldest first. cut says that there is more than is shown: the
 // oldest is left out. No payment: the errors of Get.
-func (uc *Timeline) Do(ctx context.Context, id uuid.UUID) (entries []TimelineEntry, cut bool, err error) {
+func (uc *Timeline) Do(
+	ctx context.Context, tenant operation.Tenant, id uuid.UUID,
+) (entries []TimelineEntry, cut bool, err error) {
 	story, err := ports.InSpan(ctx, uc.spans, "app.ShowTimeline", func(ctx context.Context) (Story, error) {
-		story, err := uc.story(ctx, id)
-		if err == nil && story.Payment == nil {
-			err = believeNone(ctx, uc.lives, fault.New(fault.NotFound, "There is no such payment."))
+		if _, err := load(ctx, uc.payments, uc.lives, tenant, id); err != nil {
+			return Story{}, err
 		}
 
-		return story, err
+		return uc.story(ctx, id)
 	})
 	if err != nil {
 		return nil, false, err

@@ -23,7 +23,7 @@ func TestTimeline_Do(t *testing.T) {
 	timeline := func(t *testing.T, w *apptest.World, id uuid.UUID) []payments.TimelineEntry {
 		t.Helper()
 
-		entries, cut, err := w.Timeline().Do(t.Context(), id)
+		entries, cut, err := w.Timeline().Do(t.Context(), operation.DefaultTenant, id)
 		require.NoError(t, err)
 		require.False(t, cut)
 		require.True(t, slices.IsSortedFunc(entries, func(a, b payments.TimelineEntry) int { return a.At.Compare(b.At) }))
@@ -60,7 +60,7 @@ func TestTimeline_Do(t *testing.T) {
 		require.NoError(t, err)
 
 		_, err = payments.NewCapture(w.Change()).Do(t.Context(), payments.CaptureCommand{
-			ChangeCommand: payments.ChangeCommand{PaymentID: p.ID, Key: "capture_1", RequestID: "request-9"}, Amount: "4",
+			ChangeCommand: payments.ChangeCommand{Tenant: operation.DefaultTenant, PaymentID: p.ID, Key: "capture_1", RequestID: "request-9"}, Amount: "4",
 		})
 		require.NoError(t, err)
 
@@ -163,7 +163,7 @@ func TestTimeline_Do(t *testing.T) {
 		w.Exec(`INSERT INTO payment_transitions (payment_id, from_status, to_status, cause, at)
 			SELECT $1, 'pending', 'failed', 'evt_' || n, now() + n * interval '1 second' FROM generate_series(1, 600) n`, p.ID)
 
-		entries, cut, err := w.Timeline().Do(t.Context(), p.ID)
+		entries, cut, err := w.Timeline().Do(t.Context(), operation.DefaultTenant, p.ID)
 		require.NoError(t, err)
 		require.True(t, cut)
 		require.Equal(t, "webhook evt_600", entries[len(entries)-1].Actor, "the newest is there")
@@ -177,13 +177,13 @@ func TestTimeline_Do(t *testing.T) {
 		op := w.Begin("order_1")
 
 		for _, id := range []uuid.UUID{uuid.New(), op.ID} {
-			_, _, err := w.Timeline().Do(t.Context(), id)
+			_, _, err := w.Timeline().Do(t.Context(), operation.DefaultTenant, id)
 			apptest.RequireFault(t, fault.NotFound, err)
 		}
 
 		w.InLife(operation.Standing{})
 
-		_, _, err := w.Timeline().Do(t.Context(), uuid.New())
+		_, _, err := w.Timeline().Do(t.Context(), operation.DefaultTenant, uuid.New())
 		apptest.RequireFault(t, fault.Unavailable, err)
 	})
 
@@ -194,7 +194,7 @@ func TestTimeline_Do(t *testing.T) {
 		p := w.Held("order_1")
 		op := w.BeginOne(w.NewCancel("cancel_1", p))
 
-		_, _, err := w.Timeline().Do(t.Context(), op.ID)
+		_, _, err := w.Timeline().Do(t.Context(), operation.DefaultTenant, op.ID)
 		apptest.RequireFault(t, fault.NotFound, err)
 		require.Equal(t, payment.Pending, w.Payment(p.ID).Status)
 	})

@@ -37,7 +37,7 @@ type UpdateCommand struct {
 //   - fault.PreconditionFailed: the payment has another version.
 func (uc *Update) Do(ctx context.Context, cmd UpdateCommand) (operations.Answer, error) {
 	return ports.InSpan(ctx, uc.spans, "app.UpdatePayment", func(ctx context.Context) (operations.Answer, error) {
-		p, err := uc.load(ctx, cmd.PaymentID)
+		p, err := uc.load(ctx, cmd.ChangeCommand)
 		if err != nil {
 			return operations.Answer{}, err
 		}

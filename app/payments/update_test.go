@@ -42,6 +42,7 @@ func setupUpdate(t *testing.T) updateBundle {
 		Metadata:    payment.MetadataChange{"changes": "4", "comes": "5", "goes": ""},
 		Description: &description,
 	}
+	b.command.Tenant = operation.DefaultTenant
 	b.command.PaymentID, b.command.Key, b.command.RequestID = b.payment.ID, "update_1", "request-9"
 
 	return b
@@ -187,7 +188,7 @@ func TestUpdate_Do_Refused(t *testing.T) {
 
 		b := setupUpdate(t)
 		_, err := payments.NewCancel(b.Change(), b.Renderer).Do(t.Context(), payments.CancelCommand{
-			ChangeCommand: payments.ChangeCommand{PaymentID: b.payment.ID},
+			ChangeCommand: payments.ChangeCommand{Tenant: operation.DefaultTenant, PaymentID: b.payment.ID},
 		})
 		require.NoError(t, err)
 
@@ -268,7 +269,7 @@ func TestUpdate_Do_Refused(t *testing.T) {
 		require.Equal(t, b.payment.ID, b.refused(t, fault.InProgress).PaymentID)
 
 		_, err := payments.NewCapture(b.Change()).Do(t.Context(), payments.CaptureCommand{
-			ChangeCommand: payments.ChangeCommand{PaymentID: b.payment.ID},
+			ChangeCommand: payments.ChangeCommand{Tenant: operation.DefaultTenant, PaymentID: b.payment.ID},
 		})
 		apptest.RequireFault(t, fault.InvalidState, err)
 
@@ -294,7 +295,7 @@ func TestUpdate_Do_AtTheSameMoment(t *testing.T) {
 	for n := range 6 {
 		all.Go(func() {
 			command := payments.UpdateCommand{Metadata: payment.MetadataChange{"changes": fmt.Sprint("by ", n)}}
-			command.PaymentID = b.payment.ID
+			command.Tenant, command.PaymentID = operation.DefaultTenant, b.payment.ID
 
 			if _, err := payments.NewUpdate(b.Change()).Do(t.Context(), command); err != nil {
 				apptest.RequireFault(t, fault.InProgress, err)

@@ -37,9 +37,9 @@ func (d *desk) capturing(paymentID uuid.UUID, intent string) ports.Operation {
 	id, err := uuid.NewV7()
 	require.NoError(d.t, err)
 
-	mark := operation.Installation{ID: d.installation()}.Mark(operation.Capture, id, operation.Fingerprint{})
+	mark := operation.Installation{ID: d.installation()}.Mark(operation.DefaultTenant, operation.Capture, id, operation.Fingerprint{})
 	op, err := d.store.Begin(d.t.Context(), ports.NewOperation{
-		ID: id, Kind: operation.Capture, Subject: paymentID, Key: "capture_1",
+		Tenant: operation.DefaultTenant, ID: id, Kind: operation.Capture, Subject: paymentID, Key: "capture_1",
 		Call: ports.Call{
 			Key: "mf_capture_" + id.String(), Path: "/v1/payment_intents/" + intent + "/capture",
 			Params: url.Values{"metadata[marketflow_capture]": {mark.String()}}.Encode(),

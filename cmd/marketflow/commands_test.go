@@ -186,7 +186,7 @@ func (d *desk) ask(key operation.Key, age time.Duration) string {
 	require.NoError(d.t, err)
 
 	_, err = d.store.Begin(d.t.Context(), ports.NewOperation{
-		ID: id, Kind: operation.Create, Key: key, Order: operation.Order{Amount: amount},
+		Tenant: operation.DefaultTenant, ID: id, Kind: operation.Create, Key: key, Order: operation.Order{Amount: amount},
 		Call:      ports.Call{Key: "mf_create_" + id.String(), Path: "/v1/payment_intents", Params: "amount=1000&currency=usd"},
 		Origin:    ports.Origin{RequestID: "req-of-" + string(key)},
 		Lease:     ports.Lease{Token: uuid.New()},

@@ -50,6 +50,7 @@ func newCustomersListCommand() *cobra.Command {
 			})
 		},
 	}
+	addTenantFlag(command, &filter.Tenant)
 	command.Flags().StringVar(&filter.Reference, "reference", "", "only the one with this reference")
 	command.Flags().StringVar(&filter.Email, "email", "", "only those with this address")
 	addLimitFlag(command, &limit)

@@ -13,6 +13,8 @@ import (
 
 	"github.com/marketflow/marketflow/app/operations"
 	"github.com/marketflow/marketflow/domain/fault"
+	"github.com/marketflow/marketflow/domain/operation"
+	"github.com/marketflow/marketflow/domain/tenant"
 	"github.com/marketflow/marketflow/ports"
 )
 
@@ -53,6 +55,34 @@ func person() string {
 	}
 
 	return name + "@" + host
+}
+
+// addTenantFlag adds --tenant, which names whose payments and customers are meant.
+func addTenantFlag(command *cobra.Command, of *operation.Tenant) {
+	*of = operation.DefaultTenant
+	command.Flags().Var((*tenantFlag)(of), "tenant", "whose, by the tenant's name")
+}
+
+// tenantFlag is the value of --tenant. It reads a name: the id is made of it.
+type tenantFlag operation.Tenant
+
+func (f *tenantFlag) String() string {
+	if *f == tenantFlag(operation.DefaultTenant) {
+		return tenant.DefaultName
+	}
+
+	return strconv.Itoa(int(*f))
+}
+
+// Type implements pflag.Value.
+func (*tenantFlag) Type() string { return "name" }
+
+// Set implements pflag.Value.
+func (f *tenantFlag) Set(name string) error {
+	named, err := tenant.New(name)
+	*f = tenantFlag(named.ID)
+
+	return err
 }
 
 func addLimitFlag(command *cobra.Command, limit *int) {

@@ -101,7 +101,10 @@ func printOperations(w io.Writer, list []ports.OperationDetails) {
 }
 
 func newOperationsShowCommand() *cobra.Command {
-	var key string
+	var (
+		key   string
+		whose operation.Tenant
+	)
 
 	command := &cobra.Command{
 		Use:   "show ID | --key KEY",
@@ -114,7 +117,7 @@ func newOperationsShowCommand() *cobra.Command {
 			}
 
 			return withTools(cmd, func(ctx context.Context, tools bootstrap.Tools) error {
-				op, err := findOperation(ctx, tools, id, clientKey)
+				op, err := findOperation(ctx, tools, id, whose, clientKey)
 				if err != nil {
 					return err
 				}
@@ -124,15 +127,16 @@ func newOperationsShowCommand() *cobra.Command {
 		},
 	}
 	command.Flags().StringVar(&key, "key", "", "the client's idempotency key, instead of the id")
+	addTenantFlag(command, &whose)
 
 	return command
 }
 
 func findOperation(
-	ctx context.Context, tools bootstrap.Tools, id uuid.UUID, key operation.Key,
+	ctx context.Context, tools bootstrap.Tools, id uuid.UUID, whose operation.Tenant, key operation.Key,
 ) (ports.OperationDetails, error) {
 	if key != "" {
-		op, err := tools.Decisions.OperationByKey(ctx, key)
+		op, err := tools.Decisions.OperationByKey(ctx, whose, key)
 
 		return op, named(err, "operation under the key", string(key))
 	}

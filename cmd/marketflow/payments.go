@@ -57,7 +57,10 @@ payment are dismissed. The reason is recorded, with what was there before.`,
 }
 
 func newPaymentsShowCommand() *cobra.Command {
-	var key string
+	var (
+		key   string
+		whose operation.Tenant
+	)
 
 	command := &cobra.Command{
 		Use:   "show ID | pi_… | --key KEY",
@@ -70,6 +73,8 @@ func newPaymentsShowCommand() *cobra.Command {
 			}
 
 			return withTools(cmd, func(ctx context.Context, tools bootstrap.Tools) error {
+				name.Tenant = whose
+
 				story, err := tools.ShowPayment.Do(ctx, name)
 				if err != nil {
 					return err
@@ -80,6 +85,7 @@ func newPaymentsShowCommand() *cobra.Command {
 		},
 	}
 	command.Flags().StringVar(&key, "key", "", "the client's idempotency key, instead of an id")
+	addTenantFlag(command, &whose)
 
 	return command
 }

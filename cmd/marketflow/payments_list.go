@@ -13,6 +13,7 @@ import (
 
 	edge "github.com/marketflow/marketflow/adapters/http"
 	"github.com/marketflow/marketflow/app/payments"
+	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/internal/bootstrap"
 )
 
@@ -47,6 +48,7 @@ func (f *listFormat) Set(text string) error {
 func newPaymentsListCommand() *cobra.Command {
 	var (
 		format   = listFormat(asTable)
+		whose    operation.Tenant
 		metadata []string
 	)
 
@@ -65,10 +67,10 @@ payments that fit are written, however many there are.`,
 
 			return withTools(cmd, func(ctx context.Context, tools bootstrap.Tools) error {
 				if format == asCSV {
-					return exportPayments(ctx, cmd, tools, values)
+					return exportPayments(ctx, cmd, tools, whose, values)
 				}
 
-				page, err := tools.ListPayments.Do(ctx, values)
+				page, err := tools.ListPayments.Do(ctx, whose, values)
 				if err != nil {
 					return err
 				}
@@ -86,6 +88,7 @@ payments that fit are written, however many there are.`,
 	}
 
 	flags.StringArrayVar(&metadata, "metadata", nil, "NAME=VALUE, for names in METADATA_INDEX")
+	addTenantFlag(command, &whose)
 	flags.String("limit", "", "how many payments a page has at most, 1 to 100")
 	flags.String("cursor", "", "where to go on: next_cursor of the page before")
 
@@ -123,10 +126,12 @@ func listValues(cmd *cobra.Command, metadata []string) (map[string][]string, err
 	return values, nil
 }
 
-func exportPayments(ctx context.Context, cmd *cobra.Command, tools bootstrap.Tools, values map[string][]string) error {
+func exportPayments(
+	ctx context.Context, cmd *cobra.Command, tools bootstrap.Tools, whose operation.Tenant, values map[string][]string,
+) error {
 	table := edge.NewCSV(cmd.OutOrStdout())
 
-	err := tools.ListPayments.Export(ctx, values, table.Write)
+	err := tools.ListPayments.Export(ctx, whose, values, table.Write)
 	if err != nil && table.Rows() > 0 {
 		return fmt.Errorf("the list is not whole, it ends after %d payments: %w", table.Rows(), err)
 	}

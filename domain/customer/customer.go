@@ -14,6 +14,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/marketflow/marketflow/domain/fault"
+	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/domain/payment"
 )
 
@@ -42,6 +43,8 @@ const (
 type Customer struct {
 	// ID is the id of the operation that made it.
 	ID uuid.UUID
+	// Tenant owns it.
+	Tenant operation.Tenant
 	// ProviderID is the provider's: "cus_…" at Stripe.
 	ProviderID string
 	// Reference is the client's own id, unique for the tenant. It is empty if there is none,

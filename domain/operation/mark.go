@@ -8,10 +8,11 @@ import (
 	"github.com/google/uuid"
 )
 
-// Tenant is who owns what a client asked for.
+// Tenant is who owns what a client asked for: a positive number. Nobody sees another tenant's
+// payments and customers, and two tenants may use the same idempotency key.
 type Tenant int32
 
-// DefaultTenant is the one tenant that there is.
+// DefaultTenant is the tenant where nobody has made another one.
 const DefaultTenant Tenant = 1
 
 // Installation is one database with all its processes. It is told apart from others on the
@@ -19,8 +20,8 @@ const DefaultTenant Tenant = 1
 type Installation struct{ ID uuid.UUID }
 
 // Mark is the mark of an operation of this installation.
-func (i Installation) Mark(kind Kind, id uuid.UUID, fingerprint Fingerprint) Mark {
-	return Mark{Installation: i.ID, Tenant: DefaultTenant, Kind: kind, Operation: id, Fingerprint: fingerprint}
+func (i Installation) Mark(tenant Tenant, kind Kind, id uuid.UUID, fingerprint Fingerprint) Mark {
+	return Mark{Installation: i.ID, Tenant: tenant, Kind: kind, Operation: id, Fingerprint: fingerprint}
 }
 
 // Mark is written into every object of ours at the provider: whose it is and which

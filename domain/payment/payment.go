@@ -16,6 +16,8 @@ import (
 type Payment struct {
 	// ID is a UUIDv7 of ours.
 	ID uuid.UUID
+	// Tenant owns it.
+	Tenant operation.Tenant
 	// IntentID is the provider's id: "pi_…" at Stripe.
 	IntentID string
 	// Key is the idempotency key that created it; zero if there was none.

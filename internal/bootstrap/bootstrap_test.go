@@ -332,12 +332,12 @@ type countingCache struct {
 	cleared atomic.Int64
 }
 
-func (c *countingCache) Get(context.Context, operation.Key) (ports.Replay, bool) {
+func (c *countingCache) Get(context.Context, operation.Tenant, operation.Key) (ports.Replay, bool) {
 	c.asked++
 
 	return ports.Replay{}, false
 }
 
-func (c *countingCache) Put(context.Context, operation.Key, ports.Replay) {}
+func (c *countingCache) Put(context.Context, operation.Tenant, operation.Key, ports.Replay) {}
 
 func (c *countingCache) Clear() { c.cleared.Add(1) }

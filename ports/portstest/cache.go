@@ -47,7 +47,7 @@ func ReplayCache(t *testing.T, newCache func(t *testing.T) ports.ReplayCache) {
 func replayCacheKnowsNothing(t *testing.T, cache ports.ReplayCache) {
 	t.Helper()
 
-	replay, ok := cache.Get(t.Context(), "order_1")
+	replay, ok := cache.Get(t.Context(), operation.DefaultTenant, "order_1")
 
 	require.False(t, ok)
 	require.Zero(t, replay)
@@ -57,11 +57,11 @@ func replayCacheReturnsWhatWasPut(t *testing.T, cache ports.ReplayCache) {
 	t.Helper()
 
 	want := aReplay("order_1")
-	cache.Put(t.Context(), "order_1", want)
+	cache.Put(t.Context(), operation.DefaultTenant, "order_1", want)
 
 	requireReplay(t, cache, "order_1", want)
 
-	cache.Put(t.Context(), "order_1", want) // a second replica finished it too
+	cache.Put(t.Context(), operation.DefaultTenant, "order_1", want) // a second replica finished it too
 	requireReplay(t, cache, "order_1", want)
 }
 
@@ -76,7 +76,7 @@ func replayCacheKeepsEveryByte(t *testing.T, cache ports.ReplayCache) {
 	} {
 		want := aReplay(name)
 		want.Response = ports.FrozenResponse{Status: http.StatusBadGateway, Body: body}
-		cache.Put(t.Context(), operation.Key(name), want)
+		cache.Put(t.Context(), operation.DefaultTenant, operation.Key(name), want)
 
 		requireReplay(t, cache, operation.Key(name), want)
 	}
@@ -93,7 +93,7 @@ func replayCacheKeepsKeysApart(t *testing.T, cache ports.ReplayCache) {
 	}
 
 	for _, key := range keys {
-		cache.Put(t.Context(), key, aReplay(string(key)))
+		cache.Put(t.Context(), operation.DefaultTenant, key, aReplay(string(key)))
 	}
 
 	for _, key := range keys {
@@ -105,7 +105,7 @@ func replayCacheOwnsItsBodies(t *testing.T, cache ports.ReplayCache) {
 	t.Helper()
 
 	mine := aReplay("order_1")
-	cache.Put(t.Context(), "order_1", mine)
+	cache.Put(t.Context(), operation.DefaultTenant, "order_1", mine)
 	clear(mine.Response.Body)
 
 	got := requireReplay(t, cache, "order_1", aReplay("order_1"))
@@ -118,18 +118,18 @@ func replayCacheForgetsEverything(t *testing.T, cache ports.ReplayCache) {
 	t.Helper()
 
 	for _, key := range []operation.Key{"order_1", "order_2"} {
-		cache.Put(t.Context(), key, aReplay(string(key)))
+		cache.Put(t.Context(), operation.DefaultTenant, key, aReplay(string(key)))
 		requireReplay(t, cache, key, aReplay(string(key)))
 	}
 
 	cache.Clear()
 
 	for _, key := range []operation.Key{"order_1", "order_2"} {
-		_, ok := cache.Get(t.Context(), key)
+		_, ok := cache.Get(t.Context(), operation.DefaultTenant, key)
 		require.False(t, ok)
 	}
 
-	cache.Put(t.Context(), "order_1", aReplay("order_1"))
+	cache.Put(t.Context(), operation.DefaultTenant, "order_1", aReplay("order_1"))
 	requireReplay(t, cache, "order_1", aReplay("order_1"))
 }
 
@@ -137,7 +137,7 @@ func replayCacheOutlivesTheRequest(t *testing.T, cache ports.ReplayCache) {
 	t.Helper()
 
 	ctx, cancel := context.WithCancel(t.Context())
-	cache.Put(ctx, "order_1", aReplay("order_1"))
+	cache.Put(ctx, operation.DefaultTenant, "order_1", aReplay("order_1"))
 	cancel()
 
 	requireReplay(t, cache, "order_1", aReplay("order_1"))
@@ -146,19 +146,19 @@ func replayCacheOutlivesTheRequest(t *testing.T, cache ports.ReplayCache) {
 func replayCacheEndsWithItsCaller(t *testing.T, cache ports.ReplayCache) {
 	t.Helper()
 
-	cache.Put(t.Context(), "order_1", aReplay("order_1"))
+	cache.Put(t.Context(), operation.DefaultTenant, "order_1", aReplay("order_1"))
 	requireReplay(t, cache, "order_1", aReplay("order_1"))
 
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()
 
-	if got, ok := cache.Get(gone, "order_1"); ok {
+	if got, ok := cache.Get(gone, operation.DefaultTenant, "order_1"); ok {
 		require.Equal(t, aReplay("order_1"), got)
 	}
 
 	// Callers that hang up say nothing about the cache.
 	for range 10 {
-		cache.Get(gone, "order_2")
+		cache.Get(gone, operation.DefaultTenant, "order_2")
 	}
 
 	requireReplay(t, cache, "order_1", aReplay("order_1"))
@@ -174,11 +174,11 @@ func replayCacheServesManyAtOnce(t *testing.T, cache ports.ReplayCache) {
 		all.Go(func() {
 			for i := range rounds {
 				key := operation.Key(strconv.Itoa((g + i) % keys))
-				if got, ok := cache.Get(t.Context(), key); ok {
+				if got, ok := cache.Get(t.Context(), operation.DefaultTenant, key); ok {
 					requireEqualReplay(t, aReplay(string(key)), got)
 				}
 
-				cache.Put(t.Context(), key, aReplay(string(key)))
+				cache.Put(t.Context(), operation.DefaultTenant, key, aReplay(string(key)))
 			}
 		})
 	}
@@ -208,11 +208,11 @@ func replayCacheProperty(t *testing.T, cache ports.ReplayCache) {
 					known[k] = drawReplay(t)
 				}
 
-				cache.Put(ctx, k, known[k])
+				cache.Put(ctx, operation.DefaultTenant, k, known[k])
 			},
 			"get": func(t *rapid.T) {
 				k := draw(t)
-				if got, ok := cache.Get(ctx, k); ok {
+				if got, ok := cache.Get(ctx, operation.DefaultTenant, k); ok {
 					requireEqualReplay(t, known[k], got)
 				}
 			},
@@ -227,17 +227,17 @@ func ReplayCacheBenchmarks(b *testing.B, newCache func(b *testing.B) ports.Repla
 
 	b.Run("Hit", func(b *testing.B) {
 		cache := newCache(b)
-		cache.Put(b.Context(), "order_1", aReplay("order_1"))
+		cache.Put(b.Context(), operation.DefaultTenant, "order_1", aReplay("order_1"))
 		requireReplay(b, cache, "order_1", aReplay("order_1"))
-		parallel(b, func(ctx context.Context) { cache.Get(ctx, "order_1") })
+		parallel(b, func(ctx context.Context) { cache.Get(ctx, operation.DefaultTenant, "order_1") })
 	})
 	b.Run("Miss", func(b *testing.B) {
 		cache := newCache(b)
-		parallel(b, func(ctx context.Context) { cache.Get(ctx, "order_1") })
+		parallel(b, func(ctx context.Context) { cache.Get(ctx, operation.DefaultTenant, "order_1") })
 	})
 	b.Run("Put", func(b *testing.B) {
 		cache := newCache(b)
-		parallel(b, func(ctx context.Context) { cache.Put(ctx, "order_1", aReplay("order_1")) })
+		parallel(b, func(ctx context.Context) { cache.Put(ctx, operation.DefaultTenant, "order_1", aReplay("order_1")) })
 	})
 }
 
@@ -258,7 +258,7 @@ func requireReplay(tb testing.TB, cache ports.ReplayCache, key operation.Key, wa
 	var got ports.Replay
 
 	require.Eventually(tb, func() (ok bool) {
-		got, ok = cache.Get(tb.Context(), key)
+		got, ok = cache.Get(tb.Context(), operation.DefaultTenant, key)
 
 		return ok
 	}, 10*time.Second, time.Millisecond, "%q was never found", key)

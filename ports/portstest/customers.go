@@ -360,7 +360,7 @@ func finishMakesCustomer(t *testing.T, b StoreBed) {
 
 	c := b.customerNow(t, op.ID)
 	require.Equal(t, customer.Customer{
-		ID: op.ID, ProviderID: "cus_" + op.ID.String(), Reference: "user-42", Email: "jenny@example.com",
+		Tenant: operation.DefaultTenant, ID: op.ID, ProviderID: "cus_" + op.ID.String(), Reference: "user-42", Email: "jenny@example.com",
 		Metadata: map[string]string{"plan": "gold"}, Version: c.Version, CreatedAt: op.CreatedAt, UpdatedAt: c.UpdatedAt,
 	}, c)
 	require.Positive(t, c.Version)
@@ -459,7 +459,7 @@ func finishOnNoCustomer(t *testing.T, b StoreBed) {
 	_, err := b.FinishOnCustomer(t.Context(), uuid.New(), setting(nil))
 	requireNotFound(t, err)
 
-	op := b.mustBegin(t, newCustomerChange(t, operation.UpdateCustomer, customer.Customer{ID: uuid.New()}, "first", nil))
+	op := b.mustBegin(t, newCustomerChange(t, operation.UpdateCustomer, customer.Customer{Tenant: operation.DefaultTenant, ID: uuid.New()}, "first", nil))
 	_, err = b.FinishOnCustomer(t.Context(), op.ID, setting(nil))
 	requireNotFound(t, err)
 	requireStateOf(t, b, op, operation.Pending)
@@ -527,7 +527,7 @@ func restoreCustomer(t *testing.T, b StoreBed) {
 	require.Equal(t, "user-42", c.Reference)
 	require.True(t, lost.CreatedAt.Equal(c.CreatedAt))
 
-	found, err := b.Find(t.Context(), "first")
+	found, err := b.Find(t.Context(), operation.DefaultTenant, "first")
 	require.NoError(t, err)
 	require.Equal(t, lost.Copied, found.Fingerprint)
 }
@@ -610,7 +610,7 @@ func writeCustomer(t *testing.T, b StoreBed) {
 	require.True(t, written)
 	require.Equal(t, after, b.customerNow(t, before.ID), "nothing differs")
 
-	_, err = b.WriteCustomer(t.Context(), customer.Customer{ID: uuid.New(), ProviderID: "cus_none"}, ports.EventStale)
+	_, err = b.WriteCustomer(t.Context(), customer.Customer{Tenant: operation.DefaultTenant, ID: uuid.New(), ProviderID: "cus_none"}, ports.EventStale)
 	requireNotFound(t, err)
 }
 
@@ -642,16 +642,16 @@ func detachedFrom(t *testing.T, b StoreBed) {
 	detach.Call.Path = "/v1/payment_methods/pm_1/detach"
 	op := b.mustBegin(t, detach)
 
-	_, err := b.DetachedFrom(t.Context(), "pm_1")
+	_, err := b.DetachedFrom(t.Context(), operation.DefaultTenant, "pm_1")
 	requireNotFound(t, err)
 
 	b.mustFinishOnCustomer(t, op, setting(nil))
 
-	id, err := b.DetachedFrom(t.Context(), "pm_1")
+	id, err := b.DetachedFrom(t.Context(), operation.DefaultTenant, "pm_1")
 	require.NoError(t, err)
 	require.Equal(t, c.ID, id)
 
-	_, err = b.DetachedFrom(t.Context(), "pm_2")
+	_, err = b.DetachedFrom(t.Context(), operation.DefaultTenant, "pm_2")
 	requireNotFound(t, err)
 
 	refused := newCustomerChange(t, operation.DetachMethod, c, "third", nil)
@@ -659,7 +659,7 @@ func detachedFrom(t *testing.T, b StoreBed) {
 	_, err = b.FinishRejected(t.Context(), b.mustBegin(t, refused), rejection())
 	require.NoError(t, err)
 
-	_, err = b.DetachedFrom(t.Context(), "pm_3")
+	_, err = b.DetachedFrom(t.Context(), operation.DefaultTenant, "pm_3")
 	requireNotFound(t, err)
 }
 
@@ -683,7 +683,7 @@ func listCustomers(t *testing.T, b StoreBed) {
 	)
 
 	for {
-		page, err := b.ListCustomers(t.Context(), ports.CustomerFilter{}, before, 2)
+		page, err := b.ListCustomers(t.Context(), ports.CustomerFilter{Tenant: operation.DefaultTenant}, before, 2)
 		require.NoError(t, err)
 
 		all = append(all, page...)
@@ -697,7 +697,7 @@ func listCustomers(t *testing.T, b StoreBed) {
 
 	require.Equal(t, want, all)
 
-	some, err := b.ListCustomers(t.Context(), ports.CustomerFilter{From: want[1].CreatedAt}, ports.CustomerPosition{}, 10)
+	some, err := b.ListCustomers(t.Context(), ports.CustomerFilter{Tenant: operation.DefaultTenant, From: want[1].CreatedAt}, ports.CustomerPosition{}, 10)
 	require.NoError(t, err)
 	require.Equal(t, want[:2], some)
 }
@@ -714,13 +714,13 @@ func listCustomersFiltered(t *testing.T, b StoreBed) {
 		filter ports.CustomerFilter
 		want   []customer.Customer
 	}{
-		"a reference":         {ports.CustomerFilter{Reference: "user-1"}, []customer.Customer{one}},
-		"no such reference":   {ports.CustomerFilter{Reference: "user-3"}, nil},
-		"an email":            {ports.CustomerFilter{Email: "two@example.com"}, []customer.Customer{two}},
-		"no such email":       {ports.CustomerFilter{Email: "TWO@example.com"}, nil},
-		"both":                {ports.CustomerFilter{Reference: "user-2", Email: "two@example.com"}, []customer.Customer{two}},
-		"both, of different":  {ports.CustomerFilter{Reference: "user-1", Email: "two@example.com"}, nil},
-		"an email, and later": {ports.CustomerFilter{Email: "two@example.com", From: two.CreatedAt.Add(time.Microsecond)}, nil},
+		"a reference":         {ports.CustomerFilter{Tenant: operation.DefaultTenant, Reference: "user-1"}, []customer.Customer{one}},
+		"no such reference":   {ports.CustomerFilter{Tenant: operation.DefaultTenant, Reference: "user-3"}, nil},
+		"an email":            {ports.CustomerFilter{Tenant: operation.DefaultTenant, Email: "two@example.com"}, []customer.Customer{two}},
+		"no such email":       {ports.CustomerFilter{Tenant: operation.DefaultTenant, Email: "TWO@example.com"}, nil},
+		"both":                {ports.CustomerFilter{Tenant: operation.DefaultTenant, Reference: "user-2", Email: "two@example.com"}, []customer.Customer{two}},
+		"both, of different":  {ports.CustomerFilter{Tenant: operation.DefaultTenant, Reference: "user-1", Email: "two@example.com"}, nil},
+		"an email, and later": {ports.CustomerFilter{Tenant: operation.DefaultTenant, Email: "two@example.com", From: two.CreatedAt.Add(time.Microsecond)}, nil},
 	} {
 		found, err := b.ListCustomers(t.Context(), c.filter, ports.CustomerPosition{}, 10)
 		require.NoError(t, err, name)
@@ -763,7 +763,7 @@ func customerEvent(providerID string) ports.Event {
 	return ports.Event{
 		ID: "evt_" + uuid.NewString(), Type: "customer.updated", ObjectID: providerID, Handled: true, IsCustomer: true,
 		Customer: ports.CustomerObject{
-			ID: providerID, Marked: true, Mark: ours.Mark(operation.CreateCustomer, uuid.New(), operation.Fingerprint{}),
+			ID: providerID, Marked: true, Mark: ours.Mark(operation.DefaultTenant, operation.CreateCustomer, uuid.New(), operation.Fingerprint{}),
 			Snapshot: customer.Snapshot{Email: "jenny@example.com", Metadata: map[string]string{"plan": "gold"}},
 		},
 		Raw: []byte{},

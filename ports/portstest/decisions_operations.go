@@ -36,7 +36,7 @@ func operationShown(t *testing.T, b StoreBed) {
 	require.False(t, b.details(t, given.ID).InHand)
 	require.Zero(t, b.details(t, given.ID).RetryAt, "nobody tries it again")
 
-	byKey, err := b.Twin.OperationByKey(t.Context(), "order_2")
+	byKey, err := b.Twin.OperationByKey(t.Context(), operation.DefaultTenant, "order_2")
 	require.NoError(t, err)
 	require.Equal(t, given.ID, byKey.ID)
 	require.Equal(t, "not to be found", byKey.LastError)
@@ -52,7 +52,7 @@ func operationNotFound(t *testing.T, b StoreBed) {
 	_, err := b.Operation(t.Context(), uuid.New())
 	requireNotFound(t, err)
 
-	_, err = b.OperationByKey(t.Context(), "order_1")
+	_, err = b.OperationByKey(t.Context(), operation.DefaultTenant, "order_1")
 	requireNotFound(t, err)
 }
 

@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/marketflow/marketflow/domain/fault"
+	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/domain/payment"
 	"github.com/marketflow/marketflow/ports"
 )
@@ -55,7 +56,7 @@ func (b StoreBed) mustPayWithout(tb testing.TB, count int) []payment.Payment {
 
 // theOrder is what the metadata of newOperation has.
 func theOrder() ports.PaymentFilter {
-	return ports.PaymentFilter{Metadata: map[string]string{"order": "42"}}
+	return ports.PaymentFilter{Tenant: operation.DefaultTenant, Metadata: map[string]string{"order": "42"}}
 }
 
 func (b StoreBed) requireFound(tb testing.TB, want ...[]payment.Payment) {

@@ -129,10 +129,11 @@ func newOperation(tb testing.TB, key operation.Key) ports.NewOperation {
 	require.NoError(tb, err)
 
 	return ports.NewOperation{
-		ID:    id,
-		Kind:  operation.Create,
-		Key:   key,
-		Order: operation.Order{Amount: amount(tb, 123_45, "USD"), Metadata: map[string]string{"order": "42"}},
+		ID:     id,
+		Tenant: operation.DefaultTenant,
+		Kind:   operation.Create,
+		Key:    key,
+		Order:  operation.Order{Amount: amount(tb, 123_45, "USD"), Metadata: map[string]string{"order": "42"}},
 		Call: ports.Call{
 			Key:    "mf_create_" + id.String(),
 			Path:   "/v1/payment_intents",
@@ -208,6 +209,7 @@ func completionWith(op ports.Operation, intentID string) ports.Completion {
 	return ports.Completion{
 		Payment: payment.Payment{
 			ID:        op.ID,
+			Tenant:    op.Tenant,
 			IntentID:  intentID,
 			Key:       op.Key,
 			Amount:    op.Order.Amount,

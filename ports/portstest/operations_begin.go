@@ -37,7 +37,7 @@ func beginHolds(t *testing.T, b StoreBed) {
 		require.WithinDuration(t, time.Now(), op.CreatedAt, time.Minute)
 
 		require.Equal(t, ports.Operation{
-			ID: c.ID, Kind: c.Kind, Subject: c.Subject, Key: c.Key, Order: c.Order, Fingerprint: c.Fingerprint(),
+			ID: c.ID, Tenant: c.Tenant, Kind: c.Kind, Subject: c.Subject, Key: c.Key, Order: c.Order, Fingerprint: c.Fingerprint(),
 			Call: c.Call, Origin: c.Origin, State: operation.Pending, Lease: c.Lease.Token, Attempts: 1,
 			Incarnation: b.incarnation(t), Standing: operation.Standing{Reconciled: true}, Age: op.Age, CreatedAt: op.CreatedAt,
 		}, op)
@@ -58,7 +58,7 @@ func beginFindsHeld(t *testing.T, b StoreBed) {
 	require.NoError(t, err)
 	requireSameOperation(t, want, found)
 
-	found, err = b.Find(t.Context(), "order_1")
+	found, err = b.Find(t.Context(), operation.DefaultTenant, "order_1")
 	require.NoError(t, err)
 	requireSameOperation(t, want, found)
 
@@ -151,7 +151,7 @@ func beginWithoutKey(t *testing.T, b StoreBed) {
 	b.Elapse(t, 2*lease)
 	require.Equal(t, second.ID, b.mustBegin(t, second).ID)
 
-	_, err := b.Find(t.Context(), "")
+	_, err := b.Find(t.Context(), operation.DefaultTenant, "")
 	requireNotFound(t, err)
 }
 
@@ -168,7 +168,7 @@ func beginFinished(t *testing.T, b StoreBed) {
 	for key, state := range map[operation.Key]operation.State{
 		"paid": operation.Finished, "rejected order": operation.Finished,
 	} {
-		stands, err := b.Find(t.Context(), key)
+		stands, err := b.Find(t.Context(), operation.DefaultTenant, key)
 		require.NoError(t, err)
 		require.Equal(t, state, stands.State)
 		require.True(t, stands.Finished())
@@ -194,7 +194,7 @@ func beginAnswered(t *testing.T, b StoreBed) {
 	op, err := b.Begin(t.Context(), c)
 	require.NoError(t, err)
 	require.Equal(t, ports.Operation{
-		ID: c.ID, Kind: c.Kind, Subject: c.Subject, Key: c.Key, Order: c.Order, Fingerprint: c.Fingerprint(),
+		ID: c.ID, Tenant: c.Tenant, Kind: c.Kind, Subject: c.Subject, Key: c.Key, Order: c.Order, Fingerprint: c.Fingerprint(),
 		Call: c.Call, Origin: c.Origin, State: operation.Finished, Attempts: 1, Response: *c.Response,
 		Incarnation: b.incarnation(t), Standing: operation.Standing{Reconciled: true}, Age: op.Age, CreatedAt: op.CreatedAt,
 	}, op)
@@ -281,7 +281,7 @@ func beginKeys(t *testing.T, b StoreBed) {
 	}
 
 	for _, key := range keys {
-		found, err := b.Find(t.Context(), key)
+		found, err := b.Find(t.Context(), operation.DefaultTenant, key)
 		require.NoError(t, err)
 		require.Equal(t, key, found.Key)
 

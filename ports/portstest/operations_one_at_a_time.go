@@ -23,7 +23,7 @@ func (b StoreBed) requireInProgress(tb testing.TB, c ports.NewOperation) {
 	requireNotFound(tb, err)
 
 	if c.Key != "" {
-		_, err = b.Find(tb.Context(), c.Key)
+		_, err = b.Find(tb.Context(), operation.DefaultTenant, c.Key)
 		requireNotFound(tb, err)
 	}
 }
@@ -109,7 +109,7 @@ func beginWithAnothersKey(t *testing.T, b StoreBed) {
 
 	p, other := b.mustHold(t, "order_1"), b.mustHold(t, "order_2")
 	capture := b.mustBegin(t, newCapture(t, p, "capture_1"))
-	create, err := b.Find(t.Context(), "order_1")
+	create, err := b.Find(t.Context(), operation.DefaultTenant, "order_1")
 	require.NoError(t, err)
 
 	capture.Lease = uuid.Nil

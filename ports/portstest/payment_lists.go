@@ -117,7 +117,7 @@ func (b StoreBed) mustPayVariety(t *testing.T) []payment.Payment {
 
 // drawFilter draws a filter whose values some of the payments have.
 func drawFilter(t *rapid.T, all []payment.Payment) ports.PaymentFilter {
-	var f ports.PaymentFilter
+	f := ports.PaymentFilter{Tenant: operation.DefaultTenant}
 
 	like := func(name string) payment.Payment { return rapid.SampledFrom(all).Draw(t, name) }
 	with := func(name string, most int) bool { return rapid.IntRange(0, most).Draw(t, "with "+name) == 0 }
@@ -231,7 +231,7 @@ func listsWhole(t *testing.T, b StoreBed) {
 
 	p := b.mustHold(t, "order_1")
 
-	page, err := b.ListPayments(t.Context(), ports.PaymentFilter{}, ports.PaymentPosition{}, 1)
+	page, err := b.ListPayments(t.Context(), ports.PaymentFilter{Tenant: operation.DefaultTenant}, ports.PaymentPosition{}, 1)
 	require.NoError(t, err)
 	require.Equal(t, ports.PaymentPage{Payments: []payment.Payment{p}}, page)
 }
@@ -249,6 +249,7 @@ func listsByName(t *testing.T, b StoreBed) {
 		{AnyID: p.ID.String()},
 		{Key: p.Key, IntentID: p.IntentID, AnyID: p.ID.String()},
 	} {
+		f.Tenant = operation.DefaultTenant
 		require.Equal(t, []uuid.UUID{p.ID}, b.listed(t, f, 2), "%+v", f)
 	}
 
@@ -260,6 +261,7 @@ func listsByName(t *testing.T, b StoreBed) {
 		{AnyID: p.ID.String(), Status: payment.Failed},
 		{AnyID: p.ID.String(), CreatedFrom: p.CreatedAt.Add(time.Microsecond)},
 	} {
+		f.Tenant = operation.DefaultTenant
 		require.Empty(t, b.listed(t, f, 2), "%+v", f)
 	}
 }
@@ -280,7 +282,7 @@ func listsWhileCreating(t *testing.T, b StoreBed) {
 	var at ports.PaymentPosition
 
 	for range count / 2 {
-		page, err := b.ListPayments(t.Context(), ports.PaymentFilter{}, at, 2)
+		page, err := b.ListPayments(t.Context(), ports.PaymentFilter{Tenant: operation.DefaultTenant}, at, 2)
 		require.NoError(t, err)
 
 		for _, p := range page.Payments {
@@ -303,6 +305,7 @@ func listsNothing(t *testing.T, b StoreBed) {
 	for _, f := range []ports.PaymentFilter{
 		{}, {Status: payment.Failed}, {Key: "order_1"}, {Metadata: map[string]string{"order": "1"}},
 	} {
+		f.Tenant = operation.DefaultTenant
 		page, err := b.ListPayments(t.Context(), f, ports.PaymentPosition{}, 10)
 		require.NoError(t, err)
 		require.Empty(t, page)

@@ -93,14 +93,14 @@ func providerOrder(tb testing.TB, minor int64) operation.Order {
 
 // markOf is the mark of a new operation on subject.
 func markOf(kind operation.Kind, subject uuid.UUID, order operation.Order) operation.Mark {
-	return ours.Mark(kind, uuid.New(), order.Fingerprint(kind, subject))
+	return ours.Mark(operation.DefaultTenant, kind, uuid.New(), order.Fingerprint(kind, subject))
 }
 
 // createCall makes the intent of a payment with this id.
 func (b ProviderBed) createCall(tb testing.TB, id uuid.UUID, order operation.Order) ports.Call {
 	tb.Helper()
 
-	mark := ours.Mark(operation.Create, id, order.Fingerprint(operation.Create, uuid.Nil))
+	mark := ours.Mark(operation.DefaultTenant, operation.Create, id, order.Fingerprint(operation.Create, uuid.Nil))
 	call, err := b.Calls.CreatePayment(mark, "order_1", order)
 	require.NoError(tb, err)
 

@@ -190,7 +190,7 @@ func (d *desk) giveUp(key operation.Key) string {
 	require.NoError(d.t, err)
 
 	_, err = d.store.Begin(d.t.Context(), ports.NewOperation{
-		ID: id, Kind: operation.Create, Key: key, Order: operation.Order{Amount: amount},
+		Tenant: operation.DefaultTenant, ID: id, Kind: operation.Create, Key: key, Order: operation.Order{Amount: amount},
 		Lease: ports.Lease{Token: uuid.New()}, Call: ports.Call{Key: "payment-" + id.String(), Path: "/v1/payment_intents"},
 		CreatedAt: time.Now().Add(-25 * time.Hour),
 	})

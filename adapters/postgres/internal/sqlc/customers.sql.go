@@ -150,14 +150,19 @@ func (q *Queries) GetCustomer(ctx context.Context, id uuid.UUID) (Customer, erro
 
 const GetDetached = `-- name: GetDetached :one
 SELECT o.subject::uuid AS customer_id FROM operations o
-WHERE o.stripe_path = $1 AND o.kind = 'detach_method' AND o.state || '' = 'finished' AND o.response_status < 400
+WHERE o.stripe_path = $1 AND o.tenant = $2 AND o.kind = 'detach_method' AND o.state || '' = 'finished' AND o.response_status < 400
 ORDER BY o.created_at
 LIMIT 1
 `
 
+type GetDetachedParams struct {
+	StripePath string
+	Tenant     int32
+}
+
 // The customer from whom a payment method was taken.
-func (q *Queries) GetDetached(ctx context.Context, stripePath string) (uuid.UUID, error) {
-	row := q.db.QueryRow(ctx, GetDetached, stripePath)
+func (q *Queries) GetDetached(ctx context.Context, arg GetDetachedParams) (uuid.UUID, error) {
+	row := q.db.QueryRow(ctx, GetDetached, arg.StripePath, arg.Tenant)
 	var customer_id uuid.UUID
 	err := row.Scan(&customer_id)
 	return customer_id, err
@@ -570,6 +575,7 @@ const SetCustomerOfPayment = `-- name: SetCustomerOfPayment :exec
 UPDATE payments SET customer_id = c.id
 FROM customers c
 WHERE payments.id = $1 AND payments.customer_id IS NULL AND c.stripe_customer_id = $2
+  AND c.tenant = payments.tenant
 `
 
 type SetCustomerOfPaymentParams struct {

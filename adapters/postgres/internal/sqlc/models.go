@@ -302,3 +302,12 @@ type StripeEvent struct {
 	// When outcome was last written.
 	ProcessedAt time.Time
 }
+
+// Who owns API keys, payments and customers.
+type Tenant struct {
+	// Made of the name, so that a tenant that the database has lost and somebody makes again gets what is its own.
+	ID         int32
+	Name       string
+	CreatedAt  time.Time
+	DisabledAt *time.Time
+}

@@ -26,7 +26,7 @@ INSERT INTO operations (
     stripe_key, stripe_path, stripe_params, lease_token, leased_until, retry_at, origin_request_id, origin_trace, created_at,
     state, response_status, response_body
 )
-SELECT input.id, $1::integer, input.kind, NULLIF(input.subject, '00000000-0000-0000-0000-000000000000'),
+SELECT input.id, input.tenant, input.kind, NULLIF(input.subject, '00000000-0000-0000-0000-000000000000'),
        NULLIF(input.idempotency_key, ''), input.fingerprint, input.amount, NULLIF(input.currency, ''),
        NULLIF(input.metadata, '')::jsonb, NULLIF(input.options, '')::jsonb, NULLIF(input.reason, ''),
        input.stripe_key, input.stripe_path, input.stripe_params,
@@ -35,7 +35,8 @@ SELECT input.id, $1::integer, input.kind, NULLIF(input.subject, '00000000-0000-0
        CASE WHEN input.response_status = 0 THEN 'pending' ELSE 'finished' END, NULLIF(input.response_status, 0),
        input.response_body
 FROM (
-    SELECT unnest($2::uuid[])                 AS id,
+    SELECT unnest($1::uuid[])                 AS id,
+           unnest($2::integer[])          AS tenant,
            unnest($3::text[])               AS kind,
            unnest($4::uuid[])            AS subject,
            unnest($5::text[])    AS idempotency_key,
@@ -65,8 +66,8 @@ RETURNING id, created_at, EXTRACT(EPOCH FROM now() - created_at)::float8 AS age_
 `
 
 type BeginOperationsParams struct {
-	Tenant           int32
 	Ids              []uuid.UUID
+	Tenants          []int32
 	Kinds            []string
 	Subjects         []uuid.UUID
 	IdempotencyKeys  []string
@@ -117,8 +118,8 @@ type BeginOperationsRow struct {
 // the statement's own transaction only.
 func (q *Queries) BeginOperations(ctx context.Context, arg BeginOperationsParams) ([]BeginOperationsRow, error) {
 	rows, err := q.db.Query(ctx, BeginOperations,
-		arg.Tenant,
 		arg.Ids,
+		arg.Tenants,
 		arg.Kinds,
 		arg.Subjects,
 		arg.IdempotencyKeys,
@@ -722,13 +723,15 @@ func (q *Queries) ListParkedObjects(ctx context.Context, objectIds []string) ([]
 const ListPaymentsLike = `-- name: ListPaymentsLike :many
 SELECT id, stripe_payment_intent_id
 FROM payments
-WHERE id = $1 OR stripe_payment_intent_id = $2 OR idempotency_key = $3
+WHERE id = $1 OR stripe_payment_intent_id = $2
+   OR idempotency_key = $3 AND tenant = $4
 `
 
 type ListPaymentsLikeParams struct {
 	ID             uuid.UUID
 	IntentID       string
 	IdempotencyKey *string
+	Tenant         int32
 }
 
 type ListPaymentsLikeRow struct {
@@ -736,9 +739,14 @@ type ListPaymentsLikeRow struct {
 	StripePaymentIntentID string
 }
 
-// The payments that share an id, an intent or a key.
+// The payments that share an id, an intent or a tenant's key.
 func (q *Queries) ListPaymentsLike(ctx context.Context, arg ListPaymentsLikeParams) ([]ListPaymentsLikeRow, error) {
-	rows, err := q.db.Query(ctx, ListPaymentsLike, arg.ID, arg.IntentID, arg.IdempotencyKey)
+	rows, err := q.db.Query(ctx, ListPaymentsLike,
+		arg.ID,
+		arg.IntentID,
+		arg.IdempotencyKey,
+		arg.Tenant,
+	)
 	if err != nil {
 		return nil, err
 	}

@@ -281,7 +281,7 @@ const ListPayments = `-- name: ListPayments :many
 
 WITH slice AS MATERIALIZED (
     SELECT id, stripe_payment_intent_id, idempotency_key, amount, currency, status, metadata, created_at, updated_at, tenant, capture_method, intent_status, amount_capturable, amount_captured, capture_before, declined, version, description, payment_method, decline, customer_id FROM payments
-    WHERE (created_at, id) < ($8::timestamptz, $9::uuid)
+    WHERE tenant = 1 AND (created_at, id) < ($8::timestamptz, $9::uuid)
       AND created_at >= $10::timestamptz
     ORDER BY created_at DESC, id DESC
     LIMIT $11
@@ -325,7 +325,7 @@ type ListPaymentsRow struct {
 //
 // A filter that is not asked for has a value that every payment fits, so that each statement
 // is one text: an empty one becomes the column itself. No such condition could use an index.
-// Those that fit among the next payments in the order of their creation, newest first. The
+// Of the default tenant: those that fit among the next payments in the order of their creation, newest first. The
 // last payment that was looked at is always among the rows, because the next page begins
 // after it. looked_at is less than max_looked_at only if there are no more.
 //
@@ -389,18 +389,19 @@ func (q *Queries) ListPayments(ctx context.Context, arg ListPaymentsParams) ([]L
 
 const ListPaymentsOf = `-- name: ListPaymentsOf :many
 SELECT id, stripe_payment_intent_id, idempotency_key, amount, currency, status, metadata, created_at, updated_at, tenant, capture_method, intent_status, amount_capturable, amount_captured, capture_before, declined, version, description, payment_method, decline, customer_id FROM payments
-WHERE id = ANY ($1::uuid[])
-  AND status = COALESCE(NULLIF($2::text, ''), status)
-  AND COALESCE(intent_status, '') = COALESCE(NULLIF($3::text, ''), intent_status, '')
-  AND currency = COALESCE(NULLIF($4::text, ''), currency)
-  AND amount >= $5::numeric AND amount <= $6::numeric
-  AND COALESCE(metadata, '{}') @> $7::text::jsonb
+WHERE id = ANY ($1::uuid[]) AND tenant = $2
+  AND status = COALESCE(NULLIF($3::text, ''), status)
+  AND COALESCE(intent_status, '') = COALESCE(NULLIF($4::text, ''), intent_status, '')
+  AND currency = COALESCE(NULLIF($5::text, ''), currency)
+  AND amount >= $6::numeric AND amount <= $7::numeric
+  AND COALESCE(metadata, '{}') @> $8::text::jsonb
 ORDER BY created_at DESC, id DESC
-LIMIT $8
+LIMIT $9
 `
 
 type ListPaymentsOfParams struct {
 	Ids          []uuid.UUID
+	Tenant       int32
 	Status       string
 	IntentStatus string
 	Currency     string
@@ -414,6 +415,7 @@ type ListPaymentsOfParams struct {
 func (q *Queries) ListPaymentsOf(ctx context.Context, arg ListPaymentsOfParams) ([]Payment, error) {
 	rows, err := q.db.Query(ctx, ListPaymentsOf,
 		arg.Ids,
+		arg.Tenant,
 		arg.Status,
 		arg.IntentStatus,
 		arg.Currency,
@@ -501,6 +503,109 @@ func (q *Queries) ListPaymentsOfCustomer(ctx context.Context, arg ListPaymentsOf
 	for rows.Next() {
 		var i ListPaymentsOfCustomerRow
 		if err := rows.Scan(&i.CreatedAt, &i.PaymentID); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const ListPaymentsOfTenant = `-- name: ListPaymentsOfTenant :many
+WITH slice AS MATERIALIZED (
+    SELECT id, stripe_payment_intent_id, idempotency_key, amount, currency, status, metadata, created_at, updated_at, tenant, capture_method, intent_status, amount_capturable, amount_captured, capture_before, declined, version, description, payment_method, decline, customer_id FROM payments
+    WHERE tenant = $8 AND tenant <> 1 AND (created_at, id) < ($9::timestamptz, $10::uuid)
+      AND created_at >= $11::timestamptz
+    ORDER BY created_at DESC, id DESC
+    LIMIT $12
+)
+SELECT payments.id, payments.stripe_payment_intent_id, payments.idempotency_key, payments.amount, payments.currency, payments.status, payments.metadata, payments.created_at, payments.updated_at, payments.tenant, payments.capture_method, payments.intent_status, payments.amount_capturable, payments.amount_captured, payments.capture_before, payments.declined, payments.version, payments.description, payments.payment_method, payments.decline, payments.customer_id, fitting.fits, (SELECT count(*) FROM slice) AS looked_at
+FROM slice AS payments
+CROSS JOIN LATERAL (
+    SELECT (status = COALESCE(NULLIF($1::text, ''), status)
+            AND COALESCE(intent_status, '') = COALESCE(NULLIF($2::text, ''), intent_status, '')
+            AND currency = COALESCE(NULLIF($3::text, ''), currency)
+            AND amount >= $4::numeric AND amount <= $5::numeric
+            AND COALESCE(metadata, '{}') @> $6::text::jsonb)::boolean AS fits
+) AS fitting
+WHERE fitting.fits
+   OR id = (SELECT s.id FROM slice s ORDER BY s.created_at, s.id LIMIT 1)
+ORDER BY created_at DESC, id DESC
+LIMIT $7
+`
+
+type ListPaymentsOfTenantParams struct {
+	Status          string
+	IntentStatus    string
+	Currency        string
+	AmountFrom      pgtype.Numeric
+	AmountTo        pgtype.Numeric
+	Metadata        string
+	MaxRows         int32
+	Tenant          int32
+	BeforeCreatedAt time.Time
+	BeforeID        uuid.UUID
+	FromCreatedAt   time.Time
+	MaxLookedAt     int32
+}
+
+type ListPaymentsOfTenantRow struct {
+	Payment  Payment
+	Fits     bool
+	LookedAt int64
+}
+
+// ListPayments for a tenant that was made: payments_tenant drives it, and has no entry of the default
+// tenant, so that whoever has only that one does not pay for it.
+func (q *Queries) ListPaymentsOfTenant(ctx context.Context, arg ListPaymentsOfTenantParams) ([]ListPaymentsOfTenantRow, error) {
+	rows, err := q.db.Query(ctx, ListPaymentsOfTenant,
+		arg.Status,
+		arg.IntentStatus,
+		arg.Currency,
+		arg.AmountFrom,
+		arg.AmountTo,
+		arg.Metadata,
+		arg.MaxRows,
+		arg.Tenant,
+		arg.BeforeCreatedAt,
+		arg.BeforeID,
+		arg.FromCreatedAt,
+		arg.MaxLookedAt,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ListPaymentsOfTenantRow
+	for rows.Next() {
+		var i ListPaymentsOfTenantRow
+		if err := rows.Scan(
+			&i.Payment.ID,
+			&i.Payment.StripePaymentIntentID,
+			&i.Payment.IdempotencyKey,
+			&i.Payment.Amount,
+			&i.Payment.Currency,
+			&i.Payment.Status,
+			&i.Payment.Metadata,
+			&i.Payment.CreatedAt,
+			&i.Payment.UpdatedAt,
+			&i.Payment.Tenant,
+			&i.Payment.CaptureMethod,
+			&i.Payment.IntentStatus,
+			&i.Payment.AmountCapturable,
+			&i.Payment.AmountCaptured,
+			&i.Payment.CaptureBefore,
+			&i.Payment.Declined,
+			&i.Payment.Version,
+			&i.Payment.Description,
+			&i.Payment.PaymentMethod,
+			&i.Payment.Decline,
+			&i.Payment.CustomerID,
+			&i.Fits,
+			&i.LookedAt,
+		); err != nil {
 			return nil, err
 		}
 		items = append(items, i)

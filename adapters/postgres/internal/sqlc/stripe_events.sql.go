@@ -490,7 +490,7 @@ func (q *Queries) ListUnhandledEvents(ctx context.Context, arg ListUnhandledEven
 }
 
 const LockFreePaymentsByIntent = `-- name: LockFreePaymentsByIntent :many
-SELECT p.id, p.stripe_payment_intent_id, p.amount, p.currency, p.status, p.intent_status, p.capture_method,
+SELECT p.id, p.tenant, p.stripe_payment_intent_id, p.amount, p.currency, p.status, p.intent_status, p.capture_method,
        p.amount_capturable, p.amount_captured, p.capture_before, p.declined, p.payment_method, p.decline, p.version,
        clock_timestamp()::timestamptz AS now,
        COALESCE(r.origin_request_id, '')::text AS origin_request_id,
@@ -503,6 +503,7 @@ FOR NO KEY UPDATE OF p SKIP LOCKED
 
 type LockFreePaymentsByIntentRow struct {
 	ID                    uuid.UUID
+	Tenant                int32
 	StripePaymentIntentID string
 	Amount                pgtype.Numeric
 	Currency              string
@@ -533,6 +534,7 @@ func (q *Queries) LockFreePaymentsByIntent(ctx context.Context, intentIds []stri
 		var i LockFreePaymentsByIntentRow
 		if err := rows.Scan(
 			&i.ID,
+			&i.Tenant,
 			&i.StripePaymentIntentID,
 			&i.Amount,
 			&i.Currency,
@@ -561,7 +563,7 @@ func (q *Queries) LockFreePaymentsByIntent(ctx context.Context, intentIds []stri
 }
 
 const LockPaymentsByIntent = `-- name: LockPaymentsByIntent :many
-SELECT p.id, p.stripe_payment_intent_id, p.amount, p.currency, p.status, p.intent_status, p.capture_method,
+SELECT p.id, p.tenant, p.stripe_payment_intent_id, p.amount, p.currency, p.status, p.intent_status, p.capture_method,
        p.amount_capturable, p.amount_captured, p.capture_before, p.declined, p.payment_method, p.decline, p.version,
        clock_timestamp()::timestamptz AS now,
        COALESCE(r.origin_request_id, '')::text AS origin_request_id,
@@ -574,6 +576,7 @@ FOR NO KEY UPDATE OF p
 
 type LockPaymentsByIntentRow struct {
 	ID                    uuid.UUID
+	Tenant                int32
 	StripePaymentIntentID string
 	Amount                pgtype.Numeric
 	Currency              string
@@ -604,6 +607,7 @@ func (q *Queries) LockPaymentsByIntent(ctx context.Context, intentIds []string) 
 		var i LockPaymentsByIntentRow
 		if err := rows.Scan(
 			&i.ID,
+			&i.Tenant,
 			&i.StripePaymentIntentID,
 			&i.Amount,
 			&i.Currency,
