@@ -16,6 +16,11 @@ COMMENT ON TABLE tenants IS 'Who owns API keys, payments and customers.';
 COMMENT ON COLUMN tenants.id IS
     'Made of the name, so that a tenant that the database has lost and somebody makes again gets what is its own.';
 
+-- Whether a key works depends on its tenant too.
+CREATE OR REPLACE TRIGGER tenants_changed
+    AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON tenants
+    FOR EACH STATEMENT EXECUTE FUNCTION api_keys_have_changed();
+
 INSERT INTO tenants (id, name) VALUES (1, 'default') ON CONFLICT DO NOTHING;
 
 CREATE INDEX CONCURRENTLY IF NOT EXISTS payments_tenant ON payments (tenant, created_at, id) WHERE tenant <> 1;

@@ -2,8 +2,10 @@
 SELECT version FROM api_keys_version;
 
 -- name: ListUsableKeys :many
-SELECT * FROM api_keys
-WHERE revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now());
+-- A key of a disabled tenant does not work.
+SELECT * FROM api_keys k
+WHERE revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())
+  AND NOT EXISTS (SELECT FROM tenants t WHERE t.id = k.tenant AND t.disabled_at IS NOT NULL);
 
 -- name: LockKeys :exec
 -- Whoever changes keys waits for those who do, until the transaction ends.

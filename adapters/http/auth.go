@@ -1,6 +1,7 @@
 package http
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"net/http"
@@ -10,6 +11,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/marketflow/marketflow/domain/fault"
+	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/domain/tenant"
 	"github.com/marketflow/marketflow/ports"
 )
@@ -85,6 +87,12 @@ type caller struct {
 
 // callerOf is the key of a request. It is the zero Key where keys are not asked for.
 func callerOf(ctx context.Context) tenant.Key { return exchangeOf(ctx).caller.key }
+
+// tenantOf is whose payments and customers a request is about: the key's tenant, or the default
+// one where keys are not asked for.
+func tenantOf(r *http.Request) operation.Tenant {
+	return cmp.Or(callerOf(r.Context()).Tenant, operation.DefaultTenant)
+}
 
 // identify says who asks, as far as memory tells. It comes before the request's span: whoever
 // has no key leaves no trace, and cannot use up what the sampler allows.

@@ -111,7 +111,9 @@ func TestPayments_Changes(t *testing.T) {
 			require.Equal(t, "application/json", answer.Header().Get("Content-Type"))
 			require.Empty(t, answer.Header().Get("Idempotent-Replayed"))
 			require.Empty(t, answer.Header().Get("Location"))
-			require.Equal(t, payments.ChangeCommand{Tenant: operation.DefaultTenant, PaymentID: uuid.MustParse(anID), RequestID: "r1"}, *c.lastAsked)
+			require.Equal(t, payments.ChangeCommand{
+				Tenant: operation.DefaultTenant, PaymentID: uuid.MustParse(anID), RequestID: "r1",
+			}, *c.lastAsked)
 		}
 
 		chunked := httptest.NewRequest(http.MethodPost, route, io.MultiReader()) // of no known length
@@ -350,7 +352,8 @@ func TestPayments_GetShowsEverything(t *testing.T) {
 
 	at := time.Date(2026, 1, 2, 3, 4, 5, 6000, time.UTC)
 	held := payment.Payment{
-		Tenant: operation.DefaultTenant, ID: uuid.MustParse(anID), IntentID: "pi_1", Key: "order_1", Amount: amount, Metadata: payment.Metadata{"a": "b"},
+		Tenant: operation.DefaultTenant,
+		ID:     uuid.MustParse(anID), IntentID: "pi_1", Key: "order_1", Amount: amount, Metadata: payment.Metadata{"a": "b"},
 		Status: payment.Pending, IntentStatus: payment.IntentRequiresCapture, CaptureMethod: payment.CaptureManual,
 		Capturable: amount.Money(), Captured: money.Of(0, usd), CaptureBefore: at.AddDate(0, 0, 7), Version: 1767323045000,
 		CreatedAt: at, UpdatedAt: at, CustomerID: uuid.MustParse(anID),

@@ -97,7 +97,9 @@ func TestPayments_Confirm(t *testing.T) {
 		answer := c.do(http.MethodPost, confirmRoute, body, "X-Request-Id", "r1")
 		require.Equal(t, http.StatusOK, answer.Code, "%s", answer.Body)
 		require.Equal(t, payments.ConfirmCommand{
-			ChangeCommand: payments.ChangeCommand{Tenant: operation.DefaultTenant, PaymentID: uuid.MustParse(anID), Key: "k1", RequestID: "r1"}, Options: options,
+			ChangeCommand: payments.ChangeCommand{
+				Tenant: operation.DefaultTenant, PaymentID: uuid.MustParse(anID), Key: "k1", RequestID: "r1",
+			}, Options: options,
 		}, c.confirms[len(c.confirms)-1])
 	}
 
@@ -172,7 +174,9 @@ func TestPayments_Update(t *testing.T) {
 		answer := c.do(http.MethodPatch, paymentRoute, body, "X-Request-Id", "r1", "Idempotency-Key", "k1", "If-Match", `"7"`)
 		require.Equal(t, http.StatusOK, answer.Code, "%s", answer.Body)
 
-		want.ChangeCommand = payments.ChangeCommand{Tenant: operation.DefaultTenant, PaymentID: uuid.MustParse(anID), Key: "k1", RequestID: "r1", IfMatch: []int64{7}}
+		want.ChangeCommand = payments.ChangeCommand{
+			Tenant: operation.DefaultTenant, PaymentID: uuid.MustParse(anID), Key: "k1", RequestID: "r1", IfMatch: []int64{7},
+		}
 		require.Equal(t, want, c.updates[len(c.updates)-1], body)
 	}
 

@@ -10,7 +10,6 @@ import (
 	"github.com/google/uuid"
 	"go.opentelemetry.io/otel/trace"
 
-	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/internal/telemetry/logctx"
 )
 
@@ -26,8 +25,6 @@ type exchange struct {
 	http.ResponseWriter
 
 	request logctx.Request
-	// tenant is whose payments and customers the request is about.
-	tenant  operation.Tenant
 	route   string
 	begun   time.Time
 	status  int
@@ -51,7 +48,7 @@ type exchange struct {
 
 func (e *edge) newExchange(w http.ResponseWriter, r *http.Request) *exchange {
 	ex := &exchange{
-		ResponseWriter: w, request: logctx.Request{ID: requestIDOf(r)}, tenant: operation.DefaultTenant, route: unmatched,
+		ResponseWriter: w, request: logctx.Request{ID: requestIDOf(r)}, route: unmatched,
 		begun:  time.Now(),
 		tracer: e.tracer, bodies: e.bodies,
 	}
@@ -68,8 +65,6 @@ type exchangeKey struct{}
 func exchangeOf(ctx context.Context) *exchange {
 	return ctx.Value(exchangeKey{}).(*exchange) //nolint:forcetypeassert // nothing else is put there
 }
-
-func tenantOf(r *http.Request) operation.Tenant { return exchangeOf(r.Context()).tenant }
 
 func requestID(ctx context.Context) string { return exchangeOf(ctx).request.ID }
 

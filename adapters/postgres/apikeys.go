@@ -161,25 +161,41 @@ func (s *Store) changeKeys(
 ) (tenant.Key, error) {
 	var row sqlc.ApiKey
 
-	err := s.hot.inTransaction(ctx, doing, func(ctx context.Context, q *sqlc.Queries) error {
+	err := s.changeWithAudit(ctx, doing, entry,
+		func(ctx context.Context, q *sqlc.Queries) (err error) {
+			row, err = change(ctx, q)
+
+			return err
+		},
+		func(ctx context.Context, q *sqlc.Queries) (err error) {
+			row, err = q.GetKey(ctx, sqlc.GetKeyParams{ID: id, Tenant: int32(owner)})
+
+			return err
+		})
+
+	return keyFromDB(row), errNoKey(err)
+}
+
+// changeWithAudit makes one change of keys or tenants after the other, with its entry in the
+// audit. If the entry is there, the change was made, and done is called instead.
+func (s *Store) changeWithAudit(
+	ctx context.Context, doing string, entry ports.AuditEntry, change, done func(context.Context, *sqlc.Queries) error,
+) error {
+	return s.hot.inTransaction(ctx, doing, func(ctx context.Context, q *sqlc.Queries) error {
 		if err := q.LockKeys(ctx); err != nil {
 			return fmt.Errorf("locking the keys: %w", err)
 		}
 
-		done, err := q.HasAudit(ctx, entry.ID)
+		was, err := q.HasAudit(ctx, entry.ID)
 		if err != nil {
 			return fmt.Errorf("reading the audit: %w", err)
 		}
 
-		if done {
-			row, err = q.GetKey(ctx, sqlc.GetKeyParams{ID: id, Tenant: int32(owner)})
-
-			return err
+		if was {
+			return done(ctx, q)
 		}
 
-		row, err = change(ctx, q)
-
-		switch {
+		switch err := change(ctx, q); {
 		case errors.Is(err, errUnchanged):
 			return nil
 		case err != nil:
@@ -188,8 +204,6 @@ func (s *Store) changeKeys(
 			return writeAudit(ctx, q, entry)
 		}
 	})
-
-	return keyFromDB(row), errNoKey(err)
 }
 
 func insertKey(ctx context.Context, q *sqlc.Queries, key tenant.Key) (sqlc.ApiKey, error) {

@@ -117,7 +117,7 @@ func hotCalls(store *postgres.Store) map[string]func(context.Context) error {
 		"Bind":              func(ctx context.Context) error { _, err := store.Bind(ctx, binding.Binding{}); return err },
 		"CheckServer":       func(ctx context.Context) error { _, err := store.CheckServer(ctx); return err },
 		"Write": func(ctx context.Context) error {
-			_, err := store.Write(ctx, payment.Payment{Tenant: operation.DefaultTenant, ID: id}, "", "")
+			_, err := store.Write(ctx, payment.Payment{ID: id}, "", "")
 
 			return err
 		},

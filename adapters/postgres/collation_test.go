@@ -96,7 +96,9 @@ func TestStore_OnALinguisticDatabase(t *testing.T) {
 		require.Equal(t, fault.NotFound, fault.KindOf(err), "%q is new", key)
 
 		_, err = store.Begin(t.Context(), ports.NewOperation{
-			Tenant: operation.DefaultTenant, ID: uuid.New(), Kind: operation.Create, Key: key, Order: operation.Order{Amount: ten}, Lease: ports.Lease{Token: uuid.New()},
+			Tenant: operation.DefaultTenant,
+			ID:     uuid.New(), Kind: operation.Create, Key: key, Order: operation.Order{Amount: ten},
+			Lease: ports.Lease{Token: uuid.New()},
 		})
 		require.NoError(t, err)
 	}

@@ -487,7 +487,8 @@ func customerFromDB(row sqlc.Customer) (customer.Customer, error) {
 
 	return customer.Customer{
 		ID: row.ID, Tenant: operation.Tenant(row.Tenant), ProviderID: row.StripeCustomerID,
-		Reference: deref(row.Reference), Email: deref(row.Email), Name: deref(row.Name), Metadata: metadata, DeletedAt: utc(row.DeletedAt), Version: row.Version,
+		Reference: deref(row.Reference), Email: deref(row.Email), Name: deref(row.Name), Metadata: metadata,
+		DeletedAt: utc(row.DeletedAt), Version: row.Version,
 		CreatedAt: row.CreatedAt.UTC(), UpdatedAt: row.UpdatedAt.UTC(),
 	}, nil
 }

@@ -49,7 +49,9 @@ func TestStore_ListsAreBoundedWork(t *testing.T) {
 	)
 
 	for pages := 1; ; pages++ {
-		page, err := store.ListPayments(t.Context(), ports.PaymentFilter{Tenant: operation.DefaultTenant, Status: payment.Failed}, at, 20)
+		page, err := store.ListPayments(t.Context(), ports.PaymentFilter{
+			Tenant: operation.DefaultTenant, Status: payment.Failed,
+		}, at, 20)
 		require.NoError(t, err)
 
 		found = append(found, page.Payments...)

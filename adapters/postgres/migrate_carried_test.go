@@ -285,7 +285,8 @@ func TestMigrations_CarriedPayments(t *testing.T) {
 		require.NoError(t, err)
 
 		want := payment.Payment{
-			Tenant: operation.DefaultTenant, ID: row.id, IntentID: row.intent(), Key: key, Amount: amount, Metadata: payment.Metadata{"cart": "7"},
+			Tenant: operation.DefaultTenant,
+			ID:     row.id, IntentID: row.intent(), Key: key, Amount: amount, Metadata: payment.Metadata{"cart": "7"},
 			Status: row.payment, CaptureMethod: payment.CaptureAutomatic, Capturable: none, Captured: none,
 			Version: 1, CreatedAt: p.CreatedAt, UpdatedAt: p.UpdatedAt,
 		}

@@ -57,7 +57,8 @@ func (w *World) NewOperation(key operation.Key, order operation.Order) ports.New
 	require.NoError(w.tb, err)
 
 	return ports.NewOperation{
-		Tenant: operation.DefaultTenant, ID: id, Kind: operation.Create, Key: key, Order: order, Call: call, Origin: ports.Origin{RequestID: RequestID},
+		Tenant: operation.DefaultTenant,
+		ID:     id, Kind: operation.Create, Key: key, Order: order, Call: call, Origin: ports.Origin{RequestID: RequestID},
 	}
 }
 
@@ -130,7 +131,8 @@ func (w *World) newChange(
 	require.NoError(w.tb, err)
 
 	return ports.NewOperation{
-		Tenant: operation.DefaultTenant, ID: id, Kind: kind, Subject: p.ID, Key: key, Order: order, Call: call, Origin: ports.Origin{RequestID: RequestID},
+		Tenant: operation.DefaultTenant,
+		ID:     id, Kind: kind, Subject: p.ID, Key: key, Order: order, Call: call, Origin: ports.Origin{RequestID: RequestID},
 	}
 }
 

@@ -37,7 +37,9 @@ func setupChange(t *testing.T) *changing {
 }
 
 func (b *changing) command() customers.ChangeCommand {
-	return customers.ChangeCommand{Tenant: operation.DefaultTenant, CustomerID: b.customer.ID, Key: changeKey, RequestID: apptest.RequestID}
+	return customers.ChangeCommand{
+		Tenant: operation.DefaultTenant, CustomerID: b.customer.ID, Key: changeKey, RequestID: apptest.RequestID,
+	}
 }
 
 func (b *changing) update(t *testing.T, values, metadata map[string]string) (operations.Answer, error) {
@@ -158,7 +160,9 @@ func TestUpdate_Do(t *testing.T) {
 
 		b.customer = other
 		_, err = customers.NewUpdate(b.CustomerChange()).Do(t.Context(), customers.UpdateCommand{
-			ChangeCommand: customers.ChangeCommand{Tenant: operation.DefaultTenant, CustomerID: other.ID}, Values: map[string]string{"reference": ""},
+			ChangeCommand: customers.ChangeCommand{
+				Tenant: operation.DefaultTenant, CustomerID: other.ID,
+			}, Values: map[string]string{"reference": ""},
 		})
 		require.NoError(t, err)
 		b.CreateCustomer("third", map[string]string{"reference": "user-7"})
@@ -195,7 +199,9 @@ func TestUpdate_Do(t *testing.T) {
 		apptest.RequireFault(t, fault.Unknown, err)
 		repair()
 
-		_, err = customers.NewDelete(b.CustomerChange()).Do(t.Context(), customers.ChangeCommand{Tenant: operation.DefaultTenant, CustomerID: b.customer.ID})
+		_, err = customers.NewDelete(b.CustomerChange()).Do(t.Context(), customers.ChangeCommand{
+			Tenant: operation.DefaultTenant, CustomerID: b.customer.ID,
+		})
 		apptest.RequireFault(t, fault.InProgress, err)
 		require.Equal(t, b.customer.ID, fault.From(err).CustomerID)
 
@@ -283,10 +289,14 @@ func TestDelete_Do(t *testing.T) {
 
 		_, err = customers.NewGet(b.Customers, b.Lives, b.Observer).Do(t.Context(), operation.DefaultTenant, b.customer.ID)
 		apptest.RequireFault(t, fault.NotFound, err)
-		_, err = customers.NewDelete(b.CustomerChange()).Do(t.Context(), customers.ChangeCommand{Tenant: operation.DefaultTenant, CustomerID: b.customer.ID})
+		_, err = customers.NewDelete(b.CustomerChange()).Do(t.Context(), customers.ChangeCommand{
+			Tenant: operation.DefaultTenant, CustomerID: b.customer.ID,
+		})
 		apptest.RequireFault(t, fault.NotFound, err)
 		_, err = customers.NewUpdate(b.CustomerChange()).Do(t.Context(), customers.UpdateCommand{
-			ChangeCommand: customers.ChangeCommand{Tenant: operation.DefaultTenant, CustomerID: b.customer.ID}, Values: map[string]string{"name": "x"},
+			ChangeCommand: customers.ChangeCommand{
+				Tenant: operation.DefaultTenant, CustomerID: b.customer.ID,
+			}, Values: map[string]string{"name": "x"},
 		})
 		apptest.RequireFault(t, fault.NotFound, err)
 
@@ -429,13 +439,16 @@ func TestSetup_Do(t *testing.T) {
 func (b *changing) detach(t *testing.T, methodID string, key operation.Key) (operations.Answer, error) {
 	t.Helper()
 
-	return customers.NewDetach(b.CustomerChange()).Do(t.Context(), customers.DetachCommand{Tenant: operation.DefaultTenant, MethodID: methodID, Key: key})
+	return customers.NewDetach(b.CustomerChange()).Do(t.Context(), customers.DetachCommand{
+		Tenant: operation.DefaultTenant, MethodID: methodID, Key: key,
+	})
 }
 
 func (b *changing) methods(t *testing.T, after string, limit int) (customers.MethodsPage, error) {
 	t.Helper()
 
-	return customers.NewMethods(b.Customers, b.Provider, b.Lives, b.Observer).Do(t.Context(), operation.DefaultTenant, b.customer.ID, after, limit)
+	return customers.NewMethods(b.Customers, b.Provider, b.Lives, b.Observer).Do(
+		t.Context(), operation.DefaultTenant, b.customer.ID, after, limit)
 }
 
 func TestMethods_Do(t *testing.T) {

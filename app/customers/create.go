@@ -88,7 +88,8 @@ func (uc *Create) operation(
 	}
 
 	return ports.NewOperation{
-		ID: id, Tenant: cmd.Tenant, Kind: operation.CreateCustomer, If: ports.Precondition{Reference: order.Options[customer.Reference]},
+		ID: id, Tenant: cmd.Tenant, Kind: operation.CreateCustomer,
+		If:  ports.Precondition{Reference: order.Options[customer.Reference]},
 		Key: cmd.Key, Order: order, Call: call, Origin: ports.Origin{RequestID: cmd.RequestID},
 	}, nil
 }
@@ -128,7 +129,8 @@ func lostCreate(calls ports.Calls, object ports.CustomerObject) (ports.NewOperat
 	}
 
 	return ports.NewOperation{
-		ID: object.Mark.Operation, Tenant: object.Mark.Tenant, Kind: operation.CreateCustomer, Key: object.Key, Order: order, Call: call,
+		ID: object.Mark.Operation, Tenant: object.Mark.Tenant, Kind: operation.CreateCustomer,
+		Key: object.Key, Order: order, Call: call,
 		CreatedAt: object.CreatedAt, Copied: object.Mark.Fingerprint,
 	}, nil
 }

@@ -33,7 +33,8 @@ func setup(t *testing.T) *bundle {
 	t.Helper()
 
 	return &bundle{World: apptest.New(t), command: customers.CreateCommand{
-		Tenant: operation.DefaultTenant, Key: key, Values: apptest.Jenny(), Metadata: map[string]string{"plan": "gold"}, RequestID: "request-9",
+		Tenant: operation.DefaultTenant,
+		Key:    key, Values: apptest.Jenny(), Metadata: map[string]string{"plan": "gold"}, RequestID: "request-9",
 	}}
 }
 
@@ -175,7 +176,9 @@ func TestCreate_Do_Reference(t *testing.T) {
 		require.Len(t, b.StripeCustomers(), 1)
 
 		// Nothing is kept under the key, so it works once the reference is free.
-		_, err = customers.NewDelete(b.CustomerChange()).Do(t.Context(), customers.ChangeCommand{Tenant: operation.DefaultTenant, CustomerID: first.ID})
+		_, err = customers.NewDelete(b.CustomerChange()).Do(t.Context(), customers.ChangeCommand{
+			Tenant: operation.DefaultTenant, CustomerID: first.ID,
+		})
 		require.NoError(t, err)
 		_, err = b.create(t.Context())
 		require.NoError(t, err)

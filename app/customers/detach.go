@@ -75,9 +75,12 @@ func (uc *Detach) Do(ctx context.Context, cmd DetachCommand) (operations.Answer,
 func (uc *Detach) owner(
 	ctx context.Context, tenant operation.Tenant, methodID string,
 ) (uuid.UUID, *ports.FrozenResponse, error) {
+	none := fault.New(fault.NotFound, "There is no such payment method.") // the same for another tenant's
 	method, err := uc.provider.Method(ctx, methodID)
 
 	switch {
+	case err != nil && fault.KindOf(err) == fault.NotFound:
+		return uuid.Nil, nil, none
 	case err != nil:
 		return uuid.Nil, nil, errAway(err)
 	case method.CustomerID == "":
@@ -96,7 +99,7 @@ func (uc *Detach) owner(
 
 	c, ok := known[method.CustomerID]
 	if !ok || c.Deleted() || c.Tenant != tenant {
-		return uuid.Nil, nil, notYet(ctx, uc.lives, fault.New(fault.NotFound, "There is no such payment method."))
+		return uuid.Nil, nil, notYet(ctx, uc.lives, none)
 	}
 
 	return c.ID, nil, nil

@@ -179,7 +179,9 @@ func TestApply_Do_Customers(t *testing.T) {
 		call, err := b.Calls.CreateCustomer(b.Mark(operation.CreateCustomer, id, uuid.Nil, order), "", order)
 		require.NoError(t, err)
 
-		op := b.BeginOne(ports.NewOperation{Tenant: operation.DefaultTenant, ID: id, Kind: operation.CreateCustomer, Order: order, Call: call})
+		op := b.BeginOne(ports.NewOperation{
+			Tenant: operation.DefaultTenant, ID: id, Kind: operation.CreateCustomer, Order: order, Call: call,
+		})
 		object, err := b.Provider.Send(t.Context(), op.Call, false)
 		require.NoError(t, err)
 		take(t, b, b.Event(object.Customer.ID, "customer.created"), ports.EventHint)
@@ -192,7 +194,8 @@ func TestApply_Do_Customers(t *testing.T) {
 		t.Parallel()
 
 		b := apptest.New(t)
-		another := operation.Installation{ID: uuid.New()}.Mark(operation.DefaultTenant, operation.CreateCustomer, uuid.New(), operation.Fingerprint{1})
+		another := operation.Installation{ID: uuid.New()}.Mark(
+			operation.DefaultTenant, operation.CreateCustomer, uuid.New(), operation.Fingerprint{1})
 
 		for _, form := range []string{"email=x@example.com", "metadata[marketflow]=" + another.String()} {
 			client := sandbox.Client{URL: b.Stripe.URL, Key: apptest.SecretKey}

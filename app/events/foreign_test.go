@@ -43,7 +43,8 @@ func TestApply_Do_Foreign(t *testing.T) {
 	}
 	// another is the mark of another installation on the same account.
 	another := func(id uuid.UUID) string {
-		return operation.Installation{ID: uuid.New()}.Mark(operation.DefaultTenant, operation.Create, id, operation.Fingerprint{1}).String()
+		return operation.Installation{ID: uuid.New()}.Mark(
+			operation.DefaultTenant, operation.Create, id, operation.Fingerprint{1}).String()
 	}
 
 	t.Run("Unmarked", func(t *testing.T) {

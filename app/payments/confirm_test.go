@@ -48,7 +48,9 @@ func (b confirmBundle) confirm(t *testing.T, key operation.Key, card string, mor
 	}
 
 	return payments.NewConfirm(b.Change()).Do(t.Context(), payments.ConfirmCommand{
-		ChangeCommand: payments.ChangeCommand{Tenant: operation.DefaultTenant, PaymentID: b.payment.ID, Key: key, RequestID: "request-" + string(key)}, Options: options,
+		ChangeCommand: payments.ChangeCommand{
+			Tenant: operation.DefaultTenant, PaymentID: b.payment.ID, Key: key, RequestID: "request-" + string(key),
+		}, Options: options,
 	})
 }
 

@@ -37,7 +37,9 @@ func createNow(t *testing.T, w *apptest.World, order operation.Order) (operation
 
 	uc := payments.NewCreate(w.Engine(), w.Calls, w.Installation, w.Customers, w.Lives, w.Observer)
 
-	return uc.Do(t.Context(), payments.CreateCommand{Tenant: operation.DefaultTenant, Key: "order_1", Order: order, RequestID: "request-1"})
+	return uc.Do(t.Context(), payments.CreateCommand{
+		Tenant: operation.DefaultTenant, Key: "order_1", Order: order, RequestID: "request-1",
+	})
 }
 
 // requireReplay requires that the key has this answer, in memory and in the database.

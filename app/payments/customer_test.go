@@ -48,7 +48,9 @@ func TestCreate_Do_OfACustomer(t *testing.T) {
 	remove := func(t *testing.T, b *testBundle) {
 		t.Helper()
 
-		_, err := customers.NewDelete(b.CustomerChange()).Do(t.Context(), customers.ChangeCommand{Tenant: operation.DefaultTenant, CustomerID: b.customer.ID})
+		_, err := customers.NewDelete(b.CustomerChange()).Do(t.Context(), customers.ChangeCommand{
+			Tenant: operation.DefaultTenant, CustomerID: b.customer.ID,
+		})
 		require.NoError(t, err)
 	}
 

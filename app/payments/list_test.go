@@ -231,7 +231,8 @@ func TestList_Do(t *testing.T) {
 			changed := slices.Clone(form)
 			changed[i] ^= 1
 
-			_, err = w.List().Do(t.Context(), operation.DefaultTenant, params("status=pending", "cursor="+base64.RawURLEncoding.EncodeToString(changed)))
+			_, err = w.List().Do(
+				t.Context(), operation.DefaultTenant, params("status=pending", "cursor="+base64.RawURLEncoding.EncodeToString(changed)))
 			apptest.RequireFault(t, fault.Invalid, err)
 			require.Contains(t, fault.From(err).Detail, "not one that was given here", "byte %d", i)
 		}

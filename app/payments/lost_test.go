@@ -21,7 +21,9 @@ func TestCreate_Do_AfterALoss(t *testing.T) {
 	t.Parallel()
 
 	b := apptest.New(t)
-	command := payments.CreateCommand{Tenant: operation.DefaultTenant, Key: "order_1", Order: apptest.Order(t, 10_00), RequestID: "request-9"}
+	command := payments.CreateCommand{
+		Tenant: operation.DefaultTenant, Key: "order_1", Order: apptest.Order(t, 10_00), RequestID: "request-9",
+	}
 	create := func() (operations.Answer, error) {
 		return payments.NewCreate(b.Engine(), b.Calls, b.Installation, b.Customers, b.Lives, b.Observer).Do(t.Context(), command)
 	}

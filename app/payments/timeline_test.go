@@ -60,7 +60,9 @@ func TestTimeline_Do(t *testing.T) {
 		require.NoError(t, err)
 
 		_, err = payments.NewCapture(w.Change()).Do(t.Context(), payments.CaptureCommand{
-			ChangeCommand: payments.ChangeCommand{Tenant: operation.DefaultTenant, PaymentID: p.ID, Key: "capture_1", RequestID: "request-9"}, Amount: "4",
+			ChangeCommand: payments.ChangeCommand{
+				Tenant: operation.DefaultTenant, PaymentID: p.ID, Key: "capture_1", RequestID: "request-9",
+			}, Amount: "4",
 		})
 		require.NoError(t, err)
 

@@ -208,7 +208,8 @@ func TestReconcile_Do_Foreign(t *testing.T) {
 	t.Parallel()
 
 	id := uuid.New()
-	another := operation.Installation{ID: uuid.New()}.Mark(operation.DefaultTenant, operation.Create, id, operation.Fingerprint{1}).String()
+	another := operation.Installation{ID: uuid.New()}.Mark(
+		operation.DefaultTenant, operation.Create, id, operation.Fingerprint{1}).String()
 
 	for name, metadata := range map[string]string{
 		"NoMetadata":            "",

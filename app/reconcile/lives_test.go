@@ -169,7 +169,9 @@ func TestReconcile_Anew_LostCaptures(t *testing.T) {
 			b := setupAnew(t, 2*time.Hour)
 			p := b.Held("order_1")
 			command := payments.CaptureCommand{
-				ChangeCommand: payments.ChangeCommand{Tenant: operation.DefaultTenant, PaymentID: p.ID, Key: "capture_1", RequestID: "request-9"}, Amount: "4",
+				ChangeCommand: payments.ChangeCommand{
+					Tenant: operation.DefaultTenant, PaymentID: p.ID, Key: "capture_1", RequestID: "request-9",
+				}, Amount: "4",
 			}
 			capture := func() (operations.Answer, error) { return payments.NewCapture(b.Change()).Do(t.Context(), command) }
 

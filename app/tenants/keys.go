@@ -23,6 +23,9 @@ const (
 	UsualOverlap = 24 * time.Hour
 
 	maxReason = 1000
+
+	// What entries of the audit are about.
+	objectKey, objectTenant = "api_key", "tenant"
 )
 
 // By is who changes keys, and why.
@@ -38,7 +41,9 @@ type By struct {
 }
 
 // entry is the change's entry in the audit. A reason that cannot be kept is fault.Invalid.
-func (by By) entry(action ports.AuditAction, key uuid.UUID, after map[string]any) (ports.AuditEntry, error) {
+func (by By) entry(
+	action ports.AuditAction, objectType, objectID string, after map[string]any,
+) (ports.AuditEntry, error) {
 	reason := strings.TrimSpace(by.Reason)
 	if utf8.RuneCountInString(reason) > maxReason || !utf8.ValidString(reason) || strings.ContainsFunc(reason, unicode.IsControl) {
 		return ports.AuditEntry{}, fault.Newf(fault.Invalid, "reason must be one line of at most %d characters", maxReason)
@@ -47,7 +52,7 @@ func (by By) entry(action ports.AuditAction, key uuid.UUID, after map[string]any
 	id, err := newID()
 
 	return ports.AuditEntry{
-		ID: id, Actor: by.Actor, Action: action, ObjectType: "api_key", ObjectID: key.String(), Reason: reason, After: after,
+		ID: id, Actor: by.Actor, Action: action, ObjectType: objectType, ObjectID: objectID, Reason: reason, After: after,
 		RequestID: by.RequestID,
 	}, err
 }
@@ -90,14 +95,15 @@ type Observer interface {
 // Keys makes, lists, rolls and revokes keys.
 type Keys struct {
 	store    ports.APIKeys
+	tenants  ports.Tenants
 	mode     binding.Mode
 	observer Observer
 	spans    ports.Spans
 }
 
 // NewKeys returns the use cases for keys of one mode.
-func NewKeys(store ports.APIKeys, mode binding.Mode, observer Observer, spans ports.Spans) *Keys {
-	return &Keys{store: store, mode: mode, observer: observer, spans: spans}
+func NewKeys(store ports.APIKeys, tenants ports.Tenants, mode binding.Mode, observer Observer, spans ports.Spans) *Keys {
+	return &Keys{store: store, tenants: tenants, mode: mode, observer: observer, spans: spans}
 }
 
 // Order is what a new key is to be.
@@ -127,6 +133,12 @@ func (uc *Keys) Create(ctx context.Context, by By, order Order) (Made, error) {
 			return Made{}, err
 		}
 
+		if owner, err := uc.tenants.Tenant(ctx, by.Tenant); err != nil {
+			return Made{}, err
+		} else if !owner.DisabledAt.IsZero() {
+			return Made{}, fault.Newf(fault.Invalid, "The tenant %s is disabled: its keys do not work.", owner.Name)
+		}
+
 		key := tenant.Key{Tenant: by.Tenant, Name: order.Name, Scopes: scopes, ExpiresAt: order.ExpiresAt}
 
 		if !key.ExpiresAt.IsZero() {
@@ -141,7 +153,7 @@ func (uc *Keys) Create(ctx context.Context, by By, order Order) (Made, error) {
 			return Made{}, err
 		}
 
-		entry, err := by.entry(ports.AuditKeyCreated, made.ID, describe(made.Key))
+		entry, err := by.entry(ports.AuditKeyCreated, objectKey, made.ID.String(), describe(made.Key))
 		if err != nil {
 			return Made{}, err
 		}
@@ -204,7 +216,7 @@ func (uc *Keys) Roll(ctx context.Context, by By, old uuid.UUID, overlap time.Dur
 			return Made{}, err
 		}
 
-		entry, err := by.entry(ports.AuditKeyRolled, old, map[string]any{
+		entry, err := by.entry(ports.AuditKeyRolled, objectKey, old.String(), map[string]any{
 			"next": made.ID.String(), "prefix": made.Prefix, "overlap_seconds": overlap.Seconds(),
 		})
 		if err != nil {
@@ -229,7 +241,7 @@ func (uc *Keys) Revoke(ctx context.Context, by By, id uuid.UUID) (tenant.Key, er
 			return before, err
 		}
 
-		entry, err := by.entry(ports.AuditKeyRevoked, id, nil)
+		entry, err := by.entry(ports.AuditKeyRevoked, objectKey, id.String(), nil)
 		if err != nil {
 			return before, err
 		}

@@ -25,7 +25,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type bundle struct {
 	*apptest.World
 
-	keys *tenants.Keys
+	keys    *tenants.Keys
+	tenants *tenants.Tenants
 }
 
 func setup(t *testing.T) *bundle {
@@ -33,7 +34,10 @@ func setup(t *testing.T) *bundle {
 
 	w := apptest.New(t)
 
-	return &bundle{World: w, keys: tenants.NewKeys(w.Store, binding.Test, w.Observer, w.Observer)}
+	return &bundle{
+		World: w, keys: tenants.NewKeys(w.Store, w.Store, binding.Test, w.Observer, w.Observer),
+		tenants: tenants.NewTenants(w.Store, w.Observer, w.Observer),
+	}
 }
 
 // person may do everything.

@@ -37,7 +37,8 @@ func (d *desk) capturing(paymentID uuid.UUID, intent string) ports.Operation {
 	id, err := uuid.NewV7()
 	require.NoError(d.t, err)
 
-	mark := operation.Installation{ID: d.installation()}.Mark(operation.DefaultTenant, operation.Capture, id, operation.Fingerprint{})
+	mark := operation.Installation{ID: d.installation()}.Mark(
+		operation.DefaultTenant, operation.Capture, id, operation.Fingerprint{})
 	op, err := d.store.Begin(d.t.Context(), ports.NewOperation{
 		Tenant: operation.DefaultTenant, ID: id, Kind: operation.Capture, Subject: paymentID, Key: "capture_1",
 		Call: ports.Call{

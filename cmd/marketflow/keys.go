@@ -25,15 +25,16 @@ func newKeysCommand() *cobra.Command {
 }
 
 // keyBy is a person, who may do everything.
-func keyBy(by decisionFlags) tenants.By {
+func keyBy(by decisionFlags, whose operation.Tenant) tenants.By {
 	d := by.decision()
 
-	return tenants.By{Tenant: operation.DefaultTenant, Actor: d.Actor, Reason: d.Reason, May: tenant.AllScopes()}
+	return tenants.By{Tenant: whose, Actor: d.Actor, Reason: d.Reason, May: tenant.AllScopes()}
 }
 
 func newKeysCreateCommand() *cobra.Command {
 	var (
 		by      decisionFlags
+		whose   operation.Tenant
 		order   tenants.Order
 		expires time.Duration
 	)
@@ -66,7 +67,7 @@ They may be mixed: --scopes checkout,payments:capture.`,
 			}
 
 			return withTools(cmd, func(ctx context.Context, tools bootstrap.Tools) error {
-				made, err := tools.Keys.Create(ctx, keyBy(by), order)
+				made, err := tools.Keys.Create(ctx, keyBy(by, whose), order)
 				if err != nil {
 					return err
 				}
@@ -80,6 +81,7 @@ They may be mixed: --scopes checkout,payments:capture.`,
 
 	_ = command.MarkFlagRequired("scopes") // the flag is there
 
+	addTenantFlag(command, &whose)
 	by.add(command, false)
 
 	return command
@@ -94,7 +96,10 @@ func printMade(cmd *cobra.Command, made tenants.Made) error {
 }
 
 func newKeysListCommand() *cobra.Command {
-	var limit int
+	var (
+		whose operation.Tenant
+		limit int
+	)
 
 	command := &cobra.Command{
 		Use:   listCommand,
@@ -106,7 +111,7 @@ func newKeysListCommand() *cobra.Command {
 			}
 
 			return withTools(cmd, func(ctx context.Context, tools bootstrap.Tools) error {
-				page, err := tools.Keys.List(ctx, operation.DefaultTenant, ports.KeyPosition{}, limit)
+				page, err := tools.Keys.List(ctx, whose, ports.KeyPosition{}, limit)
 				if err != nil {
 					return err
 				}
@@ -115,6 +120,7 @@ func newKeysListCommand() *cobra.Command {
 			})
 		},
 	}
+	addTenantFlag(command, &whose)
 	addLimitFlag(command, &limit)
 
 	return command
@@ -145,6 +151,7 @@ func stateOf(k tenant.Key) string {
 func newKeysRollCommand() *cobra.Command {
 	var (
 		by      decisionFlags
+		whose   operation.Tenant
 		overlap time.Duration
 	)
 
@@ -157,12 +164,12 @@ or its beginning, such as mf_test_abcd1234.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return withTools(cmd, func(ctx context.Context, tools bootstrap.Tools) error {
-				old, err := findKey(ctx, tools, args[0])
+				old, err := findKey(ctx, tools, whose, args[0])
 				if err != nil {
 					return err
 				}
 
-				made, err := tools.Keys.Roll(ctx, keyBy(by), old.ID, overlap)
+				made, err := tools.Keys.Roll(ctx, keyBy(by, whose), old.ID, overlap)
 				if err != nil {
 					return err
 				}
@@ -172,13 +179,17 @@ or its beginning, such as mf_test_abcd1234.`,
 		},
 	}
 	command.Flags().DurationVar(&overlap, "overlap", tenants.UsualOverlap, "how long the old key works on, 0 to 720h")
+	addTenantFlag(command, &whose)
 	by.add(command, false)
 
 	return command
 }
 
 func newKeysRevokeCommand() *cobra.Command {
-	var by decisionFlags
+	var (
+		by    decisionFlags
+		whose operation.Tenant
+	)
 
 	command := &cobra.Command{
 		Use:   "revoke KEY",
@@ -189,12 +200,12 @@ not be.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return withTools(cmd, func(ctx context.Context, tools bootstrap.Tools) error {
-				key, err := findKey(ctx, tools, args[0])
+				key, err := findKey(ctx, tools, whose, args[0])
 				if err != nil {
 					return err
 				}
 
-				revoked, err := tools.Keys.Revoke(ctx, keyBy(by), key.ID)
+				revoked, err := tools.Keys.Revoke(ctx, keyBy(by, whose), key.ID)
 				if err != nil {
 					return err
 				}
@@ -206,18 +217,19 @@ not be.`,
 			})
 		},
 	}
+	addTenantFlag(command, &whose)
 	by.add(command, false)
 
 	return command
 }
 
 // findKey takes an id, a prefix or a whole key.
-func findKey(ctx context.Context, tools bootstrap.Tools, name string) (tenant.Key, error) {
+func findKey(ctx context.Context, tools bootstrap.Tools, whose operation.Tenant, name string) (tenant.Key, error) {
 	if secret, err := tenant.ParseKey(name); err == nil {
 		name = secret.Prefix()
 	}
 
-	key, err := tools.Keys.Find(ctx, operation.DefaultTenant, name)
+	key, err := tools.Keys.Find(ctx, whose, name)
 
 	return key, named(err, "API key", fmt.Sprintf("%.16s", name))
 }

@@ -91,7 +91,7 @@ twice and a payment is never lost.
 	root.AddCommand(newDevCommand(), newServeCommand(), newMigrateCommand(), newSandboxCommand(),
 		newInboxCommand(), newEventsCommand(), newOperationsCommand(), newPaymentsCommand(), newCustomersCommand(),
 		newReconcileCommand(),
-		newAccountCommand(), newKeysCommand(), newVersionCommand())
+		newAccountCommand(), newKeysCommand(), newTenantsCommand(), newVersionCommand())
 
 	return root
 }

@@ -47,7 +47,8 @@ func TestMark_TheText(t *testing.T) {
 	t.Parallel()
 
 	mark := operation.Installation{ID: uuid.MustParse("0190a000-0000-7000-8000-0000000000ff")}.Mark(
-		operation.DefaultTenant, operation.Capture, uuid.MustParse("0190b000-0000-7000-8000-000000000001"), operation.Fingerprint{0: 0xfb, 31: 0xff})
+		operation.DefaultTenant, operation.Capture, uuid.MustParse("0190b000-0000-7000-8000-000000000001"),
+		operation.Fingerprint{0: 0xfb, 31: 0xff})
 	require.Equal(t, operation.DefaultTenant, mark.Tenant)
 	require.Equal(t, "1.AZCgAAAAcACAAAAAAAAA_w.1.capture.AZCwAAAAcACAAAAAAAAAAQ.-wAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAP8",
 		mark.String())

@@ -46,7 +46,7 @@ func New(name string) (Tenant, error) {
 	const mask = 1<<31 - 1
 
 	sum := sha256.Sum256([]byte("marketflow tenant " + name))
-	id := operation.Tenant(binary.BigEndian.Uint32(sum[:]) & mask) //nolint:gosec // 31 bits
+	id := operation.Tenant(binary.BigEndian.Uint32(sum[:]) & mask)
 
 	return Tenant{ID: max(id, operation.DefaultTenant+1), Name: name}, nil
 }

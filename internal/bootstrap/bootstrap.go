@@ -149,6 +149,7 @@ type Tools struct {
 	EraseCustomer  *customers.Erase
 	Reconcile      *reconcile.Reconcile
 	Keys           *tenants.Keys
+	Tenants        *tenants.Tenants
 }
 
 // WithTools runs fn with the use cases and without the servers, on a database that

@@ -30,7 +30,7 @@ func graph() fx.Option {
 				fx.As(new(ports.Facts)), fx.As(new(ports.Incarnations)), fx.As(new(events.PaymentsByIntent)),
 				fx.As(new(ports.Inbox)), fx.As(new(ports.Backlog)), fx.As(new(ports.Reconciliation)),
 				fx.As(new(ports.Decisions)), fx.As(new(ports.Audit)), fx.As(new(ports.Installation)),
-				fx.As(new(ports.APIKeys))),
+				fx.As(new(ports.APIKeys)), fx.As(new(ports.Tenants))),
 			fx.Annotate(newGateway, fx.As(fx.Self()), fx.As(new(ports.ProviderAccount))),
 			// All calls to the provider go through the guard.
 			(*account.Binding).Guard,
@@ -69,7 +69,7 @@ func graph() fx.Option {
 			fx.Annotate(events.NewReceive, fx.As(new(edge.ReceiveEvent))),
 			events.NewApplyParked, events.NewReadHints, events.NewReprocess, events.NewReprocessType, events.NewDismiss,
 			reconcile.New,
-			newAuthenticate, fx.Annotate(newKeys, fx.As(fx.Self()), fx.As(new(edge.KeyUseCases))),
+			newAuthenticate, tenants.NewTenants, fx.Annotate(newKeys, fx.As(fx.Self()), fx.As(new(edge.KeyUseCases))),
 		),
 		// The public edge: its resources, and what stands around them.
 		fx.Provide(edge.NewPayments, edge.NewLists, newCustomersResource, edge.NewAPIKeys, newAccess, newWebhooksResource,

@@ -34,7 +34,8 @@ func TestStart_InstallationID(t *testing.T) {
 
 		// From the second start on it is in use.
 		_, err = store.Begin(t.Context(), ports.NewOperation{
-			Tenant: operation.DefaultTenant, ID: uuid.New(), Kind: operation.Create, Key: "order_1", Lease: ports.Lease{Token: uuid.New(), For: time.Minute},
+			Tenant: operation.DefaultTenant,
+			ID:     uuid.New(), Kind: operation.Create, Key: "order_1", Lease: ports.Lease{Token: uuid.New(), For: time.Minute},
 		})
 		require.NoError(t, err)
 	}

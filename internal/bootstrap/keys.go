@@ -22,10 +22,12 @@ func newAuthenticate(keys ports.APIKeys, provider ports.ProviderAccount) *tenant
 	return tenants.NewAuthenticate(keys, mode)
 }
 
-func newKeys(keys ports.APIKeys, provider ports.ProviderAccount, observer tenants.Observer, spans ports.Spans) *tenants.Keys {
+func newKeys(
+	keys ports.APIKeys, owners ports.Tenants, provider ports.ProviderAccount, observer tenants.Observer, spans ports.Spans,
+) *tenants.Keys {
 	_, mode := provider.API()
 
-	return tenants.NewKeys(keys, mode, observer, spans)
+	return tenants.NewKeys(keys, owners, mode, observer, spans)
 }
 
 // Requests without a key that works that one address may send in a second, and at once.

@@ -243,8 +243,8 @@ func (o *Observer) Decided(ctx context.Context, entry ports.AuditEntry) {
 
 // KeyChanged implements tenants.Observer.
 func (o *Observer) KeyChanged(ctx context.Context, entry ports.AuditEntry) {
-	o.log.Info("API keys have changed", logctx.Field(ctx), zap.String("action", string(entry.Action)),
-		zap.String("api_key_id", entry.ObjectID), zap.String("actor", entry.Actor), zap.String("reason", entry.Reason))
+	o.log.Info("an API key or a tenant was changed", logctx.Field(ctx), zap.String("action", string(entry.Action)),
+		zap.String(entry.ObjectType, entry.ObjectID), zap.String("actor", entry.Actor), zap.String("reason", entry.Reason))
 }
 
 // EventTaken implements events.Observer.

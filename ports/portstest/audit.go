@@ -7,7 +7,6 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
-	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/domain/payment"
 	"github.com/marketflow/marketflow/ports"
 )
@@ -29,7 +28,7 @@ func auditFields(t *testing.T, b StoreBed) {
 	require.NoError(t, err)
 	require.Empty(t, none)
 
-	e := b.mustPark(t, payment.Payment{Tenant: operation.DefaultTenant, IntentID: "pi_unknown"})
+	e := b.mustPark(t, payment.Payment{IntentID: "pi_unknown"})
 
 	full := entryFor(t, ports.AuditEventDismissed, e.ID)
 	full.OnBehalfOf, full.RequestID, full.Reason = "support@example.com", "req_1", `quotes " ' and Ω`
@@ -49,7 +48,7 @@ func auditOfSome(t *testing.T, b StoreBed) {
 	entries := make([]ports.AuditEntry, 0, 3)
 
 	for _, intent := range []string{"pi_1", "pi_2", "pi_3"} {
-		e := b.mustPark(t, payment.Payment{Tenant: operation.DefaultTenant, IntentID: intent})
+		e := b.mustPark(t, payment.Payment{IntentID: intent})
 		entry := entryFor(t, ports.AuditEventDismissed, e.ID)
 		require.NoError(t, b.Dismiss(t.Context(), e.ID, entry))
 

@@ -106,7 +106,7 @@ func backlogOfEvents(t *testing.T, b StoreBed) {
 	completion := completionOf(b.mustBegin(t, newOperation(t, "order_1")))
 	b.mustFinish(t, completion)
 
-	unknown := eventOf(t, payment.Payment{Tenant: operation.DefaultTenant, IntentID: "pi_unknown"}, payment.Succeeded)
+	unknown := eventOf(t, payment.Payment{IntentID: "pi_unknown"}, payment.Succeeded)
 	b.mustApply(t, unknown)
 	b.Elapse(t, time.Hour)
 

@@ -360,7 +360,8 @@ func finishMakesCustomer(t *testing.T, b StoreBed) {
 
 	c := b.customerNow(t, op.ID)
 	require.Equal(t, customer.Customer{
-		Tenant: operation.DefaultTenant, ID: op.ID, ProviderID: "cus_" + op.ID.String(), Reference: "user-42", Email: "jenny@example.com",
+		Tenant: operation.DefaultTenant,
+		ID:     op.ID, ProviderID: "cus_" + op.ID.String(), Reference: "user-42", Email: "jenny@example.com",
 		Metadata: map[string]string{"plan": "gold"}, Version: c.Version, CreatedAt: op.CreatedAt, UpdatedAt: c.UpdatedAt,
 	}, c)
 	require.Positive(t, c.Version)
@@ -459,7 +460,7 @@ func finishOnNoCustomer(t *testing.T, b StoreBed) {
 	_, err := b.FinishOnCustomer(t.Context(), uuid.New(), setting(nil))
 	requireNotFound(t, err)
 
-	op := b.mustBegin(t, newCustomerChange(t, operation.UpdateCustomer, customer.Customer{Tenant: operation.DefaultTenant, ID: uuid.New()}, "first", nil))
+	op := b.mustBegin(t, newCustomerChange(t, operation.UpdateCustomer, customer.Customer{ID: uuid.New()}, "first", nil))
 	_, err = b.FinishOnCustomer(t.Context(), op.ID, setting(nil))
 	requireNotFound(t, err)
 	requireStateOf(t, b, op, operation.Pending)
@@ -610,7 +611,7 @@ func writeCustomer(t *testing.T, b StoreBed) {
 	require.True(t, written)
 	require.Equal(t, after, b.customerNow(t, before.ID), "nothing differs")
 
-	_, err = b.WriteCustomer(t.Context(), customer.Customer{Tenant: operation.DefaultTenant, ID: uuid.New(), ProviderID: "cus_none"}, ports.EventStale)
+	_, err = b.WriteCustomer(t.Context(), customer.Customer{ID: uuid.New(), ProviderID: "cus_none"}, ports.EventStale)
 	requireNotFound(t, err)
 }
 
@@ -697,7 +698,9 @@ func listCustomers(t *testing.T, b StoreBed) {
 
 	require.Equal(t, want, all)
 
-	some, err := b.ListCustomers(t.Context(), ports.CustomerFilter{Tenant: operation.DefaultTenant, From: want[1].CreatedAt}, ports.CustomerPosition{}, 10)
+	some, err := b.ListCustomers(t.Context(), ports.CustomerFilter{
+		Tenant: operation.DefaultTenant, From: want[1].CreatedAt,
+	}, ports.CustomerPosition{}, 10)
 	require.NoError(t, err)
 	require.Equal(t, want[:2], some)
 }
@@ -714,13 +717,21 @@ func listCustomersFiltered(t *testing.T, b StoreBed) {
 		filter ports.CustomerFilter
 		want   []customer.Customer
 	}{
-		"a reference":         {ports.CustomerFilter{Tenant: operation.DefaultTenant, Reference: "user-1"}, []customer.Customer{one}},
-		"no such reference":   {ports.CustomerFilter{Tenant: operation.DefaultTenant, Reference: "user-3"}, nil},
-		"an email":            {ports.CustomerFilter{Tenant: operation.DefaultTenant, Email: "two@example.com"}, []customer.Customer{two}},
-		"no such email":       {ports.CustomerFilter{Tenant: operation.DefaultTenant, Email: "TWO@example.com"}, nil},
-		"both":                {ports.CustomerFilter{Tenant: operation.DefaultTenant, Reference: "user-2", Email: "two@example.com"}, []customer.Customer{two}},
-		"both, of different":  {ports.CustomerFilter{Tenant: operation.DefaultTenant, Reference: "user-1", Email: "two@example.com"}, nil},
-		"an email, and later": {ports.CustomerFilter{Tenant: operation.DefaultTenant, Email: "two@example.com", From: two.CreatedAt.Add(time.Microsecond)}, nil},
+		"a reference":       {ports.CustomerFilter{Tenant: operation.DefaultTenant, Reference: "user-1"}, []customer.Customer{one}},
+		"no such reference": {ports.CustomerFilter{Tenant: operation.DefaultTenant, Reference: "user-3"}, nil},
+		"an email": {ports.CustomerFilter{
+			Tenant: operation.DefaultTenant, Email: "two@example.com",
+		}, []customer.Customer{two}},
+		"no such email": {ports.CustomerFilter{Tenant: operation.DefaultTenant, Email: "TWO@example.com"}, nil},
+		"both": {ports.CustomerFilter{
+			Tenant: operation.DefaultTenant, Reference: "user-2", Email: "two@example.com",
+		}, []customer.Customer{two}},
+		"both, of different": {ports.CustomerFilter{
+			Tenant: operation.DefaultTenant, Reference: "user-1", Email: "two@example.com",
+		}, nil},
+		"an email, and later": {ports.CustomerFilter{
+			Tenant: operation.DefaultTenant, Email: "two@example.com", From: two.CreatedAt.Add(time.Microsecond),
+		}, nil},
 	} {
 		found, err := b.ListCustomers(t.Context(), c.filter, ports.CustomerPosition{}, 10)
 		require.NoError(t, err, name)
@@ -763,7 +774,8 @@ func customerEvent(providerID string) ports.Event {
 	return ports.Event{
 		ID: "evt_" + uuid.NewString(), Type: "customer.updated", ObjectID: providerID, Handled: true, IsCustomer: true,
 		Customer: ports.CustomerObject{
-			ID: providerID, Marked: true, Mark: ours.Mark(operation.DefaultTenant, operation.CreateCustomer, uuid.New(), operation.Fingerprint{}),
+			ID: providerID, Marked: true, Mark: ours.Mark(
+				operation.DefaultTenant, operation.CreateCustomer, uuid.New(), operation.Fingerprint{}),
 			Snapshot: customer.Snapshot{Email: "jenny@example.com", Metadata: map[string]string{"plan": "gold"}},
 		},
 		Raw: []byte{},

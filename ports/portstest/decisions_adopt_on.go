@@ -84,7 +84,7 @@ func adoptOnUndecided(t *testing.T, b StoreBed) {
 func adoptOnNotFound(t *testing.T, b StoreBed) {
 	t.Helper()
 
-	orphan := b.mustGiveUpOn(t, payment.Payment{Tenant: operation.DefaultTenant, ID: uuid.New(), IntentID: "pi_none"})
+	orphan := b.mustGiveUpOn(t, payment.Payment{ID: uuid.New(), IntentID: "pi_none"})
 
 	for _, id := range []uuid.UUID{uuid.New(), orphan.ID} {
 		_, err := b.AdoptOn(t.Context(), id, ports.Change{Decide: cancelling}, entryFor(t, ports.AuditOperationAdopted, id.String()))

@@ -7,7 +7,6 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
-	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/domain/payment"
 	"github.com/marketflow/marketflow/ports"
 )
@@ -141,7 +140,7 @@ func (b StoreBed) mustApply(tb testing.TB, e ports.Event) ports.Applied {
 func (b StoreBed) mustPark(tb testing.TB, p payment.Payment) ports.Event {
 	tb.Helper()
 
-	e := eventOf(tb, payment.Payment{Tenant: operation.DefaultTenant, IntentID: p.IntentID, Amount: p.Amount}, payment.Succeeded)
+	e := eventOf(tb, payment.Payment{IntentID: p.IntentID, Amount: p.Amount}, payment.Succeeded)
 	require.Equal(tb, ports.EventParked, b.mustApply(tb, e).Outcome)
 
 	return e

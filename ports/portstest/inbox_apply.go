@@ -94,7 +94,7 @@ func applyIgnored(t *testing.T, b StoreBed) {
 	}
 
 	// An event about a foreign intent that asks for no change is ignored.
-	e := eventOf(t, payment.Payment{Tenant: operation.DefaultTenant, IntentID: "pi_foreign", Amount: p.Amount}, "")
+	e := eventOf(t, payment.Payment{IntentID: "pi_foreign", Amount: p.Amount}, "")
 	require.Equal(t, ports.Applied{Outcome: ports.EventIgnored}, b.mustApply(t, e))
 	require.Len(t, b.history(t, p.ID), 1)
 }

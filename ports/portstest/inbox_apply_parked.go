@@ -7,7 +7,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/marketflow/marketflow/domain/money"
-	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/domain/payment"
 	"github.com/marketflow/marketflow/ports"
 )
@@ -15,12 +14,12 @@ import (
 func applyUnknown(t *testing.T, b StoreBed) {
 	t.Helper()
 
-	e := eventOf(t, payment.Payment{Tenant: operation.DefaultTenant, IntentID: intentOf(uuid.New())}, payment.Succeeded)
+	e := eventOf(t, payment.Payment{IntentID: intentOf(uuid.New())}, payment.Succeeded)
 	require.Equal(t, ports.Applied{Outcome: ports.EventParked, Reason: ports.ParkedUnknown}, b.mustApply(t, e))
 	b.requireStored(t, e, ports.EventParked, ports.ParkedUnknown)
 
 	// It names a payment that we do not have, and has no mark.
-	e = eventOf(t, payment.Payment{Tenant: operation.DefaultTenant, ID: uuid.New(), IntentID: intentOf(uuid.New())}, payment.Succeeded)
+	e = eventOf(t, payment.Payment{ID: uuid.New(), IntentID: intentOf(uuid.New())}, payment.Succeeded)
 	require.Equal(t, ports.Applied{Outcome: ports.EventForeign}, b.mustApply(t, e))
 	b.requireForeign(t, e)
 }
@@ -82,7 +81,7 @@ func applySecondIntent(t *testing.T, b StoreBed) {
 		before := b.operationNow(t, id)
 
 		for _, change := range []payment.Status{payment.Succeeded, ""} {
-			e := eventOf(t, payment.Payment{Tenant: operation.DefaultTenant, ID: id, IntentID: intentOf(uuid.New()), Amount: before.Order.Amount}, change)
+			e := eventOf(t, payment.Payment{ID: id, IntentID: intentOf(uuid.New()), Amount: before.Order.Amount}, change)
 			applied := b.mustApply(t, e)
 			require.Equal(t, ports.EventParked, applied.Outcome, "%s, %q", name, change)
 			require.Equal(t, ports.ParkedContradiction, applied.Reason, name)

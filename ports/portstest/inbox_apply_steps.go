@@ -218,7 +218,7 @@ func applyForeign(t *testing.T, b StoreBed) {
 	t.Helper()
 
 	for _, change := range []payment.Status{"", payment.Failed, payment.Succeeded} {
-		e := eventOf(t, payment.Payment{Tenant: operation.DefaultTenant, IntentID: "pi_of_another_program", Amount: amount(t, 1_00, "USD")}, change)
+		e := eventOf(t, payment.Payment{IntentID: "pi_of_another_program", Amount: amount(t, 1_00, "USD")}, change)
 		e.Intent.Unmarked = true
 
 		require.Equal(t, ports.Applied{Outcome: ports.EventForeign}, b.mustApply(t, e))
@@ -246,7 +246,7 @@ func (b StoreBed) requireForeign(tb testing.TB, e ports.Event) {
 func applyParkedThenForeign(t *testing.T, b StoreBed) {
 	t.Helper()
 
-	e := b.mustPark(t, payment.Payment{Tenant: operation.DefaultTenant, IntentID: "pi_of_another_program", Amount: amount(t, 1_00, "USD")})
+	e := b.mustPark(t, payment.Payment{IntentID: "pi_of_another_program", Amount: amount(t, 1_00, "USD")})
 	e.Intent.Unmarked = true
 
 	require.Equal(t, ports.Applied{Outcome: ports.EventForeign}, b.mustApply(t, e))

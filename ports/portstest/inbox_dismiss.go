@@ -45,7 +45,7 @@ func dismissEnds(t *testing.T, b StoreBed) {
 func dismissRepeated(t *testing.T, b StoreBed) {
 	t.Helper()
 
-	e := b.mustPark(t, payment.Payment{Tenant: operation.DefaultTenant, IntentID: "pi_unknown"})
+	e := b.mustPark(t, payment.Payment{IntentID: "pi_unknown"})
 	entry := entryFor(t, ports.AuditEventDismissed, e.ID)
 
 	require.NoError(t, b.Dismiss(t.Context(), e.ID, entry))
@@ -139,7 +139,7 @@ func undismissParks(t *testing.T, b StoreBed) {
 func undismissMoved(t *testing.T, b StoreBed) {
 	t.Helper()
 
-	e := b.mustPark(t, payment.Payment{Tenant: operation.DefaultTenant, IntentID: "pi_unknown"})
+	e := b.mustPark(t, payment.Payment{IntentID: "pi_unknown"})
 	require.ErrorIs(t, b.Undismiss(t.Context(), e.ID, entryFor(t, ports.AuditEventReopened, e.ID)), ports.ErrMoved)
 	b.requireStored(t, e, ports.EventParked, ports.ParkedUnknown)
 	b.requireAudit(t, e.ID)
@@ -148,7 +148,7 @@ func undismissMoved(t *testing.T, b StoreBed) {
 func undismissAndDismiss(t *testing.T, b StoreBed) {
 	t.Helper()
 
-	e := eventOf(t, payment.Payment{Tenant: operation.DefaultTenant, IntentID: "pi_unknown"}, payment.Succeeded)
+	e := eventOf(t, payment.Payment{IntentID: "pi_unknown"}, payment.Succeeded)
 	require.NoError(t, b.Park(t.Context(), e, ports.ParkedContradiction))
 
 	for range 2 {

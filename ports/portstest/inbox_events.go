@@ -7,7 +7,6 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
-	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/domain/payment"
 	"github.com/marketflow/marketflow/ports"
 )
@@ -24,7 +23,7 @@ func eventAsItCame(t *testing.T, b StoreBed) {
 		"any bytes":    func(e *ports.Event) { e.Raw = []byte{0, 0xff, '{', '\\', 'x', '4', '1', '\r', '\n'} },
 		"no object":    func(e *ports.Event) { e.ObjectID, e.IsIntent = "", false },
 	} {
-		e := eventOf(t, payment.Payment{Tenant: operation.DefaultTenant, IntentID: intentOf(uuid.New())}, payment.Succeeded)
+		e := eventOf(t, payment.Payment{IntentID: intentOf(uuid.New())}, payment.Succeeded)
 		change(&e)
 		applied := b.mustApply(t, e)
 
@@ -51,7 +50,7 @@ func eventsListed(t *testing.T, b StoreBed) {
 	require.Empty(t, none)
 
 	p := b.mustPay(t, "order_1")
-	unknown := payment.Payment{Tenant: operation.DefaultTenant, IntentID: "pi_unknown"}
+	unknown := payment.Payment{IntentID: "pi_unknown"}
 
 	ids := make([]string, 0, 5)
 

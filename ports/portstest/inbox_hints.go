@@ -6,7 +6,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/domain/payment"
 	"github.com/marketflow/marketflow/ports"
 )
@@ -21,7 +20,7 @@ func hintsLongestWaiting(t *testing.T, b StoreBed) {
 	first, second := b.mustPay(t, "order_1"), b.mustPay(t, "order_2")
 	b.mustApply(t, eventOf(t, first, payment.Failed))
 	b.mustApply(t, eventOf(t, second, payment.Failed))
-	b.mustApply(t, eventOf(t, payment.Payment{Tenant: operation.DefaultTenant, IntentID: "pi_unknown"}, payment.Failed))
+	b.mustApply(t, eventOf(t, payment.Payment{IntentID: "pi_unknown"}, payment.Failed))
 
 	want := make([]string, 0, events)
 

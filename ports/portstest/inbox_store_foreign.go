@@ -5,7 +5,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/domain/payment"
 	"github.com/marketflow/marketflow/ports"
 )
@@ -60,7 +59,7 @@ func storeForeignStored(t *testing.T, b StoreBed) {
 		require.Equal(t, before, b.event(t, stored.ID))
 	}
 
-	parked := eventOf(t, payment.Payment{Tenant: operation.DefaultTenant, IntentID: "pi_elsewhere", Amount: p.Amount}, payment.Succeeded)
+	parked := eventOf(t, payment.Payment{IntentID: "pi_elsewhere", Amount: p.Amount}, payment.Succeeded)
 	require.Equal(t, ports.EventParked, b.mustApply(t, parked).Outcome)
 
 	outcome, err = b.StoreForeign(t.Context(), parked)

@@ -7,7 +7,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/domain/payment"
 	"github.com/marketflow/marketflow/ports"
 )
@@ -16,7 +15,7 @@ import (
 func (b StoreBed) unhandledEvent(tb testing.TB, eventType string) ports.Event {
 	tb.Helper()
 
-	e := eventOf(tb, payment.Payment{Tenant: operation.DefaultTenant, IntentID: "pi_unknown"}, "")
+	e := eventOf(tb, payment.Payment{IntentID: "pi_unknown"}, "")
 	e.Type, e.Handled = eventType, false
 	require.Equal(tb, ports.EventUnhandled, b.mustApply(tb, e).Outcome)
 
@@ -67,7 +66,7 @@ func unhandledOldestFirst(t *testing.T, b StoreBed) {
 
 		want = append(want, b.unhandledEvent(t, eventType).ID)
 		b.unhandledEvent(t, another)
-		b.mustApply(t, eventOf(t, payment.Payment{Tenant: operation.DefaultTenant, IntentID: fmt.Sprintf("pi_%d", n)}, payment.Succeeded)) // parked
+		b.mustApply(t, eventOf(t, payment.Payment{IntentID: fmt.Sprintf("pi_%d", n)}, payment.Succeeded)) // parked
 	}
 
 	for limit := 1; limit <= len(want)+1; limit++ {

@@ -67,7 +67,7 @@ func (b StoreBed) writesInDoubt(t *testing.T) map[string]func() doubtful {
 
 	event := func(do func(s Store, e ports.Event) error) func() doubtful {
 		return func() doubtful {
-			p := payment.Payment{Tenant: operation.DefaultTenant, ID: uuid.New(), IntentID: intentOf(uuid.New()), Amount: amount(t, 1000, "USD")}
+			p := payment.Payment{ID: uuid.New(), IntentID: intentOf(uuid.New()), Amount: amount(t, 1000, "USD")}
 			e := eventOf(t, p, payment.Succeeded)
 
 			return doubtful{

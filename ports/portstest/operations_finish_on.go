@@ -205,7 +205,7 @@ func finishOnNothing(t *testing.T, b StoreBed) {
 	t.Helper()
 
 	create := b.mustBegin(t, newOperation(t, "order_1"))
-	orphan := b.mustBegin(t, newCapture(t, payment.Payment{Tenant: operation.DefaultTenant, ID: uuid.New(), IntentID: "pi_none"}, "capture_1"))
+	orphan := b.mustBegin(t, newCapture(t, payment.Payment{ID: uuid.New(), IntentID: "pi_none"}, "capture_1"))
 	early := b.mustBegin(t, newCancel(t, completionOf(create).Payment, "cancel_1"))
 
 	for name, id := range map[string]uuid.UUID{

@@ -31,7 +31,8 @@ func sendGivesTheIntent(t *testing.T, b ProviderBed) {
 	require.False(t, intent.Declined)
 	require.Equal(t, id, intent.PaymentID)
 	require.True(t, intent.Marked)
-	require.Equal(t, ours.Mark(operation.DefaultTenant, operation.Create, id, order.Fingerprint(operation.Create, uuid.Nil)), intent.Mark)
+	require.Equal(t, ours.Mark(
+		operation.DefaultTenant, operation.Create, id, order.Fingerprint(operation.Create, uuid.Nil)), intent.Mark)
 	require.Zero(t, intent.Capture)
 	require.False(t, intent.Unmarked)
 	require.WithinDuration(t, began, intent.CreatedAt, time.Minute)

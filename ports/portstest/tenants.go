@@ -76,7 +76,8 @@ func tenantsListPayments(t *testing.T, b StoreBed) {
 
 	require.Equal(t, []uuid.UUID{first.ID, third.ID, second.ID}, list(ports.PaymentFilter{}))
 	require.Equal(t, []uuid.UUID{first.ID, second.ID}, list(ports.PaymentFilter{Key: "order_1"}))
-	require.Equal(t, []uuid.UUID{first.ID, third.ID, second.ID}, list(ports.PaymentFilter{Metadata: map[string]string{"order": "42"}}))
+	require.Equal(t, []uuid.UUID{first.ID, third.ID, second.ID},
+		list(ports.PaymentFilter{Metadata: map[string]string{"order": "42"}}))
 
 	for _, p := range []payment.Payment{first, second} { // only whose it is finds it
 		require.Equal(t, []uuid.UUID{p.ID}, list(ports.PaymentFilter{IntentID: p.IntentID}))

@@ -236,7 +236,8 @@ func parseMarks(t *testing.T, b WebhooksBed) {
 
 	order := providerOrder(t, 100_000)
 	marked, anothers, bare := succeeded(), succeeded(), EventSpec{Change: payment.Succeeded, IntentID: "pi_1"}
-	marked.Mark = ours.Mark(operation.DefaultTenant, operation.Create, marked.PaymentID, order.Fingerprint(operation.Create, uuid.Nil))
+	marked.Mark = ours.Mark(
+		operation.DefaultTenant, operation.Create, marked.PaymentID, order.Fingerprint(operation.Create, uuid.Nil))
 	marked.Capture = markOf(operation.Capture, marked.PaymentID, operation.Order{})
 	anothers.PaymentID, anothers.Unmarked = uuid.Nil, true
 

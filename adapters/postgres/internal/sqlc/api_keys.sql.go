@@ -209,10 +209,12 @@ func (q *Queries) ListKeys(ctx context.Context, arg ListKeysParams) ([]ApiKey, e
 }
 
 const ListUsableKeys = `-- name: ListUsableKeys :many
-SELECT id, tenant, name, prefix, mode, scopes, sha256, created_at, expires_at, lifetime, last_used_at, revoked_at FROM api_keys
+SELECT id, tenant, name, prefix, mode, scopes, sha256, created_at, expires_at, lifetime, last_used_at, revoked_at FROM api_keys k
 WHERE revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())
+  AND NOT EXISTS (SELECT FROM tenants t WHERE t.id = k.tenant AND t.disabled_at IS NOT NULL)
 `
 
+// A key of a disabled tenant does not work.
 func (q *Queries) ListUsableKeys(ctx context.Context) ([]ApiKey, error) {
 	rows, err := q.db.Query(ctx, ListUsableKeys)
 	if err != nil {
