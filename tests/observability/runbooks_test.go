@@ -163,6 +163,12 @@ func newDesk(t *testing.T) *desk {
 	}, ports.AuditEntry{ID: uuid.New(), Actor: "cli:me@here", Action: ports.AuditKeyCreated})
 	require.NoError(t, err)
 
+	acme, err := tenant.New("acme")
+	require.NoError(t, err)
+	_, err = d.store.CreateTenant(t.Context(), acme,
+		ports.AuditEntry{ID: uuid.New(), Actor: "cli:me@here", Action: ports.AuditTenantCreated})
+	require.NoError(t, err)
+
 	d.other = w.created(`{"amount":10,"currency":"USD"}`).text(t, "id")
 	_, err = w.db.Pool().Exec(t.Context(), "UPDATE payments SET amount = 11 WHERE id = $1", d.other)
 	require.NoError(t, err)
@@ -203,6 +209,7 @@ func (d *desk) giveUp(key operation.Key) string {
 // filledIn puts real names where a runbook says ID, KEY and pi_….
 func (d *desk) filledIn(command string) string {
 	id := d.paid
+	command = strings.Replace(command, "tenants create acme", "tenants create another", 1) // acme is there
 
 	switch words := strings.Fields(command); {
 	case words[1] == "customers":
