@@ -32,6 +32,7 @@ func (silent) EventHandled(context.Context, ports.Event, ports.Applied)         
 func (silent) EventContradicts(context.Context, ports.Event, error)                        {}
 func (silent) ParkedLeft(context.Context, string, error)                                   {}
 func (silent) DiscrepancyFound(context.Context, ports.Discrepancy, bool)                   {}
+func (silent) RefundsChanged(_ context.Context, _, _ ports.FullPayment)                    {}
 func (silent) PaymentChanged(_ context.Context, _, _ payment.Payment)                      {}
 func (silent) CursorReset(context.Context, time.Time, time.Time)                           {}
 func (silent) LeaseKept(context.Context, error)                                            {}

@@ -50,6 +50,10 @@ type Operations interface {
 	//
 	// With c.Response it is written as finished. Then no other operation of the same subject
 	// is in its way.
+	//
+	// With c.Reserve it is written in one commit with what that reserves of its payment, whose
+	// lock it waits for. An error of Reserve is returned, and nothing is written. No payment:
+	// fault.NotFound.
 	Begin(ctx context.Context, c NewOperation) (Operation, error)
 
 	// Find returns the operation under a tenant's key and changes nothing. None: fault.NotFound.
@@ -117,8 +121,9 @@ type Endings interface {
 	// payment. If the operation is finished already, its response stands and is returned. If
 	// it is another request's by now, or was rejected because of the deployment, it is
 	// returned as it is, and nothing has changed.
-	// A payment that exists cannot be rejected: ErrContradiction. No operation:
-	// fault.NotFound. After either error nothing has changed.
+	// A payment that exists cannot be rejected, nor a refund that the provider is known to have
+	// made: ErrContradiction. No operation: fault.NotFound. After either error nothing has
+	// changed. What a refund has reserved is given back in the same commit.
 	FinishRejected(ctx context.Context, c Operation, response FrozenResponse) (Operation, error)
 }
 
@@ -129,7 +134,8 @@ type Rejections interface {
 	// request because of the deployment, and nothing exists under it. None of its attempts
 	// counts any more. Nobody takes it until Reopen. It returns the operation as it is
 	// afterwards: if the caller no longer has the lease or the operation is finished,
-	// nothing has changed. A payment that exists cannot be rejected: ErrContradiction.
+	// nothing has changed. A payment that exists cannot be rejected: ErrContradiction; nor can
+	// a refund that was made, and what one has reserved is given back in the same commit.
 	// No operation: fault.NotFound.
 	Reject(ctx context.Context, c Operation, cause error) (Operation, error)
 
@@ -138,8 +144,9 @@ type Rejections interface {
 	// and change nothing, as does a caller for whom it is no longer rejected. Calls with
 	// the same Lease.Token are one call. No operation: fault.NotFound. ErrInProgress: another
 	// confirm, capture or cancel of the same subject is not finished; nothing has changed.
-	// fault.ReferenceTaken: as with Begin; nothing has changed.
-	Reopen(ctx context.Context, id uuid.UUID, lease Lease) (Operation, error)
+	// fault.ReferenceTaken: as with Begin; nothing has changed. reserve is as NewOperation.Reserve,
+	// and nil if the operation reserves nothing.
+	Reopen(ctx context.Context, id uuid.UUID, lease Lease, reserve Reserve) (Operation, error)
 }
 
 // Lease is the right to work on an operation for some time.
@@ -159,9 +166,11 @@ type NewOperation struct {
 	// which gets the operation's id.
 	Subject uuid.UUID
 	// If is what must hold when it is written.
-	If    Precondition
-	Key   operation.Key
-	Order operation.Order
+	If Precondition
+	// Reserve is what it reserves of its payment; nil: nothing.
+	Reserve Reserve
+	Key     operation.Key
+	Order   operation.Order
 	// Reason is why, in the words of whoever asked; it may be empty.
 	Reason string
 	// Call is sent as it is, now and on every retry, even by another release: Stripe
@@ -313,7 +322,9 @@ type Change struct {
 	// if that does not say it. They replace those of the operation, as with Finish.
 	Fingerprint operation.Fingerprint
 	Order       operation.Order
-	Decide      Decide
+	// One of the two is set: Full for an operation on refunds or disputes.
+	Decide Decide
+	Full   DecideFull
 }
 
 // Completion is the payment that a create became.
@@ -338,8 +349,9 @@ type Finished struct {
 	// Created: this call wrote the payment's row.
 	Created bool
 	// Before and After are the payment that FinishOn has changed. If this call changed
-	// nothing, they are equal.
-	Before, After payment.Payment
+	// nothing, they are equal. FullBefore and FullAfter are set if Change.Full decided.
+	Before, After         payment.Payment
+	FullBefore, FullAfter FullPayment
 	// Parked: events that wait for this payment are in the inbox.
 	Parked bool
 }

@@ -23,8 +23,8 @@ type Payments interface {
 // MaxHistory is the most transitions that are read of one payment.
 const MaxHistory = 500
 
-// Facts writes what was read of a payment's intent. The caller loads the payment, then
-// reads the intent, then writes. If the payment has changed in between, what was read may
+// Facts writes what was read of a payment: its intent, its refunds and its disputes. The caller
+// loads the payment with these, then reads the provider, then writes. If the payment has changed in between, what was read may
 // be older than what is written down, so nothing is written.
 //
 // Atomicity: every method is one commit. Idempotency: repeating a call that has succeeded
@@ -32,17 +32,21 @@ const MaxHistory = 500
 // been done, and the answer is true. Errors: an unreachable or overloaded database is fault.Unavailable, and
 // then surely nothing was written. If a write may have been committed: fault.Unknown.
 type Facts interface {
-	// Write makes the payment what p says, with its history, if it still has p.Version. p
-	// gets a new version if it differs from what is written down. Those of the payment's
+	// Write makes the payment, its refunds and its disputes what f says, with the payment's
+	// history, if it still has f.Payment.Version. It gets a new version if anything differs from
+	// what is written down. lost are operations that the database has lost, which are written
+	// as finished with it; one that is there stays as it is. Those of the payment's
 	// events that are hints and were stored before the payment was loaded get the outcome;
 	// EventParked means as contradictions. If the payment has another version, nothing
 	// happens and the answer is false. No payment: fault.NotFound.
-	Write(ctx context.Context, p payment.Payment, outcome EventOutcome, cause string) (bool, error)
+	Write(
+		ctx context.Context, f FullPayment, lost []NewOperation, outcome EventOutcome, cause string,
+	) (bool, error)
 
 	// Accept is Write by a person's decision, in one commit with its entry in the audit. It
 	// may also change the amount and a final status. The payment's events that are parked
 	// as contradictions are dismissed.
-	Accept(ctx context.Context, p payment.Payment, entry AuditEntry) (bool, error)
+	Accept(ctx context.Context, f FullPayment, entry AuditEntry) (bool, error)
 }
 
 // Transition is one step in a payment's history.

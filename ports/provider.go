@@ -12,6 +12,7 @@ import (
 	"github.com/marketflow/marketflow/domain/money"
 	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/domain/payment"
+	"github.com/marketflow/marketflow/domain/refund"
 )
 
 // ErrUnavailable says that this call was not sent: the provider is known to be out of
@@ -71,6 +72,7 @@ func (e *DeploymentError) Error() string {
 // error). Unknown means that the provider may have acted, or may still act.
 type Provider interface {
 	CustomerReads
+	RefundReads
 
 	// Ready returns ErrUnavailable if a call would not be sent now. It does no I/O.
 	Ready() error
@@ -106,6 +108,7 @@ type Provider interface {
 // give equal calls.
 type Calls interface {
 	CustomerCalls
+	RefundCalls
 
 	// CreatePayment makes the intent of the order. The intent carries the mark, and the
 	// client's key if there is one.
@@ -144,6 +147,8 @@ type Object struct {
 	Customer CustomerObject
 	Setup    Setup
 	Method   Method
+	// Refund is what is known of it; its ID is empty if the object is none.
+	Refund refund.Snapshot
 }
 
 // Intent is the provider's side of a payment. A field is zero if the provider did not say

@@ -9,6 +9,7 @@ import (
 // an operation may be finished long after its request has ended.
 type Renderer interface {
 	CustomerRenderer
+	RefundRenderer
 
 	// Created is the answer to the client whose payment p now exists.
 	Created(p payment.Payment, clientSecret string) FrozenResponse

@@ -2,6 +2,7 @@
 -- Waits for whoever has locked one of the payments. What never changes is joined.
 SELECT p.id, p.tenant, p.stripe_payment_intent_id, p.amount, p.currency, p.status, p.intent_status, p.capture_method,
        p.amount_capturable, p.amount_captured, p.capture_before, p.declined, p.payment_method, p.decline, p.version,
+       p.amount_refund_pending, p.amount_refunded, p.amount_disputed, p.overdrawn, p.dispute_status, p.blocking_dispute,
        clock_timestamp()::timestamptz AS now,
        COALESCE(r.origin_request_id, '')::text AS origin_request_id,
        COALESCE(r.origin_trace, '')::text      AS origin_trace
@@ -14,6 +15,7 @@ FOR NO KEY UPDATE OF p;
 -- LockPaymentsByIntent for those that nobody else has locked.
 SELECT p.id, p.tenant, p.stripe_payment_intent_id, p.amount, p.currency, p.status, p.intent_status, p.capture_method,
        p.amount_capturable, p.amount_captured, p.capture_before, p.declined, p.payment_method, p.decline, p.version,
+       p.amount_refund_pending, p.amount_refunded, p.amount_disputed, p.overdrawn, p.dispute_status, p.blocking_dispute,
        clock_timestamp()::timestamptz AS now,
        COALESCE(r.origin_request_id, '')::text AS origin_request_id,
        COALESCE(r.origin_trace, '')::text      AS origin_trace
@@ -59,14 +61,19 @@ SET status = u.status, amount = u.amount, intent_status = NULLIF(u.intent_status
     amount_capturable = u.capturable, amount_captured = u.captured,
     capture_before = NULLIF(u.capture_before, '0001-01-01 00:00:00+00'), declined = u.declined,
     payment_method = NULLIF(u.payment_method, '')::jsonb, decline = NULLIF(u.decline, '')::jsonb, version = u.version,
-    updated_at = u.updated_at
+    updated_at = u.updated_at, amount_refund_pending = u.refund_pending, amount_refunded = u.refunded,
+    amount_disputed = u.disputed, overdrawn = u.overdrawn, dispute_status = NULLIF(u.dispute_status, ''),
+    blocking_dispute = NULLIF(u.blocking_dispute, '00000000-0000-0000-0000-000000000000')
 FROM (
     SELECT unnest(@ids::uuid[]) AS id, unnest(@statuses::text[]) AS status, unnest(@amounts::numeric[]) AS amount,
            unnest(@intent_statuses::text[]) AS intent_status, unnest(@capture_methods::text[]) AS capture_method,
            unnest(@capturables::numeric[]) AS capturable, unnest(@captureds::numeric[]) AS captured,
            unnest(@capture_befores::timestamptz[]) AS capture_before, unnest(@declineds::boolean[]) AS declined,
            unnest(@payment_methods::text[]) AS payment_method, unnest(@declines::text[]) AS decline,
-           unnest(@versions::bigint[]) AS version, unnest(@updated_ats::timestamptz[]) AS updated_at
+           unnest(@versions::bigint[]) AS version, unnest(@updated_ats::timestamptz[]) AS updated_at,
+           unnest(@refund_pendings::numeric[]) AS refund_pending, unnest(@refundeds::numeric[]) AS refunded,
+           unnest(@disputeds::numeric[]) AS disputed, unnest(@overdrawns::numeric[]) AS overdrawn,
+           unnest(@dispute_statuses::text[]) AS dispute_status, unnest(@blocking_disputes::uuid[]) AS blocking_dispute
 ) AS u
 WHERE p.id = u.id;
 

@@ -531,9 +531,14 @@ type paymentBody struct {
 	IntentStatus  *string           `json:"intent_status"`
 	Capturable    stdjson.Number    `json:"amount_capturable"`
 	Captured      stdjson.Number    `json:"amount_captured"`
+	Refunded      stdjson.Number    `json:"amount_refunded"`
+	RefundPending stdjson.Number    `json:"amount_refund_pending"`
+	Refundable    stdjson.Number    `json:"amount_refundable"`
+	Disputed      stdjson.Number    `json:"amount_disputed"`
 	CaptureBefore *string           `json:"capture_before"`
 	Method        *methodBody       `json:"payment_method"`
 	Decline       *declineBody      `json:"decline"`
+	DisputeStatus *string           `json:"dispute_status"`
 	Version       int64             `json:"version"`
 }
 
@@ -571,6 +576,11 @@ func toPaymentBody(p payment.Payment) paymentBody {
 		CaptureMethod: string(p.CaptureMethod),
 		Capturable:    stdjson.Number(p.Capturable.Decimal()),
 		Captured:      stdjson.Number(p.Captured.Decimal()),
+		Refunded:      stdjson.Number(p.Refunded.Decimal()),
+		RefundPending: stdjson.Number(p.RefundPending.Decimal()),
+		Refundable:    stdjson.Number(p.Refundable().Decimal()),
+		Disputed:      stdjson.Number(p.Disputed.Decimal()),
+		DisputeStatus: orNull(p.DisputeStatus),
 		Version:       p.Version,
 	}
 

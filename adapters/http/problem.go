@@ -44,6 +44,7 @@ var statuses = map[fault.Kind]struct {
 	fault.InProgress:         {http.StatusConflict, "Operation in progress"},
 	fault.InvalidState:       {http.StatusConflict, "Invalid state"},
 	fault.AmountExceeded:     {http.StatusUnprocessableEntity, "Amount exceeded"},
+	fault.Disputed:           {http.StatusConflict, "Disputed"},
 	fault.KeyReused:          {http.StatusUnprocessableEntity, "Idempotency key reused"},
 	fault.Internal:           {http.StatusInternalServerError, "Internal error"},
 	fault.Rejected:           {http.StatusBadGateway, rejectedTitle},
@@ -86,6 +87,7 @@ type problem struct {
 	Version      int64          `json:"version,omitzero"`
 	CustomerID   string         `json:"customer_id,omitzero"`
 	Scope        string         `json:"required_scope,omitzero"`
+	DisputeID    string         `json:"dispute_id,omitzero"`
 }
 
 func problemOf(f *fault.Error, requestID string) problem {
@@ -110,6 +112,10 @@ func problemOf(f *fault.Error, requestID string) problem {
 	}
 	if f.CustomerID != uuid.Nil {
 		doc.CustomerID = f.CustomerID.String()
+	}
+
+	if f.DisputeID != uuid.Nil {
+		doc.DisputeID = f.DisputeID.String()
 	}
 
 	if f.PaymentID != uuid.Nil {

@@ -189,7 +189,8 @@ func lookUp(ctx context.Context, tx *trips, lock string, events []ports.Event) (
 
 			err := rows.Scan(&r.ID, &r.Tenant, &r.StripePaymentIntentID, &r.Amount, &r.Currency, &r.Status, &r.IntentStatus,
 				&r.CaptureMethod, &r.AmountCapturable, &r.AmountCaptured, &r.CaptureBefore, &r.Declined, &r.PaymentMethod,
-				&r.Decline, &r.Version, &r.Now, &r.OriginRequestID, &r.OriginTrace)
+				&r.Decline, &r.Version, &r.AmountRefundPending, &r.AmountRefunded, &r.AmountDisputed, &r.Overdrawn,
+				&r.DisputeStatus, &r.BlockingDispute, &r.Now, &r.OriginRequestID, &r.OriginTrace)
 			payments[r.StripePaymentIntentID] = r
 
 			return err //nolint:wrapcheck // send wraps it
@@ -219,6 +220,8 @@ func lookUp(ctx context.Context, tx *trips, lock string, events []ports.Event) (
 			Status: row.Status, IntentStatus: row.IntentStatus, CaptureMethod: row.CaptureMethod,
 			AmountCapturable: row.AmountCapturable, AmountCaptured: row.AmountCaptured, CaptureBefore: row.CaptureBefore,
 			Declined: row.Declined, PaymentMethod: row.PaymentMethod, Decline: row.Decline, Version: row.Version,
+			AmountRefundPending: row.AmountRefundPending, AmountRefunded: row.AmountRefunded, AmountDisputed: row.AmountDisputed,
+			Overdrawn: row.Overdrawn, DisputeStatus: row.DisputeStatus, BlockingDispute: row.BlockingDispute,
 		})
 		if err != nil {
 			return nil, err

@@ -92,11 +92,15 @@ func hotCalls(store *postgres.Store) map[string]func(context.Context) error {
 
 			return err
 		},
-		"Release":      func(ctx context.Context) error { return store.Release(ctx, op, time.Second, errors.New("no")) },
-		"Extend":       func(ctx context.Context) error { return store.Extend(ctx, op, time.Second) },
-		"GiveUp":       func(ctx context.Context) error { return store.GiveUp(ctx, id, errors.New("no")) },
-		"Reject":       func(ctx context.Context) error { _, err := store.Reject(ctx, op, errors.New("no")); return err },
-		"Reopen":       func(ctx context.Context) error { _, err := store.Reopen(ctx, id, ports.Lease{Token: id}); return err },
+		"Release": func(ctx context.Context) error { return store.Release(ctx, op, time.Second, errors.New("no")) },
+		"Extend":  func(ctx context.Context) error { return store.Extend(ctx, op, time.Second) },
+		"GiveUp":  func(ctx context.Context) error { return store.GiveUp(ctx, id, errors.New("no")) },
+		"Reject":  func(ctx context.Context) error { _, err := store.Reject(ctx, op, errors.New("no")); return err },
+		"Reopen": func(ctx context.Context) error {
+			_, err := store.Reopen(ctx, id, ports.Lease{Token: id}, nil)
+
+			return err
+		},
 		"Apply":        func(ctx context.Context) error { _, err := store.Apply(ctx, event); return err },
 		"Park":         func(ctx context.Context) error { return store.Park(ctx, event, ports.ParkedUnknown) },
 		"StoreForeign": func(ctx context.Context) error { _, err := store.StoreForeign(ctx, event); return err },
@@ -117,7 +121,7 @@ func hotCalls(store *postgres.Store) map[string]func(context.Context) error {
 		"Bind":              func(ctx context.Context) error { _, err := store.Bind(ctx, binding.Binding{}); return err },
 		"CheckServer":       func(ctx context.Context) error { _, err := store.CheckServer(ctx); return err },
 		"Write": func(ctx context.Context) error {
-			_, err := store.Write(ctx, payment.Payment{ID: id}, "", "")
+			_, err := store.Write(ctx, ports.FullPayment{Payment: payment.Payment{ID: id}}, nil, "", "")
 
 			return err
 		},

@@ -20,8 +20,11 @@ func (s *Store) Begin(ctx context.Context, op ports.NewOperation) (ports.Operati
 		return ports.Operation{}, fmt.Errorf("beginning an operation: %w", err)
 	}
 
-	if op.If != (ports.Precondition{}) {
+	switch {
+	case op.If != (ports.Precondition{}):
 		return s.beginIf(ctx, op)
+	case op.Reserve != nil:
+		return s.reserves.do(ctx, op, func() (ports.Operation, error) { return s.reserveOne(ctx, op) })
 	}
 
 	return s.begins.do(ctx, op, func() (ports.Operation, error) { return s.beginOne(ctx, op) })
@@ -193,7 +196,7 @@ func findOrTakeOver(ctx context.Context, q *sqlc.Queries, op ports.NewOperation)
 // checkInProgress returns ports.ErrInProgress if another operation on the payment or the
 // customer is in the way.
 func checkInProgress(ctx context.Context, q *sqlc.Queries, op ports.NewOperation) error {
-	if op.Kind.Makes() {
+	if op.Kind.Makes() || op.Reserve != nil { // what reserves may go beside others
 		return nil
 	}
 

@@ -14,6 +14,7 @@ import (
 
 	"github.com/marketflow/marketflow/adapters/postgres/internal/sqlc"
 	"github.com/marketflow/marketflow/domain/fault"
+	"github.com/marketflow/marketflow/domain/money"
 	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/domain/payment"
 	"github.com/marketflow/marketflow/ports"
@@ -52,7 +53,8 @@ func writeChanges(changes []change) []statement {
 
 	return append(details,
 		execute(sqlc.UpdatePayments, w.ids, w.states, w.amounts, w.intentStatuses, w.methods, w.capturable, w.captured,
-			w.before, w.declined, w.paidBy, w.declines, w.versions, w.updated),
+			w.before, w.declined, w.paidBy, w.declines, w.versions, w.updated, w.refundPending, w.refunded, w.disputed,
+			w.overdrawn, w.disputes, w.blocking),
 		execute(sqlc.InsertTransitions, w.ids, from, to, causes),
 	)
 }
@@ -72,6 +74,10 @@ type paymentColumns struct {
 	// paidBy are the methods of the last attempts, and declines why they were declined.
 	paidBy, declines []string
 	versions         []int64
+	// disputes are what Stripe calls their disputes, and blocking those that block refunds.
+	refundPending, refunded, disputed, overdrawn []pgtype.Numeric
+	disputes                                     []string
+	blocking                                     []uuid.UUID
 }
 
 func (w *paymentColumns) add(p payment.Payment) {
@@ -82,6 +88,11 @@ func (w *paymentColumns) add(p payment.Payment) {
 	w.before, w.updated = append(w.before, p.CaptureBefore), append(w.updated, p.UpdatedAt)
 	w.declined, w.versions = append(w.declined, p.Declined), append(w.versions, p.Version)
 	w.paidBy, w.declines = append(w.paidBy, methodToDB(p.Method)), append(w.declines, declineToDB(p.Decline))
+
+	sum := func(m money.Money) pgtype.Numeric { return moneyToDB(money.Of(m.Minor(), p.Amount.Currency())) }
+	w.refundPending, w.refunded = append(w.refundPending, sum(p.RefundPending)), append(w.refunded, sum(p.Refunded))
+	w.disputed, w.overdrawn = append(w.disputed, sum(p.Disputed)), append(w.overdrawn, sum(p.Overdrawn))
+	w.disputes, w.blocking = append(w.disputes, p.DisputeStatus), append(w.blocking, p.BlockedBy)
 }
 
 // stamped is p with the version and the time of a change that is written now, by the
@@ -92,15 +103,15 @@ func stamped(p payment.Payment, now time.Time) payment.Payment {
 	return p
 }
 
+// lockedPayment has the columns of sqlc.LockPayment and the like, in their order.
+type lockedPayment struct {
+	sqlc.Payment
+
+	Now time.Time
+}
+
 // lockPayment waits for whoever has locked a payment. now is the database's clock.
 func lockPayment(ctx context.Context, tx *trips, id uuid.UUID) (p payment.Payment, now time.Time, err error) {
-	// The columns of sqlc.LockPayment, in their order.
-	type lockedPayment struct {
-		sqlc.Payment
-
-		Now time.Time
-	}
-
 	var rows []lockedPayment
 
 	err = tx.send(ctx, selectRows(sqlc.LockPayment, func(r lockedPayment) { rows = append(rows, r) }, id))
@@ -168,27 +179,9 @@ func (s *Store) finishLockedOn(
 		return finished, tx.commit(ctx)
 	}
 
-	before, now, err := lockPayment(ctx, tx, row.Subject.UUID)
+	writes, response, err := s.decideOnPayment(ctx, tx, row.Subject.UUID, cause, c, &finished)
 	if err != nil {
 		return finished, err
-	}
-
-	changes, response, err := decided(before, now, cause, c.Decide)
-	if err != nil {
-		return finished, err
-	}
-
-	finished.Before, finished.After = before, before
-	for _, made := range changes {
-		finished.After = made.after
-	}
-
-	writes := writeChanges(changes)
-
-	for _, made := range changes {
-		if !maps.Equal(made.before.Metadata, made.after.Metadata) {
-			writes = append(writes, s.indexAnew(made.before)...)
-		}
 	}
 
 	fingerprint := finished.Operation.Fingerprint
@@ -220,6 +213,74 @@ func (s *Store) finishLockedOn(
 	return finished, err
 }
 
+// decideOnPayment locks the payment of an operation and decides what becomes of it. It returns
+// what is to be written, and the answer.
+func (s *Store) decideOnPayment(
+	ctx context.Context, tx *trips, paymentID uuid.UUID, cause string, c ports.Change, finished *ports.Finished,
+) ([]statement, ports.FrozenResponse, error) {
+	if c.Full != nil {
+		return decideFull(ctx, tx, paymentID, cause, c.Full, finished)
+	}
+
+	before, now, err := lockPayment(ctx, tx, paymentID)
+	if err != nil {
+		return nil, ports.FrozenResponse{}, err
+	}
+
+	changes, response, err := decided(before, now, cause, c.Decide)
+	if err != nil {
+		return nil, response, err
+	}
+
+	finished.Before, finished.After = before, before
+	for _, made := range changes {
+		finished.After = made.after
+	}
+
+	writes := writeChanges(changes)
+
+	for _, made := range changes {
+		if !maps.Equal(made.before.Metadata, made.after.Metadata) {
+			writes = append(writes, s.indexAnew(made.before)...)
+		}
+	}
+
+	return writes, response, nil
+}
+
+// decideFull is decideOnPayment for an operation on refunds or disputes.
+func decideFull(
+	ctx context.Context, tx *trips, paymentID uuid.UUID, cause string, decide ports.DecideFull, finished *ports.Finished,
+) ([]statement, ports.FrozenResponse, error) {
+	before, now, err := lockFull(ctx, tx, paymentID)
+	if err != nil {
+		return nil, ports.FrozenResponse{}, err
+	}
+
+	after, response, err := decide(stampedFull(before, now))
+	if err != nil {
+		return nil, response, err
+	}
+
+	finished.Before, finished.After = before.Payment, before.Payment
+	finished.FullBefore, finished.FullAfter = before, before
+
+	if !changesFull(before, after) {
+		_, response, err = decide(before)
+
+		return nil, response, err
+	}
+
+	finished.After, finished.FullAfter = after.Payment, after
+
+	return writeFull([]fullChange{{before: before, after: after, cause: cause}}, now), response, nil
+}
+
+// changesFull tells whether a payment, or what belongs to it, is to be written.
+func changesFull(before, after ports.FullPayment) bool {
+	return changes(before.Payment, after.Payment) || !sameBelongings(before, after)
+}
+
 // decided is what becomes of a payment that is locked: one change or none. Where nothing
 // changes, the answer shows the payment as it stays, so decide is asked once more.
 func decided(
@@ -245,27 +306,39 @@ func changes(before, after payment.Payment) bool {
 }
 
 // Write implements ports.Facts.
-func (s *Store) Write(ctx context.Context, p payment.Payment, outcome ports.EventOutcome, cause string) (bool, error) {
-	return s.writeFacts(ctx, p, cause, uuid.Nil, execute(sqlc.ResolveHints, string(outcome), p.IntentID))
+func (s *Store) Write(
+	ctx context.Context, f ports.FullPayment, lost []ports.NewOperation, outcome ports.EventOutcome, cause string,
+) (bool, error) {
+	others := []statement{execute(sqlc.ResolveHints, string(outcome), f.Payment.IntentID)}
+	if len(lost) > 0 {
+		others = append(others, insertLost(lost))
+	}
+
+	return s.writeFacts(ctx, f, cause, uuid.Nil, others...)
 }
 
 // Accept implements ports.Facts.
-func (s *Store) Accept(ctx context.Context, p payment.Payment, entry ports.AuditEntry) (bool, error) {
+func (s *Store) Accept(ctx context.Context, f ports.FullPayment, entry ports.AuditEntry) (bool, error) {
 	audit, err := insertAudit(entry)
 	if err != nil {
 		return false, err
 	}
 
-	return s.writeFacts(ctx, p, string(operation.ByPerson), entry.ID,
-		execute(sqlc.ResolveHints, string(ports.EventApplied), p.IntentID),
-		execute(sqlc.DismissContradictions, p.IntentID), audit)
+	return s.writeFacts(ctx, f, string(operation.ByPerson), entry.ID,
+		execute(sqlc.ResolveHints, string(ports.EventApplied), f.Payment.IntentID),
+		execute(sqlc.DismissContradictions, f.Payment.IntentID), audit)
 }
 
-// writeFacts writes p, if it still has the version that it was loaded with, and runs the
-// other statements in the same commit. decision is the id of the person's decision that is
+// insertLost writes operations that the database has lost. One that is there stays as it is.
+func insertLost(lost []ports.NewOperation) statement {
+	return executeBegin(operationsToDB(lost), func(sqlc.BeginOperationsRow) {})
+}
+
+// writeFacts writes f, if its payment still has the version that it was loaded with, and runs
+// the other statements in the same commit. decision is the id of the person's decision that is
 // one of them.
 func (s *Store) writeFacts(
-	ctx context.Context, p payment.Payment, cause string, decision uuid.UUID, others ...statement,
+	ctx context.Context, f ports.FullPayment, cause string, decision uuid.UUID, others ...statement,
 ) (bool, error) {
 	var (
 		written bool
@@ -276,7 +349,7 @@ func (s *Store) writeFacts(
 
 	err := s.hot.run(ctx, "writing what was read of a payment", func(ctx context.Context, conn *pgxpool.Conn) error {
 		return s.inTrips(ctx, "WriteFacts", conn, func(ctx context.Context, tx *trips) error {
-			before, now, err := lockPayment(ctx, tx, p.ID)
+			before, now, err := lockFull(ctx, tx, f.Payment.ID)
 			if err != nil {
 				return err
 			}
@@ -286,26 +359,27 @@ func (s *Store) writeFacts(
 				return err
 			}
 
-			if written = decided || before.Version == after.Version && before.SameAs(after); written {
+			if written = decided || before.Payment.Version == after.Version && before.Payment.SameAs(after); written {
 				return nil
 			}
 
-			if written = before.Version == p.Version; !written {
+			if written = before.Payment.Version == f.Payment.Version; !written {
 				return nil
 			}
 
 			writes := others
 
-			if changes(before, p) {
-				after = stamped(p, now)
-				writes = append(writeChanges([]change{{before: before, after: after, cause: cause}}), others...)
+			if changesFull(before, f) {
+				stampedNow := stampedFull(f, now)
+				after = stampedNow.Payment
+				writes = append(writeFull([]fullChange{{before: before, after: stampedNow, cause: cause}}, now), others...)
 			}
 
 			return tx.commit(ctx, writes...)
 		})
 	})
 	if errors.Is(err, pgx.ErrNoRows) {
-		return false, fault.Newf(fault.NotFound, "There is no payment %s.", p.ID)
+		return false, fault.Newf(fault.NotFound, "There is no payment %s.", f.Payment.ID)
 	}
 
 	return written, err

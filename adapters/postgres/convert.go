@@ -42,6 +42,8 @@ func paymentFromDB(row sqlc.Payment) (payment.Payment, error) {
 		CaptureBefore: utc(row.CaptureBefore),
 		Declined:      row.Declined,
 		Description:   deref(row.Description),
+		DisputeStatus: deref(row.DisputeStatus),
+		BlockedBy:     row.BlockingDispute.UUID,
 		Version:       row.Version,
 		CreatedAt:     row.CreatedAt.UTC(),
 		UpdatedAt:     row.UpdatedAt.UTC(),
@@ -51,7 +53,33 @@ func paymentFromDB(row sqlc.Payment) (payment.Payment, error) {
 		return payment.Payment{}, fmt.Errorf("payment %s: %w", row.ID, err)
 	}
 
+	if err := takenFromDB(&p, row); err != nil {
+		return payment.Payment{}, fmt.Errorf("payment %s: %w", row.ID, err)
+	}
+
 	return p, sumsFromDB(&p, row.AmountCapturable, row.AmountCaptured)
+}
+
+// takenFromDB sets what refunds and disputes take of p.
+func takenFromDB(p *payment.Payment, row sqlc.Payment) error {
+	for _, sum := range []struct {
+		to   *money.Money
+		from pgtype.Numeric
+	}{
+		{&p.RefundPending, row.AmountRefundPending}, {&p.Refunded, row.AmountRefunded}, {&p.Disputed, row.AmountDisputed},
+		{&p.Overdrawn, row.Overdrawn},
+	} {
+		var err error
+		if *sum.to, err = moneyFromDB(sum.from, p.Amount.Currency()); err != nil {
+			return err
+		}
+
+		if sum.to.IsZero() { // of a payment that is not read from the table
+			*sum.to = money.Of(0, p.Amount.Currency())
+		}
+	}
+
+	return nil
 }
 
 // storedMethod is the form of the column payment_method.

@@ -102,7 +102,7 @@ func (s *Store) Close(
 ) (ports.Operation, error) {
 	var op ports.Operation
 
-	err := s.hot.inTransaction(ctx, "closing an operation", func(ctx context.Context, q *sqlc.Queries) error {
+	err := s.hot.inTransactionWithTrips(ctx, "closing an operation", func(ctx context.Context, q *sqlc.Queries, tx *trips) error {
 		locked, done, err := lockToDecide(ctx, q, id, entry)
 		if err != nil {
 			return err
@@ -129,6 +129,10 @@ func (s *Store) Close(
 		}
 
 		if op, err = operationFromDB(closed.Operation, closed.AgeSeconds, uuid.Nil); err != nil {
+			return err
+		}
+
+		if err := giveBack(ctx, tx, op, string(operation.ByPerson)); err != nil {
 			return err
 		}
 

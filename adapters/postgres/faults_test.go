@@ -101,12 +101,12 @@ func operations(t *testing.T, store *postgres.Store) map[string]func(context.Con
 		},
 		"Reject": func(ctx context.Context) error { _, err := store.Reject(ctx, op, errors.New("not set up")); return err },
 		"Write": func(ctx context.Context) error {
-			_, err := store.Write(ctx, completion.Payment, ports.EventApplied, "recovery")
+			_, err := store.Write(ctx, ports.FullPayment{Payment: completion.Payment}, nil, ports.EventApplied, "recovery")
 
 			return err
 		},
 		"Accept": func(ctx context.Context) error {
-			_, err := store.Accept(ctx, completion.Payment, ports.AuditEntry{ID: uuid.New()})
+			_, err := store.Accept(ctx, ports.FullPayment{Payment: completion.Payment}, ports.AuditEntry{ID: uuid.New()})
 
 			return err
 		},
@@ -514,14 +514,14 @@ func finishOthers(t *testing.T, store *postgres.Store) {
 
 	read := made()
 	cancelled, _, _ := cancelling(read)
-	written, err := store.Write(t.Context(), cancelled, ports.EventApplied, "recovery")
+	written, err := store.Write(t.Context(), ports.FullPayment{Payment: cancelled}, nil, ports.EventApplied, "recovery")
 	require.NoError(t, err)
 	require.True(t, written, "whatever answer was lost")
 	requireCancelled(read)
 
 	wrong := made()
 	cancelled, _, _ = cancelling(wrong)
-	accepted, err := store.Accept(t.Context(), cancelled, entry())
+	accepted, err := store.Accept(t.Context(), ports.FullPayment{Payment: cancelled}, entry())
 	require.NoError(t, err)
 	require.True(t, accepted, "whatever answer was lost")
 	requireCancelled(wrong)

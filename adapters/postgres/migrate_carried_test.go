@@ -260,7 +260,7 @@ func TestMigrations_CarriedOperationsGoOn(t *testing.T) {
 		require.Len(t, mustHistory(t, store, rows[key].id), 1)
 	}
 
-	reopened, err := store.Reopen(t.Context(), rows["rejected"].id, ports.Lease{Token: uuid.New(), For: time.Hour})
+	reopened, err := store.Reopen(t.Context(), rows["rejected"].id, ports.Lease{Token: uuid.New(), For: time.Hour}, nil)
 	require.NoError(t, err)
 	require.True(t, reopened.Held())
 	require.Equal(t, "amount=100000", reopened.Call.Params)
@@ -288,7 +288,7 @@ func TestMigrations_CarriedPayments(t *testing.T) {
 			Tenant: operation.DefaultTenant,
 			ID:     row.id, IntentID: row.intent(), Key: key, Amount: amount, Metadata: payment.Metadata{"cart": "7"},
 			Status: row.payment, CaptureMethod: payment.CaptureAutomatic, Capturable: none, Captured: none,
-			Version: 1, CreatedAt: p.CreatedAt, UpdatedAt: p.UpdatedAt,
+			RefundPending: none, Refunded: none, Disputed: none, Overdrawn: none, Version: 1, CreatedAt: p.CreatedAt, UpdatedAt: p.UpdatedAt,
 		}
 		if row.payment == payment.Succeeded {
 			want.Captured = amount.Money()
@@ -355,7 +355,7 @@ func requireCancelOfCarried(t *testing.T, store *postgres.Store, row *carried) {
 	require.NoError(t, err)
 
 	loaded.IntentStatus = payment.IntentRequiresPaymentMethod
-	written, err := store.Write(t.Context(), loaded, ports.EventStale, "recovery")
+	written, err := store.Write(t.Context(), ports.FullPayment{Payment: loaded}, nil, ports.EventStale, "recovery")
 	require.NoError(t, err)
 	require.True(t, written)
 

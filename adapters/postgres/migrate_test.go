@@ -245,6 +245,9 @@ func TestMigrations_PaymentsTable(t *testing.T) {
 	})
 
 	require.Equal(t, []string{
+		"CHECK (((amount_refund_pending >= (0)::numeric) AND (amount_refunded >= (0)::numeric) AND " +
+			"(amount_disputed >= (0)::numeric) AND (overdrawn >= (0)::numeric) AND " +
+			"(((amount_refund_pending + amount_refunded) + amount_disputed) <= (amount_captured + overdrawn))))",
 		"CHECK (((status)::text = ANY ((ARRAY['pending'::character varying, 'succeeded'::character varying, " +
 			"'failed'::character varying, 'cancelled'::character varying])::text[])))",
 		"CHECK ((amount > (0)::numeric))",
@@ -265,6 +268,7 @@ func TestMigrations_PaymentsTable(t *testing.T) {
 		"CREATE INDEX payments_customer ON public.payments USING btree (customer_id, created_at, id) " +
 			"WHERE (customer_id IS NOT NULL)",
 		"CREATE INDEX payments_holds ON public.payments USING btree (capture_before) WHERE (capture_before IS NOT NULL)",
+		"CREATE INDEX payments_overdrawn ON public.payments USING btree (id) WHERE (overdrawn > (0)::numeric)",
 		"CREATE INDEX payments_tenant ON public.payments USING btree (tenant, created_at, id) WHERE (tenant <> 1)",
 	}, lines(t, url, `
 		SELECT indexdef FROM pg_indexes

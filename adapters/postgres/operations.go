@@ -90,9 +90,13 @@ func (s *Store) FinishRejected(
 	ctx context.Context, asked ports.Operation, response ports.FrozenResponse,
 ) (ports.Operation, error) {
 	return s.reject(ctx, "rejecting an operation", asked.ID, uuid.Nil,
-		func(ctx context.Context, q *sqlc.Queries, found ports.Operation) (ports.Operation, error) {
+		func(ctx context.Context, q *sqlc.Queries, tx *trips, found ports.Operation) (ports.Operation, error) {
 			if !found.Row().MayRefuse(asked.Fingerprint) {
 				return found, nil
+			}
+
+			if err := giveBack(ctx, tx, found, string(operation.ByRequest)); err != nil {
+				return found, err
 			}
 
 			row, err := q.FinishRejectedOperation(ctx, sqlc.FinishRejectedOperationParams{
@@ -112,9 +116,13 @@ func (s *Store) FinishRejected(
 // Reject implements ports.Operations.
 func (s *Store) Reject(ctx context.Context, held ports.Operation, cause error) (ports.Operation, error) {
 	return s.reject(ctx, "rejecting a payment", held.ID, held.Lease,
-		func(ctx context.Context, q *sqlc.Queries, found ports.Operation) (ports.Operation, error) {
+		func(ctx context.Context, q *sqlc.Queries, tx *trips, found ports.Operation) (ports.Operation, error) {
 			if !found.Held() {
 				return found, nil
+			}
+
+			if err := giveBack(ctx, tx, found, string(operation.ByRequest)); err != nil {
+				return found, err
 			}
 
 			row, err := q.RejectOperation(ctx, sqlc.RejectOperationParams{
@@ -133,11 +141,11 @@ func (s *Store) Reject(ctx context.Context, held ports.Operation, cause error) (
 // while the first waited for the lock. If it finds one, it writes no row.
 func (s *Store) reject(
 	ctx context.Context, doing string, id, lease uuid.UUID,
-	change func(context.Context, *sqlc.Queries, ports.Operation) (ports.Operation, error),
+	change func(context.Context, *sqlc.Queries, *trips, ports.Operation) (ports.Operation, error),
 ) (ports.Operation, error) {
 	var op ports.Operation
 
-	err := s.hot.inTransaction(ctx, doing, func(ctx context.Context, q *sqlc.Queries) error {
+	err := s.hot.inTransactionWithTrips(ctx, doing, func(ctx context.Context, q *sqlc.Queries, tx *trips) error {
 		locked, err := q.LockOperation(ctx, id)
 		if err != nil {
 			return fmt.Errorf("locking the operation: %w", err)
@@ -148,7 +156,7 @@ func (s *Store) reject(
 			return err
 		}
 
-		op, err = change(ctx, q, found)
+		op, err = change(ctx, q, tx, found)
 
 		switch {
 		case errors.Is(err, pgx.ErrNoRows):
@@ -167,10 +175,17 @@ func (s *Store) reject(
 }
 
 // Reopen implements ports.Operations.
-func (s *Store) Reopen(ctx context.Context, id uuid.UUID, lease ports.Lease) (ports.Operation, error) {
+func (s *Store) Reopen(
+	ctx context.Context, id uuid.UUID, lease ports.Lease, reserve ports.Reserve,
+) (ports.Operation, error) {
 	var row sqlc.ReopenOperationRow
 
-	err := s.hot.inTransaction(ctx, "reopening an operation", func(ctx context.Context, q *sqlc.Queries) (err error) {
+	reopen := func(ctx context.Context, q *sqlc.Queries, tx *trips) error {
+		before, err := q.LockOperation(ctx, id)
+		if err != nil {
+			return err
+		}
+
 		row, err = q.ReopenOperation(ctx, sqlc.ReopenOperationParams{
 			ID: id, LeaseToken: lease.Token, Lease: interval(lease.For),
 		})
@@ -178,8 +193,14 @@ func (s *Store) Reopen(ctx context.Context, id uuid.UUID, lease ports.Lease) (po
 			return err
 		}
 
+		if reserve != nil && stateFromDB(before.Operation.State) == operation.Rejected {
+			return errNoPayment(reserveAgain(ctx, tx, row.Operation.Subject.UUID, reserve))
+		}
+
 		return checkReopened(ctx, q, row.Operation)
-	})
+	}
+
+	err := s.hot.inTransactionWithTrips(ctx, "reopening an operation", reopen)
 
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
@@ -195,6 +216,15 @@ func (s *Store) Reopen(ctx context.Context, id uuid.UUID, lease ports.Lease) (po
 	op.IntentID = row.IntentID
 
 	return op, err
+}
+
+// errNoPayment is err, or fault.NotFound where the payment of an operation was not found.
+func errNoPayment(err error) error {
+	if errors.Is(err, pgx.ErrNoRows) {
+		return errNotFound("payment")
+	}
+
+	return err
 }
 
 // Release implements ports.Operations.

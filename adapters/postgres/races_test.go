@@ -166,12 +166,12 @@ func TestStore_WriteWaitsForApply(t *testing.T) {
 	for _, err := range inTurnBehind(t, db, "SELECT FROM payments FOR UPDATE",
 		func() error { _, err := store.Apply(t.Context(), eventFor(order, payment.Failed)); return err },
 		func() (err error) {
-			written, err = store.Write(t.Context(), cancelled, ports.EventApplied, "recovery")
+			written, err = store.Write(t.Context(), ports.FullPayment{Payment: cancelled}, nil, ports.EventApplied, "recovery")
 
 			return err
 		},
 		func() (err error) {
-			accepted, err = store.Accept(t.Context(), cancelled, ports.AuditEntry{ID: uuid.New(), Actor: "a", Reason: "b"})
+			accepted, err = store.Accept(t.Context(), ports.FullPayment{Payment: cancelled}, ports.AuditEntry{ID: uuid.New(), Actor: "a", Reason: "b"})
 
 			return err
 		},

@@ -57,6 +57,7 @@ type Store struct {
 	hot, background connections
 
 	begins   *group[ports.NewOperation, ports.Operation]
+	reserves *group[ports.NewOperation, ports.Operation]
 	finishes *group[ports.Completion, ports.Finished]
 	events   *group[ports.Event, ports.Applied]
 	reads    *group[uuid.UUID, sqlc.Payment]
@@ -75,6 +76,7 @@ var (
 	_ ports.Operations     = (*Store)(nil)
 	_ ports.Customers      = (*Store)(nil)
 	_ ports.Payments       = (*Store)(nil)
+	_ ports.Refunds        = (*Store)(nil)
 	_ ports.PaymentLists   = (*Store)(nil)
 	_ ports.MetadataIndex  = (*Store)(nil)
 	_ ports.Facts          = (*Store)(nil)
@@ -104,6 +106,7 @@ func NewStore(hot, background *pgxpool.Pool, indexed ...string) *Store {
 	}
 
 	s.begins = &group[ports.NewOperation, ports.Operation]{runTogether: s.beginAll, names: namesOfOperation}
+	s.reserves = &group[ports.NewOperation, ports.Operation]{runTogether: s.reserveAll, names: namesOfReservation}
 	s.finishes = &group[ports.Completion, ports.Finished]{runTogether: s.finishAll, names: namesOfCompletion}
 	s.events = &group[ports.Event, ports.Applied]{runTogether: s.applyAll, names: namesOfEvent}
 	// Where a page is not in memory a read takes long, and the others must not wait for it.
@@ -167,6 +170,17 @@ func (on connections) inTransaction(
 ) error {
 	return on.run(ctx, doing, func(ctx context.Context, conn *pgxpool.Conn) error {
 		return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error { return statements(ctx, sqlc.New(tx)) })
+	})
+}
+
+// inTransactionWithTrips is inTransaction for statements of both kinds.
+func (on connections) inTransactionWithTrips(
+	ctx context.Context, doing string, statements func(context.Context, *sqlc.Queries, *trips) error,
+) error {
+	return on.run(ctx, doing, func(ctx context.Context, conn *pgxpool.Conn) error {
+		return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+			return statements(ctx, sqlc.New(tx), &trips{to: tx, open: true})
+		})
 	})
 }
 

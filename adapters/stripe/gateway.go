@@ -27,7 +27,7 @@ import (
 // Config says how to reach Stripe. Zero values take the defaults.
 type Config struct {
 	// SecretKey is "sk_…" or "rk_…". A restricted key must be allowed to write
-	// PaymentIntents, Customers, SetupIntents and PaymentMethods, and to read Events.
+	// PaymentIntents, Refunds, Customers, SetupIntents and PaymentMethods, and to read Events.
 	SecretKey string
 	// APIBase is the API's URL without /v1; empty is https://api.stripe.com.
 	APIBase string
@@ -61,7 +61,7 @@ type Meter interface {
 	// Call: an attempt has ended, or was shed before it was sent. operation is
 	// create_intent, confirm_intent, capture_intent, cancel_intent, update_intent, get_intent, list_intents,
 	// list_events, get_account, create_customer, update_customer, delete_customer, create_setup, detach_method,
-	// get_customer, list_customers, get_method or list_methods; outcome
+	// get_customer, list_customers, get_method, list_methods, create_refund, cancel_refund or list_refunds; outcome
 	// is done, declined, rejected, deployment_rejected, unknown or not_sent; reason is one of
 	// the Reason constants. took is zero if nothing was sent.
 	Call(operation, outcome, reason string, took time.Duration)
@@ -170,6 +170,10 @@ const (
 
 // Send implements ports.Provider.
 func (g *Gateway) Send(ctx context.Context, sent ports.Call, resend bool) (ports.Object, error) {
+	if about, ok := readRefundCall(sent); ok {
+		return g.sendOnRefund(ctx, sent, about, resend)
+	}
+
 	if about, ok := readCustomerCall(sent); ok {
 		return g.sendOnCustomer(ctx, sent, about, resend)
 	}

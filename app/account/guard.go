@@ -6,6 +6,7 @@ import (
 	"iter"
 	"time"
 
+	"github.com/marketflow/marketflow/domain/refund"
 	"github.com/marketflow/marketflow/ports"
 )
 
@@ -99,6 +100,20 @@ func (g *guard) Methods(ctx context.Context, customerID, after string, limit int
 	}
 
 	return g.Provider.Methods(ctx, customerID, after, limit)
+}
+
+// RefundsOf implements ports.RefundReads.
+func (g *guard) RefundsOf(ctx context.Context, intentID string) ([]refund.Snapshot, error) {
+	if err := g.verified(ctx); err != nil {
+		return nil, err
+	}
+
+	return g.Provider.RefundsOf(ctx, intentID)
+}
+
+// Refunds implements ports.RefundReads.
+func (g *guard) Refunds(ctx context.Context, from, to time.Time) iter.Seq2[refund.Snapshot, error] {
+	return guarded(ctx, g, g.Provider.Refunds(ctx, from, to))
 }
 
 func guarded[T any](ctx context.Context, g *guard, list iter.Seq2[T, error]) iter.Seq2[T, error] {

@@ -30,8 +30,10 @@ func (o operationsInLife) Begin(ctx context.Context, op ports.NewOperation) (por
 }
 
 // Reopen implements ports.Operations.
-func (o operationsInLife) Reopen(ctx context.Context, id uuid.UUID, lease ports.Lease) (ports.Operation, error) {
-	return o.in(o.Operations.Reopen(ctx, id, lease))
+func (o operationsInLife) Reopen(
+	ctx context.Context, id uuid.UUID, lease ports.Lease, reserve ports.Reserve,
+) (ports.Operation, error) {
+	return o.in(o.Operations.Reopen(ctx, id, lease, reserve))
 }
 
 // Take implements ports.Operations.

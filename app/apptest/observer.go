@@ -20,6 +20,7 @@ import (
 	"github.com/marketflow/marketflow/domain/fault"
 	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/domain/payment"
+	"github.com/marketflow/marketflow/domain/refund"
 	"github.com/marketflow/marketflow/ports"
 )
 
@@ -136,6 +137,15 @@ func (o *Observer) PaymentChanged(_ context.Context, before, after payment.Payme
 		o.tellf(after.ID, "changed: %s → %s", before.Status, after.Status)
 	case !before.SameAs(after):
 		o.tellf(after.ID, "changed: %s", after.IntentStatus)
+	}
+}
+
+// RefundsChanged implements payments.ChangeObserver.
+func (o *Observer) RefundsChanged(_ context.Context, before, after ports.FullPayment) {
+	for _, r := range after.Refunds {
+		if was, here := refund.Find(before.Refunds, r.ID); !here || was.Status != r.Status {
+			o.tellf(r.ID, "refund %s", r.Status)
+		}
 	}
 }
 

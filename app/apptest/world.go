@@ -42,6 +42,7 @@ type World struct {
 	Account      ports.ProviderAccount
 	Operations   ports.Operations
 	Payments     ports.Payments
+	Refunds      ports.Refunds
 	Customers    ports.Customers
 	Facts        ports.Facts
 	Inbox        ports.Inbox
@@ -71,7 +72,7 @@ func New(tb testing.TB) *World {
 
 	w.Store = postgres.NewStore(pool, pool, IndexedNames()...)
 	w.Operations, w.Payments, w.Facts, w.Inbox, w.Decisions = w.Store, w.Store, w.Store, w.Store, w.Store
-	w.Customers, w.Lives = w.Store, w.Store
+	w.Customers, w.Lives, w.Refunds = w.Store, w.Store, w.Store
 
 	w.Installation.ID, err = w.Store.InstallationID(tb.Context())
 	require.NoError(tb, err)
@@ -125,7 +126,7 @@ func (w *World) Parked() *events.Parked {
 
 // Refresh returns what reads a payment's intent.
 func (w *World) Refresh() *payments.Refresh {
-	return payments.NewRefresh(w.Payments, w.Facts, w.Provider, w.Observer)
+	return payments.NewRefresh(w.Refunds, w.Facts, w.Provider, w.Calls, w.Renderer, w.Installation, w.Observer)
 }
 
 // Engine returns an engine made of the current parts, which knows every kind of operation.

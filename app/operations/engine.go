@@ -41,6 +41,8 @@ type Observer interface {
 	PaymentCreated(ctx context.Context, p payment.Payment, by operation.Finisher)
 	// PaymentChanged: an operation has changed a payment.
 	PaymentChanged(ctx context.Context, before, after payment.Payment)
+	// RefundsChanged: an operation has changed refunds of a payment.
+	RefundsChanged(ctx context.Context, before, after ports.FullPayment)
 	// OperationFinished: an operation ended. cause is the provider's rejection, or nil.
 	OperationFinished(
 		ctx context.Context, op ports.Operation, by operation.Finisher, outcome operation.Outcome, cause error,
@@ -70,6 +72,9 @@ type Definition struct {
 	// Sent is asked when the call was done, before Done: it reads what the provider's answer
 	// alone does not tell. Nil: the answer tells all.
 	Sent func(ctx context.Context, op ports.Operation, object ports.Object) error
+	// Reserve is what an operation reserves of its payment when it is opened again. Nil: it
+	// reserves nothing.
+	Reserve func(op ports.Operation) ports.Reserve
 	// Rejected is what the client of a rejected order is told, for ever. rejected is nil
 	// if a person has decided that nothing was done.
 	Rejected func(op ports.Operation, rejected *ports.RejectedError) *fault.Error
@@ -326,7 +331,17 @@ func (e *Engine) reopened(
 		return op, err
 	}
 
-	again, err := e.operations.Reopen(ctx, op.ID, lease)
+	definition, err := e.definition(op)
+	if err != nil {
+		return op, err
+	}
+
+	var reserve ports.Reserve
+	if definition.Reserve != nil {
+		reserve = definition.Reserve(op)
+	}
+
+	again, err := e.operations.Reopen(ctx, op.ID, lease, reserve)
 	if errors.Is(err, ports.ErrInProgress) {
 		return op, errInProgress(op)
 	}

@@ -208,6 +208,7 @@ func (e *Engine) Finished(ctx context.Context, result Result, done ports.Finishe
 		}
 	} else if result.On != nil {
 		e.observer.PaymentChanged(ctx, done.Before, done.After)
+		e.observer.RefundsChanged(ctx, done.FullBefore, done.FullAfter)
 	}
 
 	outcome := operation.OutcomeDone

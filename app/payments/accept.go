@@ -14,7 +14,7 @@ import (
 
 // Accept lets a person accept the provider's side where it contradicts our records.
 type Accept struct {
-	payments ports.Payments
+	payments ports.Refunds
 	facts    ports.Facts
 	provider ports.Provider
 	observer AcceptObserver
@@ -31,7 +31,7 @@ type AcceptObserver interface {
 
 // NewAccept returns the use case.
 func NewAccept(
-	payments ports.Payments, facts ports.Facts, provider ports.Provider, observer AcceptObserver,
+	payments ports.Refunds, facts ports.Facts, provider ports.Provider, observer AcceptObserver,
 ) *Accept {
 	return &Accept{payments: payments, facts: facts, provider: provider, observer: observer}
 }
@@ -53,7 +53,9 @@ func (uc *Accept) do(ctx context.Context, id uuid.UUID, decision operations.Deci
 		return payment.Payment{}, err
 	}
 
-	p, err := uc.payments.Payment(ctx, id)
+	f, err := uc.payments.FullPayment(ctx, id)
+	p := f.Payment
+
 	if err != nil {
 		return p, err
 	}
@@ -74,7 +76,9 @@ func (uc *Accept) do(ctx context.Context, id uuid.UUID, decision operations.Deci
 
 	entry.Before, entry.After = sums(p), sums(after)
 
-	switch written, err := uc.facts.Accept(ctx, after, entry); {
+	f.Payment = after
+
+	switch written, err := uc.facts.Accept(ctx, f, entry); {
 	case err != nil:
 		return p, err
 	case !written:
@@ -84,7 +88,9 @@ func (uc *Accept) do(ctx context.Context, id uuid.UUID, decision operations.Deci
 	uc.observer.Decided(ctx, entry)
 	uc.observer.PaymentChanged(ctx, p, after)
 
-	return uc.payments.Payment(ctx, id)
+	f, err = uc.payments.FullPayment(ctx, id)
+
+	return f.Payment, err
 }
 
 // sums is what the audit keeps of a payment.

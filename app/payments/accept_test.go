@@ -37,7 +37,7 @@ func TestAccept_Do(t *testing.T) {
 	accept := func(t *testing.T, b testBundle, by operations.Decision) (payment.Payment, error) {
 		t.Helper()
 
-		return payments.NewAccept(b.Payments, b.Facts, b.Provider, b.Observer).Do(t.Context(), b.payment.ID, by)
+		return payments.NewAccept(b.Refunds, b.Facts, b.Provider, b.Observer).Do(t.Context(), b.payment.ID, by)
 	}
 	// refused requires that nothing is accepted.
 	refused := func(t *testing.T, b testBundle, why string) {

@@ -37,6 +37,8 @@ const (
 	InvalidState Kind = "invalid-state"
 	// AmountExceeded: there is not that much to take.
 	AmountExceeded Kind = "amount-exceeded"
+	// Disputed: the customer has disputed the payment, so that nothing can be refunded.
+	Disputed Kind = "disputed"
 	// KeyReused: the idempotency key already belongs to another payload.
 	KeyReused Kind = "idempotency-key-reused"
 	// Rejected: the payment provider did not take the payment. Nothing was charged.
@@ -96,6 +98,8 @@ type About struct {
 	CustomerID uuid.UUID
 	// RequiredScope is the scope that the API key does not have.
 	RequiredScope string
+	// DisputeID is the dispute that is in the way.
+	DisputeID uuid.UUID
 }
 
 // New returns a fault without a cause.

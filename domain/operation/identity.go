@@ -14,11 +14,24 @@ import (
 // gives it the same id again, so that the provider recognises the call. The kind is not in
 // it: a key belongs to one operation, whatever it does.
 func (i Installation) OperationID(tenant Tenant, key Key) uuid.UUID {
-	mac := hmac.New(sha256.New, i.ID[:])
 	part := binary.BigEndian.AppendUint32(nil, uint32(tenant)) //nolint:gosec // a tenant is positive
 	part = binary.BigEndian.AppendUint64(part, uint64(len(key)))
-	mac.Write(part)
-	mac.Write([]byte(key))
+
+	return i.madeOf(part, []byte(key))
+}
+
+// ObjectID is our id of a provider's object that nobody has asked us for: a UUIDv8, so that
+// the same object has the same id after a loss. No operation has it, because a tenant is not
+// zero.
+func (i Installation) ObjectID(providerID string) uuid.UUID {
+	return i.madeOf(make([]byte, 4), []byte(providerID)) //nolint:mnd // as long as a tenant
+}
+
+func (i Installation) madeOf(parts ...[]byte) uuid.UUID {
+	mac := hmac.New(sha256.New, i.ID[:])
+	for _, part := range parts {
+		mac.Write(part)
+	}
 
 	const (
 		version, versionByte, versionMask = 0x80, 6, 0x0f

@@ -26,6 +26,10 @@ const (
 	Cancel Kind = "cancel"
 	// Update changes what a client keeps with a payment. It moves no money.
 	Update Kind = "update"
+	// Refund gives money of a payment back, and CancelRefund ends a refund that waits for the
+	// customer.
+	Refund       Kind = "refund"
+	CancelRefund Kind = "cancel_refund"
 
 	// CreateCustomer makes a customer, UpdateCustomer changes and DeleteCustomer deletes it.
 	CreateCustomer Kind = "create_customer"
@@ -40,7 +44,8 @@ const (
 // Kinds lists every kind.
 func Kinds() []Kind {
 	return []Kind{
-		Create, Confirm, Capture, Cancel, Update, CreateCustomer, UpdateCustomer, DeleteCustomer, CreateSetup, DetachMethod,
+		Create, Confirm, Capture, Cancel, Update, Refund, CancelRefund, CreateCustomer, UpdateCustomer, DeleteCustomer,
+		CreateSetup, DetachMethod,
 	}
 }
 

@@ -190,7 +190,7 @@ func (p Payment) end(s Snapshot, status Status) (Verdict, Payment) {
 	}
 
 	s.Captured = received
-	p = p.taking(s)
+	p = p.taking(s).Balanced()
 
 	return Applies, p
 }
@@ -240,7 +240,7 @@ func (p Payment) wentBack(s Snapshot) bool {
 func (p Payment) SameAs(q Payment) bool {
 	return p.Status == q.Status && p.IntentStatus == q.IntentStatus && p.CaptureMethod == q.CaptureMethod &&
 		p.Capturable == q.Capturable && p.Captured == q.Captured && p.CaptureBefore.Equal(q.CaptureBefore) &&
-		p.Declined == q.Declined && p.Method == q.Method && p.Decline == q.Decline
+		p.Declined == q.Declined && p.Method == q.Method && p.Decline == q.Decline && p.SameMoney(q)
 }
 
 // taking is p with what a snapshot says beside the status.
@@ -311,6 +311,7 @@ func Accepted(p Payment, s Snapshot) (Payment, error) {
 	p.Captured = money.Money{}
 	p = p.taking(s)
 	p.Captured = p.Received()
+	p = p.Balanced()
 
 	if p.SameAs(before) && p.Amount == before.Amount {
 		return p, fault.New(fault.Invalid, "The payment is as the provider has it: there is nothing to accept.")

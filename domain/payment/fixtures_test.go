@@ -46,6 +46,7 @@ func at(status payment.Status, word payment.IntentStatus, edits ...edit) payment
 	p := payment.Payment{
 		ID: paymentID, IntentID: "pi_1", Amount: charge(10), Status: status, IntentStatus: word,
 		CaptureMethod: payment.CaptureAutomatic, Capturable: dollars(0), Captured: dollars(0),
+		RefundPending: dollars(0), Refunded: dollars(0), Disputed: dollars(0), Overdrawn: dollars(0),
 		Declined: status == payment.Failed, Version: 7,
 	}
 

@@ -33,6 +33,13 @@ type Payment struct {
 	// Capturable is what is held and can be captured. Captured is what was received: less
 	// than Amount after a partial capture.
 	Capturable, Captured money.Money
+	// RefundPending, Refunded and Disputed are what its refunds and disputes take of Captured,
+	// and Overdrawn is by how much they exceed it. Only facts from the provider set that.
+	RefundPending, Refunded, Disputed, Overdrawn money.Money
+	// DisputeStatus is the provider's word for the dispute that counts most; empty if there
+	// was none. BlockedBy is the dispute because of which nothing can be refunded now.
+	DisputeStatus string
+	BlockedBy     uuid.UUID
 	// CaptureBefore is when the hold lapses; zero if nothing is held or it is not known.
 	CaptureBefore time.Time
 	// Declined: an attempt to pay was declined once.
@@ -130,6 +137,8 @@ func (s IntentStatus) isStep() bool { return s.rank() >= IntentRequiresAction.ra
 // Allowed lists what may be tried with a payment now. The provider has the last word.
 func (p Payment) Allowed() []operation.Kind {
 	switch {
+	case p.Refundable().Minor() > 0:
+		return []operation.Kind{operation.Refund}
 	case p.Status.Final():
 		return nil
 	case p.IntentStatus == IntentRequiresCapture:
@@ -147,6 +156,8 @@ func (p Payment) Begun(s Snapshot, now time.Time) Payment {
 	p.Capturable, p.Captured = money.Of(0, p.Amount.Currency()), s.Captured
 	p = p.taking(s)
 	p.Captured = p.Received()
+	p = p.WithRefunds(nil).WithDisputes(nil)
+	p.Overdrawn = p.sum(0)
 	p.Version = p.NextVersion(now)
 
 	if p.CaptureMethod == "" {

@@ -30,9 +30,11 @@ func TestPayment_Allowed(t *testing.T) {
 		"the word is not known":        {at(payment.Pending, ""), cancel},
 		"held":                         {held(), both},
 		"held after a decline":         {held(declinedOnce), both},
-		"succeeded":                    {succeeded(), nil},
+		"succeeded":                    {succeeded(), []operation.Kind{operation.Refund}},
+		"given back":                   {succeeded(func(p *payment.Payment) { p.Refunded = dollars(10) }), nil},
+		"charged back":                 {succeeded(func(p *payment.Payment) { p.BlockedBy = paymentID }), nil},
 		"cancelled":                    {cancelled(), nil},
-		"final, whatever the word was": {at(payment.Succeeded, authorised), nil},
+		"final, whatever the word was": {at(payment.Cancelled, authorised), nil},
 	} {
 		require.Equal(t, c.want, c.payment.Allowed(), name)
 	}
@@ -99,6 +101,12 @@ func TestPayment_SameAs(t *testing.T) {
 		"captured":       captured(4),
 		"lapse":          func(p *payment.Payment) { p.CaptureBefore = lapses.Add(time.Second) },
 		"declined":       declinedOnce,
+		"refund pending": func(p *payment.Payment) { p.RefundPending = dollars(1) },
+		"refunded":       func(p *payment.Payment) { p.Refunded = dollars(1) },
+		"disputed":       func(p *payment.Payment) { p.Disputed = dollars(1) },
+		"overdrawn":      func(p *payment.Payment) { p.Overdrawn = dollars(1) },
+		"dispute status": func(p *payment.Payment) { p.DisputeStatus = "lost" },
+		"blocked":        func(p *payment.Payment) { p.BlockedBy = paymentID },
 	} {
 		other := p
 		change(&other)

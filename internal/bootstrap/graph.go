@@ -25,6 +25,7 @@ func graph() fx.Option {
 	return fx.Options(
 		fx.Provide(
 			fx.Annotate(newStore, fx.As(fx.Self()), fx.As(new(ports.Operations)), fx.As(new(ports.Payments)),
+				fx.As(new(ports.Refunds)),
 				fx.As(new(ports.Customers)), fx.As(new(ports.Erasure)), fx.As(new(reconcile.CustomersByProviderID)),
 				fx.As(new(ports.PaymentLists)), fx.As(new(ports.MetadataIndex)),
 				fx.As(new(ports.Facts)), fx.As(new(ports.Incarnations)), fx.As(new(events.PaymentsByIntent)),

@@ -17,6 +17,7 @@ import (
 	"github.com/marketflow/marketflow/domain/fault"
 	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/domain/payment"
+	"github.com/marketflow/marketflow/domain/refund"
 	"github.com/marketflow/marketflow/internal/telemetry/logctx"
 	"github.com/marketflow/marketflow/internal/telemetry/rootspan"
 	"github.com/marketflow/marketflow/ports"
@@ -40,6 +41,7 @@ const (
 	keyPaymentID  = "payment_id"
 	keyCustomerID = "customer_id"
 	keyIntentID   = "intent_id"
+	keyRefundID   = "refund_id"
 	keyEventID    = "event_id"
 	keyEventType  = "event_type"
 
@@ -183,6 +185,18 @@ func (o *Observer) PaymentChanged(ctx context.Context, before, after payment.Pay
 
 	o.metrics.PaymentChanged(after)
 	o.tell(ctx, changed(after), zap.Stringer(keyPaymentID, after.ID), zap.String("from", string(before.Status)))
+}
+
+// RefundsChanged implements operations.Observer, payments.ChangeObserver.
+func (o *Observer) RefundsChanged(ctx context.Context, before, after ports.FullPayment) {
+	for _, r := range after.Refunds {
+		was, here := refund.Find(before.Refunds, r.ID)
+		if here && was.Status == r.Status && was.Made() == r.Made() {
+			continue
+		}
+
+		o.tell(ctx, "refund "+string(r.Status), zap.Stringer(keyPaymentID, r.PaymentID), zap.Stringer(keyRefundID, r.ID))
+	}
 }
 
 func changed(p payment.Payment) string { return "payment " + string(p.Status) }

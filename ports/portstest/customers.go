@@ -341,13 +341,13 @@ func reopenWithTakenReference(t *testing.T, b StoreBed) {
 
 	holder := b.mustMakeCustomer(t, "second", "user-42")
 
-	_, err = b.Reopen(t.Context(), op.ID, newLease())
+	_, err = b.Reopen(t.Context(), op.ID, newLease(), nil)
 	requireTaken(t, err, holder.ID)
 	require.Equal(t, operation.Rejected, b.operationNow(t, op.ID).State)
 
 	b.mustDelete(t, holder)
 
-	again, err := b.Reopen(t.Context(), op.ID, newLease())
+	again, err := b.Reopen(t.Context(), op.ID, newLease(), nil)
 	require.NoError(t, err)
 	require.True(t, again.Held())
 }

@@ -75,7 +75,7 @@ func paid(p payment.Payment, minor int64) payment.Payment {
 func (b StoreBed) write(tb testing.TB, p payment.Payment, outcome ports.EventOutcome) bool {
 	tb.Helper()
 
-	written, err := b.Write(tb.Context(), p, outcome, "recovery")
+	written, err := b.Write(tb.Context(), ports.FullPayment{Payment: p}, nil, outcome, "recovery")
 	require.NoError(tb, err)
 
 	return written

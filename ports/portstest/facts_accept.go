@@ -23,7 +23,7 @@ func accepting(tb testing.TB, p payment.Payment) ports.AuditEntry {
 func (b StoreBed) accept(tb testing.TB, p payment.Payment, entry ports.AuditEntry) bool {
 	tb.Helper()
 
-	written, err := b.Accept(tb.Context(), p, entry)
+	written, err := b.Accept(tb.Context(), ports.FullPayment{Payment: p}, entry)
 	require.NoError(tb, err)
 
 	return written
@@ -126,7 +126,7 @@ func acceptWithoutPayment(t *testing.T, b StoreBed) {
 	t.Helper()
 
 	p := completionOf(b.mustBegin(t, newOperation(t, "order_1"))).Payment
-	_, err := b.Accept(t.Context(), p, accepting(t, p))
+	_, err := b.Accept(t.Context(), ports.FullPayment{Payment: p}, accepting(t, p))
 	requireNotFound(t, err)
 	b.requireNoPayment(t, p.ID)
 	b.requireAudit(t, p.ID.String())
@@ -139,7 +139,7 @@ func acceptByMany(t *testing.T, b StoreBed) {
 
 	p := b.mustHold(t, "order_1")
 	accepted := allAtOnce(t, people, func(i int) (bool, error) {
-		return b.either(i).Accept(t.Context(), paid(p, int64(1_00*(i+1))), accepting(t, p))
+		return b.either(i).Accept(t.Context(), ports.FullPayment{Payment: paid(p, int64(1_00*(i+1)))}, accepting(t, p))
 	})
 	require.Equal(t, 1, count(accepted, func(accepted bool) bool { return accepted }))
 
@@ -167,7 +167,7 @@ func acceptAgainstEvents(t *testing.T, b StoreBed) {
 				return false, err
 			}
 
-			return b.Twin.Accept(t.Context(), paid(p, 100_00), accepting(t, p))
+			return b.Twin.Accept(t.Context(), ports.FullPayment{Payment: paid(p, 100_00)}, accepting(t, p))
 		})[1]
 
 		now := b.paymentNow(t, p.ID)

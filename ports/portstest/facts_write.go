@@ -186,7 +186,7 @@ func writeWithoutPayment(t *testing.T, b StoreBed) {
 		p := completionOf(op).Payment
 		p.ID = id
 
-		_, err := b.Write(t.Context(), p, ports.EventApplied, "recovery")
+		_, err := b.Write(t.Context(), ports.FullPayment{Payment: p}, nil, ports.EventApplied, "recovery")
 		requireNotFound(t, err)
 		b.requireNoPayment(t, id)
 	}
@@ -201,7 +201,7 @@ func writeByMany(t *testing.T, b StoreBed) {
 	for range payments {
 		p := b.mustHold(t, "")
 		written := allAtOnce(t, callers, func(i int) (bool, error) {
-			return b.either(i).Write(t.Context(), paid(p, int64(1_00*(i+1))), ports.EventApplied, "recovery")
+			return b.either(i).Write(t.Context(), ports.FullPayment{Payment: paid(p, int64(1_00*(i+1)))}, nil, ports.EventApplied, "recovery")
 		})
 
 		require.Equal(t, 1, count(written, func(written bool) bool { return written }))
@@ -232,7 +232,7 @@ func writeAgainstHints(t *testing.T, b StoreBed) {
 				return struct{}{}, err
 			}
 
-			_, err := b.Twin.Write(t.Context(), tryingAgain(p), ports.EventApplied, "recovery")
+			_, err := b.Twin.Write(t.Context(), ports.FullPayment{Payment: tryingAgain(p)}, nil, ports.EventApplied, "recovery")
 
 			return struct{}{}, err
 		})
@@ -262,7 +262,7 @@ func writeAgainstEvents(t *testing.T, b StoreBed) {
 				return struct{}{}, err
 			}
 
-			_, err := b.either(i).Write(t.Context(), tryingAgain(p), ports.EventApplied, "recovery")
+			_, err := b.either(i).Write(t.Context(), ports.FullPayment{Payment: tryingAgain(p)}, nil, ports.EventApplied, "recovery")
 
 			return struct{}{}, err
 		})

@@ -113,7 +113,7 @@ func beginsWithItsStanding(t *testing.T, b StoreBed) {
 	_, err = b.Reject(t.Context(), taken[0], errors.New("an account that cannot be charged"))
 	require.NoError(t, err)
 
-	op, err = b.Reopen(t.Context(), op.ID, newLease())
+	op, err = b.Reopen(t.Context(), op.ID, newLease(), nil)
 	requireBehind(op, err)
 }
 

@@ -154,7 +154,7 @@ func paymentAttempts(t *testing.T, b StoreBed) {
 	// Another method, without a card, is read.
 	p = b.paymentNow(t, op.ID)
 	p.Method, p.Decline = payment.Method{Type: "us_bank_account"}, payment.Decline{Code: "insufficient_funds"}
-	written, err := b.Write(t.Context(), p, ports.EventApplied, "test")
+	written, err := b.Write(t.Context(), ports.FullPayment{Payment: p}, nil, ports.EventApplied, "test")
 	require.NoError(t, err)
 	require.True(t, written)
 

@@ -116,12 +116,12 @@ func (b StoreBed) writesInDoubt(t *testing.T) map[string]func() doubtful {
 			return err
 		}),
 		"Write": change(func(s Store, _ ports.Operation, p payment.Payment) error {
-			_, err := s.Write(t.Context(), paid(p, p.Amount.Minor()), ports.EventApplied, "recovery")
+			_, err := s.Write(t.Context(), ports.FullPayment{Payment: paid(p, p.Amount.Minor())}, nil, ports.EventApplied, "recovery")
 
 			return err
 		}),
 		"Accept": change(func(s Store, _ ports.Operation, p payment.Payment) error {
-			_, err := s.Accept(t.Context(), paid(p, p.Amount.Minor()), accepting(t, p))
+			_, err := s.Accept(t.Context(), ports.FullPayment{Payment: paid(p, p.Amount.Minor())}, accepting(t, p))
 
 			return err
 		}),
@@ -141,7 +141,7 @@ func (b StoreBed) writesInDoubt(t *testing.T) map[string]func() doubtful {
 			return err
 		}, operation.Rejected),
 		"Reopen": of(func(s Store, op ports.Operation) error {
-			_, err := s.Reopen(t.Context(), op.ID, newLease())
+			_, err := s.Reopen(t.Context(), op.ID, newLease(), nil)
 
 			return err
 		}, operation.Pending, func(op ports.Operation) {

@@ -73,13 +73,13 @@ func beginAfterReject(t *testing.T, b StoreBed) {
 	rejected := b.mustReject(t, newCapture(t, p, "capture_1"))
 	cancel := b.mustBegin(t, newCancel(t, p, "cancel_1"))
 
-	_, err := b.Reopen(t.Context(), rejected.ID, newLease())
+	_, err := b.Reopen(t.Context(), rejected.ID, newLease(), nil)
 	require.ErrorIs(t, err, ports.ErrInProgress)
 	requireSameOperation(t, rejected, b.operationNow(t, rejected.ID))
 
 	b.mustFinishOn(t, cancel, cancelling)
 
-	reopened, err := b.Reopen(t.Context(), rejected.ID, newLease())
+	reopened, err := b.Reopen(t.Context(), rejected.ID, newLease(), nil)
 	require.NoError(t, err)
 	require.True(t, reopened.Held())
 	b.requireBlocked(t, p)

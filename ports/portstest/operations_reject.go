@@ -35,7 +35,7 @@ func rejectAndReopen(t *testing.T, b StoreBed) {
 		requireSameOperation(t, want, found)
 
 		lease := newLease()
-		reopened, err := b.Reopen(t.Context(), held.ID, lease)
+		reopened, err := b.Reopen(t.Context(), held.ID, lease, nil)
 		require.NoError(t, err)
 		require.True(t, reopened.Held())
 
@@ -66,7 +66,7 @@ func rejectedIsNotTaken(t *testing.T, b StoreBed) {
 	requireStateOf(t, b, op, operation.Rejected)
 
 	// Once it is open again, recovery takes it over if its holder crashes.
-	_, err = b.Reopen(t.Context(), op.ID, newLease())
+	_, err = b.Reopen(t.Context(), op.ID, newLease(), nil)
 	require.NoError(t, err)
 	b.Elapse(t, lease)
 

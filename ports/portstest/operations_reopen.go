@@ -17,7 +17,7 @@ func reopenByMany(t *testing.T, b StoreBed) {
 
 	op := b.mustReject(t, newOperation(t, "order_1"))
 	ops := allAtOnce(t, callers, func(i int) (ports.Operation, error) {
-		return b.either(i).Reopen(t.Context(), op.ID, newLease())
+		return b.either(i).Reopen(t.Context(), op.ID, newLease(), nil)
 	})
 
 	require.Equal(t, 1, count(ops, ports.Operation.Held), "exactly one holder")
@@ -37,7 +37,7 @@ func reopenRepeated(t *testing.T, b StoreBed) {
 	token := newLease()
 
 	for range 2 {
-		reopened, err := b.Reopen(t.Context(), op.ID, token)
+		reopened, err := b.Reopen(t.Context(), op.ID, token, nil)
 		require.NoError(t, err)
 		require.True(t, reopened.Held())
 		require.Equal(t, 1, reopened.Attempts)
@@ -61,7 +61,7 @@ func reopenOthers(t *testing.T, b StoreBed) {
 	for _, id := range []uuid.UUID{pending.ID, done.ID, no.ID, given.ID} {
 		before := b.operationNow(t, id)
 
-		found, err := b.Reopen(t.Context(), id, newLease())
+		found, err := b.Reopen(t.Context(), id, newLease(), nil)
 		require.NoError(t, err)
 		require.False(t, found.Held())
 		requireSameOperation(t, before, found)
@@ -72,6 +72,6 @@ func reopenOthers(t *testing.T, b StoreBed) {
 func reopenWithoutOperation(t *testing.T, b StoreBed) {
 	t.Helper()
 
-	_, err := b.Reopen(t.Context(), uuid.New(), newLease())
+	_, err := b.Reopen(t.Context(), uuid.New(), newLease(), nil)
 	requireNotFound(t, err)
 }

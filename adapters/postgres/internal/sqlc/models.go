@@ -172,9 +172,9 @@ type Operation struct {
 	UpdatedAt   time.Time
 	// Who asked for it. 1 is the default tenant.
 	Tenant int32
-	// What is done: create, confirm, capture, cancel or update a payment; create_customer, update_customer, delete_customer, create_setup, detach_method.
+	// What is done: create, confirm, capture, cancel, update or refund a payment, cancel_refund; create_customer, update_customer, delete_customer, create_setup, detach_method.
 	Kind string
-	// The payment or customer on which it is done. NULL: it makes one.
+	// The payment or customer on which it is done; of a refund its payment. NULL: it makes one.
 	Subject uuid.NullUUID
 	// What else was asked for, by the names of the API. NULL: nothing. intent_status and latest_charge of a confirm are not asked for: they say how the intent stood before it.
 	Options json.RawMessage
@@ -224,6 +224,18 @@ type Payment struct {
 	Decline json.RawMessage
 	// Our customer. NULL: none.
 	CustomerID uuid.NullUUID
+	// The sum of its refunds that are pending or wait for the customer.
+	AmountRefundPending pgtype.Numeric
+	// The sum of its refunds that have succeeded.
+	AmountRefunded pgtype.Numeric
+	// What its disputes count, in its own currency.
+	AmountDisputed pgtype.Numeric
+	// By how much refunds and disputes exceed what was captured. Only what was read from Stripe sets it.
+	Overdrawn pgtype.Numeric
+	// Stripe's word for its dispute that counts most. NULL: it was never disputed.
+	DisputeStatus *string
+	// The dispute because of which nothing can be refunded now. NULL: none.
+	BlockingDispute uuid.NullUUID
 }
 
 // By what metadata payments are found: the entries under the names of METADATA_INDEX.
@@ -274,6 +286,33 @@ type ReconciliationSweep struct {
 	CreatedAt time.Time
 	// The last payment that was searched.
 	PaymentID uuid.UUID
+}
+
+// Refunds that Stripe has, and those that it was or will be asked for. A row and its payment's sums change in one commit.
+type Refund struct {
+	// Also operations.id of the operation that asked for it. Of one from elsewhere it is made of the installation and Stripe's id.
+	ID        uuid.UUID
+	Tenant    int32
+	PaymentID uuid.UUID
+	// NULL: it is not known yet whether Stripe has made it.
+	StripeRefundID *string
+	IdempotencyKey *string
+	Amount         pgtype.Numeric
+	Currency       string
+	// Ours for Stripe's words. pending and requires_action reserve the amount; failed and cancelled give it back.
+	Status        string
+	Reason        *string
+	FailureReason *string
+	// api or console: asked for here. stripe: made in the Dashboard or by another program.
+	Origin        string
+	ReferenceType *string
+	// The number by which the customer's bank finds it.
+	Reference *string
+	Metadata  json.RawMessage
+	// Grows with each change.
+	Version   int64
+	CreatedAt time.Time
+	UpdatedAt time.Time
 }
 
 // How far reconciliation has come in the database's present life.

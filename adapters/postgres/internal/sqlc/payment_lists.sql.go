@@ -280,13 +280,13 @@ func (q *Queries) InsertMetadata(ctx context.Context, arg InsertMetadataParams) 
 const ListPayments = `-- name: ListPayments :many
 
 WITH slice AS MATERIALIZED (
-    SELECT id, stripe_payment_intent_id, idempotency_key, amount, currency, status, metadata, created_at, updated_at, tenant, capture_method, intent_status, amount_capturable, amount_captured, capture_before, declined, version, description, payment_method, decline, customer_id FROM payments
+    SELECT id, stripe_payment_intent_id, idempotency_key, amount, currency, status, metadata, created_at, updated_at, tenant, capture_method, intent_status, amount_capturable, amount_captured, capture_before, declined, version, description, payment_method, decline, customer_id, amount_refund_pending, amount_refunded, amount_disputed, overdrawn, dispute_status, blocking_dispute FROM payments
     WHERE tenant = 1 AND (created_at, id) < ($8::timestamptz, $9::uuid)
       AND created_at >= $10::timestamptz
     ORDER BY created_at DESC, id DESC
     LIMIT $11
 )
-SELECT payments.id, payments.stripe_payment_intent_id, payments.idempotency_key, payments.amount, payments.currency, payments.status, payments.metadata, payments.created_at, payments.updated_at, payments.tenant, payments.capture_method, payments.intent_status, payments.amount_capturable, payments.amount_captured, payments.capture_before, payments.declined, payments.version, payments.description, payments.payment_method, payments.decline, payments.customer_id, fitting.fits, (SELECT count(*) FROM slice) AS looked_at
+SELECT payments.id, payments.stripe_payment_intent_id, payments.idempotency_key, payments.amount, payments.currency, payments.status, payments.metadata, payments.created_at, payments.updated_at, payments.tenant, payments.capture_method, payments.intent_status, payments.amount_capturable, payments.amount_captured, payments.capture_before, payments.declined, payments.version, payments.description, payments.payment_method, payments.decline, payments.customer_id, payments.amount_refund_pending, payments.amount_refunded, payments.amount_disputed, payments.overdrawn, payments.dispute_status, payments.blocking_dispute, fitting.fits, (SELECT count(*) FROM slice) AS looked_at
 FROM slice AS payments
 CROSS JOIN LATERAL (
     SELECT (status = COALESCE(NULLIF($1::text, ''), status)
@@ -374,6 +374,12 @@ func (q *Queries) ListPayments(ctx context.Context, arg ListPaymentsParams) ([]L
 			&i.Payment.PaymentMethod,
 			&i.Payment.Decline,
 			&i.Payment.CustomerID,
+			&i.Payment.AmountRefundPending,
+			&i.Payment.AmountRefunded,
+			&i.Payment.AmountDisputed,
+			&i.Payment.Overdrawn,
+			&i.Payment.DisputeStatus,
+			&i.Payment.BlockingDispute,
 			&i.Fits,
 			&i.LookedAt,
 		); err != nil {
@@ -388,7 +394,7 @@ func (q *Queries) ListPayments(ctx context.Context, arg ListPaymentsParams) ([]L
 }
 
 const ListPaymentsOf = `-- name: ListPaymentsOf :many
-SELECT id, stripe_payment_intent_id, idempotency_key, amount, currency, status, metadata, created_at, updated_at, tenant, capture_method, intent_status, amount_capturable, amount_captured, capture_before, declined, version, description, payment_method, decline, customer_id FROM payments
+SELECT id, stripe_payment_intent_id, idempotency_key, amount, currency, status, metadata, created_at, updated_at, tenant, capture_method, intent_status, amount_capturable, amount_captured, capture_before, declined, version, description, payment_method, decline, customer_id, amount_refund_pending, amount_refunded, amount_disputed, overdrawn, dispute_status, blocking_dispute FROM payments
 WHERE id = ANY ($1::uuid[]) AND tenant = $2
   AND status = COALESCE(NULLIF($3::text, ''), status)
   AND COALESCE(intent_status, '') = COALESCE(NULLIF($4::text, ''), intent_status, '')
@@ -453,6 +459,12 @@ func (q *Queries) ListPaymentsOf(ctx context.Context, arg ListPaymentsOfParams) 
 			&i.PaymentMethod,
 			&i.Decline,
 			&i.CustomerID,
+			&i.AmountRefundPending,
+			&i.AmountRefunded,
+			&i.AmountDisputed,
+			&i.Overdrawn,
+			&i.DisputeStatus,
+			&i.BlockingDispute,
 		); err != nil {
 			return nil, err
 		}
@@ -515,13 +527,13 @@ func (q *Queries) ListPaymentsOfCustomer(ctx context.Context, arg ListPaymentsOf
 
 const ListPaymentsOfTenant = `-- name: ListPaymentsOfTenant :many
 WITH slice AS MATERIALIZED (
-    SELECT id, stripe_payment_intent_id, idempotency_key, amount, currency, status, metadata, created_at, updated_at, tenant, capture_method, intent_status, amount_capturable, amount_captured, capture_before, declined, version, description, payment_method, decline, customer_id FROM payments
+    SELECT id, stripe_payment_intent_id, idempotency_key, amount, currency, status, metadata, created_at, updated_at, tenant, capture_method, intent_status, amount_capturable, amount_captured, capture_before, declined, version, description, payment_method, decline, customer_id, amount_refund_pending, amount_refunded, amount_disputed, overdrawn, dispute_status, blocking_dispute FROM payments
     WHERE tenant = $8 AND tenant <> 1 AND (created_at, id) < ($9::timestamptz, $10::uuid)
       AND created_at >= $11::timestamptz
     ORDER BY created_at DESC, id DESC
     LIMIT $12
 )
-SELECT payments.id, payments.stripe_payment_intent_id, payments.idempotency_key, payments.amount, payments.currency, payments.status, payments.metadata, payments.created_at, payments.updated_at, payments.tenant, payments.capture_method, payments.intent_status, payments.amount_capturable, payments.amount_captured, payments.capture_before, payments.declined, payments.version, payments.description, payments.payment_method, payments.decline, payments.customer_id, fitting.fits, (SELECT count(*) FROM slice) AS looked_at
+SELECT payments.id, payments.stripe_payment_intent_id, payments.idempotency_key, payments.amount, payments.currency, payments.status, payments.metadata, payments.created_at, payments.updated_at, payments.tenant, payments.capture_method, payments.intent_status, payments.amount_capturable, payments.amount_captured, payments.capture_before, payments.declined, payments.version, payments.description, payments.payment_method, payments.decline, payments.customer_id, payments.amount_refund_pending, payments.amount_refunded, payments.amount_disputed, payments.overdrawn, payments.dispute_status, payments.blocking_dispute, fitting.fits, (SELECT count(*) FROM slice) AS looked_at
 FROM slice AS payments
 CROSS JOIN LATERAL (
     SELECT (status = COALESCE(NULLIF($1::text, ''), status)
@@ -603,6 +615,12 @@ func (q *Queries) ListPaymentsOfTenant(ctx context.Context, arg ListPaymentsOfTe
 			&i.Payment.PaymentMethod,
 			&i.Payment.Decline,
 			&i.Payment.CustomerID,
+			&i.Payment.AmountRefundPending,
+			&i.Payment.AmountRefunded,
+			&i.Payment.AmountDisputed,
+			&i.Payment.Overdrawn,
+			&i.Payment.DisputeStatus,
+			&i.Payment.BlockingDispute,
 			&i.Fits,
 			&i.LookedAt,
 		); err != nil {

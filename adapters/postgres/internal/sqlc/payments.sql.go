@@ -15,7 +15,7 @@ import (
 )
 
 const GetPayments = `-- name: GetPayments :many
-SELECT id, stripe_payment_intent_id, idempotency_key, amount, currency, status, metadata, created_at, updated_at, tenant, capture_method, intent_status, amount_capturable, amount_captured, capture_before, declined, version, description, payment_method, decline, customer_id FROM payments
+SELECT id, stripe_payment_intent_id, idempotency_key, amount, currency, status, metadata, created_at, updated_at, tenant, capture_method, intent_status, amount_capturable, amount_captured, capture_before, declined, version, description, payment_method, decline, customer_id, amount_refund_pending, amount_refunded, amount_disputed, overdrawn, dispute_status, blocking_dispute FROM payments
 WHERE id = ANY ($1::uuid[])
 `
 
@@ -50,6 +50,12 @@ func (q *Queries) GetPayments(ctx context.Context, ids []uuid.UUID) ([]Payment, 
 			&i.PaymentMethod,
 			&i.Decline,
 			&i.CustomerID,
+			&i.AmountRefundPending,
+			&i.AmountRefunded,
+			&i.AmountDisputed,
+			&i.Overdrawn,
+			&i.DisputeStatus,
+			&i.BlockingDispute,
 		); err != nil {
 			return nil, err
 		}
@@ -109,7 +115,7 @@ func (q *Queries) ListTransitions(ctx context.Context, arg ListTransitionsParams
 }
 
 const LockPayment = `-- name: LockPayment :many
-SELECT payments.id, payments.stripe_payment_intent_id, payments.idempotency_key, payments.amount, payments.currency, payments.status, payments.metadata, payments.created_at, payments.updated_at, payments.tenant, payments.capture_method, payments.intent_status, payments.amount_capturable, payments.amount_captured, payments.capture_before, payments.declined, payments.version, payments.description, payments.payment_method, payments.decline, payments.customer_id, clock_timestamp()::timestamptz AS now FROM payments
+SELECT payments.id, payments.stripe_payment_intent_id, payments.idempotency_key, payments.amount, payments.currency, payments.status, payments.metadata, payments.created_at, payments.updated_at, payments.tenant, payments.capture_method, payments.intent_status, payments.amount_capturable, payments.amount_captured, payments.capture_before, payments.declined, payments.version, payments.description, payments.payment_method, payments.decline, payments.customer_id, payments.amount_refund_pending, payments.amount_refunded, payments.amount_disputed, payments.overdrawn, payments.dispute_status, payments.blocking_dispute, clock_timestamp()::timestamptz AS now FROM payments
 WHERE id = $1
 FOR NO KEY UPDATE
 `
@@ -136,6 +142,12 @@ type LockPaymentRow struct {
 	PaymentMethod         json.RawMessage
 	Decline               json.RawMessage
 	CustomerID            uuid.NullUUID
+	AmountRefundPending   pgtype.Numeric
+	AmountRefunded        pgtype.Numeric
+	AmountDisputed        pgtype.Numeric
+	Overdrawn             pgtype.Numeric
+	DisputeStatus         *string
+	BlockingDispute       uuid.NullUUID
 	Now                   time.Time
 }
 
@@ -171,6 +183,12 @@ func (q *Queries) LockPayment(ctx context.Context, id uuid.UUID) ([]LockPaymentR
 			&i.PaymentMethod,
 			&i.Decline,
 			&i.CustomerID,
+			&i.AmountRefundPending,
+			&i.AmountRefunded,
+			&i.AmountDisputed,
+			&i.Overdrawn,
+			&i.DisputeStatus,
+			&i.BlockingDispute,
 			&i.Now,
 		); err != nil {
 			return nil, err

@@ -112,13 +112,13 @@ func (q *Queries) HoldReconciliation(ctx context.Context, arg HoldReconciliation
 
 const ListOpenPayments = `-- name: ListOpenPayments :many
 WITH slice AS MATERIALIZED (
-    SELECT id, stripe_payment_intent_id, idempotency_key, amount, currency, status, metadata, created_at, updated_at, tenant, capture_method, intent_status, amount_capturable, amount_captured, capture_before, declined, version, description, payment_method, decline, customer_id FROM payments
+    SELECT id, stripe_payment_intent_id, idempotency_key, amount, currency, status, metadata, created_at, updated_at, tenant, capture_method, intent_status, amount_capturable, amount_captured, capture_before, declined, version, description, payment_method, decline, customer_id, amount_refund_pending, amount_refunded, amount_disputed, overdrawn, dispute_status, blocking_dispute FROM payments
     WHERE (created_at, id) < ($2::timestamptz, $3::uuid)
       AND created_at >= $4::timestamptz
     ORDER BY created_at DESC, id DESC
     LIMIT $5
 )
-SELECT payments.id, payments.stripe_payment_intent_id, payments.idempotency_key, payments.amount, payments.currency, payments.status, payments.metadata, payments.created_at, payments.updated_at, payments.tenant, payments.capture_method, payments.intent_status, payments.amount_capturable, payments.amount_captured, payments.capture_before, payments.declined, payments.version, payments.description, payments.payment_method, payments.decline, payments.customer_id
+SELECT payments.id, payments.stripe_payment_intent_id, payments.idempotency_key, payments.amount, payments.currency, payments.status, payments.metadata, payments.created_at, payments.updated_at, payments.tenant, payments.capture_method, payments.intent_status, payments.amount_capturable, payments.amount_captured, payments.capture_before, payments.declined, payments.version, payments.description, payments.payment_method, payments.decline, payments.customer_id, payments.amount_refund_pending, payments.amount_refunded, payments.amount_disputed, payments.overdrawn, payments.dispute_status, payments.blocking_dispute
 FROM slice AS payments
 WHERE status IN ('pending', 'failed')
    OR id = (SELECT s.id FROM slice s ORDER BY s.created_at, s.id LIMIT 1)
@@ -181,6 +181,12 @@ func (q *Queries) ListOpenPayments(ctx context.Context, arg ListOpenPaymentsPara
 			&i.Payment.PaymentMethod,
 			&i.Payment.Decline,
 			&i.Payment.CustomerID,
+			&i.Payment.AmountRefundPending,
+			&i.Payment.AmountRefunded,
+			&i.Payment.AmountDisputed,
+			&i.Payment.Overdrawn,
+			&i.Payment.DisputeStatus,
+			&i.Payment.BlockingDispute,
 		); err != nil {
 			return nil, err
 		}
@@ -193,7 +199,7 @@ func (q *Queries) ListOpenPayments(ctx context.Context, arg ListOpenPaymentsPara
 }
 
 const ListPaymentsByIntent = `-- name: ListPaymentsByIntent :many
-SELECT id, stripe_payment_intent_id, idempotency_key, amount, currency, status, metadata, created_at, updated_at, tenant, capture_method, intent_status, amount_capturable, amount_captured, capture_before, declined, version, description, payment_method, decline, customer_id FROM payments
+SELECT id, stripe_payment_intent_id, idempotency_key, amount, currency, status, metadata, created_at, updated_at, tenant, capture_method, intent_status, amount_capturable, amount_captured, capture_before, declined, version, description, payment_method, decline, customer_id, amount_refund_pending, amount_refunded, amount_disputed, overdrawn, dispute_status, blocking_dispute FROM payments
 WHERE stripe_payment_intent_id = ANY ($1::text[])
 `
 
@@ -228,6 +234,12 @@ func (q *Queries) ListPaymentsByIntent(ctx context.Context, intentIds []string) 
 			&i.PaymentMethod,
 			&i.Decline,
 			&i.CustomerID,
+			&i.AmountRefundPending,
+			&i.AmountRefunded,
+			&i.AmountDisputed,
+			&i.Overdrawn,
+			&i.DisputeStatus,
+			&i.BlockingDispute,
 		); err != nil {
 			return nil, err
 		}

@@ -492,6 +492,7 @@ func (q *Queries) ListUnhandledEvents(ctx context.Context, arg ListUnhandledEven
 const LockFreePaymentsByIntent = `-- name: LockFreePaymentsByIntent :many
 SELECT p.id, p.tenant, p.stripe_payment_intent_id, p.amount, p.currency, p.status, p.intent_status, p.capture_method,
        p.amount_capturable, p.amount_captured, p.capture_before, p.declined, p.payment_method, p.decline, p.version,
+       p.amount_refund_pending, p.amount_refunded, p.amount_disputed, p.overdrawn, p.dispute_status, p.blocking_dispute,
        clock_timestamp()::timestamptz AS now,
        COALESCE(r.origin_request_id, '')::text AS origin_request_id,
        COALESCE(r.origin_trace, '')::text      AS origin_trace
@@ -517,6 +518,12 @@ type LockFreePaymentsByIntentRow struct {
 	PaymentMethod         json.RawMessage
 	Decline               json.RawMessage
 	Version               int64
+	AmountRefundPending   pgtype.Numeric
+	AmountRefunded        pgtype.Numeric
+	AmountDisputed        pgtype.Numeric
+	Overdrawn             pgtype.Numeric
+	DisputeStatus         *string
+	BlockingDispute       uuid.NullUUID
 	Now                   time.Time
 	OriginRequestID       string
 	OriginTrace           string
@@ -548,6 +555,12 @@ func (q *Queries) LockFreePaymentsByIntent(ctx context.Context, intentIds []stri
 			&i.PaymentMethod,
 			&i.Decline,
 			&i.Version,
+			&i.AmountRefundPending,
+			&i.AmountRefunded,
+			&i.AmountDisputed,
+			&i.Overdrawn,
+			&i.DisputeStatus,
+			&i.BlockingDispute,
 			&i.Now,
 			&i.OriginRequestID,
 			&i.OriginTrace,
@@ -565,6 +578,7 @@ func (q *Queries) LockFreePaymentsByIntent(ctx context.Context, intentIds []stri
 const LockPaymentsByIntent = `-- name: LockPaymentsByIntent :many
 SELECT p.id, p.tenant, p.stripe_payment_intent_id, p.amount, p.currency, p.status, p.intent_status, p.capture_method,
        p.amount_capturable, p.amount_captured, p.capture_before, p.declined, p.payment_method, p.decline, p.version,
+       p.amount_refund_pending, p.amount_refunded, p.amount_disputed, p.overdrawn, p.dispute_status, p.blocking_dispute,
        clock_timestamp()::timestamptz AS now,
        COALESCE(r.origin_request_id, '')::text AS origin_request_id,
        COALESCE(r.origin_trace, '')::text      AS origin_trace
@@ -590,6 +604,12 @@ type LockPaymentsByIntentRow struct {
 	PaymentMethod         json.RawMessage
 	Decline               json.RawMessage
 	Version               int64
+	AmountRefundPending   pgtype.Numeric
+	AmountRefunded        pgtype.Numeric
+	AmountDisputed        pgtype.Numeric
+	Overdrawn             pgtype.Numeric
+	DisputeStatus         *string
+	BlockingDispute       uuid.NullUUID
 	Now                   time.Time
 	OriginRequestID       string
 	OriginTrace           string
@@ -621,6 +641,12 @@ func (q *Queries) LockPaymentsByIntent(ctx context.Context, intentIds []string) 
 			&i.PaymentMethod,
 			&i.Decline,
 			&i.Version,
+			&i.AmountRefundPending,
+			&i.AmountRefunded,
+			&i.AmountDisputed,
+			&i.Overdrawn,
+			&i.DisputeStatus,
+			&i.BlockingDispute,
 			&i.Now,
 			&i.OriginRequestID,
 			&i.OriginTrace,
@@ -767,32 +793,43 @@ SET status = u.status, amount = u.amount, intent_status = NULLIF(u.intent_status
     amount_capturable = u.capturable, amount_captured = u.captured,
     capture_before = NULLIF(u.capture_before, '0001-01-01 00:00:00+00'), declined = u.declined,
     payment_method = NULLIF(u.payment_method, '')::jsonb, decline = NULLIF(u.decline, '')::jsonb, version = u.version,
-    updated_at = u.updated_at
+    updated_at = u.updated_at, amount_refund_pending = u.refund_pending, amount_refunded = u.refunded,
+    amount_disputed = u.disputed, overdrawn = u.overdrawn, dispute_status = NULLIF(u.dispute_status, ''),
+    blocking_dispute = NULLIF(u.blocking_dispute, '00000000-0000-0000-0000-000000000000')
 FROM (
     SELECT unnest($1::uuid[]) AS id, unnest($2::text[]) AS status, unnest($3::numeric[]) AS amount,
            unnest($4::text[]) AS intent_status, unnest($5::text[]) AS capture_method,
            unnest($6::numeric[]) AS capturable, unnest($7::numeric[]) AS captured,
            unnest($8::timestamptz[]) AS capture_before, unnest($9::boolean[]) AS declined,
            unnest($10::text[]) AS payment_method, unnest($11::text[]) AS decline,
-           unnest($12::bigint[]) AS version, unnest($13::timestamptz[]) AS updated_at
+           unnest($12::bigint[]) AS version, unnest($13::timestamptz[]) AS updated_at,
+           unnest($14::numeric[]) AS refund_pending, unnest($15::numeric[]) AS refunded,
+           unnest($16::numeric[]) AS disputed, unnest($17::numeric[]) AS overdrawn,
+           unnest($18::text[]) AS dispute_status, unnest($19::uuid[]) AS blocking_dispute
 ) AS u
 WHERE p.id = u.id
 `
 
 type UpdatePaymentsParams struct {
-	Ids            []uuid.UUID
-	Statuses       []string
-	Amounts        []pgtype.Numeric
-	IntentStatuses []string
-	CaptureMethods []string
-	Capturables    []pgtype.Numeric
-	Captureds      []pgtype.Numeric
-	CaptureBefores []time.Time
-	Declineds      []bool
-	PaymentMethods []string
-	Declines       []string
-	Versions       []int64
-	UpdatedAts     []time.Time
+	Ids              []uuid.UUID
+	Statuses         []string
+	Amounts          []pgtype.Numeric
+	IntentStatuses   []string
+	CaptureMethods   []string
+	Capturables      []pgtype.Numeric
+	Captureds        []pgtype.Numeric
+	CaptureBefores   []time.Time
+	Declineds        []bool
+	PaymentMethods   []string
+	Declines         []string
+	Versions         []int64
+	UpdatedAts       []time.Time
+	RefundPendings   []pgtype.Numeric
+	Refundeds        []pgtype.Numeric
+	Disputeds        []pgtype.Numeric
+	Overdrawns       []pgtype.Numeric
+	DisputeStatuses  []string
+	BlockingDisputes []uuid.UUID
 }
 
 // Writes absolute values. The caller has locked the payments.
@@ -811,6 +848,12 @@ func (q *Queries) UpdatePayments(ctx context.Context, arg UpdatePaymentsParams) 
 		arg.Declines,
 		arg.Versions,
 		arg.UpdatedAts,
+		arg.RefundPendings,
+		arg.Refundeds,
+		arg.Disputeds,
+		arg.Overdrawns,
+		arg.DisputeStatuses,
+		arg.BlockingDisputes,
 	)
 	return err
 }
