@@ -53,7 +53,8 @@ type DecideFull func(f FullPayment) (FullPayment, FrozenResponse, error)
 
 // RefundReads is the part of Provider that reads refunds.
 type RefundReads interface {
-	// RefundsOf reads all refunds of an intent. It sees a refund as soon as it exists.
+	// RefundsOf reads all refunds of an intent, oldest first. It sees a refund as soon as it
+	// exists. One that cannot be read is ErrContradiction.
 	RefundsOf(ctx context.Context, intentID string) ([]refund.Snapshot, error)
 
 	// Refunds reads every refund created between from and to, as Intents does.

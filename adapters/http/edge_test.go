@@ -119,7 +119,8 @@ func setupGuarded(t *testing.T, guard func(*edge.Access), change ...func(*edge.T
 	access := edge.Access{Clients: b.clients}
 	guard(&access)
 
-	b.handler = edge.NewHandler(seen, access, edge.NewPayments(nil, nil, nil, nil, nil, nil), edge.NewLists(nil, nil),
+	b.handler = edge.NewHandler(seen, access, edge.NewPayments(nil, nil, nil, nil, nil, nil),
+		edge.NewRefunds(nil, nil, nil), edge.NewLists(nil, nil),
 		edge.NewCustomers(edge.CustomerUseCases{}), edge.NewAPIKeys(nil),
 		edge.NewWebhooks(receive, unsigned), edge.NewHealth(nil, nil, nil))
 

@@ -62,7 +62,8 @@ func benchmarkReplay(b *testing.B, sampler sdktrace.Sampler) {
 	create := payments.NewCreate(engine, nil, operation.Installation{}, nil, nil, told)
 	handler := edge.NewHandler(edge.Telemetry{
 		Log: log, Observer: metrics, Tracing: tracing, Propagator: propagation.TraceContext{}, Metrics: http.NotFoundHandler(),
-	}, edge.Access{Clients: memory.AllowAll{}}, edge.NewPayments(create, nil, nil, nil, nil, nil), edge.NewLists(nil, nil),
+	}, edge.Access{Clients: memory.AllowAll{}}, edge.NewPayments(create, nil, nil, nil, nil, nil),
+		edge.NewRefunds(nil, nil, nil), edge.NewLists(nil, nil),
 		edge.NewCustomers(edge.CustomerUseCases{}), edge.NewAPIKeys(nil), edge.NewWebhooks(nil, nil),
 		edge.NewHealth(nil, nil, nil))
 

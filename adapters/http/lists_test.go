@@ -70,7 +70,7 @@ func serveLists(t *testing.T, l *lists) (*testBundle, *httptest.Server) {
 		Log: zap.New(core), Observer: telemetry.NewMetrics(), Tracing: noop.NewTracerProvider(),
 		Propagator: propagation.TraceContext{},
 	}, edge.Access{Clients: memory.AllowAll{}},
-		edge.NewPayments(nil, nil, nil, nil, nil, nil), edge.NewLists(l, timelines(l.timeline)),
+		edge.NewPayments(nil, nil, nil, nil, nil, nil), edge.NewRefunds(nil, nil, nil), edge.NewLists(l, timelines(l.timeline)),
 		edge.NewCustomers(edge.CustomerUseCases{}), edge.NewAPIKeys(nil),
 		edge.NewWebhooks(nil, nil), edge.NewHealth(nil, nil, nil))
 

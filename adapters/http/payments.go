@@ -564,6 +564,10 @@ type declineBody struct {
 }
 
 func toPaymentBody(p payment.Payment) paymentBody {
+	sum := func(m money.Money) stdjson.Number {
+		return stdjson.Number(money.Of(m.Minor(), p.Amount.Currency()).Decimal())
+	}
+
 	body := paymentBody{
 		ID:            p.ID,
 		IntentID:      p.IntentID,
@@ -576,10 +580,10 @@ func toPaymentBody(p payment.Payment) paymentBody {
 		CaptureMethod: string(p.CaptureMethod),
 		Capturable:    stdjson.Number(p.Capturable.Decimal()),
 		Captured:      stdjson.Number(p.Captured.Decimal()),
-		Refunded:      stdjson.Number(p.Refunded.Decimal()),
-		RefundPending: stdjson.Number(p.RefundPending.Decimal()),
+		Refunded:      sum(p.Refunded),
+		RefundPending: sum(p.RefundPending),
 		Refundable:    stdjson.Number(p.Refundable().Decimal()),
-		Disputed:      stdjson.Number(p.Disputed.Decimal()),
+		Disputed:      sum(p.Disputed),
 		DisputeStatus: orNull(p.DisputeStatus),
 		Version:       p.Version,
 	}

@@ -53,7 +53,7 @@ type edge struct {
 
 // NewHandler returns the whole edge.
 func NewHandler(
-	telemetry Telemetry, access Access, payments *Payments, lists *Lists, customers *Customers, keys *APIKeys,
+	telemetry Telemetry, access Access, payments *Payments, refunds *Refunds, lists *Lists, customers *Customers, keys *APIKeys,
 	webhooks *Webhooks, health *Health,
 ) http.Handler {
 	e := &edge{
@@ -83,6 +83,12 @@ func NewHandler(
 	route(router, "/payments/{id}/confirm", methods{http.MethodPost: e.needs(tenant.PaymentsWrite, payments.confirm)})
 	route(router, "/payments/{id}/capture", methods{http.MethodPost: e.needs(tenant.PaymentsCapture, payments.capture)})
 	route(router, "/payments/{id}/cancel", methods{http.MethodPost: e.needs(tenant.PaymentsWrite, payments.cancel)})
+	route(router, "/payments/{id}/refunds", methods{
+		http.MethodGet:  e.needs(tenant.RefundsRead, refunds.ofPayment),
+		http.MethodPost: e.needs(tenant.RefundsWrite, refunds.create),
+	})
+	route(router, "/refunds/{id}", methods{http.MethodGet: e.needs(tenant.RefundsRead, refunds.get)})
+	route(router, "/refunds/{id}/cancel", methods{http.MethodPost: e.needs(tenant.RefundsWrite, refunds.cancel)})
 	route(router, "/customers", methods{
 		http.MethodPost: e.needs(tenant.CustomersWrite, customers.create),
 		http.MethodGet:  e.needs(tenant.CustomersRead, customers.list),

@@ -213,7 +213,7 @@ func giveBack(ctx context.Context, tx *trips, op ports.Operation, cause string) 
 
 	after := stampedFull(before, now)
 	after.Refunds = refund.Without(before.Refunds, op.ID)
-	after.Payment = after.Payment.WithRefunds(after.Refunds)
+	after.Payment = after.Payment.WithRefunds(after.Refunds).Balanced() // it can only fall
 
 	return tx.send(ctx, writeFull([]fullChange{{before: before, after: after, cause: cause}}, now)...)
 }

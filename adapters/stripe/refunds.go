@@ -6,6 +6,7 @@ import (
 	"iter"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -329,6 +330,8 @@ func (g *Gateway) RefundsOf(ctx context.Context, intentID string) ([]refund.Snap
 
 		refunds = append(refunds, s)
 	}
+
+	slices.Reverse(refunds) // Stripe lists the newest first
 
 	return refunds, nil
 }

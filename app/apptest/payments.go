@@ -34,6 +34,19 @@ func Dollars(tb testing.TB, cents int64) money.Price {
 	return amount
 }
 
+// Price is an amount in major units of a currency.
+func Price(tb testing.TB, text, code string) money.Price {
+	tb.Helper()
+
+	currency, err := money.ParseCurrency(code)
+	require.NoError(tb, err)
+
+	price, err := money.ParsePrice(text, currency)
+	require.NoError(tb, err)
+
+	return price
+}
+
 // Order asks for an amount of dollars, in cents.
 func Order(tb testing.TB, cents int64) operation.Order {
 	tb.Helper()

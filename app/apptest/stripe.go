@@ -78,6 +78,9 @@ const (
 	ConfirmPath = "/v1/payment_intents/*/confirm"
 	UpdatePath  = "/v1/payment_intents/*"
 
+	RefundsPath      = "/v1/refunds"
+	CancelRefundPath = "/v1/refunds/*/cancel"
+
 	CustomersPath = "/v1/customers"
 	CustomerPath  = "/v1/customers/*"
 	SetupsPath    = "/v1/setup_intents"

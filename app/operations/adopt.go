@@ -157,6 +157,8 @@ func contradicts(err error, op ports.OperationDetails, intent ports.Intent) erro
 		return err
 	case op.Kind.OnCustomer():
 		return fault.Newf(fault.Invalid, "What the payment provider has belongs to another customer than operation %s.", op.ID)
+	case intent.ID == "":
+		return fault.Newf(fault.Invalid, "What the payment provider has does not fit operation %s.", op.ID)
 	case intent.Amount != op.Order.Amount:
 		return fault.Newf(fault.Invalid, "Intent %s is for %s and operation %s asked for %s: adopting it would make our records wrong.",
 			intent.ID, intent.Amount, op.ID, op.Order.Amount)

@@ -170,7 +170,9 @@ type Answer struct {
 	// PaymentID or CustomerID is what the operation is about.
 	PaymentID  uuid.UUID
 	CustomerID uuid.UUID
-	Response   ports.FrozenResponse
+	// RefundID is set by the use cases of refunds.
+	RefundID uuid.UUID
+	Response ports.FrozenResponse
 	// Replayed: an earlier request with this key got the same answer.
 	Replayed bool
 }
@@ -267,6 +269,10 @@ func (e *Engine) begin(ctx context.Context, request Request, wanted ports.NewOpe
 	wanted.Origin.TraceParent = e.observer.TraceParent(ctx)
 	wanted.Lease = ports.Lease{Token: uuid.New(), For: LeaseFor}
 
+	if reserve := e.definitions[wanted.Kind].Reserve; reserve != nil && wanted.Reserve == nil {
+		wanted.Reserve = reserve(pendingOf(wanted)) // it was found, and may have vanished since
+	}
+
 	op, err := e.operations.Begin(ctx, wanted)
 
 	switch {
@@ -331,14 +337,9 @@ func (e *Engine) reopened(
 		return op, err
 	}
 
-	definition, err := e.definition(op)
-	if err != nil {
-		return op, err
-	}
-
 	var reserve ports.Reserve
-	if definition.Reserve != nil {
-		reserve = definition.Reserve(op)
+	if of := e.definitions[op.Kind].Reserve; of != nil {
+		reserve = of(op)
 	}
 
 	again, err := e.operations.Reopen(ctx, op.ID, lease, reserve)

@@ -70,8 +70,18 @@ func (e *Engine) restore(
 	}
 
 	// What it is about may have vanished too.
-	if err := e.AdoptLost(ctx, object, by); err != nil {
+	if object.Refund.ID != "" {
+		if err := e.adoptRefund(ctx, op, object, by); err != nil {
+			return ports.Finished{}, err
+		}
+	} else if err := e.AdoptLost(ctx, object, by); err != nil {
 		return ports.Finished{}, err
+	}
+
+	if e.definitions[op.Kind].Reserve != nil { // it has come home with what it has made
+		op, err := e.operations.FindByID(ctx, op.ID)
+
+		return ports.Finished{Operation: op}, err
 	}
 
 	lost := again(op)
@@ -82,6 +92,25 @@ func (e *Engine) restore(
 	}
 
 	return e.finish(ctx, op, result, by)
+}
+
+// adoptRefund brings the payment of a refund home, and with it its refunds and what has made
+// them.
+func (e *Engine) adoptRefund(
+	ctx context.Context, op ports.Operation, object ports.Object, by operation.Finisher,
+) error {
+	intent, err := e.provider.Intent(ctx, object.Refund.IntentID)
+	if err != nil {
+		return fmt.Errorf("reading intent %s: %w", object.Refund.IntentID, err)
+	}
+
+	if err := e.AdoptLost(ctx, ports.Object{Intent: intent}, by); err != nil {
+		return err
+	}
+
+	_, err = e.definitions[op.Kind].Recover(ctx, op, nil)
+
+	return err
 }
 
 // restoreMade writes an operation that has made something, with what it has made; without a

@@ -224,7 +224,7 @@ func TestCancel_Do(t *testing.T) {
 
 		_, err = cancel(t, b)
 		apptest.RequireFault(t, fault.InvalidState, err)
-		require.Equal(t, fault.About{PaymentID: b.payment.ID, IntentStatus: "succeeded", Allowed: []string{}},
+		require.Equal(t, fault.About{PaymentID: b.payment.ID, IntentStatus: "succeeded", Allowed: []string{"refund"}},
 			fault.From(err).About)
 		require.Empty(t, operationsOn(t, b))
 	})
@@ -238,7 +238,7 @@ func TestCancel_Do(t *testing.T) {
 		answer, err := cancel(t, b)
 		require.NoError(t, err)
 		require.Equal(t, http.StatusConflict, answer.Response.Status)
-		require.Contains(t, string(answer.Response.Body), `"intent_status":"succeeded","allowed":[]`)
+		require.Contains(t, string(answer.Response.Body), `"intent_status":"succeeded","allowed":["refund"]`)
 		require.Equal(t, payment.Succeeded, b.Payment(b.payment.ID).Status)
 		require.Contains(t, b.Observer.Told(b.payment.ID), "cancel finished by request: rejected")
 

@@ -152,7 +152,7 @@ func TestCapture_Do(t *testing.T) {
 
 		f := b.refused(t, fault.InvalidState)
 		require.Equal(t, "succeeded", f.IntentStatus)
-		require.Equal(t, []string{}, f.Allowed)
+		require.Equal(t, []string{"refund"}, f.Allowed)
 	})
 
 	// The client has not seen the payment as it is: nothing is begun, and the key stays free.
@@ -306,7 +306,7 @@ func TestCapture_Do_InvalidState(t *testing.T) {
 		b.captured(t)
 
 		b.command.Key = "capture_2"
-		require.Equal(t, []string{}, b.refused(t, fault.InvalidState).Allowed)
+		require.Equal(t, []string{"refund"}, b.refused(t, fault.InvalidState).Allowed)
 		require.Len(t, b.operationsOn(t), 1)
 	})
 
@@ -421,7 +421,7 @@ func TestCapture_Do_OvertakenAtStripe(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, http.StatusConflict, answer.Response.Status)
 			require.Contains(t, string(answer.Response.Body), `#invalid-state"`)
-			require.Contains(t, string(answer.Response.Body), `"intent_status":"`+c.intent+`","allowed":[]`)
+			require.Contains(t, string(answer.Response.Body), `"intent_status":"`+c.intent+`","allowed":[`)
 			require.Contains(t, string(answer.Response.Body), b.payment.ID.String())
 
 			p := b.Payment(b.payment.ID)

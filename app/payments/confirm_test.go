@@ -172,7 +172,7 @@ func TestConfirm_Do(t *testing.T) {
 
 		f := b.refused(t, fault.InvalidState, "c2", apptest.GoodCard)
 		require.Equal(t, "succeeded", f.IntentStatus)
-		require.Equal(t, []string{}, f.Allowed)
+		require.Equal(t, []string{"refund"}, f.Allowed)
 	})
 
 	t.Run("OnlyHeld", func(t *testing.T) {

@@ -39,7 +39,8 @@ type Snapshot struct {
 // (https://docs.stripe.com/api/refunds/object#refund_object-reason).
 const expiredHold = "expired_uncaptured_charge"
 
-// OfMoney are those of a payment's refunds that give money back, the oldest first. What a
+// OfMoney are those of a payment's refunds that give money back. listed are all of them, the
+// oldest first. What a
 // partial capture lets go is listed as a refund too: it takes nothing of what was captured.
 // uncaptured is how much that was, in minor units.
 //
@@ -47,12 +48,9 @@ const expiredHold = "expired_uncaptured_charge"
 // all counts as it as well, if nobody of us has asked for it and it is of just that amount:
 // it is made with the capture, before which nothing can be refunded.
 func OfMoney(listed []Snapshot, uncaptured int64) []Snapshot {
-	ordered := slices.Clone(listed)
-	slices.SortStableFunc(ordered, func(a, b Snapshot) int { return a.CreatedAt.Compare(b.CreatedAt) })
+	kept := make([]Snapshot, 0, len(listed))
 
-	kept := make([]Snapshot, 0, len(ordered))
-
-	for i, s := range ordered {
+	for i, s := range listed {
 		strange := !s.Marked && s.Status == Succeeded
 		letGo := strange && (!s.MovedMoney || s.Reason == expiredHold ||
 			i == 0 && uncaptured > 0 && s.Amount.Minor() == uncaptured)

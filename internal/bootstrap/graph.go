@@ -57,6 +57,9 @@ func graph() fx.Option {
 			fx.Annotate(payments.NewCancel, fx.As(new(edge.CancelPayment))),
 			fx.Annotate(payments.NewConfirm, fx.As(new(edge.ConfirmPayment))),
 			fx.Annotate(payments.NewUpdate, fx.As(new(edge.UpdatePayment))),
+			fx.Annotate(payments.NewRefund, fx.As(new(edge.RefundPayment))),
+			fx.Annotate(payments.NewCancelRefund, fx.As(new(edge.CancelRefund))),
+			fx.Annotate(payments.NewGetRefund, fx.As(fx.Self()), fx.As(new(edge.GetRefund))),
 			fx.Annotate(payments.NewGet, fx.As(new(edge.GetPayment))), payments.NewShow, payments.NewChange, payments.NewAccept,
 			customers.NewChange, customers.NewCreate, customers.NewGet, customers.NewList, customers.NewUpdate,
 			customers.NewDelete, customers.NewSetup, customers.NewMethods, customers.NewDetach,
@@ -73,7 +76,8 @@ func graph() fx.Option {
 			newAuthenticate, tenants.NewTenants, fx.Annotate(newKeys, fx.As(fx.Self()), fx.As(new(edge.KeyUseCases))),
 		),
 		// The public edge: its resources, and what stands around them.
-		fx.Provide(edge.NewPayments, edge.NewLists, newCustomersResource, edge.NewAPIKeys, newAccess, newWebhooksResource,
+		fx.Provide(edge.NewPayments, edge.NewRefunds, edge.NewLists, newCustomersResource, edge.NewAPIKeys, newAccess,
+			newWebhooksResource,
 			newHealth, newEdgeTelemetry, edge.NewHandler),
 		// What stands around it all.
 		fx.Provide(newLogger, newTracing, newPool, newBackgroundPool, newRedis, newScraping, newServer,
@@ -102,7 +106,8 @@ func newDefinitions(
 	return []operations.Definition{
 		payments.CreateDefinition(renderer, calls), payments.CaptureDefinition(renderer, calls, refresh),
 		payments.CancelDefinition(renderer, refresh), payments.ConfirmDefinition(renderer, refresh),
-		payments.UpdateDefinition(renderer, refresh),
+		payments.UpdateDefinition(renderer, refresh), payments.RefundDefinition(renderer, calls, refresh),
+		payments.CancelRefundDefinition(renderer, refresh),
 		customers.CreateDefinition(renderer, calls, provider), customers.UpdateDefinition(renderer, known, provider),
 		customers.DeleteDefinition(renderer, known, provider), customers.SetupDefinition(renderer, known, provider),
 		customers.DetachDefinition(renderer, provider),
