@@ -109,6 +109,10 @@ type Event struct {
 	// Intent is the object if IsIntent. Its Amount is zero and its PaymentID is uuid.Nil
 	// if the event does not have them.
 	Intent Intent
+	// AboutMoney says that it is about refunds or disputes of a payment. ObjectID is that of the
+	// payment's intent then, and Intent has only whose it is.
+	AboutMoney bool
+	Money      payment.MoneyTold
 	// IsCustomer says that the object is a customer, and Customer is it.
 	IsCustomer bool
 	Customer   CustomerObject

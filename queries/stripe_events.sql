@@ -47,10 +47,11 @@ SELECT unnest(@ids::text[]), unnest(@types::text[]), unnest(@object_ids::text[])
 
 -- name: ReprocessEvent :execrows
 -- No row: it is neither parked nor unhandled any more. Of a foreign event only the id, the
--- type and the time are kept.
+-- type and the time are kept. An older release may have stored it under the id of another
+-- object.
 UPDATE stripe_events
 SET outcome = @outcome::text, parked_reason = sqlc.narg(parked_reason), processed_at = now(),
-    object_id = CASE WHEN @outcome::text = 'foreign' THEN '' ELSE object_id END,
+    object_id = CASE WHEN @outcome::text = 'foreign' THEN '' ELSE COALESCE(NULLIF(@object_id::text, ''), object_id) END,
     payload = CASE WHEN @outcome::text = 'foreign' THEN ''::bytea ELSE payload END
 WHERE id = @id AND outcome || '' IN ('parked', 'unhandled');
 

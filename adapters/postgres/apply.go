@@ -16,6 +16,7 @@ import (
 	"github.com/marketflow/marketflow/adapters/postgres/internal/sqlc"
 	"github.com/marketflow/marketflow/domain/customer"
 	"github.com/marketflow/marketflow/domain/payment"
+	"github.com/marketflow/marketflow/domain/refund"
 	"github.com/marketflow/marketflow/ports"
 )
 
@@ -31,7 +32,7 @@ const maxGroupedEvent = 32 << 10
 // a group. The names need no prefixes: two kinds of id have different forms.
 func namesOfEvent(e ports.Event) []string {
 	names := []string{e.ID, "", ""}
-	if e.IsIntent {
+	if ofPayment(e) {
 		names[1] = e.ObjectID
 	}
 
@@ -42,10 +43,15 @@ func namesOfEvent(e ports.Event) []string {
 	return names
 }
 
+// ofPayment tells whether an event is about the payment of an intent.
+func ofPayment(e ports.Event) bool { return e.IsIntent || e.AboutMoney }
+
 // knownEvent is what the first trip has found about an event.
 type knownEvent struct {
 	payment.Known
 
+	// refund is our record of the refund that the event is about; nil if there is none.
+	refund *refund.Refund
 	// customer is the customer that the event is about; nil if there is none.
 	customer *customer.Customer
 	// stored is the outcome that the event is stored with; empty if it is new.
@@ -124,7 +130,7 @@ func applyKnown(ctx context.Context, tx *trips, events []ports.Event) ([]*ports.
 
 	for i, e := range events {
 		k := known[i]
-		if tryAgain(k.stored) || k.stored == "" && e.IsIntent && k.Payment == nil && !e.Intent.Unmarked {
+		if tryAgain(k.stored) || k.stored == "" && ofPayment(e) && k.Payment == nil && !e.Intent.Unmarked {
 			continue
 		}
 
@@ -153,7 +159,7 @@ func applyAlone(ctx context.Context, tx *trips, e ports.Event) (ports.Applied, e
 
 	known := all[0]
 
-	if e.IsIntent && known.Payment == nil && e.Intent.PaymentID != uuid.Nil {
+	if ofPayment(e) && known.Payment == nil && e.Intent.PaymentID != uuid.Nil {
 		if err := lookUpOperation(ctx, tx, e, &known); err != nil {
 			return ports.Applied{}, err
 		}
@@ -175,7 +181,7 @@ func lookUp(ctx context.Context, tx *trips, lock string, events []ports.Event) (
 	for _, e := range events {
 		ids = append(ids, e.ID)
 
-		if e.IsIntent {
+		if ofPayment(e) {
 			intents = append(intents, e.ObjectID)
 		}
 	}
@@ -205,13 +211,22 @@ func lookUp(ctx context.Context, tx *trips, lock string, events []ports.Event) (
 		return nil, err
 	}
 
+	refunds, err := refundsOf(ctx, tx, events)
+	if err != nil {
+		return nil, err
+	}
+
 	known := make([]knownEvent, len(events))
 
 	for i, e := range events {
 		known[i].stored, known[i].customer = ports.EventOutcome(stored[e.ID]), customers[e.ObjectID]
 
+		if told := e.Money.Refund; told != nil {
+			known[i].refund = refunds[told.ID]
+		}
+
 		row, ok := payments[e.ObjectID]
-		if !ok || !e.IsIntent {
+		if !ok || !ofPayment(e) {
 			continue
 		}
 
@@ -266,6 +281,8 @@ func decide(e ports.Event, known knownEvent) *decidedEvent {
 		d.applied.Outcome = ports.EventUnhandled
 	case e.IsCustomer:
 		d.judgeCustomer(known)
+	case e.AboutMoney:
+		d.judgeMoney(known)
 	case !e.IsIntent:
 		d.applied.Outcome = ports.EventIgnored
 	default:
@@ -273,6 +290,55 @@ func decide(e ports.Event, known knownEvent) *decidedEvent {
 	}
 
 	return d
+}
+
+// refundsOf reads the refunds that events are about, by Stripe's ids. Their payments are locked,
+// so that nobody changes them.
+func refundsOf(ctx context.Context, tx *trips, events []ports.Event) (map[string]*refund.Refund, error) {
+	var ids []string
+
+	for _, e := range events {
+		if e.Money.Refund != nil {
+			ids = append(ids, e.Money.Refund.ID)
+		}
+	}
+
+	if len(ids) == 0 {
+		return nil, nil
+	}
+
+	var rows []sqlc.Refund
+
+	err := tx.send(ctx, selectRows(sqlc.ListRefundsByStripeID, func(r sqlc.Refund) { rows = append(rows, r) }, ids))
+	if err != nil {
+		return nil, err
+	}
+
+	known := make(map[string]*refund.Refund, len(rows))
+
+	for _, row := range rows {
+		r, err := refundFromDB(row)
+		if err != nil {
+			return nil, err
+		}
+
+		known[r.ProviderID] = &r
+	}
+
+	return known, nil
+}
+
+// judgeMoney decides about an event of a payment's refunds or disputes.
+func (d *decidedEvent) judgeMoney(known knownEvent) {
+	told := d.event.Money
+	told.Known = known.refund
+
+	verdict, after := payment.DecideMoney(told, known.Known)
+	if verdict == payment.Hints {
+		d.applied.Before, d.applied.After = *known.Payment, stamped(after, known.now)
+	}
+
+	d.conclude(verdict)
 }
 
 // customersOf reads the customers that events are about. They are not locked: nothing is
@@ -337,6 +403,11 @@ func (d *decidedEvent) judge(known knownEvent) {
 		d.applied.Before, d.applied.After = *known.Payment, stamped(after, known.now)
 	}
 
+	d.conclude(verdict)
+}
+
+// conclude sets what becomes of an event.
+func (d *decidedEvent) conclude(verdict payment.Verdict) {
 	switch verdict {
 	case payment.Applies:
 		d.applied.Outcome = ports.EventApplied
@@ -379,7 +450,8 @@ func store(ctx context.Context, tx *trips, decided []*decidedEvent) error {
 
 	for _, d := range decided {
 		if d.again {
-			update := execute(sqlc.ReprocessEvent, string(d.applied.Outcome), optional(string(d.applied.Reason)), d.event.ID)
+			update := execute(sqlc.ReprocessEvent, string(d.applied.Outcome), optional(string(d.applied.Reason)), d.event.ObjectID,
+				d.event.ID)
 			update.affected = &again
 			writes = append(writes, update)
 		}

@@ -286,7 +286,7 @@ func TestBounds_Events(t *testing.T) {
 		`{"id":"ch_\u0007"}`:                   "",
 		`{"id":"a b"}`:                         "",
 	} {
-		event, err := newWebhooks(t).Parse([]byte(`{"id":"evt_1","type":"charge.refunded","data":{"object":` + object + `}}`))
+		event, err := newWebhooks(t).Parse([]byte(`{"id":"evt_1","type":"charge.captured","data":{"object":` + object + `}}`))
 		require.NoError(t, err)
 		require.Equal(t, want, event.ObjectID)
 	}

@@ -264,7 +264,7 @@ func (o *refundObject) snapshot() (refund.Snapshot, bool) {
 	}
 
 	if m := o.Metadata; m != nil {
-		s.PaymentID = (&intentObject{Metadata: &intentMetadata{PaymentID: string(m.PaymentID)}}).paymentID()
+		s.PaymentID = m.paymentID()
 		s.Mark, s.Marked = operation.ParseMark(string(m.Mark))
 		s.Key = (&intentMetadata{Key: m.Key}).key()
 		s.Metadata = (&intentMetadata{Others: m.Others}).others()
@@ -370,4 +370,65 @@ func (g *Gateway) refunds(ctx context.Context, query url.Values) iter.Seq2[refun
 			}
 		}
 	}
+}
+
+// refundedCharge is the part of a Charge that we read of an event about its refunds
+// (https://docs.stripe.com/api/charges/object). Its metadata are those of its intent.
+type refundedCharge struct {
+	Intent         lenientText     `json:"payment_intent"`
+	AmountRefunded lenientInt      `json:"amount_refunded"`
+	Currency       lenientText     `json:"currency"`
+	Livemode       *bool           `json:"livemode"`
+	Metadata       *refundMetadata `json:"metadata"`
+}
+
+// moneyEvent adds to an event what it says about a payment's refunds. It is about the payment's
+// intent: what is not of one is not ours.
+func moneyEvent(event ports.Event, object []byte) (ports.Event, error) {
+	var (
+		intent string
+		marks  *refundMetadata
+	)
+
+	if event.Type == eventRefunded {
+		var c refundedCharge
+		if err := decode(object, &c); err != nil {
+			return event, fault.New(fault.Invalid, "the event's data.object is not a charge")
+		}
+
+		intent, marks, event.Intent.Live = string(c.Intent), c.Metadata, c.Livemode
+
+		if currency, err := money.ParseCurrency(string(c.Currency)); err == nil && c.AmountRefunded.said {
+			event.Money.GivenBack = money.Of(c.AmountRefunded.value, currency)
+		}
+	} else {
+		var o refundObject
+		if err := decode(object, &o); err != nil {
+			return event, fault.New(fault.Invalid, "the event's data.object is not a refund")
+		}
+
+		intent, marks, event.Intent.Live = string(o.Intent), o.Metadata, o.Livemode
+
+		if s, ok := o.snapshot(); ok {
+			event.Money.Refund = &s
+		}
+	}
+
+	if isIntentID(intent) {
+		event.ObjectID, event.Intent.ID = intent, intent
+	}
+
+	if marks != nil {
+		event.Intent.Mark, event.Intent.Marked = operation.ParseMark(string(marks.Mark))
+		event.Intent.PaymentID = marks.paymentID()
+	}
+
+	event.Intent.Unmarked = !event.Intent.Marked
+	event.Money.Marked = event.Intent.Marked && event.ObjectID != ""
+
+	return event, nil
+}
+
+func (m *refundMetadata) paymentID() uuid.UUID {
+	return (&intentObject{Metadata: &intentMetadata{PaymentID: string(m.PaymentID)}}).paymentID()
 }

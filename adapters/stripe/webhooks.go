@@ -31,6 +31,14 @@ const (
 	eventFailed     = eventPrefix + "payment_failed"
 	eventCanceled   = eventPrefix + "canceled"
 
+	// A refund of a charge announces itself by the first two. The others are of later versions
+	// (https://docs.stripe.com/changelog/acacia/2024-10-28/refund-webhook-update).
+	eventRefunded      = "charge.refunded"
+	eventRefundChanged = "charge.refund.updated"
+	eventRefundCreated = "refund.created"
+	eventRefundUpdated = "refund.updated"
+	eventRefundFailed  = "refund.failed"
+
 	eventCustomerCreated = "customer.created"
 	eventCustomerUpdated = "customer.updated"
 	eventCustomerDeleted = "customer.deleted"
@@ -40,7 +48,18 @@ const (
 func handled() []string {
 	return []string{
 		eventCreated, eventProcessing, eventAction, eventCapturable, eventSucceeded, eventFailed, eventCanceled,
+		eventRefunded, eventRefundChanged, eventRefundCreated, eventRefundUpdated, eventRefundFailed,
 		eventCustomerCreated, eventCustomerUpdated, eventCustomerDeleted,
+	}
+}
+
+// isAboutMoney tells whether events of a type are about refunds or disputes of a payment.
+func isAboutMoney(eventType string) bool {
+	switch eventType {
+	case eventRefunded, eventRefundChanged, eventRefundCreated, eventRefundUpdated, eventRefundFailed:
+		return true
+	default:
+		return false
 	}
 }
 
@@ -275,6 +294,7 @@ func (e *eventHeader) event(payload []byte) ports.Event {
 		Account:    e.Account,
 		Handled:    slices.Contains(handled(), e.Type),
 		IsIntent:   e.isIntent(),
+		AboutMoney: isAboutMoney(e.Type),
 		Raw:        payload,
 		IsCustomer: e.Type == eventCustomerCreated || e.Type == eventCustomerUpdated || e.Type == eventCustomerDeleted,
 	}
@@ -332,6 +352,10 @@ func digest(payload []byte) string {
 func readObject(event ports.Event, object []byte) (ports.Event, error) {
 	if event.IsCustomer {
 		return customerEvent(event, object)
+	}
+
+	if event.AboutMoney {
+		return moneyEvent(event, object)
 	}
 
 	if !event.IsIntent {

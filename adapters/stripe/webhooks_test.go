@@ -102,14 +102,15 @@ func TestParse_IgnoresTheAPIVersion(t *testing.T) {
 var handledTypes = []string{
 	"payment_intent.created", "payment_intent.processing", "payment_intent.requires_action",
 	"payment_intent.amount_capturable_updated", "payment_intent.succeeded", "payment_intent.payment_failed",
-	"payment_intent.canceled", "customer.created", "customer.updated", "customer.deleted",
+	"payment_intent.canceled", "charge.refunded", "charge.refund.updated", "refund.created", "refund.updated",
+	"refund.failed", "customer.created", "customer.updated", "customer.deleted",
 }
 
 func TestParse_Handled(t *testing.T) {
 	t.Parallel()
 
 	others := []string{
-		"payment_intent.partially_funded", "payment_intent.of_the_future", "charge.refunded", "charge.succeeded", "balance.available",
+		"payment_intent.partially_funded", "payment_intent.of_the_future", "charge.captured", "charge.succeeded", "balance.available",
 		"payment_intent.succeeded.v2",
 	}
 
@@ -156,7 +157,7 @@ func TestParse_OtherObjects(t *testing.T) {
 		`{"id":5}`:                                                  "",
 		`{"id":"` + strings.Repeat("x", 256) + `"}`:                 "",
 	} {
-		event, err := newWebhooks(t).Parse([]byte(`{"id":"evt_1","type":"charge.refunded","data":{"object":` + object + `}}`))
+		event, err := newWebhooks(t).Parse([]byte(`{"id":"evt_1","type":"charge.captured","data":{"object":` + object + `}}`))
 		require.NoError(t, err)
 		require.False(t, event.IsIntent)
 		require.Equal(t, id, event.ObjectID)

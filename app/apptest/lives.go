@@ -65,7 +65,7 @@ func (l Life) Reconciled(context.Context) (bool, error) { return l.Standing.Reco
 func (w *World) LoseEverything() {
 	w.tb.Helper()
 
-	for _, table := range []string{"payments", "operations", "payment_transitions", "customers"} {
+	for _, table := range []string{"payments", "operations", "payment_transitions", "customers", "refunds"} {
 		w.Exec("DELETE FROM " + table)
 	}
 

@@ -142,7 +142,7 @@ func TestApply_Do_Foreign(t *testing.T) {
 func TestApply_Do_Unhandled(t *testing.T) {
 	t.Parallel()
 
-	for _, eventType := range []string{"payment_intent.partially_funded", "charge.refunded", "invoice.created"} {
+	for _, eventType := range []string{"payment_intent.partially_funded", "charge.captured", "invoice.created"} {
 		t.Run(eventType, func(t *testing.T) {
 			t.Parallel()
 

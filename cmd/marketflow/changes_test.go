@@ -186,8 +186,8 @@ func TestInbox_ReprocessType(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, payment.Succeeded, p.Status)
 
-	d.unhandled("evt_3", "charge.refunded", `{"id":"evt_3","type":"charge.refunded","data":{"object":{}}}`)
-	d.fails("does not handle events of type charge.refunded", "inbox", "reprocess", "--type", "charge.refunded")
+	d.unhandled("evt_3", "charge.captured", `{"id":"evt_3","type":"charge.captured","data":{"object":{}}}`)
+	d.fails("does not handle events of type charge.captured", "inbox", "reprocess", "--type", "charge.captured")
 }
 
 // unhandled stores an event as a release did that did not handle its type.

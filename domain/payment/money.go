@@ -176,8 +176,8 @@ func (p Payment) about(f *fault.Error) *fault.Error {
 
 // MoneyTold is what an event about a payment's refunds or disputes says.
 type MoneyTold struct {
-	// Marked and Unmarked are as in Told.
-	Marked, Unmarked bool
+	// Marked: the object has the mark of an operation of ours.
+	Marked bool
 	// GivenBack is what the charge says was refunded, with what a partial capture has let go;
 	// zero money if it is not said.
 	GivenBack money.Money
@@ -208,6 +208,8 @@ func (p Payment) explains(t MoneyTold) bool {
 	switch {
 	case t.Refund != nil:
 		return t.Known != nil && !t.Refund.Tells(*t.Known)
+	case p.Status == Cancelled: // it was never captured: what was held is let go
+		return !t.GivenBack.IsZero()
 	case t.GivenBack.IsZero():
 		return false
 	default:

@@ -45,6 +45,12 @@ func (b ProviderBed) builders() map[operation.Kind]func(operation.Mark, operatio
 		operation.Update: func(mark operation.Mark, order operation.Order) (ports.Call, error) {
 			return b.Calls.UpdatePayment(mark, "pi_1", order)
 		},
+		operation.Refund: func(mark operation.Mark, order operation.Order) (ports.Call, error) {
+			return b.Calls.Refund(mark, "refund_1", uuid.Nil, "pi_1", order)
+		},
+		operation.CancelRefund: func(mark operation.Mark, _ operation.Order) (ports.Call, error) {
+			return b.Calls.CancelRefund(mark, "re_1")
+		},
 	}
 }
 
@@ -94,5 +100,11 @@ func callsOnNoIntent(t *testing.T, b ProviderBed) {
 			_, err := build(markOf(kind, uuid.New(), operation.Order{}), id, operation.Order{})
 			require.Error(t, err, "%s %q", kind, id)
 		}
+
+		_, err := b.Calls.Refund(markOf(operation.Refund, uuid.New(), operation.Order{}), "", uuid.New(), id, operation.Order{})
+		require.Error(t, err, "refund %q", id)
+
+		_, err = b.Calls.CancelRefund(markOf(operation.CancelRefund, uuid.New(), operation.Order{}), id)
+		require.Error(t, err, "cancel_refund %q", id)
 	}
 }

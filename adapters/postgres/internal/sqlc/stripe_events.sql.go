@@ -708,21 +708,28 @@ func (q *Queries) ReopenEvent(ctx context.Context, id string) (int64, error) {
 const ReprocessEvent = `-- name: ReprocessEvent :execrows
 UPDATE stripe_events
 SET outcome = $1::text, parked_reason = $2, processed_at = now(),
-    object_id = CASE WHEN $1::text = 'foreign' THEN '' ELSE object_id END,
+    object_id = CASE WHEN $1::text = 'foreign' THEN '' ELSE COALESCE(NULLIF($3::text, ''), object_id) END,
     payload = CASE WHEN $1::text = 'foreign' THEN ''::bytea ELSE payload END
-WHERE id = $3 AND outcome || '' IN ('parked', 'unhandled')
+WHERE id = $4 AND outcome || '' IN ('parked', 'unhandled')
 `
 
 type ReprocessEventParams struct {
 	Outcome      string
 	ParkedReason *string
+	ObjectID     string
 	ID           string
 }
 
 // No row: it is neither parked nor unhandled any more. Of a foreign event only the id, the
-// type and the time are kept.
+// type and the time are kept. An older release may have stored it under the id of another
+// object.
 func (q *Queries) ReprocessEvent(ctx context.Context, arg ReprocessEventParams) (int64, error) {
-	result, err := q.db.Exec(ctx, ReprocessEvent, arg.Outcome, arg.ParkedReason, arg.ID)
+	result, err := q.db.Exec(ctx, ReprocessEvent,
+		arg.Outcome,
+		arg.ParkedReason,
+		arg.ObjectID,
+		arg.ID,
+	)
 	if err != nil {
 		return 0, err
 	}
