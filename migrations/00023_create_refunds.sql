@@ -29,6 +29,7 @@ CREATE TABLE IF NOT EXISTS refunds (
 
 CREATE UNIQUE INDEX IF NOT EXISTS refunds_stripe_id ON refunds (stripe_refund_id) WHERE stripe_refund_id IS NOT NULL;
 CREATE INDEX IF NOT EXISTS refunds_payment ON refunds (payment_id, created_at, id);
+CREATE INDEX IF NOT EXISTS refunds_created ON refunds (created_at, id);
 -- Those whose money is still on its way, for the gauge of the oldest.
 CREATE INDEX IF NOT EXISTS refunds_under_way ON refunds (created_at) WHERE status IN ('pending', 'requires_action');
 

@@ -68,3 +68,11 @@ SELECT id FROM operations WHERE id = ANY (@ids::uuid[]);
 -- operations. Nobody else knows their tokens.
 SELECT (1 / (count(*) = @written::bigint)::integer)::integer AS written FROM operations
 WHERE id = ANY (@ids::uuid[]) AND lease_token = ANY (@lease_tokens::uuid[]);
+
+-- name: ListRefundsMade :many
+-- Those that Stripe has made, created within a time.
+SELECT * FROM refunds
+WHERE created_at >= @from_created_at::timestamptz AND created_at <= @to_created_at::timestamptz
+  AND stripe_refund_id IS NOT NULL
+ORDER BY created_at, id
+LIMIT @max_rows;

@@ -136,7 +136,7 @@ func (w *World) Engine() *operations.Engine {
 			payments.CreateDefinition(w.Renderer, w.Calls), payments.CaptureDefinition(w.Renderer, w.Calls, w.Refresh()),
 			payments.CancelDefinition(w.Renderer, w.Refresh()), payments.ConfirmDefinition(w.Renderer, w.Refresh()),
 			payments.UpdateDefinition(w.Renderer, w.Refresh()),
-			payments.RefundDefinition(w.Renderer, w.Calls, w.Refresh()),
+			payments.RefundDefinition(w.Renderer, w.Refresh()),
 			payments.CancelRefundDefinition(w.Renderer, w.Refresh()),
 			customers.CreateDefinition(w.Renderer, w.Calls, w.Provider),
 			customers.UpdateDefinition(w.Renderer, w.Customers, w.Provider),

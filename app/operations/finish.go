@@ -178,7 +178,10 @@ func (e *Engine) AdoptDone(
 
 	switch {
 	case fault.KindOf(err) == fault.NotFound && err != nil: // in one commit: it is never pending, so it is never sent
-		lost.Response = new(e.renderer.Payment(p))
+		if lost.Response == nil {
+			lost.Response = new(e.renderer.Payment(p))
+		}
+
 		op, err = e.operations.Begin(ctx, lost)
 	case err != nil:
 		return err

@@ -202,6 +202,17 @@ func (r *Refresh) lost(read *Reading, before ports.FullPayment) ([]ports.NewOper
 	return lost, nil
 }
 
+// lostOn is the operation of a refund of which there is a record, as the refund says.
+func (r *Refresh) lostOn(p payment.Payment, s refund.Snapshot) (ports.NewOperation, error) {
+	op, err := lostRefund(r.calls, p, s)
+
+	for _, made := range refund.Read(nil, []refund.Snapshot{s}, p.ID, r.installation) {
+		op.Response = new(r.renderer.RefundMade(made.Changed(time.Now())))
+	}
+
+	return op, err
+}
+
 // lostRefund is the operation that has made a refund, as the refund says.
 func lostRefund(calls ports.Calls, p payment.Payment, s refund.Snapshot) (ports.NewOperation, error) {
 	order := refundOrderOf(s)

@@ -211,7 +211,7 @@ func asked(id uuid.UUID, key operation.Key, paymentID uuid.UUID, order operation
 }
 
 // RefundDefinition is what a refund adds to the engine.
-func RefundDefinition(renderer ports.Renderer, calls ports.Calls, refresh *Refresh) operations.Definition {
+func RefundDefinition(renderer ports.Renderer, refresh *Refresh) operations.Definition {
 	return operations.Definition{
 		Kind: operation.Refund,
 		Reserve: func(op ports.Operation) ports.Reserve {
@@ -232,7 +232,7 @@ func RefundDefinition(renderer ports.Renderer, calls ports.Calls, refresh *Refre
 		},
 		Rejected: func(op ports.Operation, _ *ports.RejectedError) *fault.Error { return notDone(op) },
 		LostOn: func(p payment.Payment, object ports.Object) (ports.NewOperation, error) {
-			return lostRefund(calls, p, object.Refund)
+			return refresh.lostOn(p, object.Refund)
 		},
 		Recover: func(
 			ctx context.Context, op ports.Operation, rejected *ports.RejectedError,

@@ -4,14 +4,19 @@ import (
 	"context"
 	"slices"
 
+	"github.com/google/uuid"
+
 	"github.com/marketflow/marketflow/domain/customer"
 	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/ports"
 )
 
-// CustomersByProviderID finds customers by the provider's ids.
-type CustomersByProviderID interface {
+// Known finds what is written down.
+type Known interface {
+	// CustomersByProviderID finds customers by the provider's ids.
 	CustomersByProviderID(ctx context.Context, ids []string) (map[string]customer.Customer, error)
+	// FullPayment is a payment with its refunds and disputes.
+	FullPayment(ctx context.Context, id uuid.UUID) (ports.FullPayment, error)
 }
 
 // customers brings home the customers of ours that the provider has and the database has lost.

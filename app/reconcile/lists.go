@@ -14,6 +14,7 @@ import (
 	"github.com/marketflow/marketflow/domain/fault"
 	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/domain/payment"
+	"github.com/marketflow/marketflow/domain/refund"
 	"github.com/marketflow/marketflow/ports"
 )
 
@@ -84,22 +85,27 @@ func (run *reconciliation) lists(ctx context.Context) error {
 		}
 	}
 
-	return errors.Join(w.noEvents, w.noIntents, w.noCustomers)
+	return w.without()
 }
 
 // window reads one window of time after the other.
 type window struct {
 	run *reconciliation
-	// noEvents, noIntents and noCustomers say why a list cannot be read. The other lists are
-	// still read: a key may lack the permission for one of them.
-	noEvents, noIntents, noCustomers error
+	// noEvents, noIntents, noRefunds and noCustomers say why a list cannot be read. The other
+	// lists are still read: a key may lack the permission for one of them.
+	noEvents, noIntents, noRefunds, noCustomers error
+}
+
+// without says which lists cannot be read; nil: none.
+func (w *window) without() error {
+	return errors.Join(w.noEvents, w.noIntents, w.noRefunds, w.noCustomers)
 }
 
 // whole tells whether all lists could be read so far.
-func (w *window) whole() bool { return w.noEvents == nil && w.noIntents == nil && w.noCustomers == nil }
+func (w *window) whole() bool { return w.without() == nil }
 
 // look compares everything between from and to, both included. It returns how many events,
-// intents or customers there were, whichever is most. If a list has more than most, it does nothing
+// intents, refunds or customers there were, whichever is most. If a list has more than most, it does nothing
 // and returns errTooMany.
 func (w *window) look(ctx context.Context, from, to time.Time, most int) (int, error) {
 	run := w.run
@@ -107,6 +113,7 @@ func (w *window) look(ctx context.Context, from, to time.Time, most int) (int, e
 	var (
 		events    listed[ports.Event]
 		intents   listed[ports.Intent]
+		refunds   listed[refund.Snapshot]
 		customers listed[ports.CustomerObject]
 	)
 
@@ -118,6 +125,10 @@ func (w *window) look(ctx context.Context, from, to time.Time, most int) (int, e
 		intents, w.noIntents = list(ctx, "intents", most, run.provider.Intents(ctx, from, to))
 	}
 
+	if w.noRefunds == nil {
+		refunds, w.noRefunds = list(ctx, "refunds", most, run.provider.Refunds(ctx, from, to))
+	}
+
 	if w.noCustomers == nil {
 		customers, w.noCustomers = list(ctx, "customers", most, run.provider.Customers(ctx, from, to))
 	}
@@ -125,7 +136,7 @@ func (w *window) look(ctx context.Context, from, to time.Time, most int) (int, e
 	switch {
 	case ctx.Err() != nil:
 		return 0, context.Cause(ctx) //nolint:wrapcheck // it says enough
-	case errors.Is(errors.Join(w.noEvents, w.noIntents, w.noCustomers), errTooMany):
+	case errors.Is(w.without(), errTooMany):
 		w.forgive()
 
 		return 0, errTooMany
@@ -133,7 +144,7 @@ func (w *window) look(ctx context.Context, from, to time.Time, most int) (int, e
 		return 0, errors.Join(w.noEvents, w.noIntents)
 	}
 
-	seen := max(len(events.things), len(intents.things), len(customers.things))
+	seen := max(len(events.things), len(intents.things), len(refunds.things), len(customers.things))
 
 	// Customers come first: payments point to them.
 	if err := run.customers(ctx, customers); err != nil {
@@ -148,12 +159,19 @@ func (w *window) look(ctx context.Context, from, to time.Time, most int) (int, e
 		return 0, err
 	}
 
+	// Refunds come last: their payments are home by then.
+	if w.noRefunds == nil {
+		if err := run.refunds(ctx, refunds, from, to); err != nil {
+			return 0, err
+		}
+	}
+
 	return seen, run.recount(ctx)
 }
 
 // forgive forgets that a list was too long, so that it is read again.
 func (w *window) forgive() {
-	for _, err := range []*error{&w.noEvents, &w.noIntents, &w.noCustomers} {
+	for _, err := range []*error{&w.noEvents, &w.noIntents, &w.noRefunds, &w.noCustomers} {
 		if errors.Is(*err, errTooMany) {
 			*err = nil
 		}
@@ -243,6 +261,10 @@ func (run *reconciliation) applyMissed(ctx context.Context, batch []ports.Event)
 		switch {
 		case run.apply.Foreign(event), event.Intent.Unmarked && !known, event.IsCustomer:
 			return run.take(ctx, event)
+		case event.AboutMoney && known:
+			return run.money(ctx, event, p)
+		case event.AboutMoney:
+			return run.missedEvent(ctx, event)
 		case event.Change != "":
 			return run.missedEvent(ctx, event)
 		case known:

@@ -49,7 +49,7 @@ var errLeaseLost = errors.New("another process has taken the lease of this recon
 // all processes.
 type Reconcile struct {
 	records    ports.Reconciliation
-	known      CustomersByProviderID
+	known      Known
 	backlog    ports.Backlog
 	inbox      ports.Inbox
 	operations ports.Operations
@@ -59,18 +59,21 @@ type Reconcile struct {
 	refresh    Refresher
 	lives      ports.Incarnations
 	ours       Ours
-	observer   Observer
+	// installation is whose refunds are ours.
+	installation operation.Installation
+	observer     Observer
 }
 
 // New returns the use case.
 func New(
-	records ports.Reconciliation, known CustomersByProviderID, backlog ports.Backlog, inbox ports.Inbox, ops ports.Operations,
+	records ports.Reconciliation, known Known, backlog ports.Backlog, inbox ports.Inbox, ops ports.Operations,
 	provider ports.Provider, engine *operations.Engine, apply Events, refresh Refresher, lives ports.Incarnations, ours Ours,
-	observer Observer,
+	installation operation.Installation, observer Observer,
 ) *Reconcile {
 	return &Reconcile{
 		records: records, known: known, backlog: backlog, inbox: inbox, operations: ops, provider: provider, engine: engine,
-		apply: apply, refresh: refresh, lives: lives, ours: ours, observer: observer,
+		apply: apply, refresh: refresh, lives: lives, ours: ours, installation: installation,
+		observer: observer,
 	}
 }
 
@@ -139,8 +142,8 @@ type Report struct {
 	// Cursor is the time up to which this run and those before it have looked at
 	// everything. It is zero if nothing has been looked at.
 	Cursor time.Time
-	// Events, Intents and Payments count what was looked at.
-	Events, Intents, Payments int
+	// Events, Intents, Refunds and Payments count what was looked at.
+	Events, Intents, Refunds, Payments int
 	// Found and Repaired count discrepancies of each kind. An event that was only parked
 	// is not repaired.
 	Found, Repaired map[ports.DiscrepancyKind]int

@@ -41,8 +41,14 @@ func (b testBundle) reconcile() *reconcile.Reconcile {
 		apply = b.Apply()
 	}
 
-	return reconcile.New(b.records, b.Customers, b.Store, b.Inbox, b.Operations, b.Provider, b.Engine(), apply, b.Refresh(), b.Lives,
-		b.Binding(), b.Observer)
+	return reconcile.New(b.records, known{b.Customers, b.Refunds}, b.Store, b.Inbox, b.Operations, b.Provider, b.Engine(), apply,
+		b.Refresh(), b.Lives, b.Binding(), b.Installation, b.Observer)
+}
+
+// known are the parts that a test may have replaced.
+type known struct {
+	ports.Customers
+	ports.Refunds
 }
 
 // look looks back for an hour.

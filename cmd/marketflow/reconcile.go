@@ -175,6 +175,7 @@ type reconciled struct {
 	NeedsAttention *int64                `json:"needs_attention"`
 	Parked         *int64                `json:"parked"`
 	Clean          bool                  `json:"clean"`
+	Refunds        int                   `json:"refunds"`
 }
 
 type difference struct {
@@ -219,6 +220,7 @@ func reportText(out io.Writer, r reconcile.Report, failed error, dryRun bool) {
 func reportValue(r reconcile.Report, failed error, dryRun bool) reconciled {
 	value := reconciled{
 		Since: r.Since, Until: r.Until, DryRun: dryRun, Events: r.Events, Intents: r.Intents, OpenPayments: r.Payments,
+		Refunds:     r.Refunds,
 		Differences: map[string]difference{}, Left: r.Left(), Clean: failed == nil && r.Clean(),
 	}
 

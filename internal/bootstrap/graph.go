@@ -26,7 +26,7 @@ func graph() fx.Option {
 		fx.Provide(
 			fx.Annotate(newStore, fx.As(fx.Self()), fx.As(new(ports.Operations)), fx.As(new(ports.Payments)),
 				fx.As(new(ports.Refunds)),
-				fx.As(new(ports.Customers)), fx.As(new(ports.Erasure)), fx.As(new(reconcile.CustomersByProviderID)),
+				fx.As(new(ports.Customers)), fx.As(new(ports.Erasure)), fx.As(new(reconcile.Known)),
 				fx.As(new(ports.PaymentLists)), fx.As(new(ports.MetadataIndex)),
 				fx.As(new(ports.Facts)), fx.As(new(ports.Incarnations)), fx.As(new(events.PaymentsByIntent)),
 				fx.As(new(ports.Inbox)), fx.As(new(ports.Backlog)), fx.As(new(ports.Reconciliation)),
@@ -106,7 +106,7 @@ func newDefinitions(
 	return []operations.Definition{
 		payments.CreateDefinition(renderer, calls), payments.CaptureDefinition(renderer, calls, refresh),
 		payments.CancelDefinition(renderer, refresh), payments.ConfirmDefinition(renderer, refresh),
-		payments.UpdateDefinition(renderer, refresh), payments.RefundDefinition(renderer, calls, refresh),
+		payments.UpdateDefinition(renderer, refresh), payments.RefundDefinition(renderer, refresh),
 		payments.CancelRefundDefinition(renderer, refresh),
 		customers.CreateDefinition(renderer, calls, provider), customers.UpdateDefinition(renderer, known, provider),
 		customers.DeleteDefinition(renderer, known, provider), customers.SetupDefinition(renderer, known, provider),

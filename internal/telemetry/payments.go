@@ -56,7 +56,7 @@ func newPaymentMetrics(factory promauto.Factory) paymentMetrics {
 			labelKind, "repaired",
 		).expect(
 			texts(ports.DiscrepancyMissedEvent, ports.DiscrepancyStatus, ports.DiscrepancyMissingPayment,
-				ports.DiscrepancyMissingOperation, ports.DiscrepancyMissingCustomer, ports.DiscrepancyContradiction),
+				ports.DiscrepancyMissingOperation, ports.DiscrepancyRefund, ports.DiscrepancyMissingCustomer, ports.DiscrepancyContradiction),
 			[]string{"true", "false"}),
 		events: counters(factory, maxEventSeries, "webhook_events_total",
 			"Stripe's events that were answered with 200, by type (other if it is not one of payments or customers) and outcome.",

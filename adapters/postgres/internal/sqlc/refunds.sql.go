@@ -181,6 +181,59 @@ func (q *Queries) ListRefundsByStripeID(ctx context.Context, stripeIds []string)
 	return items, nil
 }
 
+const ListRefundsMade = `-- name: ListRefundsMade :many
+SELECT id, tenant, payment_id, stripe_refund_id, idempotency_key, amount, currency, status, reason, failure_reason, origin, reference_type, reference, metadata, version, created_at, updated_at FROM refunds
+WHERE created_at >= $1::timestamptz AND created_at <= $2::timestamptz
+  AND stripe_refund_id IS NOT NULL
+ORDER BY created_at, id
+LIMIT $3
+`
+
+type ListRefundsMadeParams struct {
+	FromCreatedAt time.Time
+	ToCreatedAt   time.Time
+	MaxRows       int32
+}
+
+// Those that Stripe has made, created within a time.
+func (q *Queries) ListRefundsMade(ctx context.Context, arg ListRefundsMadeParams) ([]Refund, error) {
+	rows, err := q.db.Query(ctx, ListRefundsMade, arg.FromCreatedAt, arg.ToCreatedAt, arg.MaxRows)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []Refund
+	for rows.Next() {
+		var i Refund
+		if err := rows.Scan(
+			&i.ID,
+			&i.Tenant,
+			&i.PaymentID,
+			&i.StripeRefundID,
+			&i.IdempotencyKey,
+			&i.Amount,
+			&i.Currency,
+			&i.Status,
+			&i.Reason,
+			&i.FailureReason,
+			&i.Origin,
+			&i.ReferenceType,
+			&i.Reference,
+			&i.Metadata,
+			&i.Version,
+			&i.CreatedAt,
+			&i.UpdatedAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const ListRefundsOf = `-- name: ListRefundsOf :many
 SELECT id, tenant, payment_id, stripe_refund_id, idempotency_key, amount, currency, status, reason, failure_reason, origin, reference_type, reference, metadata, version, created_at, updated_at FROM refunds WHERE payment_id = ANY ($1::uuid[]) ORDER BY payment_id, created_at, id
 `
