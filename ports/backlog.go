@@ -32,6 +32,11 @@ type BacklogStats struct {
 	// Lapsing counts the payments whose hold lapses within LapseNotice, or should have lapsed,
 	// up to BacklogMost.
 	Lapsing int64
+	// Overdrawn counts the payments of which refunds and disputes take more than was captured,
+	// up to BacklogMost.
+	Overdrawn int64
+	// OldestRefund is the age of the oldest refund that is pending or waits for the customer.
+	OldestRefund time.Duration
 	// Parked counts the parked events, up to BacklogMost.
 	Parked int64
 	// OldestParked is the time since the oldest parked event was received.

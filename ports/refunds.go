@@ -40,6 +40,9 @@ type Refunds interface {
 	// on the condition of that version was decided from what belongs to it. None:
 	// fault.NotFound.
 	FullPayment(ctx context.Context, id uuid.UUID) (FullPayment, error)
+
+	// Overdrawn returns up to limit payments of which more was taken than was captured.
+	Overdrawn(ctx context.Context, limit int) ([]payment.Payment, error)
 }
 
 // Reserve says what an operation reserves of its payment, and the refund that is written with

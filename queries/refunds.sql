@@ -76,3 +76,6 @@ WHERE created_at >= @from_created_at::timestamptz AND created_at <= @to_created_
   AND stripe_refund_id IS NOT NULL
 ORDER BY created_at, id
 LIMIT @max_rows;
+
+-- name: ListOverdrawn :many
+SELECT * FROM payments WHERE overdrawn > 0 ORDER BY id LIMIT @max_rows;

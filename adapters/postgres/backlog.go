@@ -26,6 +26,8 @@ func (s *Store) Backlog(ctx context.Context) (ports.BacklogStats, error) {
 		},
 		OldestUnfinished: seconds(row.OldestSeconds),
 		Lapsing:          row.Lapsing,
+		Overdrawn:        row.Overdrawn,
+		OldestRefund:     seconds(row.OldestRefundSeconds),
 		Parked:           row.Parked,
 		OldestParked:     seconds(row.OldestParkedSeconds),
 	}, nil

@@ -13,6 +13,7 @@ import (
 
 	"github.com/marketflow/marketflow/adapters/postgres/internal/sqlc"
 	"github.com/marketflow/marketflow/domain/operation"
+	"github.com/marketflow/marketflow/domain/payment"
 	"github.com/marketflow/marketflow/domain/refund"
 	"github.com/marketflow/marketflow/ports"
 )
@@ -52,6 +53,19 @@ func (s *Store) FullPayment(ctx context.Context, id uuid.UUID) (ports.FullPaymen
 	refunds, err := mappedOrError(rows, refundFromDB)
 
 	return ports.FullPayment{Payment: p, Refunds: refunds}, err
+}
+
+// Overdrawn implements ports.Refunds.
+func (s *Store) Overdrawn(ctx context.Context, limit int) ([]payment.Payment, error) {
+	rows, err := query(ctx, s.background, "listing overdrawn payments",
+		func(ctx context.Context, q *sqlc.Queries) ([]sqlc.Payment, error) {
+			return q.ListOverdrawn(ctx, int32(limit)) //nolint:gosec // checked by the caller
+		})
+	if err != nil {
+		return nil, err
+	}
+
+	return mappedOrError(rows, paymentFromDB)
 }
 
 // lockFull waits for whoever has locked a payment, and reads what belongs to it. now is the

@@ -153,7 +153,7 @@ func (w *World) List() *payments.List {
 
 // Timeline returns what tells a payment's story.
 func (w *World) Timeline() *payments.Timeline {
-	return payments.NewTimeline(w.Payments, w.Decisions, w.Inbox, w.Store, w.Lives, w.Observer)
+	return payments.NewTimeline(w.Payments, w.Refunds, w.Decisions, w.Inbox, w.Store, w.Lives, w.Observer)
 }
 
 // CustomerChange returns what the operations on customers share.

@@ -8,6 +8,7 @@ import (
 	"github.com/marketflow/marketflow/domain/fault"
 	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/domain/payment"
+	"github.com/marketflow/marketflow/domain/refund"
 	"github.com/marketflow/marketflow/ports"
 )
 
@@ -39,6 +40,8 @@ type Story struct {
 	// somebody wrote the payment into the database by hand.
 	Payment   *payment.Payment
 	Operation *ports.OperationDetails
+	// Refunds are the payment's, the oldest first.
+	Refunds []refund.Refund
 	// Timeline is everything that happened, oldest first. Cut says that older entries are left
 	// out.
 	Timeline []TimelineEntry

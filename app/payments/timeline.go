@@ -11,12 +11,14 @@ import (
 
 	"github.com/marketflow/marketflow/domain/fault"
 	"github.com/marketflow/marketflow/domain/operation"
+	"github.com/marketflow/marketflow/domain/refund"
 	"github.com/marketflow/marketflow/ports"
 )
 
 // Timeline tells what happened to a payment.
 type Timeline struct {
 	payments  ports.Payments
+	refunds   ports.Refunds
 	decisions ports.Decisions
 	inbox     ports.Inbox
 	audit     ports.Audit
@@ -26,10 +28,12 @@ type Timeline struct {
 
 // NewTimeline returns the use case.
 func NewTimeline(
-	payments ports.Payments, decisions ports.Decisions, inbox ports.Inbox, audit ports.Audit, lives ports.Incarnations,
-	spans ports.Spans,
+	payments ports.Payments, refunds ports.Refunds, decisions ports.Decisions, inbox ports.Inbox, audit ports.Audit,
+	lives ports.Incarnations, spans ports.Spans,
 ) *Timeline {
-	return &Timeline{payments: payments, decisions: decisions, inbox: inbox, audit: audit, lives: lives, spans: spans}
+	return &Timeline{
+		payments: payments, refunds: refunds, decisions: decisions, inbox: inbox, audit: audit, lives: lives, spans: spans,
+	}
 }
 
 // TimelineKind is what a TimelineEntry is about.
@@ -81,9 +85,9 @@ func (uc *Timeline) Do(
 func (uc *Timeline) story(ctx context.Context, id uuid.UUID) (Story, error) {
 	var story Story
 
-	p, err := uc.payments.Payment(ctx, id)
+	f, err := uc.refunds.FullPayment(ctx, id)
 	if err == nil {
-		story.Payment = &p
+		story.Payment, story.Refunds = &f.Payment, f.Refunds
 	} else if fault.KindOf(err) != fault.NotFound {
 		return Story{}, err
 	}
@@ -130,6 +134,10 @@ func (uc *Timeline) gather(ctx context.Context, story *Story, id uuid.UUID) erro
 	}
 
 	about := []string{id.String()}
+	for _, one := range story.Refunds {
+		about = append(about, one.ID.String())
+	}
+
 	for _, one := range ops {
 		about = append(about, one.ID.String())
 	}
@@ -154,6 +162,7 @@ func (uc *Timeline) gather(ctx context.Context, story *Story, id uuid.UUID) erro
 		story.Timeline = append(story.Timeline, transitionEntry(one, ops))
 	}
 
+	story.Timeline = append(story.Timeline, entriesOf(story.Refunds, refundEntry)...)
 	story.Timeline = append(story.Timeline, entriesOf(events, eventEntry)...)
 	story.Timeline = append(story.Timeline, entriesOf(decisions, auditEntry)...)
 
@@ -265,6 +274,23 @@ func orNil(text string) any {
 	}
 
 	return text
+}
+
+// refundEntry is how a refund stands, at the time since when it stands so.
+func refundEntry(r refund.Refund) TimelineEntry {
+	entry := TimelineEntry{
+		At: r.UpdatedAt, Kind: TimelineTransition, Title: "refund " + strings.ReplaceAll(string(r.Status), "_", " "),
+		Data: map[string]any{
+			"refund_id": r.ID.String(), "stripe_refund_id": orNil(r.ProviderID), "status": string(r.Status),
+			"amount": r.Amount.Decimal(), "currency": r.Amount.Currency().Code(), "reason": orNil(r.Reason),
+			"failure_reason": orNil(r.FailureReason), "origin": string(r.Origin),
+		},
+	}
+	if r.Origin == refund.FromStripe {
+		entry.Actor = string(refund.FromStripe)
+	}
+
+	return entry
 }
 
 func eventEntry(e ports.StoredEvent) TimelineEntry {

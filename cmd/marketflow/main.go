@@ -89,8 +89,8 @@ twice and a payment is never lost.
 	addOutputFlag(root)
 	addSettingsFlags(root)
 	root.AddCommand(newDevCommand(), newServeCommand(), newMigrateCommand(), newSandboxCommand(),
-		newInboxCommand(), newEventsCommand(), newOperationsCommand(), newPaymentsCommand(), newCustomersCommand(),
-		newReconcileCommand(),
+		newInboxCommand(), newEventsCommand(), newOperationsCommand(), newPaymentsCommand(),
+		newRefundsCommand(), newCustomersCommand(), newReconcileCommand(),
 		newAccountCommand(), newKeysCommand(), newTenantsCommand(), newVersionCommand())
 
 	return root

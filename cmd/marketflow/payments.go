@@ -130,10 +130,11 @@ func parseID(text string) (uuid.UUID, error) {
 
 // storyRow is a payment's story in JSON.
 type storyRow struct {
-	Payment   json.RawMessage `json:"payment"`
-	Operation *operationRow   `json:"operation"`
-	Timeline  []timelineRow   `json:"timeline"`
-	Truncated bool            `json:"truncated"`
+	Payment   json.RawMessage   `json:"payment"`
+	Operation *operationRow     `json:"operation"`
+	Timeline  []timelineRow     `json:"timeline"`
+	Truncated bool              `json:"truncated"`
+	Refunds   []json.RawMessage `json:"refunds"`
 }
 
 type timelineRow struct {
@@ -147,7 +148,9 @@ type timelineRow struct {
 }
 
 func newStory(story payments.Story) storyRow {
-	row := storyRow{Timeline: rowsOf(story.Timeline, newTimelineRow), Truncated: story.Cut}
+	row := storyRow{
+		Timeline: rowsOf(story.Timeline, newTimelineRow), Truncated: story.Cut, Refunds: rowsOf(story.Refunds, refundJSON),
+	}
 
 	if story.Payment != nil {
 		row.Payment = edge.EncodePayment(*story.Payment)
@@ -178,6 +181,11 @@ func printStory(w io.Writer, story payments.Story) {
 		fmt.Fprintln(w)
 	}
 
+	if len(story.Refunds) > 0 {
+		printRefunds(w, story.Refunds)
+		fmt.Fprintln(w)
+	}
+
 	printTable(w, "AT\tKIND\tWHAT\tBY\tDETAIL", func(w io.Writer) {
 		for _, e := range story.Timeline {
 			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n",
@@ -196,6 +204,7 @@ func printPayment(w io.Writer, p payment.Payment) {
 		fmt.Fprintf(w, "status\t%s\n", p.Status)
 		fmt.Fprintf(w, "amount\t%s\n", p.Amount)
 		fmt.Fprintf(w, "captured\t%s\n", p.Captured)
+		printTaken(w, p)
 		fmt.Fprintf(w, "intent\t%s (%s)\n", p.IntentID, cmp.Or(string(p.IntentStatus), "-"))
 		fmt.Fprintf(w, "created\t%s\n", stamp(p.CreatedAt))
 

@@ -145,6 +145,7 @@ type Tools struct {
 	ListPayments   *payments.List
 	IndexMetadata  *payments.IndexMetadata
 	AcceptPayment  *payments.Accept
+	Refunds        ports.Refunds
 	Customers      ports.Customers
 	EraseCustomer  *customers.Erase
 	Reconcile      *reconcile.Reconcile

@@ -21,6 +21,9 @@ func (m *Metrics) ObserveBacklog(backlog ports.Backlog) {
 		"Age of the oldest pending operation, in seconds; 0 if there is none.")
 	lapsing := c.desc("lapsing_holds",
 		fmt.Sprintf("Payments whose hold lapses within %.0f hours unless it is captured.", ports.LapseNotice.Hours())+atMost)
+	overdrawn := c.desc("overdrawn_payments", "Payments of which refunds and disputes take more than was captured."+atMost)
+	oldestRefund := c.desc("oldest_pending_refund_age_seconds",
+		"Age of the oldest refund that is pending or waits for the customer, in seconds; 0 if there is none.")
 	parked := c.desc("parked_events", "Events that wait for their payment or for a person."+atMost)
 	oldestParked := c.desc("oldest_parked_event_age_seconds",
 		"Time since the oldest parked event arrived, in seconds; 0 if there is none.")
@@ -43,6 +46,8 @@ func (m *Metrics) ObserveBacklog(backlog ports.Backlog) {
 
 		out.gauge(oldestOperation, stats.OldestUnfinished.Seconds())
 		out.gauge(lapsing, float64(stats.Lapsing))
+		out.gauge(overdrawn, float64(stats.Overdrawn))
+		out.gauge(oldestRefund, stats.OldestRefund.Seconds())
 		out.gauge(parked, float64(stats.Parked))
 		out.gauge(oldestParked, stats.OldestParked.Seconds())
 	}

@@ -291,9 +291,9 @@ func TestBacklog_IsAskedWhenPrometheusAsks(t *testing.T) {
 		return ports.BacklogStats{
 			Operations:       map[operation.State]int64{operation.Pending: 3},
 			OldestUnfinished: 90 * time.Second,
-			Lapsing:          4,
-			Parked:           2,
-			OldestParked:     1500 * time.Millisecond,
+			Lapsing:          4, Overdrawn: 5, OldestRefund: 6 * time.Second,
+			Parked:       2,
+			OldestParked: 1500 * time.Millisecond,
 		}, nil
 	}))
 	require.Zero(t, asked.Load())
@@ -304,6 +304,8 @@ func TestBacklog_IsAskedWhenPrometheusAsks(t *testing.T) {
 		`marketflow_operations{state="needs_attention"}`:    0,
 		`marketflow_oldest_pending_operation_age_seconds{}`: 90,
 		`marketflow_lapsing_holds{}`:                        4,
+		`marketflow_overdrawn_payments{}`:                   5,
+		`marketflow_oldest_pending_refund_age_seconds{}`:    6,
 		`marketflow_parked_events{}`:                        2,
 		`marketflow_oldest_parked_event_age_seconds{}`:      1.5,
 		`marketflow_backlog_collection_success{}`:           1,

@@ -195,6 +195,7 @@ func (o *Observer) RefundsChanged(ctx context.Context, before, after ports.FullP
 			continue
 		}
 
+		o.metrics.RefundChanged(r)
 		o.tell(ctx, "refund "+string(r.Status), zap.Stringer(keyPaymentID, r.PaymentID), zap.Stringer(keyRefundID, r.ID))
 	}
 }

@@ -2,6 +2,7 @@ package telemetry
 
 import (
 	"math"
+	"slices"
 	"strconv"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 	"github.com/marketflow/marketflow/domain/fault"
 	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/domain/payment"
+	"github.com/marketflow/marketflow/domain/refund"
 	"github.com/marketflow/marketflow/ports"
 )
 
@@ -24,9 +26,12 @@ const (
 	maxFewSeries       = 32
 )
 
+// noReason is the reason of a refund for which nobody has given one.
+const noReason = "none"
+
 // paymentMetrics count what the use cases report.
 type paymentMetrics struct {
-	payments, amounts, replays, rejections, finished, events, discrepancies *series[prometheus.Counter]
+	payments, amounts, refunds, replays, rejections, finished, events, discrepancies *series[prometheus.Counter]
 
 	lag prometheus.Histogram
 }
@@ -37,6 +42,10 @@ func newPaymentMetrics(factory promauto.Factory) paymentMetrics {
 	return paymentMetrics{
 		payments: payments,
 		amounts:  amounts,
+		refunds: counters(factory, maxFewSeries, "refunds_total",
+			"Refunds that came to a status, by reason (other if it is not one that clients may give, none if there is none).",
+			"status", "reason",
+		).expect(texts(refund.Statuses()...), append(refund.Reasons(), noReason)),
 		replays: counters(factory, maxFewSeries, "idempotent_replays_total",
 			"Repeated requests that got their frozen answer, by where it was found.", "source",
 		).expect(texts(ports.ReplayFromCache, ports.ReplayFromDatabase)),
@@ -104,6 +113,20 @@ func (m *paymentMetrics) PaymentChanged(p payment.Payment) {
 	if p.Status == payment.Succeeded {
 		succeeded.Add(float64(p.Captured.Minor()) / math.Pow10(currency.Exponent()))
 	}
+}
+
+// RefundChanged counts a refund that has come to a status.
+func (m *paymentMetrics) RefundChanged(r refund.Refund) {
+	reason := r.Reason
+
+	switch {
+	case reason == "":
+		reason = noReason
+	case !slices.Contains(refund.Reasons(), reason):
+		reason = other
+	}
+
+	m.refunds.get(string(r.Status), reason).Inc()
 }
 
 // Replayed counts a repeated request that got its frozen answer.

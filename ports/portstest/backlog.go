@@ -144,6 +144,8 @@ func (b StoreBed) requireBacklog(tb testing.TB, want ports.BacklogStats) {
 	}
 
 	require.Equal(tb, want.Lapsing, got.Lapsing)
+	require.Equal(tb, want.Overdrawn, got.Overdrawn)
+	requireAge(tb, want.OldestRefund, got.OldestRefund)
 	require.Equal(tb, want.Parked, got.Parked)
 	requireAge(tb, want.OldestUnfinished, got.OldestUnfinished)
 	requireAge(tb, want.OldestParked, got.OldestParked)

@@ -17,6 +17,8 @@ SELECT pending.operations                                                       
        attention.operations                                                                           AS needs_attention,
        COALESCE(EXTRACT(EPOCH FROM now() - pending.oldest), 0)::float8                            AS oldest_seconds,
        lapsing.payments                                                                           AS lapsing,
+       overdrawn.payments                                                                         AS overdrawn,
+       COALESCE(EXTRACT(EPOCH FROM now() - refunds.oldest), 0)::float8                            AS oldest_refund_seconds,
        parked.events                                                                              AS parked,
        COALESCE(EXTRACT(EPOCH FROM now() - parked.oldest), 0)::float8                             AS oldest_parked_seconds
 FROM (
@@ -38,6 +40,14 @@ FROM (
         LIMIT $1
     ) AS counted
 ) AS lapsing, (
+    SELECT count(*) AS payments
+    FROM (SELECT p.id FROM payments p WHERE p.overdrawn > 0 LIMIT $1) AS counted
+) AS overdrawn, (
+    SELECT min(counted.created_at) AS oldest
+    FROM (
+        SELECT f.created_at FROM refunds f WHERE f.status IN ('pending', 'requires_action') ORDER BY f.created_at LIMIT 1
+    ) AS counted
+) AS refunds, (
     SELECT count(*) AS events, min(counted.received_at) AS oldest
     FROM (
         SELECT e.received_at FROM stripe_events e WHERE e.parked_reason IS NOT NULL ORDER BY e.received_at LIMIT $1
@@ -55,6 +65,8 @@ type GetBacklogRow struct {
 	NeedsAttention      int64
 	OldestSeconds       float64
 	Lapsing             int64
+	Overdrawn           int64
+	OldestRefundSeconds float64
 	Parked              int64
 	OldestParkedSeconds float64
 }
@@ -72,6 +84,8 @@ func (q *Queries) GetBacklog(ctx context.Context, arg GetBacklogParams) (GetBack
 		&i.NeedsAttention,
 		&i.OldestSeconds,
 		&i.Lapsing,
+		&i.Overdrawn,
+		&i.OldestRefundSeconds,
 		&i.Parked,
 		&i.OldestParkedSeconds,
 	)

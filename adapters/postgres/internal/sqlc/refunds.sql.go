@@ -139,6 +139,58 @@ func (q *Queries) ListOperationsLike(ctx context.Context, ids []uuid.UUID) ([]uu
 	return items, nil
 }
 
+const ListOverdrawn = `-- name: ListOverdrawn :many
+SELECT id, stripe_payment_intent_id, idempotency_key, amount, currency, status, metadata, created_at, updated_at, tenant, capture_method, intent_status, amount_capturable, amount_captured, capture_before, declined, version, description, payment_method, decline, customer_id, amount_refund_pending, amount_refunded, amount_disputed, overdrawn, dispute_status, blocking_dispute FROM payments WHERE overdrawn > 0 ORDER BY id LIMIT $1
+`
+
+func (q *Queries) ListOverdrawn(ctx context.Context, maxRows int32) ([]Payment, error) {
+	rows, err := q.db.Query(ctx, ListOverdrawn, maxRows)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []Payment
+	for rows.Next() {
+		var i Payment
+		if err := rows.Scan(
+			&i.ID,
+			&i.StripePaymentIntentID,
+			&i.IdempotencyKey,
+			&i.Amount,
+			&i.Currency,
+			&i.Status,
+			&i.Metadata,
+			&i.CreatedAt,
+			&i.UpdatedAt,
+			&i.Tenant,
+			&i.CaptureMethod,
+			&i.IntentStatus,
+			&i.AmountCapturable,
+			&i.AmountCaptured,
+			&i.CaptureBefore,
+			&i.Declined,
+			&i.Version,
+			&i.Description,
+			&i.PaymentMethod,
+			&i.Decline,
+			&i.CustomerID,
+			&i.AmountRefundPending,
+			&i.AmountRefunded,
+			&i.AmountDisputed,
+			&i.Overdrawn,
+			&i.DisputeStatus,
+			&i.BlockingDispute,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const ListRefundsByStripeID = `-- name: ListRefundsByStripeID :many
 SELECT id, tenant, payment_id, stripe_refund_id, idempotency_key, amount, currency, status, reason, failure_reason, origin, reference_type, reference, metadata, version, created_at, updated_at FROM refunds WHERE stripe_refund_id = ANY ($1::text[])
 `
