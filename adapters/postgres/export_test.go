@@ -28,6 +28,7 @@ func Patient(s *Store) *Store {
 // AlwaysGrouped makes every request go in a group, also when nothing else runs.
 func AlwaysGrouped(s *Store) *Store {
 	s.begins.runningAlone, s.finishes.runningAlone, s.events.runningAlone, s.reads.runningAlone = true, true, true, true
+	s.reserves.runningAlone = true
 
 	return s
 }

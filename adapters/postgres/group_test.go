@@ -477,6 +477,7 @@ func TestStore_AlwaysGrouped(t *testing.T) {
 
 	portstest.Operations(t, grouped)
 	portstest.Facts(t, grouped)
+	portstest.Refunds(t, grouped)
 	portstest.Inbox(t, grouped)
 }
 

@@ -39,6 +39,7 @@ func TestStore_ExecModes(t *testing.T) {
 			portstest.TenantsApart(t, alone)
 			portstest.MetadataIndex(t, alone)
 			portstest.Facts(t, alone)
+			portstest.Refunds(t, alone)
 			portstest.Installation(t, alone)
 			portstest.Backlog(t, alone)
 			portstest.Reconciliation(t, alone)

@@ -122,6 +122,11 @@ func TestStore_Facts(t *testing.T) {
 	portstest.Facts(t, newBed)
 }
 
+func TestStore_Refunds(t *testing.T) {
+	t.Parallel()
+	portstest.Refunds(t, newBed)
+}
+
 func TestStore_Inbox(t *testing.T) {
 	t.Parallel()
 	portstest.Inbox(t, newBed)

@@ -37,6 +37,7 @@ type Store interface {
 // things are the ports of what operations make, and of who asks for them.
 type things interface {
 	ports.Payments
+	ports.Refunds
 	ports.PaymentLists
 	ports.MetadataIndex
 	ports.Customers
