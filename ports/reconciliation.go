@@ -8,7 +8,6 @@ import (
 
 	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/domain/payment"
-	"github.com/marketflow/marketflow/domain/refund"
 )
 
 // Reconciliation reads and writes what the comparison of our records with the provider's
@@ -47,10 +46,6 @@ type Reconciliation interface {
 	// PaymentsByIntent returns the payments of the intents by the intent's id. An intent
 	// without a payment is left out.
 	PaymentsByIntent(ctx context.Context, intentIDs []string) (map[string]payment.Payment, error)
-
-	// RefundsMade returns up to limit refunds that the provider is known to have made, created
-	// between two times, both included, by our records.
-	RefundsMade(ctx context.Context, from, to time.Time, limit int) ([]refund.Refund, error)
 
 	// OpenPayments returns up to limit open payments that were created before a position
 	// and not before from, newest first. It also returns the position to go on from, which

@@ -41,6 +41,10 @@ type Refunds interface {
 	// fault.NotFound.
 	FullPayment(ctx context.Context, id uuid.UUID) (FullPayment, error)
 
+	// RefundsMade returns up to limit refunds that the provider is known to have made, created
+	// between two times, both included, by our records.
+	RefundsMade(ctx context.Context, from, to time.Time, limit int) ([]refund.Refund, error)
+
 	// Overdrawn returns up to limit payments of which more was taken than was captured.
 	Overdrawn(ctx context.Context, limit int) ([]payment.Payment, error)
 }

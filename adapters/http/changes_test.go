@@ -380,7 +380,8 @@ func TestPayments_GetShowsEverything(t *testing.T) {
 			`"capture_method":"manual",` +
 			`"intent_status":"requires_capture",` +
 			`"amount_capturable":10.00,"amount_captured":0.00,` +
-			`"amount_refunded":0.00,"amount_refund_pending":0.00,"amount_refundable":0.00,"amount_disputed":0.00,"capture_before":"2026-01-09T03:04:05.000006Z",` +
+			`"amount_refunded":0.00,"amount_refund_pending":0.00,"amount_refundable":0.00,"amount_disputed":0.00,` +
+			`"capture_before":"2026-01-09T03:04:05.000006Z",` +
 			`"payment_method":{"type":"card","card":{"brand":"visa","last4":"4242","exp_month":8,"exp_year":2030}},` +
 			`"decline":null,"dispute_status":null,"version":1767323045000}`: held,
 		`{"id":"` + anID + `","stripe_payment_intent_id":"pi_1","idempotency_key":null,"amount":10.00,"currency":"USD",` +
@@ -388,7 +389,8 @@ func TestPayments_GetShowsEverything(t *testing.T) {
 			`"updated_at":"2026-01-02T03:04:05.000006Z","description":null,"customer_id":null,` +
 			`"capture_method":"automatic","intent_status":null,` +
 			`"amount_capturable":0.00,"amount_captured":10.00,` +
-			`"amount_refunded":0.00,"amount_refund_pending":0.00,"amount_refundable":10.00,"amount_disputed":0.00,"capture_before":null,"payment_method":null,` +
+			`"amount_refunded":0.00,"amount_refund_pending":0.00,"amount_refundable":10.00,"amount_disputed":0.00,` +
+			`"capture_before":null,"payment_method":null,` +
 			`"decline":null,"dispute_status":null,"version":1}`: older,
 		`{"id":"` + anID + `","stripe_payment_intent_id":"pi_1","idempotency_key":null,"amount":10.00,"currency":"USD",` +
 			`"status":"failed","metadata":null,"created_at":"2026-01-02T03:04:05.000006Z",` +

@@ -202,7 +202,7 @@ type keyBody struct {
 	Key *string `json:"idempotency_key"`
 }
 
-func keyHints() hints { return hints{fields: "idempotency_key", types: "idempotency_key is a string"} }
+func keyHints() hints { return hints{fields: "idempotency_key", types: keyIsText} }
 
 // setup is POST /customers/{id}/setup_sessions.
 func (c *Customers) setup(w http.ResponseWriter, r *http.Request) (answer, error) {

@@ -140,7 +140,7 @@ func (p *Payments) capture(w http.ResponseWriter, r *http.Request) (answer, erro
 	}
 
 	change, err := changeCommand(w, r, &body, &body.Key, hints{
-		fields: "amount and idempotency_key", types: "idempotency_key is a string",
+		fields: "amount and idempotency_key", types: keyIsText,
 	})
 	if err != nil {
 		return answer{}, err
@@ -314,6 +314,9 @@ func (b updateBody) command() (cmd payments.UpdateCommand, err error) {
 
 	return cmd, err
 }
+
+// keyIsText is the hint of bodies in which only the key has a type of its own.
+const keyIsText = "idempotency_key is a string"
 
 // changeCommand reads what operations on a payment have in common: the id in the path, and
 // a body that may be empty. key is where the body's key is decoded to.

@@ -186,7 +186,7 @@ func (s *Refunds) cancel(w http.ResponseWriter, r *http.Request) (answer, error)
 	}
 
 	if err := decodeOptional(w, r, maxChangeBody, &body, hints{
-		fields: "idempotency_key", types: "idempotency_key is a string",
+		fields: "idempotency_key", types: keyIsText,
 	}); err != nil {
 		return answer{}, err
 	}

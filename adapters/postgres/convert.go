@@ -66,7 +66,9 @@ func takenFromDB(p *payment.Payment, row sqlc.Payment) error {
 		to   *money.Money
 		from pgtype.Numeric
 	}{
-		{&p.RefundPending, row.AmountRefundPending}, {&p.Refunded, row.AmountRefunded}, {&p.Disputed, row.AmountDisputed},
+		{&p.RefundPending, row.AmountRefundPending},
+		{&p.Refunded, row.AmountRefunded},
+		{&p.Disputed, row.AmountDisputed},
 		{&p.Overdrawn, row.Overdrawn},
 	} {
 		var err error

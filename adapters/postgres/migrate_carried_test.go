@@ -288,7 +288,8 @@ func TestMigrations_CarriedPayments(t *testing.T) {
 			Tenant: operation.DefaultTenant,
 			ID:     row.id, IntentID: row.intent(), Key: key, Amount: amount, Metadata: payment.Metadata{"cart": "7"},
 			Status: row.payment, CaptureMethod: payment.CaptureAutomatic, Capturable: none, Captured: none,
-			RefundPending: none, Refunded: none, Disputed: none, Overdrawn: none, Version: 1, CreatedAt: p.CreatedAt, UpdatedAt: p.UpdatedAt,
+			RefundPending: none, Refunded: none, Disputed: none, Overdrawn: none, Version: 1,
+			CreatedAt: p.CreatedAt, UpdatedAt: p.UpdatedAt,
 		}
 		if row.payment == payment.Succeeded {
 			want.Captured = amount.Money()

@@ -37,7 +37,8 @@ func TestStatements_ArePlannedAsLookups(t *testing.T) {
 			INSERT INTO stripe_events (id, type, object_id, payload, outcome)
 				SELECT 'evt_' || n, 'payment_intent.created', 'pi_' || n, '', 'stale' FROM generate_series(1, 2000) n;
 			INSERT INTO payment_transitions (payment_id, to_status, cause) SELECT id, 'pending', 'request' FROM payments;
-			INSERT INTO refunds (id, tenant, payment_id, stripe_refund_id, amount, currency, status, origin, version, created_at, updated_at)
+			INSERT INTO refunds (id, tenant, payment_id, stripe_refund_id, amount, currency, status, origin, version,
+					created_at, updated_at)
 				SELECT gen_random_uuid(), 1, id, 're_' || idempotency_key, 1, 'USD', 'succeeded', 'stripe', 1, 'now', 'now' FROM payments;
 			INSERT INTO payment_metadata SELECT 1, 'order', idempotency_key, created_at, id FROM payments;
 			ANALYZE`,
@@ -91,7 +92,8 @@ func withoutWaiting(plan string, allowed bool) string {
 		return plan
 	}
 
-	return regexp.MustCompile(`(?m)^.*(operations_(pending|needs_attention)|stripe_events_(parked\w*|hints)|payments_overdrawn|refunds_under_way).*$`).
+	return regexp.MustCompile(`(?m)^.*(operations_(pending|needs_attention)|stripe_events_(parked\w*|hints)|` +
+		`payments_overdrawn|refunds_under_way).*$`).
 		ReplaceAllString(plan, "")
 }
 

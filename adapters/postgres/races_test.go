@@ -171,7 +171,8 @@ func TestStore_WriteWaitsForApply(t *testing.T) {
 			return err
 		},
 		func() (err error) {
-			accepted, err = store.Accept(t.Context(), ports.FullPayment{Payment: cancelled}, ports.AuditEntry{ID: uuid.New(), Actor: "a", Reason: "b"})
+			accepted, err = store.Accept(t.Context(), ports.FullPayment{Payment: cancelled},
+				ports.AuditEntry{ID: uuid.New(), Actor: "a", Reason: "b"})
 
 			return err
 		},

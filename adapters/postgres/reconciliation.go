@@ -10,7 +10,6 @@ import (
 
 	"github.com/marketflow/marketflow/adapters/postgres/internal/sqlc"
 	"github.com/marketflow/marketflow/domain/payment"
-	"github.com/marketflow/marketflow/domain/refund"
 	"github.com/marketflow/marketflow/ports"
 )
 
@@ -102,21 +101,6 @@ func (s *Store) PaymentsByIntent(ctx context.Context, intentIDs []string) (map[s
 	}
 
 	return byIntent, nil
-}
-
-// RefundsMade implements ports.Reconciliation.
-func (s *Store) RefundsMade(ctx context.Context, from, to time.Time, limit int) ([]refund.Refund, error) {
-	rows, err := query(ctx, s.background, "reading refunds by their time",
-		func(ctx context.Context, q *sqlc.Queries) ([]sqlc.Refund, error) {
-			return q.ListRefundsMade(ctx, sqlc.ListRefundsMadeParams{
-				FromCreatedAt: from, ToCreatedAt: to, MaxRows: int32(limit), //nolint:gosec // a small constant
-			})
-		})
-	if err != nil {
-		return nil, err
-	}
-
-	return mappedOrError(rows, refundFromDB)
 }
 
 // OpenPayments implements ports.Reconciliation.

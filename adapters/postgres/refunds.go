@@ -55,6 +55,21 @@ func (s *Store) FullPayment(ctx context.Context, id uuid.UUID) (ports.FullPaymen
 	return ports.FullPayment{Payment: p, Refunds: refunds}, err
 }
 
+// RefundsMade implements ports.Refunds.
+func (s *Store) RefundsMade(ctx context.Context, from, to time.Time, limit int) ([]refund.Refund, error) {
+	rows, err := query(ctx, s.background, "reading refunds by their time",
+		func(ctx context.Context, q *sqlc.Queries) ([]sqlc.Refund, error) {
+			return q.ListRefundsMade(ctx, sqlc.ListRefundsMadeParams{
+				FromCreatedAt: from, ToCreatedAt: to, MaxRows: int32(limit), //nolint:gosec // a small constant
+			})
+		})
+	if err != nil {
+		return nil, err
+	}
+
+	return mappedOrError(rows, refundFromDB)
+}
+
 // Overdrawn implements ports.Refunds.
 func (s *Store) Overdrawn(ctx context.Context, limit int) ([]payment.Payment, error) {
 	rows, err := query(ctx, s.background, "listing overdrawn payments",
@@ -150,7 +165,7 @@ type fullChange struct {
 // their ids; now is the database's clock.
 func writeFull(changes []fullChange, now time.Time) []statement {
 	var (
-		payments           []change
+		payments           = make([]change, 0, len(changes))
 		inserted, replaced refundColumns
 		gone               []uuid.UUID
 		writes             []statement

@@ -385,33 +385,14 @@ type refundedCharge struct {
 // moneyEvent adds to an event what it says about a payment's refunds. It is about the payment's
 // intent: what is not of one is not ours.
 func moneyEvent(event ports.Event, object []byte) (ports.Event, error) {
-	var (
-		intent string
-		marks  *refundMetadata
-	)
-
+	read := refundEvent
 	if event.Type == eventRefunded {
-		var c refundedCharge
-		if err := decode(object, &c); err != nil {
-			return event, fault.New(fault.Invalid, "the event's data.object is not a charge")
-		}
+		read = chargeEvent
+	}
 
-		intent, marks, event.Intent.Live = string(c.Intent), c.Metadata, c.Livemode
-
-		if currency, err := money.ParseCurrency(string(c.Currency)); err == nil && c.AmountRefunded.said {
-			event.Money.GivenBack = money.Of(c.AmountRefunded.value, currency)
-		}
-	} else {
-		var o refundObject
-		if err := decode(object, &o); err != nil {
-			return event, fault.New(fault.Invalid, "the event's data.object is not a refund")
-		}
-
-		intent, marks, event.Intent.Live = string(o.Intent), o.Metadata, o.Livemode
-
-		if s, ok := o.snapshot(); ok {
-			event.Money.Refund = &s
-		}
+	intent, marks, err := read(&event, object)
+	if err != nil {
+		return event, err
 	}
 
 	if isIntentID(intent) {
@@ -427,6 +408,38 @@ func moneyEvent(event ports.Event, object []byte) (ports.Event, error) {
 	event.Money.Marked = event.Intent.Marked && event.ObjectID != ""
 
 	return event, nil
+}
+
+// chargeEvent reads a charge of which something was refunded: the id of its intent and the marks.
+func chargeEvent(event *ports.Event, object []byte) (intent string, marks *refundMetadata, err error) {
+	var c refundedCharge
+	if err := decode(object, &c); err != nil {
+		return "", nil, fault.New(fault.Invalid, "the event's data.object is not a charge")
+	}
+
+	event.Intent.Live = c.Livemode
+
+	if currency, err := money.ParseCurrency(string(c.Currency)); err == nil && c.AmountRefunded.said {
+		event.Money.GivenBack = money.Of(c.AmountRefunded.value, currency)
+	}
+
+	return string(c.Intent), c.Metadata, nil
+}
+
+// refundEvent reads a refund: the id of its intent and the marks.
+func refundEvent(event *ports.Event, object []byte) (intent string, marks *refundMetadata, err error) {
+	var o refundObject
+	if err := decode(object, &o); err != nil {
+		return "", nil, fault.New(fault.Invalid, "the event's data.object is not a refund")
+	}
+
+	event.Intent.Live = o.Livemode
+
+	if s, ok := o.snapshot(); ok {
+		event.Money.Refund = &s
+	}
+
+	return string(o.Intent), o.Metadata, nil
 }
 
 func (m *refundMetadata) paymentID() uuid.UUID {

@@ -16,7 +16,8 @@ import (
 func readRefundHints(t *testing.T, b *apptest.World) {
 	t.Helper()
 
-	_, err := events.NewReadHints(b.Inbox, b.Store, b.Provider, b.Refresh(), b.CustomerRefresh(), b.Engine(), b.Binding(), b.Observer).
+	_, err := events.NewReadHints(
+		b.Inbox, b.Store, b.Provider, b.Refresh(), b.CustomerRefresh(), b.Engine(), b.Binding(), b.Observer).
 		Do(t.Context())
 	require.NoError(t, err)
 }

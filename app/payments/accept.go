@@ -96,7 +96,7 @@ func (uc *Accept) do(ctx context.Context, id uuid.UUID, decision operations.Deci
 // sums is what the audit keeps of a payment.
 func sums(p payment.Payment) map[string]any {
 	return map[string]any{
-		"status": string(p.Status), "amount": p.Amount.String(), "amount_captured": p.Captured.String(),
+		keyStatus: string(p.Status), "amount": p.Amount.String(), "amount_captured": p.Captured.String(),
 		"intent_status": string(p.IntentStatus),
 	}
 }

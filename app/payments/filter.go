@@ -35,7 +35,7 @@ type FilterParameter struct {
 // parameter metadata[NAME], of which there may be several, is not in it.
 func FilterParameters() []FilterParameter {
 	return []FilterParameter{
-		{"status", "pending, succeeded, failed or cancelled", (*filterTexts).status},
+		{keyStatus, "pending, succeeded, failed or cancelled", (*filterTexts).status},
 		{"intent_status", "Stripe's own word, such as requires_capture", (*filterTexts).intentStatus},
 		{"currency", "an ISO 4217 code", (*filterTexts).currency},
 		{"created[gte]", "created at this time (RFC 3339) or later", (*filterTexts).createdFrom},

@@ -179,7 +179,7 @@ func reserve(id uuid.UUID, key operation.Key, order operation.Order, versions []
 
 		p, err := f.Payment.Reserve(f.Refunds, r, ask)
 		if err != nil {
-			return f, err //nolint:wrapcheck // it is the answer
+			return f, err
 		}
 
 		f.Payment, f.Refunds = p, refund.With(f.Refunds, r)

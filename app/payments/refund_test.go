@@ -48,7 +48,7 @@ func (b refundBundle) refund(t *testing.T, cmd payments.RefundCommand) (operatio
 }
 
 // refused requires that a refund is refused and that nothing has changed.
-func (b refundBundle) refused(t *testing.T, kind fault.Kind, cmd payments.RefundCommand) *fault.Error {
+func (b refundBundle) refused(t *testing.T, kind fault.Kind, cmd payments.RefundCommand) fault.About {
 	t.Helper()
 
 	before, sent := b.Payment(cmd.PaymentID), len(b.RefundsAtStripe(b.payment))
@@ -61,7 +61,7 @@ func (b refundBundle) refused(t *testing.T, kind fault.Kind, cmd payments.Refund
 	require.Len(t, b.RefundsAtStripe(b.payment), sent)
 	require.Len(t, b.RefundsOf(before), known)
 
-	return fault.From(err)
+	return fault.From(err).About
 }
 
 // requireSums requires what is pending, given back and left, in cents.

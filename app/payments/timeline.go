@@ -36,6 +36,9 @@ func NewTimeline(
 	}
 }
 
+// keyStatus is the name of a status, in filters, in the audit and in the timeline.
+const keyStatus = "status"
+
 // TimelineKind is what a TimelineEntry is about.
 type TimelineKind string
 
@@ -281,7 +284,7 @@ func refundEntry(r refund.Refund) TimelineEntry {
 	entry := TimelineEntry{
 		At: r.UpdatedAt, Kind: TimelineTransition, Title: "refund " + strings.ReplaceAll(string(r.Status), "_", " "),
 		Data: map[string]any{
-			"refund_id": r.ID.String(), "stripe_refund_id": orNil(r.ProviderID), "status": string(r.Status),
+			"refund_id": r.ID.String(), "stripe_refund_id": orNil(r.ProviderID), keyStatus: string(r.Status),
 			"amount": r.Amount.Decimal(), "currency": r.Amount.Currency().Code(), "reason": orNil(r.Reason),
 			"failure_reason": orNil(r.FailureReason), "origin": string(r.Origin),
 		},

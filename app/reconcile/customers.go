@@ -3,11 +3,13 @@ package reconcile
 import (
 	"context"
 	"slices"
+	"time"
 
 	"github.com/google/uuid"
 
 	"github.com/marketflow/marketflow/domain/customer"
 	"github.com/marketflow/marketflow/domain/operation"
+	"github.com/marketflow/marketflow/domain/refund"
 	"github.com/marketflow/marketflow/ports"
 )
 
@@ -17,6 +19,8 @@ type Known interface {
 	CustomersByProviderID(ctx context.Context, ids []string) (map[string]customer.Customer, error)
 	// FullPayment is a payment with its refunds and disputes.
 	FullPayment(ctx context.Context, id uuid.UUID) (ports.FullPayment, error)
+	// RefundsMade are refunds of a time that the provider has made.
+	RefundsMade(ctx context.Context, from, to time.Time, limit int) ([]refund.Refund, error)
 }
 
 // customers brings home the customers of ours that the provider has and the database has lost.

@@ -151,7 +151,7 @@ func (run *reconciliation) readRefunds(ctx context.Context, full ports.FullPayme
 	case err != nil:
 		run.lookAgain()
 
-		return nil
+		return nil //nolint:nilerr // the next run looks at it again
 	}
 
 	d := ports.Discrepancy{
@@ -227,7 +227,7 @@ func (run *reconciliation) refundOperations(ctx context.Context, p payment.Payme
 // unlisted looks at our refunds of a window of time that the provider has not listed in it: the
 // times of a refund differ by the time that the request took, and more if something is wrong.
 func (run *reconciliation) unlisted(ctx context.Context, listed []refund.Snapshot, from, to time.Time) error {
-	ours, err := run.records.RefundsMade(ctx, from, to, windowMost)
+	ours, err := run.known.RefundsMade(ctx, from, to, windowMost)
 	if err != nil {
 		return err
 	}

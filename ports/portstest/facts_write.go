@@ -201,7 +201,8 @@ func writeByMany(t *testing.T, b StoreBed) {
 	for range payments {
 		p := b.mustHold(t, "")
 		written := allAtOnce(t, callers, func(i int) (bool, error) {
-			return b.either(i).Write(t.Context(), ports.FullPayment{Payment: paid(p, int64(1_00*(i+1)))}, nil, ports.EventApplied, "recovery")
+			return b.either(i).Write(t.Context(), ports.FullPayment{Payment: paid(p, int64(1_00*(i+1)))}, nil,
+				ports.EventApplied, "recovery")
 		})
 
 		require.Equal(t, 1, count(written, func(written bool) bool { return written }))
