@@ -14,6 +14,7 @@ import (
 	"github.com/marketflow/marketflow/app/operations"
 	"github.com/marketflow/marketflow/app/payments"
 	"github.com/marketflow/marketflow/domain/fault"
+	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/domain/payment"
 	"github.com/marketflow/marketflow/domain/refund"
 	"github.com/marketflow/marketflow/ports"
@@ -31,8 +32,8 @@ type CancelRefund interface {
 
 // GetRefund is the use case of GET /refunds/{id} and GET /payments/{id}/refunds.
 type GetRefund interface {
-	Do(ctx context.Context, id uuid.UUID) (refund.Refund, error)
-	Of(ctx context.Context, paymentID uuid.UUID) ([]refund.Refund, error)
+	Do(ctx context.Context, tenant operation.Tenant, id uuid.UUID) (refund.Refund, error)
+	Of(ctx context.Context, tenant operation.Tenant, paymentID uuid.UUID) ([]refund.Refund, error)
 }
 
 // Refunds are the resources /refunds and /payments/{id}/refunds.
@@ -68,7 +69,7 @@ func (s *Refunds) create(w http.ResponseWriter, r *http.Request) (answer, error)
 		return answer{}, err
 	}
 
-	cmd.PaymentID, cmd.RequestID = id, requestID(r.Context())
+	cmd.Tenant, cmd.PaymentID, cmd.RequestID = tenantOf(r), id, requestID(r.Context())
 
 	if cmd.Key, err = keyOf(body.Key, r.Header); err != nil {
 		return answer{}, err
@@ -140,7 +141,7 @@ func (s *Refunds) get(w http.ResponseWriter, r *http.Request) (answer, error) {
 		return answer{}, err
 	}
 
-	found, err := s.getRefund.Do(r.Context(), id)
+	found, err := s.getRefund.Do(r.Context(), tenantOf(r), id)
 	if err != nil {
 		return answer{}, err
 	}
@@ -157,7 +158,7 @@ func (s *Refunds) ofPayment(_ http.ResponseWriter, r *http.Request) (answer, err
 		return answer{}, err
 	}
 
-	found, err := s.getRefund.Of(r.Context(), id)
+	found, err := s.getRefund.Of(r.Context(), tenantOf(r), id)
 	if err != nil {
 		return answer{}, err
 	}
@@ -197,7 +198,7 @@ func (s *Refunds) cancel(w http.ResponseWriter, r *http.Request) (answer, error)
 	}
 
 	cancelled, err := s.cancelRefund.Do(r.Context(), payments.CancelRefundCommand{
-		RefundID: id, Key: key, RequestID: requestID(r.Context()),
+		Tenant: tenantOf(r), RefundID: id, Key: key, RequestID: requestID(r.Context()),
 	})
 	if err != nil {
 		return answer{}, err

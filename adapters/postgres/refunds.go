@@ -270,6 +270,7 @@ func refundFromDB(row sqlc.Refund) (refund.Refund, error) {
 
 	return refund.Refund{
 		ID:            row.ID,
+		Tenant:        operation.Tenant(row.Tenant),
 		PaymentID:     row.PaymentID,
 		ProviderID:    deref(row.StripeRefundID),
 		Key:           operation.Key(deref(row.IdempotencyKey)),

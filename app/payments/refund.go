@@ -46,7 +46,7 @@ type RefundCommand struct {
 //   - those of payment.Reserve.
 func (uc *Refund) Do(ctx context.Context, cmd RefundCommand) (operations.Answer, error) {
 	return ports.InSpan(ctx, uc.spans, "app.RefundPayment", func(ctx context.Context) (operations.Answer, error) {
-		p, err := uc.load(ctx, cmd.PaymentID)
+		p, err := uc.load(ctx, cmd.ChangeCommand)
 		if err != nil {
 			return operations.Answer{}, err
 		}
@@ -57,6 +57,7 @@ func (uc *Refund) Do(ctx context.Context, cmd RefundCommand) (operations.Answer,
 		}
 
 		answer, err := uc.engine.Do(ctx, operations.Request{
+			Tenant:      cmd.Tenant,
 			Key:         cmd.Key,
 			Fingerprint: order.Fingerprint(operation.Refund, p.ID),
 			LookFirst:   true,
@@ -64,7 +65,7 @@ func (uc *Refund) Do(ctx context.Context, cmd RefundCommand) (operations.Answer,
 				return uc.operation(ctx, cmd, p, order)
 			},
 		})
-		answer.RefundID = uc.installation.OperationID(operation.DefaultTenant, cmd.Key)
+		answer.RefundID = uc.installation.OperationID(cmd.Tenant, cmd.Key)
 
 		return answer, err
 	})
@@ -113,12 +114,12 @@ func (uc *Refund) operation(
 		}
 	}
 
-	id, err := operations.NewID(uc.installation, cmd.Key)
+	id, err := operations.NewID(uc.installation, cmd.Tenant, cmd.Key)
 	if err != nil {
 		return ports.NewOperation{}, err
 	}
 
-	mark := uc.installation.Mark(operation.Refund, id, order.Fingerprint(operation.Refund, p.ID))
+	mark := uc.installation.Mark(cmd.Tenant, operation.Refund, id, order.Fingerprint(operation.Refund, p.ID))
 
 	call, err := uc.calls.Refund(mark, cmd.Key, p.ID, p.IntentID, order)
 	if err != nil {
@@ -126,7 +127,7 @@ func (uc *Refund) operation(
 	}
 
 	return ports.NewOperation{
-		ID: id, Kind: operation.Refund, Subject: p.ID, Key: cmd.Key, Order: order, Call: call,
+		ID: id, Tenant: cmd.Tenant, Kind: operation.Refund, Subject: p.ID, Key: cmd.Key, Order: order, Call: call,
 		Origin: ports.Origin{RequestID: cmd.RequestID}, Reserve: reserve(id, cmd.Key, order, cmd.IfMatch),
 	}, nil
 }

@@ -31,6 +31,7 @@ func NewCancelRefund(change *Change, refunds ports.Refunds) *CancelRefund {
 
 // CancelRefundCommand asks for a cancellation.
 type CancelRefundCommand struct {
+	Tenant   operation.Tenant
 	RefundID uuid.UUID
 	// Key is empty if the client sent none.
 	Key       operation.Key
@@ -42,18 +43,19 @@ type CancelRefundCommand struct {
 //   - fault.InvalidState: it does not wait for the customer.
 func (uc *CancelRefund) Do(ctx context.Context, cmd CancelRefundCommand) (operations.Answer, error) {
 	return ports.InSpan(ctx, uc.spans, "app.CancelRefund", func(ctx context.Context) (operations.Answer, error) {
-		r, err := findRefundByID(ctx, uc.refunds, uc.lives, cmd.RefundID)
+		r, err := findRefundByID(ctx, uc.refunds, uc.lives, cmd.Tenant, cmd.RefundID)
 		if err != nil {
 			return operations.Answer{}, err
 		}
 
-		p, err := uc.load(ctx, r.PaymentID)
+		change := ChangeCommand{Tenant: cmd.Tenant, PaymentID: r.PaymentID, Key: cmd.Key, RequestID: cmd.RequestID}
+
+		p, err := uc.load(ctx, change)
 		if err != nil {
 			return operations.Answer{}, err
 		}
 
 		order := operation.Order{Options: map[string]string{OptionRefund: r.ID.String()}}
-		change := ChangeCommand{PaymentID: p.ID, Key: cmd.Key, RequestID: cmd.RequestID}
 
 		// The call is about the refund, not about the intent.
 		build := func(mark operation.Mark, _ string, _ operation.Order) (ports.Call, error) {

@@ -279,7 +279,7 @@ func TestRefund_Do_PartialCapture(t *testing.T) {
 	b.payment = b.Held("order_1")
 
 	_, err := payments.NewCapture(b.Change()).Do(t.Context(), payments.CaptureCommand{
-		ChangeCommand: payments.ChangeCommand{PaymentID: b.payment.ID, Key: "capture_1"}, Amount: "6.00",
+		ChangeCommand: payments.ChangeCommand{Tenant: operation.DefaultTenant, PaymentID: b.payment.ID, Key: "capture_1"}, Amount: "6.00",
 	})
 	require.NoError(t, err)
 	require.Len(t, b.RefundsAtStripe(b.payment), 1, "so Stripe shows what is let go")
@@ -404,7 +404,7 @@ func TestRefund_Unknown(t *testing.T) {
 		require.Equal(t, 1, done.GivenUp)
 		b.requireSums(t, 4_00, 4_00, 2_00)
 
-		op, err := b.Store.OperationByKey(t.Context(), "refund_1")
+		op, err := b.Store.OperationByKey(t.Context(), operation.DefaultTenant, "refund_1")
 		require.NoError(t, err)
 		require.Equal(t, operation.NeedsAttention, op.State)
 
@@ -530,7 +530,7 @@ func TestCancelRefund_Do(t *testing.T) {
 	require.Equal(t, refund.RequiresAction, r.Status)
 	b.requireSums(t, 4_00, 0, 6_00)
 
-	cmd := payments.CancelRefundCommand{RefundID: r.ID, Key: "cancel_1"}
+	cmd := payments.CancelRefundCommand{Tenant: operation.DefaultTenant, RefundID: r.ID, Key: "cancel_1"}
 
 	for range 2 {
 		answer, err := cancel.Do(t.Context(), cmd)
@@ -540,11 +540,11 @@ func TestCancelRefund_Do(t *testing.T) {
 		b.requireSums(t, 0, 0, 10_00)
 	}
 
-	_, err := cancel.Do(t.Context(), payments.CancelRefundCommand{RefundID: r.ID, Key: "cancel_2"})
+	_, err := cancel.Do(t.Context(), payments.CancelRefundCommand{Tenant: operation.DefaultTenant, RefundID: r.ID, Key: "cancel_2"})
 	apptest.RequireFault(t, fault.InvalidState, err)
 	require.Equal(t, []string{"refund"}, fault.From(err).Allowed)
 
-	_, err = cancel.Do(t.Context(), payments.CancelRefundCommand{RefundID: uuid.New()})
+	_, err = cancel.Do(t.Context(), payments.CancelRefundCommand{Tenant: operation.DefaultTenant, RefundID: uuid.New()})
 	apptest.RequireFault(t, fault.NotFound, err)
 }
 

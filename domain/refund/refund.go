@@ -17,7 +17,9 @@ import (
 type Refund struct {
 	// ID is the id of the operation that asked for it. One from elsewhere has an id made of
 	// the installation and of the provider's.
-	ID        uuid.UUID
+	ID uuid.UUID
+	// Tenant is its payment's; zero until it is written.
+	Tenant    operation.Tenant
 	PaymentID uuid.UUID
 	// ProviderID is the provider's: "re_…" at Stripe. It is empty while nobody knows whether
 	// the provider has made it.
