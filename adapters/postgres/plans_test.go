@@ -92,7 +92,7 @@ func withoutWaiting(plan string, allowed bool) string {
 		return plan
 	}
 
-	return regexp.MustCompile(`(?m)^.*(operations_(pending|needs_attention)|stripe_events_(parked\w*|hints)|` +
+	return regexp.MustCompile(`(?m)^.*(operations_(pending|needs_attention)|stripe_events_(parked\w*|hints)|`+
 		`payments_overdrawn|refunds_under_way).*$`).
 		ReplaceAllString(plan, "")
 }
