@@ -45,7 +45,8 @@ func listed(id string, n int64, edits ...func(*refund.Snapshot)) refund.Snapshot
 
 func marked(by operation.Installation) func(*refund.Snapshot) {
 	return func(s *refund.Snapshot) {
-		s.Mark, s.Marked, s.Key = by.Mark(operation.Refund, refundID, operation.Fingerprint{1}), true, "refund_1"
+		s.Mark = by.Mark(operation.DefaultTenant, operation.Refund, refundID, operation.Fingerprint{1})
+		s.Marked, s.Key = true, "refund_1"
 	}
 }
 
