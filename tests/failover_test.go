@@ -161,17 +161,17 @@ func (s *shop) close(left *servers.Postgres) {
 }
 
 // ask reads one value from a server.
-func ask[T any](t *testing.T, server *servers.Postgres, query string, args ...any) T {
-	t.Helper()
+func ask[T any](tb testing.TB, server *servers.Postgres, query string, args ...any) T {
+	tb.Helper()
 
-	conn, err := pgx.Connect(t.Context(), server.URL())
-	require.NoError(t, err)
+	conn, err := pgx.Connect(tb.Context(), server.URL())
+	require.NoError(tb, err)
 
 	var value T
 
-	err = conn.QueryRow(t.Context(), query, args...).Scan(&value)
-	require.NoError(t, conn.Close(t.Context()))
-	require.NoError(t, err)
+	err = conn.QueryRow(tb.Context(), query, args...).Scan(&value)
+	require.NoError(tb, conn.Close(tb.Context()))
+	require.NoError(tb, err)
 
 	return value
 }

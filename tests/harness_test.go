@@ -39,7 +39,7 @@ const (
 
 // world is one test's own service, with everything around it.
 type world struct {
-	t       *testing.T
+	t       testing.TB
 	url     string
 	db      *pgtest.DB
 	stripe  *sandbox.Server
@@ -52,16 +52,16 @@ type world struct {
 
 // newWorld starts a service; change may alter its configuration. Webhooks are
 // delivered only after deliverWebhooks.
-func newWorld(t *testing.T, change ...func(*config.Config)) *world {
-	t.Helper()
+func newWorld(tb testing.TB, change ...func(*config.Config)) *world {
+	tb.Helper()
 
-	w := &world{t: t, db: pgtest.New(t), stripe: sandbox.Start(t), router: newRouter(t)}
+	w := &world{t: tb, db: pgtest.New(tb), stripe: sandbox.Start(tb), router: newRouter(tb)}
 
 	var err error
 
 	w.redis, err = devserver.StartRedis()
-	require.NoError(t, err)
-	t.Cleanup(w.redis.Stop)
+	require.NoError(tb, err)
+	tb.Cleanup(w.redis.Stop)
 
 	c, err := config.FromEnvironment(map[string]string{
 		"HTTP_ADDR":             "127.0.0.1:0",
@@ -76,7 +76,7 @@ func newWorld(t *testing.T, change ...func(*config.Config)) *world {
 		// A run of the service's own would come between a test's.
 		"RECONCILE_INTERVAL": "0",
 	})
-	require.NoError(t, err)
+	require.NoError(tb, err)
 
 	for _, alter := range change {
 		alter(&c)
@@ -102,11 +102,11 @@ func through(t *testing.T, handler func(sandbox *httputil.ReverseProxy) http.Han
 }
 
 // newProxy leads to a server; it answers 502 where it does not reach it.
-func newProxy(t *testing.T, target string) *httputil.ReverseProxy {
-	t.Helper()
+func newProxy(tb testing.TB, target string) *httputil.ReverseProxy {
+	tb.Helper()
 
 	base, err := url.Parse(target)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 
 	proxy := httputil.NewSingleHostReverseProxy(base)
 	proxy.ErrorHandler = func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusBadGateway) }
@@ -178,24 +178,24 @@ func (w *world) deliverWebhooks() {
 	w.stripe.AddWebhook(w.url+"/webhooks/stripe", webhookSecret)
 }
 
-func newRouter(t *testing.T) routers.Router {
-	t.Helper()
+func newRouter(tb testing.TB) routers.Router {
+	tb.Helper()
 
 	doc, err := openapi3.NewLoader().LoadFromData(api.OpenAPI)
-	require.NoError(t, err)
-	require.NoError(t, doc.Validate(t.Context()))
+	require.NoError(tb, err)
+	require.NoError(tb, doc.Validate(tb.Context()))
 
 	doc.Servers = nil // any address
 
 	router, err := gorillamux.NewRouter(doc)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 
 	return router
 }
 
 // answer is a response, read.
 type answer struct {
-	t      *testing.T
+	t      testing.TB
 	status int
 	header http.Header
 	body   []byte

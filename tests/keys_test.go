@@ -21,22 +21,22 @@ import (
 )
 
 // withKey makes the service ask for keys, and one key before it starts.
-func withKey(t *testing.T, made *tenants.Made, scopes ...string) func(*config.Config) {
-	t.Helper()
+func withKey(tb testing.TB, made *tenants.Made, scopes ...string) func(*config.Config) {
+	tb.Helper()
 
 	return func(c *config.Config) {
 		c.Auth = config.AuthKeys
-		*made = makeKey(t, *c, scopes...)
+		*made = makeKey(tb, *c, scopes...)
 	}
 }
 
 // makeKey is what `marketflow keys create` does.
-func makeKey(t *testing.T, c config.Config, scopes ...string) (made tenants.Made) {
-	t.Helper()
+func makeKey(tb testing.TB, c config.Config, scopes ...string) (made tenants.Made) {
+	tb.Helper()
 
 	by := tenants.By{Tenant: operation.DefaultTenant, Actor: "cli:me@here", May: tenant.AllScopes()}
 
-	require.NoError(t, bootstrap.WithTools(t.Context(), c, "test", func(ctx context.Context, tools bootstrap.Tools) (err error) {
+	require.NoError(tb, bootstrap.WithTools(tb.Context(), c, "test", func(ctx context.Context, tools bootstrap.Tools) (err error) {
 		made, err = tools.Keys.Create(ctx, by, tenants.Order{Name: "a shop", Scopes: scopes})
 
 		return err

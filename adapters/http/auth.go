@@ -5,10 +5,9 @@ import (
 	"context"
 	"encoding/base64"
 	"net/http"
+	"net/netip"
 	"strings"
 	"time"
-
-	"github.com/google/uuid"
 
 	"github.com/marketflow/marketflow/domain/fault"
 	"github.com/marketflow/marketflow/domain/operation"
@@ -32,6 +31,8 @@ type Access struct {
 	Clients ports.RateLimiter
 	// Failures counts requests without a key that works, by address.
 	Failures ports.RateLimiter
+	// Proxies are the addresses whose X-Forwarded-For is believed.
+	Proxies []netip.Prefix
 }
 
 // endpoint is what serves a method of a path. Only open and needs make one, so no route is
@@ -117,9 +118,9 @@ func (e *edge) authenticate(r *http.Request) error {
 		return c.err
 	}
 
-	if allowed, wait := e.access.Failures.Allow(r.Context(), clientOf(r)); !allowed {
+	if a := e.access.Failures.Allow(r.Context(), clientOf(r)); a.Denied {
 		return fault.Wrap(rateLimited, c.err, "Too many requests without a valid API key from this address.").
-			After(max(wait, time.Millisecond))
+			After(max(a.RetryAfter, time.Millisecond))
 	}
 
 	if c.secret == (tenant.Secret{}) {
@@ -172,13 +173,4 @@ func userOf(credentials string) string {
 	}
 
 	return user
-}
-
-// clientOfLimit is whose rate a request counts against: its key's, or its address's.
-func clientOfLimit(r *http.Request) (name, what string) {
-	if key := callerOf(r.Context()); key.ID != uuid.Nil {
-		return "key " + key.ID.String(), "with this API key"
-	}
-
-	return clientOf(r), "from this address"
 }

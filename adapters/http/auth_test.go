@@ -21,6 +21,7 @@ import (
 	"github.com/marketflow/marketflow/domain/binding"
 	"github.com/marketflow/marketflow/domain/fault"
 	"github.com/marketflow/marketflow/domain/tenant"
+	"github.com/marketflow/marketflow/ports"
 )
 
 // doorkeeper knows some keys. A key in late is found only by Again.
@@ -70,10 +71,10 @@ func newFew(n int64) *few {
 	return f
 }
 
-func (f *few) Allow(_ context.Context, client string) (allowed bool, retryAfter time.Duration) {
+func (f *few) Allow(_ context.Context, client string) ports.Allowance {
 	f.names <- client
 
-	return f.left.Add(-1) >= 0, 3 * time.Second
+	return ports.Allowance{Denied: f.left.Add(-1) < 0, RetryAfter: 3 * time.Second}
 }
 
 // guarded is an edge that asks for keys.

@@ -63,15 +63,16 @@ func (i *inbox) count() int {
 type clients struct {
 	mu    sync.Mutex
 	names []string
+	limit int
 }
 
-func (c *clients) Allow(_ context.Context, client string) (allowed bool, retryAfter time.Duration) {
+func (c *clients) Allow(_ context.Context, client string) ports.Allowance {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 
 	c.names = append(c.names, client)
 
-	return true, 0
+	return ports.Allowance{Limit: c.limit, Remaining: c.limit - 1, Reset: time.Second / 2}
 }
 
 type testBundle struct {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -40,6 +41,9 @@ type exchange struct {
 	span   trace.Span
 	signed bool
 
+	// proxies are believed when they say whose request it is.
+	proxies []netip.Prefix
+
 	bodies *bodies
 	// body is what was read of the request, unread what may still come.
 	body   *arrival
@@ -48,9 +52,8 @@ type exchange struct {
 
 func (e *edge) newExchange(w http.ResponseWriter, r *http.Request) *exchange {
 	ex := &exchange{
-		ResponseWriter: w, request: logctx.Request{ID: requestIDOf(r)}, route: unmatched,
-		begun:  time.Now(),
-		tracer: e.tracer, bodies: e.bodies,
+		ResponseWriter: w, request: logctx.Request{ID: requestIDOf(r)}, route: unmatched, begun: time.Now(),
+		tracer: e.tracer, bodies: e.bodies, proxies: e.access.Proxies,
 	}
 	if r.ContentLength != 0 {
 		ex.unread = r.Body

@@ -64,11 +64,11 @@ func (wh *Webhooks) receive(w http.ResponseWriter, r *http.Request) (answer, err
 // often is still read where the signature may be right: Stripe may share a proxy's
 // address with anybody.
 func (wh *Webhooks) countUnsigned(r *http.Request, err error) error {
-	allowed, wait := wh.unsigned.Allow(r.Context(), clientOf(r))
-	if allowed {
+	a := wh.unsigned.Allow(r.Context(), clientOf(r))
+	if !a.Denied {
 		return err
 	}
 
 	return fault.Wrap(rateLimited, err, "Too many requests without a valid signature from this address.").
-		After(max(wait, time.Millisecond))
+		After(max(a.RetryAfter, time.Millisecond))
 }

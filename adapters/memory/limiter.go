@@ -23,9 +23,7 @@ type AllowAll struct{}
 var _ ports.RateLimiter = AllowAll{}
 
 // Allow implements ports.RateLimiter: yes.
-func (AllowAll) Allow(context.Context, string) (allowed bool, retryAfter time.Duration) {
-	return true, 0
-}
+func (AllowAll) Allow(context.Context, string) ports.Allowance { return ports.Allowance{} }
 
 // LimiterMeter counts what a RateLimiter decides. It never blocks.
 type LimiterMeter interface {
@@ -64,21 +62,32 @@ func NewRateLimiter(perSecond, burst int, meter LimiterMeter) (*RateLimiter, err
 }
 
 // Allow implements ports.RateLimiter.
-func (l *RateLimiter) Allow(_ context.Context, client string) (allowed bool, retryAfter time.Duration) {
+func (l *RateLimiter) Allow(_ context.Context, client string) ports.Allowance {
 	now := time.Now()
 	bucket := l.bucket(client)
+	allowed := bucket.AllowN(now, 1)
+	left := bucket.TokensAt(now)
 
-	if bucket.AllowN(now, 1) {
+	a := ports.Allowance{
+		Limit: int(l.rate), Remaining: max(int(left), 0), Reset: max(l.timeFor(float64(l.burst)-left), 0),
+	}
+
+	if allowed {
 		l.count(LimiterMeter.Allowed)
 
-		return true, 0
+		return a
 	}
 
 	l.count(LimiterMeter.Limited)
 
-	missing := 1 - bucket.TokensAt(now)
+	a.Denied, a.RetryAfter = true, max(l.timeFor(1-left), 1)
 
-	return false, max(time.Duration(missing/float64(l.rate)*float64(time.Second)), 1)
+	return a
+}
+
+// timeFor is how long so many requests take to come back.
+func (l *RateLimiter) timeFor(requests float64) time.Duration {
+	return time.Duration(requests / float64(l.rate) * float64(time.Second))
 }
 
 func (l *RateLimiter) count(decision func(LimiterMeter)) {

@@ -61,11 +61,8 @@ func TestRateLimiter_ForgetsTheLongestUnasked(t *testing.T) {
 	runtime.ReadMemStats(&after)
 	require.Less(t, int64(after.HeapAlloc)-int64(before.HeapAlloc), int64(64<<20))
 
-	allowed, _ := limiter.Allow(t.Context(), "0")
-	require.True(t, allowed, "long forgotten")
-
-	allowed, _ = limiter.Allow(t.Context(), "0")
-	require.False(t, allowed)
+	require.False(t, limiter.Allow(t.Context(), "0").Denied, "long forgotten")
+	require.True(t, limiter.Allow(t.Context(), "0").Denied)
 	runtime.KeepAlive(limiter)
 }
 
@@ -87,8 +84,8 @@ func TestAllowAll_Allows(t *testing.T) {
 	t.Parallel()
 
 	for range 1000 {
-		allowed, retryAfter := memory.AllowAll{}.Allow(t.Context(), "client")
-		require.True(t, allowed)
-		require.Zero(t, retryAfter)
+		a := memory.AllowAll{}.Allow(t.Context(), "client")
+		require.False(t, a.Denied)
+		require.Zero(t, a.RetryAfter)
 	}
 }

@@ -18,6 +18,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/marketflow/marketflow/adapters/redis"
+	"github.com/marketflow/marketflow/ports"
 )
 
 // bed is a limiter on a Redis.
@@ -67,7 +68,7 @@ func TestRateLimiter_WrongType(t *testing.T) {
 	require.NoError(t, err)
 
 	for range 10 {
-		allowed, _ := b.limiter.Allow(t.Context(), "client")
+		allowed := !b.limiter.Allow(t.Context(), "client").Denied
 		require.True(t, allowed)
 	}
 
@@ -119,9 +120,9 @@ func (b *bed) requireBypassed(t *testing.T, times int) {
 	t.Helper()
 
 	for range times {
-		allowed, retryAfter := b.limiter.Allow(t.Context(), "client")
-		require.True(t, allowed)
-		require.Zero(t, retryAfter)
+		a := b.limiter.Allow(t.Context(), "client")
+		require.False(t, a.Denied)
+		require.Zero(t, a.RetryAfter)
 	}
 
 	require.Zero(t, b.meter.allowed.Load())
@@ -175,15 +176,15 @@ func TestRateLimiter_LimitsWithoutRedis(t *testing.T) {
 		redis.LimiterConfig{Rate: 100, Secret: []byte(secret), Without: without}, m)
 	require.NoError(t, err)
 
-	allowed, _ := limiter.Allow(t.Context(), "client")
+	allowed := !limiter.Allow(t.Context(), "client").Denied
 	require.True(t, allowed)
 	require.Zero(t, without.asked)
 	server.Close()
 
 	for i := range 4 {
-		allowed, retryAfter := limiter.Allow(t.Context(), "client")
-		require.Equal(t, i%2 == 0, allowed)
-		require.Equal(t, time.Second, retryAfter)
+		a := limiter.Allow(t.Context(), "client")
+		require.Equal(t, i%2 != 0, a.Denied)
+		require.Equal(t, time.Second, a.RetryAfter)
 	}
 
 	require.EqualValues(t, 4, m.errors.Load())
@@ -192,10 +193,10 @@ func TestRateLimiter_LimitsWithoutRedis(t *testing.T) {
 // alternating allows every other request.
 type alternating struct{ asked int }
 
-func (a *alternating) Allow(context.Context, string) (allowed bool, retryAfter time.Duration) {
+func (a *alternating) Allow(context.Context, string) ports.Allowance {
 	a.asked++
 
-	return a.asked%2 == 1, time.Second
+	return ports.Allowance{Denied: a.asked%2 != 1, RetryAfter: time.Second}
 }
 
 func TestRateLimiter_WrongValues(t *testing.T) {
@@ -208,9 +209,9 @@ func TestRateLimiter_WrongValues(t *testing.T) {
 	for _, value := range []string{"", "abc", "nan", "-nan", "inf", "-inf", "1e300", "-1e300", "9999999999", "0x7fffffff"} {
 		require.NoError(t, b.server.Set(name, value))
 
-		allowed, retryAfter := b.limiter.Allow(t.Context(), "client")
-		require.True(t, allowed, value)
-		require.Zero(t, retryAfter, value)
+		a := b.limiter.Allow(t.Context(), "client")
+		require.False(t, a.Denied, value)
+		require.Zero(t, a.RetryAfter, value)
 	}
 
 	b.server.Del(name)
@@ -218,7 +219,7 @@ func TestRateLimiter_WrongValues(t *testing.T) {
 	_, err := b.server.Lpush(name, "x")
 	require.NoError(t, err)
 
-	allowed, _ := b.limiter.Allow(t.Context(), "client")
+	allowed := !b.limiter.Allow(t.Context(), "client").Denied
 	require.True(t, allowed)
 }
 
@@ -243,7 +244,7 @@ func TestRedis_SpeaksNonsense(t *testing.T) {
 			b := onURL(t, redis.Config{URL: listen(t, reply).url, Timeout: time.Second, Rest: time.Millisecond})
 
 			for range 5 {
-				allowed, _ := b.limiter.Allow(t.Context(), "client")
+				allowed := !b.limiter.Allow(t.Context(), "client").Denied
 				require.True(t, allowed)
 			}
 		})

@@ -86,7 +86,7 @@ func NewRateLimiter(client *Client, config LimiterConfig, meter LimiterMeter) (*
 }
 
 // Allow implements ports.RateLimiter.
-func (l *RateLimiter) Allow(ctx context.Context, client string) (allowed bool, retryAfter time.Duration) {
+func (l *RateLimiter) Allow(ctx context.Context, client string) ports.Allowance {
 	var result *redis_rate.Result
 
 	// A request whose client disconnects still counts.
@@ -101,24 +101,33 @@ func (l *RateLimiter) Allow(ctx context.Context, client string) (allowed bool, r
 		err = check(result)
 	}
 
-	switch {
-	case err != nil:
+	if err != nil {
 		l.meter.Error()
 
 		if l.without != nil {
 			return l.without.Allow(ctx, client)
 		}
 
-		return true, 0
-	case result.Allowed > 0:
+		return ports.Allowance{}
+	}
+
+	// Whatever Redis says, there is no more than a second's worth.
+	a := ports.Allowance{
+		Limit: l.limit.Rate, Remaining: min(max(result.Remaining, 0), l.limit.Rate),
+		Reset: min(max(result.ResetAfter, 0), time.Second),
+	}
+
+	if result.Allowed > 0 {
 		l.meter.Allowed()
 
-		return true, 0
-	default:
-		l.meter.Limited()
-
-		return false, result.RetryAfter
+		return a
 	}
+
+	l.meter.Limited()
+
+	a.Denied, a.RetryAfter = true, result.RetryAfter
+
+	return a
 }
 
 // check keeps a lie from shutting a client out.

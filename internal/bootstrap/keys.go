@@ -30,15 +30,17 @@ func newKeys(
 	return tenants.NewKeys(keys, owners, mode, observer, spans)
 }
 
-// Requests without a key that works that one address may send in a second, and at once.
+// Requests without a key that works that one address may send to a process in a second, and at
+// once.
 const (
 	failuresPerSecond = 10
 	failuresAtOnce    = 50
 )
 
 func newAccess(c config.Config, authenticate *tenants.Authenticate, clients ports.RateLimiter) (edge.Access, error) {
+	// In memory also where there is Redis: strangers must not be able to keep that busy.
 	failures, err := memory.NewRateLimiter(failuresPerSecond, failuresAtOnce, nil)
-	access := edge.Access{Clients: clients, Failures: failures}
+	access := edge.Access{Clients: clients, Failures: failures, Proxies: c.TrustedProxies}
 
 	if c.Auth != config.AuthOff {
 		access.Authenticate = authenticate

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"net"
+	"net/netip"
 	"net/url"
 	"reflect"
 	"regexp"
@@ -104,6 +105,8 @@ func (p *problems) unreadable(err error) {
 	switch variable := field.Tag.Get("env"); field.Type {
 	case reflect.TypeFor[time.Duration]():
 		p.sayf(variable, "must be a duration with its unit, such as 500ms, 8s or 5m")
+	case reflect.TypeFor[[]netip.Prefix]():
+		p.sayf(variable, "must list networks such as 10.0.0.0/8,2001:db8::/32, separated by commas; of one address 10.0.0.7/32")
 	case reflect.TypeFor[zapcore.Level]():
 		p.sayf(variable, levels)
 	default:

@@ -7,6 +7,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"strings"
 	"time"
@@ -77,6 +78,9 @@ type Config struct {
 	// StripeMaxInFlight is the most calls to Stripe at once; beyond it requests
 	// are shed with 503.
 	StripeMaxInFlight int `env:"STRIPE_MAX_IN_FLIGHT" envDefault:"512" from:"1" to:"100000"`
+
+	// TrustedProxies are the networks whose X-Forwarded-For is believed.
+	TrustedProxies []netip.Prefix `env:"TRUSTED_PROXIES"`
 
 	// RateLimit is in requests per second and client; 0 is off. Without Redis each
 	// process counts by itself.

@@ -97,6 +97,19 @@ func TestFromEnvironment_Auth(t *testing.T) {
 	}
 }
 
+func TestFromEnvironment_TrustedProxies(t *testing.T) {
+	t.Parallel()
+
+	c, err := config.FromEnvironment(with(map[string]string{"TRUSTED_PROXIES": "10.0.0.0/8,2001:db8::/32,192.0.2.7/32"}))
+	require.NoError(t, err)
+	require.Len(t, c.TrustedProxies, 3)
+
+	for _, value := range []string{"10.0.0.1", "proxy.internal", "10.0.0.0/33", "10.0.0.0/8;192.0.2.7/32", "*"} {
+		requireRejected(t, "TRUSTED_PROXIES", value, "must list networks such as 10.0.0.0/8,2001:db8::/32, separated by commas; "+
+			"of one address 10.0.0.7/32")
+	}
+}
+
 func TestFromEnvironment_DrainDelay(t *testing.T) {
 	t.Parallel()
 

@@ -20,6 +20,7 @@ func RateLimiter(t *testing.T, newLimiter func(t *testing.T, rate int) ports.Rat
 
 	for name, test := range map[string]func(*testing.T, func(*testing.T, int) ports.RateLimiter){
 		"AllowsTheBurst":           rateLimiterAllowsTheBurst,
+		"TellsWhatIsLeft":          rateLimiterTellsWhatIsLeft,
 		"LimitsWhoGoesOn":          rateLimiterLimitsWhoGoesOn,
 		"KeepsClientsApart":        rateLimiterKeepsClientsApart,
 		"AllowsAgain":              rateLimiterAllowsAgain,
@@ -41,10 +42,31 @@ func rateLimiterAllowsTheBurst(t *testing.T, newLimiter func(*testing.T, int) po
 
 	limiter := newLimiter(t, rate)
 	for range rate {
-		allowed, retryAfter := limiter.Allow(t.Context(), "client")
-		require.True(t, allowed)
-		require.Zero(t, retryAfter)
+		a := limiter.Allow(t.Context(), "client")
+		require.False(t, a.Denied)
+		require.Zero(t, a.RetryAfter)
 	}
+}
+
+func rateLimiterTellsWhatIsLeft(t *testing.T, newLimiter func(*testing.T, int) ports.RateLimiter) {
+	t.Helper()
+
+	const rate = 5
+
+	limiter := newLimiter(t, rate)
+
+	first := limiter.Allow(t.Context(), "client")
+	require.Equal(t, rate, first.Limit)
+	require.Equal(t, rate-1, first.Remaining)
+	require.Positive(t, first.Reset)
+	require.LessOrEqual(t, first.Reset, time.Second/rate+time.Millisecond)
+
+	exhaust(t, limiter, "client")
+
+	last := limiter.Allow(t.Context(), "client")
+	require.Equal(t, rate, last.Limit)
+	require.Zero(t, last.Remaining)
+	require.LessOrEqual(t, last.Reset, time.Second+time.Millisecond)
 }
 
 func rateLimiterLimitsWhoGoesOn(t *testing.T, newLimiter func(*testing.T, int) ports.RateLimiter) {
@@ -64,8 +86,7 @@ func rateLimiterKeepsClientsApart(t *testing.T, newLimiter func(*testing.T, int)
 	exhaust(t, limiter, "client")
 
 	for _, other := range []string{"", "Client", "client ", "clien", "clientt", "*"} {
-		allowed, _ := limiter.Allow(t.Context(), other)
-		require.True(t, allowed, "%q has not asked yet", other)
+		require.False(t, limiter.Allow(t.Context(), other).Denied, "%q has not asked yet", other)
 	}
 }
 
@@ -76,9 +97,7 @@ func rateLimiterAllowsAgain(t *testing.T, newLimiter func(*testing.T, int) ports
 	exhaust(t, limiter, "client")
 
 	require.Eventually(t, func() bool {
-		allowed, _ := limiter.Allow(t.Context(), "client")
-
-		return allowed
+		return !limiter.Allow(t.Context(), "client").Denied
 	}, 10*time.Second, 20*time.Millisecond)
 }
 
@@ -90,9 +109,7 @@ func rateLimiterCountsHangUps(t *testing.T, newLimiter func(*testing.T, int) por
 	cancel()
 
 	require.Eventually(t, func() bool {
-		allowed, _ := limiter.Allow(gone, "client")
-
-		return !allowed
+		return limiter.Allow(gone, "client").Denied
 	}, 10*time.Second, time.Millisecond)
 }
 
@@ -112,7 +129,7 @@ func rateLimiterCountsConcurrently(t *testing.T, newLimiter func(*testing.T, int
 	for range goroutines {
 		all.Go(func() {
 			for range requests {
-				if ok, _ := limiter.Allow(t.Context(), "client"); ok {
+				if !limiter.Allow(t.Context(), "client").Denied {
 					allowed.Add(1)
 				}
 			}
@@ -143,8 +160,8 @@ func exhaust(t *testing.T, limiter ports.RateLimiter, client string) time.Durati
 
 	const most = 1000
 	for range most {
-		if allowed, retryAfter := limiter.Allow(t.Context(), client); !allowed {
-			return retryAfter
+		if a := limiter.Allow(t.Context(), client); a.Denied {
+			return a.RetryAfter
 		}
 	}
 
