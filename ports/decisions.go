@@ -82,15 +82,42 @@ type Audit interface {
 	// AuditOf returns the newest MaxAudit decisions about any of the objects, oldest first;
 	// nothing if there are none.
 	AuditOf(ctx context.Context, objectIDs ...string) ([]AuditEntry, error)
+
+	// ListAudit returns up to limit entries before a position (zero: from the newest), newest
+	// first: what people and keys have changed, and what clients have asked for, of a tenant
+	// (zero: of all). The installation's are the default tenant's. An
+	// operation is its own entry, without what may hold a person's data. An entry appears when
+	// it is committed, which may be after later ones.
+	ListAudit(
+		ctx context.Context, owner operation.Tenant, filter AuditFilter, before AuditPosition, limit int,
+	) ([]AuditEntry, error)
 }
 
-// AuditEntry is a person's decision.
+// AuditFilter narrows the audit. A field that is zero does not.
+type AuditFilter struct {
+	Actor    string
+	Action   AuditAction
+	ObjectID string
+	// From is the first time.
+	From time.Time
+}
+
+// AuditPosition is a place in the audit, in the order of time.
+type AuditPosition struct {
+	At time.Time
+	ID uuid.UUID
+}
+
+// AuditEntry is what a person decided, or what a client changed or asked for.
 type AuditEntry struct {
 	// ID is made by whoever decides. A repeated decision has the same id.
 	ID uuid.UUID
 	// At is set by the store.
 	At time.Time
-	// Actor is who did it: "cli:" and a user, or the name that they gave.
+	// Tenant is whose it is; zero if it is the installation's.
+	Tenant operation.Tenant
+	// Actor is who did it: "cli:" and a user, the name that they gave, "key:" and an API key,
+	// or empty if nobody is known.
 	Actor      string
 	OnBehalfOf string
 	Action     AuditAction

@@ -215,6 +215,8 @@ type Origin struct {
 	RequestID string
 	// TraceParent is the W3C traceparent of the request's span.
 	TraceParent string
+	// Actor is who has sent it.
+	Actor Actor
 }
 
 // Operation is our record of one request.

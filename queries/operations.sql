@@ -25,7 +25,7 @@ WITH present AS MATERIALIZED (
 INSERT INTO operations (
     id, tenant, kind, subject, idempotency_key, fingerprint, amount, currency, metadata, options, reason,
     stripe_key, stripe_path, stripe_params, lease_token, leased_until, retry_at, origin_request_id, origin_trace, created_at,
-    state, response_status, response_body
+    actor, on_behalf_of, state, response_status, response_body
 )
 SELECT input.id, input.tenant, input.kind, NULLIF(input.subject, '00000000-0000-0000-0000-000000000000'),
        NULLIF(input.idempotency_key, ''), input.fingerprint, input.amount, NULLIF(input.currency, ''),
@@ -33,7 +33,7 @@ SELECT input.id, input.tenant, input.kind, NULLIF(input.subject, '00000000-0000-
        input.stripe_key, input.stripe_path, input.stripe_params,
        NULLIF(input.lease_token, '00000000-0000-0000-0000-000000000000'), now() + input.lease, now() + input.lease,
        input.origin_request_id, input.origin_trace, COALESCE(NULLIF(input.created_at, '0001-01-01 00:00:00+00'), now()),
-       CASE WHEN input.response_status = 0 THEN 'pending' ELSE 'finished' END, NULLIF(input.response_status, 0),
+       input.actor, NULLIF(input.on_behalf_of, ''), CASE WHEN input.response_status = 0 THEN 'pending' ELSE 'finished' END, NULLIF(input.response_status, 0),
        input.response_body
 FROM (
     SELECT unnest(@ids::uuid[])                 AS id,
@@ -55,6 +55,8 @@ FROM (
            unnest(@origin_request_ids::text[])  AS origin_request_id,
            unnest(@origin_traces::text[])       AS origin_trace,
            unnest(@created_ats::timestamptz[])  AS created_at,
+           unnest(@actors::text[])              AS actor,
+           unnest(@behalves::text[])            AS on_behalf_of,
            unnest(@response_statuses::smallint[]) AS response_status,
            unnest(@response_bodies::bytea[])    AS response_body
 ) AS input

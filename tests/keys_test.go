@@ -17,6 +17,7 @@ import (
 	"github.com/marketflow/marketflow/internal/bootstrap"
 	"github.com/marketflow/marketflow/internal/config"
 	"github.com/marketflow/marketflow/internal/devserver"
+	"github.com/marketflow/marketflow/ports"
 	"github.com/marketflow/marketflow/tests/pgtest"
 )
 
@@ -34,7 +35,7 @@ func withKey(tb testing.TB, made *tenants.Made, scopes ...string) func(*config.C
 func makeKey(tb testing.TB, c config.Config, scopes ...string) (made tenants.Made) {
 	tb.Helper()
 
-	by := tenants.By{Tenant: operation.DefaultTenant, Actor: "cli:me@here", May: tenant.AllScopes()}
+	by := tenants.By{Tenant: operation.DefaultTenant, Actor: ports.Actor{Name: "cli:me@here"}, May: tenant.AllScopes()}
 
 	require.NoError(tb, bootstrap.WithTools(tb.Context(), c, "test", func(ctx context.Context, tools bootstrap.Tools) (err error) {
 		made, err = tools.Keys.Create(ctx, by, tenants.Order{Name: "a shop", Scopes: scopes})

@@ -19,6 +19,7 @@ import (
 	"github.com/marketflow/marketflow/app/tenants"
 	"github.com/marketflow/marketflow/domain/tenant"
 	"github.com/marketflow/marketflow/internal/bootstrap"
+	"github.com/marketflow/marketflow/ports"
 	"github.com/marketflow/marketflow/sandbox"
 )
 
@@ -27,7 +28,7 @@ func (w *world) newTenant(name string) (made tenants.Made) {
 	w.t.Helper()
 
 	require.NoError(w.t, w.withTools(func(ctx context.Context, tools bootstrap.Tools) error {
-		by := tenants.By{Actor: "cli:me@here", May: tenant.AllScopes()}
+		by := tenants.By{Actor: ports.Actor{Name: "cli:me@here"}, May: tenant.AllScopes()}
 
 		t, err := tools.Tenants.Create(ctx, by, name)
 		if err != nil {
@@ -216,7 +217,7 @@ func TestTenants_Disabled(t *testing.T) {
 
 	disable := func(disabled bool) {
 		require.NoError(t, w.withTools(func(ctx context.Context, tools bootstrap.Tools) error {
-			_, err := tools.Tenants.Disable(ctx, tenants.By{Actor: "cli:me@here"}, "acme", disabled)
+			_, err := tools.Tenants.Disable(ctx, tenants.By{Actor: ports.Actor{Name: "cli:me@here"}}, "acme", disabled)
 
 			return err
 		}))

@@ -40,7 +40,9 @@ func byKey(r *http.Request, reason *string) (tenants.By, error) {
 		return tenants.By{}, f
 	}
 
-	by := tenants.By{Tenant: key.Tenant, Actor: key.Actor(), May: key.Scopes, RequestID: requestID(r.Context())}
+	by := tenants.By{
+		Tenant: key.Tenant, Actor: ports.ActorOf(r.Context()), May: key.Scopes, RequestID: requestID(r.Context()),
+	}
 	if reason != nil {
 		by.Reason = *reason
 	}

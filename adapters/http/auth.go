@@ -45,7 +45,7 @@ func (*edge) open(h http.Handler) endpoint { return endpoint{h} }
 // needs is an endpoint for keys with a scope. It is checked before a byte of the body is read.
 func (e *edge) needs(scope tenant.Scope, next handler) endpoint {
 	if e.access.Authenticate == nil {
-		return endpoint{e.limited(next)}
+		return endpoint{e.limited(acting(next))}
 	}
 
 	allowed := e.limited(func(w http.ResponseWriter, r *http.Request) (answer, error) {
@@ -53,7 +53,7 @@ func (e *edge) needs(scope tenant.Scope, next handler) endpoint {
 			return answer{}, e.insufficient(w, scope)
 		}
 
-		return next(w, r)
+		return acting(next)(w, r)
 	})
 
 	return endpoint{handler(func(w http.ResponseWriter, r *http.Request) (answer, error) {
@@ -67,6 +67,22 @@ func (e *edge) needs(scope tenant.Scope, next handler) endpoint {
 
 		return allowed(w, r)
 	})}
+}
+
+// acting tells the use cases who acts, for the audit.
+func acting(next handler) handler {
+	return func(w http.ResponseWriter, r *http.Request) (answer, error) {
+		actor, err := actorOf(r)
+		if err != nil {
+			return answer{}, err
+		}
+
+		if actor != (ports.Actor{}) {
+			r = r.WithContext(ports.WithActor(r.Context(), actor))
+		}
+
+		return next(w, r)
+	}
 }
 
 // insufficient tells which scope is missing, also as RFC 6750 section 3.1 says.

@@ -71,7 +71,7 @@ func serveLists(t *testing.T, l *lists) (*testBundle, *httptest.Server) {
 		Propagator: propagation.TraceContext{},
 	}, edge.Access{Clients: memory.AllowAll{}},
 		edge.NewPayments(nil, nil, nil, nil, nil, nil), edge.NewRefunds(nil, nil, nil), edge.NewLists(l, timelines(l.timeline)),
-		edge.NewCustomers(edge.CustomerUseCases{}), edge.NewAPIKeys(nil),
+		edge.NewCustomers(edge.CustomerUseCases{}), edge.NewAPIKeys(nil), edge.NewAudit(nil),
 		edge.NewWebhooks(nil, nil), edge.NewHealth(nil, nil, nil))
 
 	server := httptest.NewServer(b.handler)

@@ -78,7 +78,7 @@ func servingBoth(t *testing.T, resource *edge.Payments, customers *edge.Customer
 	return &testBundle{handler: edge.NewHandler(edge.Telemetry{
 		Log: zap.NewNop(), Observer: telemetry.NewMetrics(), Tracing: noop.NewTracerProvider(), Propagator: propagation.TraceContext{},
 	}, edge.Access{Clients: memory.AllowAll{}},
-		resource, edge.NewRefunds(nil, nil, nil), edge.NewLists(nil, nil), customers, edge.NewAPIKeys(nil),
+		resource, edge.NewRefunds(nil, nil, nil), edge.NewLists(nil, nil), customers, edge.NewAPIKeys(nil), edge.NewAudit(nil),
 		edge.NewWebhooks(nil, nil), edge.NewHealth(nil, nil, nil))}
 }
 

@@ -54,7 +54,7 @@ type edge struct {
 // NewHandler returns the whole edge.
 func NewHandler(
 	telemetry Telemetry, access Access, payments *Payments, refunds *Refunds, lists *Lists, customers *Customers, keys *APIKeys,
-	webhooks *Webhooks, health *Health,
+	audit *Audit, webhooks *Webhooks, health *Health,
 ) http.Handler {
 	e := &edge{
 		Telemetry: telemetry,
@@ -106,6 +106,7 @@ func NewHandler(
 	})
 	route(router, "/api_keys/{id}", methods{http.MethodDelete: e.needs(tenant.KeysWrite, keys.revoke)})
 	route(router, "/api_keys/{id}/roll", methods{http.MethodPost: e.needs(tenant.KeysWrite, keys.roll)})
+	route(router, "/audit", methods{http.MethodGet: e.needs(tenant.AuditRead, audit.list)})
 	route(router, "/health", methods{http.MethodGet: e.open(handler(health.health))})
 	route(router, "/livez", methods{http.MethodGet: e.open(handler(health.livez))})
 	route(router, "/readyz", methods{http.MethodGet: e.open(handler(health.readyz))})

@@ -246,6 +246,8 @@ func operationsToDB(ops []ports.NewOperation) sqlc.BeginOperationsParams {
 		params.Leases = append(params.Leases, interval(lease.For))
 		params.OriginRequestIds = append(params.OriginRequestIds, op.Origin.RequestID)
 		params.OriginTraces = append(params.OriginTraces, op.Origin.TraceParent)
+		params.Actors = append(params.Actors, op.Origin.Actor.Name)
+		params.Behalves = append(params.Behalves, op.Origin.Actor.OnBehalfOf)
 		params.CreatedAts = append(params.CreatedAts, op.CreatedAt)
 		params.ResponseStatuses = append(params.ResponseStatuses, int16(response.Status)) //nolint:gosec // an HTTP status
 		params.ResponseBodies = append(params.ResponseBodies, response.Body)

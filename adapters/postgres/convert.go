@@ -189,12 +189,15 @@ func operationFromDB(row sqlc.Operation, ageSeconds float64, token uuid.UUID) (p
 		Order:       order,
 		Fingerprint: operation.Fingerprint(row.Fingerprint),
 		Call:        ports.Call{Key: row.StripeKey, Path: row.StripePath, Params: row.StripeParams},
-		Origin:      ports.Origin{RequestID: row.OriginRequestID, TraceParent: row.OriginTrace},
-		State:       stateFromDB(row.State),
-		Attempts:    int(row.Attempts),
-		Age:         seconds(ageSeconds),
-		Response:    ports.FrozenResponse{Status: int(deref(row.ResponseStatus)), Body: row.ResponseBody},
-		CreatedAt:   row.CreatedAt.UTC(),
+		Origin: ports.Origin{
+			RequestID: row.OriginRequestID, TraceParent: row.OriginTrace,
+			Actor: ports.Actor{Name: row.Actor, OnBehalfOf: deref(row.OnBehalfOf)},
+		},
+		State:     stateFromDB(row.State),
+		Attempts:  int(row.Attempts),
+		Age:       seconds(ageSeconds),
+		Response:  ports.FrozenResponse{Status: int(deref(row.ResponseStatus)), Body: row.ResponseBody},
+		CreatedAt: row.CreatedAt.UTC(),
 	}
 
 	if op.State == operation.Pending && row.LeaseToken.Valid && row.LeaseToken.UUID == token {

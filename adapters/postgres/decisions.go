@@ -237,7 +237,7 @@ func insertAudit(entry ports.AuditEntry) (statement, error) {
 	p, err := auditToDB(entry)
 
 	return execute(sqlc.InsertAudit, p.ID, p.Actor, p.OnBehalfOf, p.Action, p.ObjectType, p.ObjectID, p.Reason, p.Before,
-		p.After, p.RequestID), err
+		p.After, p.RequestID, p.Tenant), err
 }
 
 // hasAudit tells whether a decision is written; uuid.Nil is none.
@@ -273,6 +273,7 @@ func auditToDB(entry ports.AuditEntry) (sqlc.InsertAuditParams, error) {
 		Before:     before,
 		After:      after,
 		RequestID:  optional(entry.RequestID),
+		Tenant:     optional(int32(entry.Tenant)),
 	}, nil
 }
 
@@ -325,6 +326,7 @@ func auditFromDB(row sqlc.Audit) (ports.AuditEntry, error) {
 		Before:     before,
 		After:      after,
 		RequestID:  deref(row.RequestID),
+		Tenant:     operation.Tenant(deref(row.Tenant)),
 	}, nil
 }
 

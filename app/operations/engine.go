@@ -266,7 +266,7 @@ func answerOf(op ports.Operation, response ports.FrozenResponse) Answer {
 // begin writes the operation down before anything is sent. If the same request was
 // rejected before, it opens that operation again.
 func (e *Engine) begin(ctx context.Context, request Request, wanted ports.NewOperation) (ports.Operation, error) {
-	wanted.Origin.TraceParent = e.observer.TraceParent(ctx)
+	wanted.Origin.TraceParent, wanted.Origin.Actor = e.observer.TraceParent(ctx), ports.ActorOf(ctx)
 	wanted.Lease = ports.Lease{Token: uuid.New(), For: LeaseFor}
 
 	if reserve := e.definitions[wanted.Kind].Reserve; reserve != nil && wanted.Reserve == nil {

@@ -202,6 +202,10 @@ func operationEntries(o ports.OperationDetails) []TimelineEntry {
 		begun.Actor = string(operation.ByRequest)
 	}
 
+	if actor := o.Origin.Actor; actor.Name != "" {
+		begun.Actor = actor.Name
+	}
+
 	for name, value := range o.Order.Options { // first, so that no option hides what follows
 		if name != OptionReceiptEmail { // it is the customer's
 			begun.Data[name] = value
@@ -211,6 +215,10 @@ func operationEntries(o ports.OperationDetails) []TimelineEntry {
 	maps.Copy(begun.Data, map[string]any{
 		"id": o.ID.String(), "kind": kind, "stripe_key": o.Call.Key, "state": string(o.State), "attempts": o.Attempts,
 	})
+
+	if name := o.Origin.Actor.OnBehalfOf; name != "" {
+		begun.Data["on_behalf_of"] = name
+	}
 
 	if amount := o.Order.Amount; !amount.IsZero() {
 		begun.Data["amount"], begun.Data["currency"] = amount.Decimal(), amount.Currency().Code()

@@ -32,7 +32,7 @@ const (
 type By struct {
 	Tenant operation.Tenant
 	// Actor is a person, as cli:user@host, or a key.
-	Actor string
+	Actor ports.Actor
 	// May are the scopes that the actor has itself, and so may give.
 	May tenant.Scopes
 	// Reason may be empty.
@@ -52,7 +52,8 @@ func (by By) entry(
 	id, err := newID()
 
 	return ports.AuditEntry{
-		ID: id, Actor: by.Actor, Action: action, ObjectType: objectType, ObjectID: objectID, Reason: reason, After: after,
+		ID: id, Tenant: by.Tenant, Actor: by.Actor.Name, OnBehalfOf: by.Actor.OnBehalfOf,
+		Action: action, ObjectType: objectType, ObjectID: objectID, Reason: reason, After: after,
 		RequestID: by.RequestID,
 	}, err
 }

@@ -62,7 +62,7 @@ func TestKeys_GiveNothingThatTheyDoNotHave(t *testing.T) {
 
 	b := setup(t)
 	by := person()
-	by.Actor, by.May = "key:mf_test_x", tenant.Scopes{tenant.KeysWrite, tenant.PaymentsRead}
+	by.Actor, by.May = ports.Actor{Name: "key:mf_test_x"}, tenant.Scopes{tenant.KeysWrite, tenant.PaymentsRead}
 
 	_, err := b.keys.Create(t.Context(), by, tenants.Order{Name: "x", Scopes: []string{"payments:read", "payments:write"}})
 	require.Equal(t, fault.InsufficientScope, fault.KindOf(err))

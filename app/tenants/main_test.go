@@ -42,7 +42,9 @@ func setup(t *testing.T) *bundle {
 
 // person may do everything.
 func person() tenants.By {
-	return tenants.By{Tenant: operation.DefaultTenant, Actor: "cli:me@here", May: tenant.AllScopes(), Reason: "a test"}
+	return tenants.By{
+		Tenant: operation.DefaultTenant, Actor: ports.Actor{Name: "cli:me@here"}, May: tenant.AllScopes(), Reason: "a test",
+	}
 }
 
 func (b *bundle) make(t *testing.T, scopes ...string) tenants.Made {

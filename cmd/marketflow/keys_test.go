@@ -51,3 +51,25 @@ func TestKeys(t *testing.T) {
 	d.fails("--expires must be a time", "keys", "create", "x", "--scopes", "admin", "--expires", "-1h")
 	d.fails("the overlap must be from 0", "keys", "roll", text(t, rolled, "id"), "--overlap", "721h")
 }
+
+func TestAudit(t *testing.T) {
+	t.Parallel()
+
+	d := newDesk(t)
+	made := d.object("keys", "create", "Shop", "--scopes", "checkout", "--actor", "me", "--reason", "a new shop")
+	id := text(t, made, "id")
+
+	list := d.run("audit", "list")
+	require.Zero(t, list.code, list.stderr)
+	require.Contains(t, list.stdout, "api_key.create")
+	require.Contains(t, list.stdout, "a new shop")
+
+	require.Len(t, d.ids("audit", "list", "--object", id, "--actor", "me", "--action", "api_key.create", "--since", "1h"), 1)
+	require.Empty(t, d.ids("audit", "list", "--until", "1h"))
+	require.Empty(t, d.ids("audit", "list", "--actor", "you"))
+
+	table := d.run("audit", "export", "--object", id)
+	require.Zero(t, table.code, table.stderr)
+	require.Len(t, strings.Split(strings.TrimSpace(table.stdout), "\r\n"), 2)
+	require.True(t, strings.HasPrefix(table.stdout, "id,at,actor,"))
+}

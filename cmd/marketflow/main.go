@@ -91,7 +91,7 @@ twice and a payment is never lost.
 	root.AddCommand(newDevCommand(), newServeCommand(), newMigrateCommand(), newSandboxCommand(),
 		newInboxCommand(), newEventsCommand(), newOperationsCommand(), newPaymentsCommand(),
 		newRefundsCommand(), newCustomersCommand(), newReconcileCommand(),
-		newAccountCommand(), newKeysCommand(), newTenantsCommand(), newVersionCommand())
+		newAccountCommand(), newKeysCommand(), newTenantsCommand(), newAuditCommand(), newVersionCommand())
 
 	return root
 }

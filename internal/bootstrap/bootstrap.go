@@ -151,6 +151,7 @@ type Tools struct {
 	Reconcile      *reconcile.Reconcile
 	Keys           *tenants.Keys
 	Tenants        *tenants.Tenants
+	ReadAudit      *tenants.Audit
 }
 
 // WithTools runs fn with the use cases and without the servers, on a database that

@@ -74,11 +74,11 @@ func graph() fx.Option {
 			events.NewApplyParked, events.NewReadHints, events.NewReprocess, events.NewReprocessType, events.NewDismiss,
 			reconcile.New,
 			newAuthenticate, tenants.NewTenants, fx.Annotate(newKeys, fx.As(fx.Self()), fx.As(new(edge.KeyUseCases))),
+			fx.Annotate(tenants.NewAudit, fx.As(fx.Self()), fx.As(new(edge.ReadAudit))),
 		),
 		// The public edge: its resources, and what stands around them.
-		fx.Provide(edge.NewPayments, edge.NewRefunds, edge.NewLists, newCustomersResource, edge.NewAPIKeys, newAccess,
-			newWebhooksResource,
-			newHealth, newEdgeTelemetry, edge.NewHandler),
+		fx.Provide(edge.NewPayments, edge.NewRefunds, edge.NewLists, newCustomersResource, edge.NewAPIKeys, edge.NewAudit, newAccess,
+			newWebhooksResource, newHealth, newEdgeTelemetry, edge.NewHandler),
 		// What stands around it all.
 		fx.Provide(newLogger, newTracing, newPool, newBackgroundPool, newRedis, newScraping, newServer,
 			newProfiling, newJobs),

@@ -7,8 +7,10 @@ package sqlc
 
 import (
 	"context"
+	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgtype"
 )
 
 const HasAudit = `-- name: HasAudit :one
@@ -24,9 +26,9 @@ func (q *Queries) HasAudit(ctx context.Context, id uuid.UUID) (bool, error) {
 }
 
 const InsertAudit = `-- name: InsertAudit :exec
-INSERT INTO audit (id, actor, on_behalf_of, action, object_type, object_id, reason, before, after, request_id)
+INSERT INTO audit (id, actor, on_behalf_of, action, object_type, object_id, reason, before, after, request_id, tenant)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8::text::jsonb,
-        $9::text::jsonb, $10)
+        $9::text::jsonb, $10, $11)
 `
 
 type InsertAuditParams struct {
@@ -40,6 +42,7 @@ type InsertAuditParams struct {
 	Before     *string
 	After      *string
 	RequestID  *string
+	Tenant     *int32
 }
 
 func (q *Queries) InsertAudit(ctx context.Context, arg InsertAuditParams) error {
@@ -54,12 +57,13 @@ func (q *Queries) InsertAudit(ctx context.Context, arg InsertAuditParams) error 
 		arg.Before,
 		arg.After,
 		arg.RequestID,
+		arg.Tenant,
 	)
 	return err
 }
 
 const ListAudit = `-- name: ListAudit :many
-SELECT id, at, actor, on_behalf_of, action, object_type, object_id, reason, before, after, request_id FROM audit
+SELECT id, at, actor, on_behalf_of, action, object_type, object_id, reason, before, after, request_id, tenant FROM audit
 WHERE object_id = ANY ($1::text[])
 ORDER BY at DESC, id DESC
 LIMIT $2
@@ -92,6 +96,157 @@ func (q *Queries) ListAudit(ctx context.Context, arg ListAuditParams) ([]Audit, 
 			&i.Before,
 			&i.After,
 			&i.RequestID,
+			&i.Tenant,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const ListAuditEntries = `-- name: ListAuditEntries :many
+SELECT id, at, actor, on_behalf_of, action, object_type, object_id, reason, before, after, request_id, tenant FROM audit
+WHERE (at, id) < ($1::timestamptz, $2::uuid) AND at >= $3::timestamptz
+  AND ($4::integer = 0 OR COALESCE(tenant, 1) = $4::integer)
+  AND ($5::text = '' OR object_id = $5::text)
+  AND ($6::text = '' OR actor = $6::text)
+  AND ($7::text = '' OR action = $7::text)
+ORDER BY at DESC, id DESC
+LIMIT $8
+`
+
+type ListAuditEntriesParams struct {
+	BeforeAt time.Time
+	BeforeID uuid.UUID
+	FromAt   time.Time
+	Tenant   int32
+	ObjectID string
+	Actor    string
+	Action   string
+	MaxRows  int32
+}
+
+// What people and keys changed, newest first. It is planned for its arguments.
+func (q *Queries) ListAuditEntries(ctx context.Context, arg ListAuditEntriesParams) ([]Audit, error) {
+	rows, err := q.db.Query(ctx, ListAuditEntries,
+		arg.BeforeAt,
+		arg.BeforeID,
+		arg.FromAt,
+		arg.Tenant,
+		arg.ObjectID,
+		arg.Actor,
+		arg.Action,
+		arg.MaxRows,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []Audit
+	for rows.Next() {
+		var i Audit
+		if err := rows.Scan(
+			&i.ID,
+			&i.At,
+			&i.Actor,
+			&i.OnBehalfOf,
+			&i.Action,
+			&i.ObjectType,
+			&i.ObjectID,
+			&i.Reason,
+			&i.Before,
+			&i.After,
+			&i.RequestID,
+			&i.Tenant,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const ListAuditedOperations = `-- name: ListAuditedOperations :many
+SELECT id, kind, COALESCE(subject, id)::uuid AS object_id, actor, on_behalf_of, reason, origin_request_id, created_at, state,
+       response_status, amount, currency
+FROM operations
+WHERE (created_at, id) < ($1::timestamptz, $2::uuid) AND created_at >= $3::timestamptz
+  AND ($4::integer = 0 OR tenant = $4::integer)
+  AND (NOT $5::boolean OR subject = $6::uuid OR id = $6::uuid)
+  AND ($7::text = '' OR actor = $7::text)
+  AND ($8::text = '' OR kind = $8::text)
+ORDER BY created_at DESC, id DESC
+LIMIT $9
+`
+
+type ListAuditedOperationsParams struct {
+	BeforeAt time.Time
+	BeforeID uuid.UUID
+	FromAt   time.Time
+	Tenant   int32
+	OfObject bool
+	ObjectID uuid.UUID
+	Actor    string
+	Kind     string
+	MaxRows  int32
+}
+
+type ListAuditedOperationsRow struct {
+	ID              uuid.UUID
+	Kind            string
+	ObjectID        uuid.UUID
+	Actor           string
+	OnBehalfOf      *string
+	Reason          *string
+	OriginRequestID string
+	CreatedAt       time.Time
+	State           string
+	ResponseStatus  *int16
+	Amount          pgtype.Numeric
+	Currency        *string
+}
+
+// What clients asked for, newest first, without what may hold a person's data. It is planned
+// for its arguments.
+func (q *Queries) ListAuditedOperations(ctx context.Context, arg ListAuditedOperationsParams) ([]ListAuditedOperationsRow, error) {
+	rows, err := q.db.Query(ctx, ListAuditedOperations,
+		arg.BeforeAt,
+		arg.BeforeID,
+		arg.FromAt,
+		arg.Tenant,
+		arg.OfObject,
+		arg.ObjectID,
+		arg.Actor,
+		arg.Kind,
+		arg.MaxRows,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ListAuditedOperationsRow
+	for rows.Next() {
+		var i ListAuditedOperationsRow
+		if err := rows.Scan(
+			&i.ID,
+			&i.Kind,
+			&i.ObjectID,
+			&i.Actor,
+			&i.OnBehalfOf,
+			&i.Reason,
+			&i.OriginRequestID,
+			&i.CreatedAt,
+			&i.State,
+			&i.ResponseStatus,
+			&i.Amount,
+			&i.Currency,
 		); err != nil {
 			return nil, err
 		}

@@ -22,7 +22,7 @@ WHERE operations.id = $3
   AND state || '' = $4::text
   AND leased_until <= now()
   AND NOT EXISTS (SELECT FROM payments p WHERE p.id = $3)
-RETURNING operations.id, operations.idempotency_key, operations.fingerprint, operations.amount, operations.currency, operations.metadata, operations.stripe_key, operations.stripe_params, operations.state, operations.lease_token, operations.leased_until, operations.retry_at, operations.attempts, operations.last_error, operations.response_status, operations.response_body, operations.origin_request_id, operations.origin_trace, operations.created_at, operations.updated_at, operations.tenant, operations.kind, operations.subject, operations.options, operations.actor, operations.reason, operations.stripe_path, EXTRACT(EPOCH FROM now() - operations.created_at)::float8 AS age_seconds
+RETURNING operations.id, operations.idempotency_key, operations.fingerprint, operations.amount, operations.currency, operations.metadata, operations.stripe_key, operations.stripe_params, operations.state, operations.lease_token, operations.leased_until, operations.retry_at, operations.attempts, operations.last_error, operations.response_status, operations.response_body, operations.origin_request_id, operations.origin_trace, operations.created_at, operations.updated_at, operations.tenant, operations.kind, operations.subject, operations.options, operations.actor, operations.reason, operations.stripe_path, operations.on_behalf_of, EXTRACT(EPOCH FROM now() - operations.created_at)::float8 AS age_seconds
 `
 
 type CloseOperationParams struct {
@@ -75,13 +75,14 @@ func (q *Queries) CloseOperation(ctx context.Context, arg CloseOperationParams) 
 		&i.Operation.Actor,
 		&i.Operation.Reason,
 		&i.Operation.StripePath,
+		&i.Operation.OnBehalfOf,
 		&i.AgeSeconds,
 	)
 	return i, err
 }
 
 const ListFinishedOperations = `-- name: ListFinishedOperations :many
-SELECT operations.id, operations.idempotency_key, operations.fingerprint, operations.amount, operations.currency, operations.metadata, operations.stripe_key, operations.stripe_params, operations.state, operations.lease_token, operations.leased_until, operations.retry_at, operations.attempts, operations.last_error, operations.response_status, operations.response_body, operations.origin_request_id, operations.origin_trace, operations.created_at, operations.updated_at, operations.tenant, operations.kind, operations.subject, operations.options, operations.actor, operations.reason, operations.stripe_path, EXTRACT(EPOCH FROM now() - operations.created_at)::float8 AS age_seconds
+SELECT operations.id, operations.idempotency_key, operations.fingerprint, operations.amount, operations.currency, operations.metadata, operations.stripe_key, operations.stripe_params, operations.state, operations.lease_token, operations.leased_until, operations.retry_at, operations.attempts, operations.last_error, operations.response_status, operations.response_body, operations.origin_request_id, operations.origin_trace, operations.created_at, operations.updated_at, operations.tenant, operations.kind, operations.subject, operations.options, operations.actor, operations.reason, operations.stripe_path, operations.on_behalf_of, EXTRACT(EPOCH FROM now() - operations.created_at)::float8 AS age_seconds
 FROM operations
 WHERE state || '' NOT IN ('pending', 'needs_attention')
   AND state = ANY ($1::text[])
@@ -137,6 +138,7 @@ func (q *Queries) ListFinishedOperations(ctx context.Context, arg ListFinishedOp
 			&i.Operation.Actor,
 			&i.Operation.Reason,
 			&i.Operation.StripePath,
+			&i.Operation.OnBehalfOf,
 			&i.AgeSeconds,
 		); err != nil {
 			return nil, err
@@ -150,7 +152,7 @@ func (q *Queries) ListFinishedOperations(ctx context.Context, arg ListFinishedOp
 }
 
 const ListOperationsOn = `-- name: ListOperationsOn :many
-SELECT operations.id, operations.idempotency_key, operations.fingerprint, operations.amount, operations.currency, operations.metadata, operations.stripe_key, operations.stripe_params, operations.state, operations.lease_token, operations.leased_until, operations.retry_at, operations.attempts, operations.last_error, operations.response_status, operations.response_body, operations.origin_request_id, operations.origin_trace, operations.created_at, operations.updated_at, operations.tenant, operations.kind, operations.subject, operations.options, operations.actor, operations.reason, operations.stripe_path, EXTRACT(EPOCH FROM now() - operations.created_at)::float8 AS age_seconds
+SELECT operations.id, operations.idempotency_key, operations.fingerprint, operations.amount, operations.currency, operations.metadata, operations.stripe_key, operations.stripe_params, operations.state, operations.lease_token, operations.leased_until, operations.retry_at, operations.attempts, operations.last_error, operations.response_status, operations.response_body, operations.origin_request_id, operations.origin_trace, operations.created_at, operations.updated_at, operations.tenant, operations.kind, operations.subject, operations.options, operations.actor, operations.reason, operations.stripe_path, operations.on_behalf_of, EXTRACT(EPOCH FROM now() - operations.created_at)::float8 AS age_seconds
 FROM operations
 WHERE operations.subject = $1::uuid
 ORDER BY operations.created_at DESC, operations.id DESC
@@ -204,6 +206,7 @@ func (q *Queries) ListOperationsOn(ctx context.Context, arg ListOperationsOnPara
 			&i.Operation.Actor,
 			&i.Operation.Reason,
 			&i.Operation.StripePath,
+			&i.Operation.OnBehalfOf,
 			&i.AgeSeconds,
 		); err != nil {
 			return nil, err
@@ -218,11 +221,11 @@ func (q *Queries) ListOperationsOn(ctx context.Context, arg ListOperationsOnPara
 
 const ListUnfinishedOperations = `-- name: ListUnfinishedOperations :many
 
-SELECT operations.id, operations.idempotency_key, operations.fingerprint, operations.amount, operations.currency, operations.metadata, operations.stripe_key, operations.stripe_params, operations.state, operations.lease_token, operations.leased_until, operations.retry_at, operations.attempts, operations.last_error, operations.response_status, operations.response_body, operations.origin_request_id, operations.origin_trace, operations.created_at, operations.updated_at, operations.tenant, operations.kind, operations.subject, operations.options, operations.actor, operations.reason, operations.stripe_path, EXTRACT(EPOCH FROM now() - operations.created_at)::float8 AS age_seconds
+SELECT operations.id, operations.idempotency_key, operations.fingerprint, operations.amount, operations.currency, operations.metadata, operations.stripe_key, operations.stripe_params, operations.state, operations.lease_token, operations.leased_until, operations.retry_at, operations.attempts, operations.last_error, operations.response_status, operations.response_body, operations.origin_request_id, operations.origin_trace, operations.created_at, operations.updated_at, operations.tenant, operations.kind, operations.subject, operations.options, operations.actor, operations.reason, operations.stripe_path, operations.on_behalf_of, EXTRACT(EPOCH FROM now() - operations.created_at)::float8 AS age_seconds
 FROM (
-    SELECT id, idempotency_key, fingerprint, amount, currency, metadata, stripe_key, stripe_params, state, lease_token, leased_until, retry_at, attempts, last_error, response_status, response_body, origin_request_id, origin_trace, created_at, updated_at, tenant, kind, subject, options, actor, reason, stripe_path FROM operations WHERE state = 'pending'
+    SELECT id, idempotency_key, fingerprint, amount, currency, metadata, stripe_key, stripe_params, state, lease_token, leased_until, retry_at, attempts, last_error, response_status, response_body, origin_request_id, origin_trace, created_at, updated_at, tenant, kind, subject, options, actor, reason, stripe_path, on_behalf_of FROM operations WHERE state = 'pending'
     UNION ALL
-    SELECT id, idempotency_key, fingerprint, amount, currency, metadata, stripe_key, stripe_params, state, lease_token, leased_until, retry_at, attempts, last_error, response_status, response_body, origin_request_id, origin_trace, created_at, updated_at, tenant, kind, subject, options, actor, reason, stripe_path FROM operations WHERE state = 'needs_attention'
+    SELECT id, idempotency_key, fingerprint, amount, currency, metadata, stripe_key, stripe_params, state, lease_token, leased_until, retry_at, attempts, last_error, response_status, response_body, origin_request_id, origin_trace, created_at, updated_at, tenant, kind, subject, options, actor, reason, stripe_path, on_behalf_of FROM operations WHERE state = 'needs_attention'
 ) AS operations
 WHERE operations.state = ANY ($1::text[])
 ORDER BY operations.created_at, operations.id
@@ -279,6 +282,7 @@ func (q *Queries) ListUnfinishedOperations(ctx context.Context, arg ListUnfinish
 			&i.Operation.Actor,
 			&i.Operation.Reason,
 			&i.Operation.StripePath,
+			&i.Operation.OnBehalfOf,
 			&i.AgeSeconds,
 		); err != nil {
 			return nil, err

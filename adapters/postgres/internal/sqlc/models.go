@@ -60,6 +60,8 @@ type Audit struct {
 	// What it is now.
 	After     json.RawMessage
 	RequestID *string
+	// Whose it is. NULL: the installation's.
+	Tenant *int32
 }
 
 // Customers, each written when its Stripe customer is known. Until then there is only its operation.
@@ -178,12 +180,14 @@ type Operation struct {
 	Subject uuid.NullUUID
 	// What else was asked for, by the names of the API. NULL: nothing. intent_status and latest_charge of a confirm are not asked for: they say how the intent stood before it.
 	Options json.RawMessage
-	// Who asked. Empty: requests are not authenticated.
+	// Who asked for it: an API key. Empty: it is not known, or the service itself.
 	Actor string
 	// Why, in the words of whoever asked.
 	Reason *string
 	// The path of the call, which is a POST unless another method stands before it.
 	StripePath string
+	// For whom, as X-Actor said. NULL: nobody was named.
+	OnBehalfOf *string
 }
 
 // Payments, each written when its Stripe payment intent is known. Until then there is only its operation.

@@ -18,13 +18,13 @@ const BeginOperations = `-- name: BeginOperations :many
 
 WITH present AS MATERIALIZED (
     SELECT standing.incarnation, standing.reconciled, standing.behind_seconds,
-           CASE WHEN $22::boolean THEN set_config('synchronous_commit', 'off', TRUE) END AS waits
+           CASE WHEN $24::boolean THEN set_config('synchronous_commit', 'off', TRUE) END AS waits
     FROM standing
 )
 INSERT INTO operations (
     id, tenant, kind, subject, idempotency_key, fingerprint, amount, currency, metadata, options, reason,
     stripe_key, stripe_path, stripe_params, lease_token, leased_until, retry_at, origin_request_id, origin_trace, created_at,
-    state, response_status, response_body
+    actor, on_behalf_of, state, response_status, response_body
 )
 SELECT input.id, input.tenant, input.kind, NULLIF(input.subject, '00000000-0000-0000-0000-000000000000'),
        NULLIF(input.idempotency_key, ''), input.fingerprint, input.amount, NULLIF(input.currency, ''),
@@ -32,7 +32,7 @@ SELECT input.id, input.tenant, input.kind, NULLIF(input.subject, '00000000-0000-
        input.stripe_key, input.stripe_path, input.stripe_params,
        NULLIF(input.lease_token, '00000000-0000-0000-0000-000000000000'), now() + input.lease, now() + input.lease,
        input.origin_request_id, input.origin_trace, COALESCE(NULLIF(input.created_at, '0001-01-01 00:00:00+00'), now()),
-       CASE WHEN input.response_status = 0 THEN 'pending' ELSE 'finished' END, NULLIF(input.response_status, 0),
+       input.actor, NULLIF(input.on_behalf_of, ''), CASE WHEN input.response_status = 0 THEN 'pending' ELSE 'finished' END, NULLIF(input.response_status, 0),
        input.response_body
 FROM (
     SELECT unnest($1::uuid[])                 AS id,
@@ -54,8 +54,10 @@ FROM (
            unnest($17::text[])  AS origin_request_id,
            unnest($18::text[])       AS origin_trace,
            unnest($19::timestamptz[])  AS created_at,
-           unnest($20::smallint[]) AS response_status,
-           unnest($21::bytea[])    AS response_body
+           unnest($20::text[])              AS actor,
+           unnest($21::text[])            AS on_behalf_of,
+           unnest($22::smallint[]) AS response_status,
+           unnest($23::bytea[])    AS response_body
 ) AS input
 ORDER BY input.idempotency_key, input.id
 ON CONFLICT DO NOTHING
@@ -85,6 +87,8 @@ type BeginOperationsParams struct {
 	OriginRequestIds []string
 	OriginTraces     []string
 	CreatedAts       []time.Time
+	Actors           []string
+	Behalves         []string
 	ResponseStatuses []int16
 	ResponseBodies   [][]byte
 	MayBeLost        bool
@@ -137,6 +141,8 @@ func (q *Queries) BeginOperations(ctx context.Context, arg BeginOperationsParams
 		arg.OriginRequestIds,
 		arg.OriginTraces,
 		arg.CreatedAts,
+		arg.Actors,
+		arg.Behalves,
 		arg.ResponseStatuses,
 		arg.ResponseBodies,
 		arg.MayBeLost,
@@ -209,7 +215,7 @@ func (q *Queries) ExtendLease(ctx context.Context, arg ExtendLeaseParams) error 
 }
 
 const FindOperation = `-- name: FindOperation :many
-SELECT operations.id, operations.idempotency_key, operations.fingerprint, operations.amount, operations.currency, operations.metadata, operations.stripe_key, operations.stripe_params, operations.state, operations.lease_token, operations.leased_until, operations.retry_at, operations.attempts, operations.last_error, operations.response_status, operations.response_body, operations.origin_request_id, operations.origin_trace, operations.created_at, operations.updated_at, operations.tenant, operations.kind, operations.subject, operations.options, operations.actor, operations.reason, operations.stripe_path, EXTRACT(EPOCH FROM now() - operations.created_at)::float8 AS age_seconds,
+SELECT operations.id, operations.idempotency_key, operations.fingerprint, operations.amount, operations.currency, operations.metadata, operations.stripe_key, operations.stripe_params, operations.state, operations.lease_token, operations.leased_until, operations.retry_at, operations.attempts, operations.last_error, operations.response_status, operations.response_body, operations.origin_request_id, operations.origin_trace, operations.created_at, operations.updated_at, operations.tenant, operations.kind, operations.subject, operations.options, operations.actor, operations.reason, operations.stripe_path, operations.on_behalf_of, EXTRACT(EPOCH FROM now() - operations.created_at)::float8 AS age_seconds,
        (operations.leased_until <= now())::boolean AS abandoned
 FROM operations
 WHERE (operations.idempotency_key = $1 AND operations.tenant = $2)
@@ -266,6 +272,7 @@ func (q *Queries) FindOperation(ctx context.Context, arg FindOperationParams) ([
 			&i.Operation.Actor,
 			&i.Operation.Reason,
 			&i.Operation.StripePath,
+			&i.Operation.OnBehalfOf,
 			&i.AgeSeconds,
 			&i.Abandoned,
 		); err != nil {
@@ -280,7 +287,7 @@ func (q *Queries) FindOperation(ctx context.Context, arg FindOperationParams) ([
 }
 
 const FindOperationByID = `-- name: FindOperationByID :one
-SELECT operations.id, operations.idempotency_key, operations.fingerprint, operations.amount, operations.currency, operations.metadata, operations.stripe_key, operations.stripe_params, operations.state, operations.lease_token, operations.leased_until, operations.retry_at, operations.attempts, operations.last_error, operations.response_status, operations.response_body, operations.origin_request_id, operations.origin_trace, operations.created_at, operations.updated_at, operations.tenant, operations.kind, operations.subject, operations.options, operations.actor, operations.reason, operations.stripe_path, EXTRACT(EPOCH FROM now() - operations.created_at)::float8 AS age_seconds
+SELECT operations.id, operations.idempotency_key, operations.fingerprint, operations.amount, operations.currency, operations.metadata, operations.stripe_key, operations.stripe_params, operations.state, operations.lease_token, operations.leased_until, operations.retry_at, operations.attempts, operations.last_error, operations.response_status, operations.response_body, operations.origin_request_id, operations.origin_trace, operations.created_at, operations.updated_at, operations.tenant, operations.kind, operations.subject, operations.options, operations.actor, operations.reason, operations.stripe_path, operations.on_behalf_of, EXTRACT(EPOCH FROM now() - operations.created_at)::float8 AS age_seconds
 FROM operations
 WHERE id = $1
 `
@@ -321,13 +328,14 @@ func (q *Queries) FindOperationByID(ctx context.Context, id uuid.UUID) (FindOper
 		&i.Operation.Actor,
 		&i.Operation.Reason,
 		&i.Operation.StripePath,
+		&i.Operation.OnBehalfOf,
 		&i.AgeSeconds,
 	)
 	return i, err
 }
 
 const FindOperationByKey = `-- name: FindOperationByKey :one
-SELECT operations.id, operations.idempotency_key, operations.fingerprint, operations.amount, operations.currency, operations.metadata, operations.stripe_key, operations.stripe_params, operations.state, operations.lease_token, operations.leased_until, operations.retry_at, operations.attempts, operations.last_error, operations.response_status, operations.response_body, operations.origin_request_id, operations.origin_trace, operations.created_at, operations.updated_at, operations.tenant, operations.kind, operations.subject, operations.options, operations.actor, operations.reason, operations.stripe_path, EXTRACT(EPOCH FROM now() - operations.created_at)::float8 AS age_seconds
+SELECT operations.id, operations.idempotency_key, operations.fingerprint, operations.amount, operations.currency, operations.metadata, operations.stripe_key, operations.stripe_params, operations.state, operations.lease_token, operations.leased_until, operations.retry_at, operations.attempts, operations.last_error, operations.response_status, operations.response_body, operations.origin_request_id, operations.origin_trace, operations.created_at, operations.updated_at, operations.tenant, operations.kind, operations.subject, operations.options, operations.actor, operations.reason, operations.stripe_path, operations.on_behalf_of, EXTRACT(EPOCH FROM now() - operations.created_at)::float8 AS age_seconds
 FROM operations
 WHERE idempotency_key = $1::text AND tenant = $2
 `
@@ -373,6 +381,7 @@ func (q *Queries) FindOperationByKey(ctx context.Context, arg FindOperationByKey
 		&i.Operation.Actor,
 		&i.Operation.Reason,
 		&i.Operation.StripePath,
+		&i.Operation.OnBehalfOf,
 		&i.AgeSeconds,
 	)
 	return i, err
@@ -402,7 +411,7 @@ SET state           = 'finished',
     updated_at      = now()
 FROM unfinished
 WHERE r.id = unfinished.id
-RETURNING r.id, r.idempotency_key, r.fingerprint, r.amount, r.currency, r.metadata, r.stripe_key, r.stripe_params, r.state, r.lease_token, r.leased_until, r.retry_at, r.attempts, r.last_error, r.response_status, r.response_body, r.origin_request_id, r.origin_trace, r.created_at, r.updated_at, r.tenant, r.kind, r.subject, r.options, r.actor, r.reason, r.stripe_path
+RETURNING r.id, r.idempotency_key, r.fingerprint, r.amount, r.currency, r.metadata, r.stripe_key, r.stripe_params, r.state, r.lease_token, r.leased_until, r.retry_at, r.attempts, r.last_error, r.response_status, r.response_body, r.origin_request_id, r.origin_trace, r.created_at, r.updated_at, r.tenant, r.kind, r.subject, r.options, r.actor, r.reason, r.stripe_path, r.on_behalf_of
 `
 
 type FinishOperationsParams struct {
@@ -461,6 +470,7 @@ func (q *Queries) FinishOperations(ctx context.Context, arg FinishOperationsPara
 			&i.Actor,
 			&i.Reason,
 			&i.StripePath,
+			&i.OnBehalfOf,
 		); err != nil {
 			return nil, err
 		}
@@ -483,7 +493,7 @@ WHERE operations.id = $3
   AND fingerprint = $4
   AND state || '' IN ('pending', 'needs_attention')
   AND NOT EXISTS (SELECT FROM payments p WHERE p.id = $3)
-RETURNING operations.id, operations.idempotency_key, operations.fingerprint, operations.amount, operations.currency, operations.metadata, operations.stripe_key, operations.stripe_params, operations.state, operations.lease_token, operations.leased_until, operations.retry_at, operations.attempts, operations.last_error, operations.response_status, operations.response_body, operations.origin_request_id, operations.origin_trace, operations.created_at, operations.updated_at, operations.tenant, operations.kind, operations.subject, operations.options, operations.actor, operations.reason, operations.stripe_path, EXTRACT(EPOCH FROM now() - operations.created_at)::float8 AS age_seconds
+RETURNING operations.id, operations.idempotency_key, operations.fingerprint, operations.amount, operations.currency, operations.metadata, operations.stripe_key, operations.stripe_params, operations.state, operations.lease_token, operations.leased_until, operations.retry_at, operations.attempts, operations.last_error, operations.response_status, operations.response_body, operations.origin_request_id, operations.origin_trace, operations.created_at, operations.updated_at, operations.tenant, operations.kind, operations.subject, operations.options, operations.actor, operations.reason, operations.stripe_path, operations.on_behalf_of, EXTRACT(EPOCH FROM now() - operations.created_at)::float8 AS age_seconds
 `
 
 type FinishRejectedOperationParams struct {
@@ -536,6 +546,7 @@ func (q *Queries) FinishRejectedOperation(ctx context.Context, arg FinishRejecte
 		&i.Operation.Actor,
 		&i.Operation.Reason,
 		&i.Operation.StripePath,
+		&i.Operation.OnBehalfOf,
 		&i.AgeSeconds,
 	)
 	return i, err
@@ -766,7 +777,7 @@ func (q *Queries) ListPaymentsLike(ctx context.Context, arg ListPaymentsLikePara
 }
 
 const LockOperation = `-- name: LockOperation :one
-SELECT operations.id, operations.idempotency_key, operations.fingerprint, operations.amount, operations.currency, operations.metadata, operations.stripe_key, operations.stripe_params, operations.state, operations.lease_token, operations.leased_until, operations.retry_at, operations.attempts, operations.last_error, operations.response_status, operations.response_body, operations.origin_request_id, operations.origin_trace, operations.created_at, operations.updated_at, operations.tenant, operations.kind, operations.subject, operations.options, operations.actor, operations.reason, operations.stripe_path, EXTRACT(EPOCH FROM now() - operations.created_at)::float8 AS age_seconds
+SELECT operations.id, operations.idempotency_key, operations.fingerprint, operations.amount, operations.currency, operations.metadata, operations.stripe_key, operations.stripe_params, operations.state, operations.lease_token, operations.leased_until, operations.retry_at, operations.attempts, operations.last_error, operations.response_status, operations.response_body, operations.origin_request_id, operations.origin_trace, operations.created_at, operations.updated_at, operations.tenant, operations.kind, operations.subject, operations.options, operations.actor, operations.reason, operations.stripe_path, operations.on_behalf_of, EXTRACT(EPOCH FROM now() - operations.created_at)::float8 AS age_seconds
 FROM operations
 WHERE operations.id = $1
 FOR UPDATE
@@ -809,13 +820,14 @@ func (q *Queries) LockOperation(ctx context.Context, id uuid.UUID) (LockOperatio
 		&i.Operation.Actor,
 		&i.Operation.Reason,
 		&i.Operation.StripePath,
+		&i.Operation.OnBehalfOf,
 		&i.AgeSeconds,
 	)
 	return i, err
 }
 
 const LockOperations = `-- name: LockOperations :many
-SELECT id, idempotency_key, fingerprint, amount, currency, metadata, stripe_key, stripe_params, state, lease_token, leased_until, retry_at, attempts, last_error, response_status, response_body, origin_request_id, origin_trace, created_at, updated_at, tenant, kind, subject, options, actor, reason, stripe_path FROM operations WHERE id = $1 FOR UPDATE
+SELECT id, idempotency_key, fingerprint, amount, currency, metadata, stripe_key, stripe_params, state, lease_token, leased_until, retry_at, attempts, last_error, response_status, response_body, origin_request_id, origin_trace, created_at, updated_at, tenant, kind, subject, options, actor, reason, stripe_path, on_behalf_of FROM operations WHERE id = $1 FOR UPDATE
 `
 
 func (q *Queries) LockOperations(ctx context.Context, id uuid.UUID) ([]Operation, error) {
@@ -855,6 +867,7 @@ func (q *Queries) LockOperations(ctx context.Context, id uuid.UUID) ([]Operation
 			&i.Actor,
 			&i.Reason,
 			&i.StripePath,
+			&i.OnBehalfOf,
 		); err != nil {
 			return nil, err
 		}
@@ -878,7 +891,7 @@ WHERE operations.id = $2
   AND state || '' = 'pending'
   AND lease_token = $3::uuid
   AND NOT EXISTS (SELECT FROM payments p WHERE p.id = $2)
-RETURNING operations.id, operations.idempotency_key, operations.fingerprint, operations.amount, operations.currency, operations.metadata, operations.stripe_key, operations.stripe_params, operations.state, operations.lease_token, operations.leased_until, operations.retry_at, operations.attempts, operations.last_error, operations.response_status, operations.response_body, operations.origin_request_id, operations.origin_trace, operations.created_at, operations.updated_at, operations.tenant, operations.kind, operations.subject, operations.options, operations.actor, operations.reason, operations.stripe_path, EXTRACT(EPOCH FROM now() - operations.created_at)::float8 AS age_seconds
+RETURNING operations.id, operations.idempotency_key, operations.fingerprint, operations.amount, operations.currency, operations.metadata, operations.stripe_key, operations.stripe_params, operations.state, operations.lease_token, operations.leased_until, operations.retry_at, operations.attempts, operations.last_error, operations.response_status, operations.response_body, operations.origin_request_id, operations.origin_trace, operations.created_at, operations.updated_at, operations.tenant, operations.kind, operations.subject, operations.options, operations.actor, operations.reason, operations.stripe_path, operations.on_behalf_of, EXTRACT(EPOCH FROM now() - operations.created_at)::float8 AS age_seconds
 `
 
 type RejectOperationParams struct {
@@ -925,6 +938,7 @@ func (q *Queries) RejectOperation(ctx context.Context, arg RejectOperationParams
 		&i.Operation.Actor,
 		&i.Operation.Reason,
 		&i.Operation.StripePath,
+		&i.Operation.OnBehalfOf,
 		&i.AgeSeconds,
 	)
 	return i, err
@@ -973,7 +987,7 @@ SET state        = 'pending',
     updated_at   = now()
 WHERE operations.id = $3
   AND (state || '' = 'rejected' OR state || '' = 'pending' AND lease_token = $1::uuid)
-RETURNING operations.id, operations.idempotency_key, operations.fingerprint, operations.amount, operations.currency, operations.metadata, operations.stripe_key, operations.stripe_params, operations.state, operations.lease_token, operations.leased_until, operations.retry_at, operations.attempts, operations.last_error, operations.response_status, operations.response_body, operations.origin_request_id, operations.origin_trace, operations.created_at, operations.updated_at, operations.tenant, operations.kind, operations.subject, operations.options, operations.actor, operations.reason, operations.stripe_path, EXTRACT(EPOCH FROM now() - operations.created_at)::float8 AS age_seconds,
+RETURNING operations.id, operations.idempotency_key, operations.fingerprint, operations.amount, operations.currency, operations.metadata, operations.stripe_key, operations.stripe_params, operations.state, operations.lease_token, operations.leased_until, operations.retry_at, operations.attempts, operations.last_error, operations.response_status, operations.response_body, operations.origin_request_id, operations.origin_trace, operations.created_at, operations.updated_at, operations.tenant, operations.kind, operations.subject, operations.options, operations.actor, operations.reason, operations.stripe_path, operations.on_behalf_of, EXTRACT(EPOCH FROM now() - operations.created_at)::float8 AS age_seconds,
           (SELECT present.incarnation FROM present)::text AS incarnation,
           (SELECT present.reconciled FROM present)::boolean AS reconciled,
           (SELECT present.behind_seconds FROM present)::float8 AS behind_seconds,
@@ -1028,6 +1042,7 @@ func (q *Queries) ReopenOperation(ctx context.Context, arg ReopenOperationParams
 		&i.Operation.Actor,
 		&i.Operation.Reason,
 		&i.Operation.StripePath,
+		&i.Operation.OnBehalfOf,
 		&i.AgeSeconds,
 		&i.Incarnation,
 		&i.Reconciled,
@@ -1056,9 +1071,9 @@ WITH present AS MATERIALIZED (SELECT incarnation, reconciled, behind_seconds FRO
         updated_at   = now()
     FROM due
     WHERE r.id = due.id
-    RETURNING r.id, r.idempotency_key, r.fingerprint, r.amount, r.currency, r.metadata, r.stripe_key, r.stripe_params, r.state, r.lease_token, r.leased_until, r.retry_at, r.attempts, r.last_error, r.response_status, r.response_body, r.origin_request_id, r.origin_trace, r.created_at, r.updated_at, r.tenant, r.kind, r.subject, r.options, r.actor, r.reason, r.stripe_path
+    RETURNING r.id, r.idempotency_key, r.fingerprint, r.amount, r.currency, r.metadata, r.stripe_key, r.stripe_params, r.state, r.lease_token, r.leased_until, r.retry_at, r.attempts, r.last_error, r.response_status, r.response_body, r.origin_request_id, r.origin_trace, r.created_at, r.updated_at, r.tenant, r.kind, r.subject, r.options, r.actor, r.reason, r.stripe_path, r.on_behalf_of
 )
-SELECT operations.id, operations.idempotency_key, operations.fingerprint, operations.amount, operations.currency, operations.metadata, operations.stripe_key, operations.stripe_params, operations.state, operations.lease_token, operations.leased_until, operations.retry_at, operations.attempts, operations.last_error, operations.response_status, operations.response_body, operations.origin_request_id, operations.origin_trace, operations.created_at, operations.updated_at, operations.tenant, operations.kind, operations.subject, operations.options, operations.actor, operations.reason, operations.stripe_path, EXTRACT(EPOCH FROM now() - operations.created_at)::float8 AS age_seconds,
+SELECT operations.id, operations.idempotency_key, operations.fingerprint, operations.amount, operations.currency, operations.metadata, operations.stripe_key, operations.stripe_params, operations.state, operations.lease_token, operations.leased_until, operations.retry_at, operations.attempts, operations.last_error, operations.response_status, operations.response_body, operations.origin_request_id, operations.origin_trace, operations.created_at, operations.updated_at, operations.tenant, operations.kind, operations.subject, operations.options, operations.actor, operations.reason, operations.stripe_path, operations.on_behalf_of, EXTRACT(EPOCH FROM now() - operations.created_at)::float8 AS age_seconds,
        present.incarnation::text AS incarnation, present.reconciled::boolean AS reconciled,
        present.behind_seconds::float8 AS behind_seconds, COALESCE(p.stripe_payment_intent_id, '')::text AS intent_id
 FROM taken AS operations
@@ -1122,6 +1137,7 @@ func (q *Queries) TakeOperations(ctx context.Context, arg TakeOperationsParams) 
 			&i.Operation.Actor,
 			&i.Operation.Reason,
 			&i.Operation.StripePath,
+			&i.Operation.OnBehalfOf,
 			&i.AgeSeconds,
 			&i.Incarnation,
 			&i.Reconciled,
@@ -1181,7 +1197,7 @@ SET lease_token  = $1::uuid,
 WHERE operations.id = $3
   AND state || '' = 'pending'
   AND leased_until <= now()
-RETURNING operations.id, operations.idempotency_key, operations.fingerprint, operations.amount, operations.currency, operations.metadata, operations.stripe_key, operations.stripe_params, operations.state, operations.lease_token, operations.leased_until, operations.retry_at, operations.attempts, operations.last_error, operations.response_status, operations.response_body, operations.origin_request_id, operations.origin_trace, operations.created_at, operations.updated_at, operations.tenant, operations.kind, operations.subject, operations.options, operations.actor, operations.reason, operations.stripe_path, EXTRACT(EPOCH FROM now() - operations.created_at)::float8 AS age_seconds,
+RETURNING operations.id, operations.idempotency_key, operations.fingerprint, operations.amount, operations.currency, operations.metadata, operations.stripe_key, operations.stripe_params, operations.state, operations.lease_token, operations.leased_until, operations.retry_at, operations.attempts, operations.last_error, operations.response_status, operations.response_body, operations.origin_request_id, operations.origin_trace, operations.created_at, operations.updated_at, operations.tenant, operations.kind, operations.subject, operations.options, operations.actor, operations.reason, operations.stripe_path, operations.on_behalf_of, EXTRACT(EPOCH FROM now() - operations.created_at)::float8 AS age_seconds,
           (SELECT present.incarnation FROM present)::text AS incarnation,
           (SELECT present.reconciled FROM present)::boolean AS reconciled,
           (SELECT present.behind_seconds FROM present)::float8 AS behind_seconds,
@@ -1241,6 +1257,7 @@ func (q *Queries) TakeOverOperation(ctx context.Context, arg TakeOverOperationPa
 			&i.Operation.Actor,
 			&i.Operation.Reason,
 			&i.Operation.StripePath,
+			&i.Operation.OnBehalfOf,
 			&i.AgeSeconds,
 			&i.Incarnation,
 			&i.Reconciled,

@@ -1,0 +1,146 @@
+package tests
+
+import (
+	"encoding/csv"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/marketflow/marketflow/app/tenants"
+	"github.com/marketflow/marketflow/internal/config"
+)
+
+// actingAs sends a request with a key, on somebody's behalf.
+func (w *world) actingAs(made tenants.Made, behalf, method, path, body string) answer {
+	w.t.Helper()
+
+	return w.do(w.request(method, path, body, "Content-Type", "application/json", "X-Actor", behalf,
+		"Authorization", "Bearer "+made.Secret.Reveal()))
+}
+
+// entries are a page of the audit.
+func (w *world) entries(made tenants.Made, query string) []map[string]any {
+	w.t.Helper()
+
+	page := w.as(made, http.MethodGet, "/audit"+query, "")
+	require.Equal(w.t, http.StatusOK, page.status, "%s", page.body)
+
+	rows, ok := page.field("data").([]any)
+	require.True(w.t, ok)
+
+	list := make([]map[string]any, 0, len(rows))
+	for _, row := range rows {
+		entry, ok := row.(map[string]any)
+		require.True(w.t, ok)
+
+		list = append(list, entry)
+	}
+
+	return list
+}
+
+// Whatever a client does is in the audit with its key, and with whom it acts for.
+func TestAudit_TellsWhoDidWhat(t *testing.T) {
+	t.Parallel()
+
+	var admin tenants.Made
+
+	w := newWorld(t, withKey(t, &admin, "admin"))
+	actor := "key:" + admin.Prefix + " a shop"
+
+	created := w.actingAs(admin, "Jenny, support", http.MethodPost, "/payments", order)
+	require.Equal(t, http.StatusCreated, created.status, "%s", created.body)
+
+	id := created.text("id")
+	require.Equal(t, http.StatusOK, w.actingAs(admin, "Rosen", http.MethodPost, "/payments/"+id+"/cancel",
+		`{"reason":"abandoned"}`).status)
+
+	customer := w.as(admin, http.MethodPost, "/customers", `{"email":"jenny@example.com","name":"Jenny Rosen"}`)
+	require.Equal(t, http.StatusCreated, customer.status)
+
+	shop := w.actingAs(admin, "Rosen", http.MethodPost, "/api_keys", `{"name":"Shop","scopes":["checkout"],"reason":"a new shop"}`)
+	require.Equal(t, http.StatusCreated, shop.status, "%s", shop.body)
+
+	all := w.entries(admin, "")
+
+	actions := make([]any, 0, len(all))
+	for _, entry := range all {
+		actions = append(actions, entry["action"])
+	}
+
+	require.Equal(t, []any{"api_key.create", "customer.create", "payment.cancel", "payment.create", "api_key.create"}, actions)
+
+	for _, entry := range all[:4] {
+		require.Equal(t, actor, entry["actor"])
+		require.NotEmpty(t, entry["request_id"])
+	}
+
+	require.Equal(t, "Rosen", all[0]["on_behalf_of"])
+	require.Equal(t, "a new shop", all[0]["reason"])
+	require.Nil(t, all[1]["on_behalf_of"])
+	require.Equal(t, id, all[2]["object_id"])
+	require.Equal(t, "Jenny, support", all[3]["on_behalf_of"])
+	require.Equal(t, "cli:me@here", all[4]["actor"])
+
+	for _, person := range []string{"jenny@example.com", "Jenny Rosen"} {
+		require.NotContains(t, string(w.as(admin, http.MethodGet, "/audit", "").body), person, "it can be erased elsewhere")
+	}
+
+	require.Len(t, w.entries(admin, "?object_id="+id), 2)
+	require.Len(t, w.entries(admin, "?action=payment.cancel"), 1)
+	require.Len(t, w.entries(admin, "?actor="+strings.ReplaceAll(actor, " ", "+")), 4)
+	require.Empty(t, w.entries(admin, "?at[lt]=2001-01-01T00:00:00Z"))
+
+	// The timeline names the key.
+	timeline := w.as(admin, http.MethodGet, "/payments/"+id+"/timeline", "")
+	require.Contains(t, string(timeline.body), `"actor":"`+actor+`"`)
+	require.Contains(t, string(timeline.body), `"on_behalf_of":"Jenny, support"`)
+
+	table := w.do(w.request(http.MethodGet, "/audit", "", "Accept", "text/csv", "Authorization", "Bearer "+admin.Secret.Reveal()))
+	require.Equal(t, http.StatusOK, table.status)
+
+	rows, err := csv.NewReader(strings.NewReader(string(table.body))).ReadAll()
+	require.NoError(t, err)
+	require.Len(t, rows, 6)
+	require.Equal(t, actor, rows[1][2])
+
+	for _, query := range []string{"?actor=", "?who=x", "?at[gte]=yesterday", "?limit=0", "?cursor=x", "?action=%00"} {
+		w.as(admin, http.MethodGet, "/audit"+query, "").problem(http.StatusBadRequest, "invalid-request")
+	}
+}
+
+func TestAudit_OnBehalfOf(t *testing.T) {
+	t.Parallel()
+
+	w := newWorld(t) // also where no keys are asked for
+
+	for _, name := range []string{"", strings.Repeat("x", 256), "a\tb", "\xff\xfe"} {
+		w.create(order, "X-Actor", name).problem(http.StatusBadRequest, "invalid-request")
+	}
+
+	w.create(order, "X-Actor", "one", "X-Actor", "two").problem(http.StatusBadRequest, "invalid-request")
+	require.Equal(t, http.StatusCreated, w.create(order, "X-Actor", "Zoë at the desk").status)
+	require.Equal(t, 1, w.intents())
+}
+
+// Nobody rewrites what was done, not even with psql, unless they take the table apart first.
+func TestAudit_CannotBeChanged(t *testing.T) {
+	t.Parallel()
+
+	var admin tenants.Made
+
+	w := newWorld(t, func(*config.Config) {}, withKey(t, &admin, "admin"))
+	require.Equal(t, http.StatusCreated, w.as(admin, http.MethodPost, "/payments", order).status)
+
+	for _, statement := range []string{
+		"UPDATE audit SET actor = 'somebody else'", "DELETE FROM audit", "TRUNCATE audit",
+		"UPDATE operations SET actor = 'somebody else'", "UPDATE operations SET on_behalf_of = 'somebody else'",
+	} {
+		_, err := w.db.Pool().Exec(t.Context(), statement)
+		require.Error(t, err, statement)
+	}
+
+	require.Len(t, w.entries(admin, ""), 2)
+}
