@@ -57,14 +57,9 @@ func (s *Store) ListAudit(
 func (*Store) auditedOperations(
 	ctx context.Context, on connections, owner operation.Tenant, filter ports.AuditFilter, before ports.AuditPosition, limit int,
 ) ([]ports.AuditEntry, error) {
-	object := uuid.Nil
-
-	if filter.ObjectID != "" {
-		if uuid.Validate(filter.ObjectID) != nil {
-			return nil, nil // an operation is about what has a UUID
-		}
-
-		object = uuid.MustParse(filter.ObjectID)
+	object, mayBe := objectOf(filter)
+	if !mayBe {
+		return nil, nil
 	}
 
 	var kind operation.Kind
@@ -85,6 +80,18 @@ func (*Store) auditedOperations(
 	}
 
 	return mappedOrError(rows, auditOfOperation)
+}
+
+// objectOf is the payment or customer that a filter names, and whether one may be meant: each has
+// a UUID.
+func objectOf(filter ports.AuditFilter) (id uuid.UUID, mayBe bool) {
+	if filter.ObjectID == "" {
+		return uuid.Nil, true
+	}
+
+	id, err := uuid.Parse(filter.ObjectID)
+
+	return id, err == nil
 }
 
 // auditOfOperation is an operation as the audit shows it: with neither metadata nor options,
