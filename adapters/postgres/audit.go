@@ -24,7 +24,8 @@ func (s *Store) ListAudit(
 
 	rows, err := query(ctx, reading, "reading the audit", func(ctx context.Context, q *sqlc.Queries) ([]sqlc.Audit, error) {
 		return q.ListAuditEntries(ctx, sqlc.ListAuditEntriesParams{
-			BeforeAt: before.At, BeforeID: before.ID, FromAt: filter.From, Tenant: int32(owner), ObjectID: filter.ObjectID, Actor: filter.Actor,
+			BeforeAt: before.At, BeforeID: before.ID, FromAt: filter.From, Tenant: int32(owner),
+			ObjectID: filter.ObjectID, Actor: filter.Actor,
 			Action: string(filter.Action), MaxRows: int32(limit), //nolint:gosec // checked by the caller
 		})
 	})
