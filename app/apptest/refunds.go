@@ -47,7 +47,9 @@ func (w *World) PaidFor(key operation.Key, order operation.Order, card string) p
 // RefundCommand asks for a refund of an amount in major units.
 func (w *World) RefundCommand(p payment.Payment, key operation.Key, amount string) payments.RefundCommand {
 	return payments.RefundCommand{
-		ChangeCommand: payments.ChangeCommand{Tenant: operation.DefaultTenant, PaymentID: p.ID, Key: key, RequestID: RequestID}, Amount: amount,
+		ChangeCommand: payments.ChangeCommand{
+			Tenant: operation.DefaultTenant, PaymentID: p.ID, Key: key, RequestID: RequestID,
+		}, Amount: amount,
 	}
 }
 

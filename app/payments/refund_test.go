@@ -279,7 +279,9 @@ func TestRefund_Do_PartialCapture(t *testing.T) {
 	b.payment = b.Held("order_1")
 
 	_, err := payments.NewCapture(b.Change()).Do(t.Context(), payments.CaptureCommand{
-		ChangeCommand: payments.ChangeCommand{Tenant: operation.DefaultTenant, PaymentID: b.payment.ID, Key: "capture_1"}, Amount: "6.00",
+		ChangeCommand: payments.ChangeCommand{
+			Tenant: operation.DefaultTenant, PaymentID: b.payment.ID, Key: "capture_1",
+		}, Amount: "6.00",
 	})
 	require.NoError(t, err)
 	require.Len(t, b.RefundsAtStripe(b.payment), 1, "so Stripe shows what is let go")

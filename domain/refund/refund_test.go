@@ -76,7 +76,7 @@ func TestStatus(t *testing.T) {
 func TestSumsOf(t *testing.T) {
 	t.Parallel()
 
-	var all []refund.Refund
+	all := make([]refund.Refund, 0, len(refund.Statuses()))
 	for i, status := range refund.Statuses() {
 		all = append(all, refund.Refund{Status: status, Amount: dollars(int64(i + 1))})
 	}
@@ -97,17 +97,21 @@ func TestOfMoney(t *testing.T) {
 		uncaptured int64
 		want       []string
 	}{
-		"captured in whole":                     {[]refund.Snapshot{listed("re_1", 4)}, 0, []string{"re_1"}},
-		"it moves no money":                     {[]refund.Snapshot{letGo, listed("re_1", 4)}, 4_00, []string{"re_1"}},
-		"it has a row in the balance":           {[]refund.Snapshot{moved, listed("re_1", 4)}, 4_00, []string{"re_1"}},
-		"it is not listed":                      {[]refund.Snapshot{listed("re_1", 3), listed("re_2", 4)}, 4_00, []string{"re_1", "re_2"}},
-		"the first one is ours":                 {[]refund.Snapshot{listed("re_1", 4, marked(ours))}, 4_00, []string{"re_1"}},
-		"the first one is on its way":           {[]refund.Snapshot{listed("re_1", 4, pending)}, 4_00, []string{"re_1"}},
-		"one that waits for the balance counts": {[]refund.Snapshot{listed("re_1", 4, pending, unmoved)}, 0, []string{"re_1"}},
-		"ours counts, whatever it moves":        {[]refund.Snapshot{listed("re_1", 4, marked(ours), unmoved)}, 0, []string{"re_1"}},
-		"the hold has lapsed":                   {[]refund.Snapshot{listed("re_1", 9, expired)}, 0, nil},
+		"captured in whole":           {[]refund.Snapshot{listed("re_1", 4)}, 0, []string{"re_1"}},
+		"it moves no money":           {[]refund.Snapshot{letGo, listed("re_1", 4)}, 4_00, []string{"re_1"}},
+		"it has a row in the balance": {[]refund.Snapshot{moved, listed("re_1", 4)}, 4_00, []string{"re_1"}},
+		"it is not listed": {
+			[]refund.Snapshot{listed("re_1", 3), listed("re_2", 4)}, 4_00, []string{"re_1", "re_2"},
+		},
+		"of all that says no row, nothing was let go": {[]refund.Snapshot{listed("re_1", 4, unmoved)}, 0, []string{"re_1"}},
+		"of another amount than was let go":           {[]refund.Snapshot{listed("re_1", 3, unmoved)}, 4_00, []string{"re_1"}},
+		"the first one is ours":                       {[]refund.Snapshot{listed("re_1", 4, marked(ours))}, 4_00, []string{"re_1"}},
+		"the first one is on its way":                 {[]refund.Snapshot{listed("re_1", 4, pending)}, 4_00, []string{"re_1"}},
+		"one that waits for the balance counts":       {[]refund.Snapshot{listed("re_1", 4, pending, unmoved)}, 0, []string{"re_1"}},
+		"ours counts":                                 {[]refund.Snapshot{listed("re_1", 4, marked(ours), unmoved)}, 0, []string{"re_1"}},
+		"the hold has lapsed":                         {[]refund.Snapshot{listed("re_1", 9, expired)}, 0, []string{}},
 	} {
-		var got []string
+		got := make([]string, 0, len(c.listed))
 		for _, s := range refund.OfMoney(c.listed, c.uncaptured) {
 			got = append(got, s.ID)
 		}

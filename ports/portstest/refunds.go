@@ -44,10 +44,10 @@ func Refunds(t *testing.T, newBed func(tb testing.TB) StoreBed) {
 }
 
 // mustPayInFull is a payment of 123.45 USD that has succeeded.
-func (b StoreBed) mustPayInFull(tb testing.TB, key operation.Key) payment.Payment {
+func (b StoreBed) mustPayInFull(tb testing.TB) payment.Payment {
 	tb.Helper()
 
-	p := b.mustPay(tb, key)
+	p := b.mustPay(tb, "order_1")
 	require.True(tb, b.write(tb, paid(p, p.Amount.Minor()), ports.EventApplied))
 
 	return b.paymentNow(tb, p.ID)
@@ -73,7 +73,7 @@ func reserving(id uuid.UUID, key operation.Key, order operation.Order) ports.Res
 
 		p, err := f.Payment.Reserve(f.Refunds, r, payment.RefundAsk{Amount: order.Amount})
 		if err != nil {
-			return f, err //nolint:wrapcheck // it is the answer
+			return f, err
 		}
 
 		f.Payment, f.Refunds = p, refund.With(f.Refunds, r)
@@ -110,7 +110,7 @@ func (b StoreBed) requireTaken(tb testing.TB, p payment.Payment, pending, refund
 func reserveInOneCommit(t *testing.T, b StoreBed) {
 	t.Helper()
 
-	p := b.mustPayInFull(t, "order_1")
+	p := b.mustPayInFull(t)
 	wanted := newRefund(t, p, "refund_1", 100_00)
 	op := b.mustBegin(t, wanted)
 	require.True(t, op.Held())
@@ -138,8 +138,8 @@ func reserveByMany(t *testing.T, b StoreBed) {
 
 	const callers = 48
 
-	p := b.mustPayInFull(t, "order_1")
-	outcomes := allAtOnce(t, callers, func(i int) (error, error) { //nolint:revive,staticcheck // the outcome is an error
+	p := b.mustPayInFull(t)
+	outcomes := allAtOnce(t, callers, func(i int) (error, error) {
 		_, err := b.either(i).Begin(t.Context(), newRefund(t, p, operation.Key(uuid.NewString()), 20_00))
 
 		return err, nil
@@ -160,7 +160,7 @@ func reserveByMany(t *testing.T, b StoreBed) {
 func reserveUnderOneKey(t *testing.T, b StoreBed) {
 	t.Helper()
 
-	p := b.mustPayInFull(t, "order_1")
+	p := b.mustPayInFull(t)
 	wanted := newRefund(t, p, "refund_1", 100_00)
 	ops := allAtOnce(t, 48, func(i int) (ports.Operation, error) {
 		mine := wanted
@@ -176,7 +176,7 @@ func reserveUnderOneKey(t *testing.T, b StoreBed) {
 func reserveUnderAnothersKey(t *testing.T, b StoreBed) {
 	t.Helper()
 
-	p := b.mustPayInFull(t, "order_1")
+	p := b.mustPayInFull(t)
 	found, err := b.Begin(t.Context(), newRefund(t, p, "order_1", 1_00))
 	require.NoError(t, err)
 	require.Equal(t, p.ID, found.ID, "the create has it")
@@ -187,7 +187,7 @@ func reserveUnderAnothersKey(t *testing.T, b StoreBed) {
 func reserveRefused(t *testing.T, b StoreBed) {
 	t.Helper()
 
-	p := b.mustPayInFull(t, "order_1")
+	p := b.mustPayInFull(t)
 	wanted := newRefund(t, p, "refund_1", 123_46)
 	_, err := b.Begin(t.Context(), wanted)
 	require.Equal(t, fault.AmountExceeded, fault.KindOf(err), "%v", err)
@@ -204,7 +204,7 @@ func reserveRefused(t *testing.T, b StoreBed) {
 func reserveInDoubt(t *testing.T, b StoreBed) {
 	t.Helper()
 
-	p := b.mustPayInFull(t, "order_1")
+	p := b.mustPayInFull(t)
 
 	for answers := range 6 {
 		wanted := newRefund(t, p, operation.Key(uuid.NewString()), 10_00)
@@ -227,7 +227,7 @@ func reserveInDoubt(t *testing.T, b StoreBed) {
 func rejectGivesBack(t *testing.T, b StoreBed) {
 	t.Helper()
 
-	p := b.mustPayInFull(t, "order_1")
+	p := b.mustPayInFull(t)
 	wanted := newRefund(t, p, "refund_1", 100_00)
 	op := b.mustBegin(t, wanted)
 
@@ -248,7 +248,7 @@ func rejectGivesBack(t *testing.T, b StoreBed) {
 func reopenRefused(t *testing.T, b StoreBed) {
 	t.Helper()
 
-	p := b.mustPayInFull(t, "order_1")
+	p := b.mustPayInFull(t)
 	op := b.mustBegin(t, newRefund(t, p, "refund_1", 100_00))
 	_, err := b.Reject(t.Context(), op, errors.New("no"))
 	require.NoError(t, err)
@@ -263,7 +263,7 @@ func reopenRefused(t *testing.T, b StoreBed) {
 func finishRejectedGivesBack(t *testing.T, b StoreBed) {
 	t.Helper()
 
-	p := b.mustPayInFull(t, "order_1")
+	p := b.mustPayInFull(t)
 	op := b.mustBegin(t, newRefund(t, p, "refund_1", 100_00))
 
 	for range 2 {
@@ -277,7 +277,7 @@ func finishRejectedGivesBack(t *testing.T, b StoreBed) {
 func finishRejectedAfterAll(t *testing.T, b StoreBed) {
 	t.Helper()
 
-	p := b.mustPayInFull(t, "order_1")
+	p := b.mustPayInFull(t)
 	op := b.mustBegin(t, newRefund(t, p, "refund_1", 100_00))
 
 	f := b.requireTaken(t, p, 100_00, 0, 1)
@@ -297,7 +297,7 @@ func finishRejectedAfterAll(t *testing.T, b StoreBed) {
 func closeGivesBack(t *testing.T, b StoreBed) {
 	t.Helper()
 
-	p := b.mustPayInFull(t, "order_1")
+	p := b.mustPayInFull(t)
 	op := b.mustBegin(t, newRefund(t, p, "refund_1", 100_00))
 	require.NoError(t, b.GiveUp(t.Context(), op.ID, errors.New("lost")))
 	b.Elapse(t, 2*lease)
@@ -314,7 +314,7 @@ func closeGivesBack(t *testing.T, b StoreBed) {
 func giveUpKeeps(t *testing.T, b StoreBed) {
 	t.Helper()
 
-	p := b.mustPayInFull(t, "order_1")
+	p := b.mustPayInFull(t)
 	op := b.mustBegin(t, newRefund(t, p, "refund_1", 100_00))
 	require.NoError(t, b.GiveUp(t.Context(), op.ID, errors.New("lost")))
 	b.requireTaken(t, p, 100_00, 0, 1)
@@ -323,7 +323,7 @@ func giveUpKeeps(t *testing.T, b StoreBed) {
 func finishOnRefund(t *testing.T, b StoreBed) {
 	t.Helper()
 
-	p := b.mustPayInFull(t, "order_1")
+	p := b.mustPayInFull(t)
 	op := b.mustBegin(t, newRefund(t, p, "refund_1", 100_00))
 
 	for range 2 {
@@ -340,7 +340,7 @@ func finishOnRefund(t *testing.T, b StoreBed) {
 func writeRefunds(t *testing.T, b StoreBed) {
 	t.Helper()
 
-	p := b.mustPayInFull(t, "order_1")
+	p := b.mustPayInFull(t)
 	lost := newRefund(t, p, "refund_1", 100_00)
 	lost.Reserve, lost.Lease = nil, ports.Lease{}
 	lost.Response = &ports.FrozenResponse{Status: 201, Body: []byte("made")}
@@ -382,7 +382,7 @@ func writeRefunds(t *testing.T, b StoreBed) {
 func writeRefundsOfAnotherVersion(t *testing.T, b StoreBed) {
 	t.Helper()
 
-	p := b.mustPayInFull(t, "order_1")
+	p := b.mustPayInFull(t)
 	loaded := b.requireTaken(t, p, 0, 0, 0)
 	b.mustBegin(t, newRefund(t, p, "refund_1", 100_00))
 
@@ -405,7 +405,7 @@ func refundNotFound(t *testing.T, b StoreBed) {
 func overdrawnUntilItFits(t *testing.T, b StoreBed) {
 	t.Helper()
 
-	p := b.mustPayInFull(t, "order_1")
+	p := b.mustPayInFull(t)
 	f := ports.FullPayment{Payment: p, Refunds: []refund.Refund{{
 		ID: uuid.New(), PaymentID: p.ID, ProviderID: "re_1", Amount: amount(t, 200_00, "USD"), Status: refund.Succeeded,
 		Origin: refund.FromStripe,
@@ -438,7 +438,7 @@ func overdrawnUntilItFits(t *testing.T, b StoreBed) {
 func refundsMade(t *testing.T, b StoreBed) {
 	t.Helper()
 
-	p := b.mustPayInFull(t, "order_1")
+	p := b.mustPayInFull(t)
 	b.mustBegin(t, newRefund(t, p, "refund_1", 1_00))
 	op := b.mustBegin(t, newRefund(t, p, "refund_2", 2_00))
 	_, err := b.FinishOn(t.Context(), op.ID, "request", made(op.ID, refund.Succeeded))
@@ -459,7 +459,7 @@ func refundsMade(t *testing.T, b StoreBed) {
 func backlogOfRefunds(t *testing.T, b StoreBed) {
 	t.Helper()
 
-	p := b.mustPayInFull(t, "order_1")
+	p := b.mustPayInFull(t)
 	f := ports.FullPayment{Payment: p, Refunds: []refund.Refund{{
 		ID: uuid.New(), PaymentID: p.ID, ProviderID: "re_1", Amount: amount(t, 1_00, "USD"), Status: refund.RequiresAction,
 		Origin: refund.FromStripe, CreatedAt: time.Now().Add(-time.Hour),
