@@ -182,7 +182,8 @@ func (s *Store) writeReserved(
 func executeBegin(p sqlc.BeginOperationsParams, each func(sqlc.BeginOperationsRow)) statement {
 	return selectRows(sqlc.BeginOperations, each, p.Ids, p.Tenants, p.Kinds, p.Subjects, p.IdempotencyKeys, p.Fingerprints,
 		p.Amounts, p.Currencies, p.Metadata, p.Options, p.Reasons, p.StripeKeys, p.StripePaths, p.StripeParams, p.LeaseTokens,
-		p.Leases, p.OriginRequestIds, p.OriginTraces, p.CreatedAts, p.ResponseStatuses, p.ResponseBodies, p.MayBeLost)
+		p.Leases, p.OriginRequestIds, p.OriginTraces, p.CreatedAts, p.Actors, p.Behalves, p.ResponseStatuses, p.ResponseBodies,
+		p.MayBeLost)
 }
 
 // giveBack takes away the refund that an operation was to make and that nobody has made, and
