@@ -45,15 +45,15 @@ const expiredHold = "expired_uncaptured_charge"
 // uncaptured is how much that was, in minor units.
 //
 // Our sandbox's has no row in the balance. Stripe's pages speak of one, so the first refund of
-// all counts as it as well: it is made with the capture, before which nothing can be refunded.
-// Either way it is of just that amount, and nobody of us has asked for it.
+// all counts as it as well if it is of just that amount: it is made with the capture, before which
+// nothing can be refunded. Nobody of us has asked for it.
 func OfMoney(listed []Snapshot, uncaptured int64) []Snapshot {
 	kept := make([]Snapshot, 0, len(listed))
 
 	for i, s := range listed {
 		strange := !s.Marked && s.Status == Succeeded
 		letGo := strange && (s.Reason == expiredHold ||
-			uncaptured > 0 && s.Amount.Minor() == uncaptured && (i == 0 || !s.MovedMoney))
+			uncaptured > 0 && (!s.MovedMoney || i == 0 && s.Amount.Minor() == uncaptured))
 
 		if !letGo {
 			kept = append(kept, s)
