@@ -41,7 +41,7 @@ type Customers interface {
 	SettleHints(ctx context.Context, providerID string, outcome EventOutcome) error
 
 	// DetachedFrom returns the customer from whom an operation of the tenant has taken a payment
-	// method. None: fault.NotFound.
+	// method, or is taking it. None, or it was refused: fault.NotFound.
 	DetachedFrom(ctx context.Context, tenant operation.Tenant, methodID string) (uuid.UUID, error)
 }
 

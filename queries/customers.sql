@@ -42,9 +42,9 @@ WHERE o.options ->> 'reference' = @reference::text AND o.tenant = @tenant
   AND o.kind IN ('create_customer', 'update_customer') AND o.state IN ('pending', 'needs_attention');
 
 -- name: GetDetached :one
--- The customer from whom a payment method was taken.
+-- The customer from whom a payment method was taken, or is being taken.
 SELECT o.subject::uuid AS customer_id FROM operations o
-WHERE o.stripe_path = @stripe_path AND o.tenant = @tenant AND o.kind = 'detach_method' AND o.state || '' = 'finished' AND o.response_status < 400
+WHERE o.stripe_path = @stripe_path AND o.tenant = @tenant AND o.kind = 'detach_method' AND COALESCE(o.response_status, 0) < 400
 ORDER BY o.created_at
 LIMIT 1;
 

@@ -547,6 +547,11 @@ func TestDetach_Do(t *testing.T) {
 		_, err := b.detach(t, id, changeKey)
 		apptest.RequireFault(t, fault.Unknown, err)
 		repair()
+
+		answer, err := b.detach(t, id, "change_2")
+		require.NoError(t, err)
+		require.Equal(t, http.StatusNoContent, answer.Response.Status, "it is detached, whatever we have written down")
+
 		b.Elapse(24 * time.Hour) // it may not be sent any more
 		b.Exec("UPDATE operations SET attempts = 2 WHERE state = 'pending'")
 
@@ -554,7 +559,7 @@ func TestDetach_Do(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, 1, done.Finished)
 
-		answer, err := b.detach(t, id, changeKey)
+		answer, err = b.detach(t, id, changeKey)
 		require.NoError(t, err)
 		require.Equal(t, http.StatusNoContent, answer.Response.Status)
 	})

@@ -71,7 +71,7 @@ func (uc *Detach) Do(ctx context.Context, cmd DetachCommand) (operations.Answer,
 }
 
 // owner is the tenant's customer that has a payment method, or had it until we detached it,
-// which is answered.
+// which is answered, also if our detachment is not finished: Stripe has it done.
 func (uc *Detach) owner(
 	ctx context.Context, tenant operation.Tenant, methodID string,
 ) (uuid.UUID, *ports.FrozenResponse, error) {

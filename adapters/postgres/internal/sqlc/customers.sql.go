@@ -150,7 +150,7 @@ func (q *Queries) GetCustomer(ctx context.Context, id uuid.UUID) (Customer, erro
 
 const GetDetached = `-- name: GetDetached :one
 SELECT o.subject::uuid AS customer_id FROM operations o
-WHERE o.stripe_path = $1 AND o.tenant = $2 AND o.kind = 'detach_method' AND o.state || '' = 'finished' AND o.response_status < 400
+WHERE o.stripe_path = $1 AND o.tenant = $2 AND o.kind = 'detach_method' AND COALESCE(o.response_status, 0) < 400
 ORDER BY o.created_at
 LIMIT 1
 `
@@ -160,7 +160,7 @@ type GetDetachedParams struct {
 	Tenant     int32
 }
 
-// The customer from whom a payment method was taken.
+// The customer from whom a payment method was taken, or is being taken.
 func (q *Queries) GetDetached(ctx context.Context, arg GetDetachedParams) (uuid.UUID, error) {
 	row := q.db.QueryRow(ctx, GetDetached, arg.StripePath, arg.Tenant)
 	var customer_id uuid.UUID
