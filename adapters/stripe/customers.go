@@ -222,14 +222,15 @@ func (f *failure) rejectsOnCustomer(asked askedOfCustomer, first bool) (outcome,
 	err := ports.RejectedError{
 		Code: code(string(f.rejection.Code)), Message: sentence(f.rejection.Msg), Kept: f.replayed,
 	}
-	detaches := asked.operation == detachesMethod && f.reason == ReasonBadRequest
+	// "… is not attached to a customer so detachment is impossible" has no code.
+	detached := asked.operation == detachesMethod && f.reason == ReasonBadRequest && f.rejection.Code == ""
 
 	switch {
 	case f.rejection.Code == stripego.ErrorCodeEmailInvalid:
 		err.Order = true
 
 		return rejected, &err
-	case f.rejection.Code == stripego.ErrorCodeResourceMissing, f.reason == ReasonIdempotency, detaches:
+	case f.rejection.Code == stripego.ErrorCodeResourceMissing, f.reason == ReasonIdempotency, detached:
 		err.State = true
 
 		return rejected, &err

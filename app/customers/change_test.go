@@ -564,6 +564,28 @@ func TestDetach_Do(t *testing.T) {
 		require.Equal(t, http.StatusNoContent, answer.Response.Status)
 	})
 
+	t.Run("TheAccountIsNotActivated", func(t *testing.T) {
+		t.Parallel()
+
+		b := setupChange(t)
+		id := b.SaveCard(b.customer, "pm_card_visa")
+		repair := b.Fault(sandbox.Fault{
+			Action: sandbox.Error, Path: apptest.DetachPath, Count: -1,
+			Status: http.StatusBadRequest, Type: "invalid_request_error", Code: "testmode_charges_only",
+		})
+
+		for range 2 {
+			_, err := b.detach(t, id, changeKey)
+			apptest.RequireFault(t, fault.Rejected, err)
+		}
+
+		repair()
+
+		answer, err := b.detach(t, id, changeKey)
+		require.NoError(t, err, "nothing was kept under the key")
+		require.Equal(t, http.StatusNoContent, answer.Response.Status)
+	})
+
 	t.Run("DetachedByAnother", func(t *testing.T) {
 		t.Parallel()
 
