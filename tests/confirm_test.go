@@ -174,6 +174,7 @@ func TestUpdate_OnlyWhatWasSeen(t *testing.T) {
 	require.Equal(t, http.StatusOK, changed.status, "%s", changed.body)
 	require.Contains(t, string(changed.body), `"metadata":{"order":"7","parcel":"12"}`)
 	require.Equal(t, string(w.get(path).body), string(changed.body))
+	require.Equal(t, w.get(path).header.Get("ETag"), changed.header.Get("ETag"))
 
 	late := patch(`{"description":"two"}`, "If-Match", tag)
 	late.problem(http.StatusPreconditionFailed, "precondition-failed")

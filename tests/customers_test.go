@@ -77,6 +77,7 @@ func TestCustomers_TheirLife(t *testing.T) {
 	require.Nil(t, changed.field("name"))
 	require.Equal(t, map[string]any{"seen": "yes"}, changed.field("metadata"))
 	require.Equal(t, "jenny@example.com", changed.text("email"))
+	require.Equal(t, fmt.Sprintf(`"%s"`, changed.field("version")), changed.header.Get("ETag"), "it can be changed again")
 
 	for _, method := range []string{http.MethodPatch, http.MethodDelete} {
 		stale := w.send(method, "/customers/"+id, "", "If-Match", tag)
@@ -105,7 +106,7 @@ func TestCustomers_TheirLife(t *testing.T) {
 	require.Regexp(t, `^\{"id":"[^"]+","customer_id":"`+id+`","stripe_setup_intent_id":"seti_\w+","client_secret":"seti_\w+",`+
 		`"status":"requires_payment_method","created_at":"[^"]+"\}$`, string(session.body))
 
-	tag = fmt.Sprintf(`"%s"`, changed.field("version"))
+	tag = changed.header.Get("ETag")
 	gone := w.send(http.MethodDelete, "/customers/"+id, "", "Idempotency-Key", "d1", "If-Match", tag)
 	require.Equal(t, http.StatusNoContent, gone.status, "%s", gone.body)
 	require.Empty(t, gone.body)

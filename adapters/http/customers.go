@@ -170,8 +170,11 @@ func (c *Customers) update(w http.ResponseWriter, r *http.Request) (answer, erro
 	}
 
 	updated, err := c.do.Update.Do(r.Context(), cmd)
+	if err != nil {
+		return answer{}, err
+	}
 
-	return changed(w, updated, err)
+	return tagged(w, frozen(w, updated)), nil
 }
 
 // changed is the answer to an operation on a customer.

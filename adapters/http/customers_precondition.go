@@ -2,16 +2,12 @@ package http
 
 import (
 	"net/http"
-	"strconv"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/marketflow/marketflow/domain/fault"
 )
-
-// etag is the entity tag of an object's version (RFC 9110 section 8.8.3).
-func etag(version int64) string { return `"` + strconv.FormatInt(version, 10) + `"` }
 
 // neverVersion is the version of no object.
 const neverVersion = -1

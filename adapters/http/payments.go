@@ -115,6 +115,20 @@ func frozen(w http.ResponseWriter, a operations.Answer) answer {
 	return answer{status: a.Response.Status, frozen: a.Response.Body}
 }
 
+// tagged gives the answer to a change the ETag of the version that it shows, so that a client can
+// change the object again without reading it. A repeated answer has the version of then.
+func tagged(w http.ResponseWriter, a answer) answer {
+	var shown struct {
+		Version int64 `json:"version"`
+	}
+
+	if err := json.Unmarshal(a.frozen, &shown); err == nil && a.status == http.StatusOK && shown.Version > 0 {
+		w.Header().Set("ETag", etag(shown.Version))
+	}
+
+	return a
+}
+
 // get is GET /payments/{id}.
 func (p *Payments) get(w http.ResponseWriter, r *http.Request) (answer, error) {
 	id, err := paymentID(r)
@@ -127,7 +141,7 @@ func (p *Payments) get(w http.ResponseWriter, r *http.Request) (answer, error) {
 		return answer{}, err
 	}
 
-	w.Header().Set("ETag", entityTag(found))
+	w.Header().Set("ETag", etag(found.Version))
 
 	return answer{status: http.StatusOK, body: toPaymentBody(found)}, nil
 }
@@ -274,7 +288,7 @@ func (p *Payments) update(w http.ResponseWriter, r *http.Request) (answer, error
 		return answer{}, err
 	}
 
-	return frozen(w, updated), nil
+	return tagged(w, frozen(w, updated)), nil
 }
 
 // updateBody is the body of PATCH /payments/{id}: a merge patch (RFC 7396), in which null

@@ -6,11 +6,10 @@ import (
 	"strings"
 
 	"github.com/marketflow/marketflow/domain/fault"
-	"github.com/marketflow/marketflow/domain/payment"
 )
 
-// entityTag is a payment's ETag: its version.
-func entityTag(p payment.Payment) string { return `"` + strconv.FormatInt(p.Version, 10) + `"` }
+// etag is the entity tag of an object's version (RFC 9110 section 8.8.3).
+func etag(version int64) string { return `"` + strconv.FormatInt(version, 10) + `"` }
 
 // ifMatch reads If-Match (RFC 9110 section 13.1.1): the versions that a client names, or nil if
 // any will do. A weak tag never matches (section 8.8.3.2), nor does one that is not ours.

@@ -206,6 +206,7 @@ func printPayment(w io.Writer, p payment.Payment) {
 		fmt.Fprintf(w, "captured\t%s\n", p.Captured)
 		printTaken(w, p)
 		fmt.Fprintf(w, "intent\t%s (%s)\n", p.IntentID, cmp.Or(string(p.IntentStatus), "-"))
+		fmt.Fprintf(w, "allowed\t%s\n", cmp.Or(kindsText(p.Allowed()), "-"))
 		fmt.Fprintf(w, "created\t%s\n", stamp(p.CreatedAt))
 
 		if p.Description != "" {
@@ -220,6 +221,16 @@ func printPayment(w io.Writer, p payment.Payment) {
 			fmt.Fprintf(w, "declined\t%s: %s\n", cmp.Or(d.DeclineCode, d.Code), oneLine(d.Message))
 		}
 	})
+}
+
+// kindsText lists kinds of operations.
+func kindsText(kinds []operation.Kind) string {
+	words := make([]string, len(kinds))
+	for i, kind := range kinds {
+		words[i] = string(kind)
+	}
+
+	return strings.Join(words, ", ")
 }
 
 // methodText is how a payment was, or was to be, paid.
