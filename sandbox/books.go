@@ -13,6 +13,8 @@ const (
 	KindCharge   = "charge"
 	KindRefund   = "refund"
 	KindDispute  = "dispute"
+	KindCustomer = "customer"
+	KindMethod   = "payment_method"
 	KindDelivery = "delivery"
 )
 
@@ -67,14 +69,14 @@ type Attempt struct {
 type BooksFilter struct {
 	// Kinds of entries, or none for all.
 	Kinds []string
-	// Metadata that the entry's payment must have.
+	// Metadata that the entry's payment must have. With it customers and their methods are left out.
 	Metadata map[string]string
 }
 
 // bookKinds are all kinds of entries.
 //
 //nolint:gochecknoglobals // a table, never written
-var bookKinds = []string{KindIntent, KindCharge, KindRefund, KindDispute, KindDelivery}
+var bookKinds = []string{KindIntent, KindCharge, KindRefund, KindDispute, KindCustomer, KindMethod, KindDelivery}
 
 func (f BooksFilter) wants(kind string) bool {
 	return len(f.Kinds) == 0 || slices.Contains(f.Kinds, kind)
@@ -114,7 +116,7 @@ func (s *account) entries(filter BooksFilter) iter.Seq[BookEntry] {
 			}
 		}
 
-		if !filter.wants(KindDelivery) {
+		if !yieldAll(s.books.wallet.entries(filter)) || !filter.wants(KindDelivery) {
 			return
 		}
 
@@ -159,6 +161,28 @@ func (p *payment) entries(filter BooksFilter) []BookEntry {
 
 	for _, d := range p.disputes {
 		add(KindDispute, d.ID, d)
+	}
+
+	return entries
+}
+
+// entries are customers, the deleted ones too, and their payment methods. None belongs to a
+// payment.
+func (w *wallet) entries(filter BooksFilter) (entries []BookEntry) {
+	if len(filter.Metadata) > 0 {
+		return nil
+	}
+
+	if filter.wants(KindCustomer) {
+		for _, item := range w.customers.all() {
+			entries = append(entries, BookEntry{Kind: KindCustomer, ID: item.object.now().ID, Object: compact(item.object.now())})
+		}
+	}
+
+	if filter.wants(KindMethod) {
+		for _, item := range w.methods.all() {
+			entries = append(entries, BookEntry{Kind: KindMethod, ID: item.object.now().ID, Object: compact(item.object.now())})
+		}
 	}
 
 	return entries

@@ -342,6 +342,79 @@ func scenarioMutants() []mutant {
 			}},
 			faults: []string{"webhook", "latency", "read"},
 		},
+		{
+			name: "cursor-of-any-list", why: "a cursor is good for the filter that it came with",
+			changes: []change{{
+				"app/payments/cursor.go", "if [lengthDigest]byte(form[lengthAt+lengthID:]) != digest {",
+				"if [lengthDigest]byte(form[lengthAt+lengthID:]) != digest && false {",
+			}},
+		},
+		{
+			name: "page-by-time-alone", why: "a page begins after a payment, of which many are made in one second",
+			changes: []change{{
+				"adapters/postgres/internal/sqlc/payment_lists.sql.go",
+				"  AND (created_at, id) < ($2::timestamptz, $3::uuid)",
+				"  AND created_at < $2::timestamptz AND $3::uuid IS NOT NULL",
+			}},
+		},
+		{
+			name: "customer-under-a-new-key", why: "a customer is made under the Stripe key of the first attempt",
+			changes: []change{{
+				"app/operations/engine.go",
+				"return e.provider.Send(ctx, op.Call, op.Attempts > 1)",
+				`if op.Kind == operation.CreateCustomer && op.Attempts > 1 {
+		op.Call.Key += fmt.Sprint("_", op.Attempts)
+	}
+
+	return e.provider.Send(ctx, op.Call, op.Attempts > 1)`,
+			}},
+			faults: []string{"create_customer"},
+		},
+		{
+			name: "reference-not-reserved", why: "a reference belongs to one customer from when the operation is written",
+			changes: []change{{
+				"adapters/postgres/customers.go",
+				"case holder != uuid.Nil:\n\t\t\t\treturn errReferenceTaken(holder)",
+				"case false:\n\t\t\t\treturn errReferenceTaken(holder)",
+			}},
+			sql: []string{"DROP INDEX customers_reference"},
+		},
+		{
+			name: "two-changes-of-a-customer-at-once", why: "one change of a customer is under way at a time",
+			sql:    []string{"DROP INDEX operations_on_customer_one_at_a_time"},
+			faults: []string{"slow ", "holds"},
+		},
+		{
+			name: "customer-of-an-old-version", why: "what was read of a customer is written only if it has not changed meanwhile",
+			changes: []change{
+				{
+					"adapters/postgres/customers.go", "if written = before.Version == c.Version; !written {",
+					"if written = true; !written {",
+				},
+			},
+			faults: []string{"slow ", "holds", "late", "update_customer"},
+		},
+		{
+			name: "customers-events-unheard", why: "what somebody changes at Stripe follows here",
+			changes: []change{{
+				"domain/customer/customer.go", "case known.Following(s, known.UpdatedAt).SameAs(*known):", "case known != nil:",
+			}},
+		},
+		{
+			name: "deleted-customer-is-read", why: "nobody reads a customer that is deleted",
+			changes: []change{{"app/customers/change.go", "case err == nil && c.Deleted():", "case err == nil && false:"}},
+		},
+		{
+			name: "payer-is-not-sent", why: "a payment at Stripe has its customer, so that nobody pays with another's card",
+			changes: []change{{"adapters/stripe/calls.go", `if order.Customer != "" {`, `if order.Customer == "none" {`}},
+		},
+		{
+			name: "refused-detachment-frozen", why: "a detachment that the account does not allow is not refused for ever",
+			changes: []change{{
+				"adapters/stripe/customers.go", ` && f.rejection.Code == ""`, "",
+			}},
+			faults: []string{"account not activated, detach", "no such URL, detach"},
+		},
 	}
 }
 

@@ -42,6 +42,8 @@ type evidence struct {
 	// drawn are the events that the runner has made up to contradict the records, and
 	// whether they were accepted.
 	drawn map[string]bool
+	// saved are the payment methods that customers have saved, by their ids.
+	saved map[string]savedMethod
 	// logs are the processes'.
 	logs [][]byte
 }
@@ -55,6 +57,7 @@ func check(e evidence, found *violations) {
 		oneCapture, captureAsAskedFor, noKeyDeniesItself, cancelledAsTold, oneWinner, refusalsAreTrue,
 		confirmedAsTold, detailsAreEqual, callsAreSentAsWritten, lastAnswersStand, versionsGrow,
 		contradictionsAreOnlyDrawn, foreignIsLeftAlone,
+		oneCustomer, customersAreEqual, referencesAreUnique, deletedIsGone, detachedAsTold, payersAreRight, othersMethodsAreRefused,
 	} {
 		invariant(e, found)
 	}
@@ -318,15 +321,13 @@ func (e eventRow) effects() (least, most int) {
 func nothingIsUnknown(e evidence, found *violations) {
 	const keysForgotten = 23 * 60 * 60
 
-	there := by(e.stripe.intents, stripeIntent.paymentID)
-
 	for _, op := range e.service.operations {
 		about := fmt.Sprintf("%s %s (key %q)", op.Kind, op.ID, op.Key)
 
 		switch {
 		case op.State == "needs_attention" && !e.alerts.operations:
 			found.addf("I8", about, "needs a person, and no metric says so")
-		case op.State == "needs_attention" && (op.executed(there) || op.AgeSeconds < keysForgotten):
+		case op.State == "needs_attention" && (e.executed(op) || op.AgeSeconds < keysForgotten):
 			found.addf("I8", about, "was given up although it could be finished: %s", op.LastError)
 		case op.unfinished():
 			found.addf("I8", about, "is still pending after %d attempts, due in %.1f s: %s", op.Attempts, op.DueSeconds, op.LastError)
@@ -334,10 +335,13 @@ func nothingIsUnknown(e evidence, found *violations) {
 	}
 }
 
-// executed tells whether Stripe's records show what became of an operation; intents are by
-// their payments.
-func (o operationRow) executed(intents map[string]stripeIntent) bool {
-	intent, there := intents[o.Payment]
+// executed tells whether Stripe's records show what became of an operation.
+func (e evidence) executed(o operationRow) bool {
+	if (ask{kind: o.Kind}).isPerson() {
+		return e.executedOnPerson(o)
+	}
+
+	intent, there := by(e.stripe.intents, stripeIntent.paymentID)[o.Payment]
 
 	switch {
 	case !there:
@@ -353,12 +357,13 @@ func (o operationRow) executed(intents map[string]stripeIntent) bool {
 // found by its id from then on.
 func answersAreKept(e evidence, found *violations) {
 	payments := by(e.service.payments, func(p paymentRow) string { return p.ID })
-	intents := e.intents()
+	intents, gone := e.intents(), e.mayBeGone()
 
 	for _, r := range e.requests {
-		ofService := r.isOperation() || r.kind == kindRead // a fault may meet a browser at Stripe too
-		if ofService && r.result.status == http.StatusNotFound {
-			found.addf("lost", "payment "+r.key+r.on.id, "was answered 201 and is 404 at %s", r.ret)
+		// A fault may meet a browser at Stripe too.
+		ofService := r.isOperation() || r.kind == kindRead || r.kind == kindReadPerson
+		if ofService && r.result.status == http.StatusNotFound && !gone[r.person.id+r.payload.person.id] && !gone[r.card] {
+			found.addf("lost", r.String()+" of "+r.key, "was answered 201 and is 404 at %s", r.ret)
 		}
 
 		if r.kind != kindCreate || r.result.status != http.StatusCreated {
@@ -415,7 +420,7 @@ func changedPayloadsStayOut(e evidence, found *violations) {
 
 	for _, r := range e.requests {
 		if r.kind == kindCreate && r.result.status == http.StatusUnprocessableEntity && !r.result.isRejection() {
-			turnedAway[r.id()] = r.key
+			turnedAway[r.payload.atStripe()] = r.key
 		}
 	}
 
@@ -423,7 +428,7 @@ func changedPayloadsStayOut(e evidence, found *violations) {
 		id := payload{
 			minor: intent.Amount, currency: strings.ToUpper(intent.Currency), order: intent.order(), note: intent.Metadata["note"],
 			manual: intent.CaptureMethod == "manual",
-		}.id()
+		}.atStripe()
 
 		if key, was := turnedAway[id]; was {
 			found.addf("I5", "key "+key, "a payload that was answered 422 is at Stripe as %s", intent.ID)
@@ -432,23 +437,28 @@ func changedPayloadsStayOut(e evidence, found *violations) {
 }
 
 // rejectionsAreNotKept: of these clients' orders Stripe rejects only those whose
-// amount is too small. No other rejection may be a key's answer for ever.
+// amount is too small, or who pays with what cannot be used. No other rejection may be a key's
+// answer for ever. A setup session that is too old to be begun is none: it does no harm.
 func rejectionsAreNotKept(e evidence, found *violations) {
 	for _, r := range e.requests {
 		switch {
 		case !r.isOperation():
-		case r.result.status == http.StatusBadGateway && r.result.replayed:
+		case r.result.status == http.StatusBadGateway && r.result.replayed && !isTooOld(r.kind, string(r.result.body)):
 			found.addf("I5", "key "+r.key, "is answered for ever that the deployment is wrong: %s", r.result)
-		case r.result.isRejection() && !r.payload.tiny:
+		case r.result.isRejection() && !r.payload.tiny && !e.mayBeUnusable(r):
 			found.addf("I5", "key "+r.key, "is rejected although its amount is good: %s", r.result)
 		}
 	}
 
 	for _, op := range e.service.operations {
-		if op.State == "finished" && op.Status == http.StatusBadGateway {
+		if op.State == "finished" && op.Status == http.StatusBadGateway && !isTooOld(op.Kind, op.Body) {
 			found.addf("I5", op.Kind+" "+op.ID, "is answered for ever that the deployment is wrong: %s", op.Body)
 		}
 	}
+}
+
+func isTooOld(kind, body string) bool {
+	return kind == kindSetup && strings.Contains(body, "too old to be sent")
 }
 
 // unavailableWroteNothing: a client that was told that nothing was done may order

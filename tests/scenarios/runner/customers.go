@@ -327,6 +327,12 @@ func (c *client) drawn(p known, a ask) {
 // another is another program on the same account: it makes an intent, which a customer pays,
 // or it captures or cancels that. Nothing of this is the service's business.
 func (c *client) another() {
+	if c.r.IntN(4) == 0 {
+		c.anotherPerson()
+
+		return
+	}
+
 	form := url.Values{
 		"amount": {"4200"}, "currency": {"usd"}, "automatic_payment_methods[enabled]": {"true"},
 		"automatic_payment_methods[allow_redirects]": {"never"},

@@ -2,6 +2,7 @@ package runner
 
 import (
 	"context"
+	"encoding/binary"
 	"math/rand/v2"
 	"strings"
 	"sync"
@@ -16,6 +17,8 @@ const (
 	stmtFinish    = "FinishOperation" // of a create
 	stmtChange    = "UpdatePayment"   // of a capture or a cancel, or of what was read
 	stmtReject    = "FinishRejectedOperation"
+	stmtPerson    = "InsertCustomer"
+	stmtOnPerson  = "UpdateCustomer"
 	stmtApply     = "InsertEvent"
 	stmtTake      = "TakeOperation"
 	stmtCommit    = "commit"
@@ -53,7 +56,13 @@ func moments() []moment {
 func begins(kind operationKind, when side) moment {
 	name := map[side]string{before: "before the operation commits", after: "after the operation has committed"}[when]
 
-	return moment{ofKind(name, kind), stmtOperation, "mf_" + kind.name + "_", when}
+	return moment{ofKind(name, kind), stmtOperation, wireText(kind.name), when}
+}
+
+// wireText is a whole value of the type text in a statement's binary parameters: its length in
+// four bytes, and its bytes (PostgreSQL, array_send and textsend).
+func wireText(value string) string {
+	return string(binary.BigEndian.AppendUint32(nil, uint32(len(value)))) + value
 }
 
 // ends is when the result of an operation is written.
@@ -63,7 +72,15 @@ func ends(kind operationKind, when side) moment {
 
 	switch kind.name { // the answer shows the payment
 	case kindCreate:
-		m.statement = stmtFinish
+		m.statement, m.holds = stmtFinish, `"client_secret":"pi_`
+	case kindCreatePerson:
+		m.statement = stmtPerson
+	case kindUpdatePerson:
+		m.statement, m.holds = stmtOnPerson, `"order":"`
+	case kindSetup:
+		m.statement, m.holds = stmtFinish, `"client_secret":"seti_`
+	case kindDeletePerson, kindDetach: // either of them
+		m.statement, m.holds = stmtFinish, "\x00\x00\x00\x02\x00\xcc" // 204, as an int2
 	case kindCapture:
 		m.holds = `"status":"succeeded"`
 	case kindConfirm:
@@ -288,7 +305,7 @@ func holdOne(
 ) (held bool, release func()) {
 	soon(ctx, r)
 
-	id, held := w.inForce(ctx, sandbox.Fault{Action: action, Method: "POST", Path: kind.path, Nth: r.IntN(3) + 1})
+	id, held := w.inForce(ctx, sandbox.Fault{Action: action, Method: kind.method, Path: kind.path, Nth: r.IntN(3) + 1})
 
 	return held, func() { _ = w.stripe.RemoveFault(id) }
 }

@@ -9,19 +9,27 @@ import (
 	"github.com/marketflow/marketflow/sandbox"
 )
 
-// intentsPath is where intents are created.
-const intentsPath = "/v1/payment_intents"
+// Where objects are created.
+const (
+	intentsPath = "/v1/payment_intents"
+	personsPath = "/v1/customers"
+)
 
 // operationKind is a kind of operation, and where Stripe is asked to do it.
-type operationKind struct{ name, path string }
+type operationKind struct{ name, method, path string }
 
 func operationKinds() []operationKind {
 	return []operationKind{
-		{kindCreate, intentsPath},
-		{kindConfirm, intentsPath + "/*/confirm"},
-		{kindCapture, intentsPath + "/*/capture"},
-		{kindCancel, intentsPath + "/*/cancel"},
-		{kindUpdate, intentsPath + "/*"},
+		{kindCreate, http.MethodPost, intentsPath},
+		{kindConfirm, http.MethodPost, intentsPath + "/*/confirm"},
+		{kindCapture, http.MethodPost, intentsPath + "/*/capture"},
+		{kindCancel, http.MethodPost, intentsPath + "/*/cancel"},
+		{kindUpdate, http.MethodPost, intentsPath + "/*"},
+		{kindCreatePerson, http.MethodPost, personsPath},
+		{kindUpdatePerson, http.MethodPost, personsPath + "/*"},
+		{kindDeletePerson, http.MethodDelete, personsPath + "/*"},
+		{kindSetup, http.MethodPost, "/v1/setup_intents"},
+		{kindDetach, http.MethodPost, "/v1/payment_methods/*/detach"},
 	}
 }
 
@@ -58,10 +66,8 @@ func stripeFaults() []fault {
 	var faults []fault
 
 	for name, rule := range rules {
-		rule.Method = http.MethodPost
-
 		for _, kind := range operationKinds() {
-			rule.Path = kind.path
+			rule.Method, rule.Path = kind.method, kind.path
 			faults = append(faults, fault{name: ofKind(name, kind), play: playRule(ofKind(name, kind), rule)})
 		}
 	}

@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"net/http"
+	"strings"
 	"time"
 
 	"github.com/marketflow/marketflow/sandbox"
@@ -63,7 +63,15 @@ func leaveUnknown(w *world, r *rand.Rand) {
 // unknown asks for one operation, under a rule that lasts.
 func (c *client) unknown(kind operationKind, rule sandbox.Fault) {
 	key := c.newKey(fmt.Sprintf("unknown-%s-%s", kind.name, rule.Action))
-	rule.Method, rule.Path, rule.Count, rule.Metadata = http.MethodPost, kind.path, -1, map[string]string{"order": key}
+	rule.Method, rule.Path, rule.Count = kind.method, kind.path, -1
+
+	if (ask{kind: kind.name}).isPerson() {
+		c.unknownOfPerson(key, kind, rule)
+
+		return
+	}
+
+	rule.Metadata = map[string]string{"order": key}
 
 	if kind.name == kindCreate {
 		c.stays(rule)
@@ -89,6 +97,43 @@ func (c *client) unknown(kind operationKind, rule sandbox.Fault) {
 		pays(c, p.intent)
 	}
 
+	c.stays(rule)
+	c.send(key, c.l.addAsk(key, a), answerWithin)
+}
+
+// unknownOfPerson asks for one operation about a customer. Stripe is told nothing by which to
+// know a setup, so the first rule meets all of them.
+func (c *client) unknownOfPerson(key string, kind operationKind, rule sandbox.Fault) {
+	if kind.name == kindCreatePerson {
+		rule.Metadata = map[string]string{"order": key}
+
+		c.stays(rule)
+		c.send(key, c.l.addAsk(key, ask{kind: kind.name, payload: payload{order: key, note: firstNote}}), answerWithin)
+
+		return
+	}
+
+	order := ask{kind: kindCreatePerson, payload: payload{order: key + "-person", note: firstNote}}
+
+	p, told := personOf(order, c.send("", order, answerWithin))
+	if !told {
+		return
+	}
+
+	a, of := ask{kind: kind.name, person: p}, p.stripe
+
+	switch kind.name {
+	case kindUpdatePerson:
+		a.tag = "late"
+	case kindDetach:
+		if a.card, told = c.saves(context.Background(), p); !told {
+			return
+		}
+
+		of = a.card
+	}
+
+	rule.Path = strings.ReplaceAll(kind.path, "*", of)
 	c.stays(rule)
 	c.send(key, c.l.addAsk(key, a), answerWithin)
 }

@@ -126,7 +126,7 @@ func (w *world) sendOther(ctx context.Context, entry sandbox.BookEntry, status s
 func playWebhookRule(name string, rule sandbox.Fault) func(context.Context, *world, *rand.Rand) {
 	return func(ctx context.Context, w *world, r *rand.Rand) {
 		rule := rule
-		rule.Nth, rule.Event = r.IntN(3)+1, "payment_intent.*"
+		rule.Nth, rule.Event = r.IntN(3)+1, []string{"payment_intent.*", "payment_intent.*", "customer.*"}[r.IntN(3)]
 
 		// Of several rules that spoil signatures only the first would ever fire.
 		if rule.Action == sandbox.WebhookSignature {
@@ -141,7 +141,7 @@ func playWebhookRule(name string, rule sandbox.Fault) func(context.Context, *wor
 			go w.enough(ctx, name, 1, enough)
 		}
 
-		w.line.addf("stripe", "%s: %d from the %d. event on", name, rule.Count, rule.Nth)
+		w.line.addf("stripe", "%s: %d %s from the %d. on", name, rule.Count, rule.Event, rule.Nth)
 
 		id, fired := w.inForce(ctx, rule)
 		if fired {

@@ -104,7 +104,12 @@ func (d *stripeDoor) sent() []call {
 
 // ServeHTTP implements http.Handler.
 func (d *stripeDoor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if r.Method == http.MethodPost {
+	if r.Method == http.MethodPost || r.Method == http.MethodDelete {
+		path := r.URL.Path
+		if r.Method == http.MethodDelete {
+			path = "DELETE " + path // as the operation has it
+		}
+
 		params, err := io.ReadAll(r.Body)
 		if err != nil {
 			panic(http.ErrAbortHandler) // the process has gone away
@@ -114,7 +119,7 @@ func (d *stripeDoor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 		d.mu.Lock()
 		d.waiting[r] = time.Now()
-		d.calls[call{r.Header.Get("Idempotency-Key"), r.URL.Path, string(params)}]++
+		d.calls[call{r.Header.Get("Idempotency-Key"), path, string(params)}]++
 		d.mu.Unlock()
 
 		defer func() {

@@ -14,7 +14,7 @@ import (
 	"github.com/anishathalye/porcupine"
 )
 
-// The kinds of requests. The first five are the kinds of operations.
+// The kinds of requests. Those of operations have the service's names.
 const (
 	kindCreate  = "create"
 	kindConfirm = "confirm"
@@ -23,12 +23,22 @@ const (
 	kindCancel  = "cancel"
 	kindRead    = "read"
 
+	// These are about customers whom the service keeps.
+	kindCreatePerson = "create_customer"
+	kindUpdatePerson = "update_customer"
+	kindDeletePerson = "delete_customer"
+	kindSetup        = "create_setup"
+	kindDetach       = "detach_method"
+	kindReadPerson   = "read customer"
+
 	// These happen at Stripe: a customer pays, or somebody uses the Dashboard.
 	kindPay             = "pay at Stripe"
 	kindDecline         = "decline at Stripe"
 	kindAuthenticate    = "3-D Secure at Stripe"
 	kindCancelAtStripe  = "cancel at Stripe"
 	kindCaptureAtStripe = "capture at Stripe"
+	kindUpdateAtStripe  = "update customer at Stripe"
+	kindDeleteAtStripe  = "delete customer at Stripe"
 )
 
 // ask is what a client asks for: a create, or something about a payment that exists.
@@ -42,8 +52,12 @@ type ask struct {
 	minor int64
 	// reason is why to cancel; it may be empty.
 	reason string
-	// card is what to confirm with.
+	// card is what to confirm with, or what to detach.
 	card string
+	// person is whom it is about; empty for a create, and for payments of nobody.
+	person person
+	// reference is the one that a customer shall have; it may be empty.
+	reference string
 	// tag is what an update sets an entry of the metadata to; empty removes it. mark: it asks
 	// for a change of the service's own mark as well.
 	tag  string
@@ -57,6 +71,8 @@ func (a ask) id() string {
 		return a.payload.id()
 	case kindCapture:
 		return fmt.Sprintf("capture %d of %s", a.minor, a.on.id)
+	case kindCreatePerson, kindUpdatePerson, kindDeletePerson, kindSetup, kindDetach:
+		return a.personID()
 	default:
 		return fmt.Sprintf("%s %s %s %s %q %t", a.kind, a.on.id, a.reason, a.card, a.tag, a.mark)
 	}
@@ -68,7 +84,7 @@ func (a ask) isOperation() bool {
 	case kindCreate, kindConfirm, kindCapture, kindCancel, kindUpdate:
 		return true
 	default:
-		return false
+		return a.isPerson()
 	}
 }
 
@@ -79,6 +95,10 @@ func (a ask) String() string {
 		text := fmt.Sprintf("create %s %s", a.payload.amount, a.payload.currency)
 		if a.payload.manual {
 			text += " manual"
+		}
+
+		if a.payload.person != (person{}) {
+			text += " for customer " + a.payload.person.id + " " + a.payload.card
 		}
 
 		if a.payload.note != firstNote {
@@ -98,6 +118,8 @@ func (a ask) String() string {
 		return "confirm " + a.on.id + " with " + a.card
 	case kindUpdate:
 		return fmt.Sprintf("update %s to %q", a.on.id, a.tag)
+	case kindCreatePerson, kindUpdatePerson, kindDeletePerson, kindSetup, kindDetach:
+		return a.personID()
 	default:
 		return a.kind
 	}
@@ -144,8 +166,14 @@ type result struct {
 func (r result) decided() bool {
 	kind, _ := r.problem()
 
-	return r.status == http.StatusCreated || r.status == http.StatusOK || r.status == http.StatusUnprocessableEntity ||
-		r.status == http.StatusPaymentRequired || kind == problemState
+	switch r.status {
+	case http.StatusCreated, http.StatusOK, http.StatusNoContent, http.StatusUnprocessableEntity, http.StatusPaymentRequired:
+		return true
+	default:
+		kept := r.status == http.StatusBadGateway && r.replayed // for rejectionsAreNotKept to judge
+
+		return kept || kind == problemState || kind == problemReference || kind == problemMissing
+	}
 }
 
 // The problems that are told apart.
@@ -155,6 +183,8 @@ const (
 	problemExceeded   = "amount-exceeded"
 	problemRejected   = "rejected-by-provider"
 	problemNothing    = "unavailable"
+	problemReference  = "reference-taken"
+	problemMissing    = "not-found"
 )
 
 // problem reads the answer as an RFC 9457 document; zero where it is not one.
@@ -255,7 +285,8 @@ type (
 	clashes struct{ asked string }
 	// answers: a frozen answer.
 	answers struct{ bytes string }
-	// mayAnswer: the payment does not allow it (409, 422), or is cancelled already (200).
+	// mayAnswer: the payment does not allow it (409, 422), or is cancelled already (200), or the
+	// customer is deleted (404).
 	// Either that was seen before anything was written, and the key is as free as before,
 	// or it is the frozen answer of an operation that was not done.
 	mayAnswer struct{ asked, bytes string }
@@ -264,7 +295,8 @@ type (
 	// early: 409 key in use, by a database that has begun another life. That a key is another's
 	// is said only once everything was compared with Stripe, so it may be that as well.
 	early struct{ asked string }
-	// waits: 409 operation in progress, so this one is not under way itself.
+	// waits: 409 operation in progress, so this one is not under way itself; or 409 reference
+	// taken, which is said before anything is written.
 	waits struct{ asked string }
 )
 
@@ -341,11 +373,11 @@ func (r request) steps(laterLife bool) []porcupine.Operation {
 
 	switch status := r.result.status; {
 	case status == http.StatusCreated, status == http.StatusPaymentRequired, r.result.isRejection(), r.result.replayed,
-		status == http.StatusOK && r.kind != kindCancel:
+		status == http.StatusNoContent, status == http.StatusOK && r.kind != kindCancel:
 		return []porcupine.Operation{at(decides{asked}), at(answers{bytes})}
-	case status == http.StatusOK, kind == problemState, kind == problemExceeded:
+	case status == http.StatusOK, kind == problemState, kind == problemExceeded, kind == problemMissing:
 		return []porcupine.Operation{at(mayAnswer{asked, bytes})}
-	case kind == problemInProgress:
+	case kind == problemInProgress, kind == problemReference:
 		return []porcupine.Operation{at(waits{asked})}
 	case status == http.StatusConflict && laterLife:
 		return []porcupine.Operation{at(early{asked})}

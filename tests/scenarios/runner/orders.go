@@ -21,6 +21,9 @@ type payload struct {
 	// metadata, so that the sandbox's records know it without the service's help.
 	order string
 	note  string
+	// person is the customer who pays, or nobody, and card is what is paid with at once.
+	person person
+	card   string
 	// tiny: Stripe rejects the amount because it is too small.
 	tiny bool
 }
@@ -29,7 +32,10 @@ type payload struct {
 const firstNote = "first"
 
 // id tells payloads apart as the service should.
-func (p payload) id() string {
+func (p payload) id() string { return p.atStripe() + " " + p.person.id + " " + p.card }
+
+// atStripe is what an intent shows of it.
+func (p payload) atStripe() string {
 	return fmt.Sprintf("%d %s %t %s %s", p.minor, p.currency, p.manual, p.order, p.note)
 }
 
@@ -132,6 +138,10 @@ func (a ask) captures() int64 {
 }
 
 func (a ask) path() string {
+	if a.isPerson() {
+		return a.personPath()
+	}
+
 	if a.kind == kindCreate {
 		return "/payments"
 	}
@@ -144,11 +154,14 @@ func (a ask) path() string {
 }
 
 func (a ask) method() string {
-	if a.kind == kindUpdate {
+	switch a.kind {
+	case kindUpdate, kindUpdatePerson:
 		return http.MethodPatch
+	case kindDeletePerson, kindDetach:
+		return http.MethodDelete
+	default:
+		return http.MethodPost
 	}
-
-	return http.MethodPost
 }
 
 // patch is the metadata of an update.
@@ -192,6 +205,8 @@ func (a ask) spell(r *rand.Rand, key string) (body string, header http.Header) {
 		fields = append(fields, fmt.Sprintf(`"payment_method":%q`, a.card), `"return_url":"https://shop.example/"`)
 	case kindUpdate:
 		fields = append(fields, a.patch())
+	default:
+		fields = a.personFields()
 	}
 
 	if key != "" && r.IntN(3) == 0 {
@@ -227,6 +242,14 @@ func (p payload) fields(r *rand.Rand) []string {
 
 	fields := []string{
 		`"amount":` + amount, fmt.Sprintf(`"currency":%q`, currency), `"metadata":{` + strings.Join(metadata, ",") + `}`,
+	}
+
+	if p.person != (person{}) {
+		fields = append(fields, fmt.Sprintf(`"customer_id":%q`, p.person.id))
+	}
+
+	if p.card != "" {
+		fields = append(fields, fmt.Sprintf(`"payment_method":%q`, p.card), `"confirm":true`, `"off_session":true`)
 	}
 
 	switch {

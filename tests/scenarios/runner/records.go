@@ -24,6 +24,26 @@ type stripeRecords struct {
 	// intents are the service's; foreign are another program's on the same account.
 	intents, foreign []stripeIntent
 	deliveries       []delivery
+	// persons are the service's customers; another program's are in others. methods are
+	// everybody's.
+	persons, others []stripePerson
+	methods         map[string]stripeMethod
+}
+
+// stripePerson is a Customer as the sandbox knows it; one that is deleted has an id alone.
+type stripePerson struct {
+	ID       string            `json:"id"`
+	Deleted  bool              `json:"deleted"`
+	Name     string            `json:"name"`
+	Metadata map[string]string `json:"metadata"`
+}
+
+func (p stripePerson) reference() string { return p.Metadata["marketflow_reference"] }
+
+// stripeMethod is a PaymentMethod. Customer is whose it is, or empty.
+type stripeMethod struct {
+	ID       string `json:"id"`
+	Customer string `json:"customer"`
 }
 
 // delivery is an event and what became of sending it.
@@ -43,6 +63,7 @@ type stripeIntent struct {
 	Currency      string            `json:"currency"`
 	Status        string            `json:"status"`
 	CaptureMethod string            `json:"capture_method"`
+	Customer      string            `json:"customer"`
 	Metadata      map[string]string `json:"metadata"`
 	// LastPaymentError is set after a declined attempt.
 	LastPaymentError *struct{} `json:"last_payment_error"`
@@ -60,10 +81,13 @@ func (i stripeIntent) paymentID() string { return i.Metadata["payment_id"] }
 
 // capturedBy is the id of the operation that captured the intent, as its mark says; empty
 // if there is no mark.
-func (i stripeIntent) capturedBy() string {
+func (i stripeIntent) capturedBy() string { return operationOf(i.Metadata["marketflow_capture"]) }
+
+// operationOf is the id of the operation that a mark names.
+func operationOf(mark string) string {
 	const operationPart, parts = 4, 6
 
-	part := strings.Split(i.Metadata["marketflow_capture"], ".")
+	part := strings.Split(mark, ".")
 	if len(part) != parts {
 		return ""
 	}
@@ -122,11 +146,46 @@ func readStripe(s *sandbox.Sandbox, foreign map[string]bool) (records stripeReco
 		}
 	}
 
+	if err := records.readPersons(s, foreign); err != nil {
+		return records, err
+	}
+
 	for entry := range s.Books(sandbox.BooksFilter{Kinds: []string{sandbox.KindDelivery}}) {
 		records.deliveries = append(records.deliveries, delivery{*entry.Delivery, entry.Intent})
 	}
 
 	return records, nil
+}
+
+// readPersons adds customers and payment methods.
+func (records *stripeRecords) readPersons(s *sandbox.Sandbox, foreign map[string]bool) error {
+	records.methods = map[string]stripeMethod{}
+
+	for entry := range s.Books(sandbox.BooksFilter{Kinds: []string{sandbox.KindCustomer, sandbox.KindMethod}}) {
+		var (
+			p   stripePerson
+			m   stripeMethod
+			err error
+		)
+
+		switch {
+		case entry.Kind == sandbox.KindMethod:
+			err = json.Unmarshal(entry.Object, &m)
+			records.methods[m.ID] = m
+		case foreign[entry.ID]:
+			err = json.Unmarshal(entry.Object, &p)
+			records.others = append(records.others, p)
+		default:
+			err = json.Unmarshal(entry.Object, &p)
+			records.persons = append(records.persons, p)
+		}
+
+		if err != nil {
+			return fmt.Errorf("reading the sandbox's customers: %w", err)
+		}
+	}
+
+	return nil
 }
 
 // charges are when the holds lapse, and how many attempts have failed, by intent.
@@ -178,6 +237,7 @@ func deliveries(s *sandbox.Sandbox) iter.Seq[*sandbox.Delivery] {
 // serviceRecords are the database's.
 type serviceRecords struct {
 	payments    []paymentRow
+	persons     []personRow
 	operations  []operationRow
 	transitions []transitionRow
 	events      []eventRow
@@ -193,6 +253,15 @@ type paymentRow struct {
 	CaptureBefore int64
 	// Metadata is JSON.
 	Metadata string
+	// Person is the customer's id here; empty for nobody.
+	Person string
+}
+
+type personRow struct {
+	ID, Stripe, Reference, Name string
+	// Metadata is JSON.
+	Metadata string
+	Deleted  bool
 }
 
 type operationRow struct {
@@ -225,12 +294,19 @@ func (o operationRow) done() bool { return o.State == "finished" && o.Status < h
 // unprovable: Stripe rejects the amount, but the answer to the first send was lost,
 // and Stripe's rejection of the second says nothing about the first. Recovery keeps
 // the operation until a person may decide about it.
+// The same is so of an order of a customer who has left, or with a card that cannot be used any
+// more, and of a setup session of which Stripe keeps a 500: nobody gets its secret.
 func (o operationRow) unprovable() bool {
 	const longestPause = 8 * 60
 
-	minor, err := minorUnits(o.Amount, o.Currency)
+	if o.Kind != kindCreate || o.DueSeconds >= longestPause {
+		return o.Kind == kindSetup && o.DueSeconds < longestPause && strings.Contains(o.LastError, "(status_5xx)")
+	}
 
-	return err == nil && o.Kind == kindCreate && o.Currency == "USD" && minor < 50 && o.DueSeconds < longestPause
+	minor, err := minorUnits(o.Amount, o.Currency)
+	tiny := err == nil && o.Currency == "USD" && minor < 50
+
+	return tiny || o.asked("customer") != "" && strings.Contains(o.LastError, "(status_400)")
 }
 
 // unfinished: recovery still has something to do for it.
@@ -253,8 +329,15 @@ func readService(ctx context.Context, db *pgxpool.Pool) (records serviceRecords,
 		if records.payments, err = rows[paymentRow](ctx, tx, `SELECT id::text, stripe_payment_intent_id,
 			COALESCE(idempotency_key, ''), amount::text, currency, status, capture_method, COALESCE(intent_status, ''),
 			COALESCE(amount_capturable, 0)::text, COALESCE(amount_captured, 0)::text,
-			COALESCE(EXTRACT(EPOCH FROM capture_before), 0)::bigint, COALESCE(metadata, '{}')::text
+			COALESCE(EXTRACT(EPOCH FROM capture_before), 0)::bigint, COALESCE(metadata, '{}')::text,
+			COALESCE(customer_id::text, '')
 			FROM payments ORDER BY created_at`); err != nil {
+			return err
+		}
+
+		if records.persons, err = rows[personRow](ctx, tx, `SELECT id::text, stripe_customer_id, COALESCE(reference, ''),
+			COALESCE(name, ''), COALESCE(metadata, '{}')::text, deleted_at IS NOT NULL
+			FROM customers ORDER BY created_at`); err != nil {
 			return err
 		}
 

@@ -183,7 +183,9 @@ func (w *world) allFired(names []string) bool {
 }
 
 func (w *world) judge(ctx context.Context, found *violations) {
-	e := evidence{requests: w.history.all(), alerts: w.alerts(ctx), shown: w.show(), drawn: w.drawnEvents()}
+	e := evidence{
+		requests: w.history.all(), alerts: w.alerts(ctx), shown: w.show(), drawn: w.drawnEvents(), saved: w.work.allMethods(),
+	}
 
 	var err error
 
@@ -206,6 +208,8 @@ func (w *world) judge(ctx context.Context, found *violations) {
 
 	check(e, found)
 	w.saw(found)
+	w.lists(e.service, found)
+	w.savedMethods(e, found)
 
 	for _, p := range w.processes {
 		for _, odd := range p.oddExits() {

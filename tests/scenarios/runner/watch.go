@@ -17,8 +17,9 @@ func (w *world) watch(ctx context.Context) {
 	for ctx.Err() == nil {
 		// Each is one snapshot.
 		if found, err := w.db.Query(ctx, `SELECT subject::text FROM operations
-			WHERE kind <> 'create' AND state IN ('pending', 'needs_attention') GROUP BY subject, kind = 'update'
-			HAVING count(*) > 1`); err == nil {
+			WHERE kind IN ('confirm', 'capture', 'cancel', 'update', 'update_customer', 'delete_customer')
+				AND state IN ('pending', 'needs_attention')
+			GROUP BY subject, kind = 'update' HAVING count(*) > 1`); err == nil {
 			payments, _ := pgx.CollectRows(found, pgx.RowTo[string]) // the database may be down
 
 			w.mu.Lock()
@@ -38,7 +39,7 @@ func (w *world) saw(found *violations) {
 	slices.Sort(w.twoAtOnce)
 
 	for _, payment := range slices.Compact(w.twoAtOnce) {
-		found.addf("J4", "payment "+payment, "two operations were under way at the same time")
+		found.addf("J4", "payment or customer "+payment, "two operations were under way at the same time")
 	}
 }
 

@@ -24,7 +24,9 @@ type workload struct {
 	asks     map[string][]ask
 	keys     []string
 	payments []known
-	// foreign are the intents that another program made on the same account.
+	persons  []person
+	methods  []savedMethod
+	// foreign are the intents and customers that another program made on the same account.
 	foreign map[string]bool
 }
 
@@ -105,10 +107,14 @@ func (l *workload) client(ctx context.Context, number int) {
 			c.read()
 		case draw < 54:
 			c.atStripe()
-		case draw < 80:
+		case draw < 70:
 			c.story(ctx)
-		case draw < 92:
+		case draw < 79:
 			c.change(ctx)
+		case draw < 89:
+			c.returning(ctx)
+		case draw < 94:
+			c.aPerson(ctx)
 		default:
 			c.another()
 		}
@@ -163,13 +169,13 @@ func (c *client) reuse(ctx context.Context) {
 // payment or another route.
 func (c *client) somethingElse(key string, a ask) ask {
 	p, ok := c.anyPayment()
-	if ok && a.kind != kindCreate && c.r.IntN(2) == 0 { // the same of another payment
+	if ok && a.kind != kindCreate && !a.isPerson() && c.r.IntN(2) == 0 { // the same of another payment
 		a.on = p
 
 		return a
 	}
 
-	if a.kind == kindCreate && (!ok || c.r.IntN(2) == 0) || !ok {
+	if !ok || (a.kind == kindCreate || a.isPerson()) && c.r.IntN(2) == 0 {
 		return ask{kind: kindCreate, payload: drawPayload(c.r, key, fmt.Sprintf("changed %d", c.r.IntN(2)))}
 	}
 
@@ -249,10 +255,15 @@ func (c *client) send(key string, a ask, patience time.Duration) result {
 		return c.call(patience, a.method(), c.w.processes[target].url()+a.path(), body, header)
 	})
 
+	c.l.mu.Lock()
+	defer c.l.mu.Unlock()
+
 	if p, ok := toldOf(a, answer); ok {
-		c.l.mu.Lock()
 		c.l.payments = append(c.l.payments, p)
-		c.l.mu.Unlock()
+	}
+
+	if p, ok := personOf(a, answer); ok && !slices.Contains(c.l.persons, p) {
+		c.l.persons = append(c.l.persons, p)
 	}
 
 	return answer
@@ -275,7 +286,7 @@ func toldOf(a ask, answer result) (known, bool) {
 		Intent string `json:"stripe_payment_intent_id"`
 	}
 
-	if answer.status != http.StatusCreated || json.Unmarshal(answer.body, &created) != nil {
+	if a.kind != kindCreate || answer.status != http.StatusCreated || json.Unmarshal(answer.body, &created) != nil {
 		return known{}, false
 	}
 
@@ -363,7 +374,7 @@ func (l *workload) changed() []known {
 	seen := map[string]known{}
 
 	for _, r := range l.w.history.operations() {
-		if r.kind != kindCreate {
+		if r.on.id != "" {
 			seen[r.on.id] = r.on
 		}
 	}

@@ -59,7 +59,7 @@ type world struct {
 	once  sync.Once
 	mu    sync.Mutex
 	fired map[string]int
-	// twoAtOnce are payments of which two operations were under way at the same time.
+	// twoAtOnce are payments and customers of which two operations were under way at the same time.
 	twoAtOnce []string
 	// drawn are the events that the runner has made up to contradict the records, and
 	// whether they were accepted.
@@ -204,6 +204,7 @@ func (w *world) environment(i int, addr, stripeURL string) []string {
 		"STRIPE_WEBHOOK_SECRET=" + webhookSecret,
 		"AUTH=off",
 		"DRAIN_DELAY=0",
+		"METADATA_INDEX=note,tag",
 		// Less than the 8 s of production, so that a call that hangs does not
 		// take a whole scenario.
 		"STRIPE_TIMEOUT=2s",
