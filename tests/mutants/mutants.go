@@ -392,7 +392,7 @@ func scenarioMutants() []mutant {
 					"if written = true; !written {",
 				},
 			},
-			faults: []string{"slow ", "holds", "late", "update_customer"},
+			faults: []string{"read slowly, a customer", "read and held, a customer", "late", "update_customer"},
 		},
 		{
 			name: "customers-events-unheard", why: "what somebody changes at Stripe follows here",

@@ -83,8 +83,10 @@ func stripeFaults() []fault {
 		"stripe: reads answered 429":  {Action: sandbox.Error, Status: 429, Type: invalidRequest, Code: "rate_limit"},
 		"stripe: reads without a URL": {Action: sandbox.Error, Status: 404, Type: invalidRequest},
 	} {
-		rule.Method, rule.Path = http.MethodGet, intentsPath+"/*"
-		faults = append(faults, fault{name: name, play: playRule(name, rule)})
+		for path, of := range map[string]string{intentsPath: "a payment", personsPath: "a customer"} {
+			rule.Method, rule.Path = http.MethodGet, path+"/*"
+			faults = append(faults, fault{name: name + ", " + of, play: playRule(name+", "+of, rule)})
+		}
 	}
 
 	return append(faults, again("stripe: answers nobody", playOutage))
