@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/marketflow/marketflow/domain/operation"
+	"github.com/marketflow/marketflow/model/internal/worlds"
 )
 
 // Bounds limit what may happen. There are always two processes, one key, and at most one
@@ -78,13 +79,13 @@ func Search(bounds Bounds, rules Rules, properties ...Property) Found {
 
 	s.reach(first, 0)
 
-	for next := 0; next < len(s.all.worlds); next++ { //nolint:intrange // there will be more
+	for next := 0; next < s.all.Len(); next++ { //nolint:intrange // there will be more
 		if found, ok := s.look(next); ok {
 			return found
 		}
 	}
 
-	return Found{Worlds: len(s.all.worlds)}
+	return Found{Worlds: s.all.Len()}
 }
 
 type search struct {
@@ -92,15 +93,15 @@ type search struct {
 
 	properties []Property
 	// all are the worlds that were reached, and from is which one each follows.
-	all  set
+	all  worlds.Set[world]
 	from []int32
 	// endWell are quiet worlds after which nothing is wrong.
-	endWell set
+	endWell worlds.Set[world]
 }
 
 // look judges a world, and goes on to those that follow.
 func (s *search) look(i int) (Found, bool) {
-	w := s.all.worlds[i]
+	w := s.all.At(i)
 
 	if broken := s.answersWrongly(w); s.wanted(broken) {
 		return s.found(i, broken, nil), true
@@ -134,7 +135,7 @@ func (s *search) wanted(b breach) bool { return slices.Contains(s.properties, b.
 func (s *search) normal(w world) world { return w.normal(s.Bounds, s.rules.AnyLife) }
 
 func (s *search) reach(w world, from int) {
-	if s.all.add(s.normal(w)) {
+	if s.all.Add(s.normal(w)) {
 		s.from = append(s.from, int32(from)) //nolint:gosec // memory ends before
 	}
 }

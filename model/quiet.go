@@ -15,7 +15,7 @@ func (s *search) endsWrongly(w world) breach {
 
 	var way []world
 
-	for w = s.quiet(w); !s.endWell.has(w); w = s.quiet(s.fourHours(w, nil)) {
+	for w = s.quiet(w); !s.endWell.Has(w); w = s.quiet(s.fourHours(w, nil)) {
 		if last := len(way) - 1; last >= 0 && way[last] == w { // nothing changes any more
 			if broken := s.isWrong(w); broken.property != "" {
 				return broken
@@ -30,7 +30,7 @@ func (s *search) endsWrongly(w world) breach {
 	}
 
 	for _, w := range way {
-		s.endWell.add(w)
+		s.endWell.Add(w)
 	}
 
 	return breach{}

@@ -17,13 +17,13 @@ func (s *search) found(i int, broken breach, then func(t *teller, w world)) Foun
 	}
 
 	// The same steps again, with the processes that do them.
-	w := s.all.worlds[0]
+	w := s.all.At(0)
 
 	for _, at := range slices.Backward(way) {
 		told := false
 
 		s.steps(w, func(n step) {
-			if !told && !n.twice && s.normal(n.to) == s.all.worlds[at] {
+			if !told && !n.twice && s.normal(n.to) == s.all.At(at) {
 				t.tell(n.text)
 
 				w, told = n.to, true
@@ -37,7 +37,7 @@ func (s *search) found(i int, broken breach, then func(t *teller, w world)) Foun
 
 	t.tell(string(broken.property) + " is broken. " + broken.text)
 
-	return Found{Broken: broken.property, Story: t.lines, Worlds: len(s.all.worlds)}
+	return Found{Broken: broken.property, Story: t.lines, Worlds: s.all.Len()}
 }
 
 // teller writes a story, with the time of each line.

@@ -58,8 +58,8 @@ func TestRefunds_FromTheDashboard(t *testing.T) {
 	require.Equal(t, int64(10_00), b.Payment(p.ID).Refundable().Minor())
 }
 
-// What we have asked for ourselves is known when Stripe tells of it: there is nothing to read,
-// and the payment keeps the version that its client has seen.
+// Also what we have asked for ourselves is read when Stripe tells of it: the same sum may be
+// another refund's (model/refunds has the story). Nothing changes by it.
 func TestRefunds_OurOwn(t *testing.T) {
 	t.Parallel()
 
@@ -68,10 +68,15 @@ func TestRefunds_OurOwn(t *testing.T) {
 	b.Refund(p, "refund_1", "4.00")
 	p = b.Payment(p.ID)
 
-	applied, err := b.Apply().Do(t.Context(), b.Event(p.IntentID, "charge.refunded"))
+	event := b.Event(p.IntentID, "charge.refunded")
+	applied, err := b.Apply().Do(t.Context(), event)
 	require.NoError(t, err)
-	require.Equal(t, ports.EventStale, applied.Outcome)
-	require.Equal(t, p, b.Payment(p.ID))
+	require.Equal(t, ports.EventHint, applied.Outcome)
+
+	readRefundHints(t, b)
+	require.Equal(t, ports.EventStale, b.Stored(event.ID).Outcome)
+	require.True(t, b.Payment(p.ID).SameMoney(p))
+	require.Len(t, b.RefundsOf(p), 1)
 }
 
 func TestRefunds_PaymentIsNotHere(t *testing.T) {

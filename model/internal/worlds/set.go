@@ -1,18 +1,25 @@
-package model
+// Package worlds keeps what a search has seen.
+package worlds
 
 import "hash/maphash"
 
-// set is a set of worlds, in the order in which they were added. A map would take three
-// times the memory.
-type set struct {
-	worlds []world
+// Set is a set of worlds, in the order in which they were added. A map would take three
+// times the memory. Its zero value is empty.
+type Set[W comparable] struct {
+	worlds []W
 	// slots holds, where a world's hash leads to, its number in worlds, counted from 1.
 	slots []uint32
 	seed  maphash.Seed
 }
 
+// Len is how many there are.
+func (s *Set[W]) Len() int { return len(s.worlds) }
+
+// At is the one with that number, counted from 0.
+func (s *Set[W]) At(i int) W { return s.worlds[i] }
+
 // slot is where w is, or where it would be.
-func (s *set) slot(w world) int {
+func (s *Set[W]) slot(w W) int {
 	at := int(maphash.Comparable(s.seed, w)) & (len(s.slots) - 1) //nolint:gosec // any bits will do
 
 	for s.slots[at] != 0 && s.worlds[s.slots[at]-1] != w {
@@ -22,10 +29,11 @@ func (s *set) slot(w world) int {
 	return at
 }
 
-func (s *set) has(w world) bool { return len(s.slots) > 0 && s.slots[s.slot(w)] != 0 }
+// Has tells whether w was added.
+func (s *Set[W]) Has(w W) bool { return len(s.slots) > 0 && s.slots[s.slot(w)] != 0 }
 
-// add is false if the set has w already.
-func (s *set) add(w world) bool {
+// Add is false if the set has w already.
+func (s *Set[W]) Add(w W) bool {
 	const first = 1 << 10
 
 	if 2*len(s.worlds) >= len(s.slots) { // half of the slots stay empty
