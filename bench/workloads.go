@@ -115,6 +115,7 @@ func (s *suite) workloads() []workload {
 				stream: newMixed(reads, newPages(""), newCreates(false), newPaid(), s.events),
 			},
 		},
+		{name: "refunds", quick: true, run: s.refunds},
 		{name: "lists", quick: true, run: s.lists},
 		{name: "metadata", quick: true, run: s.metadata},
 		{name: "telemetry", run: s.telemetry},

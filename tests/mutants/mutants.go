@@ -288,18 +288,20 @@ func scenarioMutants() []mutant {
 			name: "hint-keeps-the-version", why: "an event that hints at a change gives the payment a new version",
 			changes: []change{{
 				"adapters/postgres/apply.go",
-				"d.applied.Before, d.applied.After = *known.Payment, stamped(after, known.now)",
-				`d.applied.Before, d.applied.After = *known.Payment, after
-		if verdict == payment.Applies {
-			d.applied.After = stamped(after, known.now)
-		}`,
+				"if verdict == payment.Applies || verdict == payment.Hints {\n\t\td.applied.Before, d.applied.After = *known.Payment, stamped(after, known.now)",
+				`if verdict == payment.Hints {
+		d.applied.Before, d.applied.After = *known.Payment, after
+	}
+
+	if verdict == payment.Applies {
+		d.applied.Before, d.applied.After = *known.Payment, stamped(after, known.now)`,
 			}},
 			faults: []string{"read slowly", "read and held", "late"},
 		},
 		{
 			name: "facts-of-an-old-version", why: "what was read is written only if the payment has not changed meanwhile",
 			changes: []change{{
-				"adapters/postgres/changes.go", "if written = before.Version == p.Version; !written {", "if written = true; !written {",
+				"adapters/postgres/changes.go", "if written = before.Payment.Version == f.Payment.Version; !written {", "if written = true; !written {",
 			}},
 			faults: []string{"read slowly", "read and held", "late"},
 		},
@@ -414,6 +416,100 @@ func scenarioMutants() []mutant {
 				"adapters/stripe/customers.go", ` && f.rejection.Code == ""`, "",
 			}},
 			faults: []string{"account not activated, detach", "no such URL, detach"},
+		},
+		{
+			name: "refund-cap-without-the-lock", why: "the cap is decided about the payment as it is under its lock",
+			changes: []change{{
+				"domain/payment/money.go", "	p = p.WithRefunds(refunds)\n\n	if f := p.MayRefund(ask); f != nil {",
+				"	if f := p.WithRefunds(nil).MayRefund(ask); f != nil {",
+			}},
+			sql:    []string{"ALTER TABLE payments DROP CONSTRAINT payments_refund_cap"},
+			faults: []string{"refund"},
+		},
+		{
+			name: "refund-under-a-new-key", why: "a refund is sent again under the key of the first attempt",
+			changes: []change{{
+				"app/operations/engine.go",
+				"return e.provider.Send(ctx, op.Call, op.Attempts > 1)",
+				`if op.Kind == operation.Refund && op.Attempts > 1 {
+		op.Call.Key += fmt.Sprint("_", op.Attempts)
+	}
+
+	return e.provider.Send(ctx, op.Call, op.Attempts > 1)`,
+			}},
+			faults: []string{"refund"},
+		},
+		{
+			name: "refund-key-of-the-amount", why: "Stripe's key is made of the operation, not of what it asks for",
+			changes: []change{{
+				"adapters/stripe/gateway.go",
+				"key:       sent.Key,",
+				`key: func() string {
+			if values, err := url.ParseQuery(sent.Params); err == nil && sent.Path == "/v1/refunds" {
+				return values.Get("payment_intent") + values.Get("amount")
+			}
+
+			return sent.Key
+		}(),`,
+			}},
+			faults: []string{"refund"},
+		},
+		{
+			name: "refund-released-on-unknown", why: "what is reserved stays so while nobody knows whether it was given back",
+			changes: []change{{
+				"app/operations/engine.go",
+				"	default:\n\t\treturn op, e.release(ctx, op, err)\n\t}\n}\n\n// sent finishes",
+				`	case op.Kind == operation.Refund:
+		return e.finishRejected(ctx, op, definition.Rejected(op, nil), by)
+	default:
+		return op, e.release(ctx, op, err)
+	}
+}
+
+// sent finishes`,
+			}},
+			faults: []string{"refund"},
+		},
+		{
+			name: "charge-refunded-unheard", why: "a refund that somebody gives in the Dashboard is read",
+			changes: []change{{
+				"domain/payment/money.go", "return p.Status == Cancelled && !t.GivenBack.IsZero()", "return true",
+			}},
+		},
+		{
+			name: "dashboard-refund-dropped", why: "a refund that nobody here has asked for is written down",
+			changes: []change{{
+				"domain/refund/read.go", "	for _, s := range listed {\n\t\tread =",
+				"	for _, s := range listed {\n\t\tif !s.Marked {\n\t\t\tcontinue\n\t\t}\n\n\t\tread =",
+			}},
+		},
+		{
+			name: "refund-failure-ignored", why: "a refund that has succeeded may fail, and its amount can be refunded again",
+			changes: []change{{
+				"domain/refund/read.go", "r.ProviderID, r.Amount, r.Status = s.ID, s.Amount, s.Status",
+				"r.ProviderID, r.Amount = s.ID, s.Amount\n\tif r.Status != Succeeded {\n\t\tr.Status = s.Status\n\t}\n",
+			}},
+		},
+		{
+			name: "refund-delta-instead-of-sum", why: "a payment's sums are made of all its refunds",
+			changes: []change{{
+				"domain/payment/money.go", "	p.RefundPending, p.Refunded = p.sum(sums.Pending), p.sum(sums.Refunded)",
+				"	p.RefundPending, p.Refunded = p.sum(sums.Pending), p.sum(max(p.Refunded.Minor(), sums.Refunded))",
+			}},
+		},
+		{
+			name: "refund-matched-by-amount", why: "an operation's refund is known by its mark, never by its amount",
+			changes: []change{{
+				"domain/refund/read.go", "	id, ours := s.IDIn(i), s.Ours(i)\n",
+				`	id, ours := s.IDIn(i), s.Ours(i)
+	for _, one := range known {
+		if !one.Made() && one.Amount == s.Amount {
+			id, ours = one.ID, true
+		}
+	}
+`,
+			}},
+			faults: []string{"refund"},
 		},
 	}
 }

@@ -57,6 +57,7 @@ func check(e evidence, found *violations) {
 		oneCapture, captureAsAskedFor, noKeyDeniesItself, cancelledAsTold, oneWinner, refusalsAreTrue,
 		confirmedAsTold, detailsAreEqual, callsAreSentAsWritten, lastAnswersStand, versionsGrow,
 		contradictionsAreOnlyDrawn, foreignIsLeftAlone,
+		noMoreThanCaptured, oneRefund, refundsAreEqual,
 		oneCustomer, customersAreEqual, referencesAreUnique, deletedIsGone, detachedAsTold, payersAreRight, othersMethodsAreRefused,
 	} {
 		invariant(e, found)
@@ -346,6 +347,8 @@ func (e evidence) executed(o operationRow) bool {
 	switch {
 	case !there:
 		return false
+	case o.Kind == kindRefund:
+		return slices.ContainsFunc(e.stripe.refunds[intent.ID], func(r stripeRefund) bool { return r.madeBy() == o.ID })
 	case o.Kind == kindUpdate:
 		return o.asked("metadata[tag]") == intent.Metadata["tag"]
 	default:

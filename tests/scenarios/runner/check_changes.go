@@ -297,12 +297,16 @@ func callsAreSentAsWritten(e evidence, found *violations) {
 var stamp = regexp.MustCompile(`"updated_at":"[^"]*"|"version":\d+`)
 
 // lastAnswersStand: captured and cancelled is for ever, so each answer that told of it shows
-// the payment as it still is when all is quiet, byte for byte, unless clients update it.
+// the payment as it still is when all is quiet, byte for byte, unless it is updated or refunded.
 func lastAnswersStand(e evidence, found *violations) {
 	updated := map[string]bool{}
 
 	for _, op := range e.service.operations {
-		updated[op.Payment] = updated[op.Payment] || op.Kind == kindUpdate
+		updated[op.Payment] = updated[op.Payment] || op.Kind == kindUpdate || op.Kind == kindRefund
+	}
+
+	for _, r := range e.requests {
+		updated[r.on.id] = updated[r.on.id] || r.kind == kindRefundAtStripe
 	}
 
 	for _, r := range e.requests {

@@ -15,6 +15,7 @@
 //	workload.go   the clients
 //	orders.go     what they ask for, and how they spell it
 //	customers.go  who pays, captures and cancels, and another program on the account
+//	refunds.go    who gives money back
 //	persons.go    customers whom the service keeps, and their saved cards
 //	finish.go     how good clients end
 //	history.go    what they asked and were told, held against a model

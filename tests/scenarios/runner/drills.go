@@ -57,6 +57,7 @@ func drills() []drill {
 		{name: "storm", perform: drillStorm},
 		{name: "outage", perform: drillOutage, settings: []string{"STRIPE_TIMEOUT=8s"}},
 		{name: "kills", perform: drillKills},
+		{name: "refunds", perform: drillRefunds},
 	}
 }
 

@@ -21,7 +21,7 @@ func postgresFaults() []fault {
 	})
 
 	for state, called := range map[string]string{"40001": "serialization failure", "40P01": "deadlock"} {
-		for _, statement := range []string{stmtOperation, stmtFinish, stmtChange, stmtApply, stmtPerson, stmtOnPerson} {
+		for _, statement := range []string{stmtOperation, stmtFinish, stmtChange, stmtApply, stmtPerson, stmtOnPerson, stmtRefund} {
 			name := fmt.Sprintf("postgres: %s in %s", called, statement)
 			faults = append(faults, fault{name: name, play: trapProcess(name, moment{called, statement, "", before},
 				func(*world, *process, string) verdict { return verdict{sqlState: state} })})

@@ -16,6 +16,7 @@ const (
 	stmtOperation = "BeginOperation"
 	stmtFinish    = "FinishOperation" // of a create
 	stmtChange    = "UpdatePayment"   // of a capture or a cancel, or of what was read
+	stmtRefund    = "UpdateRefund"
 	stmtReject    = "FinishRejectedOperation"
 	stmtPerson    = "InsertCustomer"
 	stmtOnPerson  = "UpdateCustomer"
@@ -87,6 +88,8 @@ func ends(kind operationKind, when side) moment {
 		m.holds = `"client_secret":"`
 	case kindUpdate:
 		m.holds = `"tag":"`
+	case kindRefund: // or what was read of one
+		m.statement = stmtRefund
 	default:
 		m.holds = `"status":"cancelled"`
 	}

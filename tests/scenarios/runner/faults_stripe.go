@@ -13,6 +13,7 @@ import (
 const (
 	intentsPath = "/v1/payment_intents"
 	personsPath = "/v1/customers"
+	refundsPath = "/v1/refunds"
 )
 
 // operationKind is a kind of operation, and where Stripe is asked to do it.
@@ -25,6 +26,7 @@ func operationKinds() []operationKind {
 		{kindCapture, http.MethodPost, intentsPath + "/*/capture"},
 		{kindCancel, http.MethodPost, intentsPath + "/*/cancel"},
 		{kindUpdate, http.MethodPost, intentsPath + "/*"},
+		{kindRefund, http.MethodPost, refundsPath},
 		{kindCreatePerson, http.MethodPost, personsPath},
 		{kindUpdatePerson, http.MethodPost, personsPath + "/*"},
 		{kindDeletePerson, http.MethodDelete, personsPath + "/*"},

@@ -88,13 +88,21 @@ func (c *client) unknown(kind operationKind, rule sandbox.Fault) {
 		return
 	}
 
-	a := ask{kind: kind.name, on: p, tag: "late", card: declinedCard}
+	a := ask{kind: kind.name, on: p, tag: "late", card: declinedCard, minor: 0}
+	if kind.name == kindRefund {
+		a.minor = p.payload.minor
+	}
 
 	if kind.name == kindConfirm { // what the intent says of this decline is not the next one's
 		first := c.newKey("declined")
 		c.send(first, c.l.addAsk(first, a), answerWithin)
 	} else {
 		pays(c, p.intent)
+	}
+
+	if kind.name == kindRefund {
+		first := c.newKey("captured")
+		c.send(first, c.l.addAsk(first, ask{kind: kindCapture, on: p}), answerWithin)
 	}
 
 	c.stays(rule)

@@ -126,7 +126,7 @@ func (w *world) sendOther(ctx context.Context, entry sandbox.BookEntry, status s
 func playWebhookRule(name string, rule sandbox.Fault) func(context.Context, *world, *rand.Rand) {
 	return func(ctx context.Context, w *world, r *rand.Rand) {
 		rule := rule
-		rule.Nth, rule.Event = r.IntN(3)+1, []string{"payment_intent.*", "payment_intent.*", "customer.*"}[r.IntN(3)]
+		rule.Nth, rule.Event = r.IntN(3)+1, []string{"payment_intent.*", "payment_intent.*", "customer.*", "charge.*"}[r.IntN(4)]
 
 		// Of several rules that spoil signatures only the first would ever fire.
 		if rule.Action == sandbox.WebhookSignature {

@@ -21,6 +21,7 @@ const (
 	kindUpdate  = "update"
 	kindCapture = "capture"
 	kindCancel  = "cancel"
+	kindRefund  = "refund"
 	kindRead    = "read"
 
 	// These are about customers whom the service keeps.
@@ -37,6 +38,7 @@ const (
 	kindAuthenticate    = "3-D Secure at Stripe"
 	kindCancelAtStripe  = "cancel at Stripe"
 	kindCaptureAtStripe = "capture at Stripe"
+	kindRefundAtStripe  = "refund at Stripe"
 	kindUpdateAtStripe  = "update customer at Stripe"
 	kindDeleteAtStripe  = "delete customer at Stripe"
 )
@@ -48,8 +50,10 @@ type ask struct {
 	payload payload
 	// on is the payment of a capture or a cancel.
 	on known
-	// minor is how much to capture; 0 is all.
-	minor int64
+	// minor is how much to capture, where 0 is all, or to refund. expects: a refund's is what the
+	// client believes is left.
+	minor   int64
+	expects bool
 	// reason is why to cancel; it may be empty.
 	reason string
 	// card is what to confirm with, or what to detach.
@@ -71,6 +75,8 @@ func (a ask) id() string {
 		return a.payload.id()
 	case kindCapture:
 		return fmt.Sprintf("capture %d of %s", a.minor, a.on.id)
+	case kindRefund:
+		return fmt.Sprintf("refund %d of %s %t", a.minor, a.on.id, a.expects)
 	case kindCreatePerson, kindUpdatePerson, kindDeletePerson, kindSetup, kindDetach:
 		return a.personID()
 	default:
@@ -81,7 +87,7 @@ func (a ask) id() string {
 // isOperation: the service does it at Stripe.
 func (a ask) isOperation() bool {
 	switch a.kind {
-	case kindCreate, kindConfirm, kindCapture, kindCancel, kindUpdate:
+	case kindCreate, kindConfirm, kindCapture, kindCancel, kindUpdate, kindRefund:
 		return true
 	default:
 		return a.isPerson()
@@ -112,6 +118,8 @@ func (a ask) String() string {
 		}
 
 		return fmt.Sprintf("capture %s of %s", amountOf(a.minor, a.on.payload.currency), a.on.id)
+	case kindRefund, kindRefundAtStripe:
+		return fmt.Sprintf("%s %s of %s, expected: %t", a.kind, amountOf(a.minor, a.on.payload.currency), a.on.id, a.expects)
 	case kindCancel:
 		return "cancel " + a.on.id
 	case kindConfirm:
@@ -172,7 +180,7 @@ func (r result) decided() bool {
 	default:
 		kept := r.status == http.StatusBadGateway && r.replayed // for rejectionsAreNotKept to judge
 
-		return kept || kind == problemState || kind == problemReference || kind == problemMissing
+		return kept || kind == problemState || r.status == http.StatusPreconditionFailed || kind == problemDisputed || kind == problemReference || kind == problemMissing
 	}
 }
 
@@ -185,6 +193,7 @@ const (
 	problemNothing    = "unavailable"
 	problemReference  = "reference-taken"
 	problemMissing    = "not-found"
+	problemDisputed   = "disputed"
 )
 
 // problem reads the answer as an RFC 9457 document; zero where it is not one.
@@ -375,7 +384,8 @@ func (r request) steps(laterLife bool) []porcupine.Operation {
 	case status == http.StatusCreated, status == http.StatusPaymentRequired, r.result.isRejection(), r.result.replayed,
 		status == http.StatusNoContent, status == http.StatusOK && r.kind != kindCancel:
 		return []porcupine.Operation{at(decides{asked}), at(answers{bytes})}
-	case status == http.StatusOK, kind == problemState, kind == problemExceeded, kind == problemMissing:
+	case status == http.StatusOK, kind == problemState, kind == problemExceeded, kind == problemMissing,
+		status == http.StatusPreconditionFailed, kind == problemDisputed:
 		return []porcupine.Operation{at(mayAnswer{asked, bytes})}
 	case kind == problemInProgress, kind == problemReference:
 		return []porcupine.Operation{at(waits{asked})}

@@ -150,6 +150,10 @@ func (a ask) path() string {
 		return "/payments/" + a.on.id
 	}
 
+	if a.kind == kindRefund {
+		return "/payments/" + a.on.id + "/refunds"
+	}
+
 	return "/payments/" + a.on.id + "/" + a.kind
 }
 
@@ -205,6 +209,8 @@ func (a ask) spell(r *rand.Rand, key string) (body string, header http.Header) {
 		fields = append(fields, fmt.Sprintf(`"payment_method":%q`, a.card), `"return_url":"https://shop.example/"`)
 	case kindUpdate:
 		fields = append(fields, a.patch())
+	case kindRefund:
+		fields = a.refundFields(key)
 	default:
 		fields = a.personFields()
 	}

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/marketflow/marketflow/sandbox"
 )
 
 // quietWithin bounds the wait for quiet by default. What is not quiet by then is
@@ -46,6 +48,12 @@ func (w *world) loud(ctx context.Context) string {
 	for entry := range intents(w.stripe) {
 		if bytes.Contains(entry.Object, []byte(`"status":"processing"`)) {
 			return "the bank still processes " + entry.ID
+		}
+	}
+
+	for entry := range w.stripe.Books(sandbox.BooksFilter{Kinds: []string{sandbox.KindRefund}}) {
+		if bytes.Contains(entry.Object, []byte(`"status":"pending"`)) {
+			return "the bank still works on " + entry.ID
 		}
 	}
 

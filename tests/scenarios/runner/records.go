@@ -28,6 +28,8 @@ type stripeRecords struct {
 	// everybody's.
 	persons, others []stripePerson
 	methods         map[string]stripeMethod
+	// refunds are those that give money back, by their intents.
+	refunds map[string][]stripeRefund
 }
 
 // stripePerson is a Customer as the sandbox knows it; one that is deleted has an id alone.
@@ -150,6 +152,10 @@ func readStripe(s *sandbox.Sandbox, foreign map[string]bool) (records stripeReco
 		return records, err
 	}
 
+	if records.refunds, err = readRefunds(s); err != nil {
+		return records, err
+	}
+
 	for entry := range s.Books(sandbox.BooksFilter{Kinds: []string{sandbox.KindDelivery}}) {
 		records.deliveries = append(records.deliveries, delivery{*entry.Delivery, entry.Intent})
 	}
@@ -238,6 +244,7 @@ func deliveries(s *sandbox.Sandbox) iter.Seq[*sandbox.Delivery] {
 type serviceRecords struct {
 	payments    []paymentRow
 	persons     []personRow
+	refunds     []refundRow
 	operations  []operationRow
 	transitions []transitionRow
 	events      []eventRow
@@ -255,6 +262,8 @@ type paymentRow struct {
 	Metadata string
 	// Person is the customer's id here; empty for nobody.
 	Person string
+	// Pending and Refunded are what refunds take, and Overdrawn is by how much they exceed it.
+	Pending, Refunded, Overdrawn string
 }
 
 type personRow struct {
@@ -330,7 +339,8 @@ func readService(ctx context.Context, db *pgxpool.Pool) (records serviceRecords,
 			COALESCE(idempotency_key, ''), amount::text, currency, status, capture_method, COALESCE(intent_status, ''),
 			COALESCE(amount_capturable, 0)::text, COALESCE(amount_captured, 0)::text,
 			COALESCE(EXTRACT(EPOCH FROM capture_before), 0)::bigint, COALESCE(metadata, '{}')::text,
-			COALESCE(customer_id::text, '')
+			COALESCE(customer_id::text, ''), COALESCE(amount_refund_pending, 0)::text, COALESCE(amount_refunded, 0)::text,
+			COALESCE(overdrawn, 0)::text
 			FROM payments ORDER BY created_at`); err != nil {
 			return err
 		}
@@ -338,6 +348,10 @@ func readService(ctx context.Context, db *pgxpool.Pool) (records serviceRecords,
 		if records.persons, err = rows[personRow](ctx, tx, `SELECT id::text, stripe_customer_id, COALESCE(reference, ''),
 			COALESCE(name, ''), COALESCE(metadata, '{}')::text, deleted_at IS NOT NULL
 			FROM customers ORDER BY created_at`); err != nil {
+			return err
+		}
+
+		if records.refunds, err = readRefundRows(ctx, tx); err != nil {
 			return err
 		}
 

@@ -24,8 +24,10 @@ type workload struct {
 	asks     map[string][]ask
 	keys     []string
 	payments []known
-	persons  []person
-	methods  []savedMethod
+	// paid are those that may be refunded.
+	paid    []known
+	persons []person
+	methods []savedMethod
 	// foreign are the intents and customers that another program made on the same account.
 	foreign map[string]bool
 }
@@ -107,14 +109,18 @@ func (l *workload) client(ctx context.Context, number int) {
 			c.read()
 		case draw < 54:
 			c.atStripe()
-		case draw < 70:
+		case draw < 65:
 			c.story(ctx)
-		case draw < 79:
+		case draw < 73:
 			c.change(ctx)
-		case draw < 89:
+		case draw < 81:
 			c.returning(ctx)
-		case draw < 94:
+		case draw < 85:
 			c.aPerson(ctx)
+		case draw < 92:
+			c.givesBack(ctx)
+		case draw < 95:
+			c.aRefund(ctx)
 		default:
 			c.another()
 		}
