@@ -75,6 +75,11 @@ type Definition struct {
 	// Reserve is what an operation reserves of its payment when it is opened again. Nil: it
 	// reserves nothing.
 	Reserve func(op ports.Operation) ports.Reserve
+	// Written is asked before recovery sends a call: it returns the object that our records say the
+	// operation has made, or nil. Such an operation is not sent, because nothing says that the
+	// provider still has its key. Nil: begin and take tell (a create), or sending again makes
+	// nothing.
+	Written func(ctx context.Context, op ports.Operation) (*ports.Object, error)
 	// Rejected is what the client of a rejected order is told, for ever. rejected is nil
 	// if a person has decided that nothing was done.
 	Rejected func(op ports.Operation, rejected *ports.RejectedError) *fault.Error
@@ -474,12 +479,23 @@ func (e *Engine) Send(ctx context.Context, op ports.Operation, by operation.Fini
 		return e.finishWritten(ctx, op, by)
 	}
 
-	if err := maySend(op); err != nil {
+	definition, err := e.definition(op)
+	if err != nil {
 		return op, e.release(ctx, op, err)
 	}
 
-	definition, err := e.definition(op)
-	if err != nil {
+	if definition.Written != nil && by == operation.ByRecovery {
+		switch made, err := definition.Written(ctx, op); {
+		case errors.Is(err, ports.ErrContradiction):
+			return op, e.contradiction(ctx, op, err)
+		case err != nil:
+			return op, e.release(ctx, op, err)
+		case made != nil:
+			return e.Finish(ctx, op, *made, by)
+		}
+	}
+
+	if err := maySend(op); err != nil {
 		return op, e.release(ctx, op, err)
 	}
 

@@ -231,6 +231,9 @@ func RefundDefinition(renderer ports.Renderer, refresh *Refresh) operations.Defi
 		Done: func(op ports.Operation, object ports.Object, _ operation.Finisher) (operations.Result, error) {
 			return refunded(renderer, op, object.Refund)
 		},
+		Written: func(ctx context.Context, op ports.Operation) (*ports.Object, error) {
+			return refundWritten(ctx, refresh, op)
+		},
 		Rejected: func(op ports.Operation, _ *ports.RejectedError) *fault.Error { return notDone(op) },
 		LostOn: func(p payment.Payment, object ports.Object) (ports.NewOperation, error) {
 			return refresh.lostOn(p, object.Refund)
@@ -286,6 +289,33 @@ func took(f ports.FullPayment, op ports.Operation, s refund.Snapshot) (ports.Ful
 	f.Payment = f.Payment.WithRefunds(f.Refunds).Balanced()
 
 	return f, r
+}
+
+// refundWritten is the refund of an operation if it is written down as made. After a loss, what
+// the provider lists may have come home while its operation was begun anew: then the operation is
+// young, and its key may be forgotten.
+func refundWritten(ctx context.Context, refresh *Refresh, op ports.Operation) (*ports.Object, error) {
+	f, err := refresh.payments.FullPayment(ctx, op.Subject)
+	if err != nil {
+		return nil, err
+	}
+
+	if r, here := refund.Find(f.Refunds, op.ID); !here || !r.Made() {
+		return nil, nil //nolint:nilnil // nothing is made, and that is no error
+	}
+
+	read, err := refresh.Full(ctx, op.Subject, string(operation.ByRecovery))
+	if err != nil {
+		return nil, err
+	}
+
+	s, ok := read.made(op)
+	if !ok {
+		return nil, fmt.Errorf("the refund of operation %s is written down, and the provider does not list it: %w",
+			op.ID, ports.ErrContradiction)
+	}
+
+	return &ports.Object{Refund: s}, nil
 }
 
 // findRefund reads what became of a refund: by the mark that it carries, never by its amount.

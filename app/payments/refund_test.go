@@ -425,6 +425,32 @@ func TestRefund_Unknown(t *testing.T) {
 	})
 }
 
+// After a loss an operation may be young although Stripe has forgotten its key: it was begun anew,
+// and reconciliation has read its refund. It is finished, and never sent.
+func TestRefund_Unknown_ReadAndForgotten(t *testing.T) {
+	t.Parallel()
+
+	b := setupRefund(t)
+	repair := b.Fault(sandbox.Fault{Path: apptest.RefundsPath, Action: sandbox.DropAfter})
+	_, err := b.refund(t, b.RefundCommand(b.payment, "refund_1", "4.00"))
+	apptest.RequireFault(t, fault.Unknown, err)
+	repair()
+
+	b.Stripe.Advance(25 * time.Hour)
+	require.True(t, b.refresh(t).Refunds[0].Made())
+	b.Elapse(time.Minute)
+
+	done, err := b.Recover().Do(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, 1, done.Finished)
+	require.Len(t, b.RefundsAtStripe(b.payment), 1)
+	b.requireSums(t, 0, 4_00, 6_00)
+
+	answer, err := b.refund(t, b.RefundCommand(b.payment, "refund_1", "4.00"))
+	require.NoError(t, err)
+	require.Equal(t, http.StatusCreated, answer.Response.Status)
+}
+
 // Stripe keeps its first answer under the key. The refund may have failed since.
 func TestRefund_Unknown_FailedSince(t *testing.T) {
 	t.Parallel()

@@ -288,7 +288,8 @@ func scenarioMutants() []mutant {
 			name: "hint-keeps-the-version", why: "an event that hints at a change gives the payment a new version",
 			changes: []change{{
 				"adapters/postgres/apply.go",
-				"if verdict == payment.Applies || verdict == payment.Hints {\n\t\td.applied.Before, d.applied.After = *known.Payment, stamped(after, known.now)",
+				"if verdict == payment.Applies || verdict == payment.Hints {\n\t\td.applied.Before, d.applied.After = "+
+					"*known.Payment, stamped(after, known.now)",
 				`if verdict == payment.Hints {
 		d.applied.Before, d.applied.After = *known.Payment, after
 	}
@@ -301,7 +302,8 @@ func scenarioMutants() []mutant {
 		{
 			name: "facts-of-an-old-version", why: "what was read is written only if the payment has not changed meanwhile",
 			changes: []change{{
-				"adapters/postgres/changes.go", "if written = before.Payment.Version == f.Payment.Version; !written {", "if written = true; !written {",
+				"adapters/postgres/changes.go", "if written = before.Payment.Version == f.Payment.Version; !written {",
+				"if written = true; !written {",
 			}},
 			faults: []string{"read slowly", "read and held", "late"},
 		},

@@ -94,6 +94,13 @@ func TestDrill_Kills(t *testing.T) {
 	runDrill(t, "kills")
 }
 
+// TestDrill_Refunds: of fifty refunds at once on two processes as many are given back as were paid
+// for.
+func TestDrill_Refunds(t *testing.T) {
+	t.Parallel()
+	runDrill(t, "refunds")
+}
+
 func runDrill(t *testing.T, name string) {
 	t.Helper()
 

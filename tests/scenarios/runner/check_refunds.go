@@ -37,9 +37,6 @@ func (r stripeRefund) counts() bool { return r.Status != "failed" && r.Status !=
 
 type refundRow struct{ ID, Payment, Stripe, Amount, Currency, Status, Origin string }
 
-// sumsRow are what a payment says of what was taken of it.
-type sumsRow struct{ Pending, Refunded, Disputed, Overdrawn string }
-
 func readRefunds(s *sandbox.Sandbox) (byIntent map[string][]stripeRefund, err error) {
 	byIntent = map[string][]stripeRefund{}
 

@@ -180,7 +180,8 @@ func (r result) decided() bool {
 	default:
 		kept := r.status == http.StatusBadGateway && r.replayed // for rejectionsAreNotKept to judge
 
-		return kept || kind == problemState || r.status == http.StatusPreconditionFailed || kind == problemDisputed || kind == problemReference || kind == problemMissing
+		return kept || r.status == http.StatusPreconditionFailed || kind == problemState || kind == problemDisputed ||
+			kind == problemReference || kind == problemMissing
 	}
 }
 

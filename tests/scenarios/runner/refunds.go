@@ -155,8 +155,9 @@ func drillRefunds(ctx context.Context, w *world, _ DrillOptions, found *violatio
 	)
 
 	c := &client{l: w.work, w: w, number: 1, r: w.work.rand(1)}
-	order := ask{kind: kindCreate, payload: payload{amount: "1000.00", minor: 1000_00, currency: "USD", order: "fifty", note: firstNote}}
-	order.payload.spellings = []string{`"1000.00"`}
+	order := ask{kind: kindCreate, payload: payload{
+		amount: "1000.00", spellings: []string{`"1000.00"`}, minor: 1000_00, currency: "USD", order: "fifty", note: firstNote,
+	}}
 
 	p, told := toldOf(order, c.send("fifty", w.work.addAsk("fifty", order), answerWithin))
 	if !told {
@@ -166,7 +167,8 @@ func drillRefunds(ctx context.Context, w *world, _ DrillOptions, found *violatio
 	pays(c, p.intent)
 
 	for _, action := range []sandbox.Action{sandbox.DropAfter, sandbox.DropBefore, sandbox.Saved500} {
-		if _, err := w.stripe.AddFault(sandbox.Fault{Action: action, Method: http.MethodPost, Path: refundsPath, Nth: 3, Count: 4}); err != nil {
+		rule := sandbox.Fault{Action: action, Method: http.MethodPost, Path: refundsPath, Nth: 3, Count: 4}
+		if _, err := w.stripe.AddFault(rule); err != nil {
 			return nil, fmt.Errorf("setting the faults up: %w", err)
 		}
 	}
@@ -180,6 +182,7 @@ func drillRefunds(ctx context.Context, w *world, _ DrillOptions, found *violatio
 	took := w.line.now() - begun
 
 	given := int64(0)
+
 	for entry := range w.stripe.Books(sandbox.BooksFilter{Kinds: []string{sandbox.KindRefund}}) {
 		var at stripeRefund
 		if err := json.Unmarshal(entry.Object, &at); err == nil {
