@@ -288,7 +288,7 @@ func scenarioMutants() []mutant {
 			name: "hint-keeps-the-version", why: "an event that hints at a change gives the payment a new version",
 			changes: []change{{
 				"adapters/postgres/apply.go",
-				"if verdict == payment.Applies || verdict == payment.Hints {\n\t\td.applied.Before, d.applied.After = "+
+				"if verdict == payment.Applies || verdict == payment.Hints {\n\t\td.applied.Before, d.applied.After = " +
 					"*known.Payment, stamped(after, known.now)",
 				`if verdict == payment.Hints {
 		d.applied.Before, d.applied.After = *known.Payment, after
