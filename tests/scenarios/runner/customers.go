@@ -27,7 +27,7 @@ func (c *client) story(ctx context.Context) {
 		return
 	}
 
-	if c.r.IntN(3) == 0 {
+	if c.r.IntN(2) == 0 {
 		c.updates(ctx, p)
 	}
 

@@ -69,7 +69,7 @@ func (c *client) returning(ctx context.Context) {
 		c.buys(ctx, p, other.id, true)
 	}
 
-	if saved && c.r.IntN(2) == 0 {
+	if saved && c.r.IntN(4) > 0 {
 		key := c.newKey("detach")
 		c.twice(ctx, key, ask{kind: kindDetach, person: p, card: card})
 
