@@ -59,7 +59,7 @@ func readRefundRows(ctx context.Context, tx pgx.Tx) ([]refundRow, error) {
 		status, origin FROM refunds ORDER BY created_at`)
 }
 
-// noMoreThanCaptured is R1, in Stripe's records.
+// noMoreThanCaptured is J1, in Stripe's records.
 func noMoreThanCaptured(e evidence, found *violations) {
 	for _, intent := range e.stripe.intents {
 		given := int64(0)
@@ -71,12 +71,12 @@ func noMoreThanCaptured(e evidence, found *violations) {
 		}
 
 		if given > intent.Received {
-			found.addf("R1", "intent "+intent.ID, "%d were received, and %d are given back", intent.Received, given)
+			found.addf("J1", "intent "+intent.ID, "%d were received, and %d are given back", intent.Received, given)
 		}
 	}
 }
 
-// oneRefund is R2 and R4: a key gives back at most once, also by the client's own name for it; what
+// oneRefund is J1 in the operations: a key gives back at most once, also by the client's own name for it; what
 // was told as done was, and what was refused was not.
 func oneRefund(e evidence, found *violations) {
 	byOperation, byOrder := map[string]stripeRefund{}, map[string]stripeRefund{}
@@ -89,7 +89,7 @@ func oneRefund(e evidence, found *violations) {
 				}
 
 				if other, twice := seen[name]; twice {
-					found.addf("R2", "refund of "+name, "was given back as %s and as %s", other.ID, r.ID)
+					found.addf("J1", "refund of "+name, "was given back as %s and as %s", other.ID, r.ID)
 				}
 
 				seen[name] = r
@@ -106,20 +106,20 @@ func oneRefund(e evidence, found *violations) {
 
 		switch {
 		case op.done() && !there:
-			found.addf("R4", "refund "+op.ID, "answers %d, and nothing was given back", op.Status)
+			found.addf("J1", "refund "+op.ID, "answers %d, and nothing was given back", op.Status)
 		case op.State == "finished" && !op.done() && there:
-			found.addf("R4", "refund "+op.ID, "answers %d %s, and %s was given back", op.Status, op.Body, made.ID)
+			found.addf("J1", "refund "+op.ID, "answers %d %s, and %s was given back", op.Status, op.Body, made.ID)
 		}
 	}
 
 	for _, r := range e.requests {
 		if r.kind == kindRefund && r.result.status == http.StatusCreated && byOrder[r.key].Amount != r.minor {
-			found.addf("R4", "key "+r.key, "asked for %d, was told %s, and %d were given back", r.minor, r.result, byOrder[r.key].Amount)
+			found.addf("J1", "key "+r.key, "asked for %d, was told %s, and %d were given back", r.minor, r.result, byOrder[r.key].Amount)
 		}
 	}
 }
 
-// refundsAreEqual is R3: our refunds and sums are Stripe's. What waits for a person stays reserved.
+// refundsAreEqual is J2: our refunds and sums are Stripe's. What waits for a person stays reserved.
 func refundsAreEqual(e evidence, found *violations) {
 	ours := map[string][]refundRow{}
 	for _, r := range e.service.refunds {
@@ -153,16 +153,16 @@ func refundsAreEqual(e evidence, found *violations) {
 
 			switch {
 			case err != nil:
-				found.addf("R3", "refund "+r.ID, "%v", err)
+				found.addf("J2", "refund "+r.ID, "%v", err)
 			case r.Stripe == "" && waits[r.ID]:
 				pending += minor
 			case !there || at.Amount != minor || at.Status != r.Status:
-				found.addf("R3", "refund "+r.ID, "is %+v here and %+v at Stripe", r, at)
+				found.addf("J2", "refund "+r.ID, "is %+v here and %+v at Stripe", r, at)
 			}
 		}
 
 		for id, r := range theirs {
-			found.addf("R3", "refund "+id, "of payment %s is not here: %+v", p.ID, r)
+			found.addf("J2", "refund "+id, "of payment %s is not here: %+v", p.ID, r)
 		}
 
 		p.equalRefunds(pending, given, found)
@@ -176,11 +176,11 @@ func (p paymentRow) equalRefunds(pending, given int64, found *violations) {
 	over, err4 := minorUnits(p.Overdrawn, p.Currency)
 
 	if err := errors.Join(err, err2, err3, err4); err != nil {
-		found.addf("R3", "payment "+p.ID, "%v", err)
+		found.addf("J2", "payment "+p.ID, "%v", err)
 	}
 
 	if ourPending != pending || ourGiven != given || over != max(pending+given-captured, 0) {
-		found.addf("R3", "payment "+p.ID, "%d pending, %d refunded, %d too much here; %d and %d at Stripe, of %d",
+		found.addf("J2", "payment "+p.ID, "%d pending, %d refunded, %d too much here; %d and %d at Stripe, of %d",
 			ourPending, ourGiven, over, pending, given, captured)
 	}
 }

@@ -191,7 +191,7 @@ func drillRefunds(ctx context.Context, w *world, _ DrillOptions, found *violatio
 	}
 
 	if given != p.payload.minor {
-		found.addf("R1", "payment "+p.id, "%d of %d were given back", given, p.payload.minor)
+		found.addf("J1", "payment "+p.id, "%d of %d were given back", given, p.payload.minor)
 	}
 
 	return []string{figures, fmt.Sprintf("%d of %d given back in %s", given, p.payload.minor, took.Round(time.Millisecond))}, nil
