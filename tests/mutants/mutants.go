@@ -443,7 +443,7 @@ func scenarioMutants() []mutant {
 		},
 		{
 			name: "refund-key-of-the-amount", why: "Stripe's key is made of the operation, not of what it asks for",
-			changes: []change{{
+			changes: []change{{"adapters/stripe/gateway.go", "\t\"net/http\"\n", "\t\"net/http\"\n\t\"net/url\"\n"}, {
 				"adapters/stripe/gateway.go",
 				"key:       sent.Key,",
 				`key: func() string {
