@@ -443,8 +443,8 @@ func scenarioMutants() []mutant {
 		},
 		{
 			name: "refund-key-of-the-amount", why: "Stripe's key is made of the operation, not of what it asks for",
-			changes: []change{{"adapters/stripe/gateway.go", "\t\"net/http\"\n", "\t\"net/http\"\n\t\"net/url\"\n"}, {
-				"adapters/stripe/gateway.go",
+			changes: []change{{
+				"adapters/stripe/refunds.go",
 				"key:       sent.Key,",
 				`key: func() string {
 			if values, err := url.ParseQuery(sent.Params); err == nil && sent.Path == "/v1/refunds" {
