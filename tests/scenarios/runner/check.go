@@ -441,14 +441,15 @@ func changedPayloadsStayOut(e evidence, found *violations) {
 
 // rejectionsAreNotKept: of these clients' orders Stripe rejects only those whose
 // amount is too small, or who pays with what cannot be used. No other rejection may be a key's
-// answer for ever. A setup session that is too old to be begun is none: it does no harm.
+// answer for ever. A setup session that is too old to be begun is none: it does no harm. Nor is a
+// refund of more than was left when Stripe was asked: an earlier one may have failed since.
 func rejectionsAreNotKept(e evidence, found *violations) {
 	for _, r := range e.requests {
 		switch {
 		case !r.isOperation():
 		case r.result.status == http.StatusBadGateway && r.result.replayed && !isTooOld(r.kind, string(r.result.body)):
 			found.addf("I5", "key "+r.key, "is answered for ever that the deployment is wrong: %s", r.result)
-		case r.kind == kindRefund: // one of before may have failed since Stripe said that there is too little
+		case r.kind == kindRefund && r.result.foundTooLittle():
 		case r.result.isRejection() && !r.payload.tiny && !e.mayBeUnusable(r):
 			found.addf("I5", "key "+r.key, "is rejected although its amount is good: %s", r.result)
 		}

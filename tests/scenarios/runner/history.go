@@ -217,6 +217,14 @@ func (r result) isRejection() bool {
 	return r.status == http.StatusUnprocessableEntity && kind == problemRejected
 }
 
+// foundTooLittle: Stripe rejected a refund because less than that was left to give back.
+func (r result) foundTooLittle() bool {
+	body := string(r.body)
+
+	return r.isRejection() && (strings.Contains(body, "is greater than unrefunded amount on charge") ||
+		strings.Contains(body, "has already been refunded"))
+}
+
 // String is for the timeline.
 func (r result) String() string {
 	const most = 160
