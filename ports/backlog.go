@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/marketflow/marketflow/domain/money"
 	"github.com/marketflow/marketflow/domain/operation"
 )
 
@@ -41,4 +42,25 @@ type BacklogStats struct {
 	Parked int64
 	// OldestParked is the time since the oldest parked event was received.
 	OldestParked time.Duration
+	Disputes     OpenDisputes
 }
+
+// OpenDisputes are the disputes that are not decided.
+type OpenDisputes struct {
+	// Unanswered counts those that wait for evidence, by the time that is left for it.
+	Unanswered map[TimeLeft]int64
+	// AtStake is what open chargebacks have taken from their payments, one sum for each currency.
+	AtStake []money.Money
+}
+
+// TimeLeft is how long evidence is still taken.
+type TimeLeft string
+
+// The times left. A dispute counts in one of them.
+const (
+	Overdue     TimeLeft = "overdue"
+	WithinOne   TimeLeft = "1d"
+	WithinThree TimeLeft = "3d"
+	WithinSeven TimeLeft = "7d"
+	Later       TimeLeft = "later"
+)

@@ -6,6 +6,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/marketflow/marketflow/domain/list"
 	"github.com/marketflow/marketflow/domain/money"
 	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/domain/payment"
@@ -27,14 +28,16 @@ type PaymentFilter struct {
 	Tenant       operation.Tenant
 	Status       payment.Status
 	IntentStatus payment.IntentStatus
-	// CreatedFrom is the earliest time of creation. CreatedBefore is later than the latest.
-	CreatedFrom, CreatedBefore time.Time
-	Currency                   money.Currency
-	// AmountFrom and AmountTo are the least and the greatest amount. They have the Currency.
-	AmountFrom, AmountTo money.Money
-	Key                  operation.Key
-	IntentID             string
-	CustomerID           uuid.UUID
+	// Created is when they were created.
+	Created  list.Span
+	Currency money.Currency
+	// Amount is in the Currency.
+	Amount     list.Range
+	Key        operation.Key
+	IntentID   string
+	CustomerID uuid.UUID
+	// Refunded: something was given back. Disputed: it was ever disputed.
+	Refunded, Disputed bool
 	// AnyID is a payment's id, its intent's or its idempotency key.
 	AnyID string
 	// Metadata is what the payments have in theirs. At least one of its names is indexed,

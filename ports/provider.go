@@ -73,6 +73,7 @@ func (e *DeploymentError) Error() string {
 type Provider interface {
 	CustomerReads
 	RefundReads
+	DisputeReads
 
 	// Ready returns ErrUnavailable if a call would not be sent now. It does no I/O.
 	Ready() error
@@ -109,6 +110,7 @@ type Provider interface {
 type Calls interface {
 	CustomerCalls
 	RefundCalls
+	DisputeCalls
 
 	// CreatePayment makes the intent of the order. The intent carries the mark, and the
 	// client's key if there is one.
@@ -148,7 +150,8 @@ type Object struct {
 	Setup    Setup
 	Method   Method
 	// Refund is what is known of it; its ID is empty if the object is none.
-	Refund refund.Snapshot
+	Refund  refund.Snapshot
+	Dispute DisputeObject
 }
 
 // Intent is the provider's side of a payment. A field is zero if the provider did not say

@@ -113,5 +113,7 @@ const (
 	DiscrepancyRefund DiscrepancyKind = "refund"
 	// A customer of ours is not here.
 	DiscrepancyMissingCustomer DiscrepancyKind = "missing_customer"
-	DiscrepancyContradiction   DiscrepancyKind = "contradiction"
+	// DiscrepancyDispute: a dispute of ours is missing, or is not as the provider has it.
+	DiscrepancyDispute       DiscrepancyKind = "dispute"
+	DiscrepancyContradiction DiscrepancyKind = "contradiction"
 )

@@ -3,10 +3,14 @@ package ports
 import (
 	"context"
 	"iter"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
 
+	"github.com/marketflow/marketflow/domain/dispute"
+	"github.com/marketflow/marketflow/domain/list"
+	"github.com/marketflow/marketflow/domain/money"
 	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/domain/payment"
 	"github.com/marketflow/marketflow/domain/refund"
@@ -18,15 +22,30 @@ type FullPayment struct {
 	Payment payment.Payment
 	// Refunds and Disputes are in the order of their creation.
 	Refunds  []refund.Refund
-	Disputes []payment.Dispute
+	Disputes []dispute.Dispute
 }
 
 // Counting is f, whose payment has the sums of its refunds and disputes, as facts from the
 // provider.
 func (f FullPayment) Counting() FullPayment {
-	f.Payment = f.Payment.Counting(f.Refunds, f.Disputes)
+	counting := make([]payment.Dispute, 0, len(f.Disputes))
+	for _, d := range f.Disputes {
+		counting = append(counting, d.Counts())
+	}
+
+	f.Payment = f.Payment.Counting(f.Refunds, counting)
 
 	return f
+}
+
+// Dispute is one of the payment's disputes; false if it has no such.
+func (f FullPayment) Dispute(id uuid.UUID) (dispute.Dispute, bool) {
+	at := slices.IndexFunc(f.Disputes, func(d dispute.Dispute) bool { return d.ID == id })
+	if at < 0 {
+		return dispute.Dispute{}, false
+	}
+
+	return f.Disputes[at], true
 }
 
 // Refunds reads refunds and changes nothing. An unreachable or overloaded database is
@@ -48,6 +67,49 @@ type Refunds interface {
 	// Overdrawn returns up to limit payments of which more was taken than was captured.
 	Overdrawn(ctx context.Context, limit int) ([]payment.Payment, error)
 }
+
+// RefundLists finds refunds. It changes nothing. An unreachable or overloaded database is
+// fault.Unavailable.
+type RefundLists interface {
+	// ListRefunds returns up to limit refunds that fit the filter and come after a position, the
+	// newest first; a zero position is the beginning. It looks at a bounded number of refunds, so a
+	// page of a filter that few fit may be short, or empty, while there are more.
+	ListRefunds(ctx context.Context, filter RefundFilter, after list.Position, limit int) (RefundPage, error)
+}
+
+// RefundFilter says which refunds are looked for. A zero field leaves nothing out.
+type RefundFilter struct {
+	// Tenant is whose refunds are looked for. It is never zero.
+	Tenant    operation.Tenant
+	Status    refund.Status
+	Reason    string
+	Origin    refund.Origin
+	PaymentID uuid.UUID
+	Currency  money.Currency
+	// Amount is in the Currency.
+	Amount  list.Range
+	Created list.Span
+}
+
+// Fits tells whether a refund is looked for.
+func (f RefundFilter) Fits(r refund.Refund) bool {
+	minor := r.Amount.Minor()
+
+	return f.Tenant == r.Tenant && (f.Status == "" || f.Status == r.Status) && (f.Reason == "" || f.Reason == r.Reason) &&
+		(f.Origin == "" || f.Origin == r.Origin) && (f.PaymentID == uuid.Nil || f.PaymentID == r.PaymentID) &&
+		(f.Currency.Code() == "" || f.Currency == r.Amount.Currency()) && f.Created.Has(r.CreatedAt) &&
+		(f.Amount.From.IsZero() || minor >= f.Amount.From.Minor()) && (f.Amount.To.IsZero() || minor <= f.Amount.To.Minor())
+}
+
+// RefundPage is a part of a list.
+type RefundPage struct {
+	Refunds []refund.Refund
+	// Next is the position to go on from; zero if there are no more.
+	Next list.Position
+}
+
+// PositionOfRefund is where a refund stands in a list.
+func PositionOfRefund(r refund.Refund) list.Position { return list.Position{At: r.CreatedAt, ID: r.ID} }
 
 // Reserve says what an operation reserves of its payment, and the refund that is written with
 // it. f is as it was written, under the payment's lock. After an error nothing is written, and

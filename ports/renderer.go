@@ -10,6 +10,7 @@ import (
 type Renderer interface {
 	CustomerRenderer
 	RefundRenderer
+	DisputeRenderer
 
 	// Created is the answer to the client whose payment p now exists.
 	Created(p payment.Payment, clientSecret string) FrozenResponse

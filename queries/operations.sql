@@ -69,11 +69,13 @@ RETURNING id, created_at, EXTRACT(EPOCH FROM now() - created_at)::float8 AS age_
 
 -- name: CountInProgress :one
 -- What is in the way of another operation on a payment and not finished, none or one: the
--- update of an update, the confirm, capture or cancel of these; of a customer, its change.
+-- update of an update, the confirm, capture or cancel of these, the operation on a dispute of
+-- another on it; of a customer, its change.
 SELECT count(*) FROM operations
 WHERE subject = @subject::uuid
-  AND kind IN ('confirm', 'capture', 'cancel', 'update', 'update_customer', 'delete_customer')
-  AND (kind = 'update') = (@kind::text = 'update')
+  AND CASE WHEN @kind::text = 'update' THEN kind = 'update'
+           WHEN @dispute_id::text <> '' THEN kind IN ('submit_evidence', 'accept_dispute') AND options ->> 'dispute_id' = @dispute_id
+           ELSE kind IN ('confirm', 'capture', 'cancel', 'update_customer', 'delete_customer') END
   AND state IN ('pending', 'needs_attention');
 
 -- name: FindOperation :many

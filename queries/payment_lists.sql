@@ -24,6 +24,7 @@ CROSS JOIN LATERAL (
             AND COALESCE(intent_status, '') = COALESCE(NULLIF(@intent_status::text, ''), intent_status, '')
             AND currency = COALESCE(NULLIF(@currency::text, ''), currency)
             AND amount >= @amount_from::numeric AND amount <= @amount_to::numeric
+            AND (NOT @refunded::boolean OR amount_refunded > 0) AND (NOT @disputed::boolean OR dispute_status IS NOT NULL)
             AND COALESCE(metadata, '{}') @> sqlc.arg(metadata)::text::jsonb)::boolean AS fits
 ) AS fitting
 WHERE fitting.fits
@@ -48,6 +49,7 @@ CROSS JOIN LATERAL (
             AND COALESCE(intent_status, '') = COALESCE(NULLIF(@intent_status::text, ''), intent_status, '')
             AND currency = COALESCE(NULLIF(@currency::text, ''), currency)
             AND amount >= @amount_from::numeric AND amount <= @amount_to::numeric
+            AND (NOT @refunded::boolean OR amount_refunded > 0) AND (NOT @disputed::boolean OR dispute_status IS NOT NULL)
             AND COALESCE(metadata, '{}') @> sqlc.arg(metadata)::text::jsonb)::boolean AS fits
 ) AS fitting
 WHERE fitting.fits
@@ -63,6 +65,7 @@ WHERE id = ANY (@ids::uuid[]) AND tenant = @tenant
   AND COALESCE(intent_status, '') = COALESCE(NULLIF(@intent_status::text, ''), intent_status, '')
   AND currency = COALESCE(NULLIF(@currency::text, ''), currency)
   AND amount >= @amount_from::numeric AND amount <= @amount_to::numeric
+  AND (NOT @refunded::boolean OR amount_refunded > 0) AND (NOT @disputed::boolean OR dispute_status IS NOT NULL)
   AND COALESCE(metadata, '{}') @> sqlc.arg(metadata)::text::jsonb
 ORDER BY created_at DESC, id DESC
 LIMIT @max_rows;

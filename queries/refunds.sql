@@ -16,14 +16,14 @@ SELECT * FROM refunds WHERE stripe_refund_id = ANY (@stripe_ids::text[]);
 -- twice.
 INSERT INTO refunds (
     id, tenant, payment_id, stripe_refund_id, idempotency_key, amount, currency, status, reason, failure_reason, origin,
-    reference_type, reference, metadata, version, created_at, updated_at
+    reference_type, reference, metadata, version, created_at, updated_at, payment_created_at
 )
 SELECT unnest(@ids::uuid[]), unnest(@tenants::integer[]), unnest(@payment_ids::uuid[]), NULLIF(unnest(@stripe_ids::text[]), ''),
        NULLIF(unnest(@idempotency_keys::text[]), ''), unnest(@amounts::numeric[]), unnest(@currencies::text[]),
        unnest(@statuses::text[]), NULLIF(unnest(@reasons::text[]), ''), NULLIF(unnest(@failure_reasons::text[]), ''),
        unnest(@origins::text[]), NULLIF(unnest(@reference_types::text[]), ''), NULLIF(unnest(@refs::text[]), ''),
        NULLIF(unnest(@metadata::text[]), '')::jsonb, unnest(@versions::bigint[]), unnest(@created_ats::timestamptz[]),
-       unnest(@updated_ats::timestamptz[]);
+       unnest(@updated_ats::timestamptz[]), unnest(@payment_created_ats::timestamptz[]);
 
 -- name: UpdateRefunds :exec
 UPDATE refunds r
@@ -79,3 +79,37 @@ LIMIT @max_rows;
 
 -- name: ListOverdrawn :many
 SELECT * FROM payments WHERE overdrawn > 0 ORDER BY id LIMIT @max_rows;
+
+-- name: ListRefunds :many
+-- Those that fit among the next refunds in the order of their creation, newest first. The last
+-- refund that was looked at is always among the rows, because the next page begins after it.
+-- looked_at is less than max_looked_at only if there are no more (see ListPayments).
+WITH slice AS MATERIALIZED (
+    SELECT * FROM refunds
+    WHERE tenant = @tenant AND (created_at, id) < (@before_created_at::timestamptz, @before_id::uuid)
+      AND created_at >= @from_created_at::timestamptz
+    ORDER BY created_at DESC, id DESC
+    LIMIT @max_looked_at
+)
+SELECT sqlc.embed(refunds), fitting.fits, (SELECT count(*) FROM slice) AS looked_at
+FROM slice AS refunds
+CROSS JOIN LATERAL (
+    SELECT (status = COALESCE(NULLIF(@status::text, ''), status)
+            AND COALESCE(reason, '') = COALESCE(NULLIF(@reason::text, ''), reason, '')
+            AND origin = COALESCE(NULLIF(@origin::text, ''), origin)
+            AND currency = COALESCE(NULLIF(@currency::text, ''), currency)
+            AND amount >= @amount_from::numeric AND amount <= @amount_to::numeric)::boolean AS fits
+) AS fitting
+WHERE fitting.fits
+   OR id = (SELECT s.id FROM slice s ORDER BY s.created_at, s.id LIMIT 1)
+ORDER BY created_at DESC, id DESC
+LIMIT @max_rows;
+
+-- name: ListRefundedPayments :many
+-- Where the next payments are of which a refund was asked for, newest first.
+SELECT DISTINCT payment_created_at AS created_at, payment_id FROM refunds
+WHERE tenant = @tenant
+  AND (payment_created_at, payment_id) < (@before_created_at::timestamptz, @before_payment_id::uuid)
+  AND payment_created_at >= @from_created_at::timestamptz
+ORDER BY payment_created_at DESC, payment_id DESC
+LIMIT @max_looked_at;

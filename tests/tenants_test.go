@@ -61,6 +61,30 @@ func (w *world) belongings(owner tenants.Made) map[string]string {
 	}
 }
 
+// taken is a payment of a tenant that is paid, of which the customer's bank asks why, and of which a part is given back.
+func (w *world) taken(owner tenants.Made) (refund, dispute string) {
+	w.t.Helper()
+
+	payment := w.as(owner, http.MethodPost, "/payments", `{"amount":10,"currency":"USD"}`)
+	require.Equal(w.t, http.StatusCreated, payment.status, "%s", payment.body)
+
+	path := "/payments/" + payment.text("id")
+	w.confirm(payment.text("stripe_payment_intent_id"), "pm_card_createDisputeInquiry")
+
+	var disputes []string
+
+	w.eventually(func() bool {
+		disputes = w.as(owner, http.MethodGet, "/disputes?payment_id="+payment.text("id"), "").ids()
+
+		return len(disputes) == 1
+	}, "the bank asks")
+
+	refunded := w.as(owner, http.MethodPost, path+"/refunds", `{"amount":1,"idempotency_key":"refund_1"}`)
+	require.Equal(w.t, http.StatusCreated, refunded.status, "%s", refunded.body)
+
+	return refunded.text("id"), disputes[0]
+}
+
 // savedCard saves a card for a customer, as a browser would.
 func (w *world) savedCard(stripeCustomer string) string {
 	w.t.Helper()
@@ -108,6 +132,7 @@ func TestTenants_SeeNothingOfEachOther(t *testing.T) {
 
 	second := w.newTenant("acme")
 	theirs := w.belongings(first)
+	theirs["refunds"], theirs["disputes"] = w.taken(first)
 
 	doc, err := openapi3.NewLoader().LoadFromData(api.OpenAPI)
 	require.NoError(t, err)
@@ -125,8 +150,14 @@ func TestTenants_SeeNothingOfEachOther(t *testing.T) {
 
 		for method := range doc.Paths.Value(path).Operations() {
 			body := map[string]string{"POST": `{}`, "PATCH": `{"metadata":{"a":"b"}}`}[method]
-			if strings.HasSuffix(path, "/confirm") {
+
+			switch path[strings.LastIndex(path, "/")+1:] {
+			case "confirm":
 				body = `{"payment_method":"pm_card_visa"}`
+			case "evidence":
+				body = `{"evidence":{"customer_name":"Jenny"}}`
+			case "accept":
+				body = `{"confirm":true}`
 			}
 
 			target := strings.Replace(path, "{id}", id, 1)
@@ -150,6 +181,13 @@ func TestTenants_SeeNothingOfEachOther(t *testing.T) {
 	} {
 		require.Equal(t, http.StatusOK, w.as(first, http.MethodGet, path+id, "").status, "nothing has happened to it")
 	}
+
+	for _, list := range []string{"refunds", "disputes"} {
+		require.Equal(t, []string{theirs[list]}, w.as(first, http.MethodGet, "/"+list, "").ids())
+		require.Empty(t, w.as(second, http.MethodGet, "/"+list, "").ids())
+	}
+
+	require.Equal(t, "warning_needs_response", w.as(first, http.MethodGet, "/disputes/"+theirs["disputes"], "").text("status"))
 
 	require.Equal(t, "pending", w.as(first, http.MethodGet, "/payments/"+theirs["payments"], "").text("status"))
 	w.as(second, http.MethodPost, "/payments", `{"amount":1,"currency":"USD","customer_id":"`+theirs["customers"]+`"}`).

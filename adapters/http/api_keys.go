@@ -122,7 +122,7 @@ func (k *APIKeys) list(_ http.ResponseWriter, r *http.Request) (answer, error) {
 		return answer{}, err
 	}
 
-	body := customerList{Data: make([]any, 0, len(page.Keys)), HasMore: page.More}
+	body := pageBody{Data: make([]any, 0, len(page.Keys)), HasMore: page.More}
 	for _, one := range page.Keys {
 		body.Data = append(body.Data, toKeyBody(one))
 	}

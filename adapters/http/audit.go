@@ -114,7 +114,7 @@ func (a *Audit) list(w http.ResponseWriter, r *http.Request) (answer, error) {
 		return answer{}, err
 	}
 
-	body := customerList{Data: make([]any, 0, len(page.Entries)), HasMore: page.More}
+	body := pageBody{Data: make([]any, 0, len(page.Entries)), HasMore: page.More}
 	for _, one := range page.Entries {
 		body.Data = append(body.Data, toAuditBody(one))
 	}

@@ -9,40 +9,51 @@ import (
 
 	"github.com/go-json-experiment/json/jsontext"
 
+	"github.com/marketflow/marketflow/domain/dispute"
 	"github.com/marketflow/marketflow/domain/payment"
+	"github.com/marketflow/marketflow/domain/refund"
 )
 
 const csvMedia = "text/csv"
 
-// CSV writes payments as a table (RFC 4180). Its columns are the keys of a payment in their
+// CSV writes a list as a table (RFC 4180). Its columns are the keys of an entry in their
 // order; what is null is empty, and what is an object or a list is its JSON.
-type CSV struct {
+type CSV[T any] struct {
 	out   *csv.Writer
+	body  func(T) any
 	begun bool
 	rows  int
 }
 
-// NewCSV returns a table without rows. Its heading is written with the first rows.
-func NewCSV(w io.Writer) *CSV {
+// NewPaymentsCSV returns a table without rows. Its heading is written with the first rows.
+func NewPaymentsCSV(w io.Writer) *CSV[payment.Payment] { return newCSV(w, paymentAnswer) }
+
+// NewRefundsCSV is NewPaymentsCSV for refunds.
+func NewRefundsCSV(w io.Writer) *CSV[refund.Refund] { return newCSV(w, refundAnswer) }
+
+// NewDisputesCSV is NewPaymentsCSV for disputes.
+func NewDisputesCSV(w io.Writer) *CSV[dispute.Dispute] { return newCSV(w, disputeAnswer) }
+
+func newCSV[T any](w io.Writer, body func(T) any) *CSV[T] {
 	out := csv.NewWriter(w)
 	out.UseCRLF = true
 
-	return &CSV{out: out}
+	return &CSV[T]{out: out, body: body}
 }
 
-// Rows is how many payments were written.
-func (c *CSV) Rows() int { return c.rows }
+// Rows is how many entries were written.
+func (c *CSV[T]) Rows() int { return c.rows }
 
-// Write writes payments, and before the first ones the heading.
-func (c *CSV) Write(list []payment.Payment) error {
+// Write writes entries, and before the first ones the heading.
+func (c *CSV[T]) Write(list []T) error {
 	if !c.begun {
 		c.begun = true
-		heading, _ := cellsOf(payment.Payment{})
+		heading, _ := cellsOf(c.body(*new(T)))
 		_ = c.out.Write(heading) // Flush has its error
 	}
 
-	for _, p := range list {
-		_, cells := cellsOf(p)
+	for _, entry := range list {
+		_, cells := cellsOf(c.body(entry))
 		_ = c.out.Write(cells)
 		c.rows++
 	}
@@ -56,9 +67,9 @@ func (c *CSV) Write(list []payment.Payment) error {
 	return nil
 }
 
-// cellsOf reads a payment as GET answers it, so that a new key is a new column.
-func cellsOf(p payment.Payment) (names, cells []string) {
-	form := jsontext.NewDecoder(bytes.NewReader(encode(toPaymentBody(p))))
+// cellsOf reads an entry as GET answers it, so that a new key is a new column.
+func cellsOf(body any) (names, cells []string) {
+	form := jsontext.NewDecoder(bytes.NewReader(encode(body)))
 	must(form.ReadToken()) // {
 
 	for form.PeekKind() != jsontext.KindEndObject {

@@ -248,7 +248,7 @@ func (c *Customers) methods(_ http.ResponseWriter, r *http.Request) (answer, err
 		return answer{}, err
 	}
 
-	body := customerList{Data: make([]any, 0, len(page.Methods)), HasMore: page.More}
+	body := pageBody{Data: make([]any, 0, len(page.Methods)), HasMore: page.More}
 	for _, m := range page.Methods {
 		body.Data = append(body.Data, toSavedMethodBody(id, m))
 	}

@@ -24,13 +24,6 @@ const (
 	mostListed  = 100
 )
 
-// customerList is a part of a list.
-type customerList struct {
-	Data       []any   `json:"data"`
-	HasMore    bool    `json:"has_more"`
-	NextCursor *string `json:"next_cursor"`
-}
-
 // list is GET /customers.
 func (c *Customers) list(_ http.ResponseWriter, r *http.Request) (answer, error) {
 	query, err := customerQueryOf(r, "reference", "email", "created[gte]", "created[gt]", "created[lte]", "created[lt]",
@@ -56,7 +49,7 @@ func (c *Customers) list(_ http.ResponseWriter, r *http.Request) (answer, error)
 		return answer{}, err
 	}
 
-	body := customerList{Data: make([]any, 0, len(page.Customers)), HasMore: page.More}
+	body := pageBody{Data: make([]any, 0, len(page.Customers)), HasMore: page.More}
 	for _, one := range page.Customers {
 		body.Data = append(body.Data, toCustomerBody(one))
 	}

@@ -121,7 +121,7 @@ func setupGuarded(t *testing.T, guard func(*edge.Access), change ...func(*edge.T
 	guard(&access)
 
 	b.handler = edge.NewHandler(seen, access, edge.NewPayments(nil, nil, nil, nil, nil, nil),
-		edge.NewRefunds(nil, nil, nil), edge.NewLists(nil, nil),
+		edge.NewRefunds(nil, nil, nil), edge.NewLists(edge.ListUseCases{}), edge.NewDisputes(edge.DisputeUseCases{}),
 		edge.NewCustomers(edge.CustomerUseCases{}), edge.NewAPIKeys(nil), edge.NewAudit(nil),
 		edge.NewWebhooks(receive, unsigned), edge.NewHealth(nil, nil, nil))
 

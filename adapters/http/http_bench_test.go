@@ -63,7 +63,7 @@ func benchmarkReplay(b *testing.B, sampler sdktrace.Sampler) {
 	handler := edge.NewHandler(edge.Telemetry{
 		Log: log, Observer: metrics, Tracing: tracing, Propagator: propagation.TraceContext{}, Metrics: http.NotFoundHandler(),
 	}, edge.Access{Clients: memory.AllowAll{}}, edge.NewPayments(create, nil, nil, nil, nil, nil),
-		edge.NewRefunds(nil, nil, nil), edge.NewLists(nil, nil),
+		edge.NewRefunds(nil, nil, nil), edge.NewLists(edge.ListUseCases{}), edge.NewDisputes(edge.DisputeUseCases{}),
 		edge.NewCustomers(edge.CustomerUseCases{}), edge.NewAPIKeys(nil), edge.NewAudit(nil), edge.NewWebhooks(nil, nil),
 		edge.NewHealth(nil, nil, nil))
 

@@ -70,7 +70,8 @@ func serveLists(t *testing.T, l *lists) (*testBundle, *httptest.Server) {
 		Log: zap.New(core), Observer: telemetry.NewMetrics(), Tracing: noop.NewTracerProvider(),
 		Propagator: propagation.TraceContext{},
 	}, edge.Access{Clients: memory.AllowAll{}},
-		edge.NewPayments(nil, nil, nil, nil, nil, nil), edge.NewRefunds(nil, nil, nil), edge.NewLists(l, timelines(l.timeline)),
+		edge.NewPayments(nil, nil, nil, nil, nil, nil), edge.NewRefunds(nil, nil, nil),
+		edge.NewLists(edge.ListUseCases{Payments: l, Timeline: timelines(l.timeline)}), edge.NewDisputes(edge.DisputeUseCases{}),
 		edge.NewCustomers(edge.CustomerUseCases{}), edge.NewAPIKeys(nil), edge.NewAudit(nil),
 		edge.NewWebhooks(nil, nil), edge.NewHealth(nil, nil, nil))
 

@@ -627,6 +627,8 @@ func toPaymentBody(p payment.Payment) paymentBody {
 	return body
 }
 
+func paymentAnswer(p payment.Payment) any { return toPaymentBody(p) }
+
 func toMethodBody(m payment.Method) *methodBody {
 	if m.Type == "" {
 		return nil

@@ -69,16 +69,17 @@ func setupPayments(t *testing.T, c create, g get) *testBundle {
 func serving(t *testing.T, resource *edge.Payments) *testBundle {
 	t.Helper()
 
-	return servingBoth(t, resource, edge.NewCustomers(edge.CustomerUseCases{}))
+	return servingAll(t, resource, edge.NewDisputes(edge.DisputeUseCases{}), edge.NewCustomers(edge.CustomerUseCases{}))
 }
 
-func servingBoth(t *testing.T, resource *edge.Payments, customers *edge.Customers) *testBundle {
+func servingAll(t *testing.T, resource *edge.Payments, disputes *edge.Disputes, customers *edge.Customers) *testBundle {
 	t.Helper()
 
 	return &testBundle{handler: edge.NewHandler(edge.Telemetry{
 		Log: zap.NewNop(), Observer: telemetry.NewMetrics(), Tracing: noop.NewTracerProvider(), Propagator: propagation.TraceContext{},
 	}, edge.Access{Clients: memory.AllowAll{}},
-		resource, edge.NewRefunds(nil, nil, nil), edge.NewLists(nil, nil), customers, edge.NewAPIKeys(nil), edge.NewAudit(nil),
+		resource, edge.NewRefunds(nil, nil, nil), edge.NewLists(edge.ListUseCases{}), disputes, customers, edge.NewAPIKeys(nil),
+		edge.NewAudit(nil),
 		edge.NewWebhooks(nil, nil), edge.NewHealth(nil, nil, nil))}
 }
 

@@ -256,6 +256,8 @@ func toRefundBody(r refund.Refund) refundBody {
 	return body
 }
 
+func refundAnswer(r refund.Refund) any { return toRefundBody(r) }
+
 // RefundMade implements ports.RefundRenderer.
 func (Renderer) RefundMade(r refund.Refund) ports.FrozenResponse {
 	return ports.FrozenResponse{Status: http.StatusCreated, Body: encode(toRefundBody(r))}

@@ -53,8 +53,8 @@ type edge struct {
 
 // NewHandler returns the whole edge.
 func NewHandler(
-	telemetry Telemetry, access Access, payments *Payments, refunds *Refunds, lists *Lists, customers *Customers, keys *APIKeys,
-	audit *Audit, webhooks *Webhooks, health *Health,
+	telemetry Telemetry, access Access, payments *Payments, refunds *Refunds, lists *Lists, disputes *Disputes,
+	customers *Customers, keys *APIKeys, audit *Audit, webhooks *Webhooks, health *Health,
 ) http.Handler {
 	e := &edge{
 		Telemetry: telemetry,
@@ -87,8 +87,13 @@ func NewHandler(
 		http.MethodGet:  e.needs(tenant.RefundsRead, refunds.ofPayment),
 		http.MethodPost: e.needs(tenant.RefundsWrite, refunds.create),
 	})
+	route(router, "/refunds", methods{http.MethodGet: e.needs(tenant.RefundsRead, lists.refunds)})
 	route(router, "/refunds/{id}", methods{http.MethodGet: e.needs(tenant.RefundsRead, refunds.get)})
 	route(router, "/refunds/{id}/cancel", methods{http.MethodPost: e.needs(tenant.RefundsWrite, refunds.cancel)})
+	route(router, "/disputes", methods{http.MethodGet: e.needs(tenant.DisputesRead, lists.disputes)})
+	route(router, "/disputes/{id}", methods{http.MethodGet: e.needs(tenant.DisputesRead, disputes.get)})
+	route(router, "/disputes/{id}/evidence", methods{http.MethodPost: e.needs(tenant.DisputesWrite, disputes.evidence)})
+	route(router, "/disputes/{id}/accept", methods{http.MethodPost: e.needs(tenant.DisputesWrite, disputes.accept)})
 	route(router, "/customers", methods{
 		http.MethodPost: e.needs(tenant.CustomersWrite, customers.create),
 		http.MethodGet:  e.needs(tenant.CustomersRead, customers.list),

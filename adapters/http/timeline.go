@@ -30,7 +30,7 @@ func (l *Lists) timeline(_ http.ResponseWriter, r *http.Request) (answer, error)
 		return answer{}, err
 	}
 
-	entries, cut, err := l.showTimeline.Do(r.Context(), tenantOf(r), id)
+	entries, cut, err := l.do.Timeline.Do(r.Context(), tenantOf(r), id)
 	if err != nil {
 		return answer{}, err
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/marketflow/marketflow/adapters/postgres/internal/sqlc"
+	"github.com/marketflow/marketflow/domain/dispute"
 	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/ports"
 )
@@ -200,7 +201,9 @@ func checkInProgress(ctx context.Context, q *sqlc.Queries, op ports.NewOperation
 		return nil
 	}
 
-	others, err := q.CountInProgress(ctx, sqlc.CountInProgressParams{Subject: op.Subject, Kind: string(op.Kind)})
+	others, err := q.CountInProgress(ctx, sqlc.CountInProgressParams{
+		Subject: op.Subject, Kind: string(op.Kind), DisputeID: op.Order.Options[dispute.OptionDispute],
+	})
 	if err == nil && others > 0 {
 		err = fmt.Errorf("%s of %s: %w", op.Kind, op.Subject, ports.ErrInProgress)
 	}

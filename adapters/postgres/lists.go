@@ -42,7 +42,7 @@ func (s *Store) ListPayments(
 	on := s.background
 	on.reads = pageRead
 
-	l := &list{on: on, filter: filter, fits: fittingOf(filter)}
+	l := &listing{on: on, filter: filter, fits: fittingOf(filter)}
 
 	next, err := s.driving(ctx, l, limit)
 	if err != nil {
@@ -67,8 +67,8 @@ func (s *Store) enterLists(ctx context.Context) (leave func(), err error) {
 	}
 }
 
-// list is one page that is being read.
-type list struct {
+// listing is one page that is being read.
+type listing struct {
 	on     connections
 	filter ports.PaymentFilter
 	fits   fitting
@@ -87,13 +87,13 @@ type slice struct {
 // nextSlice reads the payments after a position: it looks at some and returns up to limit.
 type nextSlice func(after ports.PaymentPosition, lookAt, limit int) (slice, error)
 
-// driving chooses by what payments are looked up: an exact name, the customer, indexed metadata, or else
-// the time of their creation. If whatever is found there fits, no more are looked at than
+// driving chooses by what payments are looked up: an exact name, the customer, indexed metadata, what
+// was taken from them, or else the time of their creation. If whatever is found there fits, no more are looked at than
 // are asked for.
-func (s *Store) driving(ctx context.Context, l *list, limit int) (nextSlice, error) {
+func (s *Store) driving(ctx context.Context, l *listing, limit int) (nextSlice, error) {
 	f := l.filter
 	name, err := s.indexedName(ctx, f.Metadata)
-	others := f.Status != "" || f.IntentStatus != "" || f.Currency.Code() != ""
+	others := f.Status != "" || f.IntentStatus != "" || f.Currency.Code() != "" || f.Refunded || f.Disputed
 
 	switch {
 	case err != nil:
@@ -116,6 +116,12 @@ func (s *Store) driving(ctx context.Context, l *list, limit int) (nextSlice, err
 		return func(after ports.PaymentPosition, lookAt, limit int) (slice, error) {
 			return l.withMetadata(ctx, name, after, lookAt, limit)
 		}, nil
+	case f.Disputed || f.Refunded:
+		l.lookAt = firstSlice
+
+		return func(after ports.PaymentPosition, lookAt, limit int) (slice, error) {
+			return l.takenFrom(ctx, after, lookAt, limit)
+		}, nil
 	default:
 		if l.lookAt = firstSlice; !others && len(f.Metadata) == 0 {
 			l.lookAt = limit + 1
@@ -128,7 +134,7 @@ func (s *Store) driving(ctx context.Context, l *list, limit int) (nextSlice, err
 }
 
 // page reads slices until the page is full, there are no more, or enough were looked at.
-func (l *list) page(after ports.PaymentPosition, limit int, next nextSlice) (page ports.PaymentPage, err error) {
+func (l *listing) page(after ports.PaymentPosition, limit int, next nextSlice) (page ports.PaymentPage, err error) {
 	begun, lookAt, looked := time.Now(), l.lookAt, 0
 
 	for {
@@ -163,13 +169,14 @@ func positionOf(p payment.Payment) ports.PaymentPosition {
 }
 
 // byTime looks at payments in the order of their creation.
-func (l *list) byTime(ctx context.Context, after ports.PaymentPosition, lookAt, limit int) (read slice, err error) {
+func (l *listing) byTime(ctx context.Context, after ports.PaymentPosition, lookAt, limit int) (read slice, err error) {
 	before := l.before(after)
 
 	params := sqlc.ListPaymentsParams{
 		Status: l.fits.status, IntentStatus: l.fits.intentStatus, Currency: l.fits.currency,
 		AmountFrom: l.fits.from, AmountTo: l.fits.to, Metadata: l.fits.metadata,
-		BeforeCreatedAt: before.CreatedAt, BeforeID: before.ID, FromCreatedAt: l.filter.CreatedFrom,
+		Refunded: l.filter.Refunded, Disputed: l.filter.Disputed,
+		BeforeCreatedAt: before.CreatedAt, BeforeID: before.ID, FromCreatedAt: l.filter.Created.From,
 		MaxLookedAt: int32(lookAt), MaxRows: int32(limit), //nolint:gosec // small
 	}
 
@@ -208,6 +215,7 @@ func ofTenant(tenant operation.Tenant, p sqlc.ListPaymentsParams) sqlc.ListPayme
 	return sqlc.ListPaymentsOfTenantParams{
 		Tenant: int32(tenant), Status: p.Status, IntentStatus: p.IntentStatus, Currency: p.Currency,
 		AmountFrom: p.AmountFrom, AmountTo: p.AmountTo, Metadata: p.Metadata,
+		Refunded: p.Refunded, Disputed: p.Disputed,
 		BeforeCreatedAt: p.BeforeCreatedAt, BeforeID: p.BeforeID, FromCreatedAt: p.FromCreatedAt,
 		MaxLookedAt: p.MaxLookedAt, MaxRows: p.MaxRows,
 	}
@@ -215,7 +223,7 @@ func ofTenant(tenant operation.Tenant, p sqlc.ListPaymentsParams) sqlc.ListPayme
 
 // withMetadata looks at payments that have had an entry of the filter's. They may have
 // another one now.
-func (l *list) withMetadata(
+func (l *listing) withMetadata(
 	ctx context.Context, name string, after ports.PaymentPosition, lookAt, limit int,
 ) (read slice, err error) {
 	before := l.before(after)
@@ -224,7 +232,7 @@ func (l *list) withMetadata(
 		func(ctx context.Context, q *sqlc.Queries) ([]sqlc.ListPaymentsWithRow, error) {
 			return q.ListPaymentsWith(ctx, sqlc.ListPaymentsWithParams{
 				Tenant: int32(l.filter.Tenant), Name: name, Value: l.filter.Metadata[name],
-				BeforeCreatedAt: before.CreatedAt, BeforePaymentID: before.ID, FromCreatedAt: l.filter.CreatedFrom,
+				BeforeCreatedAt: before.CreatedAt, BeforePaymentID: before.ID, FromCreatedAt: l.filter.Created.From,
 				MaxLookedAt: int32(lookAt), //nolint:gosec // small
 			})
 		})
@@ -243,14 +251,14 @@ func (l *list) withMetadata(
 }
 
 // ofCustomer looks at the payments of the filter's customer.
-func (l *list) ofCustomer(ctx context.Context, after ports.PaymentPosition, lookAt, limit int) (read slice, err error) {
+func (l *listing) ofCustomer(ctx context.Context, after ports.PaymentPosition, lookAt, limit int) (read slice, err error) {
 	before := l.before(after)
 
 	rows, err := query(ctx, l.on, "finding a customer's payments",
 		func(ctx context.Context, q *sqlc.Queries) ([]sqlc.ListPaymentsOfCustomerRow, error) {
 			return q.ListPaymentsOfCustomer(ctx, sqlc.ListPaymentsOfCustomerParams{
 				CustomerID: l.filter.CustomerID, BeforeCreatedAt: before.CreatedAt, BeforePaymentID: before.ID,
-				FromCreatedAt: l.filter.CreatedFrom, MaxLookedAt: int32(lookAt), //nolint:gosec // small
+				FromCreatedAt: l.filter.Created.From, MaxLookedAt: int32(lookAt), //nolint:gosec // small
 			})
 		})
 	if err != nil {
@@ -267,8 +275,44 @@ func (l *list) ofCustomer(ctx context.Context, after ports.PaymentPosition, look
 	return read, err
 }
 
+// takenFrom looks at the payments that have a dispute, or a refund. There are fewer disputes.
+func (l *listing) takenFrom(ctx context.Context, after ports.PaymentPosition, lookAt, limit int) (read slice, err error) {
+	before, tenant := l.before(after), int32(l.filter.Tenant)
+
+	rows, err := query(ctx, l.on, "finding payments by what was taken from them",
+		func(ctx context.Context, q *sqlc.Queries) ([]sqlc.ListDisputedPaymentsRow, error) {
+			if l.filter.Disputed {
+				return q.ListDisputedPayments(ctx, sqlc.ListDisputedPaymentsParams{
+					Tenant: tenant, BeforeCreatedAt: before.CreatedAt, BeforePaymentID: before.ID,
+					FromCreatedAt: l.filter.Created.From, MaxLookedAt: int32(lookAt), //nolint:gosec // small
+				})
+			}
+
+			rows, err := q.ListRefundedPayments(ctx, sqlc.ListRefundedPaymentsParams{
+				Tenant: tenant, BeforeCreatedAt: before.CreatedAt, BeforePaymentID: before.ID,
+				FromCreatedAt: l.filter.Created.From, MaxLookedAt: int32(lookAt), //nolint:gosec // small
+			})
+
+			return mapped(rows, func(row sqlc.ListRefundedPaymentsRow) sqlc.ListDisputedPaymentsRow {
+				return sqlc.ListDisputedPaymentsRow(row)
+			}), err
+		})
+	if err != nil {
+		return read, err
+	}
+
+	if len(rows) == lookAt {
+		last := rows[len(rows)-1]
+		read.end = ports.PaymentPosition{CreatedAt: last.CreatedAt.UTC(), ID: last.PaymentID}
+	}
+
+	read.found, err = l.of(ctx, mapped(rows, func(row sqlc.ListDisputedPaymentsRow) uuid.UUID { return row.PaymentID }), limit)
+
+	return read, err
+}
+
 // named looks at the few payments that have an id, an intent or a key.
-func (l *list) named(ctx context.Context, after ports.PaymentPosition, limit int) (read slice, err error) {
+func (l *listing) named(ctx context.Context, after ports.PaymentPosition, limit int) (read slice, err error) {
 	before, ids := l.before(after), []uuid.UUID{}
 
 	rows, err := query(ctx, l.on, "finding payments", func(ctx context.Context, q *sqlc.Queries) ([]sqlc.FindPaymentsRow, error) {
@@ -280,7 +324,7 @@ func (l *list) named(ctx context.Context, after ports.PaymentPosition, limit int
 
 	for _, row := range rows {
 		at := ports.PaymentPosition{CreatedAt: row.CreatedAt.UTC(), ID: row.PaymentID}
-		if precedes(at, before) && !at.CreatedAt.Before(l.filter.CreatedFrom) {
+		if precedes(at, before) && !at.CreatedAt.Before(l.filter.Created.From) {
 			ids = append(ids, row.PaymentID)
 		}
 	}
@@ -314,7 +358,7 @@ func hasNames(p payment.Payment, f ports.PaymentFilter) bool {
 }
 
 // of reads those of the payments that fit.
-func (l *list) of(ctx context.Context, ids []uuid.UUID, limit int) ([]payment.Payment, error) {
+func (l *listing) of(ctx context.Context, ids []uuid.UUID, limit int) ([]payment.Payment, error) {
 	if len(ids) == 0 {
 		return nil, nil
 	}
@@ -323,6 +367,7 @@ func (l *list) of(ctx context.Context, ids []uuid.UUID, limit int) ([]payment.Pa
 		return q.ListPaymentsOf(ctx, sqlc.ListPaymentsOfParams{
 			Ids: ids, Tenant: int32(l.filter.Tenant), Status: l.fits.status, IntentStatus: l.fits.intentStatus, Currency: l.fits.currency,
 			AmountFrom: l.fits.from, AmountTo: l.fits.to, Metadata: l.fits.metadata,
+			Refunded: l.filter.Refunded, Disputed: l.filter.Disputed,
 			MaxRows: int32(limit), //nolint:gosec // small
 		})
 	})
@@ -335,8 +380,8 @@ func (l *list) of(ctx context.Context, ids []uuid.UUID, limit int) ([]payment.Pa
 
 // before is the position after which the payments of a filter come: where the last page
 // ended, or where the filter begins.
-func (l *list) before(after ports.PaymentPosition) ports.PaymentPosition {
-	first := ports.PaymentPosition{CreatedAt: l.filter.CreatedBefore}
+func (l *listing) before(after ports.PaymentPosition) ports.PaymentPosition {
+	first := ports.PaymentPosition{CreatedAt: l.filter.Created.Before}
 	if first.IsZero() {
 		first.CreatedAt = time.Date(9999, time.December, 31, 0, 0, 0, 0, time.UTC) // later than all
 	}
@@ -370,12 +415,12 @@ func fittingOf(f ports.PaymentFilter) fitting {
 		metadata: "{}",
 	}
 
-	if !f.AmountFrom.IsZero() {
-		fits.from = moneyToDB(f.AmountFrom)
+	if !f.Amount.From.IsZero() {
+		fits.from = moneyToDB(f.Amount.From)
 	}
 
-	if !f.AmountTo.IsZero() {
-		fits.to = moneyToDB(f.AmountTo)
+	if !f.Amount.To.IsZero() {
+		fits.to = moneyToDB(f.Amount.To)
 	}
 
 	if len(f.Metadata) > 0 {

@@ -118,7 +118,7 @@ func TestLists_WalkThroughIndexes(t *testing.T) {
 	before := time.Date(2026, time.January, 1, 1, 0, 0, 0, time.UTC)
 	none := "00000000-0000-0000-0000-000000000000"
 
-	plan = deep(all["ListPayments"], "", "", "", "0", "1e15", "{}", 21, before, none, time.Time{}, 21)
+	plan = deep(all["ListPayments"], "", "", "", "0", "1e15", false, false, "{}", 21, before, none, time.Time{}, 21)
 	require.Contains(t, plan, "Index Scan using idx_payments_created_at on payments")
 	require.NotContains(t, plan, "Seq Scan on payments")
 

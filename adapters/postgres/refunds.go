@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/marketflow/marketflow/adapters/postgres/internal/sqlc"
+	"github.com/marketflow/marketflow/domain/dispute"
 	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/domain/payment"
 	"github.com/marketflow/marketflow/domain/refund"
@@ -51,8 +52,13 @@ func (s *Store) FullPayment(ctx context.Context, id uuid.UUID) (ports.FullPaymen
 	}
 
 	refunds, err := mappedOrError(rows, refundFromDB)
+	if err != nil {
+		return ports.FullPayment{}, err
+	}
 
-	return ports.FullPayment{Payment: p, Refunds: refunds}, err
+	disputes, err := s.DisputesOf(ctx, id)
+
+	return ports.FullPayment{Payment: p, Refunds: refunds, Disputes: disputes}, err
 }
 
 // RefundsMade implements ports.Refunds.
@@ -107,11 +113,13 @@ func lockAll(
 	var (
 		payments []lockedPayment
 		refunds  []sqlc.Refund
+		disputes []sqlc.Dispute
 	)
 
 	err = tx.send(ctx, append([]statement{
 		selectRows(lock, func(r lockedPayment) { payments = append(payments, r) }, ids),
 		selectRows(sqlc.ListRefundsOf, func(r sqlc.Refund) { refunds = append(refunds, r) }, ids),
+		selectRows(sqlc.ListDisputesOfPayments, func(r sqlc.Dispute) { disputes = append(disputes, r) }, ids),
 	}, more...)...)
 	if err != nil {
 		return nil, now, err
@@ -140,7 +148,7 @@ func lockAll(
 		}
 	}
 
-	return locked, now, nil
+	return locked, now, addDisputes(locked, disputes)
 }
 
 // stampedFull is f with the version and the time of a change that is written now.
@@ -152,7 +160,8 @@ func stampedFull(f ports.FullPayment, now time.Time) ports.FullPayment {
 
 // sameBelongings tells whether the same refunds and disputes belong to a payment.
 func sameBelongings(before, after ports.FullPayment) bool {
-	return slices.EqualFunc(before.Refunds, after.Refunds, refund.Refund.SameAs)
+	return slices.EqualFunc(before.Refunds, after.Refunds, refund.Refund.SameAs) &&
+		slices.EqualFunc(before.Disputes, after.Disputes, dispute.Dispute.SameAs)
 }
 
 // fullChange is what becomes of a payment that is locked, and of what belongs to it.
@@ -168,7 +177,7 @@ func writeFull(changes []fullChange, now time.Time) []statement {
 		payments           = make([]change, 0, len(changes))
 		inserted, replaced refundColumns
 		gone               []uuid.UUID
-		writes             []statement
+		writes, disputes   []statement
 	)
 
 	for _, c := range changes {
@@ -189,11 +198,13 @@ func writeFull(changes []fullChange, now time.Time) []statement {
 			}
 
 			if here {
-				replaced.add(r, c.after.Payment.Tenant)
+				replaced.add(r, c.after.Payment)
 			} else {
-				inserted.add(r, c.after.Payment.Tenant)
+				inserted.add(r, c.after.Payment)
 			}
 		}
+
+		disputes = append(disputes, writeDisputes(c.before, c.after, now.UTC())...)
 
 		for _, r := range c.before.Refunds {
 			if _, stays := refund.Find(c.after.Refunds, r.ID); !stays {
@@ -208,6 +219,7 @@ func writeFull(changes []fullChange, now time.Time) []statement {
 
 	writes = append(writes, inserted.insert()...)
 	writes = append(writes, replaced.update()...)
+	writes = append(writes, disputes...)
 
 	return append(writes, writeChanges(payments)...)
 }
@@ -220,11 +232,13 @@ type refundColumns struct {
 	origins, referenceTypes, references, metadata            []string
 	amounts                                                  []pgtype.Numeric
 	versions                                                 []int64
-	created, updated                                         []time.Time
+	created, updated, paymentCreated                         []time.Time
 }
 
-func (w *refundColumns) add(r refund.Refund, tenant operation.Tenant) {
-	w.tenants = append(w.tenants, int32(tenant))
+// add adds a refund of a payment.
+func (w *refundColumns) add(r refund.Refund, of payment.Payment) {
+	w.tenants = append(w.tenants, int32(of.Tenant))
+	w.paymentCreated = append(w.paymentCreated, of.CreatedAt)
 
 	w.ids, w.paymentIDs = append(w.ids, r.ID), append(w.paymentIDs, r.PaymentID)
 	w.stripeIDs, w.keys = append(w.stripeIDs, r.ProviderID), append(w.keys, string(r.Key))
@@ -245,7 +259,7 @@ func (w *refundColumns) insert() []statement {
 
 	return []statement{execute(sqlc.InsertRefunds, w.ids, w.tenants, w.paymentIDs, w.stripeIDs, w.keys,
 		w.amounts, w.currencies, w.statuses, w.reasons, w.failures, w.origins, w.referenceTypes, w.references, w.metadata,
-		w.versions, w.created, w.updated)}
+		w.versions, w.created, w.updated, w.paymentCreated)}
 }
 
 func (w *refundColumns) update() []statement {

@@ -112,6 +112,16 @@ func TestStore_TenantsApart(t *testing.T) {
 	portstest.TenantsApart(t, newBed)
 }
 
+func TestStore_Disputes(t *testing.T) {
+	t.Parallel()
+	portstest.Disputes(t, newBed)
+}
+
+func TestStore_RefundLists(t *testing.T) {
+	t.Parallel()
+	portstest.RefundLists(t, newBed)
+}
+
 func TestStore_MetadataIndex(t *testing.T) {
 	t.Parallel()
 	portstest.MetadataIndex(t, newBed)

@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/marketflow/marketflow/adapters/stripe"
+	"github.com/marketflow/marketflow/domain/dispute"
 	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/domain/payment"
 	"github.com/marketflow/marketflow/ports/portstest"
@@ -52,6 +53,37 @@ func TestGateway_ContractOfCustomers(t *testing.T) {
 	})
 }
 
+func TestGateway_ContractOfDisputes(t *testing.T) {
+	t.Parallel()
+	portstest.ProviderDisputes(t, func(tb testing.TB) portstest.DisputesBed {
+		tb.Helper()
+
+		bed, server := steered(tb)
+
+		return portstest.DisputesBed{
+			ProviderBed: bed,
+			Dispute: func(tb testing.TB, intentID string, minor int64, inquiry bool) string {
+				tb.Helper()
+
+				id, err := server.OpenDispute(intentID, sandbox.Complaint{Amount: minor, Inquiry: inquiry})
+				require.NoError(tb, err)
+
+				return id
+			},
+			Decide: func(tb testing.TB, disputeID string, to dispute.Status, back int64) {
+				tb.Helper()
+
+				decision := sandbox.Decision{Status: string(to)}
+				if back > 0 {
+					decision.Reinstated = &back
+				}
+
+				require.NoError(tb, server.DecideDispute(disputeID, decision))
+			},
+		}
+	})
+}
+
 func TestWebhooks_Contract(t *testing.T) {
 	t.Parallel()
 	portstest.Webhooks(t, webhooksBed)
@@ -81,9 +113,9 @@ func steered(tb testing.TB) (portstest.ProviderBed, *sandbox.Server) {
 		return func(tb testing.TB) func() {
 			tb.Helper()
 
-			restores := make([]func(), 0, 3)
+			restores := make([]func(), 0, 4)
 
-			for _, path := range []string{"/v1/payment_intents", "/v1/payment_intents/*/*", "/v1/customers"} {
+			for _, path := range []string{"/v1/payment_intents", "/v1/payment_intents/*/*", "/v1/customers", "/v1/disputes/*"} {
 				fault.Method, fault.Path, fault.Count = http.MethodPost, path, -1
 				added, err := server.AddFault(fault)
 				require.NoError(tb, err)

@@ -27,7 +27,7 @@ import (
 // Config says how to reach Stripe. Zero values take the defaults.
 type Config struct {
 	// SecretKey is "sk_…" or "rk_…". A restricted key must be allowed to write
-	// PaymentIntents, Refunds, Customers, SetupIntents and PaymentMethods, and to read Events.
+	// PaymentIntents, Refunds, Customers, SetupIntents, PaymentMethods and Disputes, and to read Events.
 	SecretKey string
 	// APIBase is the API's URL without /v1; empty is https://api.stripe.com.
 	APIBase string
@@ -61,7 +61,8 @@ type Meter interface {
 	// Call: an attempt has ended, or was shed before it was sent. operation is
 	// create_intent, confirm_intent, capture_intent, cancel_intent, update_intent, get_intent, list_intents,
 	// list_events, get_account, create_customer, update_customer, delete_customer, create_setup, detach_method,
-	// get_customer, list_customers, get_method, list_methods, create_refund, cancel_refund or list_refunds; outcome
+	// get_customer, list_customers, get_method, list_methods, create_refund, cancel_refund, list_refunds, submit_evidence,
+	// accept_dispute, get_dispute or list_disputes; outcome
 	// is done, declined, rejected, deployment_rejected, unknown or not_sent; reason is one of
 	// the Reason constants. took is zero if nothing was sent.
 	Call(operation, outcome, reason string, took time.Duration)
@@ -120,8 +121,8 @@ type Gateway struct {
 	tracer  trace.Tracer
 	backend stripego.Backend
 	gate    *gate
-	// noCustomers: that customers cannot be listed is said once.
-	noCustomers sync.Once
+	// That customers or disputes cannot be listed is said once.
+	noCustomers, noDisputes sync.Once
 }
 
 var _ ports.Provider = (*Gateway)(nil)
@@ -176,6 +177,10 @@ func (g *Gateway) Send(ctx context.Context, sent ports.Call, resend bool) (ports
 
 	if about, ok := readCustomerCall(sent); ok {
 		return g.sendOnCustomer(ctx, sent, about, resend)
+	}
+
+	if about, ok := readDisputeCall(sent); ok {
+		return g.sendOnDispute(ctx, sent, about, resend)
 	}
 
 	asked, err := readCall(sent)

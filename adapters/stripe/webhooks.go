@@ -39,6 +39,13 @@ const (
 	eventRefundUpdated = "refund.updated"
 	eventRefundFailed  = "refund.failed"
 
+	disputePrefix          = "charge.dispute."
+	eventDisputeCreated    = disputePrefix + "created"
+	eventDisputeUpdated    = disputePrefix + "updated"
+	eventDisputeClosed     = disputePrefix + "closed"
+	eventDisputeWithdrawn  = disputePrefix + "funds_withdrawn"
+	eventDisputeReinstated = disputePrefix + "funds_reinstated"
+
 	eventCustomerCreated = "customer.created"
 	eventCustomerUpdated = "customer.updated"
 	eventCustomerDeleted = "customer.deleted"
@@ -49,6 +56,7 @@ func handled() []string {
 	return []string{
 		eventCreated, eventProcessing, eventAction, eventCapturable, eventSucceeded, eventFailed, eventCanceled,
 		eventRefunded, eventRefundChanged, eventRefundCreated, eventRefundUpdated, eventRefundFailed,
+		eventDisputeCreated, eventDisputeUpdated, eventDisputeClosed, eventDisputeWithdrawn, eventDisputeReinstated,
 		eventCustomerCreated, eventCustomerUpdated, eventCustomerDeleted,
 	}
 }
@@ -56,7 +64,8 @@ func handled() []string {
 // isAboutMoney tells whether events of a type are about refunds or disputes of a payment.
 func isAboutMoney(eventType string) bool {
 	switch eventType {
-	case eventRefunded, eventRefundChanged, eventRefundCreated, eventRefundUpdated, eventRefundFailed:
+	case eventRefunded, eventRefundChanged, eventRefundCreated, eventRefundUpdated, eventRefundFailed,
+		eventDisputeCreated, eventDisputeUpdated, eventDisputeClosed, eventDisputeWithdrawn, eventDisputeReinstated:
 		return true
 	default:
 		return false
@@ -352,6 +361,10 @@ func digest(payload []byte) string {
 func readObject(event ports.Event, object []byte) (ports.Event, error) {
 	if event.IsCustomer {
 		return customerEvent(event, object)
+	}
+
+	if event.AboutMoney && strings.HasPrefix(event.Type, disputePrefix) {
+		return disputeEvent(event, object)
 	}
 
 	if event.AboutMoney {

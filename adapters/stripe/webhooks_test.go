@@ -103,7 +103,8 @@ var handledTypes = []string{
 	"payment_intent.created", "payment_intent.processing", "payment_intent.requires_action",
 	"payment_intent.amount_capturable_updated", "payment_intent.succeeded", "payment_intent.payment_failed",
 	"payment_intent.canceled", "charge.refunded", "charge.refund.updated", "refund.created", "refund.updated",
-	"refund.failed", "customer.created", "customer.updated", "customer.deleted",
+	"refund.failed", "charge.dispute.created", "charge.dispute.updated", "charge.dispute.closed", "charge.dispute.funds_withdrawn",
+	"charge.dispute.funds_reinstated", "customer.created", "customer.updated", "customer.deleted",
 }
 
 func TestParse_Handled(t *testing.T) {

@@ -116,6 +116,29 @@ func (g *guard) Refunds(ctx context.Context, from, to time.Time) iter.Seq2[refun
 	return guarded(ctx, g, g.Provider.Refunds(ctx, from, to))
 }
 
+// Disputes implements ports.DisputeReads.
+func (g *guard) Disputes(ctx context.Context, intentID string) ([]ports.DisputeObject, error) {
+	if err := g.verified(ctx); err != nil {
+		return nil, err
+	}
+
+	return g.Provider.Disputes(ctx, intentID)
+}
+
+// Dispute implements ports.DisputeReads.
+func (g *guard) Dispute(ctx context.Context, id string) (ports.DisputeObject, error) {
+	if err := g.verified(ctx); err != nil {
+		return ports.DisputeObject{}, err
+	}
+
+	return g.Provider.Dispute(ctx, id)
+}
+
+// DisputesBetween implements ports.DisputeReads.
+func (g *guard) DisputesBetween(ctx context.Context, from, to time.Time) iter.Seq2[ports.DisputeObject, error] {
+	return guarded(ctx, g, g.Provider.DisputesBetween(ctx, from, to))
+}
+
 func guarded[T any](ctx context.Context, g *guard, list iter.Seq2[T, error]) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		if err := g.verified(ctx); err != nil {

@@ -16,6 +16,7 @@ import (
 	"github.com/marketflow/marketflow/adapters/stripe"
 	"github.com/marketflow/marketflow/app/account"
 	"github.com/marketflow/marketflow/app/customers"
+	"github.com/marketflow/marketflow/app/disputes"
 	"github.com/marketflow/marketflow/app/events"
 	"github.com/marketflow/marketflow/app/operations"
 	"github.com/marketflow/marketflow/app/payments"
@@ -43,6 +44,7 @@ type World struct {
 	Operations   ports.Operations
 	Payments     ports.Payments
 	Refunds      ports.Refunds
+	Disputes     ports.Disputes
 	Customers    ports.Customers
 	Facts        ports.Facts
 	Inbox        ports.Inbox
@@ -72,7 +74,7 @@ func New(tb testing.TB) *World {
 
 	w.Store = postgres.NewStore(pool, pool, IndexedNames()...)
 	w.Operations, w.Payments, w.Facts, w.Inbox, w.Decisions = w.Store, w.Store, w.Store, w.Store, w.Store
-	w.Customers, w.Lives, w.Refunds = w.Store, w.Store, w.Store
+	w.Customers, w.Lives, w.Refunds, w.Disputes = w.Store, w.Store, w.Store, w.Store
 
 	w.Installation.ID, err = w.Store.InstallationID(tb.Context())
 	require.NoError(tb, err)
@@ -138,6 +140,8 @@ func (w *World) Engine() *operations.Engine {
 			payments.UpdateDefinition(w.Renderer, w.Refresh()),
 			payments.RefundDefinition(w.Renderer, w.Refresh()),
 			payments.CancelRefundDefinition(w.Renderer, w.Refresh()),
+			disputes.EvidenceDefinition(w.Renderer, w.Disputes, w.Provider, w.Refresh()),
+			disputes.AcceptDefinition(w.Renderer, w.Disputes, w.Provider, w.Refresh()),
 			customers.CreateDefinition(w.Renderer, w.Calls, w.Provider),
 			customers.UpdateDefinition(w.Renderer, w.Customers, w.Provider),
 			customers.DeleteDefinition(w.Renderer, w.Customers, w.Provider),
@@ -159,6 +163,11 @@ func (w *World) Timeline() *payments.Timeline {
 // CustomerChange returns what the operations on customers share.
 func (w *World) CustomerChange() *customers.Change {
 	return customers.NewChange(w.Engine(), w.Customers, w.Provider, w.Calls, w.Renderer, w.Installation, w.Lives, w.Observer)
+}
+
+// DisputeChange returns what the operations on disputes share.
+func (w *World) DisputeChange() *disputes.Change {
+	return disputes.NewChange(w.Engine(), w.Disputes, w.Calls, w.Installation, w.Refresh(), w.Lives, w.Observer)
 }
 
 // Change returns what capture and cancel share.

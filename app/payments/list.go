@@ -2,28 +2,23 @@ package payments
 
 import (
 	"context"
-	"maps"
-	"strconv"
 
 	"github.com/google/uuid"
 
-	"github.com/marketflow/marketflow/domain/fault"
+	"github.com/marketflow/marketflow/domain/list"
 	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/domain/payment"
 	"github.com/marketflow/marketflow/ports"
 )
 
-const (
-	defaultPage, maxPage = 20, 100
-	// exportPage is how many payments an export has in memory.
-	exportPage = 500
-)
+// exportPage is how many payments an export has in memory.
+const exportPage = 500
 
 // List finds payments.
 type List struct {
 	lists   ports.PaymentLists
 	lives   ports.Incarnations
-	cursors cursors
+	cursors list.Cursors
 	indexed IndexedNames
 	spans   ports.Spans
 }
@@ -33,7 +28,7 @@ func NewList(
 	lists ports.PaymentLists, lives ports.Incarnations, installation operation.Installation, indexed IndexedNames,
 	spans ports.Spans,
 ) *List {
-	return &List{lists: lists, lives: lives, cursors: newCursors(installation), indexed: indexed, spans: spans}
+	return &List{lists: lists, lives: lives, cursors: list.NewCursors(installation), indexed: indexed, spans: spans}
 }
 
 // ListPage is a page of payments, the newest first.
@@ -48,39 +43,33 @@ type ListPage struct {
 // a bounded number of payments is looked at.
 func (uc *List) Do(ctx context.Context, tenant operation.Tenant, values map[string][]string) (ListPage, error) {
 	return ports.InSpan(ctx, uc.spans, "app.ListPayments", func(ctx context.Context) (ListPage, error) {
-		limit, err := limitOf(values)
+		limit, err := list.Limit(values)
 		if err != nil {
 			return ListPage{}, err
 		}
 
-		chosen := without(values, paramLimit, paramCursor)
+		chosen := list.Filters(values)
 
 		filter, err := parseFilter(tenant, chosen, uc.indexed)
 		if err != nil {
 			return ListPage{}, err
 		}
 
-		after, digest := ports.PaymentPosition{}, digestOf(tenant, chosen)
+		digest := list.DigestOf(tenant, "", chosen)
 
-		if _, given := values[paramCursor]; given {
-			text, err := oneValue(paramCursor, values[paramCursor])
-			if err != nil {
-				return ListPage{}, err
-			}
-
-			if after, err = uc.cursors.read(text, digest); err != nil {
-				return ListPage{}, err
-			}
+		after, err := uc.cursors.Of(values, digest)
+		if err != nil {
+			return ListPage{}, err
 		}
 
-		read, err := uc.page(ctx, filter, after, limit)
+		read, err := uc.page(ctx, filter, ports.PaymentPosition{CreatedAt: after.At, ID: after.ID}, limit)
 		if err != nil {
 			return ListPage{}, err
 		}
 
 		page := ListPage{Payments: read.Payments}
 		if !read.Next.IsZero() {
-			page.Next = uc.cursors.write(read.Next, digest)
+			page.Next = uc.cursors.Write(list.Position{At: read.Next.CreatedAt, ID: read.Next.ID}, digest)
 		}
 
 		return page, nil
@@ -94,10 +83,8 @@ func (uc *List) Export(
 	ctx context.Context, tenant operation.Tenant, values map[string][]string, each func([]payment.Payment) error,
 ) error {
 	_, err := ports.InSpan(ctx, uc.spans, "app.ExportPayments", func(ctx context.Context) (struct{}, error) {
-		for _, name := range []string{paramLimit, paramCursor} {
-			if _, given := values[name]; given {
-				return struct{}{}, fault.Newf(fault.Invalid, "%s is for pages; an export has all payments that fit", name)
-			}
+		if err := list.NoPage("payments", values); err != nil {
+			return struct{}{}, err
 		}
 
 		filter, err := parseFilter(tenant, values, uc.indexed)
@@ -134,31 +121,4 @@ func (uc *List) page(
 	}
 
 	return page, believeNone(ctx, uc.lives, nil)
-}
-
-func limitOf(values map[string][]string) (int, error) {
-	if _, given := values[paramLimit]; !given {
-		return defaultPage, nil
-	}
-
-	text, err := oneValue(paramLimit, values[paramLimit])
-	if err != nil {
-		return 0, err
-	}
-
-	limit, err := strconv.Atoi(text)
-	if err != nil || limit < 1 || limit > maxPage || strconv.Itoa(limit) != text {
-		return 0, fault.Newf(fault.Invalid, "limit must be a whole number from 1 to %d", maxPage)
-	}
-
-	return limit, nil
-}
-
-func without(values map[string][]string, names ...string) map[string][]string {
-	rest := maps.Clone(values)
-	for _, name := range names {
-		delete(rest, name)
-	}
-
-	return rest
 }

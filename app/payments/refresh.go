@@ -3,10 +3,12 @@ package payments
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
 
+	"github.com/marketflow/marketflow/domain/dispute"
 	"github.com/marketflow/marketflow/domain/fault"
 	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/domain/payment"
@@ -62,6 +64,13 @@ func (r *Refresh) Do(ctx context.Context, id uuid.UUID, cause string) (payment.P
 	read, err := r.Full(ctx, id, cause)
 
 	return read.Payment, read.Intent, err
+}
+
+// Written is Full for those who look at what is written down.
+func (r *Refresh) Written(ctx context.Context, id uuid.UUID, cause string) (ports.FullPayment, error) {
+	read, err := r.Full(ctx, id, cause)
+
+	return read.FullPayment, err
 }
 
 // Full loads the payment, then reads its intent and, if it is paid, its refunds and disputes,
@@ -158,23 +167,27 @@ func (r *Refresh) readMoney(ctx context.Context, read Reading) (Reading, error) 
 
 	read.Listed = refund.OfMoney(listed, p.Amount.Minor()-p.Received().Minor())
 	read.Refunds = refund.Read(read.Refunds, read.Listed, p.ID, r.installation)
+
+	disputes, err := r.provider.Disputes(ctx, p.IntentID)
+	if err != nil {
+		return read, fmt.Errorf("reading the disputes of intent %s: %w", p.IntentID, err)
+	}
+
+	snapshots := make([]dispute.Snapshot, 0, len(disputes))
+	for _, d := range disputes {
+		snapshots = append(snapshots, d.Snapshot)
+	}
+
+	read.Disputes = dispute.Following(read.Disputes, snapshots, p, r.installation.ObjectID)
 	read.FullPayment = read.Counting()
 
 	return read, nil
 }
 
 func sameFull(before, after ports.FullPayment) bool {
-	if !before.Payment.SameAs(after.Payment) || len(before.Refunds) != len(after.Refunds) {
-		return false
-	}
-
-	for i, r := range before.Refunds {
-		if !r.SameAs(after.Refunds[i]) {
-			return false
-		}
-	}
-
-	return true
+	return before.Payment.SameAs(after.Payment) &&
+		slices.EqualFunc(before.Refunds, after.Refunds, refund.Refund.SameAs) &&
+		slices.EqualFunc(before.Disputes, after.Disputes, dispute.Dispute.SameAs)
 }
 
 // lost are the operations that have made refunds of ours of which there is no record: the

@@ -5,6 +5,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/marketflow/marketflow/domain/dispute"
 	"github.com/marketflow/marketflow/domain/fault"
 	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/domain/payment"
@@ -42,6 +43,8 @@ type Story struct {
 	Operation *ports.OperationDetails
 	// Refunds are the payment's, the oldest first.
 	Refunds []refund.Refund
+	// Disputes are the payment's, the oldest first.
+	Disputes []dispute.Dispute
 	// Timeline is everything that happened, oldest first. Cut says that older entries are left
 	// out.
 	Timeline []TimelineEntry

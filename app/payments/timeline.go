@@ -6,9 +6,11 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 
+	"github.com/marketflow/marketflow/domain/dispute"
 	"github.com/marketflow/marketflow/domain/fault"
 	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/domain/refund"
@@ -36,8 +38,12 @@ func NewTimeline(
 	}
 }
 
-// keyStatus is the name of a status, in filters, in the audit and in the timeline.
-const keyStatus = "status"
+// The names of a status, a currency and a kind, in filters, in the audit and in the timeline.
+const (
+	keyStatus   = "status"
+	keyCurrency = "currency"
+	keyKind     = "kind"
+)
 
 // TimelineKind is what a TimelineEntry is about.
 type TimelineKind string
@@ -90,7 +96,7 @@ func (uc *Timeline) story(ctx context.Context, id uuid.UUID) (Story, error) {
 
 	f, err := uc.refunds.FullPayment(ctx, id)
 	if err == nil {
-		story.Payment, story.Refunds = &f.Payment, f.Refunds
+		story.Payment, story.Refunds, story.Disputes = &f.Payment, f.Refunds, f.Disputes
 	} else if fault.KindOf(err) != fault.NotFound {
 		return Story{}, err
 	}
@@ -166,6 +172,11 @@ func (uc *Timeline) gather(ctx context.Context, story *Story, id uuid.UUID) erro
 	}
 
 	story.Timeline = append(story.Timeline, entriesOf(story.Refunds, refundEntry)...)
+
+	for _, d := range story.Disputes {
+		story.Timeline = append(story.Timeline, disputeEntries(d)...)
+	}
+
 	story.Timeline = append(story.Timeline, entriesOf(events, eventEntry)...)
 	story.Timeline = append(story.Timeline, entriesOf(decisions, auditEntry)...)
 
@@ -207,13 +218,17 @@ func operationEntries(o ports.OperationDetails) []TimelineEntry {
 	}
 
 	for name, value := range o.Order.Options { // first, so that no option hides what follows
-		if name != OptionReceiptEmail { // it is the customer's
+		switch {
+		case name == OptionReceiptEmail: // it is the customer's
+		case o.Kind == operation.SubmitEvidence && name != dispute.OptionDispute && name != dispute.OptionSubmit:
+			begun.Data["evidence."+name] = utf8.RuneCountInString(value) // so are these texts: only how long they are is told
+		default:
 			begun.Data[name] = value
 		}
 	}
 
 	maps.Copy(begun.Data, map[string]any{
-		"id": o.ID.String(), "kind": kind, "stripe_key": o.Call.Key, "state": string(o.State), "attempts": o.Attempts,
+		"id": o.ID.String(), keyKind: kind, "stripe_key": o.Call.Key, "state": string(o.State), "attempts": o.Attempts,
 	})
 
 	if name := o.Origin.Actor.OnBehalfOf; name != "" {
@@ -221,7 +236,7 @@ func operationEntries(o ports.OperationDetails) []TimelineEntry {
 	}
 
 	if amount := o.Order.Amount; !amount.IsZero() {
-		begun.Data["amount"], begun.Data["currency"] = amount.Decimal(), amount.Currency().Code()
+		begun.Data["amount"], begun.Data[keyCurrency] = amount.Decimal(), amount.Currency().Code()
 	}
 
 	if o.State == operation.Pending {
@@ -233,7 +248,7 @@ func operationEntries(o ports.OperationDetails) []TimelineEntry {
 	ended := TimelineEntry{
 		At: o.UpdatedAt, Kind: TimelineOperation, Title: kind + " " + strings.ReplaceAll(string(o.State), "_", " "),
 		RequestID: begun.RequestID, TraceID: begun.TraceID,
-		Data: map[string]any{"id": o.ID.String(), "kind": kind, "state": string(o.State), "attempts": o.Attempts},
+		Data: map[string]any{"id": o.ID.String(), keyKind: kind, "state": string(o.State), "attempts": o.Attempts},
 	}
 
 	if o.Finished() {
@@ -285,6 +300,40 @@ func orNil(text string) any {
 	}
 
 	return text
+}
+
+// disputeEntries are how a dispute was opened, what it has moved on the balance at Stripe, and how it
+// stands, at the time since when it stands so.
+func disputeEntries(d dispute.Dispute) []TimelineEntry {
+	entry := func(at time.Time, title string) TimelineEntry {
+		return TimelineEntry{
+			At: at, Kind: TimelineTransition, Title: title, Actor: "stripe",
+			Data: map[string]any{
+				"dispute_id": d.ID.String(), "stripe_dispute_id": d.ProviderID, keyKind: string(d.Kind()), keyStatus: string(d.Status),
+			},
+		}
+	}
+
+	opened := entry(d.CreatedAt, string(d.Kind())+" opened")
+	opened.Data["amount"], opened.Data[keyCurrency] = d.Amount.Decimal(), d.Amount.Currency().Code()
+	opened.Data[OptionReason] = orNil(d.Reason)
+	entries := []TimelineEntry{opened}
+
+	for _, b := range d.Balance {
+		moved := entry(b.At, "dispute took money")
+		if b.Amount.Minor() > 0 {
+			moved.Title = "dispute gave money back"
+		}
+
+		moved.Data["amount"], moved.Data[keyCurrency] = b.Amount.Decimal(), b.Amount.Currency().Code()
+		moved.Data["fee"] = b.Fee.Decimal()
+		entries = append(entries, moved)
+	}
+
+	stands := entry(d.UpdatedAt, "dispute "+strings.ReplaceAll(string(d.Status), "_", " "))
+	stands.Data["amount_counted"] = d.Counted.Decimal()
+
+	return append(entries, stands)
 }
 
 // refundEntry is how a refund stands, at the time since when it stands so.

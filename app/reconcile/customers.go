@@ -15,6 +15,8 @@ import (
 
 // Known finds what is written down.
 type Known interface {
+	KnownDisputes
+
 	// CustomersByProviderID finds customers by the provider's ids.
 	CustomersByProviderID(ctx context.Context, ids []string) (map[string]customer.Customer, error)
 	// FullPayment is a payment with its refunds and disputes.

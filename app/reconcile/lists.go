@@ -91,21 +91,21 @@ func (run *reconciliation) lists(ctx context.Context) error {
 // window reads one window of time after the other.
 type window struct {
 	run *reconciliation
-	// noEvents, noIntents, noRefunds and noCustomers say why a list cannot be read. The other
-	// lists are still read: a key may lack the permission for one of them.
-	noEvents, noIntents, noRefunds, noCustomers error
+	// These say why a list cannot be read. The other lists are still read: a key may lack the
+	// permission for one of them.
+	noEvents, noIntents, noRefunds, noCustomers, noDisputes error
 }
 
 // without says which lists cannot be read; nil: none.
 func (w *window) without() error {
-	return errors.Join(w.noEvents, w.noIntents, w.noRefunds, w.noCustomers)
+	return errors.Join(w.noEvents, w.noIntents, w.noRefunds, w.noCustomers, w.noDisputes)
 }
 
 // whole tells whether all lists could be read so far.
 func (w *window) whole() bool { return w.without() == nil }
 
-// look compares everything between from and to, both included. It returns how many events,
-// intents, refunds or customers there were, whichever is most. If a list has more than most, it does nothing
+// look compares everything between from and to, both included. It returns how many entries the
+// longest list has. If a list has more than most, it does nothing
 // and returns errTooMany.
 func (w *window) look(ctx context.Context, from, to time.Time, most int) (int, error) {
 	run := w.run
@@ -115,6 +115,7 @@ func (w *window) look(ctx context.Context, from, to time.Time, most int) (int, e
 		intents   listed[ports.Intent]
 		refunds   listed[refund.Snapshot]
 		customers listed[ports.CustomerObject]
+		disputes  listed[ports.DisputeObject]
 	)
 
 	if w.noEvents == nil {
@@ -133,6 +134,10 @@ func (w *window) look(ctx context.Context, from, to time.Time, most int) (int, e
 		customers, w.noCustomers = list(ctx, "customers", most, run.provider.Customers(ctx, from, to))
 	}
 
+	if w.noDisputes == nil {
+		disputes, w.noDisputes = list(ctx, "disputes", most, run.provider.DisputesBetween(ctx, from, to))
+	}
+
 	switch {
 	case ctx.Err() != nil:
 		return 0, context.Cause(ctx) //nolint:wrapcheck // it says enough
@@ -144,7 +149,7 @@ func (w *window) look(ctx context.Context, from, to time.Time, most int) (int, e
 		return 0, errors.Join(w.noEvents, w.noIntents)
 	}
 
-	seen := max(len(events.things), len(intents.things), len(refunds.things), len(customers.things))
+	seen := max(len(events.things), len(intents.things), len(refunds.things), len(customers.things), len(disputes.things))
 
 	// Customers come first: payments point to them.
 	if err := run.customers(ctx, customers); err != nil {
@@ -159,11 +164,15 @@ func (w *window) look(ctx context.Context, from, to time.Time, most int) (int, e
 		return 0, err
 	}
 
-	// Refunds come last: their payments are home by then.
+	// Refunds and disputes come last: their payments are home by then.
 	if w.noRefunds == nil {
 		if err := run.refunds(ctx, refunds, from, to); err != nil {
 			return 0, err
 		}
+	}
+
+	if err := run.disputes(ctx, disputes); err != nil {
+		return 0, err
 	}
 
 	return seen, run.recount(ctx)
@@ -171,7 +180,7 @@ func (w *window) look(ctx context.Context, from, to time.Time, most int) (int, e
 
 // forgive forgets that a list was too long, so that it is read again.
 func (w *window) forgive() {
-	for _, err := range []*error{&w.noEvents, &w.noIntents, &w.noRefunds, &w.noCustomers} {
+	for _, err := range []*error{&w.noEvents, &w.noIntents, &w.noRefunds, &w.noCustomers, &w.noDisputes} {
 		if errors.Is(*err, errTooMany) {
 			*err = nil
 		}

@@ -342,7 +342,7 @@ func (uc *Reconcile) run(ctx context.Context, options Options) (Report, error) {
 				listed = run.end(ctx)
 			}
 
-			err = errors.Join(listed, run.sweep(ctx))
+			err = errors.Join(listed, run.sweepDisputes(ctx), run.sweep(ctx))
 		}
 
 		run.report.Cursor = run.cursor

@@ -41,7 +41,8 @@ func (b testBundle) reconcile() *reconcile.Reconcile {
 		apply = b.Apply()
 	}
 
-	return reconcile.New(b.records, known{b.Customers, b.Refunds}, b.Store, b.Inbox, b.Operations, b.Provider, b.Engine(), apply,
+	return reconcile.New(b.records, known{b.Customers, b.Refunds, b.Disputes}, b.Store, b.Inbox, b.Operations, b.Provider,
+		b.Engine(), apply,
 		b.Refresh(), b.Lives, b.Binding(), b.Installation, b.Observer)
 }
 
@@ -49,6 +50,7 @@ func (b testBundle) reconcile() *reconcile.Reconcile {
 type known struct {
 	ports.Customers
 	ports.Refunds
+	ports.Disputes
 }
 
 // look looks back for an hour.

@@ -90,7 +90,7 @@ twice and a payment is never lost.
 	addSettingsFlags(root)
 	root.AddCommand(newDevCommand(), newServeCommand(), newMigrateCommand(), newSandboxCommand(),
 		newInboxCommand(), newEventsCommand(), newOperationsCommand(), newPaymentsCommand(),
-		newRefundsCommand(), newCustomersCommand(), newReconcileCommand(),
+		newRefundsCommand(), newDisputesCommand(), newCustomersCommand(), newReconcileCommand(),
 		newAccountCommand(), newKeysCommand(), newTenantsCommand(), newAuditCommand(), newVersionCommand())
 
 	return root

@@ -15,6 +15,7 @@ import (
 
 	edge "github.com/marketflow/marketflow/adapters/http"
 	"github.com/marketflow/marketflow/app/payments"
+	"github.com/marketflow/marketflow/domain/dispute"
 	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/domain/payment"
 	"github.com/marketflow/marketflow/internal/bootstrap"
@@ -135,6 +136,7 @@ type storyRow struct {
 	Timeline  []timelineRow     `json:"timeline"`
 	Truncated bool              `json:"truncated"`
 	Refunds   []json.RawMessage `json:"refunds"`
+	Disputes  []json.RawMessage `json:"disputes"`
 }
 
 type timelineRow struct {
@@ -150,6 +152,7 @@ type timelineRow struct {
 func newStory(story payments.Story) storyRow {
 	row := storyRow{
 		Timeline: rowsOf(story.Timeline, newTimelineRow), Truncated: story.Cut, Refunds: rowsOf(story.Refunds, refundJSON),
+		Disputes: rowsOf(story.Disputes, func(d dispute.Dispute) json.RawMessage { return edge.EncodeDispute(d) }),
 	}
 
 	if story.Payment != nil {
@@ -178,6 +181,11 @@ func printStory(w io.Writer, story payments.Story) {
 
 	if o := story.Operation; o != nil {
 		printOperation(w, *o)
+		fmt.Fprintln(w)
+	}
+
+	if len(story.Disputes) > 0 {
+		printDisputes(w, story.Disputes)
 		fmt.Fprintln(w)
 	}
 

@@ -17,7 +17,8 @@ import (
 )
 
 func newRefundsCommand() *cobra.Command {
-	return group("refunds", "Look at refunds", newRefundsShowCommand(), newRefundsOverdrawnCommand())
+	return group("refunds", "Find and look at refunds", newRefundsListCommand(), newRefundsShowCommand(),
+		newRefundsOverdrawnCommand())
 }
 
 func newRefundsShowCommand() *cobra.Command {

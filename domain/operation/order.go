@@ -31,6 +31,11 @@ const (
 	Refund       Kind = "refund"
 	CancelRefund Kind = "cancel_refund"
 
+	// SubmitEvidence gives evidence in a dispute to the bank, or stages it.
+	SubmitEvidence Kind = "submit_evidence"
+	// AcceptDispute gives in, for good.
+	AcceptDispute Kind = "accept_dispute"
+
 	// CreateCustomer makes a customer, UpdateCustomer changes and DeleteCustomer deletes it.
 	CreateCustomer Kind = "create_customer"
 	UpdateCustomer Kind = "update_customer"
@@ -44,8 +49,8 @@ const (
 // Kinds lists every kind.
 func Kinds() []Kind {
 	return []Kind{
-		Create, Confirm, Capture, Cancel, Update, Refund, CancelRefund, CreateCustomer, UpdateCustomer, DeleteCustomer,
-		CreateSetup, DetachMethod,
+		Create, Confirm, Capture, Cancel, Update, Refund, CancelRefund, SubmitEvidence, AcceptDispute, CreateCustomer,
+		UpdateCustomer, DeleteCustomer, CreateSetup, DetachMethod,
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 	"github.com/marketflow/marketflow/adapters/river"
 	"github.com/marketflow/marketflow/app/account"
 	"github.com/marketflow/marketflow/app/customers"
+	"github.com/marketflow/marketflow/app/disputes"
 	"github.com/marketflow/marketflow/app/events"
 	"github.com/marketflow/marketflow/app/operations"
 	"github.com/marketflow/marketflow/app/payments"
@@ -143,6 +144,9 @@ type Tools struct {
 	AdoptOperation *operations.Adopt
 	ShowPayment    *payments.Show
 	ListPayments   *payments.List
+	Disputes       ports.Disputes
+	ListDisputes   *disputes.List
+	ListRefunds    *payments.ListRefunds
 	IndexMetadata  *payments.IndexMetadata
 	AcceptPayment  *payments.Accept
 	Refunds        ports.Refunds

@@ -10,6 +10,7 @@ import (
 	"github.com/marketflow/marketflow/adapters/stripe"
 	"github.com/marketflow/marketflow/app/account"
 	"github.com/marketflow/marketflow/app/customers"
+	"github.com/marketflow/marketflow/app/disputes"
 	"github.com/marketflow/marketflow/app/events"
 	"github.com/marketflow/marketflow/app/operations"
 	"github.com/marketflow/marketflow/app/payments"
@@ -27,7 +28,7 @@ func graph() fx.Option {
 			fx.Annotate(newStore, fx.As(fx.Self()), fx.As(new(ports.Operations)), fx.As(new(ports.Payments)),
 				fx.As(new(ports.Refunds)),
 				fx.As(new(ports.Customers)), fx.As(new(ports.Erasure)), fx.As(new(reconcile.Known)),
-				fx.As(new(ports.PaymentLists)), fx.As(new(ports.MetadataIndex)),
+				fx.As(new(ports.PaymentLists)), fx.As(new(ports.RefundLists)), fx.As(new(ports.Disputes)), fx.As(new(ports.MetadataIndex)),
 				fx.As(new(ports.Facts)), fx.As(new(ports.Incarnations)), fx.As(new(events.PaymentsByIntent)),
 				fx.As(new(ports.Inbox)), fx.As(new(ports.Backlog)), fx.As(new(ports.Reconciliation)),
 				fx.As(new(ports.Decisions)), fx.As(new(ports.Audit)), fx.As(new(ports.Installation)),
@@ -64,10 +65,14 @@ func graph() fx.Option {
 			customers.NewChange, customers.NewCreate, customers.NewGet, customers.NewList, customers.NewUpdate,
 			customers.NewDelete, customers.NewSetup, customers.NewMethods, customers.NewDetach,
 			customers.NewErase,
+			disputes.NewChange, disputes.NewGet, disputes.NewEvidence, disputes.NewAccept,
+			fx.Annotate(payments.NewListRefunds, fx.As(fx.Self()), fx.As(new(edge.ListRefunds))),
+			fx.Annotate(disputes.NewList, fx.As(fx.Self()), fx.As(new(edge.ListDisputes))),
 			fx.Annotate(customers.NewRefresh, fx.As(new(events.CustomerRefresher))),
 			fx.Annotate(payments.NewList, fx.As(fx.Self()), fx.As(new(edge.ListPayments))), newIndexedNames,
 			fx.Annotate(payments.NewTimeline, fx.As(fx.Self()), fx.As(new(edge.ShowTimeline))), payments.NewIndexMetadata,
-			fx.Annotate(payments.NewRefresh, fx.As(fx.Self()), fx.As(new(events.Refresher)), fx.As(new(reconcile.Refresher))),
+			fx.Annotate(payments.NewRefresh, fx.As(fx.Self()), fx.As(new(events.Refresher)), fx.As(new(reconcile.Refresher)),
+				fx.As(new(disputes.Refresh))),
 			fx.Annotate(events.NewParked, fx.As(fx.Self()), fx.As(new(operations.ParkedEvents))),
 			fx.Annotate(events.NewApply, fx.As(fx.Self()), fx.As(new(reconcile.Events))),
 			fx.Annotate(events.NewReceive, fx.As(new(edge.ReceiveEvent))),
@@ -77,8 +82,8 @@ func graph() fx.Option {
 			fx.Annotate(tenants.NewAudit, fx.As(fx.Self()), fx.As(new(edge.ReadAudit))),
 		),
 		// The public edge: its resources, and what stands around them.
-		fx.Provide(edge.NewPayments, edge.NewRefunds, edge.NewLists, newCustomersResource, edge.NewAPIKeys, edge.NewAudit, newAccess,
-			newWebhooksResource, newHealth, newEdgeTelemetry, edge.NewHandler),
+		fx.Provide(edge.NewPayments, edge.NewRefunds, newLists, newDisputesResource, newCustomersResource, edge.NewAPIKeys,
+			edge.NewAudit, newAccess, newWebhooksResource, newHealth, newEdgeTelemetry, edge.NewHandler),
 		// What stands around it all.
 		fx.Provide(newLogger, newTracing, newPool, newBackgroundPool, newRedis, newScraping, newServer,
 			newProfiling, newJobs),
@@ -101,17 +106,31 @@ func newCalls() stripe.Calls { return stripe.Calls{} }
 
 // newDefinitions lists the kinds of operations.
 func newDefinitions(
-	renderer ports.Renderer, calls ports.Calls, refresh *payments.Refresh, known ports.Customers, provider ports.Provider,
+	renderer ports.Renderer, calls ports.Calls, refresh *payments.Refresh, known ports.Customers, disputed ports.Disputes,
+	provider ports.Provider,
 ) []operations.Definition {
 	return []operations.Definition{
 		payments.CreateDefinition(renderer, calls), payments.CaptureDefinition(renderer, calls, refresh),
 		payments.CancelDefinition(renderer, refresh), payments.ConfirmDefinition(renderer, refresh),
 		payments.UpdateDefinition(renderer, refresh), payments.RefundDefinition(renderer, refresh),
 		payments.CancelRefundDefinition(renderer, refresh),
+		payments.UpdateDefinition(renderer, refresh),
+		disputes.EvidenceDefinition(renderer, disputed, provider, refresh),
+		disputes.AcceptDefinition(renderer, disputed, provider, refresh),
 		customers.CreateDefinition(renderer, calls, provider), customers.UpdateDefinition(renderer, known, provider),
 		customers.DeleteDefinition(renderer, known, provider), customers.SetupDefinition(renderer, known, provider),
 		customers.DetachDefinition(renderer, provider),
 	}
+}
+
+func newLists(
+	payments edge.ListPayments, refunds edge.ListRefunds, disputes edge.ListDisputes, timeline edge.ShowTimeline,
+) *edge.Lists {
+	return edge.NewLists(edge.ListUseCases{Payments: payments, Refunds: refunds, Disputes: disputes, Timeline: timeline})
+}
+
+func newDisputesResource(get *disputes.Get, evidence *disputes.Evidence, accept *disputes.Accept) *edge.Disputes {
+	return edge.NewDisputes(edge.DisputeUseCases{Get: get, Evidence: evidence, Accept: accept})
 }
 
 func newCustomersResource(

@@ -2,7 +2,9 @@ package telemetry
 
 import (
 	"fmt"
+	"math"
 
+	"github.com/marketflow/marketflow/domain/money"
 	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/ports"
 )
@@ -27,8 +29,12 @@ func (m *Metrics) ObserveBacklog(backlog ports.Backlog) {
 	parked := c.desc("parked_events", "Events that wait for their payment or for a person."+atMost)
 	oldestParked := c.desc("oldest_parked_event_age_seconds",
 		"Time since the oldest parked event arrived, in seconds; 0 if there is none.")
+	unanswered := c.desc("unanswered_disputes",
+		"Disputes that wait for evidence, by the time that is left for it: overdue, 1d, 3d, 7d, or later.", "left")
+	atStake := c.desc("disputed_amount",
+		"What open chargebacks have taken from payments, in major units of the currency.", "currency")
 	success := c.desc("backlog_collection_success",
-		"1 if the database answered, 0 if it did not: then the counts of operations, holds and parked events are absent.")
+		"1 if the database answered, 0 if it did not: then the counts of operations, holds, parked events and disputes are absent.")
 
 	c.collect = func(out metrics) {
 		stats, err := asked.get()
@@ -50,6 +56,19 @@ func (m *Metrics) ObserveBacklog(backlog ports.Backlog) {
 		out.gauge(oldestRefund, stats.OldestRefund.Seconds())
 		out.gauge(parked, float64(stats.Parked))
 		out.gauge(oldestParked, stats.OldestParked.Seconds())
+
+		for left, count := range stats.Disputes.Unanswered {
+			out.gauge(unanswered, float64(count), string(left))
+		}
+
+		for _, sum := range stats.Disputes.AtStake {
+			out.gauge(atStake, major(sum), sum.Currency().Code())
+		}
 	}
 	m.registry.MustRegister(c)
+}
+
+// major is a sum in major units, as metrics have it.
+func major(m money.Money) float64 {
+	return float64(m.Minor()) / math.Pow10(m.Currency().Exponent())
 }

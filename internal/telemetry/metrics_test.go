@@ -294,6 +294,10 @@ func TestBacklog_IsAskedWhenPrometheusAsks(t *testing.T) {
 			Lapsing:          4, Overdrawn: 5, OldestRefund: 6 * time.Second,
 			Parked:       2,
 			OldestParked: 1500 * time.Millisecond,
+			Disputes: ports.OpenDisputes{
+				Unanswered: map[ports.TimeLeft]int64{ports.WithinThree: 2, ports.Later: 7},
+				AtStake:    []money.Money{disputedYen(t)},
+			},
 		}, nil
 	}))
 	require.Zero(t, asked.Load())
@@ -307,6 +311,9 @@ func TestBacklog_IsAskedWhenPrometheusAsks(t *testing.T) {
 		`marketflow_overdrawn_payments{}`:                   5,
 		`marketflow_oldest_pending_refund_age_seconds{}`:    6,
 		`marketflow_parked_events{}`:                        2,
+		`marketflow_unanswered_disputes{left="3d"}`:         2,
+		`marketflow_unanswered_disputes{left="later"}`:      7,
+		`marketflow_disputed_amount{currency="JPY"}`:        1500,
 		`marketflow_oldest_parked_event_age_seconds{}`:      1.5,
 		`marketflow_backlog_collection_success{}`:           1,
 	}
@@ -555,4 +562,13 @@ func BenchmarkMetrics(b *testing.B) {
 			}
 		})
 	}
+}
+
+func disputedYen(t *testing.T) money.Money {
+	t.Helper()
+
+	yen, err := money.ParseCurrency("JPY")
+	require.NoError(t, err)
+
+	return money.Of(1500, yen)
 }

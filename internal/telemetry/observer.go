@@ -42,6 +42,7 @@ const (
 	keyCustomerID = "customer_id"
 	keyIntentID   = "intent_id"
 	keyRefundID   = "refund_id"
+	keyDisputeID  = "dispute_id"
 	keyEventID    = "event_id"
 	keyEventType  = "event_type"
 
@@ -197,6 +198,20 @@ func (o *Observer) RefundsChanged(ctx context.Context, before, after ports.FullP
 
 		o.metrics.RefundChanged(r)
 		o.tell(ctx, "refund "+string(r.Status), zap.Stringer(keyPaymentID, r.PaymentID), zap.Stringer(keyRefundID, r.ID))
+	}
+
+	for _, d := range after.Disputes {
+		was, here := before.Dispute(d.ID)
+
+		// An inquiry that escalates is a chargeback that was received.
+		if !here || was.Kind() != d.Kind() {
+			o.metrics.DisputeReceived(d.Kind())
+		}
+
+		if !here || was.Status != d.Status {
+			o.metrics.DisputeChanged(d.Status)
+			o.tell(ctx, "dispute "+string(d.Status), zap.Stringer(keyPaymentID, d.PaymentID), zap.Stringer(keyDisputeID, d.ID))
+		}
 	}
 }
 

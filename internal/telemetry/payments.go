@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
+	"github.com/marketflow/marketflow/domain/dispute"
 	"github.com/marketflow/marketflow/domain/fault"
 	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/domain/payment"
@@ -22,7 +23,7 @@ const (
 	maxPaymentSeries = 700
 	maxEventSeries   = 350
 	// maxOperationSeries is every kind of operation by everybody with every outcome.
-	maxOperationSeries = 250
+	maxOperationSeries = 300
 	maxFewSeries       = 32
 )
 
@@ -32,6 +33,7 @@ const noReason = "none"
 // paymentMetrics count what the use cases report.
 type paymentMetrics struct {
 	payments, amounts, refunds, replays, rejections, finished, events, discrepancies *series[prometheus.Counter]
+	received, disputes                                                               *series[prometheus.Counter]
 
 	lag prometheus.Histogram
 }
@@ -46,6 +48,12 @@ func newPaymentMetrics(factory promauto.Factory) paymentMetrics {
 			"Refunds that came to a status, by reason (other if it is not one that clients may give, none if there is none).",
 			"status", "reason",
 		).expect(texts(refund.Statuses()...), append(refund.Reasons(), noReason)),
+		received: counters(factory, maxFewSeries, "disputes_received_total",
+			"Disputes that customers' banks have opened, by kind. An inquiry that escalates is a chargeback too.", labelKind,
+		).expect(texts(dispute.Inquiry, dispute.Chargeback)),
+		disputes: counters(factory, maxFewSeries, "disputes_total",
+			"Disputes that came to a status, by Stripe's word (other if it is not known).", "status",
+		).expect(texts(disputeStatuses()...)),
 		replays: counters(factory, maxFewSeries, "idempotent_replays_total",
 			"Repeated requests that got their frozen answer, by where it was found.", "source",
 		).expect(texts(ports.ReplayFromCache, ports.ReplayFromDatabase)),
@@ -65,7 +73,8 @@ func newPaymentMetrics(factory promauto.Factory) paymentMetrics {
 			labelKind, "repaired",
 		).expect(
 			texts(ports.DiscrepancyMissedEvent, ports.DiscrepancyStatus, ports.DiscrepancyMissingPayment,
-				ports.DiscrepancyMissingOperation, ports.DiscrepancyRefund, ports.DiscrepancyMissingCustomer, ports.DiscrepancyContradiction),
+				ports.DiscrepancyMissingOperation, ports.DiscrepancyRefund, ports.DiscrepancyMissingCustomer, ports.DiscrepancyDispute,
+				ports.DiscrepancyContradiction),
 			[]string{"true", "false"}),
 		events: counters(factory, maxEventSeries, "webhook_events_total",
 			"Stripe's events that were answered with 200, by type (other if it is not one of payments or customers) and outcome.",
@@ -129,6 +138,26 @@ func (m *paymentMetrics) RefundChanged(r refund.Refund) {
 	m.refunds.get(string(r.Status), reason).Inc()
 }
 
+func disputeStatuses() []dispute.Status {
+	return []dispute.Status{
+		dispute.InquiryNeedsResponse, dispute.InquiryUnderReview, dispute.InquiryClosed, dispute.NeedsResponse,
+		dispute.UnderReview, dispute.Won, dispute.Lost,
+	}
+}
+
+// DisputeReceived counts a dispute that a bank has opened.
+func (m *paymentMetrics) DisputeReceived(kind dispute.Kind) { m.received.get(string(kind)).Inc() }
+
+// DisputeChanged counts a dispute that has come to a status.
+func (m *paymentMetrics) DisputeChanged(status dispute.Status) {
+	word := string(status)
+	if !slices.Contains(disputeStatuses(), status) {
+		word = other
+	}
+
+	m.disputes.get(word).Inc()
+}
+
 // Replayed counts a repeated request that got its frozen answer.
 func (m *paymentMetrics) Replayed(source ports.ReplaySource) { m.replays.get(string(source)).Inc() }
 
@@ -166,8 +195,8 @@ func knownEventType(eventType string) string {
 		"payment_intent.succeeded", "payment_intent.payment_failed", "payment_intent.canceled",
 		"charge.succeeded", "charge.failed", "charge.pending", "charge.captured", "charge.expired", "charge.updated",
 		"charge.refunded", "charge.refund.updated", "refund.created", "refund.updated", "refund.failed",
-		"charge.dispute.created", "charge.dispute.updated", "charge.dispute.closed",
-		"charge.dispute.funds_withdrawn", "charge.dispute.funds_reinstated",
+		"charge.dispute.created", "charge.dispute.updated", "charge.dispute.closed", "charge.dispute.funds_withdrawn",
+		"charge.dispute.funds_reinstated",
 		"customer.created", "customer.updated", "customer.deleted":
 		return eventType
 	default:

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
+	"github.com/marketflow/marketflow/domain/list"
 	"github.com/marketflow/marketflow/domain/money"
 	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/domain/payment"
@@ -105,6 +106,7 @@ func (b StoreBed) mustPayVariety(t *testing.T) []payment.Payment {
 		done.Payment.CustomerID = []uuid.UUID{uuid.Nil, {1}, {2}}[n%3]
 		done.Payment.IntentStatus = []payment.IntentStatus{"", payment.IntentProcessing, "a_new_word"}[n%3]
 		b.mustFinish(t, done)
+		b.takeFrom(t, done.Payment.ID, n)
 		all = append(all, b.paymentNow(t, done.Payment.ID))
 	}
 
@@ -113,6 +115,23 @@ func (b StoreBed) mustPayVariety(t *testing.T) []payment.Payment {
 	})
 
 	return all
+}
+
+// takeFrom gives some payments refunds and disputes, several of a kind to some.
+func (b StoreBed) takeFrom(t *testing.T, id uuid.UUID, n int) {
+	t.Helper()
+
+	f := b.full(t, id)
+
+	for i := range n % 4 {
+		f.Refunds = append(f.Refunds, aRefund(t, f.Payment, n+i))
+	}
+
+	for i := range n % 3 {
+		f.Disputes = append(f.Disputes, aDispute(f.Payment, n+i))
+	}
+
+	require.True(t, b.writeFull(t, f))
 }
 
 // drawFilter draws a filter whose values some of the payments have.
@@ -131,11 +150,11 @@ func drawFilter(t *rapid.T, all []payment.Payment) ports.PaymentFilter {
 	}
 
 	if with("from", 2) {
-		f.CreatedFrom = like("from").CreatedAt
+		f.Created.From = like("from").CreatedAt
 	}
 
 	if with("before", 2) {
-		f.CreatedBefore = like("before").CreatedAt
+		f.Created.Before = like("before").CreatedAt
 	}
 
 	if with("currency", 2) {
@@ -143,17 +162,19 @@ func drawFilter(t *rapid.T, all []payment.Payment) ports.PaymentFilter {
 		f.Currency = bound.Currency()
 
 		if with("least", 1) {
-			f.AmountFrom = bound.Money()
+			f.Amount.From = bound.Money()
 		}
 
 		if with("most", 1) {
-			f.AmountTo = bound.Money()
+			f.Amount.To = bound.Money()
 		}
 	}
 
 	if with("customer", 2) {
 		f.CustomerID = like("customer").CustomerID
 	}
+
+	f.Refunded, f.Disputed = with("refunded", 3), with("disputed", 3)
 
 	if with("metadata", 1) {
 		f.Metadata = map[string]string{}
@@ -182,8 +203,8 @@ func drawFilter(t *rapid.T, all []payment.Payment) ports.PaymentFilter {
 // fits is the model: what a filter means.
 func fits(p payment.Payment, f ports.PaymentFilter) bool {
 	within := f.Currency.Code() == "" || f.Currency == p.Amount.Currency() &&
-		(f.AmountFrom.IsZero() || p.Amount.Minor() >= f.AmountFrom.Minor()) &&
-		(f.AmountTo.IsZero() || p.Amount.Minor() <= f.AmountTo.Minor())
+		(f.Amount.From.IsZero() || p.Amount.Minor() >= f.Amount.From.Minor()) &&
+		(f.Amount.To.IsZero() || p.Amount.Minor() <= f.Amount.To.Minor())
 
 	for name, value := range f.Metadata {
 		if has, ok := p.Metadata[name]; !ok || has != value {
@@ -191,11 +212,11 @@ func fits(p payment.Payment, f ports.PaymentFilter) bool {
 		}
 	}
 
-	return within &&
+	return within && (!f.Refunded || p.Refunded.Minor() > 0) && (!f.Disputed || p.DisputeStatus != "") &&
 		(f.Status == "" || p.Status == f.Status) &&
 		(f.IntentStatus == "" || p.IntentStatus == f.IntentStatus) &&
-		!p.CreatedAt.Before(f.CreatedFrom) &&
-		(f.CreatedBefore.IsZero() || p.CreatedAt.Before(f.CreatedBefore)) &&
+		!p.CreatedAt.Before(f.Created.From) &&
+		(f.Created.Before.IsZero() || p.CreatedAt.Before(f.Created.Before)) &&
 		(f.CustomerID == uuid.Nil || p.CustomerID == f.CustomerID) &&
 		(f.Key == "" || p.Key == f.Key) &&
 		(f.IntentID == "" || p.IntentID == f.IntentID) &&
@@ -259,7 +280,7 @@ func listsByName(t *testing.T, b StoreBed) {
 		{AnyID: uuid.NewString()},
 		{Key: p.Key, IntentID: other.IntentID},
 		{AnyID: p.ID.String(), Status: payment.Failed},
-		{AnyID: p.ID.String(), CreatedFrom: p.CreatedAt.Add(time.Microsecond)},
+		{AnyID: p.ID.String(), Created: list.Span{From: p.CreatedAt.Add(time.Microsecond)}},
 	} {
 		f.Tenant = operation.DefaultTenant
 		require.Empty(t, b.listed(t, f, 2), "%+v", f)

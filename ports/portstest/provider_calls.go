@@ -51,6 +51,12 @@ func (b ProviderBed) builders() map[operation.Kind]func(operation.Mark, operatio
 		operation.CancelRefund: func(mark operation.Mark, _ operation.Order) (ports.Call, error) {
 			return b.Calls.CancelRefund(mark, "re_1")
 		},
+		operation.SubmitEvidence: func(mark operation.Mark, order operation.Order) (ports.Call, error) {
+			return b.Calls.SubmitEvidence(mark, "du_1", order)
+		},
+		operation.AcceptDispute: func(mark operation.Mark, order operation.Order) (ports.Call, error) {
+			return b.Calls.AcceptDispute(mark, "du_1", order)
+		},
 	}
 }
 

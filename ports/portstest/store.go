@@ -39,6 +39,9 @@ type things interface {
 	ports.Payments
 	ports.Refunds
 	ports.PaymentLists
+	ports.Refunds
+	ports.RefundLists
+	ports.Disputes
 	ports.MetadataIndex
 	ports.Customers
 	ports.Erasure

@@ -137,7 +137,7 @@ type desk struct {
 	// paid has succeeded, lost has nothing at Stripe, found has an intent there, and the
 	// amount of other is not Stripe's.
 	paid, intent, lost, found, other string
-	customer                         string
+	customer, dispute                string
 }
 
 const deskKey = "order_1"
@@ -171,6 +171,14 @@ func newDesk(t *testing.T) *desk {
 
 	d.other = w.created(`{"amount":10,"currency":"USD"}`).text(t, "id")
 	_, err = w.db.Pool().Exec(t.Context(), "UPDATE payments SET amount = 11 WHERE id = $1", d.other)
+	require.NoError(t, err)
+
+	d.dispute = uuid.NewString()
+	_, err = w.db.Pool().Exec(t.Context(), `
+		INSERT INTO disputes (id, tenant, payment_id, payment_created_at, stripe_dispute_id, amount, currency, kind, status, reason,
+			network_reason_code, submissions, counted, counted_currency, balance, version, created_at, updated_at)
+		SELECT $1, 1, id, created_at, 'du_1', 10, 'USD', 'chargeback', 'lost', '', '', 0, 10, 'USD', '[]', 1, now(), now()
+		FROM payments WHERE id = $2`, d.dispute, d.paid)
 	require.NoError(t, err)
 
 	d.lost, d.found = d.giveUp("lost"), d.giveUp("found")
@@ -214,6 +222,8 @@ func (d *desk) filledIn(command string) string {
 	switch words := strings.Fields(command); {
 	case words[1] == "customers":
 		id = d.customer
+	case words[1] == "disputes":
+		id = d.dispute
 	case words[1] == "inbox":
 		id = "evt_parked"
 	case words[1] == "operations" && words[2] == "adopt":

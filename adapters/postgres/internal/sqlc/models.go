@@ -83,6 +83,39 @@ type Customer struct {
 	UpdatedAt time.Time
 }
 
+// Disputes of payments, as Stripe said last.
+type Dispute struct {
+	// Made of the installation and stripe_dispute_id, so that it is the same after a loss.
+	ID        uuid.UUID
+	Tenant    int32
+	PaymentID uuid.UUID
+	// The payment's created_at, which never changes.
+	PaymentCreatedAt time.Time
+	StripeDisputeID  string
+	// What is disputed. It may differ from what was paid, also in its currency.
+	Amount   pgtype.Numeric
+	Currency string
+	// inquiry: the bank only asks. chargeback: it takes the money.
+	Kind string
+	// Stripe's word, also one that this release does not know.
+	Status            string
+	Reason            string
+	NetworkReasonCode string
+	EvidenceDueBy     *time.Time
+	// How often evidence was given to the bank.
+	Submissions int32
+	// How much of the payment it takes away, in the payment's currency.
+	Counted         pgtype.Numeric
+	CountedCurrency string
+	// What it has moved on the balance at Stripe: [{amount, fee, currency, at}] in minor units, oldest first.
+	Balance json.RawMessage
+	// Grows with each change.
+	Version int64
+	// When it came about at Stripe.
+	CreatedAt time.Time
+	UpdatedAt time.Time
+}
+
 // One row: the id of this database, and what it belongs to. A process whose Stripe account or server differs does not start.
 type Installation struct {
 	ID        uuid.UUID
@@ -174,7 +207,7 @@ type Operation struct {
 	UpdatedAt   time.Time
 	// Who asked for it. 1 is the default tenant.
 	Tenant int32
-	// What is done: create, confirm, capture, cancel, update or refund a payment, cancel_refund; create_customer, update_customer, delete_customer, create_setup, detach_method.
+	// What is done: create, confirm, capture, cancel, update or refund a payment, cancel_refund; submit_evidence, accept_dispute; create_customer, update_customer, delete_customer, create_setup, detach_method.
 	Kind string
 	// The payment or customer on which it is done; of a refund its payment. NULL: it makes one.
 	Subject uuid.NullUUID
@@ -317,6 +350,8 @@ type Refund struct {
 	Version   int64
 	CreatedAt time.Time
 	UpdatedAt time.Time
+	// The payment's created_at, which never changes.
+	PaymentCreatedAt time.Time
 }
 
 // How far reconciliation has come in the database's present life.

@@ -175,20 +175,23 @@ func (q *Queries) BeginOperations(ctx context.Context, arg BeginOperationsParams
 const CountInProgress = `-- name: CountInProgress :one
 SELECT count(*) FROM operations
 WHERE subject = $1::uuid
-  AND kind IN ('confirm', 'capture', 'cancel', 'update', 'update_customer', 'delete_customer')
-  AND (kind = 'update') = ($2::text = 'update')
+  AND CASE WHEN $2::text = 'update' THEN kind = 'update'
+           WHEN $3::text <> '' THEN kind IN ('submit_evidence', 'accept_dispute') AND options ->> 'dispute_id' = $3
+           ELSE kind IN ('confirm', 'capture', 'cancel', 'update_customer', 'delete_customer') END
   AND state IN ('pending', 'needs_attention')
 `
 
 type CountInProgressParams struct {
-	Subject uuid.UUID
-	Kind    string
+	Subject   uuid.UUID
+	Kind      string
+	DisputeID string
 }
 
 // What is in the way of another operation on a payment and not finished, none or one: the
-// update of an update, the confirm, capture or cancel of these; of a customer, its change.
+// update of an update, the confirm, capture or cancel of these, the operation on a dispute of
+// another on it; of a customer, its change.
 func (q *Queries) CountInProgress(ctx context.Context, arg CountInProgressParams) (int64, error) {
-	row := q.db.QueryRow(ctx, CountInProgress, arg.Subject, arg.Kind)
+	row := q.db.QueryRow(ctx, CountInProgress, arg.Subject, arg.Kind, arg.DisputeID)
 	var count int64
 	err := row.Scan(&count)
 	return count, err

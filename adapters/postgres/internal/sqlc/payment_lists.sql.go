@@ -281,10 +281,10 @@ const ListPayments = `-- name: ListPayments :many
 
 WITH slice AS MATERIALIZED (
     SELECT id, stripe_payment_intent_id, idempotency_key, amount, currency, status, metadata, created_at, updated_at, tenant, capture_method, intent_status, amount_capturable, amount_captured, capture_before, declined, version, description, payment_method, decline, customer_id, amount_refund_pending, amount_refunded, amount_disputed, overdrawn, dispute_status, blocking_dispute FROM payments
-    WHERE tenant = 1 AND (created_at, id) < ($8::timestamptz, $9::uuid)
-      AND created_at >= $10::timestamptz
+    WHERE tenant = 1 AND (created_at, id) < ($10::timestamptz, $11::uuid)
+      AND created_at >= $12::timestamptz
     ORDER BY created_at DESC, id DESC
-    LIMIT $11
+    LIMIT $13
 )
 SELECT payments.id, payments.stripe_payment_intent_id, payments.idempotency_key, payments.amount, payments.currency, payments.status, payments.metadata, payments.created_at, payments.updated_at, payments.tenant, payments.capture_method, payments.intent_status, payments.amount_capturable, payments.amount_captured, payments.capture_before, payments.declined, payments.version, payments.description, payments.payment_method, payments.decline, payments.customer_id, payments.amount_refund_pending, payments.amount_refunded, payments.amount_disputed, payments.overdrawn, payments.dispute_status, payments.blocking_dispute, fitting.fits, (SELECT count(*) FROM slice) AS looked_at
 FROM slice AS payments
@@ -293,12 +293,13 @@ CROSS JOIN LATERAL (
             AND COALESCE(intent_status, '') = COALESCE(NULLIF($2::text, ''), intent_status, '')
             AND currency = COALESCE(NULLIF($3::text, ''), currency)
             AND amount >= $4::numeric AND amount <= $5::numeric
-            AND COALESCE(metadata, '{}') @> $6::text::jsonb)::boolean AS fits
+            AND (NOT $6::boolean OR amount_refunded > 0) AND (NOT $7::boolean OR dispute_status IS NOT NULL)
+            AND COALESCE(metadata, '{}') @> $8::text::jsonb)::boolean AS fits
 ) AS fitting
 WHERE fitting.fits
    OR id = (SELECT s.id FROM slice s ORDER BY s.created_at, s.id LIMIT 1)
 ORDER BY created_at DESC, id DESC
-LIMIT $7
+LIMIT $9
 `
 
 type ListPaymentsParams struct {
@@ -307,6 +308,8 @@ type ListPaymentsParams struct {
 	Currency        string
 	AmountFrom      pgtype.Numeric
 	AmountTo        pgtype.Numeric
+	Refunded        bool
+	Disputed        bool
 	Metadata        string
 	MaxRows         int32
 	BeforeCreatedAt time.Time
@@ -338,6 +341,8 @@ func (q *Queries) ListPayments(ctx context.Context, arg ListPaymentsParams) ([]L
 		arg.Currency,
 		arg.AmountFrom,
 		arg.AmountTo,
+		arg.Refunded,
+		arg.Disputed,
 		arg.Metadata,
 		arg.MaxRows,
 		arg.BeforeCreatedAt,
@@ -400,9 +405,10 @@ WHERE id = ANY ($1::uuid[]) AND tenant = $2
   AND COALESCE(intent_status, '') = COALESCE(NULLIF($4::text, ''), intent_status, '')
   AND currency = COALESCE(NULLIF($5::text, ''), currency)
   AND amount >= $6::numeric AND amount <= $7::numeric
-  AND COALESCE(metadata, '{}') @> $8::text::jsonb
+  AND (NOT $8::boolean OR amount_refunded > 0) AND (NOT $9::boolean OR dispute_status IS NOT NULL)
+  AND COALESCE(metadata, '{}') @> $10::text::jsonb
 ORDER BY created_at DESC, id DESC
-LIMIT $9
+LIMIT $11
 `
 
 type ListPaymentsOfParams struct {
@@ -413,6 +419,8 @@ type ListPaymentsOfParams struct {
 	Currency     string
 	AmountFrom   pgtype.Numeric
 	AmountTo     pgtype.Numeric
+	Refunded     bool
+	Disputed     bool
 	Metadata     string
 	MaxRows      int32
 }
@@ -427,6 +435,8 @@ func (q *Queries) ListPaymentsOf(ctx context.Context, arg ListPaymentsOfParams) 
 		arg.Currency,
 		arg.AmountFrom,
 		arg.AmountTo,
+		arg.Refunded,
+		arg.Disputed,
 		arg.Metadata,
 		arg.MaxRows,
 	)
@@ -528,10 +538,10 @@ func (q *Queries) ListPaymentsOfCustomer(ctx context.Context, arg ListPaymentsOf
 const ListPaymentsOfTenant = `-- name: ListPaymentsOfTenant :many
 WITH slice AS MATERIALIZED (
     SELECT id, stripe_payment_intent_id, idempotency_key, amount, currency, status, metadata, created_at, updated_at, tenant, capture_method, intent_status, amount_capturable, amount_captured, capture_before, declined, version, description, payment_method, decline, customer_id, amount_refund_pending, amount_refunded, amount_disputed, overdrawn, dispute_status, blocking_dispute FROM payments
-    WHERE tenant = $8 AND tenant <> 1 AND (created_at, id) < ($9::timestamptz, $10::uuid)
-      AND created_at >= $11::timestamptz
+    WHERE tenant = $10 AND tenant <> 1 AND (created_at, id) < ($11::timestamptz, $12::uuid)
+      AND created_at >= $13::timestamptz
     ORDER BY created_at DESC, id DESC
-    LIMIT $12
+    LIMIT $14
 )
 SELECT payments.id, payments.stripe_payment_intent_id, payments.idempotency_key, payments.amount, payments.currency, payments.status, payments.metadata, payments.created_at, payments.updated_at, payments.tenant, payments.capture_method, payments.intent_status, payments.amount_capturable, payments.amount_captured, payments.capture_before, payments.declined, payments.version, payments.description, payments.payment_method, payments.decline, payments.customer_id, payments.amount_refund_pending, payments.amount_refunded, payments.amount_disputed, payments.overdrawn, payments.dispute_status, payments.blocking_dispute, fitting.fits, (SELECT count(*) FROM slice) AS looked_at
 FROM slice AS payments
@@ -540,12 +550,13 @@ CROSS JOIN LATERAL (
             AND COALESCE(intent_status, '') = COALESCE(NULLIF($2::text, ''), intent_status, '')
             AND currency = COALESCE(NULLIF($3::text, ''), currency)
             AND amount >= $4::numeric AND amount <= $5::numeric
-            AND COALESCE(metadata, '{}') @> $6::text::jsonb)::boolean AS fits
+            AND (NOT $6::boolean OR amount_refunded > 0) AND (NOT $7::boolean OR dispute_status IS NOT NULL)
+            AND COALESCE(metadata, '{}') @> $8::text::jsonb)::boolean AS fits
 ) AS fitting
 WHERE fitting.fits
    OR id = (SELECT s.id FROM slice s ORDER BY s.created_at, s.id LIMIT 1)
 ORDER BY created_at DESC, id DESC
-LIMIT $7
+LIMIT $9
 `
 
 type ListPaymentsOfTenantParams struct {
@@ -554,6 +565,8 @@ type ListPaymentsOfTenantParams struct {
 	Currency        string
 	AmountFrom      pgtype.Numeric
 	AmountTo        pgtype.Numeric
+	Refunded        bool
+	Disputed        bool
 	Metadata        string
 	MaxRows         int32
 	Tenant          int32
@@ -578,6 +591,8 @@ func (q *Queries) ListPaymentsOfTenant(ctx context.Context, arg ListPaymentsOfTe
 		arg.Currency,
 		arg.AmountFrom,
 		arg.AmountTo,
+		arg.Refunded,
+		arg.Disputed,
 		arg.Metadata,
 		arg.MaxRows,
 		arg.Tenant,

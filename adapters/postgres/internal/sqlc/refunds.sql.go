@@ -26,7 +26,7 @@ func (q *Queries) DeleteRefunds(ctx context.Context, ids []uuid.UUID) error {
 
 const GetRefund = `-- name: GetRefund :one
 
-SELECT id, tenant, payment_id, stripe_refund_id, idempotency_key, amount, currency, status, reason, failure_reason, origin, reference_type, reference, metadata, version, created_at, updated_at FROM refunds WHERE id = $1
+SELECT id, tenant, payment_id, stripe_refund_id, idempotency_key, amount, currency, status, reason, failure_reason, origin, reference_type, reference, metadata, version, created_at, updated_at, payment_created_at FROM refunds WHERE id = $1
 `
 
 // Refunds. A refund and its payment's sums change in one transaction, which has locked the
@@ -52,6 +52,7 @@ func (q *Queries) GetRefund(ctx context.Context, id uuid.UUID) (Refund, error) {
 		&i.Version,
 		&i.CreatedAt,
 		&i.UpdatedAt,
+		&i.PaymentCreatedAt,
 	)
 	return i, err
 }
@@ -59,34 +60,35 @@ func (q *Queries) GetRefund(ctx context.Context, id uuid.UUID) (Refund, error) {
 const InsertRefunds = `-- name: InsertRefunds :exec
 INSERT INTO refunds (
     id, tenant, payment_id, stripe_refund_id, idempotency_key, amount, currency, status, reason, failure_reason, origin,
-    reference_type, reference, metadata, version, created_at, updated_at
+    reference_type, reference, metadata, version, created_at, updated_at, payment_created_at
 )
 SELECT unnest($1::uuid[]), unnest($2::integer[]), unnest($3::uuid[]), NULLIF(unnest($4::text[]), ''),
        NULLIF(unnest($5::text[]), ''), unnest($6::numeric[]), unnest($7::text[]),
        unnest($8::text[]), NULLIF(unnest($9::text[]), ''), NULLIF(unnest($10::text[]), ''),
        unnest($11::text[]), NULLIF(unnest($12::text[]), ''), NULLIF(unnest($13::text[]), ''),
        NULLIF(unnest($14::text[]), '')::jsonb, unnest($15::bigint[]), unnest($16::timestamptz[]),
-       unnest($17::timestamptz[])
+       unnest($17::timestamptz[]), unnest($18::timestamptz[])
 `
 
 type InsertRefundsParams struct {
-	Ids             []uuid.UUID
-	Tenants         []int32
-	PaymentIds      []uuid.UUID
-	StripeIds       []string
-	IdempotencyKeys []string
-	Amounts         []pgtype.Numeric
-	Currencies      []string
-	Statuses        []string
-	Reasons         []string
-	FailureReasons  []string
-	Origins         []string
-	ReferenceTypes  []string
-	Refs            []string
-	Metadata        []string
-	Versions        []int64
-	CreatedAts      []time.Time
-	UpdatedAts      []time.Time
+	Ids               []uuid.UUID
+	Tenants           []int32
+	PaymentIds        []uuid.UUID
+	StripeIds         []string
+	IdempotencyKeys   []string
+	Amounts           []pgtype.Numeric
+	Currencies        []string
+	Statuses          []string
+	Reasons           []string
+	FailureReasons    []string
+	Origins           []string
+	ReferenceTypes    []string
+	Refs              []string
+	Metadata          []string
+	Versions          []int64
+	CreatedAts        []time.Time
+	UpdatedAts        []time.Time
+	PaymentCreatedAts []time.Time
 }
 
 // One that is there already fails the statement: what is written with it must not be written
@@ -110,6 +112,7 @@ func (q *Queries) InsertRefunds(ctx context.Context, arg InsertRefundsParams) er
 		arg.Versions,
 		arg.CreatedAts,
 		arg.UpdatedAts,
+		arg.PaymentCreatedAts,
 	)
 	return err
 }
@@ -191,8 +194,158 @@ func (q *Queries) ListOverdrawn(ctx context.Context, maxRows int32) ([]Payment, 
 	return items, nil
 }
 
+const ListRefundedPayments = `-- name: ListRefundedPayments :many
+SELECT DISTINCT payment_created_at AS created_at, payment_id FROM refunds
+WHERE tenant = $1
+  AND (payment_created_at, payment_id) < ($2::timestamptz, $3::uuid)
+  AND payment_created_at >= $4::timestamptz
+ORDER BY payment_created_at DESC, payment_id DESC
+LIMIT $5
+`
+
+type ListRefundedPaymentsParams struct {
+	Tenant          int32
+	BeforeCreatedAt time.Time
+	BeforePaymentID uuid.UUID
+	FromCreatedAt   time.Time
+	MaxLookedAt     int32
+}
+
+type ListRefundedPaymentsRow struct {
+	CreatedAt time.Time
+	PaymentID uuid.UUID
+}
+
+// Where the next payments are of which a refund was asked for, newest first.
+func (q *Queries) ListRefundedPayments(ctx context.Context, arg ListRefundedPaymentsParams) ([]ListRefundedPaymentsRow, error) {
+	rows, err := q.db.Query(ctx, ListRefundedPayments,
+		arg.Tenant,
+		arg.BeforeCreatedAt,
+		arg.BeforePaymentID,
+		arg.FromCreatedAt,
+		arg.MaxLookedAt,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ListRefundedPaymentsRow
+	for rows.Next() {
+		var i ListRefundedPaymentsRow
+		if err := rows.Scan(&i.CreatedAt, &i.PaymentID); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const ListRefunds = `-- name: ListRefunds :many
+WITH slice AS MATERIALIZED (
+    SELECT id, tenant, payment_id, stripe_refund_id, idempotency_key, amount, currency, status, reason, failure_reason, origin, reference_type, reference, metadata, version, created_at, updated_at, payment_created_at FROM refunds
+    WHERE tenant = $8 AND (created_at, id) < ($9::timestamptz, $10::uuid)
+      AND created_at >= $11::timestamptz
+    ORDER BY created_at DESC, id DESC
+    LIMIT $12
+)
+SELECT refunds.id, refunds.tenant, refunds.payment_id, refunds.stripe_refund_id, refunds.idempotency_key, refunds.amount, refunds.currency, refunds.status, refunds.reason, refunds.failure_reason, refunds.origin, refunds.reference_type, refunds.reference, refunds.metadata, refunds.version, refunds.created_at, refunds.updated_at, refunds.payment_created_at, fitting.fits, (SELECT count(*) FROM slice) AS looked_at
+FROM slice AS refunds
+CROSS JOIN LATERAL (
+    SELECT (status = COALESCE(NULLIF($1::text, ''), status)
+            AND COALESCE(reason, '') = COALESCE(NULLIF($2::text, ''), reason, '')
+            AND origin = COALESCE(NULLIF($3::text, ''), origin)
+            AND currency = COALESCE(NULLIF($4::text, ''), currency)
+            AND amount >= $5::numeric AND amount <= $6::numeric)::boolean AS fits
+) AS fitting
+WHERE fitting.fits
+   OR id = (SELECT s.id FROM slice s ORDER BY s.created_at, s.id LIMIT 1)
+ORDER BY created_at DESC, id DESC
+LIMIT $7
+`
+
+type ListRefundsParams struct {
+	Status          string
+	Reason          string
+	Origin          string
+	Currency        string
+	AmountFrom      pgtype.Numeric
+	AmountTo        pgtype.Numeric
+	MaxRows         int32
+	Tenant          int32
+	BeforeCreatedAt time.Time
+	BeforeID        uuid.UUID
+	FromCreatedAt   time.Time
+	MaxLookedAt     int32
+}
+
+type ListRefundsRow struct {
+	Refund   Refund
+	Fits     bool
+	LookedAt int64
+}
+
+// Those that fit among the next refunds in the order of their creation, newest first. The last
+// refund that was looked at is always among the rows, because the next page begins after it.
+// looked_at is less than max_looked_at only if there are no more (see ListPayments).
+func (q *Queries) ListRefunds(ctx context.Context, arg ListRefundsParams) ([]ListRefundsRow, error) {
+	rows, err := q.db.Query(ctx, ListRefunds,
+		arg.Status,
+		arg.Reason,
+		arg.Origin,
+		arg.Currency,
+		arg.AmountFrom,
+		arg.AmountTo,
+		arg.MaxRows,
+		arg.Tenant,
+		arg.BeforeCreatedAt,
+		arg.BeforeID,
+		arg.FromCreatedAt,
+		arg.MaxLookedAt,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ListRefundsRow
+	for rows.Next() {
+		var i ListRefundsRow
+		if err := rows.Scan(
+			&i.Refund.ID,
+			&i.Refund.Tenant,
+			&i.Refund.PaymentID,
+			&i.Refund.StripeRefundID,
+			&i.Refund.IdempotencyKey,
+			&i.Refund.Amount,
+			&i.Refund.Currency,
+			&i.Refund.Status,
+			&i.Refund.Reason,
+			&i.Refund.FailureReason,
+			&i.Refund.Origin,
+			&i.Refund.ReferenceType,
+			&i.Refund.Reference,
+			&i.Refund.Metadata,
+			&i.Refund.Version,
+			&i.Refund.CreatedAt,
+			&i.Refund.UpdatedAt,
+			&i.Refund.PaymentCreatedAt,
+			&i.Fits,
+			&i.LookedAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const ListRefundsByStripeID = `-- name: ListRefundsByStripeID :many
-SELECT id, tenant, payment_id, stripe_refund_id, idempotency_key, amount, currency, status, reason, failure_reason, origin, reference_type, reference, metadata, version, created_at, updated_at FROM refunds WHERE stripe_refund_id = ANY ($1::text[])
+SELECT id, tenant, payment_id, stripe_refund_id, idempotency_key, amount, currency, status, reason, failure_reason, origin, reference_type, reference, metadata, version, created_at, updated_at, payment_created_at FROM refunds WHERE stripe_refund_id = ANY ($1::text[])
 `
 
 func (q *Queries) ListRefundsByStripeID(ctx context.Context, stripeIds []string) ([]Refund, error) {
@@ -222,6 +375,7 @@ func (q *Queries) ListRefundsByStripeID(ctx context.Context, stripeIds []string)
 			&i.Version,
 			&i.CreatedAt,
 			&i.UpdatedAt,
+			&i.PaymentCreatedAt,
 		); err != nil {
 			return nil, err
 		}
@@ -234,7 +388,7 @@ func (q *Queries) ListRefundsByStripeID(ctx context.Context, stripeIds []string)
 }
 
 const ListRefundsMade = `-- name: ListRefundsMade :many
-SELECT id, tenant, payment_id, stripe_refund_id, idempotency_key, amount, currency, status, reason, failure_reason, origin, reference_type, reference, metadata, version, created_at, updated_at FROM refunds
+SELECT id, tenant, payment_id, stripe_refund_id, idempotency_key, amount, currency, status, reason, failure_reason, origin, reference_type, reference, metadata, version, created_at, updated_at, payment_created_at FROM refunds
 WHERE created_at >= $1::timestamptz AND created_at <= $2::timestamptz
   AND stripe_refund_id IS NOT NULL
 ORDER BY created_at, id
@@ -275,6 +429,7 @@ func (q *Queries) ListRefundsMade(ctx context.Context, arg ListRefundsMadeParams
 			&i.Version,
 			&i.CreatedAt,
 			&i.UpdatedAt,
+			&i.PaymentCreatedAt,
 		); err != nil {
 			return nil, err
 		}
@@ -287,7 +442,7 @@ func (q *Queries) ListRefundsMade(ctx context.Context, arg ListRefundsMadeParams
 }
 
 const ListRefundsOf = `-- name: ListRefundsOf :many
-SELECT id, tenant, payment_id, stripe_refund_id, idempotency_key, amount, currency, status, reason, failure_reason, origin, reference_type, reference, metadata, version, created_at, updated_at FROM refunds WHERE payment_id = ANY ($1::uuid[]) ORDER BY payment_id, created_at, id
+SELECT id, tenant, payment_id, stripe_refund_id, idempotency_key, amount, currency, status, reason, failure_reason, origin, reference_type, reference, metadata, version, created_at, updated_at, payment_created_at FROM refunds WHERE payment_id = ANY ($1::uuid[]) ORDER BY payment_id, created_at, id
 `
 
 // All refunds of these payments, each payment's in the order of their creation.
@@ -318,6 +473,7 @@ func (q *Queries) ListRefundsOf(ctx context.Context, paymentIds []uuid.UUID) ([]
 			&i.Version,
 			&i.CreatedAt,
 			&i.UpdatedAt,
+			&i.PaymentCreatedAt,
 		); err != nil {
 			return nil, err
 		}

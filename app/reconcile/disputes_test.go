@@ -1,0 +1,85 @@
+package reconcile_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/marketflow/marketflow/app/reconcile"
+	"github.com/marketflow/marketflow/domain/dispute"
+	"github.com/marketflow/marketflow/ports"
+	"github.com/marketflow/marketflow/sandbox"
+)
+
+func TestReconcile_Do_Disputes(t *testing.T) {
+	t.Parallel()
+
+	t.Run("NeverHeardOf", func(t *testing.T) {
+		t.Parallel()
+
+		b := setup(t)
+		p := b.Paid("order_1", "pm_card_visa")
+		b.OpenDispute(p, sandbox.Complaint{Amount: 300})
+
+		report := b.look(t)
+		require.Equal(t, 1, report.Repaired[ports.DiscrepancyDispute])
+		require.Equal(t, int64(300), b.Payment(p.ID).Disputed.Minor())
+		require.Contains(t, b.Observer.Told(p.ID), "dispute: repaired")
+		require.Zero(t, b.look(t).Found[ports.DiscrepancyDispute])
+	})
+
+	// The lists tell what is new; what became of an older one is read.
+	t.Run("DecidedLongAfter", func(t *testing.T) {
+		t.Parallel()
+
+		b := setup(t)
+		p, d := b.Disputed("order_1", sandbox.Complaint{})
+		closed, _ := b.Disputed("order_2", sandbox.Complaint{Final: true})
+		b.DecideDispute(d.ProviderID, dispute.Won)
+
+		report, err := b.reconcile().Do(t.Context(), reconcile.Options{Back: 2 * time.Minute})
+		require.NoError(t, err)
+		require.Equal(t, 1, report.Repaired[ports.DiscrepancyDispute])
+		require.Equal(t, "won", b.Payment(p.ID).DisputeStatus)
+		require.Equal(t, "lost", b.Payment(closed.ID).DisputeStatus)
+	})
+
+	t.Run("ADryRun", func(t *testing.T) {
+		t.Parallel()
+
+		b := setup(t)
+		p := b.Paid("order_1", "pm_card_visa")
+		b.OpenDispute(p, sandbox.Complaint{})
+
+		report, err := b.reconcile().Do(t.Context(), reconcile.Options{Back: time.Hour, DryRun: true})
+		require.NoError(t, err)
+		require.Equal(t, 1, report.Found[ports.DiscrepancyDispute])
+		require.Zero(t, b.Payment(p.ID).Disputed.Minor())
+	})
+
+	t.Run("NotOurs", func(t *testing.T) {
+		t.Parallel()
+
+		b := setup(t)
+		strange := b.StrangeIntent("amount=1000&currency=usd")
+		b.Confirm(strange, "pm_card_createDispute")
+		require.Zero(t, b.look(t).Found[ports.DiscrepancyDispute])
+	})
+
+	// The database has lost everything: payment and dispute come home together.
+	t.Run("Lost", func(t *testing.T) {
+		t.Parallel()
+
+		b := setup(t)
+		p, d := b.Disputed("order_1", sandbox.Complaint{Amount: 300})
+		b.LoseEverything()
+		b.Exec("DELETE FROM disputes")
+		b.look(t)
+
+		home := b.Dispute(d.ID)
+		require.True(t, home.SameAs(d))
+		require.GreaterOrEqual(t, home.Version, d.Version)
+		require.Equal(t, int64(300), b.Payment(p.ID).Disputed.Minor())
+	})
+}
