@@ -243,8 +243,9 @@ func TestGetPaymentByID(t *testing.T) {
 	require.Regexp(t, `^\{"id":"`+created.text("id")+`","stripe_payment_intent_id":"pi_\w+",`+
 		`"idempotency_key":"k","amount":1000,"currency":"JPY","status":"pending","metadata":\{"a":"1","b":"2"\},`+
 		`"created_at":"[^"]+Z","updated_at":"[^"]+Z","description":null,"customer_id":null,"capture_method":"automatic",`+
-		`"intent_status":"requires_payment_method","amount_capturable":0,"amount_captured":0,"capture_before":null,`+
-		`"payment_method":null,"decline":null,"version":\d+\}$`, string(read.body))
+		`"intent_status":"requires_payment_method","amount_capturable":0,"amount_captured":0,`+
+		`"amount_refunded":0,"amount_refund_pending":0,"amount_refundable":0,"amount_disputed":0,"capture_before":null,`+
+		`"payment_method":null,"decline":null,"dispute_status":null,"version":\d+\}$`, string(read.body))
 	require.Equal(t, created.text("created_at"), read.text("created_at"))
 
 	bare := w.get("/payments/" + w.create(`{"amount":1.5,"currency":"KWD"}`).text("id"))

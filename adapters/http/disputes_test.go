@@ -101,11 +101,13 @@ func TestDisputes_Get(t *testing.T) {
 	answer := b.do(http.MethodGet, "/disputes/"+anID, "")
 	require.Equal(t, http.StatusOK, answer.Code)
 	require.Equal(t, `"7"`, answer.Header().Get("ETag"))
-	require.Equal(t, `{"id":"`+anID+`","payment_id":"0190d5a5-7c1f-7000-8000-0000000000aa","stripe_dispute_id":"du_1",`+
-		`"amount":10.50,"currency":"USD","kind":"chargeback","status":"of_the_future","reason":"fraudulent",`+
-		`"network_reason_code":null,"evidence_due_by":"2026-01-31T13:00:00Z","evidence_submitted":true,"amount_counted":10.50,`+
-		`"balance":[{"amount":-1500,"fee":20,"currency":"JPY","at":"2026-01-31T12:00:00Z"}],`+
-		`"created_at":"2026-01-31T12:00:00Z","updated_at":"2026-01-31T12:00:00Z","version":7}`, strings.TrimSpace(answer.Body.String()))
+	require.Equal(t, //nolint:testifylint // the order of the keys is promised
+		`{"id":"`+anID+`","payment_id":"0190d5a5-7c1f-7000-8000-0000000000aa","stripe_dispute_id":"du_1",`+
+			`"amount":10.50,"currency":"USD","kind":"chargeback","status":"of_the_future","reason":"fraudulent",`+
+			`"network_reason_code":null,"evidence_due_by":"2026-01-31T13:00:00Z","evidence_submitted":true,"amount_counted":10.50,`+
+			`"balance":[{"amount":-1500,"fee":20,"currency":"JPY","at":"2026-01-31T12:00:00Z"}],`+
+			`"created_at":"2026-01-31T12:00:00Z","updated_at":"2026-01-31T12:00:00Z","version":7}`,
+		strings.TrimSpace(answer.Body.String()))
 
 	require.Equal(t, http.StatusNotFound, b.do(http.MethodGet, "/disputes/"+uuid.NewString(), "").Code)
 

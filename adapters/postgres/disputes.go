@@ -121,7 +121,8 @@ func byDueToDB(filter ports.DisputeFilter, after list.Position, limit int) sqlc.
 	return sqlc.ListDisputesByDueParams{
 		AfterDue: after.At, AfterID: after.ID, DueFrom: filter.Due.From, DueBefore: orLater(filter.Due.Before),
 		FromCreatedAt: filter.Created.From, BeforeCreatedAt: orLater(filter.Created.Before),
-		Tenant: int32(filter.Tenant), Status: string(filter.Status), Kind: string(filter.Kind), MaxRows: int32(limit), //nolint:gosec // small
+		Tenant: int32(filter.Tenant), Status: string(filter.Status), Kind: string(filter.Kind),
+		MaxRows: int32(limit), //nolint:gosec // small
 	}
 }
 

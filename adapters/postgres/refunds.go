@@ -177,7 +177,8 @@ func writeFull(changes []fullChange, now time.Time) []statement {
 		payments           = make([]change, 0, len(changes))
 		inserted, replaced refundColumns
 		gone               []uuid.UUID
-		writes, disputes   []statement
+		disputes           = make([]statement, 0, len(changes))
+		writes             []statement
 	)
 
 	for _, c := range changes {

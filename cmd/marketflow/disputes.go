@@ -23,6 +23,7 @@ func newDisputesCommand() *cobra.Command {
 	return group("disputes", "Find and look at disputes", newDisputesListCommand(), newDisputesShowCommand())
 }
 
+//nolint:dupl // it is a table: newListCommand has what lists have in common
 func newDisputesListCommand() *cobra.Command {
 	return newListCommand(listOf[ports.DisputeFilter, dispute.Dispute]{
 		name:  "disputes",

@@ -16,6 +16,7 @@ import (
 	"github.com/marketflow/marketflow/ports"
 )
 
+//nolint:dupl // it is a table: newListCommand has what lists have in common
 func newRefundsListCommand() *cobra.Command {
 	return newListCommand(listOf[ports.RefundFilter, refund.Refund]{
 		name:  "refunds",

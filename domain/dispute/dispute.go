@@ -197,7 +197,8 @@ func (s Snapshot) SameAs(t Snapshot) bool {
 func (d Dispute) NextVersion(now time.Time) int64 { return max(d.Version+1, now.UnixMilli()) }
 
 // Following is a payment's disputes as the snapshots say that were read after known was loaded,
-// oldest first. of is the payment as it was read, and id makes the id of a dispute that is new. One that is no longer read stays as it was: the provider deletes none.
+// oldest first. of is the payment as it was read, and id makes the id of a dispute that is new.
+// One that is no longer read stays as it was: the provider deletes none.
 func Following(
 	known []Dispute, read []Snapshot, of payment.Payment, id func(providerID string) uuid.UUID,
 ) []Dispute {

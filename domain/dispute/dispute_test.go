@@ -62,7 +62,7 @@ func TestStatus(t *testing.T) {
 	}
 }
 
-// The stories of facts.md section 3: the status never says whether money is gone.
+// The status never says whether money is gone.
 func TestSnapshot_CountedOf(t *testing.T) {
 	t.Parallel()
 
@@ -72,23 +72,23 @@ func TestSnapshot_CountedOf(t *testing.T) {
 		balance          []int64
 		want             int64
 	}{
-		"an inquiry":                                {1000, 1000, dispute.InquiryNeedsResponse, nil, 0},
-		"an inquiry never counts":                   {1000, 1000, dispute.InquiryClosed, []int64{-1000}, 0},
-		"a chargeback whose money is not taken yet": {1000, 1000, dispute.NeedsResponse, nil, 0},
-		"a chargeback":                              {1000, 1000, dispute.NeedsResponse, []int64{-1000}, 1000},
-		"under review":                              {1000, 1000, dispute.UnderReview, []int64{-1000}, 1000},
-		"lost":                                      {1000, 1000, dispute.Lost, []int64{-1000}, 1000},
-		"lost, and nothing was ever taken":          {1000, 1000, dispute.Lost, nil, 0},
-		"lost, and a part came back":                {1000, 1000, dispute.Lost, []int64{-1000, 400}, 600},
-		"lost, and all came back":                   {1000, 1000, dispute.Lost, []int64{-1000, 1000}, 0},
-		"won":                                       {1000, 1000, dispute.Won, []int64{-1000, 1000}, 0},
-		"won, but not back yet":                     {1000, 1000, dispute.Won, []int64{-1000}, 1000},
-		"lost, and won late":                        {1000, 1000, dispute.Won, []int64{-1000, 400, 600}, 0},
-		"a part is disputed":                        {300, 1000, dispute.NeedsResponse, []int64{-300}, 300},
-		"more is disputed than was captured":        {1000, 700, dispute.Lost, []int64{-1000}, 700},
-		"… and a part of it came back":              {1000, 700, dispute.Lost, []int64{-1000, 400}, 600},
-		"more came back than was taken":             {1000, 1000, dispute.Won, []int64{-990, 1000}, 0},
-		"a status that is not known":                {1000, 1000, "prevented", []int64{-1000}, 1000},
+		"an inquiry":                         {1000, 1000, dispute.InquiryNeedsResponse, nil, 0},
+		"an inquiry never counts":            {1000, 1000, dispute.InquiryClosed, []int64{-1000}, 0},
+		"a chargeback, nothing taken yet":    {1000, 1000, dispute.NeedsResponse, nil, 0},
+		"a chargeback":                       {1000, 1000, dispute.NeedsResponse, []int64{-1000}, 1000},
+		"under review":                       {1000, 1000, dispute.UnderReview, []int64{-1000}, 1000},
+		"lost":                               {1000, 1000, dispute.Lost, []int64{-1000}, 1000},
+		"lost, and nothing was ever taken":   {1000, 1000, dispute.Lost, nil, 0},
+		"lost, and a part came back":         {1000, 1000, dispute.Lost, []int64{-1000, 400}, 600},
+		"lost, and all came back":            {1000, 1000, dispute.Lost, []int64{-1000, 1000}, 0},
+		"won":                                {1000, 1000, dispute.Won, []int64{-1000, 1000}, 0},
+		"won, but not back yet":              {1000, 1000, dispute.Won, []int64{-1000}, 1000},
+		"lost, and won late":                 {1000, 1000, dispute.Won, []int64{-1000, 400, 600}, 0},
+		"a part is disputed":                 {300, 1000, dispute.NeedsResponse, []int64{-300}, 300},
+		"more is disputed than was captured": {1000, 700, dispute.Lost, []int64{-1000}, 700},
+		"… and a part of it came back":       {1000, 700, dispute.Lost, []int64{-1000, 400}, 600},
+		"more came back than was taken":      {1000, 1000, dispute.Won, []int64{-990, 1000}, 0},
+		"a status that is not known":         {1000, 1000, "prevented", []int64{-1000}, 1000},
 		// 1/3 of 1000 is away: 333.3.
 		"rounded up": {1000, 1000, dispute.Lost, []int64{-1200, 800}, 334},
 	} {
@@ -193,8 +193,12 @@ func TestFollowing(t *testing.T) {
 
 	made := dispute.Following(nil, []dispute.Snapshot{first, second}, p, id)
 	require.Len(t, made, 2)
-	require.Equal(t, dispute.Dispute{ID: id("du_2"), Tenant: 42, PaymentID: p.ID, Snapshot: second, Counted: of(t, 0, "USD")}, made[0])
-	require.Equal(t, dispute.Dispute{ID: id("du_1"), Tenant: 42, PaymentID: p.ID, Snapshot: first, Counted: of(t, 400, "USD")}, made[1])
+	require.Equal(t, dispute.Dispute{
+		ID: id("du_2"), Tenant: 42, PaymentID: p.ID, Snapshot: second, Counted: of(t, 0, "USD"),
+	}, made[0])
+	require.Equal(t, dispute.Dispute{
+		ID: id("du_1"), Tenant: 42, PaymentID: p.ID, Snapshot: first, Counted: of(t, 400, "USD"),
+	}, made[1])
 
 	made[0].Version, made[1].Version = 7, 8
 	escalated := second

@@ -181,7 +181,7 @@ func (s *Span) before(t time.Time) {
 }
 
 // Has tells whether a time is in the span.
-func (s Span) Has(t time.Time) bool {
+func (s *Span) Has(t time.Time) bool {
 	return !t.Before(s.From) && (s.Before.IsZero() || t.Before(s.Before))
 }
 

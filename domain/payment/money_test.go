@@ -115,12 +115,16 @@ func TestDecideMoney(t *testing.T) {
 		"it does not say how much":           {payment.MoneyTold{}, here, payment.Hints},
 		"the refund is as we have it":        {payment.MoneyTold{Refund: said(refund.Succeeded), Known: &known}, here, payment.Hints},
 		"the refund has failed, as we know":  {payment.MoneyTold{Refund: said(refund.Failed), Known: &gone}, here, payment.Stale},
-		"the hold was let go":                {payment.MoneyTold{GivenBack: dollars(10)}, payment.Known{Payment: &letGo}, payment.Stale},
-		"the refund has failed":              {payment.MoneyTold{Refund: said(refund.Failed), Known: &known}, here, payment.Hints},
-		"the refund is new":                  {payment.MoneyTold{Refund: said(refund.Succeeded)}, here, payment.Hints},
-		"its create is open":                 {payment.MoneyTold{Marked: true}, payment.Known{Operation: new(payment.KnownOperation)}, payment.Early},
-		"the database has lost it":           {payment.MoneyTold{Marked: true}, payment.Known{}, payment.Lost},
-		"another program's":                  {payment.MoneyTold{}, payment.Known{}, payment.Foreign},
+		"the hold was let go": {
+			payment.MoneyTold{GivenBack: dollars(10)}, payment.Known{Payment: &letGo}, payment.Stale,
+		},
+		"the refund has failed": {payment.MoneyTold{Refund: said(refund.Failed), Known: &known}, here, payment.Hints},
+		"the refund is new":     {payment.MoneyTold{Refund: said(refund.Succeeded)}, here, payment.Hints},
+		"its create is open": {
+			payment.MoneyTold{Marked: true}, payment.Known{Operation: new(payment.KnownOperation)}, payment.Early,
+		},
+		"the database has lost it": {payment.MoneyTold{Marked: true}, payment.Known{}, payment.Lost},
+		"another program's":        {payment.MoneyTold{}, payment.Known{}, payment.Foreign},
 	} {
 		verdict, after := payment.DecideMoney(c.told, c.known)
 		require.Equal(t, c.want, verdict, name)

@@ -107,8 +107,10 @@ func TestOfMoney(t *testing.T) {
 		"the first one is ours":                       {[]refund.Snapshot{listed("re_1", 4, marked(ours))}, 4_00, []string{"re_1"}},
 		"the first one is on its way":                 {[]refund.Snapshot{listed("re_1", 4, pending)}, 4_00, []string{"re_1"}},
 		"one that waits for the balance counts":       {[]refund.Snapshot{listed("re_1", 4, pending, unmoved)}, 0, []string{"re_1"}},
-		"ours counts":                                 {[]refund.Snapshot{listed("re_1", 4, marked(ours), unmoved)}, 0, []string{"re_1"}},
-		"the hold has lapsed":                         {[]refund.Snapshot{listed("re_1", 9, expired)}, 0, []string{}},
+		"ours counts": {
+			[]refund.Snapshot{listed("re_1", 4, marked(ours), unmoved)}, 0, []string{"re_1"},
+		},
+		"the hold has lapsed": {[]refund.Snapshot{listed("re_1", 9, expired)}, 0, []string{}},
 	} {
 		got := make([]string, 0, len(c.listed))
 		for _, s := range refund.OfMoney(c.listed, c.uncaptured) {

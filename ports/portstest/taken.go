@@ -207,7 +207,7 @@ func opensDisputes(t *testing.T, b StoreBed) {
 func listsDisputesAsModel(t *testing.T, b StoreBed) {
 	t.Helper()
 
-	var all []dispute.Dispute
+	all := make([]dispute.Dispute, 0, 24)
 
 	for i := range 6 {
 		p := b.mustPayFor(t, []operation.Tenant{operation.DefaultTenant, another}[i%2], "")
@@ -362,7 +362,7 @@ func aRefund(tb testing.TB, p payment.Payment, n int) refund.Refund {
 func listsRefundsAsModel(t *testing.T, b StoreBed) {
 	t.Helper()
 
-	var all []refund.Refund
+	all := make([]refund.Refund, 0, 30)
 
 	for i := range 6 {
 		p := b.mustPayFor(t, []operation.Tenant{operation.DefaultTenant, another}[i%2], "")
@@ -477,7 +477,9 @@ func listsFewRefunds(t *testing.T, b StoreBed) {
 
 	require.True(t, b.writeFull(t, f))
 
-	page, err := b.ListRefunds(t.Context(), ports.RefundFilter{Tenant: operation.DefaultTenant, Status: refund.Succeeded}, list.Position{}, 10)
+	page, err := b.ListRefunds(t.Context(), ports.RefundFilter{
+		Tenant: operation.DefaultTenant, Status: refund.Succeeded,
+	}, list.Position{}, 10)
 	require.NoError(t, err)
 	require.Len(t, page.Refunds, 1)
 	require.Equal(t, f.Refunds[0].ID, page.Refunds[0].ID)

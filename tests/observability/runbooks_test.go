@@ -137,7 +137,7 @@ type desk struct {
 	// paid has succeeded, lost has nothing at Stripe, found has an intent there, and the
 	// amount of other is not Stripe's.
 	paid, intent, lost, found, other string
-	customer, dispute                string
+	customer, dispute, refund        string
 }
 
 const deskKey = "order_1"
@@ -171,6 +171,14 @@ func newDesk(t *testing.T) *desk {
 
 	d.other = w.created(`{"amount":10,"currency":"USD"}`).text(t, "id")
 	_, err = w.db.Pool().Exec(t.Context(), "UPDATE payments SET amount = 11 WHERE id = $1", d.other)
+	require.NoError(t, err)
+
+	d.refund = uuid.NewString()
+	_, err = w.db.Pool().Exec(t.Context(), `
+		INSERT INTO refunds (id, tenant, payment_id, payment_created_at, stripe_refund_id, amount, currency, status, origin,
+		                     version, created_at, updated_at)
+		SELECT $1, tenant, id, created_at, 're_1', 1, currency, 'succeeded', 'api', 1, now(), now()
+		FROM payments WHERE id = $2`, d.refund, d.paid)
 	require.NoError(t, err)
 
 	d.dispute = uuid.NewString()
@@ -224,6 +232,8 @@ func (d *desk) filledIn(command string) string {
 		id = d.customer
 	case words[1] == "disputes":
 		id = d.dispute
+	case words[1] == "refunds":
+		id = d.refund
 	case words[1] == "inbox":
 		id = "evt_parked"
 	case words[1] == "operations" && words[2] == "adopt":
