@@ -132,11 +132,17 @@ ON CONFLICT (name) DO UPDATE
 SELECT name, added_at, missed_at, through_created_at, through_id, complete FROM metadata_index ORDER BY name;
 
 -- name: ForgetMetadata :execrows
+-- Some entries under a name, of whichever tenant.
 DELETE FROM payment_metadata m
 USING (
-    SELECT e.tenant, e.name, e.value, e.created_at, e.payment_id FROM payment_metadata e
-    WHERE e.tenant = @tenant AND e.name = @name::text
-    ORDER BY e.value, e.created_at, e.payment_id
+    SELECT of_one.tenant, of_one.name, of_one.value, of_one.created_at, of_one.payment_id
+    FROM tenants t
+    CROSS JOIN LATERAL (
+        SELECT e.tenant, e.name, e.value, e.created_at, e.payment_id FROM payment_metadata e
+        WHERE e.tenant = t.id AND e.name = @name::text
+        ORDER BY e.value, e.created_at, e.payment_id
+        LIMIT @max_rows
+    ) AS of_one
     LIMIT @max_rows
 ) AS gone
 WHERE m.tenant = gone.tenant AND m.name = gone.name AND m.value = gone.value AND m.created_at = gone.created_at

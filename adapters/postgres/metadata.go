@@ -9,7 +9,6 @@ import (
 
 	"github.com/marketflow/marketflow/adapters/postgres/internal/sqlc"
 	"github.com/marketflow/marketflow/domain/fault"
-	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/domain/payment"
 	"github.com/marketflow/marketflow/ports"
 )
@@ -157,7 +156,7 @@ func (s *Store) ForgetMetadataName(ctx context.Context, name string, limit int) 
 
 	err = s.background.inTransaction(ctx, "forgetting indexed metadata", func(ctx context.Context, q *sqlc.Queries) error {
 		deleted, err := q.ForgetMetadata(ctx, sqlc.ForgetMetadataParams{
-			Tenant: int32(operation.DefaultTenant), Name: name, MaxRows: int32(limit), //nolint:gosec // a small constant
+			Name: name, MaxRows: int32(limit), //nolint:gosec // a small constant
 		})
 		if more = deleted == int64(limit); more || err != nil {
 			return err

@@ -72,7 +72,7 @@ func requireLookups(t *testing.T, conn *pgx.Conn) {
 		"MoveReconciledThrough", "HoldReconciliation", "ReleaseReconciliation",
 		"GetSystemIdentifier", "CountRelations", "ListAdoptions", "SetInstallationID",
 		"MissMetadataNames", "AddMetadataNames", "GetMetadataNames",
-		"GetKeysVersion", "LockKeys", "ListUsableKeys", "CountUsableKeys", "TouchKeys",
+		"GetKeysVersion", "LockKeys", "ListUsableKeys", "CountUsableKeys", "TouchKeys", "ListTenants", "ForgetMetadata",
 	}
 	// What waits is looked for in an index of its own.
 	waiting := []string{

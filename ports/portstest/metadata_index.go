@@ -206,7 +206,8 @@ func indexForgotten(t *testing.T, b StoreBed) {
 	t.Helper()
 	require.NoError(t, b.ReportMetadataNames(t.Context()))
 
-	made := []payment.Payment{b.mustPay(t, ""), b.mustPay(t, ""), b.mustPay(t, "")}
+	made := []payment.Payment{b.mustPay(t, ""), b.mustPay(t, "")}
+	b.mustPayFor(t, another, "")
 
 	_, err := b.Unindexed.ForgetMetadataName(t.Context(), "order", 2)
 	require.Equal(t, fault.Invalid, fault.KindOf(err), "others have it: %v", err)

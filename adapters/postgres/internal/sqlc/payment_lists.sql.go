@@ -90,23 +90,28 @@ func (q *Queries) FindPayments(ctx context.Context, arg FindPaymentsParams) ([]F
 const ForgetMetadata = `-- name: ForgetMetadata :execrows
 DELETE FROM payment_metadata m
 USING (
-    SELECT e.tenant, e.name, e.value, e.created_at, e.payment_id FROM payment_metadata e
-    WHERE e.tenant = $1 AND e.name = $2::text
-    ORDER BY e.value, e.created_at, e.payment_id
-    LIMIT $3
+    SELECT of_one.tenant, of_one.name, of_one.value, of_one.created_at, of_one.payment_id
+    FROM tenants t
+    CROSS JOIN LATERAL (
+        SELECT e.tenant, e.name, e.value, e.created_at, e.payment_id FROM payment_metadata e
+        WHERE e.tenant = t.id AND e.name = $1::text
+        ORDER BY e.value, e.created_at, e.payment_id
+        LIMIT $2
+    ) AS of_one
+    LIMIT $2
 ) AS gone
 WHERE m.tenant = gone.tenant AND m.name = gone.name AND m.value = gone.value AND m.created_at = gone.created_at
   AND m.payment_id = gone.payment_id
 `
 
 type ForgetMetadataParams struct {
-	Tenant  int32
 	Name    string
 	MaxRows int32
 }
 
+// Some entries under a name, of whichever tenant.
 func (q *Queries) ForgetMetadata(ctx context.Context, arg ForgetMetadataParams) (int64, error) {
-	result, err := q.db.Exec(ctx, ForgetMetadata, arg.Tenant, arg.Name, arg.MaxRows)
+	result, err := q.db.Exec(ctx, ForgetMetadata, arg.Name, arg.MaxRows)
 	if err != nil {
 		return 0, err
 	}
