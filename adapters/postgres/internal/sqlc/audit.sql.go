@@ -65,7 +65,7 @@ func (q *Queries) InsertAudit(ctx context.Context, arg InsertAuditParams) error 
 const ListAudit = `-- name: ListAudit :many
 SELECT id, at, actor, on_behalf_of, action, object_type, object_id, reason, before, after, request_id, tenant FROM audit
 WHERE object_id = ANY ($1::text[])
-ORDER BY at DESC, id DESC
+ORDER BY at + interval '0' DESC, id DESC
 LIMIT $2
 `
 
@@ -74,7 +74,8 @@ type ListAuditParams struct {
 	MaxRows   int32
 }
 
-// Decisions about the given objects, newest first.
+// Decisions about the given objects, newest first. The time is an expression, so that the planner
+// cannot walk through all decisions by their time until it has found as many.
 func (q *Queries) ListAudit(ctx context.Context, arg ListAuditParams) ([]Audit, error) {
 	rows, err := q.db.Query(ctx, ListAudit, arg.ObjectIds, arg.MaxRows)
 	if err != nil {
