@@ -95,6 +95,14 @@ func (w *world) load(name string) {
 	w.held(`{"amount":8,"currency":"USD","capture_method":"manual"}`, "capture", `{"amount":3}`, "succeeded")
 	w.held(`{"amount":9,"currency":"USD","capture_method":"manual"}`, "cancel", "", "cancelled")
 
+	disputed := w.created(`{"amount":12,"currency":"USD"}`)
+	w.confirm(disputed.text(w.t, "stripe_payment_intent_id"), "pm_card_createDispute")
+	w.eventually(func() bool {
+		read := w.do(http.MethodGet, "/payments/"+disputed.text(w.t, "id"), "")
+
+		return strings.Contains(string(read.body), `"amount_disputed":12.00`)
+	}, "the dispute arrives")
+
 	w.created(`{"amount":500,"currency":"JPY"}`)
 	w.create(`{"amount":0.01,"currency":"USD"}`)                         // too small: Stripe refuses
 	w.create(`{"amount":"ten","currency":"USD"}`)                        // 400
