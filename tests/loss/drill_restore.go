@@ -67,6 +67,13 @@ func drillRestore(ctx context.Context, w *world, stopped bool) error {
 		}
 	}
 
+	// The services find the restored database at once: nothing may come home before it is counted.
+	counted, err := w.slowListsUntil(ctx)
+	if err != nil {
+		return err
+	}
+	defer counted()
+
 	// The last step is MarketFlow's.
 	steps, look := restoring[:len(restoring)-1], restoring[len(restoring)-1]
 	if err := c.follow(ctx, steps); err != nil {
@@ -77,6 +84,8 @@ func drillRestore(ctx context.Context, w *world, stopped bool) error {
 	if err != nil {
 		return err
 	}
+
+	counted()
 
 	if err := w.slowLists(ctx); err != nil {
 		return err

@@ -130,19 +130,37 @@ func (w *world) endsServer(server *servers.Postgres) {
 // slowLists makes Stripe's lists slow for a while, as those of a large account are. So
 // clients come back before reconciliation has brought home what was lost.
 func (w *world) slowLists(ctx context.Context) error {
-	const slow, during = 1500 * time.Millisecond, 4 * time.Second
+	const during = 4 * time.Second
+
+	end, err := w.slowListsUntil(ctx)
+	time.AfterFunc(during, end)
+
+	return err
+}
+
+// slowListsUntil is slowLists until end is called.
+func (w *world) slowListsUntil(ctx context.Context) (end func(), err error) {
+	const slow = 1500 * time.Millisecond
+
+	var rules []string
+
+	end = func() {
+		for _, rule := range rules {
+			_ = w.stripe.RemoveFault(rule)
+		}
+	}
+	context.AfterFunc(ctx, end)
 
 	for _, list := range []string{"/v1/payment_intents", "/v1/events"} {
 		rule, err := w.stripe.AddFault(sandbox.Fault{Action: sandbox.Latency, Method: "GET", Path: list, P50: slow, Count: -1})
 		if err != nil {
-			return err
+			return end, err
 		}
 
-		context.AfterFunc(ctx, func() { _ = w.stripe.RemoveFault(rule.ID) })
-		time.AfterFunc(during, func() { _ = w.stripe.RemoveFault(rule.ID) })
+		rules = append(rules, rule.ID)
 	}
 
-	return nil
+	return end, nil
 }
 
 // figuref adds a line for people.

@@ -274,7 +274,7 @@ func scenarioMutants() []mutant {
 			name: "key-looked-up-once", why: "before a refusal the key is looked up again: it may have done what it asks for",
 			changes: []change{{
 				"app/operations/engine.go",
-				"if _, err := e.operations.Find(ctx, request.Key); err == nil {",
+				"if _, err := e.operations.Find(ctx, request.Tenant, request.Key); err == nil {",
 				"if _, err := e.operations.Find(ctx, request.Key); err == nil && false {",
 			}},
 			faults: []string{"read slowly", "confirm"},
@@ -349,8 +349,8 @@ func scenarioMutants() []mutant {
 		{
 			name: "cursor-of-any-list", why: "a cursor is good for the filter that it came with",
 			changes: []change{{
-				"app/payments/cursor.go", "if [lengthDigest]byte(form[lengthAt+lengthID:]) != digest {",
-				"if [lengthDigest]byte(form[lengthAt+lengthID:]) != digest && false {",
+				"domain/list/cursor.go", "if Digest(form[lengthAt+lengthID:]) != digest {",
+				"if Digest(form[lengthAt+lengthID:]) != digest && false {",
 			}},
 		},
 		{
@@ -406,7 +406,9 @@ func scenarioMutants() []mutant {
 		},
 		{
 			name: "deleted-customer-is-read", why: "nobody reads a customer that is deleted",
-			changes: []change{{"app/customers/change.go", "case err == nil && c.Deleted():", "case err == nil && false:"}},
+			changes: []change{{
+				"app/customers/change.go", "case err == nil && c.Tenant == tenant && c.Deleted():", "case err == nil && false:",
+			}},
 		},
 		{
 			name: "payer-is-not-sent", why: "a payment at Stripe has its customer, so that nobody pays with another's card",
