@@ -133,7 +133,7 @@ test('a part of what is held is captured', async () => {
   assert.equal(late.response.status, 409);
   assert.match(late.error!.type, /#invalid-state$/);
   assert.equal(late.error!.intent_status, 'succeeded');
-  assert.deepEqual(late.error!.allowed, []);
+  assert.deepEqual(late.error!.allowed, ['refund']);
 });
 
 test('all that is held is captured without a body', async () => {

@@ -67,7 +67,7 @@ func TestPayments_AmountsComeBackAsTheyWereSent(t *testing.T) {
 			t.Fatalf("%d: %s", created.StatusCode(), created.Body)
 		}
 
-		if got := created.JSON201; got.Amount != test.amount || got.Currency != test.currency || got.Status != client.Pending {
+		if got := created.JSON201; got.Amount != test.amount || got.Currency != test.currency || got.Status != client.StatusPending {
 			t.Errorf("created %+v of %+v", got, test)
 		}
 
@@ -80,7 +80,7 @@ func TestPayments_AmountsComeBackAsTheyWereSent(t *testing.T) {
 			t.Fatalf("%d: %s", read.StatusCode(), read.Body)
 		}
 
-		if got := read.JSON200; got.Amount != test.amount || got.Currency != test.currency || got.Status != client.Pending ||
+		if got := read.JSON200; got.Amount != test.amount || got.Currency != test.currency || got.Status != client.StatusPending ||
 			*got.IdempotencyKey != key || (*got.Metadata)["order_id"] != "order_1" || got.CreatedAt.IsZero() {
 			t.Errorf("read %+v of %+v", got, test)
 		}
@@ -202,7 +202,7 @@ func TestPayments_APartIsCaptured(t *testing.T) {
 
 	p := held(t, c, amount)
 	if p.Amount != amount || p.AmountCapturable != amount || p.AmountCaptured != 0 || p.CaptureMethod != client.Manual ||
-		p.Status != client.Pending || !p.CaptureBefore.After(p.CreatedAt) {
+		p.Status != client.StatusPending || !p.CaptureBefore.After(p.CreatedAt) {
 		t.Errorf("held: %+v", p)
 	}
 
@@ -230,13 +230,13 @@ func TestPayments_APartIsCaptured(t *testing.T) {
 		t.Fatalf("%d: %s", captured.StatusCode(), captured.Body)
 	}
 
-	if got := captured.JSON200; got.Id != p.Id || got.Status != client.Succeeded || got.Amount != amount ||
+	if got := captured.JSON200; got.Id != p.Id || got.Status != client.StatusSucceeded || got.Amount != amount ||
 		got.AmountCaptured != part || got.AmountCapturable != 0 || got.CaptureBefore != nil ||
 		got.IntentStatus == nil || *got.IntentStatus != "succeeded" || got.Version <= p.Version {
 		t.Errorf("captured: %+v", got)
 	}
 
-	if got := read(t, c, p.Id); got.Status != client.Succeeded || got.AmountCaptured != part {
+	if got := read(t, c, p.Id); got.Status != client.StatusSucceeded || got.AmountCaptured != part {
 		t.Errorf("read: %+v", got)
 	}
 
@@ -254,7 +254,8 @@ func TestPayments_APartIsCaptured(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	if problem := late.ApplicationproblemJSON409; problem == nil || problem.Allowed == nil || len(*problem.Allowed) != 0 ||
+	if problem := late.ApplicationproblemJSON409; problem == nil || problem.Allowed == nil ||
+		!slices.Equal(*problem.Allowed, []client.ProblemAllowed{client.ProblemAllowedRefund}) ||
 		problem.IntentStatus == nil || *problem.IntentStatus != "succeeded" || problem.PaymentId == nil || *problem.PaymentId != p.Id {
 		t.Errorf("cancelled too late: %d: %s", late.StatusCode(), late.Body)
 	}
@@ -263,7 +264,7 @@ func TestPayments_APartIsCaptured(t *testing.T) {
 func TestPayments_AHoldIsCancelled(t *testing.T) {
 	c := newClient(t)
 	p := held(t, c, 12.34)
-	reason := client.RequestedByCustomer
+	reason := client.CancelPaymentReasonRequestedByCustomer
 
 	cancelled, err := c.CancelPaymentWithResponse(t.Context(), p.Id, nil, client.CancelPayment{Reason: &reason})
 	if err != nil {
@@ -274,7 +275,7 @@ func TestPayments_AHoldIsCancelled(t *testing.T) {
 		t.Fatalf("%d: %s", cancelled.StatusCode(), cancelled.Body)
 	}
 
-	if got := cancelled.JSON200; got.Status != client.Cancelled || got.AmountCapturable != 0 || got.AmountCaptured != 0 ||
+	if got := cancelled.JSON200; got.Status != client.StatusCancelled || got.AmountCapturable != 0 || got.AmountCaptured != 0 ||
 		got.IntentStatus == nil || *got.IntentStatus != "canceled" {
 		t.Errorf("cancelled: %+v", got)
 	}
@@ -284,7 +285,7 @@ func TestPayments_AHoldIsCancelled(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	if again.JSON200 == nil || again.JSON200.Status != client.Cancelled {
+	if again.JSON200 == nil || again.JSON200.Status != client.StatusCancelled {
 		t.Errorf("cancelled again: %d: %s", again.StatusCode(), again.Body)
 	}
 }
@@ -308,7 +309,8 @@ func TestPayments_WhatIsNotPaidCannotBeCaptured(t *testing.T) {
 	}
 
 	if problem := early.ApplicationproblemJSON409; problem == nil || !strings.HasSuffix(problem.Type, "#invalid-state") ||
-		problem.Allowed == nil || !slices.Equal(*problem.Allowed, []client.ProblemAllowed{client.Confirm, client.Cancel}) {
+		problem.Allowed == nil ||
+		!slices.Equal(*problem.Allowed, []client.ProblemAllowed{client.ProblemAllowedConfirm, client.ProblemAllowedCancel}) {
 		t.Errorf("captured too early: %d: %s", early.StatusCode(), early.Body)
 	}
 }
@@ -415,7 +417,7 @@ func TestPayments_AWholeStory(t *testing.T) {
 		t.Fatalf("%v: %+v", err, found)
 	}
 
-	if data := found.JSON200.Data; len(data) != 1 || data[0].Id != id || data[0].Status != client.Succeeded ||
+	if data := found.JSON200.Data; len(data) != 1 || data[0].Id != id || data[0].Status != client.StatusSucceeded ||
 		data[0].AmountCaptured != part || data[0].Description == nil || *data[0].Description != description {
 		t.Errorf("found: %+v", data)
 	}
