@@ -130,7 +130,10 @@ func applyKnown(ctx context.Context, tx *trips, events []ports.Event) ([]*ports.
 
 	for i, e := range events {
 		k := known[i]
-		if tryAgain(k.stored) || k.stored == "" && ofPayment(e) && k.Payment == nil && !e.Intent.Unmarked {
+		// Somebody may have locked its payment. A dispute, or a refund from the Dashboard, has no mark
+		// of ours, and is of our payment all the same.
+		may := e.AboutMoney || e.IsIntent && !e.Intent.Unmarked
+		if tryAgain(k.stored) || k.stored == "" && may && k.Payment == nil {
 			continue
 		}
 

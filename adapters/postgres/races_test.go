@@ -188,6 +188,34 @@ func TestStore_WriteWaitsForApply(t *testing.T) {
 	require.Equal(t, payment.Failed, now.Status)
 }
 
+// What has no mark of ours, as a dispute or a refund from the Dashboard, is of our payment also while
+// somebody else has locked that.
+func TestStore_MoneyWaitsForItsPayment(t *testing.T) {
+	t.Parallel()
+
+	db := pgtest.New(t)
+	store := postgres.AlwaysGrouped(postgres.Patient(newStore(newPool(t, db.URL, 4))))
+	order := paid(t, store, 1)[0]
+
+	p, err := store.Payment(t.Context(), order.ID)
+	require.NoError(t, err)
+
+	var applied ports.Applied
+
+	for _, err := range inTurnBehind(t, db, "SELECT FROM payments FOR UPDATE", func() (err error) {
+		applied, err = store.Apply(t.Context(), ports.Event{
+			ID: "evt_dispute", Type: "charge.dispute.created", ObjectID: p.IntentID, Handled: true, AboutMoney: true,
+			Intent: ports.Intent{ID: p.IntentID, Unmarked: true}, Raw: []byte("{}"),
+		})
+
+		return err
+	}) {
+		require.NoError(t, err)
+	}
+
+	require.Equal(t, ports.EventHint, applied.Outcome)
+}
+
 // Whoever finishes an operation decides about the payment as the event has left it.
 func TestStore_FinishOnWaitsForApply(t *testing.T) {
 	t.Parallel()
