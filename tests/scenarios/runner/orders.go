@@ -111,6 +111,10 @@ func (c *client) drawCapture(p known) ask {
 		a.minor = p.payload.minor + step
 	}
 
+	if p.payload.currency == "KWD" {
+		a.minor -= a.minor % step
+	}
+
 	return a
 }
 
