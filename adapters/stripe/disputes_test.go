@@ -153,12 +153,32 @@ func TestDisputes_OneThatCannotBeReadHidesNoOther(t *testing.T) {
 
 	_, err := bed.gateway.Disputes(t.Context(), "pi_1")
 	require.Error(t, err, "of one payment all are read, or none")
+}
 
-	other := newBed(t, func(w http.ResponseWriter, _ *http.Request) {
-		answer(w, http.StatusOK, `{"has_more":false,"data":[`+disputeJSON("pi_1", "pi_2")+`]}`)
+// A stand-in may list whatever it has: what is of another payment takes nothing of this one.
+func TestMoney_OfAnotherPaymentIsLeftOut(t *testing.T) {
+	t.Parallel()
+
+	bed := newBed(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/v1/disputes" {
+			answer(w, http.StatusOK, `{"has_more":false,"data":[`+disputeJSON("pi_1", "pi_2")+`,`+disputeJSON()+`]}`)
+
+			return
+		}
+
+		answer(w, http.StatusOK, `{"has_more":false,"data":[
+			{"id":"re_2","amount":500,"currency":"usd","status":"succeeded","payment_intent":"pi_2","created":1,"metadata":{}},
+			{"id":"re_1","amount":400,"currency":"usd","status":"succeeded","payment_intent":"pi_1","created":1,"metadata":{}}]}`)
 	})
-	_, err = other.gateway.Disputes(t.Context(), "pi_1")
-	require.Error(t, err, "the list is of another intent")
+
+	disputes, err := bed.gateway.Disputes(t.Context(), "pi_1")
+	require.NoError(t, err)
+	require.Len(t, disputes, 1)
+
+	refunds, err := bed.gateway.RefundsOf(t.Context(), "pi_1")
+	require.NoError(t, err)
+	require.Len(t, refunds, 1)
+	require.Equal(t, "re_1", refunds[0].ID)
 }
 
 // Whoever may not list disputes, or asks a stand-in without them, sees none, and payments are read

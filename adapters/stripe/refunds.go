@@ -326,6 +326,8 @@ func (g *Gateway) RefundsOf(ctx context.Context, intentID string) ([]refund.Snap
 			return nil, err
 		case s.ID == "": // to leave it out would let the payment be refunded twice
 			return nil, fmt.Errorf("a refund of intent %s cannot be read: %w", intentID, ports.ErrContradiction)
+		case s.IntentID != "" && s.IntentID != intentID: // a stand-in has not looked at what was asked for
+			continue
 		}
 
 		refunds = append(refunds, s)
