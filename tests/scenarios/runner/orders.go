@@ -111,8 +111,17 @@ func (c *client) drawCapture(p known) ask {
 		a.minor = p.payload.minor + step
 	}
 
+	return a
+}
+
+// of is the same, asked of another payment. What it asks for is an amount in that one's currency.
+func (a ask) of(p known) ask {
+	const step = 10 // amounts of KWD end in 0
+
+	a.on = p
+
 	if p.payload.currency == "KWD" {
-		a.minor -= a.minor % step
+		a.minor = (a.minor + step - 1) / step * step
 	}
 
 	return a

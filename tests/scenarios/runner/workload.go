@@ -176,9 +176,7 @@ func (c *client) reuse(ctx context.Context) {
 func (c *client) somethingElse(key string, a ask) ask {
 	p, ok := c.anyPayment()
 	if ok && a.kind != kindCreate && !a.isPerson() && c.r.IntN(2) == 0 { // the same of another payment
-		a.on = p
-
-		return a
+		return a.of(p)
 	}
 
 	if !ok || (a.kind == kindCreate || a.isPerson()) && c.r.IntN(2) == 0 {
