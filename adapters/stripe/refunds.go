@@ -176,7 +176,8 @@ var aboutTheMoney = map[stripego.ErrorCode]bool{
 // speaks of money already moved, or of the refund's state, is rejected also if it is a copy: the
 // core reads what became of the original. So it does if the key was used for another request,
 // which the database has lost. Over the amount that is left Stripe names the parameter and has
-// no code. Any other rejection counts only for the first send.
+// no code, nor has it one for a refund that cannot be cancelled. Any other rejection counts only for
+// the first send.
 func (f *failure) rejectsOnRefund(asked askedOfRefund, first bool) (outcome, error) {
 	if f.rejection == nil || f.reason != ReasonBadRequest && f.reason != ReasonUnknownPath && f.reason != ReasonIdempotency {
 		return unknown, nil
@@ -192,7 +193,7 @@ func (f *failure) rejectsOnRefund(asked askedOfRefund, first bool) (outcome, err
 		err.State, err.Amount = true, true
 
 		return rejected, &err
-	case aboutTheMoney[f.rejection.Code], f.reason == ReasonIdempotency, bad && asked.id != "":
+	case aboutTheMoney[f.rejection.Code], f.reason == ReasonIdempotency, bad && asked.id != "" && f.rejection.Code == "":
 		err.State = true
 
 		return rejected, &err

@@ -576,6 +576,32 @@ func TestCancelRefund_Do(t *testing.T) {
 	apptest.RequireFault(t, fault.NotFound, err)
 }
 
+// A cancellation that Stripe rejects because of the deployment is not refused for ever.
+func TestCancelRefund_DeploymentRejected(t *testing.T) {
+	t.Parallel()
+
+	b := refundBundle{World: apptest.New(t)}
+	b.payment = b.Paid("order_1", apptest.AskRefundCard)
+	r := b.Refund(b.payment, "refund_1", "4.00")
+
+	incomplete := apptest.AccountIncomplete()
+	incomplete.Path = apptest.CancelRefundPath
+	repair := b.Fault(incomplete)
+
+	cancel := payments.NewCancelRefund(b.Change(), b.Refunds)
+	cmd := payments.CancelRefundCommand{Tenant: operation.DefaultTenant, RefundID: r.ID, Key: "cancel_1"}
+
+	_, err := cancel.Do(t.Context(), cmd)
+	apptest.RequireFault(t, fault.Rejected, err)
+	b.requireSums(t, 4_00, 0, 6_00)
+	repair()
+
+	answer, err := cancel.Do(t.Context(), cmd)
+	require.NoError(t, err)
+	require.Equal(t, http.StatusOK, answer.Response.Status, "%s", answer.Response.Body)
+	b.requireSums(t, 0, 0, 10_00)
+}
+
 // The database has lost a refund and its operation: they come home together, and a retry of the
 // key gets an answer about the same refund.
 func TestRefund_Lost(t *testing.T) {
