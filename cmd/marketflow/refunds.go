@@ -7,10 +7,13 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
 	edge "github.com/marketflow/marketflow/adapters/http"
+	"github.com/marketflow/marketflow/domain/fault"
 	"github.com/marketflow/marketflow/domain/money"
+	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/domain/payment"
 	"github.com/marketflow/marketflow/domain/refund"
 	"github.com/marketflow/marketflow/internal/bootstrap"
@@ -22,23 +25,28 @@ func newRefundsCommand() *cobra.Command {
 }
 
 func newRefundsShowCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:   "show ID",
+	var (
+		key   string
+		whose operation.Tenant
+	)
+
+	command := &cobra.Command{
+		Use:   "show ID | --key KEY",
 		Short: "Show a refund, and what was decided about it",
-		Args:  cobra.ExactArgs(1),
+		Args:  cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			id, err := parseID(args[0])
+			id, clientKey, err := idOrKey(args, key)
 			if err != nil {
 				return err
 			}
 
 			return withTools(cmd, func(ctx context.Context, tools bootstrap.Tools) error {
-				r, err := tools.Refunds.Refund(ctx, id)
+				r, err := findRefund(ctx, tools, id, whose, clientKey)
 				if err != nil {
-					return named(err, "refund", args[0])
+					return err
 				}
 
-				decisions, err := tools.Audit.AuditOf(ctx, id.String())
+				decisions, err := tools.Audit.AuditOf(ctx, r.ID.String())
 				if err != nil {
 					return err
 				}
@@ -52,6 +60,35 @@ func newRefundsShowCommand() *cobra.Command {
 			})
 		},
 	}
+	command.Flags().StringVar(&key, "key", "", "the client's idempotency key, instead of the id")
+	addTenantFlag(command, &whose)
+
+	return command
+}
+
+// findRefund finds a refund by its id, or by the key of a tenant under which it was asked for.
+func findRefund(
+	ctx context.Context, tools bootstrap.Tools, id uuid.UUID, whose operation.Tenant, key operation.Key,
+) (refund.Refund, error) {
+	if key != "" {
+		op, err := findOperation(ctx, tools, id, whose, key)
+
+		switch {
+		case err != nil:
+			return refund.Refund{}, err
+		case op.Kind != operation.Refund:
+			return refund.Refund{}, fmt.Errorf("under the key %s no refund was asked for, but a %s", key, op.Kind)
+		}
+
+		id = op.ID
+	}
+
+	r, err := tools.Refunds.Refund(ctx, id)
+	if key != "" && fault.KindOf(err) == fault.NotFound {
+		return r, fmt.Errorf("the refund under the key %s was never made: marketflow operations show %s", key, id)
+	}
+
+	return r, named(err, "refund", id.String())
 }
 
 type shownRefund struct {
