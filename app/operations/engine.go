@@ -75,10 +75,10 @@ type Definition struct {
 	// Reserve is what an operation reserves of its payment when it is opened again. Nil: it
 	// reserves nothing.
 	Reserve func(op ports.Operation) ports.Reserve
-	// Written is asked before recovery sends a call: it returns the object that our records say the
-	// operation has made, or nil. Such an operation is not sent, because nothing says that the
-	// provider still has its key. Nil: begin and take tell (a create), or sending again makes
-	// nothing.
+	// Written is asked before recovery sends a call, and before an operation is opened again: it
+	// returns the object that our records say the operation has made, or nil. Such an operation is
+	// not sent, because nothing says that the provider still has its key. Nil: begin and take tell
+	// (a create), or sending again makes nothing.
 	Written func(ctx context.Context, op ports.Operation) (*ports.Object, error)
 	// Rejected is what the client of a rejected order is told, for ever. rejected is nil
 	// if a person has decided that nothing was done.
@@ -94,6 +94,15 @@ type Definition struct {
 	// it although an earlier attempt may have been done. Nil: the provider's list of
 	// intents tells, and a rejection is believed.
 	Recover func(ctx context.Context, op ports.Operation, rejected *ports.RejectedError) (Found, error)
+}
+
+// written is Written, or nothing if that is nil.
+func (d Definition) written(ctx context.Context, op ports.Operation) (*ports.Object, error) {
+	if d.Written == nil {
+		return nil, nil //nolint:nilnil // nothing is made, and that is no error
+	}
+
+	return d.Written(ctx, op)
 }
 
 // Result is what follows when the provider has done what was asked: the payment that it
@@ -334,25 +343,49 @@ func again(op ports.Operation) ports.NewOperation {
 	}
 }
 
-// reopened opens an operation again if it was rejected and the same is asked for again.
+// reopened opens an operation again if it was rejected and the same is asked for again. If it is written
+// down what the operation has made, it is finished with that: it was opened again before and done, and
+// the database has lost that.
 func (e *Engine) reopened(
 	ctx context.Context, op ports.Operation, request Request, lease ports.Lease, err error,
 ) (ports.Operation, error) {
-	if err != nil || op.Held() || e.repeated(ctx, op, request) != operation.Reopened {
+	if err != nil || op.Held() || op.State != operation.Rejected || op.Fingerprint != request.Fingerprint {
 		return op, err
 	}
 
+	definition, err := e.definition(op)
+	if err != nil {
+		return op, err
+	}
+
+	switch made, err := definition.written(ctx, op); {
+	case errors.Is(err, ports.ErrContradiction):
+		return op, e.contradiction(ctx, op, err)
+	case err != nil:
+		return op, errUnknown(op, err, providerRetryAfter)
+	case made != nil:
+		return e.Finish(ctx, op, *made, operation.ByRequest)
+	}
+
+	if e.repeated(ctx, op, request) != operation.Reopened {
+		return op, nil
+	}
+
 	var reserve ports.Reserve
-	if of := e.definitions[op.Kind].Reserve; of != nil {
-		reserve = of(op)
+	if definition.Reserve != nil {
+		reserve = definition.Reserve(op)
 	}
 
 	again, err := e.operations.Reopen(ctx, op.ID, lease, reserve)
-	if errors.Is(err, ports.ErrInProgress) {
-		return op, errInProgress(op)
-	}
 
-	return again, err
+	switch {
+	case errors.Is(err, ports.ErrInProgress):
+		return op, errInProgress(op)
+	case errors.Is(err, ports.ErrContradiction): // what it has made has just come home
+		return op, errUnknown(op, err, providerRetryAfter)
+	default:
+		return again, err
+	}
 }
 
 // repeated is what becomes of a request whose key has the operation, which somebody else
@@ -484,8 +517,8 @@ func (e *Engine) Send(ctx context.Context, op ports.Operation, by operation.Fini
 		return op, e.release(ctx, op, err)
 	}
 
-	if definition.Written != nil && by == operation.ByRecovery {
-		switch made, err := definition.Written(ctx, op); {
+	if by == operation.ByRecovery {
+		switch made, err := definition.written(ctx, op); {
 		case errors.Is(err, ports.ErrContradiction):
 			return op, e.contradiction(ctx, op, err)
 		case err != nil:

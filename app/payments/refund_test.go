@@ -651,3 +651,41 @@ func refundIDs(refunds []refund.Refund) []uuid.UUID {
 
 	return ids
 }
+
+// A refund was rejected because of the deployment, sent again and made, and the database has lost
+// that. Once the refund is home, a retry is answered with it: nothing is reserved, nothing is sent.
+func TestRefund_DeploymentRejected_MadeAndLost(t *testing.T) {
+	t.Parallel()
+
+	b := setupRefund(t)
+	incomplete := apptest.AccountIncomplete()
+	incomplete.Path = apptest.RefundsPath
+	repair := b.Fault(incomplete)
+
+	cmd := b.RefundCommand(b.payment, "refund_1", "4.00")
+	_, err := b.refund(t, cmd)
+	apptest.RequireFault(t, fault.Rejected, err)
+	repair()
+	b.Exec("CREATE TABLE backup AS SELECT * FROM operations WHERE kind = 'refund'")
+
+	r := b.Refund(b.payment, "refund_1", "4.00")
+	b.Exec("DELETE FROM refunds")
+	b.Exec("DELETE FROM operations WHERE kind = 'refund'")
+	b.Exec("INSERT INTO operations SELECT * FROM backup")
+	b.Exec("UPDATE payments SET amount_refunded = 0")
+	b.ForgetReplays()
+
+	b.refresh(t)
+	require.Equal(t, operation.Rejected, b.Operation(r.ID).State)
+	b.requireSums(t, 0, 4_00, 6_00)
+
+	b.Fault(sandbox.Fault{Method: http.MethodPost, Path: apptest.RefundsPath, Action: sandbox.DropBefore})
+
+	answer, err := b.refund(t, cmd)
+	require.NoError(t, err)
+	require.Equal(t, http.StatusCreated, answer.Response.Status)
+	require.Equal(t, b.Renderer.RefundMade(b.RefundOf(r.ID)), answer.Response)
+	require.Equal(t, operation.Finished, b.Operation(r.ID).State)
+	require.Len(t, b.RefundsAtStripe(b.payment), 1)
+	b.requireSums(t, 0, 4_00, 6_00)
+}
