@@ -147,10 +147,10 @@ func judgeOnDispute(asked askedOfDispute, got *disputeRecord, failed *failure, f
 }
 
 // rejectsOnDispute decides whether a failure proves that a call about a dispute was rejected.
-// Evidence that Stripe does not take is the order's fault at any time. Any other 400 is believed
-// to be about the dispute's state, for which Stripe has no code: an earlier attempt may have
+// Evidence that Stripe does not take is the order's fault at any time. Another 400 without a code is
+// believed to be about the dispute's state, for which Stripe has none: an earlier attempt may have
 // brought it there, so the core reads the dispute. So it does if the key was used for another
-// request, which the database has lost.
+// request, which the database has lost. Any other rejection counts only for the first send.
 func (f *failure) rejectsOnDispute(first bool) (outcome, error) {
 	if f.rejection == nil || f.reason != ReasonBadRequest && f.reason != ReasonUnknownPath && f.reason != ReasonIdempotency {
 		return unknown, nil
@@ -167,7 +167,7 @@ func (f *failure) rejectsOnDispute(first bool) (outcome, error) {
 
 		return rejected, &err
 	case f.reason == ReasonIdempotency, missing,
-		f.reason == ReasonBadRequest && f.rejection.Code != stripego.ErrorCodeParameterUnknown:
+		f.reason == ReasonBadRequest && f.rejection.Code == "":
 		err.State = true
 
 		return rejected, &err

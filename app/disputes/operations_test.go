@@ -417,3 +417,35 @@ func TestOperations_OfTwoDisputes(t *testing.T) {
 	require.Equal(t, dispute.NeedsResponse, w.Dispute(first.dispute.ID).Status)
 	require.Equal(t, dispute.UnderReview, w.Dispute(second.dispute.ID).Status)
 }
+
+// What Stripe rejects because of the deployment is not refused for ever.
+func TestChange_DeploymentRejected(t *testing.T) {
+	t.Parallel()
+
+	for name, path := range map[string]string{"evidence": "/v1/disputes/*", "accept": "/v1/disputes/*/close"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+
+			b := setup(t)
+			incomplete := apptest.AccountIncomplete()
+			incomplete.Path = path
+			repair := b.Fault(incomplete)
+
+			ask := func() (operations.Answer, error) {
+				if name == "accept" {
+					return b.accept(t, "k")
+				}
+
+				return b.give(t, "k", true, parcel)
+			}
+
+			_, err := ask()
+			apptest.RequireFault(t, fault.Rejected, err)
+			repair()
+
+			answer, err := ask()
+			require.NoError(t, err)
+			require.Equal(t, http.StatusOK, answer.Response.Status, "%s", answer.Response.Body)
+		})
+	}
+}
