@@ -68,24 +68,41 @@ func (d *deployment) intents() (all []intent) {
 }
 
 // lost counts what was answered and is not in a database: payments, and finished
-// captures. It returns the orders that it has lost.
+// captures and refunds. It returns the orders that it has lost, and after them those of which it has lost
+// a refund alone.
 func (d *deployment) lost(ctx context.Context, database string) (orders []*order, err error) {
 	ids, err := query(ctx, database, pgx.RowTo[string], "SELECT id::text FROM payments")
 	if err != nil {
 		return nil, err
 	}
 
-	kept, err := query(ctx, database, pgx.RowTo[string],
-		"SELECT idempotency_key FROM operations WHERE kind = 'capture' AND state = 'finished' AND idempotency_key IS NOT NULL")
+	kept, err := query(ctx, database, pgx.RowTo[string], `SELECT idempotency_key FROM operations
+		WHERE kind IN ('capture', 'refund') AND state = 'finished' AND idempotency_key IS NOT NULL`)
 	if err != nil {
 		return nil, err
 	}
 
-	captures := 0
+	var (
+		captures, refunds int
+		ofRefunds         []*order
+	)
 
 	for _, o := range d.load.answered() {
-		if !slices.Contains(ids, o.answer().ID) {
+		lost := 0
+
+		for _, g := range o.given() {
+			if !slices.Contains(kept, g.key) {
+				lost++
+			}
+		}
+
+		refunds += lost
+
+		switch {
+		case !slices.Contains(ids, o.answer().ID):
 			orders = append(orders, o)
+		case lost > 0:
+			ofRefunds = append(ofRefunds, o)
 		}
 
 		o.mu.Lock()
@@ -95,25 +112,25 @@ func (d *deployment) lost(ctx context.Context, database string) (orders []*order
 		o.mu.Unlock()
 	}
 
-	d.w.figuref("%s: %d of %d payments and %d captures that clients were told of are lost",
-		d.name, len(orders), len(d.load.answered()), captures)
+	d.w.figuref("%s: %d of %d payments, %d captures and %d refunds that clients were told of are lost (%d payments lack "+
+		"a refund alone)", d.name, len(orders), len(d.load.answered()), captures, refunds, len(ofRefunds))
 
 	if len(orders) == 0 {
 		return nil, errors.New("nothing was lost, so nothing is shown")
 	}
 
-	return orders, nil
+	return append(orders, ofRefunds...), nil
 }
 
 // comeBack are the clients of lost orders, who come back at once: some repeat, some ask
 // for something else under the same key.
 func (d *deployment) comeBack(ctx context.Context, lost []*order) {
-	const most = 40
+	const most, ofRefunds = 40, 20 // the last are those that lack a refund
 
 	var all sync.WaitGroup
 
-	for i, o := range lost[:min(len(lost), most)] {
-		if o.key == "" {
+	for i, o := range lost {
+		if o.key == "" || i >= most && i < len(lost)-ofRefunds {
 			continue
 		}
 
@@ -135,6 +152,14 @@ func (d *deployment) comeBack(ctx context.Context, lost []*order) {
 				}
 
 				d.load.capture(ctx, r, o)
+			}
+
+			for _, g := range o.given() {
+				if i%2 == 0 {
+					d.otherRefund(ctx, r, o, g)
+				}
+
+				d.load.refund(ctx, r, o, g)
 			}
 
 			d.load.create(ctx, r, o)
@@ -309,6 +334,11 @@ func (d *deployment) repeat(ctx context.Context, r *rand.Rand, o *order) {
 		d.otherCapture(ctx, r, o)
 	}
 
+	for _, g := range o.given() {
+		l.refund(ctx, r, o, g)
+		d.otherRefund(ctx, r, o, g)
+	}
+
 	var got shown
 
 	answer := l.call(ctx, r, http.MethodGet, "/payments/"+o.answer().ID, "", "")
@@ -352,13 +382,18 @@ func (d *deployment) otherCapture(ctx context.Context, r *rand.Rand, o *order) {
 }
 
 // row is a payment in the database.
-type row struct{ ID, Intent, Key, Status, Amount, Captured, Currency string }
+type row struct {
+	ID, Intent, Key, Status, Amount, Captured, Currency string
+	Refunded, Pending, Disputed, Overdrawn              string
+}
 
 // compare holds the records against each other.
 func (d *deployment) compare(ctx context.Context) error {
 	rows, err := query(ctx, d.url(), pgx.RowToStructByPos[row], `SELECT id::text, stripe_payment_intent_id,
 		COALESCE(idempotency_key, ''), status, amount::text,
-		COALESCE(amount_captured, CASE WHEN status = 'succeeded' THEN amount ELSE 0 END)::text, currency
+		COALESCE(amount_captured, CASE WHEN status = 'succeeded' THEN amount ELSE 0 END)::text, currency,
+		COALESCE(amount_refunded, 0)::text, COALESCE(amount_refund_pending, 0)::text, COALESCE(amount_disputed, 0)::text,
+		COALESCE(overdrawn, 0)::text
 		FROM payments`) // NULL: from the release before, which captured all
 	if err != nil {
 		return err
@@ -377,14 +412,28 @@ func (d *deployment) compare(ctx context.Context) error {
 		orders[o.name] = o
 	}
 
-	made := map[string][]string{}
+	made, givenBack := map[string][]string{}, d.w.refundsAtStripe()
+
+	refunds, err := d.refundRows(ctx)
+	if err != nil {
+		return err
+	}
 
 	for _, i := range d.intents() {
 		name := i.Metadata["order"]
 		made[name] = append(made[name], i.ID)
 
 		d.compareOne(i, here[i.ID], orders[name])
+
+		if p, o := here[i.ID], orders[name]; p != (row{}) && o != nil {
+			d.compareRefunds(i, p, o, givenBack[i.ID], refunds)
+		}
+
 		delete(here, i.ID)
+	}
+
+	for _, r := range refunds {
+		d.w.brokenf(asAtStripe, "%s: refund %+v is not at Stripe", d.name, r)
 	}
 
 	for name, ids := range made {

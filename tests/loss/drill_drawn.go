@@ -99,10 +99,15 @@ func (w *world) spoil(r *rand.Rand) (spoiled func(context.Context), noMore func(
 		{Action: sandbox.Saved500, Method: http.MethodPost, Path: "/v1/payment_intents"},
 		{Action: sandbox.WebhookLose, Event: "payment_intent.*"},
 		{Action: sandbox.WebhookDuplicate, Event: "payment_intent.*", Delay: time.Second},
+		{Action: sandbox.DropAfter, Method: http.MethodPost, Path: "/v1/refunds"},
 	} {
 		rule.Nth, rule.Count = 1+i*some, 1+r.IntN(some)
 		if rule.Action == sandbox.Saved500 {
 			rule.Count += 2 * some
+		}
+
+		if rule.Path == "/v1/refunds" { // of which there are fewer
+			rule.Nth = 2
 		}
 
 		status, err := w.stripe.AddFault(rule)

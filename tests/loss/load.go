@@ -125,6 +125,8 @@ func (l *load) story(ctx context.Context, r *rand.Rand, n uint64) {
 		l.retry(ctx, r)
 	case draw < 84:
 		l.retryOther(ctx, r)
+	case draw < 92 && !l.onlyCreates:
+		l.givesBackOld(ctx, r)
 	default:
 		l.read(ctx, r)
 	}
@@ -160,8 +162,15 @@ func (l *load) automatic(ctx context.Context, r *rand.Rand, n uint64) {
 	o := l.order(r, n)
 	l.add(o)
 
-	if l.create(ctx, r, o) && r.IntN(2) == 0 {
-		l.pay(ctx, o)
+	if !l.create(ctx, r, o) || r.IntN(2) != 0 || !l.pay(ctx, o) || l.onlyCreates {
+		return
+	}
+
+	switch r.IntN(4) {
+	case 0:
+		l.givesBack(ctx, r, o)
+	case 1:
+		l.complains(o)
 	}
 }
 
@@ -179,8 +188,16 @@ func (l *load) manual(ctx context.Context, r *rand.Rand, n uint64) {
 
 	l.add(o)
 
-	if l.create(ctx, r, o) && l.pay(ctx, o) && l.capture(ctx, r, o) && r.IntN(3) == 0 {
+	if !l.create(ctx, r, o) || !l.pay(ctx, o) || !l.capture(ctx, r, o) {
+		return
+	}
+
+	if r.IntN(3) == 0 {
 		l.capture(ctx, r, o)
+	}
+
+	if r.IntN(3) == 0 {
+		l.givesBack(ctx, r, o)
 	}
 }
 

@@ -33,6 +33,9 @@ type order struct {
 	captured *shown
 	// paid and cancelled: what the customer, or the client, has done.
 	paid, cancelled bool
+	// refunds are what the client has asked to give back, and disputed: the bank has taken the money.
+	refunds  []*givenBack
+	disputed bool
 }
 
 // created is the answer of a create.

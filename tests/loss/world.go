@@ -31,6 +31,8 @@ const (
 	neverGone   = "a payment that was answered is never 404"
 	unknownIDs  = "an unknown id is 404 or 503"
 	captureKeys = "a capture's key gets its answer"
+	refundKeys  = "a refund's key gives back once, and gets its answer"
+	noMoreBack  = "no more is given back than was captured"
 	allEnd      = "every operation ends"
 	asAtStripe  = "status and sums are Stripe's"
 	goodAnswers = "answers are those that the API has"
@@ -151,7 +153,7 @@ func (w *world) slowListsUntil(ctx context.Context) (end func(), err error) {
 	}
 	context.AfterFunc(ctx, end)
 
-	for _, list := range []string{"/v1/payment_intents", "/v1/events"} {
+	for _, list := range []string{"/v1/payment_intents", "/v1/events", "/v1/refunds", "/v1/disputes"} {
 		rule, err := w.stripe.AddFault(sandbox.Fault{Action: sandbox.Latency, Method: "GET", Path: list, P50: slow, Count: -1})
 		if err != nil {
 			return end, err
