@@ -1,6 +1,7 @@
 package payments_test
 
 import (
+	"context"
 	"net/http"
 	"testing"
 	"time"
@@ -13,6 +14,9 @@ import (
 	"github.com/marketflow/marketflow/app/payments"
 	"github.com/marketflow/marketflow/domain/fault"
 	"github.com/marketflow/marketflow/domain/operation"
+	"github.com/marketflow/marketflow/domain/payment"
+	"github.com/marketflow/marketflow/ports"
+	"github.com/marketflow/marketflow/sandbox"
 )
 
 // A client that repeats a request gets the payment that it got before, although the
@@ -150,4 +154,89 @@ func TestChange_RefusedInALaterLife(t *testing.T) {
 			require.Equal(t, http.StatusConflict, b.Operation(op.ID).Response.Status)
 		})
 	}
+}
+
+// losing is a provider. Once it has made a refund, the database loses what the test says.
+type losing struct {
+	ports.Provider
+
+	lose func()
+}
+
+func (l losing) Send(ctx context.Context, call ports.Call, retry bool) (ports.Object, error) {
+	object, err := l.Provider.Send(ctx, call, retry)
+	l.lose()
+
+	return object, err
+}
+
+// The database is restored while a refund is under way. The refund brings home what is lost: itself, its
+// operation and, if need be, its payment. It is made once, and the client is told of it.
+func TestRefund_VanishesWhileItIsSent(t *testing.T) {
+	t.Parallel()
+
+	for name, lose := range map[string]func(b refundBundle){
+		"Everything": func(b refundBundle) { b.LoseEverything() },
+		"TheRefund": func(b refundBundle) { // with its operation: they are one commit
+			b.Exec("DELETE FROM operations WHERE kind = 'refund'")
+			b.Exec("DELETE FROM refunds")
+			b.Exec("UPDATE payments SET amount_refund_pending = 0")
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+
+			b := setupRefund(t)
+			provider := b.Provider
+			b.Provider = losing{provider, func() { lose(b) }}
+
+			cmd := b.RefundCommand(b.payment, "refund_1", "4.00")
+			answer, err := b.refund(t, cmd)
+			require.NoError(t, err)
+			require.Equal(t, http.StatusCreated, answer.Response.Status, "%s", answer.Response.Body)
+
+			b.Provider = provider
+			b.requireSums(t, 0, 4_00, 6_00)
+
+			op := b.Operation(answer.RefundID)
+			require.Equal(t, operation.Finished, op.State)
+			require.Equal(t, b.payment.ID, op.Subject)
+			require.Equal(t, cmd.Key, op.Key)
+			require.Equal(t, b.Renderer.RefundMade(b.RefundOf(answer.RefundID)), answer.Response)
+
+			b.ForgetReplays()
+
+			again, err := b.refund(t, cmd)
+			require.NoError(t, err)
+			require.Equal(t, answer.Response, again.Response)
+			require.Len(t, b.RefundsAtStripe(b.payment), 1)
+		})
+	}
+}
+
+// Recovery has found a refund by its mark, and the database loses its operation before that is written.
+func TestRefund_VanishesOnceItIsFound(t *testing.T) {
+	t.Parallel()
+
+	b := setupRefund(t)
+	repair := b.Fault(sandbox.Fault{Path: apptest.RefundsPath, Action: sandbox.DropAfter})
+	_, err := b.refund(t, b.RefundCommand(b.payment, "refund_1", "4.00"))
+	apptest.RequireFault(t, fault.Unknown, err)
+	repair()
+
+	op, err := b.Store.OperationByKey(t.Context(), operation.DefaultTenant, "refund_1")
+	require.NoError(t, err)
+
+	listed, err := b.Provider.RefundsOf(t.Context(), b.payment.IntentID)
+	require.NoError(t, err)
+	require.Len(t, listed, 1)
+	b.LoseEverything()
+
+	done, err := b.Engine().Finish(t.Context(), op.Operation, ports.Object{Refund: listed[0]}, operation.ByRecovery)
+	require.NoError(t, err)
+	require.Equal(t, operation.Finished, done.State)
+	require.Equal(t, http.StatusCreated, done.Response.Status)
+	b.requireSums(t, 0, 4_00, 6_00)
+	require.Equal(t, payment.Succeeded, b.Payment(b.payment.ID).Status)
+	require.Len(t, b.RefundsAtStripe(b.payment), 1)
 }

@@ -666,12 +666,12 @@ func TestRefund_DeploymentRejected_MadeAndLost(t *testing.T) {
 	_, err := b.refund(t, cmd)
 	apptest.RequireFault(t, fault.Rejected, err)
 	repair()
-	b.Exec("CREATE TABLE backup AS SELECT * FROM operations WHERE kind = 'refund'")
+	b.Exec("CREATE TABLE backup AS TABLE operations")
 
 	r := b.Refund(b.payment, "refund_1", "4.00")
 	b.Exec("DELETE FROM refunds")
-	b.Exec("DELETE FROM operations WHERE kind = 'refund'")
-	b.Exec("INSERT INTO operations SELECT * FROM backup")
+	b.Exec("DELETE FROM operations")
+	b.Exec("INSERT INTO operations TABLE backup")
 	b.Exec("UPDATE payments SET amount_refunded = 0")
 	b.ForgetReplays()
 
