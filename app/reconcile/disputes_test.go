@@ -4,10 +4,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
 	"github.com/marketflow/marketflow/app/reconcile"
 	"github.com/marketflow/marketflow/domain/dispute"
+	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/ports"
 	"github.com/marketflow/marketflow/sandbox"
 )
@@ -82,4 +84,47 @@ func TestReconcile_Do_Disputes(t *testing.T) {
 		require.GreaterOrEqual(t, home.Version, d.Version)
 		require.Equal(t, int64(300), b.Payment(p.ID).Disputed.Minor())
 	})
+}
+
+// A dispute carries no mark, so an event of one that comes before its payment is written is taken for
+// another program's. The next run lists the dispute, after the intents, so its payment is there by then.
+func TestReconcile_Do_DisputeThatOvertakesItsPayment(t *testing.T) {
+	t.Parallel()
+
+	for name, finish := range map[string]func(b testBundle, op ports.Operation, intent ports.Intent) error{
+		"ItsHolderFinishesIt": func(b testBundle, op ports.Operation, intent ports.Intent) error {
+			_, err := b.Engine().Finish(t.Context(), op, ports.Object{Intent: intent}, operation.ByRequest)
+
+			return err
+		},
+		"NobodyFinishesIt": func(testBundle, ports.Operation, ports.Intent) error { return nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+
+			b := setup(t)
+			op := b.Begin("order_1")
+			intent := b.Send(op)
+			b.Confirm(intent.ID, "pm_card_createDispute")
+
+			for _, eventType := range []string{"charge.dispute.created", "charge.dispute.funds_withdrawn"} {
+				event := b.Event(intent.ID, eventType)
+				applied, err := b.Apply().Do(t.Context(), event)
+				require.NoError(t, err)
+				require.Equal(t, ports.EventForeign, applied.Outcome)
+				require.Empty(t, b.Stored(event.ID).Raw, "nothing is kept of what may be another's")
+			}
+
+			require.NoError(t, finish(b, op, intent))
+
+			report := b.look(t)
+			require.Equal(t, 1, report.Repaired[ports.DiscrepancyDispute])
+
+			p := b.Payment(op.ID)
+			require.Equal(t, int64(10_00), p.Disputed.Minor())
+			require.Equal(t, "needs_response", p.DisputeStatus)
+			require.NotEqual(t, uuid.Nil, p.BlockedBy)
+			require.Zero(t, b.look(t).Found[ports.DiscrepancyDispute])
+		})
+	}
 }
