@@ -57,7 +57,7 @@ func check(e evidence, found *violations) {
 		oneCapture, captureAsAskedFor, noKeyDeniesItself, cancelledAsTold, oneWinner, refusalsAreTrue,
 		confirmedAsTold, detailsAreEqual, callsAreSentAsWritten, lastAnswersStand, versionsGrow,
 		contradictionsAreOnlyDrawn, foreignIsLeftAlone,
-		noMoreThanCaptured, oneRefund, refundsAreEqual,
+		noMoreThanCaptured, oneRefund, refundsAreEqual, disputesAreEqual, answeredAsTold,
 		oneCustomer, customersAreEqual, referencesAreUnique, deletedIsGone, detachedAsTold, payersAreRight, othersMethodsAreRefused,
 	} {
 		invariant(e, found)
@@ -340,6 +340,10 @@ func nothingIsUnknown(e evidence, found *violations) {
 func (e evidence) executed(o operationRow) bool {
 	if (ask{kind: o.Kind}).isPerson() {
 		return e.executedOnPerson(o)
+	}
+
+	if (ask{kind: o.Kind}).isBelonging() {
+		return e.executedOnBelonging(o)
 	}
 
 	intent, there := by(e.stripe.intents, stripeIntent.paymentID)[o.Payment]

@@ -230,15 +230,22 @@ func confirmedAsTold(e evidence, found *violations) {
 		}
 	}
 
+	// triedThere are the intents that somebody has tried to pay at Stripe.
+	triedThere := map[string]bool{}
+
+	for _, r := range e.requests {
+		triedThere[r.key] = triedThere[r.key] || r.kind == kindPay || r.kind == kindDecline || r.kind == kindAuthenticate
+	}
+
 	for _, r := range e.requests {
 		if r.kind != kindConfirm || r.result.status != http.StatusOK {
 			continue
 		}
 
 		// An attempt whose answer was lost is told as the payment stands once it is recovered. It may
-		// have been cancelled since.
+		// have been cancelled since, or another attempt may have been declined.
 		p, err := r.result.payment()
-		if at := intents[r.on.id].Status; err != nil || p.Status == "failed" ||
+		if at := intents[r.on.id].Status; err != nil || p.Status == "failed" && !triedThere[r.on.intent] ||
 			p.Status == "cancelled" && at != "canceled" || p.Status == "succeeded" && at != "succeeded" {
 			found.addf("J4", "key "+r.key, "was told %s, and at Stripe it is %s", r.result, intents[r.on.id].Status)
 		}
@@ -297,12 +304,16 @@ func callsAreSentAsWritten(e evidence, found *violations) {
 var stamp = regexp.MustCompile(`"updated_at":"[^"]*"|"version":\d+`)
 
 // lastAnswersStand: captured and cancelled is for ever, so each answer that told of it shows
-// the payment as it still is when all is quiet, byte for byte, unless it is updated or refunded.
+// the payment as it still is when all is quiet, byte for byte, unless it is updated, refunded or disputed.
 func lastAnswersStand(e evidence, found *violations) {
 	updated := map[string]bool{}
 
 	for _, op := range e.service.operations {
 		updated[op.Payment] = updated[op.Payment] || op.Kind == kindUpdate || op.Kind == kindRefund
+	}
+
+	for _, intent := range e.stripe.intents {
+		updated[intent.paymentID()] = updated[intent.paymentID()] || len(e.stripe.disputes[intent.ID]) > 0
 	}
 
 	for _, r := range e.requests {

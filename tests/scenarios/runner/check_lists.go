@@ -149,7 +149,13 @@ func walks(records serviceRecords) []walk {
 		}
 	}
 
-	return append(all, persons)
+	disputed := walk{path: "/disputes", limit: small, want: map[string]bool{}}
+
+	for _, d := range records.disputes {
+		disputed.want[d.ID] = true
+	}
+
+	return append(all, persons, disputed)
 }
 
 func ids(payments []paymentRow, fits func(paymentRow) bool) map[string]bool {

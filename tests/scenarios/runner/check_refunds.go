@@ -35,6 +35,15 @@ func (r stripeRefund) ofMoney() bool {
 // counts: the money has gone back, or is on its way.
 func (r stripeRefund) counts() bool { return r.Status != "failed" && r.Status != "canceled" }
 
+// status is its status in the service's words.
+func (r stripeRefund) status() string {
+	if r.Status == "canceled" {
+		return "cancelled"
+	}
+
+	return r.Status
+}
+
 type refundRow struct{ ID, Payment, Stripe, Amount, Currency, Status, Origin string }
 
 func readRefunds(s *sandbox.Sandbox) (byIntent map[string][]stripeRefund, err error) {
@@ -126,7 +135,7 @@ func refundsAreEqual(e evidence, found *violations) {
 		ours[r.Payment] = append(ours[r.Payment], r)
 	}
 
-	waits := map[string]bool{}
+	waits, intents := map[string]bool{}, e.intents()
 
 	for _, op := range e.service.operations {
 		waits[op.ID] = op.Kind == kindRefund && (op.State == "needs_attention" || op.unprovable())
@@ -156,7 +165,7 @@ func refundsAreEqual(e evidence, found *violations) {
 				found.addf("J2", "refund "+r.ID, "%v", err)
 			case r.Stripe == "" && waits[r.ID]:
 				pending += minor
-			case !there || at.Amount != minor || at.Status != r.Status:
+			case !there || at.Amount != minor || at.status() != r.Status:
 				found.addf("J2", "refund "+r.ID, "is %+v here and %+v at Stripe", r, at)
 			}
 		}
@@ -165,11 +174,16 @@ func refundsAreEqual(e evidence, found *violations) {
 			found.addf("J2", "refund "+id, "of payment %s is not here: %+v", p.ID, r)
 		}
 
-		p.equalRefunds(pending, given, found)
+		taken := int64(0)
+		for _, d := range e.stripe.disputes[p.Intent] {
+			taken += d.takes(intents[p.Intent].Received)
+		}
+
+		p.equalRefunds(pending, given, taken, found)
 	}
 }
 
-func (p paymentRow) equalRefunds(pending, given int64, found *violations) {
+func (p paymentRow) equalRefunds(pending, given, disputed int64, found *violations) {
 	captured, err := minorUnits(p.Captured, p.Currency)
 	ourPending, err2 := minorUnits(p.Pending, p.Currency)
 	ourGiven, err3 := minorUnits(p.Refunded, p.Currency)
@@ -179,8 +193,8 @@ func (p paymentRow) equalRefunds(pending, given int64, found *violations) {
 		found.addf("J2", "payment "+p.ID, "%v", err)
 	}
 
-	if ourPending != pending || ourGiven != given || over != max(pending+given-captured, 0) {
-		found.addf("J2", "payment "+p.ID, "%d pending, %d refunded, %d too much here; %d and %d at Stripe, of %d",
-			ourPending, ourGiven, over, pending, given, captured)
+	if ourPending != pending || ourGiven != given || over != max(pending+given+disputed-captured, 0) {
+		found.addf("J2", "payment "+p.ID, "%d pending, %d refunded, %d too much here; %d, %d and %d disputed at Stripe, of %d",
+			ourPending, ourGiven, over, pending, given, disputed, captured)
 	}
 }

@@ -40,6 +40,41 @@ func (c *client) story(ctx context.Context) {
 	c.shop(ctx, p)
 }
 
+// ordered is a new payment.
+func (c *client) ordered(ctx context.Context, manual bool) (known, bool) {
+	key := c.newKey("ordered")
+	a := ask{kind: kindCreate, payload: drawPayload(c.r, key, firstNote)}
+	a.payload.manual = manual
+
+	return toldOf(a, c.pursue(ctx, key, c.l.addAsk(key, a)))
+}
+
+// confirms, captures, lets go and corrects are a short story each.
+func (c *client) confirms(ctx context.Context) {
+	if p, told := c.ordered(ctx, c.r.IntN(2) == 0); told {
+		c.backend(ctx, p)
+	}
+}
+
+func (c *client) captures(ctx context.Context) {
+	if p, told := c.ordered(ctx, true); told {
+		pays(c, p.intent)
+		c.twice(ctx, c.newKey("captures"), c.drawCapture(p))
+	}
+}
+
+func (c *client) lets(ctx context.Context) {
+	if p, told := c.ordered(ctx, c.r.IntN(2) == 0); told {
+		c.twice(ctx, c.newKey("lets-go"), c.drawCancel(p))
+	}
+}
+
+func (c *client) corrects(ctx context.Context) {
+	if p, told := c.ordered(ctx, c.r.IntN(2) == 0); told {
+		c.updates(ctx, p)
+	}
+}
+
 // backend tries the cards that it knows, each under a key of its own, until one is taken.
 func (c *client) backend(ctx context.Context, p known) {
 	const cards = 3

@@ -90,6 +90,10 @@ func ends(kind operationKind, when side) moment {
 		m.holds = `"tag":"`
 	case kindRefund: // or what was read of one
 		m.statement = stmtRefund
+	case kindCancelRefund:
+		m.statement, m.holds = stmtRefund, `"status":"cancelled"`
+	case kindEvidence, kindAccept: // either of them
+		m.statement, m.holds = stmtFinish, `"stripe_dispute_id":"`
 	default:
 		m.holds = `"status":"cancelled"`
 	}

@@ -27,6 +27,9 @@ func operationKinds() []operationKind {
 		{kindCancel, http.MethodPost, intentsPath + "/*/cancel"},
 		{kindUpdate, http.MethodPost, intentsPath + "/*"},
 		{kindRefund, http.MethodPost, refundsPath},
+		{kindCancelRefund, http.MethodPost, refundsPath + "/*/cancel"},
+		{kindEvidence, http.MethodPost, disputesPath + "/*"},
+		{kindAccept, http.MethodPost, disputesPath + "/*/close"},
 		{kindCreatePerson, http.MethodPost, personsPath},
 		{kindUpdatePerson, http.MethodPost, personsPath + "/*"},
 		{kindDeletePerson, http.MethodDelete, personsPath + "/*"},
@@ -85,8 +88,10 @@ func stripeFaults() []fault {
 		"stripe: reads answered 429":  {Action: sandbox.Error, Status: 429, Type: invalidRequest, Code: "rate_limit"},
 		"stripe: reads without a URL": {Action: sandbox.Error, Status: 404, Type: invalidRequest},
 	} {
-		for path, of := range map[string]string{intentsPath: "a payment", personsPath: "a customer"} {
-			rule.Method, rule.Path = http.MethodGet, path+"/*"
+		for path, of := range map[string]string{
+			intentsPath + "/*": "a payment", personsPath + "/*": "a customer", disputesPath: "a payment's disputes",
+		} {
+			rule.Method, rule.Path = http.MethodGet, path
 			faults = append(faults, fault{name: name + ", " + of, play: playRule(name+", "+of, rule)})
 		}
 	}

@@ -71,6 +71,12 @@ func (c *client) unknown(kind operationKind, rule sandbox.Fault) {
 		return
 	}
 
+	if (ask{kind: kind.name}).isBelonging() {
+		c.unknownOfBelonging(key, kind, rule)
+
+		return
+	}
+
 	rule.Metadata = map[string]string{"order": key}
 
 	if kind.name == kindCreate {

@@ -24,6 +24,11 @@ const (
 	kindRefund  = "refund"
 	kindRead    = "read"
 
+	// These are about what belongs to a payment.
+	kindCancelRefund = "cancel_refund"
+	kindEvidence     = "submit_evidence"
+	kindAccept       = "accept_dispute"
+
 	// These are about customers whom the service keeps.
 	kindCreatePerson = "create_customer"
 	kindUpdatePerson = "update_customer"
@@ -41,6 +46,9 @@ const (
 	kindRefundAtStripe  = "refund at Stripe"
 	kindUpdateAtStripe  = "update customer at Stripe"
 	kindDeleteAtStripe  = "delete customer at Stripe"
+
+	kindCancelRefundAtStripe = "cancel refund at Stripe"
+	kindBankDecides          = "the bank decides"
 )
 
 // ask is what a client asks for: a create, or something about a payment that exists.
@@ -66,6 +74,10 @@ type ask struct {
 	// for a change of the service's own mark as well.
 	tag  string
 	mark bool
+	// object is the refund that is cancelled, or the dispute that is answered. Its evidence is tag, and
+	// submit: it is given to the bank.
+	object string
+	submit bool
 }
 
 // id tells asks apart as the service should.
@@ -79,6 +91,8 @@ func (a ask) id() string {
 		return fmt.Sprintf("refund %d of %s %t", a.minor, a.on.id, a.expects)
 	case kindCreatePerson, kindUpdatePerson, kindDeletePerson, kindSetup, kindDetach:
 		return a.personID()
+	case kindCancelRefund, kindEvidence, kindAccept:
+		return a.belongingID()
 	default:
 		return fmt.Sprintf("%s %s %s %s %q %t", a.kind, a.on.id, a.reason, a.card, a.tag, a.mark)
 	}
@@ -87,7 +101,7 @@ func (a ask) id() string {
 // isOperation: the service does it at Stripe.
 func (a ask) isOperation() bool {
 	switch a.kind {
-	case kindCreate, kindConfirm, kindCapture, kindCancel, kindUpdate, kindRefund:
+	case kindCreate, kindConfirm, kindCapture, kindCancel, kindUpdate, kindRefund, kindCancelRefund, kindEvidence, kindAccept:
 		return true
 	default:
 		return a.isPerson()
@@ -128,6 +142,8 @@ func (a ask) String() string {
 		return fmt.Sprintf("update %s to %q", a.on.id, a.tag)
 	case kindCreatePerson, kindUpdatePerson, kindDeletePerson, kindSetup, kindDetach:
 		return a.personID()
+	case kindCancelRefund, kindEvidence, kindAccept, kindBankDecides, kindCancelRefundAtStripe:
+		return a.belongingID()
 	default:
 		return a.kind
 	}
@@ -217,12 +233,13 @@ func (r result) isRejection() bool {
 	return r.status == http.StatusUnprocessableEntity && kind == problemRejected
 }
 
-// foundTooLittle: Stripe rejected a refund because less than that was left to give back.
+// foundTooLittle: Stripe rejected a refund because less than that was left to give back, or the bank has
+// taken it.
 func (r result) foundTooLittle() bool {
 	body := string(r.body)
 
 	return r.isRejection() && (strings.Contains(body, "is greater than unrefunded amount on charge") ||
-		strings.Contains(body, "has already been refunded"))
+		strings.Contains(body, "has already been refunded") || strings.Contains(body, "has been charged back"))
 }
 
 // String is for the timeline.

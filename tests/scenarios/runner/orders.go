@@ -155,6 +155,10 @@ func (a ask) path() string {
 		return a.personPath()
 	}
 
+	if a.isBelonging() {
+		return a.belongingPath()
+	}
+
 	if a.kind == kindCreate {
 		return "/payments"
 	}
@@ -224,6 +228,8 @@ func (a ask) spell(r *rand.Rand, key string) (body string, header http.Header) {
 		fields = append(fields, a.patch())
 	case kindRefund:
 		fields = a.refundFields(key)
+	case kindEvidence, kindAccept:
+		fields = a.disputeFields()
 	default:
 		fields = a.personFields()
 	}

@@ -30,6 +30,8 @@ type stripeRecords struct {
 	methods         map[string]stripeMethod
 	// refunds are those that give money back, by their intents.
 	refunds map[string][]stripeRefund
+	// disputes are those of the service's and of others' intents, by their intents.
+	disputes map[string][]stripeDispute
 }
 
 // stripePerson is a Customer as the sandbox knows it; one that is deleted has an id alone.
@@ -156,6 +158,10 @@ func readStripe(s *sandbox.Sandbox, foreign map[string]bool) (records stripeReco
 		return records, err
 	}
 
+	if records.disputes, err = readDisputes(s); err != nil {
+		return records, err
+	}
+
 	for entry := range s.Books(sandbox.BooksFilter{Kinds: []string{sandbox.KindDelivery}}) {
 		records.deliveries = append(records.deliveries, delivery{*entry.Delivery, entry.Intent})
 	}
@@ -245,6 +251,7 @@ type serviceRecords struct {
 	payments    []paymentRow
 	persons     []personRow
 	refunds     []refundRow
+	disputes    []disputeRow
 	operations  []operationRow
 	transitions []transitionRow
 	events      []eventRow
@@ -262,8 +269,11 @@ type paymentRow struct {
 	Metadata string
 	// Person is the customer's id here; empty for nobody.
 	Person string
-	// Pending and Refunded are what refunds take, and Overdrawn is by how much they exceed it.
-	Pending, Refunded, Overdrawn string
+	// Pending and Refunded are what refunds take, Disputed what disputes take, and Overdrawn is by how much
+	// they exceed what was captured.
+	Pending, Refunded, Overdrawn, Disputed string
+	// DisputeStatus is the word of the dispute that counts most; empty for none.
+	DisputeStatus string
 }
 
 type personRow struct {
@@ -340,7 +350,7 @@ func readService(ctx context.Context, db *pgxpool.Pool) (records serviceRecords,
 			COALESCE(amount_capturable, 0)::text, COALESCE(amount_captured, 0)::text,
 			COALESCE(EXTRACT(EPOCH FROM capture_before), 0)::bigint, COALESCE(metadata, '{}')::text,
 			COALESCE(customer_id::text, ''), COALESCE(amount_refund_pending, 0)::text, COALESCE(amount_refunded, 0)::text,
-			COALESCE(overdrawn, 0)::text
+			COALESCE(overdrawn, 0)::text, COALESCE(amount_disputed, 0)::text, COALESCE(dispute_status, '')
 			FROM payments ORDER BY created_at`); err != nil {
 			return err
 		}
@@ -352,6 +362,10 @@ func readService(ctx context.Context, db *pgxpool.Pool) (records serviceRecords,
 		}
 
 		if records.refunds, err = readRefundRows(ctx, tx); err != nil {
+			return err
+		}
+
+		if records.disputes, err = readDisputeRows(ctx, tx); err != nil {
 			return err
 		}
 

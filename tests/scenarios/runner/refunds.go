@@ -18,15 +18,26 @@ const slowRefundCard = "pm_card_pendingRefund"
 // givesBack is a payment that is paid, and of which the shop gives money back, in one of many
 // ways: whole, in parts, several at once at both processes, and somebody in the Dashboard.
 func (c *client) givesBack(ctx context.Context) {
-	key := c.newKey("paid")
-	a := ask{kind: kindCreate, payload: drawPayload(c.r, key, firstNote)}
-
-	p, told := toldOf(a, c.pursue(ctx, key, c.l.addAsk(key, a)))
-	if !told {
+	p, paid := c.isPaid(ctx, []string{paysCard, paysCard, paysCard, slowRefundCard}[c.r.IntN(4)])
+	if !paid {
 		return
 	}
 
-	c.confirm(kindPay, p.intent, []string{paysCard, paysCard, paysCard, slowRefundCard}[c.r.IntN(4)])
+	for range c.r.IntN(3) + 1 {
+		c.refundsOf(ctx, p)
+	}
+}
+
+// isPaid is a payment that a customer has paid with a card, and of which all or a part was captured.
+func (c *client) isPaid(ctx context.Context, card string) (p known, told bool) {
+	key := c.newKey("paid")
+	a := ask{kind: kindCreate, payload: drawPayload(c.r, key, firstNote)}
+
+	if p, told = toldOf(a, c.pursue(ctx, key, c.l.addAsk(key, a))); !told {
+		return p, false
+	}
+
+	c.confirm(kindPay, p.intent, card)
 
 	if p.payload.manual {
 		key := c.newKey("captured")
@@ -37,9 +48,7 @@ func (c *client) givesBack(ctx context.Context) {
 	c.l.paid = append(c.l.paid, p)
 	c.l.mu.Unlock()
 
-	for range c.r.IntN(3) + 1 {
-		c.refundsOf(ctx, p)
-	}
+	return p, true
 }
 
 // aRefund gives back some of any payment that was paid for that.

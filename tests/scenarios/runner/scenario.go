@@ -80,6 +80,7 @@ func (w *world) perform(ctx context.Context, number int, o Options, outcome *Out
 	w.patience = o.Patience
 	seed := o.Seed<<20 + uint64(number)
 	w.work = newWorkload(w, seed)
+	w.work.favour(outcome.Faults)
 	w.setClocksApart(outcome.Faults, seed)
 	w.storm(ctx, outcome.Faults, seed)
 

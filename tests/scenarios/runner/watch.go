@@ -19,11 +19,24 @@ func (w *world) watch(ctx context.Context) {
 		if found, err := w.db.Query(ctx, `SELECT subject::text FROM operations
 			WHERE kind IN ('confirm', 'capture', 'cancel', 'update', 'update_customer', 'delete_customer')
 				AND state IN ('pending', 'needs_attention')
-			GROUP BY subject, kind = 'update' HAVING count(*) > 1`); err == nil {
+			GROUP BY subject, kind = 'update' HAVING count(*) > 1
+			UNION ALL SELECT options ->> 'dispute_id' FROM operations
+			WHERE kind IN ('submit_evidence', 'accept_dispute') AND state IN ('pending', 'needs_attention')
+			GROUP BY options ->> 'dispute_id' HAVING count(*) > 1`); err == nil {
 			payments, _ := pgx.CollectRows(found, pgx.RowTo[string]) // the database may be down
 
 			w.mu.Lock()
 			w.twoAtOnce = append(w.twoAtOnce, payments...)
+			w.mu.Unlock()
+		}
+
+		// The database's own rule says the same, and rests on nothing but the row.
+		if found, err := w.db.Query(ctx, `SELECT id::text FROM payments
+			WHERE amount_refund_pending + amount_refunded + amount_disputed > amount_captured + overdrawn`); err == nil {
+			payments, _ := pgx.CollectRows(found, pgx.RowTo[string])
+
+			w.mu.Lock()
+			w.overPromised = append(w.overPromised, payments...)
 			w.mu.Unlock()
 		}
 
@@ -39,7 +52,13 @@ func (w *world) saw(found *violations) {
 	slices.Sort(w.twoAtOnce)
 
 	for _, payment := range slices.Compact(w.twoAtOnce) {
-		found.addf("J4", "payment or customer "+payment, "two operations were under way at the same time")
+		found.addf("J4", "payment, dispute or customer "+payment, "two operations were under way at the same time")
+	}
+
+	slices.Sort(w.overPromised)
+
+	for _, payment := range slices.Compact(w.overPromised) {
+		found.addf("J1", "payment "+payment, "more was to be given back than was captured")
 	}
 }
 

@@ -18,6 +18,8 @@ import (
 type workload struct {
 	w    *world
 	seed uint64
+	// favoured are what clients do more often: that of which the scenario spoils some.
+	favoured []func(*client, context.Context)
 
 	mu sync.Mutex
 	// asks are all that were ever sent under a key.
@@ -25,9 +27,11 @@ type workload struct {
 	keys     []string
 	payments []known
 	// paid are those that may be refunded.
-	paid    []known
-	persons []person
-	methods []savedMethod
+	paid []known
+	// disputes are those that some client was told of.
+	disputes []belonging
+	persons  []person
+	methods  []savedMethod
 	// foreign are the intents and customers that another program made on the same account.
 	foreign map[string]bool
 }
@@ -96,36 +100,70 @@ func (l *workload) client(ctx context.Context, number int) {
 	for n := 0; ctx.Err() == nil; n++ {
 		c.n = n
 
+		const favour = 4 // of a turn
+
+		if some := l.favoured; len(some) > 0 && c.r.IntN(favour) == 0 {
+			some[c.r.IntN(len(some))](c, ctx)
+			wait(ctx, time.Duration(c.r.Int64N(int64(pauseMost))))
+
+			continue
+		}
+
 		switch draw := c.r.IntN(100); {
-		case draw < 20:
+		case draw < 18:
 			c.reuse(ctx)
-		case draw < 25:
+		case draw < 22:
 			c.fresh(ctx)
-		case draw < 32:
+		case draw < 28:
 			c.stampede()
-		case draw < 38:
+		case draw < 32:
 			c.keyless()
-		case draw < 46:
+		case draw < 38:
 			c.read()
-		case draw < 54:
+		case draw < 45:
 			c.atStripe()
-		case draw < 65:
+		case draw < 55:
 			c.story(ctx)
-		case draw < 73:
+		case draw < 62:
 			c.change(ctx)
-		case draw < 81:
+		case draw < 69:
 			c.returning(ctx)
-		case draw < 85:
+		case draw < 73:
 			c.aPerson(ctx)
-		case draw < 92:
+		case draw < 78:
 			c.givesBack(ctx)
-		case draw < 95:
+		case draw < 81:
 			c.aRefund(ctx)
+		case draw < 87:
+			c.takesBack(ctx)
+		case draw < 94:
+			c.goesToTheBank(ctx)
+		case draw < 96:
+			c.aDispute(ctx)
 		default:
 			c.another()
 		}
 
 		wait(ctx, time.Duration(c.r.Int64N(int64(pauseMost))))
+	}
+}
+
+// favour lets clients do more of what the faults spoil, so that no storm goes on only because something is
+// done rarely.
+func (l *workload) favour(faults []string) {
+	does := map[string]func(*client, context.Context){
+		kindConfirm: (*client).confirms, kindCapture: (*client).captures, kindCancel: (*client).lets, kindUpdate: (*client).corrects,
+		kindRefund: (*client).givesBack, kindCancelRefund: (*client).takesBack,
+		kindEvidence: (*client).goesToTheBank, kindAccept: (*client).goesToTheBank,
+		kindCreatePerson: (*client).returning, kindUpdatePerson: (*client).returning, kindDeletePerson: (*client).returning,
+		kindSetup: (*client).returning, kindDetach: (*client).returning,
+	}
+
+	for _, name := range faults {
+		parts := strings.Split(name, ", ") // as ofKind names it
+		if do := does[parts[len(parts)-1]]; do != nil {
+			l.favoured = append(l.favoured, do)
+		}
 	}
 }
 
@@ -175,7 +213,7 @@ func (c *client) reuse(ctx context.Context) {
 // payment or another route.
 func (c *client) somethingElse(key string, a ask) ask {
 	p, ok := c.anyPayment()
-	if ok && a.kind != kindCreate && !a.isPerson() && c.r.IntN(2) == 0 { // the same of another payment
+	if ok && a.kind != kindCreate && !a.isPerson() && !a.isBelonging() && c.r.IntN(2) == 0 { // the same of another payment
 		return a.of(p)
 	}
 

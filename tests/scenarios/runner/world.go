@@ -59,8 +59,10 @@ type world struct {
 	once  sync.Once
 	mu    sync.Mutex
 	fired map[string]int
-	// twoAtOnce are payments and customers of which two operations were under way at the same time.
+	// twoAtOnce are payments, disputes and customers of which two operations were under way at the same time.
 	twoAtOnce []string
+	// overPromised are payments of which more was to be given back than was captured.
+	overPromised []string
 	// drawn are the events that the runner has made up to contradict the records, and
 	// whether they were accepted.
 	drawn map[string]bool
