@@ -182,6 +182,39 @@ func TestStore_AuditIsAppendOnly(t *testing.T) {
 	}
 }
 
+// The database refuses more refunds and disputes than was captured, whatever was decided. Only a fact from
+// Stripe exceeds that, and then by what overdrawn says.
+func TestStore_RefundCap(t *testing.T) {
+	t.Parallel()
+
+	db := pgtest.New(t)
+	paid(t, newStore(newPool(t, db.URL, 1)), 1)
+
+	_, err := db.Pool().Exec(t.Context(), "UPDATE payments SET amount_captured = 10")
+	require.NoError(t, err)
+
+	for _, c := range []struct {
+		pending, refunded, disputed, overdrawn string
+		allowed                                bool
+	}{
+		{"4", "6", "0", "0", true},
+		{"4", "6.01", "0", "0", false},
+		{"10.01", "0", "0", "0", false},
+		{"0", "6", "10", "6", true},
+		{"0", "6", "10", "5.99", false},
+		{"-1", "0", "0", "0", false},
+		{"0", "10.01", "-0.01", "0", false},
+	} {
+		_, err := db.Pool().Exec(t.Context(), `UPDATE payments SET amount_refund_pending = $1::numeric, amount_refunded = $2::numeric,
+			amount_disputed = $3::numeric, overdrawn = $4::numeric`, c.pending, c.refunded, c.disputed, c.overdrawn)
+		if c.allowed {
+			require.NoError(t, err, "%+v", c)
+		} else {
+			require.ErrorContains(t, err, "payments_refund_cap", "%+v", c)
+		}
+	}
+}
+
 func BenchmarkStore_Operations(b *testing.B) { portstest.OperationsBenchmarks(b, newBed) }
 
 func BenchmarkStore_Inbox(b *testing.B) { portstest.InboxBenchmarks(b, newBed) }

@@ -1,6 +1,6 @@
 // Command mutants checks the checker: it builds the service with one safeguard
-// removed at a time and says whether the scenarios notice, or the drill that loses the
-// database's last minutes. A mutant that cannot be built any more, or that nothing
+// removed at a time and says whether the scenarios notice, the drill that loses the
+// database's last minutes, or a test. A mutant that cannot be built any more, or that nothing
 // notices, fails the run.
 //
 //	go run ./tests/mutants
@@ -72,7 +72,7 @@ const patience = 12 * time.Second
 
 var errUnnoticed = errors.New("nothing noticed")
 
-// hunt runs the mutant's drill, or scenarios until one notices it.
+// hunt runs the mutant's tests or drill, or scenarios until one notices it.
 func (m mutant) hunt(ctx context.Context, s settings) error {
 	dir, err := os.MkdirTemp("", "marketflow-mutant-")
 	if err != nil {
@@ -80,6 +80,10 @@ func (m mutant) hunt(ctx context.Context, s settings) error {
 	}
 
 	defer func() { _ = os.RemoveAll(dir) }()
+
+	if m.tested != (tested{}) {
+		return m.runTests(ctx, dir)
+	}
 
 	binary, err := m.build(ctx, dir)
 	if err != nil {
@@ -135,6 +139,30 @@ func (m mutant) lose(ctx context.Context, s settings, binary string, out io.Writ
 	}
 
 	fmt.Printf("%-24s caught   by drill %s, %.0f s: %s\n", m.name, m.drill, took, strings.Join(broken, "; "))
+
+	return nil
+}
+
+// runTests runs the mutant's tests.
+func (m mutant) runTests(ctx context.Context, dir string) error {
+	begun := time.Now()
+
+	root, err := runner.ModuleRoot(ctx)
+	if err != nil {
+		return err
+	}
+
+	overlay, err := m.overlay(root, dir)
+	if err != nil {
+		return err
+	}
+
+	by, err := m.test(ctx, root, overlay, dir)
+	if err != nil {
+		return fmt.Errorf("%w by %s of %s (%s)", err, m.tested.run, m.tested.in, m.why)
+	}
+
+	fmt.Printf("%-24s caught   by %s of %s, %.0f s\n", m.name, by, m.tested.in, time.Since(begun).Seconds())
 
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -24,13 +25,15 @@ type mutant struct {
 	// drill, if it is not empty, is a loss of the database's last minutes that shows the
 	// mutant. No scenarios are played then.
 	drill string
+	// tested are, if they are not empty, the tests that show the mutant. Nothing else is played then.
+	tested tested
 }
 
 // change replaces text that is in a file exactly once.
 type change struct{ file, old, new string }
 
 // mutants are the ones in docs/guarantees.md.
-func mutants() []mutant { return append(scenarioMutants(), drillMutants()...) }
+func mutants() []mutant { return slices.Concat(scenarioMutants(), drillMutants(), testMutants()) }
 
 // scenarioMutants are those that scenarios notice.
 func scenarioMutants() []mutant {
@@ -500,6 +503,47 @@ func scenarioMutants() []mutant {
 				"domain/payment/money.go", "	p.RefundPending, p.Refunded = p.sum(sums.Pending), p.sum(sums.Refunded)",
 				"	p.RefundPending, p.Refunded = p.sum(sums.Pending), p.sum(max(p.Refunded.Minor(), sums.Refunded))",
 			}},
+		},
+		{
+			name: "evidence-under-a-new-key", why: "evidence is sent again under the key of the first attempt",
+			changes: []change{{
+				"app/operations/engine.go",
+				"return e.provider.Send(ctx, op.Call, op.Attempts > 1)",
+				`if op.Kind == operation.SubmitEvidence && op.Attempts > 1 {
+		op.Call.Key += fmt.Sprint("_", op.Attempts)
+	}
+
+	return e.provider.Send(ctx, op.Call, op.Attempts > 1)`,
+			}},
+			faults: []string{"evidence"},
+		},
+		{
+			name: "closed-dispute-is-final", why: "what is lost may be won later",
+			changes: []change{{
+				"domain/dispute/dispute.go", "		after[at].Snapshot = s\n",
+				"		if !after[at].Status.Closed() {\n			after[at].Snapshot = s\n		}\n",
+			}},
+		},
+		{
+			name: "dispute-status-taken-for-money", why: "whether money is gone is what the balance says, never the status",
+			changes: []change{{
+				"domain/dispute/dispute.go", "	away, of := s.away()\n",
+				"	away, of := s.away()\n	if away = of; s.Status == Won {\n		away = 0\n	}\n",
+			}},
+		},
+		{
+			name: "dispute-delta-instead-of-sum", why: "what disputes take of a payment is made of all its disputes",
+			changes: []change{{
+				"domain/payment/money.go", "	p.Disputed, p.DisputeStatus, p.BlockedBy = p.sum(0), \"\", uuid.Nil\n",
+				"	before := p.Disputed.Minor()\n	p.DisputeStatus, p.BlockedBy = \"\", uuid.Nil\n",
+			}, {
+				"domain/payment/money.go", "	p.Disputed = p.sum(counted)\n", "	p.Disputed = p.sum(max(before, counted))\n",
+			}},
+		},
+		{
+			name: "two-answers-to-a-dispute-at-once", why: "one operation on a dispute is under way at a time",
+			sql:    []string{"DROP INDEX operations_on_dispute_one_at_a_time"},
+			faults: []string{"slow ", "holds"},
 		},
 		{
 			name: "refund-matched-by-amount", why: "an operation's refund is known by its mark, never by its amount",
