@@ -167,7 +167,9 @@ func (w *World) CustomerChange() *customers.Change {
 
 // DisputeChange returns what the operations on disputes share.
 func (w *World) DisputeChange() *disputes.Change {
-	return disputes.NewChange(w.Engine(), w.Disputes, w.Calls, w.Installation, w.Refresh(), w.Lives, w.Observer)
+	return disputes.NewChange(
+		w.Engine(), w.Disputes, w.Calls, w.Renderer, w.Installation, w.Refresh(), w.Lives, w.Observer,
+	)
 }
 
 // Change returns what capture and cancel share.

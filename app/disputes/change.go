@@ -19,6 +19,8 @@ import (
 // Refresh reads a payment with all its disputes at the provider, and writes down what it says.
 type Refresh interface {
 	Written(ctx context.Context, paymentID uuid.UUID, cause string) (ports.FullPayment, error)
+	// Disputes is Written, and the disputes as the provider has them.
+	Disputes(ctx context.Context, paymentID uuid.UUID, cause string) (ports.FullPayment, []ports.DisputeObject, error)
 }
 
 // Change is what the operations on disputes have in common. Their subject is the payment, under
@@ -27,6 +29,7 @@ type Change struct {
 	engine       *operations.Engine
 	disputes     ports.Disputes
 	calls        ports.Calls
+	renderer     ports.Renderer
 	installation operation.Installation
 	refresh      Refresh
 	lives        ports.Incarnations
@@ -35,12 +38,12 @@ type Change struct {
 
 // NewChange returns what the use cases share.
 func NewChange(
-	engine *operations.Engine, disputes ports.Disputes, calls ports.Calls, installation operation.Installation,
-	refresh Refresh, lives ports.Incarnations, spans ports.Spans,
+	engine *operations.Engine, disputes ports.Disputes, calls ports.Calls, renderer ports.Renderer,
+	installation operation.Installation, refresh Refresh, lives ports.Incarnations, spans ports.Spans,
 ) *Change {
 	return &Change{
-		engine: engine, disputes: disputes, calls: calls, installation: installation, refresh: refresh, lives: lives,
-		spans: spans,
+		engine: engine, disputes: disputes, calls: calls, renderer: renderer, installation: installation, refresh: refresh,
+		lives: lives, spans: spans,
 	}
 }
 
@@ -77,48 +80,64 @@ func (c *Change) do(
 	return c.engine.Do(ctx, operations.Request{
 		Tenant: cmd.Tenant, Key: cmd.Key, Fingerprint: fingerprint, LookFirst: true,
 		New: func(ctx context.Context) (ports.NewOperation, error) {
-			if cmd.IfMatch != nil && !slices.Contains(cmd.IfMatch, d.Version) {
-				return ports.NewOperation{}, errPrecondition(d)
-			}
-
-			if err := c.check(ctx, d, kind); err != nil {
-				return ports.NewOperation{}, err
-			}
-
 			id, err := operations.NewID(c.installation, cmd.Tenant, cmd.Key)
 			if err != nil {
 				return ports.NewOperation{}, err
 			}
 
-			call, err := build(c.installation.Mark(cmd.Tenant, kind, id, fingerprint), d.ProviderID, order)
+			mark := c.installation.Mark(cmd.Tenant, kind, id, fingerprint)
+
+			done, err := c.check(ctx, d, cmd, mark)
+			if err != nil {
+				return ports.NewOperation{}, err
+			}
+
+			call, err := build(mark, d.ProviderID, order)
 			if err != nil {
 				return ports.NewOperation{}, fmt.Errorf("making the call: %w", err)
 			}
 
 			return ports.NewOperation{
 				ID: id, Tenant: cmd.Tenant, Kind: kind, Subject: d.PaymentID, Key: cmd.Key, Order: order, Call: call,
-				Origin: ports.Origin{RequestID: cmd.RequestID},
+				Origin: ports.Origin{RequestID: cmd.RequestID}, Response: done,
 			}, nil
 		},
 	})
 }
 
-// check refuses what the bank does not take any more, by the dispute as it was just read.
-func (c *Change) check(ctx context.Context, d dispute.Dispute, kind operation.Kind) error {
-	full, err := c.refresh.Written(ctx, d.PaymentID, string(operation.ByRequest))
+// check refuses what the bank does not take any more, and what the client has not seen, by the dispute as
+// it was just read. If that carries the operation's mark, the operation was done and the database has lost
+// it: then the answer is returned, and nothing is sent. Stripe may have forgotten its key by now.
+func (c *Change) check(
+	ctx context.Context, d dispute.Dispute, cmd Command, mark operation.Mark,
+) (*ports.FrozenResponse, error) {
+	full, objects, err := c.refresh.Disputes(ctx, d.PaymentID, string(operation.ByRequest))
 	if err != nil {
-		return errAway(err)
+		return nil, errAway(err)
 	}
 
 	now, ok := full.Dispute(d.ID)
+	if !ok {
+		return nil, errNone()
+	}
+
+	for _, object := range objects {
+		switch made := object.Evidence; {
+		case object.ProviderID != d.ProviderID || made.Operation != mark.Operation:
+		case made.Fingerprint != mark.Fingerprint:
+			return nil, operations.ErrKeyReused()
+		default:
+			return new(c.renderer.Dispute(now)), nil
+		}
+	}
 
 	switch {
-	case !ok:
-		return errNone()
+	case cmd.IfMatch != nil && !slices.Contains(cmd.IfMatch, now.Version):
+		return nil, errPrecondition(now)
 	case !now.CanAnswer(time.Now()):
-		return errState(now, kind)
+		return nil, errState(now, mark.Kind)
 	default:
-		return nil
+		return nil, nil //nolint:nilnil // there is no answer yet
 	}
 }
 

@@ -267,7 +267,7 @@ func (e *Engine) carryOut(
 	case err != nil:
 		return Answer{}, "", err
 	case op.Fingerprint != request.Fingerprint: // the database had lost an earlier request under this key
-		return Answer{}, "", errKeyReused()
+		return Answer{}, "", ErrKeyReused()
 	}
 
 	return answerOf(op, op.Response), "", nil
@@ -441,7 +441,7 @@ func (e *Engine) reused(ctx context.Context, op ports.Operation) error {
 		}
 	}
 
-	return errKeyReused()
+	return ErrKeyReused()
 }
 
 // whileUnavailable answers as well as it can without the provider.
@@ -481,7 +481,7 @@ func (e *Engine) whileUnavailable(
 
 func replayed(replay ports.Replay, request Request, from ports.ReplaySource) (Answer, ports.ReplaySource, error) {
 	if replay.Fingerprint != request.Fingerprint {
-		return Answer{}, "", errKeyReused()
+		return Answer{}, "", ErrKeyReused()
 	}
 
 	return Answer{

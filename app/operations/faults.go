@@ -91,7 +91,8 @@ func errRejected(op ports.Operation, rejected *ports.DeploymentError) error {
 		" The provider says: "+rejected.Message))
 }
 
-func errKeyReused() error {
+// ErrKeyReused is the answer where a key belongs to another request: fault.KeyReused.
+func ErrKeyReused() error {
 	return fault.New(fault.KeyReused,
 		"This idempotency key belongs to another request: of another kind, about another payment or customer, or with another "+
 			"amount, currency, metadata or other value. Send that request again, or use a new key.")

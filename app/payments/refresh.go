@@ -55,8 +55,9 @@ type Reading struct {
 	ports.FullPayment
 
 	Intent ports.Intent
-	// Listed are the refunds that give money back, as the provider has them.
-	Listed []refund.Snapshot
+	// Listed are the refunds that give money back, as the provider has them, and Objected its disputes.
+	Listed   []refund.Snapshot
+	Objected []ports.DisputeObject
 }
 
 // Do is Full for those who look at the payment and its intent alone.
@@ -71,6 +72,16 @@ func (r *Refresh) Written(ctx context.Context, id uuid.UUID, cause string) (port
 	read, err := r.Full(ctx, id, cause)
 
 	return read.FullPayment, err
+}
+
+// Disputes is Full for those who look at its disputes: as they are written down, and as the provider has
+// them.
+func (r *Refresh) Disputes(
+	ctx context.Context, id uuid.UUID, cause string,
+) (ports.FullPayment, []ports.DisputeObject, error) {
+	read, err := r.Full(ctx, id, cause)
+
+	return read.FullPayment, read.Objected, err
 }
 
 // Full loads the payment, then reads its intent and, if it is paid, its refunds and disputes,
@@ -168,13 +179,13 @@ func (r *Refresh) readMoney(ctx context.Context, read Reading) (Reading, error) 
 	read.Listed = refund.OfMoney(listed, p.Amount.Minor()-p.Received().Minor())
 	read.Refunds = refund.Read(read.Refunds, read.Listed, p.ID, r.installation)
 
-	disputes, err := r.provider.Disputes(ctx, p.IntentID)
+	read.Objected, err = r.provider.Disputes(ctx, p.IntentID)
 	if err != nil {
 		return read, fmt.Errorf("reading the disputes of intent %s: %w", p.IntentID, err)
 	}
 
-	snapshots := make([]dispute.Snapshot, 0, len(disputes))
-	for _, d := range disputes {
+	snapshots := make([]dispute.Snapshot, 0, len(read.Objected))
+	for _, d := range read.Objected {
 		snapshots = append(snapshots, d.Snapshot)
 	}
 
