@@ -20,6 +20,7 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"github.com/marketflow/marketflow/domain/payment"
+	"github.com/marketflow/marketflow/domain/secret"
 )
 
 // problems keeps the first problem with each variable. No value is ever shown: a
@@ -119,6 +120,7 @@ const levels = "must be debug, info, warn or error"
 func (c Config) check(found *problems, dev bool) {
 	c.checkStores(found)
 	c.checkStripe(found, dev)
+	c.checkSecretsKey(found)
 	c.checkAddresses(found)
 
 	if c.Auth != AuthKeys && c.Auth != AuthOff {
@@ -131,6 +133,33 @@ func (c Config) check(found *problems, dev bool) {
 	if c.LogLevel < zapcore.DebugLevel || c.LogLevel > zapcore.ErrorLevel {
 		found.sayf("LOG_LEVEL", levels)
 	}
+}
+
+// checkSecretsKey reads every key of the list.
+func (c Config) checkSecretsKey(found *problems) {
+	if _, err := c.SealingKeys(); err != nil {
+		found.sayf(nameSecretsKey, "%v", err)
+	}
+}
+
+// SealingKeys are the keys of SECRETS_KEY; none if it is not set. FromEnvironment has checked them.
+func (c Config) SealingKeys() (secret.Keys, error) {
+	list := make([]secret.Key, 0, len(c.SecretsKey))
+
+	for i, text := range c.SecretsKey {
+		key, err := secret.ParseKey(text.Reveal())
+		if err != nil && len(c.SecretsKey) > 1 {
+			err = fmt.Errorf("key %d of %d %w", i+1, len(c.SecretsKey), err)
+		}
+
+		if err != nil {
+			return secret.Keys{}, err
+		}
+
+		list = append(list, key)
+	}
+
+	return secret.NewKeys(list...)
 }
 
 // maxIndexedNames bounds what a payment's commit writes.

@@ -25,6 +25,7 @@ const (
 	nameDatabase      = "DATABASE_URL"
 	nameSecretKey     = "STRIPE_SECRET_KEY"
 	nameWebhookSecret = "STRIPE_WEBHOOK_SECRET" //nolint:gosec // a name
+	nameSecretsKey    = "SECRETS_KEY"
 )
 
 // Auth is who may use the API.
@@ -69,8 +70,11 @@ type Config struct {
 	RedisURL Secret `env:"REDIS_URL"`
 
 	StripeSecretKey Secret `env:"STRIPE_SECRET_KEY"`
-	// StripeWebhookSecrets are tried in turn, for a rollover.
+	// StripeWebhookSecrets are tried in turn, for a rollover. There may be none if SecretsKey
+	// is set: then the database has them.
 	StripeWebhookSecrets []Secret `env:"STRIPE_WEBHOOK_SECRET"`
+	// SecretsKey seals what the database keeps secret: the first key seals, all of them open.
+	SecretsKey []Secret `env:"SECRETS_KEY"`
 	// StripeAPIBase is empty for Stripe itself.
 	StripeAPIBase string `env:"STRIPE_API_BASE"`
 	// StripeTimeout bounds one attempt.

@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/zap/zapcore"
 
+	"github.com/marketflow/marketflow/domain/secret"
 	"github.com/marketflow/marketflow/internal/config"
 	"github.com/marketflow/marketflow/internal/telemetry"
 )
@@ -269,6 +270,62 @@ func TestFromEnvironment_WebhookSecret(t *testing.T) {
 	} {
 		requireRejected(t, "STRIPE_WEBHOOK_SECRET", secret, line)
 	}
+}
+
+func TestFromEnvironment_SecretsKey(t *testing.T) {
+	t.Parallel()
+
+	first, one := secret.NewKey()
+	_, two := secret.NewKey()
+
+	for value, many := range map[string]int{"": 0, one: 1, one + "," + two: 2, " " + one + " , " + two + "\n": 2} {
+		c, err := config.FromEnvironment(with(map[string]string{"SECRETS_KEY": value}))
+		require.NoError(t, err)
+		require.Len(t, c.SecretsKey, many)
+
+		keys, err := c.SealingKeys()
+		require.NoError(t, err)
+
+		if many > 0 {
+			sealing, err := keys.First()
+			require.NoError(t, err)
+			require.Equal(t, first.ID(), sealing)
+		}
+	}
+
+	const (
+		make32 = "; make one with: openssl rand -base64 32"
+		base64 = "is not base64" + make32
+		length = "must have 32 bytes in base64" + make32
+		chance = "is a placeholder or a password, not 32 bytes of chance" + make32
+	)
+
+	for value, line := range map[string]string{
+		one[:40]:                              length,
+		one[:43]:                              base64,
+		"hunter2":                             base64,
+		"changeme":                            length,
+		strings.Repeat("hunter2hunter22h", 4): length,
+		strings.Repeat("A", 43) + "=":         chance,
+		"aHVudGVyMmh1bnRlcjJodW50ZXIyaHVudGVyMmh1bnQ=": chance, // hunter2hunter2…
+		one + "," + one:     "lists a key twice",
+		one + ",":           "key 2 of 2 " + length,
+		one + "," + two[4:]: "key 2 of 2 " + length,
+		"<key>":             "is a placeholder that was not filled in; set the real value",
+		"'" + one + "'":     inQuotes,
+	} {
+		requireRejected(t, "SECRETS_KEY", value, line)
+	}
+}
+
+// What the environment does not have, the database may.
+func TestFromEnvironment_WebhookSecretInTheDatabase(t *testing.T) {
+	t.Parallel()
+
+	_, key := secret.NewKey()
+	c, err := config.FromEnvironment(with(map[string]string{"STRIPE_WEBHOOK_SECRET": "", "SECRETS_KEY": key}))
+	require.NoError(t, err)
+	require.Empty(t, c.StripeWebhookSecrets)
 }
 
 // Only dev takes what everybody knows, and only where it is all sandbox.

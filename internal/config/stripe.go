@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
 	"strings"
@@ -78,7 +79,7 @@ func (c Config) checkStripe(found *problems, dev bool) {
 		found.sayf(nameSecretKey, "%s", wrong)
 	}
 
-	if len(c.StripeWebhookSecrets) == 0 {
+	if len(c.StripeWebhookSecrets) == 0 && len(c.SecretsKey) == 0 {
 		found.sayf(nameWebhookSecret, "is not set; see https://dashboard.stripe.com/webhooks")
 	}
 
@@ -146,6 +147,16 @@ func wrongForm(secret string, wellFormed, short bool) string {
 	default:
 		return ""
 	}
+}
+
+// CheckWebhookSecret says in clear words what is wrong with a webhook's signing secret, and
+// nothing of it. Only dev takes secrets that everybody knows.
+func CheckWebhookSecret(secret Secret, dev bool) error {
+	if wrong := wrongWebhookSecret(secret.Reveal(), dev); wrong != "" {
+		return errors.New("the secret " + wrong) //nolint:err113 // for a person
+	}
+
+	return nil
 }
 
 func wrongWebhookSecret(secret string, dev bool) string {
