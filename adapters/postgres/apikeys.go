@@ -46,17 +46,22 @@ func (s *Store) UsableAPIKeys(ctx context.Context) ([]tenant.Key, error) {
 
 // TouchAPIKeys implements ports.UsableKeys.
 func (s *Store) TouchAPIKeys(ctx context.Context, used map[uuid.UUID]time.Time) error {
-	// In one order, so that two processes do not wait for each other.
-	ids := slices.SortedFunc(maps.Keys(used), func(a, b uuid.UUID) int { return slices.Compare(a[:], b[:]) })
-	times := make([]time.Time, 0, len(ids))
+	ids, times := inOneOrder(used)
+
+	return s.background.exec(ctx, "recording the use of API keys", func(ctx context.Context, q *sqlc.Queries) error {
+		return q.TouchKeys(ctx, sqlc.TouchKeysParams{Ids: ids, UsedAt: times})
+	})
+}
+
+// inOneOrder lists what was used, so that two processes do not wait for each other.
+func inOneOrder(used map[uuid.UUID]time.Time) (ids []uuid.UUID, times []time.Time) {
+	ids = slices.SortedFunc(maps.Keys(used), func(a, b uuid.UUID) int { return slices.Compare(a[:], b[:]) })
 
 	for _, id := range ids {
 		times = append(times, used[id])
 	}
 
-	return s.background.exec(ctx, "recording the use of API keys", func(ctx context.Context, q *sqlc.Queries) error {
-		return q.TouchKeys(ctx, sqlc.TouchKeysParams{Ids: ids, UsedAt: times})
-	})
+	return ids, times
 }
 
 // APIKey implements ports.APIKeys.
@@ -176,7 +181,7 @@ func (s *Store) changeKeys(
 	return keyFromDB(row), errNoKey(err)
 }
 
-// changeWithAudit makes one change of keys or tenants after the other, with its entry in the
+// changeWithAudit makes one change of keys, tenants or secrets after the other, with its entry in the
 // audit. If the entry is there, the change was made, and done is called instead.
 func (s *Store) changeWithAudit(
 	ctx context.Context, doing string, entry ports.AuditEntry, change, done func(context.Context, *sqlc.Queries) error,

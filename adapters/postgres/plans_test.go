@@ -73,6 +73,7 @@ func requireLookups(t *testing.T, conn *pgx.Conn) {
 		"GetSystemIdentifier", "CountRelations", "ListAdoptions", "SetInstallationID",
 		"MissMetadataNames", "AddMetadataNames", "GetMetadataNames",
 		"GetKeysVersion", "LockKeys", "ListUsableKeys", "CountUsableKeys", "TouchKeys", "ListTenants", "ForgetMetadata",
+		"ListWebhookSecrets", "CountWebhookSecrets", "TouchWebhookSecrets",
 		"ListAuditEntries", "ListAuditedOperations", // planned for their arguments, each time
 	}
 	// What waits is looked for in an index of its own.

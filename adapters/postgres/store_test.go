@@ -107,6 +107,11 @@ func TestStore_PaymentLists(t *testing.T) {
 	portstest.PaymentLists(t, newBed)
 }
 
+func TestStore_WebhookSecrets(t *testing.T) {
+	t.Parallel()
+	portstest.WebhookSecrets(t, newBed)
+}
+
 func TestStore_TenantsApart(t *testing.T) {
 	t.Parallel()
 	portstest.TenantsApart(t, newBed)

@@ -46,6 +46,7 @@ type things interface {
 	ports.Customers
 	ports.Erasure
 	ports.APIKeys
+	ports.WebhookSecrets
 }
 
 // StoreBed is an empty store and what a test needs to steer it.

@@ -35,7 +35,7 @@ type ApiKey struct {
 	RevokedAt  *time.Time
 }
 
-// Changes with every change of api_keys, but not with last_used_at.
+// Changes with every change of api_keys, tenants and webhook_secrets, but not with last_used_at.
 type ApiKeysVersion struct {
 	Singleton bool
 	Version   uuid.UUID
@@ -388,4 +388,20 @@ type Tenant struct {
 	Name       string
 	CreatedAt  time.Time
 	DisabledAt *time.Time
+}
+
+// Signing secrets of Stripe's webhooks, sealed. Rows go when a secret is removed; the audit stays.
+type WebhookSecret struct {
+	ID uuid.UUID
+	// The last characters of the secret.
+	Hint string
+	// A version, the id of the key of SECRETS_KEY, a nonce and the secret under AES-256-GCM, bound to this table and id.
+	Sealed []byte
+	// Who added it.
+	CreatedBy string
+	CreatedAt time.Time
+	// NULL: it works until it is removed.
+	ExpiresAt *time.Time
+	// Written at most once a minute. NULL: never used.
+	LastUsedAt *time.Time
 }
