@@ -218,7 +218,8 @@ type Webhooks interface {
 	Check(signature string) error
 
 	// Verify does what Check does and checks that payload was signed with one of our
-	// secrets. If not: fault.Unauthenticated.
+	// secrets. If not: fault.Unauthenticated. If it is not known whether it was, because the
+	// database does not tell which secrets are stored: fault.Unavailable.
 	Verify(payload []byte, signature string) error
 
 	// Parse reads an event that was just received or that was stored. If payload is no

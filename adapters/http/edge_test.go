@@ -99,7 +99,7 @@ func setupGuarded(t *testing.T, guard func(*edge.Access), change ...func(*edge.T
 
 	core, b.lines = observer.New(zap.InfoLevel)
 
-	webhooks, err := stripe.NewWebhooks([]string{webhookSecret}, time.Now)
+	webhooks, err := stripe.NewWebhooks([]string{webhookSecret}, nil, time.Now)
 	require.NoError(t, err)
 	unsigned, err := memory.NewRateLimiter(1, 50, nil)
 	require.NoError(t, err)
@@ -123,7 +123,7 @@ func setupGuarded(t *testing.T, guard func(*edge.Access), change ...func(*edge.T
 	b.handler = edge.NewHandler(seen, access, edge.NewPayments(nil, nil, nil, nil, nil, nil),
 		edge.NewRefunds(nil, nil, nil), edge.NewLists(edge.ListUseCases{}), edge.NewDisputes(edge.DisputeUseCases{}),
 		edge.NewCustomers(edge.CustomerUseCases{}), edge.NewAPIKeys(nil), edge.NewAudit(nil),
-		edge.NewWebhooks(receive, unsigned), edge.NewHealth(nil, nil, nil))
+		edge.NewWebhooks(receive, unsigned), edge.NewHealth(nil, nil, nil, nil))
 
 	return b
 }

@@ -18,6 +18,7 @@ const (
 	disconnected = "disconnected"
 	readOnly     = "read-only"
 	disabled     = "disabled"
+	unreadable   = "unreadable"
 )
 
 // Pinger is a dependency whose health is shown.
@@ -30,27 +31,30 @@ type Pinger interface {
 // Health is /health for people, and /livez and /readyz for probes.
 type Health struct {
 	database, redis Pinger
+	unreadable      func() int
 	draining        func() bool
 }
 
-// NewHealth returns the resource. redis is nil where there is none. draining tells
-// whether the service is about to stop.
-func NewHealth(database, redis Pinger, draining func() bool) *Health {
-	return &Health{database: database, redis: redis, draining: draining}
+// NewHealth returns the resource. redis is nil where there is none. unreadable counts the stored
+// secrets that cannot be opened. draining tells whether the service is about to stop.
+func NewHealth(database, redis Pinger, unreadable func() int, draining func() bool) *Health {
+	return &Health{database: database, redis: redis, unreadable: unreadable, draining: draining}
 }
 
 type healthBody struct {
 	Status   string `json:"status"`
 	Database string `json:"database"`
 	Redis    string `json:"redis"`
+	// Secrets is there only if something is wrong with them.
+	Secrets string `json:"secrets,omitempty"`
 }
 
 type statusBody struct {
 	Status string `json:"status"`
 }
 
-// health is GET /health. Without Redis the service is degraded but works; without
-// a PostgreSQL that takes writes it is unhealthy.
+// health is GET /health. Without Redis, or with stored secrets that cannot be opened, the service
+// is degraded but works; without a PostgreSQL that takes writes it is unhealthy.
 func (h *Health) health(_ http.ResponseWriter, r *http.Request) (answer, error) {
 	redis := make(chan string, 1)
 
@@ -59,10 +63,14 @@ func (h *Health) health(_ http.ResponseWriter, r *http.Request) (answer, error) 
 	body := healthBody{Status: "healthy", Database: ping(r.Context(), h.database), Redis: <-redis}
 	status := http.StatusOK
 
+	if h.unreadable() > 0 {
+		body.Secrets = unreadable
+	}
+
 	switch {
 	case body.Database != connected:
 		body.Status, status = "unhealthy", http.StatusServiceUnavailable
-	case body.Redis == disconnected:
+	case body.Redis == disconnected, body.Secrets != "":
 		body.Status = "degraded"
 	}
 

@@ -65,7 +65,7 @@ func benchmarkReplay(b *testing.B, sampler sdktrace.Sampler) {
 	}, edge.Access{Clients: memory.AllowAll{}}, edge.NewPayments(create, nil, nil, nil, nil, nil),
 		edge.NewRefunds(nil, nil, nil), edge.NewLists(edge.ListUseCases{}), edge.NewDisputes(edge.DisputeUseCases{}),
 		edge.NewCustomers(edge.CustomerUseCases{}), edge.NewAPIKeys(nil), edge.NewAudit(nil), edge.NewWebhooks(nil, nil),
-		edge.NewHealth(nil, nil, nil))
+		edge.NewHealth(nil, nil, nil, nil))
 
 	const body = `{"amount":1000.00,"currency":"USD","idempotency_key":"order_123_attempt_1"}`
 

@@ -73,7 +73,7 @@ func serveLists(t *testing.T, l *lists) (*testBundle, *httptest.Server) {
 		edge.NewPayments(nil, nil, nil, nil, nil, nil), edge.NewRefunds(nil, nil, nil),
 		edge.NewLists(edge.ListUseCases{Payments: l, Timeline: timelines(l.timeline)}), edge.NewDisputes(edge.DisputeUseCases{}),
 		edge.NewCustomers(edge.CustomerUseCases{}), edge.NewAPIKeys(nil), edge.NewAudit(nil),
-		edge.NewWebhooks(nil, nil), edge.NewHealth(nil, nil, nil))
+		edge.NewWebhooks(nil, nil), edge.NewHealth(nil, nil, nil, nil))
 
 	server := httptest.NewServer(b.handler)
 	t.Cleanup(server.Close)

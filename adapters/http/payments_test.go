@@ -80,7 +80,7 @@ func servingAll(t *testing.T, resource *edge.Payments, disputes *edge.Disputes, 
 	}, edge.Access{Clients: memory.AllowAll{}},
 		resource, edge.NewRefunds(nil, nil, nil), edge.NewLists(edge.ListUseCases{}), disputes, customers, edge.NewAPIKeys(nil),
 		edge.NewAudit(nil),
-		edge.NewWebhooks(nil, nil), edge.NewHealth(nil, nil, nil))}
+		edge.NewWebhooks(nil, nil), edge.NewHealth(nil, nil, nil, nil))}
 }
 
 func TestPayments_Create(t *testing.T) {

@@ -60,10 +60,14 @@ func (wh *Webhooks) receive(w http.ResponseWriter, r *http.Request) (answer, err
 }
 
 // countUnsigned counts a request that Stripe did not sign against its address, and
-// returns what it is told. Only failures count, and an address that failed too
+// returns what it is told. Whoever may have signed it is not counted. Only failures count, and an address that failed too
 // often is still read where the signature may be right: Stripe may share a proxy's
 // address with anybody.
 func (wh *Webhooks) countUnsigned(r *http.Request, err error) error {
+	if fault.KindOf(err) != fault.Unauthenticated {
+		return err
+	}
+
 	a := wh.unsigned.Allow(r.Context(), clientOf(r))
 	if !a.Denied {
 		return err

@@ -187,7 +187,7 @@ func webhooksBed(tb testing.TB) portstest.WebhooksBed {
 
 	secrets := []string{"whsec_old", "whsec_new"}
 	now := time.Date(2024, 1, 15, 10, 30, 5, 0, time.UTC)
-	webhooks, err := stripe.NewWebhooks(secrets, func() time.Time { return now })
+	webhooks, err := stripe.NewWebhooks(secrets, nil, func() time.Time { return now })
 	require.NoError(tb, err)
 
 	return portstest.WebhooksBed{

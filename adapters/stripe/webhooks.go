@@ -83,22 +83,31 @@ const (
 // Webhooks is ports.Webhooks for Stripe. It is safe for concurrent use.
 type Webhooks struct {
 	secrets [][]byte
+	stored  StoredSecrets
 	now     func() time.Time
+}
+
+// StoredSecrets are secrets that come and go while the service runs.
+type StoredSecrets interface {
+	// Try calls signed with each secret that may be used now, until it says yes, and tells
+	// whether it did. If it is not known which secrets there are: fault.Unavailable.
+	Try(signed func(secret []byte) bool) (bool, error)
 }
 
 var _ ports.Webhooks = (*Webhooks)(nil)
 
 var errNoSecret = errors.New("a webhook secret is empty: anybody could sign events with it")
 
-// NewWebhooks returns a Webhooks that accepts events signed with any of secrets:
-// while one replaces another there are two. It is an error if there is none, or an
-// empty one. Signatures are compared with the clock now.
-func NewWebhooks(secrets []string, now func() time.Time) (*Webhooks, error) {
-	if len(secrets) == 0 || slices.Contains(secrets, "") {
+// NewWebhooks returns a Webhooks that accepts events signed with any of secrets, or else with a
+// stored one: while one replaces another there are two. stored may be nil. It is an error if
+// there is no secret and none can be stored, or an empty one. Signatures are compared with the
+// clock now.
+func NewWebhooks(secrets []string, stored StoredSecrets, now func() time.Time) (*Webhooks, error) {
+	if len(secrets) == 0 && stored == nil || slices.Contains(secrets, "") {
 		return nil, errNoSecret
 	}
 
-	w := &Webhooks{now: now, secrets: make([][]byte, 0, len(secrets))}
+	w := &Webhooks{now: now, stored: stored, secrets: make([][]byte, 0, len(secrets))}
 	for _, s := range secrets {
 		w.secrets = append(w.secrets, []byte(s))
 	}
@@ -125,6 +134,13 @@ func (w *Webhooks) Verify(payload []byte, signature string) error {
 	for _, s := range w.secrets {
 		if header.signedWith(s, payload) {
 			return nil
+		}
+	}
+
+	if w.stored != nil {
+		signed, err := w.stored.Try(func(secret []byte) bool { return header.signedWith(secret, payload) })
+		if signed || err != nil {
+			return err
 		}
 	}
 

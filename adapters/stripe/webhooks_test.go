@@ -27,7 +27,7 @@ func TestNewWebhooks_NeedsSecrets(t *testing.T) {
 	t.Parallel()
 
 	for _, secrets := range [][]string{nil, {}, {""}, {"whsec_1", ""}} {
-		_, err := stripe.NewWebhooks(secrets, time.Now)
+		_, err := stripe.NewWebhooks(secrets, nil, time.Now)
 		require.Error(t, err)
 	}
 }
@@ -358,7 +358,7 @@ func requireStorable(t *testing.T, id, kind, objectID, body string) {
 func newWebhooks(tb testing.TB) *stripe.Webhooks {
 	tb.Helper()
 
-	webhooks, err := stripe.NewWebhooks([]string{"whsec_0", "whsec_1"}, func() time.Time { return time.Unix(now, 999) })
+	webhooks, err := stripe.NewWebhooks([]string{"whsec_0", "whsec_1"}, nil, func() time.Time { return time.Unix(now, 999) })
 	require.NoError(tb, err)
 
 	return webhooks

@@ -82,7 +82,7 @@ func New(tb testing.TB) *World {
 	gateway := NewGateway(w.Stripe.URL)
 	w.Provider, w.Account, w.Calls = gateway, gateway, stripe.Calls{}
 
-	w.Webhooks, err = stripe.NewWebhooks([]string{WebhookSecret}, time.Now)
+	w.Webhooks, err = stripe.NewWebhooks([]string{WebhookSecret}, nil, time.Now)
 	require.NoError(tb, err)
 
 	w.ForgetReplays()

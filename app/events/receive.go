@@ -46,7 +46,7 @@ func (uc *Receive) Check(signature string) error { return uc.webhooks.Check(sign
 // SignedEvent is a payload whose signature was verified. Only Verify makes one.
 type SignedEvent struct{ payload []byte }
 
-// Verify checks who signed payload. Its error is fault.Unauthenticated.
+// Verify checks who signed payload. Its errors are fault.Unauthenticated and fault.Unavailable.
 func (uc *Receive) Verify(payload []byte, signature string) (SignedEvent, error) {
 	if err := uc.webhooks.Verify(payload, signature); err != nil {
 		return SignedEvent{}, err

@@ -127,7 +127,7 @@ func TestAuthenticate_RevokedStops(t *testing.T) {
 
 					time.Sleep(100 * time.Millisecond)
 
-					if time.Since(revoked)%tenants.KeysEvery == 0 {
+					if time.Since(revoked)%tenants.RefreshEvery == 0 {
 						_ = auth.Refresh(t.Context())
 					}
 				}

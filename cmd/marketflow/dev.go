@@ -21,6 +21,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/marketflow/marketflow/adapters/postgres"
+	"github.com/marketflow/marketflow/domain/secret"
 	"github.com/marketflow/marketflow/internal/bootstrap"
 	"github.com/marketflow/marketflow/internal/config"
 	"github.com/marketflow/marketflow/internal/devserver"
@@ -33,6 +34,8 @@ const (
 	devAddr        = "127.0.0.1:3000"
 	// devWebhookSecretFile is in the data directory and holds what the sandbox signs with.
 	devWebhookSecretFile = "webhook-secret"
+	// devSecretsKeyFile is beside it and holds what seals secrets in the database.
+	devSecretsKeyFile = "secrets-key"
 )
 
 // devOptions are dev's flags.
@@ -189,7 +192,12 @@ func (d *devRun) startSandbox(ctx context.Context) error {
 		return fmt.Errorf("making the data directory: %w", err)
 	}
 
-	secret, err := webhookSecretOf(d.options.dataDir)
+	signing, err := kept(d.options.dataDir, devWebhookSecretFile, makeWebhookSecret)
+	if err != nil {
+		return err
+	}
+
+	sealing, err := kept(d.options.dataDir, devSecretsKeyFile, makeSecretsKey)
 	if err != nil {
 		return err
 	}
@@ -197,7 +205,7 @@ func (d *devRun) startSandbox(ctx context.Context) error {
 	stripe, err := sandbox.Listen(ctx, d.options.sandboxAddr, sandbox.Options{
 		StateFile:     filepath.Join(d.options.dataDir, "stripe-sandbox.journal"),
 		WebhookURL:    d.base + "/webhooks/stripe",
-		WebhookSecret: secret,
+		WebhookSecret: signing,
 		Logger:        slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
@@ -207,16 +215,17 @@ func (d *devRun) startSandbox(ctx context.Context) error {
 	d.stops = append(d.stops, func(context.Context) error { return stripe.Close() })
 	d.variables["STRIPE_API_BASE"] = stripe.URL
 	d.variables["STRIPE_SECRET_KEY"] = devSecretKey
-	d.variables["STRIPE_WEBHOOK_SECRET"] = secret
+	d.variables["STRIPE_WEBHOOK_SECRET"] = signing
+	d.variables["SECRETS_KEY"] = sealing
 	d.variables["DRAIN_DELAY"] = "0" // there is no load balancer that must notice Ctrl-C
 
 	return nil
 }
 
-// webhookSecretOf is kept in the data directory: one `dev` does not accept events that
-// are signed for another.
-func webhookSecretOf(dataDir string) (string, error) {
-	path := filepath.Join(dataDir, devWebhookSecretFile)
+// kept is what a file of the data directory holds; if it is not there, what is made for it. One
+// `dev` does not accept events that are signed for another.
+func kept(dataDir, file string, make func() string) (string, error) {
+	path := filepath.Join(dataDir, file)
 
 	text, err := os.ReadFile(path) //nolint:gosec // the user names it
 	if err == nil {
@@ -224,12 +233,20 @@ func webhookSecretOf(dataDir string) (string, error) {
 	}
 
 	if !errors.Is(err, os.ErrNotExist) {
-		return "", fmt.Errorf("reading the webhook secret: %w", err)
+		return "", fmt.Errorf("reading %s: %w", file, err)
 	}
 
-	secret := "whsec_" + rand.Text() + rand.Text()
+	made := make()
 
-	return secret, writePrivate(path, secret+"\n")
+	return made, writePrivate(path, made+"\n")
+}
+
+func makeWebhookSecret() string { return "whsec_" + rand.Text() + rand.Text() }
+
+func makeSecretsKey() string {
+	_, text := secret.NewKey()
+
+	return text
 }
 
 // prepareDatabase migrates a database that dev may use, and marks it as made by dev.

@@ -91,7 +91,8 @@ twice and a payment is never lost.
 	root.AddCommand(newDevCommand(), newServeCommand(), newMigrateCommand(), newSandboxCommand(),
 		newInboxCommand(), newEventsCommand(), newOperationsCommand(), newPaymentsCommand(),
 		newRefundsCommand(), newDisputesCommand(), newCustomersCommand(), newReconcileCommand(),
-		newAccountCommand(), newKeysCommand(), newTenantsCommand(), newAuditCommand(), newVersionCommand())
+		newAccountCommand(), newKeysCommand(), newTenantsCommand(), newWebhookSecretsCommand(), newSecretsCommand(),
+		newAuditCommand(), newVersionCommand())
 
 	return root
 }

@@ -71,7 +71,9 @@ func loadDatabaseURL(cmd *cobra.Command) (config.Secret, error) {
 // devOwn are the variables that `dev` sets itself: they say whose money and whose data
 // it is.
 func devOwn() []string {
-	return []string{"AUTH", "DATABASE_URL", "REDIS_URL", "STRIPE_API_BASE", "STRIPE_SECRET_KEY", "STRIPE_WEBHOOK_SECRET"}
+	return []string{
+		"AUTH", "DATABASE_URL", "REDIS_URL", "SECRETS_KEY", "STRIPE_API_BASE", "STRIPE_SECRET_KEY", "STRIPE_WEBHOOK_SECRET",
+	}
 }
 
 // devSettings are those of a running `dev`; nil without --dev.

@@ -25,7 +25,9 @@ import (
 	"github.com/marketflow/marketflow/app/operations"
 	"github.com/marketflow/marketflow/app/payments"
 	"github.com/marketflow/marketflow/app/reconcile"
+	"github.com/marketflow/marketflow/app/tenants"
 	"github.com/marketflow/marketflow/domain/operation"
+	"github.com/marketflow/marketflow/domain/secret"
 	"github.com/marketflow/marketflow/internal/config"
 	"github.com/marketflow/marketflow/internal/telemetry"
 	"github.com/marketflow/marketflow/ports"
@@ -116,13 +118,17 @@ func newGateway(
 	}, stripe.WithMeter(metrics.Stripe()), stripe.WithTracerProvider(tracing), stripe.WithLogger(log))
 }
 
-func newWebhooks(c config.Config) (*stripe.Webhooks, error) {
+// newSealingKeys are none where SECRETS_KEY is not set.
+func newSealingKeys(c config.Config) (secret.Keys, error) { return c.SealingKeys() }
+
+// newWebhooks takes the secrets of the environment first.
+func newWebhooks(c config.Config, stored *tenants.SigningSecrets) (*stripe.Webhooks, error) {
 	secrets := make([]string, 0, len(c.StripeWebhookSecrets))
 	for _, secret := range c.StripeWebhookSecrets {
 		secrets = append(secrets, secret.Reveal())
 	}
 
-	return stripe.NewWebhooks(secrets, time.Now)
+	return stripe.NewWebhooks(secrets, stored, time.Now)
 }
 
 // newRedis returns nil where there is no Redis.
@@ -169,12 +175,16 @@ func newRateLimiter(c config.Config, client *redis.Client, metrics *telemetry.Me
 // draining is true from the moment that the service is asked to stop.
 type draining struct{ atomic.Bool }
 
-func newHealth(store *postgres.Store, client *redis.Client, stopping *draining) *edge.Health {
+func newHealth(
+	store *postgres.Store, client *redis.Client, stored *tenants.SigningSecrets, stopping *draining,
+) *edge.Health {
+	unreadable := func() int { return len(stored.Unreadable()) }
+
 	if client == nil { // a nil pointer in the interface would be asked
-		return edge.NewHealth(store, nil, stopping.Load)
+		return edge.NewHealth(store, nil, unreadable, stopping.Load)
 	}
 
-	return edge.NewHealth(store, client, stopping.Load)
+	return edge.NewHealth(store, client, unreadable, stopping.Load)
 }
 
 // Webhooks without a valid signature that one address may send in a second, and at

@@ -32,7 +32,8 @@ func graph() fx.Option {
 				fx.As(new(ports.Facts)), fx.As(new(ports.Incarnations)), fx.As(new(events.PaymentsByIntent)),
 				fx.As(new(ports.Inbox)), fx.As(new(ports.Backlog)), fx.As(new(ports.Reconciliation)),
 				fx.As(new(ports.Decisions)), fx.As(new(ports.Audit)), fx.As(new(ports.Installation)),
-				fx.As(new(ports.APIKeys)), fx.As(new(ports.Tenants))),
+				fx.As(new(ports.APIKeys)), fx.As(new(ports.Tenants)),
+				fx.As(new(ports.KnownWebhookSecrets)), fx.As(new(ports.WebhookSecrets))),
 			fx.Annotate(newGateway, fx.As(fx.Self()), fx.As(new(ports.ProviderAccount))),
 			// All calls to the provider go through the guard.
 			(*account.Binding).Guard,
@@ -78,6 +79,7 @@ func graph() fx.Option {
 			fx.Annotate(events.NewReceive, fx.As(new(edge.ReceiveEvent))),
 			events.NewApplyParked, events.NewReadHints, events.NewReprocess, events.NewReprocessType, events.NewDismiss,
 			reconcile.New,
+			newSealingKeys, tenants.NewSigningSecrets, tenants.NewWebhookSecrets,
 			newAuthenticate, tenants.NewTenants, fx.Annotate(newKeys, fx.As(fx.Self()), fx.As(new(edge.KeyUseCases))),
 			fx.Annotate(tenants.NewAudit, fx.As(fx.Self()), fx.As(new(edge.ReadAudit))),
 		),
@@ -155,6 +157,7 @@ type observed struct {
 	Backlog    ports.Backlog
 	Records    ports.Reconciliation
 	Jobs       *river.Jobs
+	Secrets    *tenants.SigningSecrets
 	Metrics    *telemetry.Metrics
 }
 
@@ -162,6 +165,7 @@ func observe(in observed) {
 	in.Metrics.ObserveBuild(string(in.Version))
 	in.Metrics.ObserveBacklog(in.Backlog)
 	in.Metrics.ObserveBackground(in.Jobs, in.Records)
+	in.Metrics.ObserveSecrets(func() int { return len(in.Secrets.Unreadable()) })
 	in.Metrics.ObservePool("requests", in.Pool)
 	in.Metrics.ObservePool("background", in.Background)
 

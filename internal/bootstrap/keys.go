@@ -53,7 +53,7 @@ var errNoKeys = errors.New("there is no API key in the database, so nobody could
 	"  marketflow keys create NAME --scopes admin\n" +
 	"or set AUTH=off to serve whoever reaches it")
 
-// recordUsesEvery is how often it is recorded when keys were last used.
+// recordUsesEvery is how often it is recorded when keys and secrets were last used.
 const recordUsesEvery = time.Minute
 
 // knowKeys reads the API keys before the first request, and from then on whenever they change.
@@ -62,20 +62,35 @@ func knowKeys(lc fx.Lifecycle, c config.Config, authenticate *tenants.Authentica
 		return
 	}
 
+	keepKnown(lc, "API keys", authenticate, log, func(start context.Context) error {
+		usable, err := authenticate.AnyUsable(start)
+		if err == nil && !usable {
+			return errNoKeys
+		}
+
+		return err
+	})
+}
+
+// known is what a process has in its memory of the database.
+type known interface {
+	Refresh(ctx context.Context) error
+	RecordUses(ctx context.Context) error
+}
+
+// keepKnown calls first at start, and from then on keeps what is known up to date.
+func keepKnown(lc fx.Lifecycle, what string, k known, log *zap.Logger, first func(context.Context) error) {
 	ctx, stop := context.WithCancel(context.Background())
 
 	var running sync.WaitGroup
 
 	lc.Append(fx.StartStopHook(
 		func(start context.Context) error {
-			switch usable, err := authenticate.AnyUsable(start); {
-			case err != nil:
+			if err := first(start); err != nil {
 				return err
-			case !usable:
-				return errNoKeys
 			}
 
-			running.Go(func() { keepKnowing(ctx, authenticate, log) })
+			running.Go(func() { keepKnowing(ctx, what, k, log) })
 
 			return nil
 		},
@@ -83,14 +98,14 @@ func knowKeys(lc fx.Lifecycle, c config.Config, authenticate *tenants.Authentica
 			stop()
 			running.Wait()
 
-			if err := authenticate.RecordUses(stopping); err != nil {
-				log.Warn("it is not recorded when API keys were last used", zap.Error(err))
+			if err := k.RecordUses(stopping); err != nil {
+				log.Warn("it is not recorded when "+what+" were last used", zap.Error(err))
 			}
 		}))
 }
 
-func keepKnowing(ctx context.Context, authenticate *tenants.Authenticate, log *zap.Logger) {
-	tick := time.NewTicker(tenants.KeysEvery)
+func keepKnowing(ctx context.Context, what string, k known, log *zap.Logger) {
+	tick := time.NewTicker(tenants.RefreshEvery)
 	defer tick.Stop()
 
 	recorded, failing := time.Now(), false
@@ -102,20 +117,21 @@ func keepKnowing(ctx context.Context, authenticate *tenants.Authenticate, log *z
 		case <-tick.C:
 		}
 
-		err := authenticate.Refresh(ctx)
+		err := k.Refresh(ctx)
 
 		if err == nil && time.Since(recorded) >= recordUsesEvery {
 			recorded = time.Now()
-			err = authenticate.RecordUses(ctx)
+			err = k.RecordUses(ctx)
 		}
 
 		// One line for each outage.
 		switch {
 		case ctx.Err() != nil:
 		case err != nil && !failing:
-			log.Warn("the API keys cannot be read; without an answer within seconds requests are answered 503", zap.Error(err))
+			log.Warn("the "+what+" cannot be read; without an answer within seconds requests that need them are answered 503",
+				zap.Error(err))
 		case err == nil && failing:
-			log.Info("the API keys can be read again")
+			log.Info("the " + what + " can be read again")
 		}
 
 		failing = err != nil

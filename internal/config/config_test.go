@@ -235,8 +235,8 @@ func TestFromEnvironment_WebhookSecret(t *testing.T) {
 	}
 
 	for secret, line := range map[string]string{
-		"":                              "is not set; see https://dashboard.stripe.com/webhooks",
-		" ":                             "is not set; see https://dashboard.stripe.com/webhooks",
+		"":                              "is not set; see https://dashboard.stripe.com/webhooks (or set SECRETS_KEY and keep it in the database)",
+		" ":                             "is not set; see https://dashboard.stripe.com/webhooks (or set SECRETS_KEY and keep it in the database)",
 		",":                             "secret 1 of 2 is empty; separate several by one comma",
 		webhookSecret + ",":             "secret 2 of 2 is empty; separate several by one comma",
 		"," + webhookSecret:             "secret 1 of 2 is empty; separate several by one comma",

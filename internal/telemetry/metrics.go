@@ -91,6 +91,14 @@ func (m *Metrics) ObserveBuild(version string) {
 	info.WithLabelValues(version, revision(), runtime.Version()).Set(1)
 }
 
+// ObserveSecrets reports on each scrape how many stored secrets cannot be opened.
+func (m *Metrics) ObserveSecrets(unreadable func() int) {
+	promauto.With(m.registry).NewGaugeFunc(prometheus.GaugeOpts{
+		Namespace: namespace, Name: "unreadable_secrets",
+		Help: "Stored secrets that this process cannot open with SECRETS_KEY.",
+	}, func() float64 { return float64(unreadable()) })
+}
+
 func revision() string {
 	build, ok := debug.ReadBuildInfo()
 	if !ok {

@@ -132,6 +132,7 @@ func TestMetrics_Adapters(t *testing.T) {
 	m.Jobs().Job("recover", "completed", -time.Second, time.Second)
 	m.RequestsInFlight(3)
 	m.ObserveBuild("v1.2.3")
+	m.ObserveSecrets(func() int { return 2 })
 
 	requireMetrics(t, m, map[string]float64{
 		`marketflow_stripe_calls_total{operation="create_intent",outcome="done",reason=""}`:                 1,
@@ -143,6 +144,7 @@ func TestMetrics_Adapters(t *testing.T) {
 		`marketflow_rate_limit_decisions_total{outcome="limited"}`:                                          1,
 		`marketflow_http_requests_in_flight{}`:                                                              3,
 		`marketflow_jobs_total{kind="recover",result="completed"}`:                                          1,
+		`marketflow_unreadable_secrets{}`:                                                                   2,
 		`marketflow_jobs_total{kind="reconcile",result="failed"}`:                                           0,
 		`marketflow_job_wait_seconds_sum{}`:                                                                 0,
 	})

@@ -273,7 +273,7 @@ func (o *Observer) Decided(ctx context.Context, entry ports.AuditEntry) {
 
 // KeyChanged implements tenants.Observer.
 func (o *Observer) KeyChanged(ctx context.Context, entry ports.AuditEntry) {
-	o.log.Info("an API key or a tenant was changed", logctx.Field(ctx), zap.String("action", string(entry.Action)),
+	o.log.Info("an API key, a tenant or a secret was changed", logctx.Field(ctx), zap.String("action", string(entry.Action)),
 		zap.String(entry.ObjectType, entry.ObjectID), zap.String("actor", entry.Actor), zap.String("reason", entry.Reason))
 }
 
