@@ -136,7 +136,7 @@ func TestDev_IsOnItsOwn(t *testing.T) {
 	require.NotContains(t, text, secret)
 	require.NotContains(t, text, read(t, dir, ".marketflow/postgres/password"))
 
-	for _, file := range []string{"settings.json", "webhook-secret"} {
+	for _, file := range []string{"settings.json", "webhook-secret", "secrets-key"} {
 		info, err := os.Stat(filepath.Join(dir, ".marketflow", file))
 		require.NoError(t, err)
 		require.Equal(t, os.FileMode(0o600), info.Mode().Perm(), file)

@@ -37,7 +37,14 @@ func newWebhookSecretsAddCommand() *cobra.Command {
 		Use:   "add < FILE",
 		Short: "Take events of Stripe that are signed with one more secret",
 		Long:  "Adds the signing secret of a webhook endpoint at Stripe.\n\n" + secretFromStdin,
-		Args:  cobra.NoArgs,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 { // cobra would show it
+				return errors.New("the secret is read from the standard input and never from an argument, which others can see: " +
+					"roll it at Stripe, and add the new one with `marketflow webhook-secrets add < FILE`")
+			}
+
+			return nil
+		},
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			expiresAt, err := expiryOf(cmd, expires)
 			if err != nil {
@@ -83,9 +90,9 @@ with both. SECRET is the old one's id, or its last four characters as ` + "`list
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return addWebhookSecret(cmd, func(ctx context.Context, tools bootstrap.Tools, text string) (secret.Webhook, error) {
-				old, err := tools.WebhookSecrets.Find(ctx, args[0])
+				old, err := findWebhookSecret(ctx, tools, args[0])
 				if err != nil {
-					return old, named(err, "webhook secret", args[0])
+					return old, err
 				}
 
 				return tools.WebhookSecrets.Roll(ctx, keyBy(by, 0), old.ID, overlap, text)
@@ -216,9 +223,9 @@ in STRIPE_WEBHOOK_SECRET too goes on working.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return withTools(cmd, func(ctx context.Context, tools bootstrap.Tools) error {
-				found, err := tools.WebhookSecrets.Find(ctx, args[0])
+				found, err := findWebhookSecret(ctx, tools, args[0])
 				if err != nil {
-					return named(err, "webhook secret", args[0])
+					return err
 				}
 
 				removed, err := tools.WebhookSecrets.Remove(ctx, keyBy(by, 0), found.ID)
@@ -238,6 +245,17 @@ in STRIPE_WEBHOOK_SECRET too goes on working.`,
 	by.add(command, false)
 
 	return command
+}
+
+// findWebhookSecret takes an id, or the last characters.
+func findWebhookSecret(ctx context.Context, tools bootstrap.Tools, name string) (secret.Webhook, error) {
+	if strings.HasPrefix(name, "whsec_") {
+		return secret.Webhook{}, errors.New("name a secret by its id or its last four characters, and not by itself")
+	}
+
+	found, err := tools.WebhookSecrets.Find(ctx, name)
+
+	return found, named(err, "webhook secret", fmt.Sprintf("%.36s", name))
 }
 
 func newSecretsCommand() *cobra.Command {
