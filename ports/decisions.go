@@ -33,9 +33,9 @@ type Decisions interface {
 	// create, oldest first; nothing if there are none.
 	OperationsOn(ctx context.Context, paymentID uuid.UUID) ([]OperationDetails, error)
 
-	// Operations lists up to limit operations in one of the states: first the unfinished
-	// ones, the oldest first, then the finished ones, the newest first.
-	Operations(ctx context.Context, states []operation.State, limit int) ([]OperationDetails, error)
+	// Operations lists up to limit operations of a tenant (zero: of all) in one of the states:
+	// first the unfinished ones, the oldest first, then the finished ones, the newest first.
+	Operations(ctx context.Context, owner operation.Tenant, states []operation.State, limit int) ([]OperationDetails, error)
 
 	// Close freezes response as the answer for ever: a person has decided that the payment
 	// was never made. The operation must still be in state, nobody may be working on it,
@@ -86,8 +86,10 @@ type Audit interface {
 	// ListAudit returns up to limit entries before a position (zero: from the newest), newest
 	// first: what people and keys have changed, and what clients have asked for, of a tenant
 	// (zero: of all). The installation's are the default tenant's. An
-	// operation is its own entry, without what may hold a person's data. An entry appears when
-	// it is committed, which may be after later ones.
+	// operation is its own entry, without what may hold a person's data: once it is done, Before
+	// and After have what it has changed of the payment, and until then Before has the payment as
+	// it stood (payment.Payment.Audited). An entry appears when it is committed, which may be after
+	// later ones.
 	ListAudit(
 		ctx context.Context, owner operation.Tenant, filter AuditFilter, before AuditPosition, limit int,
 	) ([]AuditEntry, error)

@@ -178,6 +178,9 @@ type NewOperation struct {
 	Call Call
 	// Before is how the intent stood before a confirm; else zero.
 	Before Before
+	// Was is the payment on which it is done, as it stood, for the audit; zero if there is none.
+	// What is reserved of a payment is compared with the payment under its lock.
+	Was    payment.Payment
 	Origin Origin
 	Lease  Lease
 	// Response is set if there is nothing to do: the operation is written as finished, so

@@ -29,8 +29,9 @@ LIMIT @max_rows;
 -- name: ListAuditedOperations :many
 -- What clients asked for, newest first, without what may hold a person's data. It is planned
 -- for its arguments.
-SELECT id, kind, COALESCE(subject, id)::uuid AS object_id, actor, on_behalf_of, reason, origin_request_id, created_at, state,
-       response_status, amount, currency
+SELECT id, tenant, kind, COALESCE(subject, id)::uuid AS object_id, actor, on_behalf_of,
+       COALESCE(reason, CASE WHEN kind IN ('cancel', 'refund') THEN options ->> 'reason' END, '')::text AS reason,
+       origin_request_id, created_at, state, response_status, amount, currency, before, after
 FROM operations
 WHERE (created_at, id) < (@before_at::timestamptz, @before_id::uuid) AND created_at >= @from_at::timestamptz
   AND (@tenant::integer = 0 OR tenant = @tenant::integer)

@@ -10,6 +10,7 @@ FROM (
     SELECT * FROM operations WHERE state = 'needs_attention'
 ) AS operations
 WHERE operations.state = ANY (@states::text[])
+  AND (@tenant::integer = 0 OR operations.tenant = @tenant::integer)
 ORDER BY operations.created_at, operations.id
 LIMIT @max_rows;
 
@@ -26,6 +27,7 @@ SELECT sqlc.embed(operations), EXTRACT(EPOCH FROM now() - operations.created_at)
 FROM operations
 WHERE state || '' NOT IN ('pending', 'needs_attention')
   AND state = ANY (@states::text[])
+  AND (@tenant::integer = 0 OR tenant = @tenant::integer)
 ORDER BY id DESC
 LIMIT @max_rows;
 

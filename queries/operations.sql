@@ -25,7 +25,7 @@ WITH present AS MATERIALIZED (
 INSERT INTO operations (
     id, tenant, kind, subject, idempotency_key, fingerprint, amount, currency, metadata, options, reason,
     stripe_key, stripe_path, stripe_params, lease_token, leased_until, retry_at, origin_request_id, origin_trace, created_at,
-    actor, on_behalf_of, state, response_status, response_body
+    actor, on_behalf_of, state, response_status, response_body, before
 )
 SELECT input.id, input.tenant, input.kind, NULLIF(input.subject, '00000000-0000-0000-0000-000000000000'),
        NULLIF(input.idempotency_key, ''), input.fingerprint, input.amount, NULLIF(input.currency, ''),
@@ -34,7 +34,7 @@ SELECT input.id, input.tenant, input.kind, NULLIF(input.subject, '00000000-0000-
        NULLIF(input.lease_token, '00000000-0000-0000-0000-000000000000'), now() + input.lease, now() + input.lease,
        input.origin_request_id, input.origin_trace, COALESCE(NULLIF(input.created_at, '0001-01-01 00:00:00+00'), now()),
        input.actor, NULLIF(input.on_behalf_of, ''), CASE WHEN input.response_status = 0 THEN 'pending' ELSE 'finished' END, NULLIF(input.response_status, 0),
-       input.response_body
+       input.response_body, NULLIF(input.before, '')::jsonb
 FROM (
     SELECT unnest(@ids::uuid[])                 AS id,
            unnest(@tenants::integer[])          AS tenant,
@@ -58,7 +58,8 @@ FROM (
            unnest(@actors::text[])              AS actor,
            unnest(@behalves::text[])            AS on_behalf_of,
            unnest(@response_statuses::smallint[]) AS response_status,
-           unnest(@response_bodies::bytea[])    AS response_body
+           unnest(@response_bodies::bytea[])    AS response_body,
+           unnest(@befores::text[])             AS before
 ) AS input
 ORDER BY input.idempotency_key, input.id
 ON CONFLICT DO NOTHING
@@ -153,12 +154,13 @@ ORDER BY due.retry_at;
 -- than the object was made for. One that was rejected was opened again since, and the
 -- database has lost that.
 WITH unfinished AS MATERIALIZED (
-    SELECT r.id, input.response_status, input.response_body
+    SELECT r.id, input.response_status, input.response_body, input.after
     FROM (
         SELECT unnest(@ids::uuid[])                   AS id,
                unnest(@response_statuses::smallint[]) AS response_status,
                unnest(@response_bodies::bytea[])      AS response_body,
-               unnest(@fingerprints::bytea[])         AS fingerprint
+               unnest(@fingerprints::bytea[])         AS fingerprint,
+               unnest(@afters::text[])                AS after
     ) AS input
     JOIN operations r ON r.id = input.id AND r.fingerprint = input.fingerprint
     LEFT JOIN payments p ON p.id = r.id
@@ -170,6 +172,7 @@ UPDATE operations r
 SET state           = 'finished',
     response_status = unfinished.response_status,
     response_body   = unfinished.response_body,
+    after           = NULLIF(unfinished.after, '')::jsonb,
     lease_token     = NULL,
     last_error      = NULL,
     updated_at      = now()

@@ -111,6 +111,78 @@ func TestAudit_TellsWhoDidWhat(t *testing.T) {
 	}
 }
 
+// What an operation has changed of a payment is in its entry, also if Stripe's event told of it
+// first; and of what may be a person's there are names alone.
+func TestAudit_ShowsBeforeAndAfter(t *testing.T) {
+	t.Parallel()
+
+	var admin tenants.Made
+
+	w := newWorld(t, withKey(t, &admin, "admin"))
+	w.deliverWebhooks()
+
+	held := w.as(admin, http.MethodPost, "/payments", `{"amount":10,"currency":"USD","capture_method":"manual"}`)
+	require.Equal(t, http.StatusCreated, held.status, "%s", held.body)
+
+	path := "/payments/" + held.text("id")
+	w.confirm(held.text("stripe_payment_intent_id"), "pm_card_visa")
+	w.eventually(func() bool {
+		return w.as(admin, http.MethodGet, path, "").text("intent_status") == "requires_capture"
+	}, "the money is held")
+
+	done := func(method, path, body string, status int) {
+		answer := w.as(admin, method, path, body)
+		require.Equal(t, status, answer.status, "%s %s: %s", method, path, answer.body)
+	}
+	done(http.MethodPost, path+"/capture", `{"amount":6}`, http.StatusOK)
+	done(http.MethodPatch, path, `{"description":"for Jenny","metadata":{"order_id":"jenny-1"}}`, http.StatusOK)
+	done(http.MethodPost, path+"/refunds", `{"amount":1,"reason":"duplicate","idempotency_key":"refund_1"}`, http.StatusCreated)
+
+	dropped := w.as(admin, http.MethodPost, "/payments", `{"amount":3,"currency":"USD"}`).text("id")
+	done(http.MethodPost, "/payments/"+dropped+"/cancel", `{"reason":"abandoned"}`, http.StatusOK)
+
+	buyer := w.as(admin, http.MethodPost, "/customers", `{"name":"Jenny Rosen"}`).text("id")
+	done(http.MethodPatch, "/customers/"+buyer, `{"email":"jenny@example.com"}`, http.StatusOK)
+
+	of := func(action string) map[string]any {
+		found := w.entries(admin, "?action="+action)
+		require.Len(t, found, 1, action)
+
+		return found[0]
+	}
+	differ := func(action string, before, after map[string]any) {
+		entry := of(action)
+		require.Equal(t, before, entry["before"], action)
+
+		is, ok := entry["after"].(map[string]any)
+		require.True(t, ok, action)
+
+		for name, value := range after {
+			require.Equal(t, value, is[name], "%s: %s", action, name)
+		}
+
+		require.Equal(t, "finished", is["state"])
+	}
+
+	differ("payment.capture", map[string]any{
+		"status": "pending", "intent_status": "requires_capture", "amount_capturable": "10.00", "amount_captured": "0.00",
+	}, map[string]any{
+		"status": "succeeded", "intent_status": "succeeded", "amount_capturable": "0.00", "amount_captured": "6.00", "amount": "6.00",
+	})
+	differ("payment.update", map[string]any{}, map[string]any{"changed": []any{"description", "metadata.order_id"}})
+	differ("payment.refund", map[string]any{"amount_refunded": "0.00"}, map[string]any{"amount_refunded": "1.00"})
+	differ("payment.cancel", map[string]any{"status": "pending", "intent_status": "requires_payment_method"},
+		map[string]any{"status": "cancelled", "intent_status": "canceled"})
+
+	require.Equal(t, "abandoned", of("payment.cancel")["reason"])
+	require.Equal(t, "duplicate", of("payment.refund")["reason"])
+	require.Equal(t, []any{"email"}, of("customer.update")["after"].(map[string]any)["changed"]) //nolint:forcetypeassert // a test
+
+	for _, person := range []string{"enny", "example.com"} {
+		require.NotContains(t, string(w.as(admin, http.MethodGet, "/audit", "").body), person)
+	}
+}
+
 func TestAudit_OnBehalfOf(t *testing.T) {
 	t.Parallel()
 
@@ -137,6 +209,8 @@ func TestAudit_CannotBeChanged(t *testing.T) {
 	for _, statement := range []string{
 		"UPDATE audit SET actor = 'somebody else'", "DELETE FROM audit", "TRUNCATE audit",
 		"UPDATE operations SET actor = 'somebody else'", "UPDATE operations SET on_behalf_of = 'somebody else'",
+		"UPDATE operations SET before = NULL", "UPDATE operations SET kind = 'update'", "UPDATE operations SET reason = 'none'",
+		"DELETE FROM operations", "TRUNCATE operations",
 	} {
 		_, err := w.db.Pool().Exec(t.Context(), statement)
 		require.Error(t, err, statement)

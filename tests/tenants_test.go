@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/marketflow/marketflow/api"
+	"github.com/marketflow/marketflow/app/operations"
 	"github.com/marketflow/marketflow/app/tenants"
 	"github.com/marketflow/marketflow/domain/tenant"
 	"github.com/marketflow/marketflow/internal/bootstrap"
@@ -272,4 +273,33 @@ func TestTenants_Disabled(t *testing.T) {
 		require.Less(t, time.Since(since), 5*time.Second)
 		require.Equal(t, http.StatusOK, w.as(first, http.MethodGet, "/payments", "").status)
 	}
+}
+
+// What a person decides about a tenant's payment is in that tenant's audit, and in no other's.
+func TestTenants_SeeWhatIsDecidedAboutTheirs(t *testing.T) {
+	t.Parallel()
+
+	var first tenants.Made
+
+	w := newWorld(t, withKey(t, &first, "admin"))
+	second := w.newTenant("acme")
+	created := w.as(second, http.MethodPost, "/payments", order)
+	require.Equal(t, http.StatusCreated, created.status, "%s", created.body)
+
+	require.Equal(t, http.StatusOK,
+		w.webhook(minimalEvent("succeeded", created.text("stripe_payment_intent_id"), "succeeded")).status)
+	w.exec("UPDATE stripe_events SET outcome = 'parked', parked_reason = 'contradiction'")
+
+	var parked string
+
+	require.NoError(t, w.db.Pool().QueryRow(t.Context(), "SELECT id FROM stripe_events").Scan(&parked))
+
+	require.NoError(t, w.withTools(func(ctx context.Context, tools bootstrap.Tools) error {
+		_, err := tools.DismissEvent.Do(ctx, parked, operations.Decision{Actor: "cli:me@here", Reason: "looked at it"})
+
+		return err
+	}))
+
+	require.Len(t, w.entries(second, "?action=inbox.dismiss"), 1)
+	require.Empty(t, w.entries(first, "?action=inbox.dismiss"))
 }

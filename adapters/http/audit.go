@@ -160,6 +160,14 @@ type auditBody struct {
 	RequestID  *string        `json:"request_id"`
 }
 
+// auditLine is an entry as commands print it, which see all tenants'.
+type auditLine struct {
+	auditBody
+
+	// Tenant is null for what is the installation's.
+	Tenant *operation.Tenant `json:"tenant"`
+}
+
 func toAuditBody(e ports.AuditEntry) auditBody {
 	return auditBody{
 		ID: e.ID, At: toTime(e.At), Actor: orNull(e.Actor), OnBehalfOf: orNull(e.OnBehalfOf), Action: string(e.Action),
@@ -168,8 +176,8 @@ func toAuditBody(e ports.AuditEntry) auditBody {
 	}
 }
 
-// EncodeAuditEntry is an entry as GET /audit lists it, for commands.
-func EncodeAuditEntry(e ports.AuditEntry) []byte { return encode(toAuditBody(e)) }
+// EncodeAuditEntry is an entry as GET /audit lists it, and whose it is, for commands.
+func EncodeAuditEntry(e ports.AuditEntry) []byte { return encode(auditLine{toAuditBody(e), orNull(e.Tenant)}) }
 
 // AuditCSV writes the audit as a table, with a column for each key of an entry.
 type AuditCSV struct {
@@ -195,13 +203,14 @@ func (c *AuditCSV) Write(entries []ports.AuditEntry) error {
 		c.begun = true
 		_ = c.out.Write([]string{ // Flush has its error
 			"id", "at", "actor", "on_behalf_of", "action", "object_type", "object_id", "reason", "before", "after", "request_id",
+			"tenant",
 		})
 	}
 
 	for _, e := range entries {
 		cells := []string{
 			e.ID.String(), toTime(e.At), e.Actor, e.OnBehalfOf, string(e.Action), e.ObjectType, e.ObjectID, e.Reason,
-			changeCell(e.Before), changeCell(e.After), e.RequestID,
+			changeCell(e.Before), changeCell(e.After), e.RequestID, tenantCell(e.Tenant),
 		}
 		for i, cell := range cells {
 			cells[i] = harmless([]byte(cell))
@@ -218,6 +227,15 @@ func (c *AuditCSV) Write(entries []ports.AuditEntry) error {
 	}
 
 	return nil
+}
+
+// tenantCell is empty for what is the installation's.
+func tenantCell(t operation.Tenant) string {
+	if t == 0 {
+		return ""
+	}
+
+	return strconv.Itoa(int(t))
 }
 
 func changeCell(change map[string]any) string {

@@ -2,12 +2,15 @@ package postgres
 
 import (
 	"context"
+	"reflect"
 	"slices"
 
 	"github.com/google/uuid"
 
 	"github.com/marketflow/marketflow/adapters/postgres/internal/sqlc"
+	"github.com/marketflow/marketflow/domain/customer"
 	"github.com/marketflow/marketflow/domain/operation"
+	"github.com/marketflow/marketflow/domain/payment"
 	"github.com/marketflow/marketflow/ports"
 )
 
@@ -95,16 +98,91 @@ func objectOf(filter ports.AuditFilter) (id uuid.UUID, mayBe bool) {
 	return id, err == nil
 }
 
+// keyChanged lists, in an operation's after, the names of what differs and is not kept.
+const keyChanged = "changed"
+
+// auditedToDB is a payment in the column before; empty if there is none.
+func auditedToDB(p payment.Payment) string {
+	if p.ID == uuid.Nil {
+		return ""
+	}
+
+	return jsonToDB(p.Audited())
+}
+
+// changedToDB is the column after of an operation on a payment.
+func changedToDB(before, after payment.Payment) string {
+	kept := after.Audited()
+	if names := payment.ChangedDetails(before, after); len(names) > 0 {
+		kept[keyChanged] = names
+	}
+
+	return jsonToDB(kept)
+}
+
+// changedCustomerToDB is the column after of an operation on a customer: whose values are personal
+// data, so it has names alone.
+func changedCustomerToDB(before, after customer.Customer) string {
+	if names := after.Changed(before); len(names) > 0 {
+		return jsonToDB(map[string]any{keyChanged: names})
+	}
+
+	return ""
+}
+
+// differences are what an operation has changed of what the audit keeps of its payment. Before
+// it is done, they are the payment as it stood. after is never nil.
+func differences(row sqlc.ListAuditedOperationsRow) (before, after map[string]any, err error) {
+	if before, err = changeFromDB(row.Before); err == nil {
+		after, err = changeFromDB(row.After)
+	}
+
+	switch {
+	case err != nil:
+		return nil, nil, err
+	case after == nil && !isFinal(operation.State(row.State)):
+		return before, map[string]any{}, nil
+	case after == nil: // nothing came of it
+		return nil, map[string]any{}, nil
+	case before == nil: // it is not known
+		return nil, after, nil
+	}
+
+	for name, was := range before {
+		switch is, still := after[name]; {
+		case !still:
+			after[name] = nil
+		case reflect.DeepEqual(is, was):
+			delete(before, name)
+			delete(after, name)
+		}
+	}
+
+	for name := range after {
+		if _, had := before[name]; !had && name != keyChanged {
+			before[name] = nil
+		}
+	}
+
+	return before, after, nil
+}
+
 // auditOfOperation is an operation as the audit shows it: with neither metadata nor options,
 // which may hold a person's data and can be erased.
 func auditOfOperation(row sqlc.ListAuditedOperationsRow) (ports.AuditEntry, error) {
 	kind := operation.Kind(row.Kind)
 	entry := ports.AuditEntry{
-		ID: row.ID, At: row.CreatedAt.UTC(), Actor: row.Actor, OnBehalfOf: deref(row.OnBehalfOf),
+		ID: row.ID, At: row.CreatedAt.UTC(), Tenant: operation.Tenant(row.Tenant), Actor: row.Actor, OnBehalfOf: deref(row.OnBehalfOf),
 		Action: ports.AuditAction(kind.Action()), ObjectType: "payment", ObjectID: row.ObjectID.String(),
-		Reason: deref(row.Reason), RequestID: row.OriginRequestID,
-		After: map[string]any{"operation_id": row.ID.String(), "state": string(stateFromDB(row.State))},
+		Reason: row.Reason, RequestID: row.OriginRequestID,
 	}
+
+	var err error
+	if entry.Before, entry.After, err = differences(row); err != nil {
+		return entry, err
+	}
+
+	entry.After["operation_id"], entry.After["state"] = row.ID.String(), string(stateFromDB(row.State))
 
 	if kind.OnCustomer() {
 		entry.ObjectType = "customer"

@@ -51,7 +51,7 @@ func TestNewPool_Background(t *testing.T) {
 		require.Equal(t, theServers, reset, name)
 	}
 
-	_, err := postgres.NewStore(hot, background).Operations(t.Context(), []operation.State{operation.Pending}, 1)
+	_, err := postgres.NewStore(hot, background).Operations(t.Context(), 0, []operation.State{operation.Pending}, 1)
 	require.NoError(t, err)
 
 	var abandoned string
@@ -137,7 +137,7 @@ func backgroundCalls(store *postgres.Store) map[string]func(context.Context) err
 		"History":      func(ctx context.Context) error { _, err := store.History(ctx, id); return err },
 		"OperationsOn": func(ctx context.Context) error { _, err := store.OperationsOn(ctx, id); return err },
 		"Operations": func(ctx context.Context) error {
-			_, err := store.Operations(ctx, []operation.State{operation.Pending}, 1)
+			_, err := store.Operations(ctx, 0, []operation.State{operation.Pending}, 1)
 
 			return err
 		},

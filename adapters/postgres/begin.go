@@ -254,6 +254,7 @@ func operationsToDB(ops []ports.NewOperation) sqlc.BeginOperationsParams {
 		params.CreatedAts = append(params.CreatedAts, op.CreatedAt)
 		params.ResponseStatuses = append(params.ResponseStatuses, int16(response.Status)) //nolint:gosec // an HTTP status
 		params.ResponseBodies = append(params.ResponseBodies, response.Body)
+		params.Befores = append(params.Befores, auditedToDB(op.Was))
 	}
 
 	return params

@@ -193,7 +193,7 @@ func (s *Store) finishLockedOn(
 	writes = append(writes,
 		selectRows(sqlc.FinishOperations, func(r sqlc.Operation) { row = r }, []uuid.UUID{id},
 			[]int16{int16(response.Status)}, [][]byte{bodyToDB(response.Body)}, //nolint:gosec // an HTTP status
-			[][]byte{fingerprint[:]}, true))
+			[][]byte{fingerprint[:]}, []string{changedToDB(finished.Before, finished.After)}, true))
 
 	if entry != nil {
 		audit, err := insertAudit(*entry)

@@ -236,7 +236,7 @@ func finishOnCustomer(
 		return finished, err
 	}
 
-	after, err := changeCustomer(ctx, q, op, c)
+	before, after, err := changeCustomer(ctx, q, op, c)
 	if err != nil {
 		return finished, err
 	}
@@ -261,6 +261,7 @@ func finishOnCustomer(
 		ResponseStatuses: []int16{int16(answer.Status)}, //nolint:gosec // an HTTP status
 		ResponseBodies:   [][]byte{bodyToDB(answer.Body)},
 		Fingerprints:     [][]byte{fingerprint[:]},
+		Afters:           []string{changedCustomerToDB(before, after)},
 		AlsoExisting:     true,
 	})
 
@@ -276,10 +277,11 @@ func finishOnCustomer(
 	return finished, err
 }
 
-// changeCustomer writes what becomes of an operation's customer, and returns it.
+// changeCustomer writes what becomes of an operation's customer, and returns it as it was and as it
+// is.
 func changeCustomer(
 	ctx context.Context, q *sqlc.Queries, op ports.Operation, c ports.CustomerChange,
-) (customer.Customer, error) {
+) (before, after customer.Customer, err error) {
 	before, now, err := lockCustomer(ctx, q, op.CustomerID())
 	missing := errors.Is(err, pgx.ErrNoRows)
 
@@ -289,12 +291,12 @@ func changeCustomer(
 	}
 
 	if err != nil {
-		return before, err
+		return before, before, err
 	}
 
-	after, err := c.Decide(stampedCustomer(before, now))
+	after, err = c.Decide(stampedCustomer(before, now))
 	if err != nil || after.SameAs(before) {
-		return before, err
+		return before, before, err
 	}
 
 	if after.Reference != before.Reference && after.Reference != "" {
@@ -302,17 +304,17 @@ func changeCustomer(
 
 		switch {
 		case err != nil:
-			return before, err
+			return before, before, err
 		case holder != uuid.Nil:
 			after.Reference = ""
 		}
 	}
 
 	if missing {
-		return after, insertCustomer(ctx, q, after)
+		return before, after, insertCustomer(ctx, q, after)
 	}
 
-	return after, updateCustomer(ctx, q, after)
+	return before, after, updateCustomer(ctx, q, after)
 }
 
 // holderOfReference is the other customer that has a reference, or is to have it; uuid.Nil if

@@ -54,10 +54,12 @@ func (s *Store) OperationsOn(ctx context.Context, paymentID uuid.UUID) ([]ports.
 }
 
 // Operations implements ports.Decisions.
-func (s *Store) Operations(ctx context.Context, states []operation.State, limit int) ([]ports.OperationDetails, error) {
+func (s *Store) Operations(
+	ctx context.Context, owner operation.Tenant, states []operation.State, limit int,
+) ([]ports.OperationDetails, error) {
 	rows, err := query(ctx, s.background, "listing operations",
 		func(ctx context.Context, q *sqlc.Queries) ([]sqlc.ListFinishedOperationsRow, error) {
-			return listOperations(ctx, q, statesToDB(states), limit, slices.ContainsFunc(states, isFinal))
+			return listOperations(ctx, q, owner, statesToDB(states), limit, slices.ContainsFunc(states, isFinal))
 		})
 	if err != nil {
 		return nil, err
@@ -76,10 +78,10 @@ func isFinal(state operation.State) bool {
 // listOperations reads final operations, which have no index of their own, only where
 // they are wanted and the limit leaves room.
 func listOperations(
-	ctx context.Context, q *sqlc.Queries, states []string, limit int, alsoFinal bool,
+	ctx context.Context, q *sqlc.Queries, owner operation.Tenant, states []string, limit int, alsoFinal bool,
 ) ([]sqlc.ListFinishedOperationsRow, error) {
 	unfinished, err := q.ListUnfinishedOperations(ctx, sqlc.ListUnfinishedOperationsParams{
-		States: states, MaxRows: int32(limit), //nolint:gosec // checked by the caller
+		States: states, Tenant: int32(owner), MaxRows: int32(limit), //nolint:gosec // checked by the caller
 	})
 	rows := mapped(unfinished, func(row sqlc.ListUnfinishedOperationsRow) sqlc.ListFinishedOperationsRow {
 		return sqlc.ListFinishedOperationsRow(row)
@@ -90,7 +92,7 @@ func listOperations(
 	}
 
 	finished, err := q.ListFinishedOperations(ctx, sqlc.ListFinishedOperationsParams{
-		States: states, MaxRows: int32(limit - len(rows)), //nolint:gosec // checked by the caller
+		States: states, Tenant: int32(owner), MaxRows: int32(limit - len(rows)), //nolint:gosec // checked by the caller
 	})
 
 	return append(rows, finished...), err

@@ -186,7 +186,7 @@ func TestMigrations_CarriedOperations(t *testing.T) {
 		require.Equal(t, found.Key, byID.Key)
 	}
 
-	listed, err := store.Operations(t.Context(), []operation.State{operation.Finished}, 10)
+	listed, err := store.Operations(t.Context(), 0, []operation.State{operation.Finished}, 10)
 	require.NoError(t, err)
 	require.Len(t, listed, 5)
 

@@ -130,6 +130,7 @@ func (s *Store) reserve(
 			continue
 		}
 
+		op.Was = before.Payment
 		begin = append(begin, op)
 		changes = append(changes, fullChange{
 			before: before, after: stampedFull(after, now), cause: string(operation.ByRequest),
@@ -183,7 +184,7 @@ func executeBegin(p sqlc.BeginOperationsParams, each func(sqlc.BeginOperationsRo
 	return selectRows(sqlc.BeginOperations, each, p.Ids, p.Tenants, p.Kinds, p.Subjects, p.IdempotencyKeys, p.Fingerprints,
 		p.Amounts, p.Currencies, p.Metadata, p.Options, p.Reasons, p.StripeKeys, p.StripePaths, p.StripeParams, p.LeaseTokens,
 		p.Leases, p.OriginRequestIds, p.OriginTraces, p.CreatedAts, p.Actors, p.Behalves, p.ResponseStatuses, p.ResponseBodies,
-		p.MayBeLost)
+		p.Befores, p.MayBeLost)
 }
 
 // giveBack takes away the refund that an operation was to make and that nobody has made, and

@@ -302,8 +302,7 @@ func (w *World) Elapse(by time.Duration) {
 func (w *World) Exec(statement string, args ...any) {
 	w.tb.Helper()
 
-	_, err := w.db.Pool().Exec(w.tb.Context(), statement, args...)
-	require.NoError(w.tb, err)
+	w.db.Exec(statement, args...)
 }
 
 // RequireFault requires an error of a kind.

@@ -11,6 +11,7 @@ import (
 	"github.com/marketflow/marketflow/app/operations"
 	"github.com/marketflow/marketflow/domain/customer"
 	"github.com/marketflow/marketflow/domain/fault"
+	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/ports"
 )
 
@@ -22,9 +23,10 @@ const eraseBatch = 2000
 type Erase struct {
 	*Change
 
-	remove   *Delete
-	erasure  ports.Erasure
-	observer EraseObserver
+	remove    *Delete
+	erasure   ports.Erasure
+	decisions ports.Decisions
+	observer  EraseObserver
 }
 
 // EraseObserver is told what people decide about customers.
@@ -34,8 +36,10 @@ type EraseObserver interface {
 }
 
 // NewErase returns the use case.
-func NewErase(change *Change, remove *Delete, erasure ports.Erasure, observer EraseObserver) *Erase {
-	return &Erase{Change: change, remove: remove, erasure: erasure, observer: observer}
+func NewErase(
+	change *Change, remove *Delete, erasure ports.Erasure, decisions ports.Decisions, observer EraseObserver,
+) *Erase {
+	return &Erase{Change: change, remove: remove, erasure: erasure, decisions: decisions, observer: observer}
 }
 
 // Erased is what was erased.
@@ -60,6 +64,15 @@ func (uc *Erase) do(ctx context.Context, id uuid.UUID, decision operations.Decis
 	var erased Erased
 
 	entry, err := decision.Entry(ports.AuditCustomerErased, "customer", id.String())
+	if err != nil {
+		return erased, err
+	}
+
+	owner, err := uc.owner(ctx, id)
+	if err == nil {
+		err = decision.Bind(&entry, owner)
+	}
+
 	if err != nil {
 		return erased, err
 	}
@@ -92,6 +105,18 @@ func (uc *Erase) do(ctx context.Context, id uuid.UUID, decision operations.Decis
 	uc.observer.Decided(ctx, entry)
 
 	return erased, nil
+}
+
+// owner is whose customer it is. One whose create was refused is known by its operation.
+func (uc *Erase) owner(ctx context.Context, id uuid.UUID) (operation.Tenant, error) {
+	c, err := uc.customers.Customer(ctx, id)
+	if fault.KindOf(err) != fault.NotFound {
+		return c.Tenant, err
+	}
+
+	op, err := uc.decisions.Operation(ctx, id)
+
+	return op.Tenant, err
 }
 
 // deleted is the customer once it is deleted. One whose create was refused is not here.

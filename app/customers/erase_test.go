@@ -10,6 +10,7 @@ import (
 
 	"github.com/marketflow/marketflow/app/apptest"
 	"github.com/marketflow/marketflow/app/customers"
+	"github.com/marketflow/marketflow/app/operations"
 	"github.com/marketflow/marketflow/app/payments"
 	"github.com/marketflow/marketflow/domain/fault"
 	"github.com/marketflow/marketflow/domain/operation"
@@ -17,10 +18,8 @@ import (
 	"github.com/marketflow/marketflow/sandbox"
 )
 
-func decision() (d struct{ Actor, Reason string }) {
-	d.Actor, d.Reason = "ann", "request of 27 November"
-
-	return d
+func decision() operations.Decision {
+	return operations.Decision{Actor: "ann", Reason: "request of 27 November"}
 }
 
 func (b *changing) erase(t *testing.T) (customers.Erased, error) {
@@ -28,7 +27,7 @@ func (b *changing) erase(t *testing.T) (customers.Erased, error) {
 
 	change := b.CustomerChange()
 
-	return customers.NewErase(change, customers.NewDelete(change), b.Store, b.Observer).Do(t.Context(), b.customer.ID, decision())
+	return customers.NewErase(change, customers.NewDelete(change), b.Store, b.Store, b.Observer).Do(t.Context(), b.customer.ID, decision())
 }
 
 // requireNoTrace requires that no column of any table holds one of the texts.
@@ -169,8 +168,8 @@ func TestErase_Do(t *testing.T) {
 
 		b := setupChange(t)
 		change := b.CustomerChange()
-		uc := customers.NewErase(change, customers.NewDelete(change), b.Store, b.Observer)
-		_, err := uc.Do(t.Context(), b.customer.ID, struct{ Actor, Reason string }{Actor: "ann"})
+		uc := customers.NewErase(change, customers.NewDelete(change), b.Store, b.Store, b.Observer)
+		_, err := uc.Do(t.Context(), b.customer.ID, operations.Decision{Actor: "ann"})
 		apptest.RequireFault(t, fault.Invalid, err)
 		require.Equal(t, b.customer, b.now())
 	})

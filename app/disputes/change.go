@@ -87,7 +87,7 @@ func (c *Change) do(
 
 			mark := c.installation.Mark(cmd.Tenant, kind, id, fingerprint)
 
-			done, err := c.check(ctx, d, cmd, mark)
+			read, done, err := c.check(ctx, d, cmd, mark)
 			if err != nil {
 				return ports.NewOperation{}, err
 			}
@@ -99,45 +99,45 @@ func (c *Change) do(
 
 			return ports.NewOperation{
 				ID: id, Tenant: cmd.Tenant, Kind: kind, Subject: d.PaymentID, Key: cmd.Key, Order: order, Call: call,
-				Origin: ports.Origin{RequestID: cmd.RequestID}, Response: done,
+				Was: read.Payment, Origin: ports.Origin{RequestID: cmd.RequestID}, Response: done,
 			}, nil
 		},
 	})
 }
 
 // check refuses what the bank does not take any more, and what the client has not seen, by the dispute as
-// it was just read. If that carries the operation's mark, the operation was done and the database has lost
+// it was just read with its payment. If that carries the operation's mark, the operation was done and the database has lost
 // it: then the answer is returned, and nothing is sent. Stripe may have forgotten its key by now.
 func (c *Change) check(
 	ctx context.Context, d dispute.Dispute, cmd Command, mark operation.Mark,
-) (*ports.FrozenResponse, error) {
-	full, objects, err := c.refresh.Disputes(ctx, d.PaymentID, string(operation.ByRequest))
+) (read ports.FullPayment, done *ports.FrozenResponse, err error) {
+	read, objects, err := c.refresh.Disputes(ctx, d.PaymentID, string(operation.ByRequest))
 	if err != nil {
-		return nil, errAway(err)
+		return read, nil, errAway(err)
 	}
 
-	now, ok := full.Dispute(d.ID)
+	now, ok := read.Dispute(d.ID)
 	if !ok {
-		return nil, errNone()
+		return read, nil, errNone()
 	}
 
 	for _, object := range objects {
 		switch made := object.Evidence; {
 		case object.ProviderID != d.ProviderID || made.Operation != mark.Operation:
 		case made.Fingerprint != mark.Fingerprint:
-			return nil, operations.ErrKeyReused()
+			return read, nil, operations.ErrKeyReused()
 		default:
-			return new(c.renderer.Dispute(now)), nil
+			return read, new(c.renderer.Dispute(now)), nil
 		}
 	}
 
 	switch {
 	case cmd.IfMatch != nil && !slices.Contains(cmd.IfMatch, now.Version):
-		return nil, errPrecondition(now)
+		return read, nil, errPrecondition(now)
 	case !now.CanAnswer(time.Now()):
-		return nil, errState(now, mark.Kind)
+		return read, nil, errState(now, mark.Kind)
 	default:
-		return nil, nil //nolint:nilnil // there is no answer yet
+		return read, nil, nil
 	}
 }
 

@@ -230,7 +230,7 @@ func TestReprocess_Do_WithoutABody(t *testing.T) {
 	event := b.Event(c.ProviderID, "customer.created")
 	take(t, b, event, ports.EventStale)
 
-	_, err := events.NewReprocess(b.Inbox, b.Webhooks, b.Apply()).Do(t.Context(), event.ID, decision)
+	_, err := events.NewReprocess(b.Inbox, b.Webhooks, b.Store, b.Apply()).Do(t.Context(), event.ID, decision)
 	apptest.RequireFault(t, fault.Invalid, err)
 }
 

@@ -5,18 +5,20 @@ import (
 
 	"github.com/marketflow/marketflow/app/operations"
 	"github.com/marketflow/marketflow/domain/fault"
+	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/ports"
 )
 
 // Dismiss lets a person decide that a parked event is never applied.
 type Dismiss struct {
 	inbox    ports.Inbox
+	payments PaymentsByIntent
 	observer Observer
 }
 
 // NewDismiss returns the use case.
-func NewDismiss(inbox ports.Inbox, observer Observer) *Dismiss {
-	return &Dismiss{inbox: inbox, observer: observer}
+func NewDismiss(inbox ports.Inbox, payments PaymentsByIntent, observer Observer) *Dismiss {
+	return &Dismiss{inbox: inbox, payments: payments, observer: observer}
 }
 
 // Do dismisses the event: it is not applied and no longer counts as parked. The error is
@@ -43,6 +45,10 @@ func (uc *Dismiss) do(ctx context.Context, id string, decision operations.Decisi
 			id, event.Outcome)
 	}
 
+	if entry.Tenant, err = ownerOf(ctx, uc.payments, event); err != nil {
+		return ports.StoredEvent{}, err
+	}
+
 	entry.Before, entry.After = outcomeIs(ports.EventParked), outcomeIs(ports.EventDismissed)
 	entry.Before["parked_reason"] = string(event.Reason)
 
@@ -53,6 +59,13 @@ func (uc *Dismiss) do(ctx context.Context, id string, decision operations.Decisi
 	uc.observer.Decided(ctx, entry)
 
 	return uc.inbox.Event(ctx, id)
+}
+
+// ownerOf is whose payment an event is about; zero, so the installation's, if there is none.
+func ownerOf(ctx context.Context, payments PaymentsByIntent, event ports.StoredEvent) (operation.Tenant, error) {
+	known, err := payments.PaymentsByIntent(ctx, []string{event.ObjectID})
+
+	return known[event.ObjectID].Tenant, err
 }
 
 // objectInboxEvent is what the audit calls the object of these decisions.

@@ -42,7 +42,7 @@ func TestDismiss_Do(t *testing.T) {
 	dismiss := func(t *testing.T, b testBundle, d operations.Decision) (ports.StoredEvent, error) {
 		t.Helper()
 
-		return events.NewDismiss(b.Inbox, b.Observer).Do(t.Context(), b.event.ID, d)
+		return events.NewDismiss(b.Inbox, b.Store, b.Observer).Do(t.Context(), b.event.ID, d)
 	}
 
 	t.Run("Parked", func(t *testing.T) {

@@ -37,7 +37,7 @@ func TestApply_Do_Foreign(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, ports.EventDuplicate, again.Outcome)
 
-		all, err := b.Store.Operations(t.Context(), nil, 10)
+		all, err := b.Store.Operations(t.Context(), 0, nil, 10)
 		require.NoError(t, err)
 		require.Empty(t, all, "nothing is adopted")
 	}

@@ -187,7 +187,7 @@ func TestReadHints_Do(t *testing.T) {
 		// Once it is repaired, a person may have it looked at again.
 		b.Exec("UPDATE payments SET amount = amount - 1 WHERE id = $1", b.payment.ID)
 
-		applied, err := events.NewReprocess(b.Inbox, b.Webhooks, b.Apply()).Do(t.Context(), b.hint.ID, decision)
+		applied, err := events.NewReprocess(b.Inbox, b.Webhooks, b.Store, b.Apply()).Do(t.Context(), b.hint.ID, decision)
 		require.NoError(t, err)
 		require.Equal(t, ports.EventHint, applied.Outcome)
 		require.Equal(t, 1, run(t, b))

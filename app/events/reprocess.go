@@ -13,12 +13,13 @@ import (
 type Reprocess struct {
 	inbox    ports.Inbox
 	webhooks ports.Webhooks
+	payments PaymentsByIntent
 	apply    *Apply
 }
 
 // NewReprocess returns the use case.
-func NewReprocess(inbox ports.Inbox, webhooks ports.Webhooks, apply *Apply) *Reprocess {
-	return &Reprocess{inbox: inbox, webhooks: webhooks, apply: apply}
+func NewReprocess(inbox ports.Inbox, webhooks ports.Webhooks, payments PaymentsByIntent, apply *Apply) *Reprocess {
+	return &Reprocess{inbox: inbox, webhooks: webhooks, payments: payments, apply: apply}
 }
 
 // Do applies the event with that id. The outcome is EventDuplicate if it was applied
@@ -61,6 +62,10 @@ func (uc *Reprocess) reopen(ctx context.Context, stored ports.StoredEvent, decis
 	if err != nil {
 		return fault.Newf(fault.Invalid, "Event %s was dismissed by a person, and this would undo it. %s",
 			stored.ID, fault.From(err).Detail)
+	}
+
+	if entry.Tenant, err = ownerOf(ctx, uc.payments, stored); err != nil {
+		return err
 	}
 
 	entry.Before, entry.After = outcomeIs(ports.EventDismissed), outcomeIs(ports.EventParked)

@@ -40,12 +40,12 @@ func TestReprocess_Do(t *testing.T) {
 	reprocess := func(t *testing.T, b testBundle, d operations.Decision) (ports.Applied, error) {
 		t.Helper()
 
-		return events.NewReprocess(b.Inbox, b.Webhooks, b.Apply()).Do(t.Context(), b.event.ID, d)
+		return events.NewReprocess(b.Inbox, b.Webhooks, b.Store, b.Apply()).Do(t.Context(), b.event.ID, d)
 	}
 	dismiss := func(t *testing.T, b testBundle) {
 		t.Helper()
 
-		_, err := events.NewDismiss(b.Inbox, b.Observer).Do(t.Context(), b.event.ID, decision)
+		_, err := events.NewDismiss(b.Inbox, b.Store, b.Observer).Do(t.Context(), b.event.ID, decision)
 		require.NoError(t, err)
 	}
 

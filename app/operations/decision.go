@@ -18,13 +18,19 @@ import (
 // The longest actor and the longest reason, in characters.
 const maxActor, maxReason = 255, 1000
 
-// Decision says which person decided something and why. The audit keeps both.
-type Decision struct{ Actor, Reason string }
+// Decision says which person decided something, for whom, and why. The audit keeps all of it.
+type Decision struct {
+	Actor, Reason string
+	// OnBehalfOf is empty if the person decides for nobody else.
+	OnBehalfOf string
+	// Tenant is whose object the person means; zero: whoever's it is.
+	Tenant operation.Tenant
+}
 
 // Entry is the decision's entry in the audit. Without an actor or a reason the error is
-// fault.Invalid.
+// fault.Invalid. Bind says whose it is; else it is the installation's.
 func (d Decision) Entry(action ports.AuditAction, objectType, objectID string) (ports.AuditEntry, error) {
-	actor, reason := strings.TrimSpace(d.Actor), strings.TrimSpace(d.Reason)
+	actor, reason, behalf := strings.TrimSpace(d.Actor), strings.TrimSpace(d.Reason), strings.TrimSpace(d.OnBehalfOf)
 
 	switch {
 	case !canBeKept(actor, maxActor):
@@ -32,6 +38,8 @@ func (d Decision) Entry(action ports.AuditAction, objectType, objectID string) (
 	case !canBeKept(reason, maxReason):
 		return ports.AuditEntry{}, fault.Newf(fault.Invalid,
 			"A reason is needed, and kept: one line of 1 to %d characters.", maxReason)
+	case behalf != "" && !canBeKept(behalf, maxActor):
+		return ports.AuditEntry{}, fault.Newf(fault.Invalid, "On whose behalf it is done must be a name of 1 to %d characters.", maxActor)
 	}
 
 	id, err := uuid.NewV7()
@@ -40,8 +48,20 @@ func (d Decision) Entry(action ports.AuditAction, objectType, objectID string) (
 	}
 
 	return ports.AuditEntry{
-		ID: id, Actor: actor, Action: action, ObjectType: objectType, ObjectID: objectID, Reason: reason,
+		ID: id, Actor: actor, OnBehalfOf: behalf, Action: action, ObjectType: objectType, ObjectID: objectID, Reason: reason,
 	}, nil
+}
+
+// Bind gives an entry to the tenant that owns its object. If the person means another's, the error
+// is fault.NotFound.
+func (d Decision) Bind(entry *ports.AuditEntry, owner operation.Tenant) error {
+	entry.Tenant = owner
+
+	if d.Tenant != 0 && d.Tenant != owner {
+		return fault.Newf(fault.NotFound, "There is no %s %s of this tenant.", entry.ObjectType, entry.ObjectID)
+	}
+
+	return nil
 }
 
 func canBeKept(text string, most int) bool {
@@ -61,6 +81,10 @@ func (d Decision) about(
 
 	op, err := decisions.Operation(ctx, id)
 	if err != nil {
+		return op, entry, err
+	}
+
+	if err := d.Bind(&entry, op.Tenant); err != nil {
 		return op, entry, err
 	}
 

@@ -227,7 +227,7 @@ func TestEngine_Do_ProviderAway(t *testing.T) {
 			require.NotZero(t, fault.From(err).RetryAfter)
 		}
 
-		all, err := b.Store.Operations(t.Context(), nil, 10)
+		all, err := b.Store.Operations(t.Context(), 0, nil, 10)
 		require.NoError(t, err)
 		require.Empty(t, all)
 	})

@@ -231,7 +231,7 @@ func TestRecover_Do(t *testing.T) {
 		require.Equal(t, operations.Recovered{Taken: len(keys), Finished: len(keys)}, run(t, b))
 		require.Len(t, b.Intents(), len(keys))
 
-		finished, err := b.Store.Operations(t.Context(), []operation.State{operation.Finished}, 100)
+		finished, err := b.Store.Operations(t.Context(), 0, []operation.State{operation.Finished}, 100)
 		require.NoError(t, err)
 		require.Len(t, finished, len(keys))
 	})

@@ -60,6 +60,10 @@ func (uc *Accept) do(ctx context.Context, id uuid.UUID, decision operations.Deci
 		return p, err
 	}
 
+	if err := decision.Bind(&entry, p.Tenant); err != nil {
+		return payment.Payment{}, err
+	}
+
 	intent, err := uc.provider.Intent(ctx, p.IntentID)
 
 	switch {

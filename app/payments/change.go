@@ -100,7 +100,7 @@ func (c *Change) do(
 
 			return ports.NewOperation{
 				ID: id, Tenant: cmd.Tenant, Kind: kind, Subject: may.payment.ID, Key: cmd.Key, Order: order, Call: call, Before: may.before,
-				Origin: ports.Origin{RequestID: cmd.RequestID}, Response: may.answer,
+				Was: may.payment, Origin: ports.Origin{RequestID: cmd.RequestID}, Response: may.answer,
 			}, nil
 		},
 	})

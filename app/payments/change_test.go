@@ -301,7 +301,7 @@ func TestChange_Do_AtTheSameMoment(t *testing.T) {
 		require.Equal(t, string(p.IntentStatus), books.Status)
 		require.Equal(t, p.Captured.Minor(), books.Received)
 
-		left, err := b.Store.Operations(t.Context(), []operation.State{operation.Pending, operation.NeedsAttention}, 10)
+		left, err := b.Store.Operations(t.Context(), 0, []operation.State{operation.Pending, operation.NeedsAttention}, 10)
 		require.NoError(t, err)
 		require.Empty(t, left, "nothing is left unknown")
 	}

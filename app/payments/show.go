@@ -1,6 +1,7 @@
 package payments
 
 import (
+	"cmp"
 	"context"
 
 	"github.com/google/uuid"
@@ -31,8 +32,9 @@ func NewShow(timeline *Timeline, decisions ports.Decisions, records ports.Reconc
 type Name struct {
 	ID       uuid.UUID
 	IntentID string
-	Tenant   operation.Tenant
-	Key      operation.Key
+	// Tenant is whose it must be. Zero: whoever's it is, and of a key, the default tenant's.
+	Tenant operation.Tenant
+	Key    operation.Key
 }
 
 // Story is all that is known about a payment.
@@ -51,6 +53,18 @@ type Story struct {
 	Cut      bool
 }
 
+// isOf tells whether there is anything to tell, and it is a tenant's; zero: anybody's.
+func (s Story) isOf(owner operation.Tenant) bool {
+	switch {
+	case s.Payment != nil:
+		return owner == 0 || owner == s.Payment.Tenant
+	case s.Operation != nil:
+		return owner == 0 || owner == s.Operation.Tenant
+	default:
+		return false
+	}
+}
+
 // Do gathers the story. If there is neither a payment nor an operation, the error is
 // fault.NotFound.
 func (uc *Show) Do(ctx context.Context, name Name) (Story, error) {
@@ -61,8 +75,8 @@ func (uc *Show) Do(ctx context.Context, name Name) (Story, error) {
 		}
 
 		story, err := uc.timeline.story(ctx, id)
-		if err == nil && story.Payment == nil && story.Operation == nil {
-			err = fault.Newf(fault.NotFound, "There is no payment and no operation %s.", id)
+		if err == nil && !story.isOf(name.Tenant) {
+			story, err = Story{}, fault.Newf(fault.NotFound, "There is no payment and no operation %s.", id)
 		}
 
 		return story, err
@@ -72,7 +86,7 @@ func (uc *Show) Do(ctx context.Context, name Name) (Story, error) {
 func (uc *Show) id(ctx context.Context, name Name) (uuid.UUID, error) {
 	switch {
 	case name.Key != "":
-		op, err := uc.decisions.OperationByKey(ctx, name.Tenant, name.Key)
+		op, err := uc.decisions.OperationByKey(ctx, cmp.Or(name.Tenant, operation.DefaultTenant), name.Key)
 		if fault.KindOf(err) == fault.NotFound || err == nil && op.Kind.OnCustomer() {
 			return uuid.Nil, fault.New(fault.NotFound, "No payment was ever asked for under this idempotency key.")
 		}

@@ -48,10 +48,10 @@ func TestShow_Do(t *testing.T) {
 		paid := b.Pay(p.IntentID)
 		b.Park(paid)
 
-		_, err := events.NewDismiss(b.Inbox, b.Observer).
+		_, err := events.NewDismiss(b.Inbox, b.Store, b.Observer).
 			Do(t.Context(), paid.ID, operations.Decision{Actor: "cli:ann", Reason: "twice"})
 		require.NoError(t, err)
-		_, err = events.NewReprocess(b.Inbox, b.Webhooks, b.Apply()).
+		_, err = events.NewReprocess(b.Inbox, b.Webhooks, b.Store, b.Apply()).
 			Do(t.Context(), paid.ID, operations.Decision{Actor: "cli:bob", Reason: "it was right"})
 		require.NoError(t, err)
 

@@ -236,7 +236,7 @@ func TestReconcile_Do_Foreign(t *testing.T) {
 			require.Empty(t, b.Stored(paid.ID).Raw)
 			require.Equal(t, []string{"handled: foreign", "taken: foreign"}, b.Observer.Told(paid.ID))
 
-			all, err := b.Store.Operations(t.Context(), nil, 10)
+			all, err := b.Store.Operations(t.Context(), 0, nil, 10)
 			require.NoError(t, err)
 			require.Empty(t, all)
 			b.RequireNoPayment(id)

@@ -20,11 +20,10 @@ func newAuditCommand() *cobra.Command {
 	return group("audit", "Look at who has done what", newAuditListCommand(), newAuditExportCommand())
 }
 
-// everybodys: a person at a command sees all tenants' entries.
-const everybodys operation.Tenant = 0
-
-// auditFlags narrow the audit.
+// auditFlags narrow the audit. A person at a command sees all tenants' entries unless whose says
+// otherwise.
 type auditFlags struct {
+	whose        operation.Tenant
 	filter       ports.AuditFilter
 	action       string
 	since, until time.Duration
@@ -37,6 +36,7 @@ func (f *auditFlags) add(command *cobra.Command) {
 	flags.StringVar(&f.filter.ObjectID, "object", "", "only what was done to the object of this id")
 	flags.DurationVar(&f.since, "since", 0, "only what is at most so old, such as 24h")
 	flags.DurationVar(&f.until, "until", 0, "only what is at least so old")
+	addOwnerFlag(command, &f.whose)
 }
 
 func (f *auditFlags) read() (ports.AuditFilter, ports.AuditPosition) {
@@ -73,7 +73,7 @@ func newAuditListCommand() *cobra.Command {
 			return withTools(cmd, func(ctx context.Context, tools bootstrap.Tools) error {
 				filter, before := flags.read()
 
-				page, err := tools.ReadAudit.Do(ctx, everybodys, filter, before, limit)
+				page, err := tools.ReadAudit.Do(ctx, flags.whose, filter, before, limit)
 				if err != nil {
 					return err
 				}
@@ -111,7 +111,7 @@ func newAuditExportCommand() *cobra.Command {
 				filter, before := flags.read()
 				table := edge.NewAuditCSV(cmd.OutOrStdout())
 
-				err := tools.ReadAudit.Export(ctx, everybodys, filter, before, table.Write)
+				err := tools.ReadAudit.Export(ctx, flags.whose, filter, before, table.Write)
 				if err != nil && table.Rows() > 0 {
 					return fmt.Errorf("the table is not whole, it ends after %d entries: %w", table.Rows(), err)
 				}

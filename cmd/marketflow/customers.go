@@ -16,6 +16,7 @@ import (
 	edge "github.com/marketflow/marketflow/adapters/http"
 	"github.com/marketflow/marketflow/app/customers"
 	"github.com/marketflow/marketflow/domain/customer"
+	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/internal/bootstrap"
 	"github.com/marketflow/marketflow/ports"
 )
@@ -68,14 +69,16 @@ func printCustomers(w io.Writer, list []customer.Customer) {
 }
 
 func newCustomersShowCommand() *cobra.Command {
-	return &cobra.Command{
+	var whose operation.Tenant
+
+	command := &cobra.Command{
 		Use:   "show ID | cus_…",
 		Short: "Show a customer, also one that is deleted, and what was decided about it",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return withTools(cmd, func(ctx context.Context, tools bootstrap.Tools) error {
 				c, err := findCustomer(ctx, tools, args[0])
-				if err != nil {
+				if err := owned(whose, c.Tenant, err); err != nil {
 					return named(err, "customer", args[0])
 				}
 
@@ -93,6 +96,9 @@ func newCustomersShowCommand() *cobra.Command {
 			})
 		},
 	}
+	addOwnerFlag(command, &whose)
+
+	return command
 }
 
 func findCustomer(ctx context.Context, tools bootstrap.Tools, name string) (customer.Customer, error) {
@@ -183,6 +189,7 @@ should be, after Stripe has sent its last events (three days).`,
 		},
 	}
 	by.add(command, true)
+	addOwnerFlag(command, &by.whose)
 
 	return command
 }

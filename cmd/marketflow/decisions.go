@@ -24,14 +24,18 @@ const listCommand = "list"
 // maxLimit is the longest list that a command prints.
 const maxLimit = 10_000
 
-// decisionFlags say who decides, and why.
-type decisionFlags struct{ actor, reason string }
+// decisionFlags say who decides, for whom, and why.
+type decisionFlags struct {
+	actor, behalf, reason string
+	whose                 operation.Tenant
+}
 
 // add gives the flags to a command. If the reason is needed, cobra says so before
 // anything is done.
 func (f *decisionFlags) add(command *cobra.Command, needed bool) {
 	command.Flags().StringVar(&f.reason, "reason", "", "why; it is recorded with the decision")
 	command.Flags().StringVar(&f.actor, "actor", "", "who decides, as it is recorded (default cli:<user>@<host>)")
+	command.Flags().StringVar(&f.behalf, "on-behalf-of", "", "for whom it is decided, as it is recorded")
 
 	if needed {
 		_ = command.MarkFlagRequired("reason") // the flag is there
@@ -39,7 +43,9 @@ func (f *decisionFlags) add(command *cobra.Command, needed bool) {
 }
 
 func (f *decisionFlags) decision() operations.Decision {
-	return operations.Decision{Actor: cmp.Or(f.actor, "cli:"+person()), Reason: f.reason}
+	return operations.Decision{
+		Actor: cmp.Or(f.actor, "cli:"+person()), OnBehalfOf: f.behalf, Reason: f.reason, Tenant: f.whose,
+	}
 }
 
 // person is who runs this command, as user@host. A container may know neither.
@@ -63,15 +69,33 @@ func addTenantFlag(command *cobra.Command, of *operation.Tenant) {
 	command.Flags().Var((*tenantFlag)(of), "tenant", "whose, by the tenant's name")
 }
 
+// addOwnerFlag adds --tenant to a command that names something by an id of ours, which says
+// whose it is. With the flag, what is another tenant's is not there.
+func addOwnerFlag(command *cobra.Command, of *operation.Tenant) {
+	command.Flags().Var((*tenantFlag)(of), "tenant", "only this tenant's, by its name (default whoever's it is)")
+}
+
+// owned is fault.NotFound for what is not of the tenant that --tenant names, if it names one.
+func owned(whose, owner operation.Tenant, err error) error {
+	if err == nil && whose != 0 && whose != owner {
+		return fault.New(fault.NotFound, "It is another tenant's.")
+	}
+
+	return err
+}
+
 // tenantFlag is the value of --tenant. It reads a name: the id is made of it.
 type tenantFlag operation.Tenant
 
 func (f *tenantFlag) String() string {
-	if *f == tenantFlag(operation.DefaultTenant) {
+	switch operation.Tenant(*f) {
+	case 0:
+		return ""
+	case operation.DefaultTenant:
 		return tenant.DefaultName
+	default:
+		return strconv.Itoa(int(*f))
 	}
-
-	return strconv.Itoa(int(*f))
 }
 
 // Type implements pflag.Value.
@@ -119,13 +143,15 @@ type auditRow struct {
 	Before     map[string]any `json:"before"`
 	After      map[string]any `json:"after"`
 	RequestID  *string        `json:"request_id"`
+
+	Tenant *operation.Tenant `json:"tenant"`
 }
 
 func newAuditRow(e ports.AuditEntry) auditRow {
 	return auditRow{
 		ID: e.ID.String(), At: e.At, Actor: e.Actor, OnBehalfOf: orNull(e.OnBehalfOf), Action: string(e.Action),
 		ObjectType: e.ObjectType, ObjectID: e.ObjectID, Reason: e.Reason, Before: e.Before, After: e.After,
-		RequestID: orNull(e.RequestID),
+		RequestID: orNull(e.RequestID), Tenant: orNull(e.Tenant),
 	}
 }
 
@@ -135,9 +161,10 @@ func printDecisions(w io.Writer, entries []ports.AuditEntry) {
 	}
 
 	fmt.Fprintln(w)
-	printTable(w, "DECIDED\tBY\tACTION\tREASON", func(w io.Writer) {
+	printTable(w, "DECIDED\tBY\tFOR\tACTION\tREASON", func(w io.Writer) {
 		for _, e := range entries {
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", stamp(e.At), e.Actor, e.Action, e.Reason)
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", stamp(e.At), oneLine(e.Actor), cmp.Or(oneLine(e.OnBehalfOf), "-"), e.Action,
+				oneLine(e.Reason))
 		}
 	})
 }

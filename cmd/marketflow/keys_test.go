@@ -6,6 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/domain/tenant"
 )
 
@@ -72,4 +73,41 @@ func TestAudit(t *testing.T) {
 	require.Zero(t, table.code, table.stderr)
 	require.Len(t, strings.Split(strings.TrimSpace(table.stdout), "\r\n"), 2)
 	require.True(t, strings.HasPrefix(table.stdout, "id,at,actor,"))
+}
+
+// Whoever names a tenant means what is that tenant's, and a decision is told to whom it concerns.
+func TestTenants_OwnWhatIsNamed(t *testing.T) {
+	t.Parallel()
+
+	d := newDesk(t)
+	require.Zero(t, d.run("tenants", "create", "acme").code)
+
+	id := d.giveUp("order_1")
+	reason := []string{"--reason", "judged"}
+
+	for _, named := range [][]string{
+		{"operations", "show", id}, append([]string{"operations", "close", id}, reason...), {"payments", "show", id},
+		append([]string{"payments", "accept", id}, reason...), append([]string{"customers", "erase", id}, reason...),
+	} {
+		d.fails("here is no ", append(named, "--tenant", "acme")...)
+	}
+
+	require.Empty(t, d.ids("operations", "list", "--tenant", "acme"))
+	require.Len(t, d.ids("operations", "list", "--tenant", "default"), 1)
+	require.Zero(t, d.run("operations", "show", id, "--tenant", "default").code)
+	require.Empty(t, d.audit(id), "nothing was decided")
+
+	closed := d.run("operations", "close", id, "--tenant", "default", "--reason", "judged", "--on-behalf-of", "Rosen, finance")
+	require.Zero(t, closed.code, closed.stderr)
+	require.Contains(t, closed.stdout, "Rosen, finance")
+
+	entry := d.audit(id)[0]
+	require.Equal(t, "Rosen, finance", entry.OnBehalfOf)
+	require.Equal(t, operation.DefaultTenant, entry.Tenant)
+	require.NotEmpty(t, d.ids("audit", "list", "--object", id, "--tenant", "default"))
+	require.Empty(t, d.ids("audit", "list", "--object", id, "--tenant", "acme"))
+
+	made := d.object("keys", "create", "Shop", "--scopes", "checkout", "--tenant", "acme", "--on-behalf-of", "Rosen")
+	require.Equal(t, "Rosen", d.audit(text(t, made, "id"))[0].OnBehalfOf)
+	d.fails("On whose behalf", "operations", "close", d.giveUp("order_2"), "--reason", "x", "--on-behalf-of", "two\nlines")
 }

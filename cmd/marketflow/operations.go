@@ -45,6 +45,7 @@ func newOperationsListCommand() *cobra.Command {
 	var (
 		needsAttention bool
 		state          string
+		whose          operation.Tenant
 		limit          int
 	)
 
@@ -72,7 +73,7 @@ func newOperationsListCommand() *cobra.Command {
 			}
 
 			return withTools(cmd, func(ctx context.Context, tools bootstrap.Tools) error {
-				found, err := tools.Decisions.Operations(ctx, states, limit)
+				found, err := tools.Decisions.Operations(ctx, whose, states, limit)
 				if err != nil {
 					return err
 				}
@@ -85,6 +86,7 @@ func newOperationsListCommand() *cobra.Command {
 	flags := command.Flags()
 	flags.BoolVar(&needsAttention, "needs-attention", false, "only those that wait for a person")
 	flags.StringVar(&state, "state", "", "only those in this state: pending, needs_attention, rejected or finished")
+	addOwnerFlag(command, &whose)
 	addLimitFlag(command, &limit)
 
 	return command
@@ -127,7 +129,7 @@ func newOperationsShowCommand() *cobra.Command {
 		},
 	}
 	command.Flags().StringVar(&key, "key", "", "the client's idempotency key, instead of the id")
-	addTenantFlag(command, &whose)
+	addOwnerFlag(command, &whose)
 
 	return command
 }
@@ -136,14 +138,14 @@ func findOperation(
 	ctx context.Context, tools bootstrap.Tools, id uuid.UUID, whose operation.Tenant, key operation.Key,
 ) (ports.OperationDetails, error) {
 	if key != "" {
-		op, err := tools.Decisions.OperationByKey(ctx, whose, key)
+		op, err := tools.Decisions.OperationByKey(ctx, cmp.Or(whose, operation.DefaultTenant), key)
 
 		return op, named(err, "operation under the key", string(key))
 	}
 
 	op, err := tools.Decisions.Operation(ctx, id)
 
-	return op, named(err, "operation", id.String())
+	return op, named(owned(whose, op.Tenant, err), "operation", id.String())
 }
 
 func showOperation(ctx context.Context, cmd *cobra.Command, tools bootstrap.Tools, op ports.OperationDetails) error {
@@ -248,6 +250,7 @@ func newOperationDecision(
 		})
 	}
 	by.add(command, true)
+	addOwnerFlag(command, &by.whose)
 
 	return command
 }

@@ -53,6 +53,7 @@ payment are dismissed. The reason is recorded, with what was there before.`,
 		},
 	}
 	by.add(command, true)
+	addOwnerFlag(command, &by.whose)
 
 	return command
 }
@@ -86,7 +87,7 @@ func newPaymentsShowCommand() *cobra.Command {
 		},
 	}
 	command.Flags().StringVar(&key, "key", "", "the client's idempotency key, instead of an id")
-	addTenantFlag(command, &whose)
+	addOwnerFlag(command, &whose)
 
 	return command
 }

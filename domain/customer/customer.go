@@ -62,6 +62,28 @@ type Customer struct {
 // Deleted tells whether the customer is deleted.
 func (c Customer) Deleted() bool { return !c.DeletedAt.IsZero() }
 
+// Changed names what differs from before, in order, and not the values, which are personal data.
+func (c Customer) Changed(before Customer) []string {
+	var names []string
+
+	for _, value := range []struct {
+		name   string
+		differ bool
+	}{
+		{Reference, c.Reference != before.Reference},
+		{Email, c.Email != before.Email},
+		{Name, c.Name != before.Name},
+		{"metadata", !maps.Equal(c.Metadata, before.Metadata)},
+		{"deleted", c.Deleted() != before.Deleted()},
+	} {
+		if value.differ {
+			names = append(names, value.name)
+		}
+	}
+
+	return names
+}
+
 // CheckValue checks a client's value of the name Reference, Email or Name. If it cannot be
 // one, the error is fault.Invalid. It does not quote the value, which is personal data.
 func CheckValue(name, value string) error {

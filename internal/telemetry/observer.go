@@ -268,13 +268,23 @@ func (o *Observer) NeedsAttention(ctx context.Context, op ports.Operation, cause
 func (o *Observer) Decided(ctx context.Context, entry ports.AuditEntry) {
 	o.log.Warn("a person has decided", logctx.Field(ctx), zap.String("action", string(entry.Action)),
 		zap.String("object_type", entry.ObjectType), zap.String("object_id", entry.ObjectID),
-		zap.String("actor", entry.Actor), zap.String("reason", entry.Reason))
+		zap.String("actor", entry.Actor), behalf(entry), zap.String("reason", entry.Reason))
+}
+
+// behalf is for whom somebody has decided, if that was said.
+func behalf(entry ports.AuditEntry) zap.Field {
+	if entry.OnBehalfOf == "" {
+		return zap.Skip()
+	}
+
+	return zap.String("on_behalf_of", entry.OnBehalfOf)
 }
 
 // KeyChanged implements tenants.Observer.
 func (o *Observer) KeyChanged(ctx context.Context, entry ports.AuditEntry) {
 	o.log.Info("an API key, a tenant or a secret was changed", logctx.Field(ctx), zap.String("action", string(entry.Action)),
-		zap.String(entry.ObjectType, entry.ObjectID), zap.String("actor", entry.Actor), zap.String("reason", entry.Reason))
+		zap.String(entry.ObjectType, entry.ObjectID), zap.String("actor", entry.Actor), behalf(entry),
+		zap.String("reason", entry.Reason))
 }
 
 // EventTaken implements events.Observer.

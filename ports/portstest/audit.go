@@ -22,6 +22,7 @@ func Audit(t *testing.T, newBed func(tb testing.TB) StoreBed) {
 		"AuditOf/of the objects that are asked for":        auditOfSome,
 		"ListAudit/decisions and operations, newest first": auditListed,
 		"ListAudit/filters":                                auditFiltered,
+		"ListAudit/what an operation has changed":          auditChanges,
 	})
 }
 
@@ -171,6 +172,56 @@ func auditFiltered(t *testing.T, b StoreBed) {
 
 		require.Equal(t, c.want, ids, name)
 	}
+}
+
+// Before an operation is done its entry has the payment as it stood, then what it has changed, and
+// nothing if it was not done.
+func auditChanges(t *testing.T, b StoreBed) {
+	t.Helper()
+
+	p := b.mustHold(t, "order_1")
+	entry := func(op ports.Operation) (before, after map[string]any) {
+		t.Helper()
+
+		found, err := b.Twin.ListAudit(t.Context(), operation.DefaultTenant,
+			ports.AuditFilter{ObjectID: p.ID.String(), Action: ports.AuditAction(op.Kind.Action())}, ports.AuditPosition{}, 10)
+		require.NoError(t, err)
+		require.NotEmpty(t, found)
+
+		return found[0].Before, found[0].After
+	}
+	begin := func(c ports.NewOperation) ports.Operation {
+		t.Helper()
+
+		c.Was = p
+
+		return b.mustBegin(t, c)
+	}
+
+	cancel := begin(newCancel(t, p, "cancel_1"))
+	before, after := entry(cancel)
+	require.Equal(t, p.Audited(), before)
+	require.NotContains(t, after, "status")
+
+	_, err := b.FinishRejected(t.Context(), cancel, rejection())
+	require.NoError(t, err)
+
+	before, after = entry(cancel)
+	require.Empty(t, before, "it was not done")
+	require.NotContains(t, after, "status")
+
+	capture := begin(newCapture(t, p, "capture_1"))
+	b.mustFinishOn(t, capture, capturing(p.Amount))
+
+	before, after = entry(capture)
+	require.Equal(t, string(payment.Pending), before["status"])
+	require.Equal(t, string(payment.Succeeded), after["status"])
+	require.Equal(t, p.Amount.Decimal(), after["amount_captured"])
+	require.NotContains(t, before, "amount_refunded", "it has not changed")
+	require.NotContains(t, after, "amount_refunded")
+
+	before, _ = entry(ports.Operation{Kind: operation.Create})
+	require.Nil(t, before, "there was nothing")
 }
 
 func entryFor(tb testing.TB, action ports.AuditAction, objectID string) ports.AuditEntry {

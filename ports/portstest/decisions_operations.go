@@ -59,7 +59,7 @@ func operationNotFound(t *testing.T, b StoreBed) {
 func operationsListed(t *testing.T, b StoreBed) {
 	t.Helper()
 
-	none, err := b.Operations(t.Context(), everyState, 10)
+	none, err := b.Operations(t.Context(), 0, everyState, 10)
 	require.NoError(t, err)
 	require.Empty(t, none)
 
@@ -76,7 +76,7 @@ func operationsListed(t *testing.T, b StoreBed) {
 	older, newer := b.mustPay(t, "paid first"), b.mustPay(t, "paid then")
 	want = append(want, newer.ID, older.ID)
 
-	listed, err := b.Operations(t.Context(), everyState, 10)
+	listed, err := b.Operations(t.Context(), 0, everyState, 10)
 	require.NoError(t, err)
 	require.Equal(t, want, operationIDs(listed))
 }
@@ -97,13 +97,13 @@ func operationsFiltered(t *testing.T, b StoreBed) {
 		operation.NeedsAttention: {given},
 		operation.Finished:       {turnedDown, paid},
 	} {
-		listed, err := b.Operations(t.Context(), []operation.State{state}, 10)
+		listed, err := b.Operations(t.Context(), 0, []operation.State{state}, 10)
 		require.NoError(t, err)
 		require.Equal(t, want, operationIDs(listed), state)
 	}
 
 	for limit := 1; limit <= 5; limit++ {
-		listed, err := b.Operations(t.Context(), everyState, limit)
+		listed, err := b.Operations(t.Context(), 0, everyState, limit)
 		require.NoError(t, err)
 		require.Len(t, listed, min(limit, 4))
 	}

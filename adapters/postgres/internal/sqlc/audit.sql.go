@@ -7,6 +7,7 @@ package sqlc
 
 import (
 	"context"
+	"encoding/json"
 	"time"
 
 	"github.com/google/uuid"
@@ -175,8 +176,9 @@ func (q *Queries) ListAuditEntries(ctx context.Context, arg ListAuditEntriesPara
 }
 
 const ListAuditedOperations = `-- name: ListAuditedOperations :many
-SELECT id, kind, COALESCE(subject, id)::uuid AS object_id, actor, on_behalf_of, reason, origin_request_id, created_at, state,
-       response_status, amount, currency
+SELECT id, tenant, kind, COALESCE(subject, id)::uuid AS object_id, actor, on_behalf_of,
+       COALESCE(reason, CASE WHEN kind IN ('cancel', 'refund') THEN options ->> 'reason' END, '')::text AS reason,
+       origin_request_id, created_at, state, response_status, amount, currency, before, after
 FROM operations
 WHERE (created_at, id) < ($1::timestamptz, $2::uuid) AND created_at >= $3::timestamptz
   AND ($4::integer = 0 OR tenant = $4::integer)
@@ -201,17 +203,20 @@ type ListAuditedOperationsParams struct {
 
 type ListAuditedOperationsRow struct {
 	ID              uuid.UUID
+	Tenant          int32
 	Kind            string
 	ObjectID        uuid.UUID
 	Actor           string
 	OnBehalfOf      *string
-	Reason          *string
+	Reason          string
 	OriginRequestID string
 	CreatedAt       time.Time
 	State           string
 	ResponseStatus  *int16
 	Amount          pgtype.Numeric
 	Currency        *string
+	Before          json.RawMessage
+	After           json.RawMessage
 }
 
 // What clients asked for, newest first, without what may hold a person's data. It is planned
@@ -237,6 +242,7 @@ func (q *Queries) ListAuditedOperations(ctx context.Context, arg ListAuditedOper
 		var i ListAuditedOperationsRow
 		if err := rows.Scan(
 			&i.ID,
+			&i.Tenant,
 			&i.Kind,
 			&i.ObjectID,
 			&i.Actor,
@@ -248,6 +254,8 @@ func (q *Queries) ListAuditedOperations(ctx context.Context, arg ListAuditedOper
 			&i.ResponseStatus,
 			&i.Amount,
 			&i.Currency,
+			&i.Before,
+			&i.After,
 		); err != nil {
 			return nil, err
 		}

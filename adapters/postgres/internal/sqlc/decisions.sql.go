@@ -22,7 +22,7 @@ WHERE operations.id = $3
   AND state || '' = $4::text
   AND leased_until <= now()
   AND NOT EXISTS (SELECT FROM payments p WHERE p.id = $3)
-RETURNING operations.id, operations.idempotency_key, operations.fingerprint, operations.amount, operations.currency, operations.metadata, operations.stripe_key, operations.stripe_params, operations.state, operations.lease_token, operations.leased_until, operations.retry_at, operations.attempts, operations.last_error, operations.response_status, operations.response_body, operations.origin_request_id, operations.origin_trace, operations.created_at, operations.updated_at, operations.tenant, operations.kind, operations.subject, operations.options, operations.actor, operations.reason, operations.stripe_path, operations.on_behalf_of, EXTRACT(EPOCH FROM now() - operations.created_at)::float8 AS age_seconds
+RETURNING operations.id, operations.idempotency_key, operations.fingerprint, operations.amount, operations.currency, operations.metadata, operations.stripe_key, operations.stripe_params, operations.state, operations.lease_token, operations.leased_until, operations.retry_at, operations.attempts, operations.last_error, operations.response_status, operations.response_body, operations.origin_request_id, operations.origin_trace, operations.created_at, operations.updated_at, operations.tenant, operations.kind, operations.subject, operations.options, operations.actor, operations.reason, operations.stripe_path, operations.on_behalf_of, operations.before, operations.after, EXTRACT(EPOCH FROM now() - operations.created_at)::float8 AS age_seconds
 `
 
 type CloseOperationParams struct {
@@ -76,22 +76,26 @@ func (q *Queries) CloseOperation(ctx context.Context, arg CloseOperationParams) 
 		&i.Operation.Reason,
 		&i.Operation.StripePath,
 		&i.Operation.OnBehalfOf,
+		&i.Operation.Before,
+		&i.Operation.After,
 		&i.AgeSeconds,
 	)
 	return i, err
 }
 
 const ListFinishedOperations = `-- name: ListFinishedOperations :many
-SELECT operations.id, operations.idempotency_key, operations.fingerprint, operations.amount, operations.currency, operations.metadata, operations.stripe_key, operations.stripe_params, operations.state, operations.lease_token, operations.leased_until, operations.retry_at, operations.attempts, operations.last_error, operations.response_status, operations.response_body, operations.origin_request_id, operations.origin_trace, operations.created_at, operations.updated_at, operations.tenant, operations.kind, operations.subject, operations.options, operations.actor, operations.reason, operations.stripe_path, operations.on_behalf_of, EXTRACT(EPOCH FROM now() - operations.created_at)::float8 AS age_seconds
+SELECT operations.id, operations.idempotency_key, operations.fingerprint, operations.amount, operations.currency, operations.metadata, operations.stripe_key, operations.stripe_params, operations.state, operations.lease_token, operations.leased_until, operations.retry_at, operations.attempts, operations.last_error, operations.response_status, operations.response_body, operations.origin_request_id, operations.origin_trace, operations.created_at, operations.updated_at, operations.tenant, operations.kind, operations.subject, operations.options, operations.actor, operations.reason, operations.stripe_path, operations.on_behalf_of, operations.before, operations.after, EXTRACT(EPOCH FROM now() - operations.created_at)::float8 AS age_seconds
 FROM operations
 WHERE state || '' NOT IN ('pending', 'needs_attention')
   AND state = ANY ($1::text[])
+  AND ($2::integer = 0 OR tenant = $2::integer)
 ORDER BY id DESC
-LIMIT $2
+LIMIT $3
 `
 
 type ListFinishedOperationsParams struct {
 	States  []string
+	Tenant  int32
 	MaxRows int32
 }
 
@@ -102,7 +106,7 @@ type ListFinishedOperationsRow struct {
 
 // Finished and rejected operations, newest first: ids begin with the time.
 func (q *Queries) ListFinishedOperations(ctx context.Context, arg ListFinishedOperationsParams) ([]ListFinishedOperationsRow, error) {
-	rows, err := q.db.Query(ctx, ListFinishedOperations, arg.States, arg.MaxRows)
+	rows, err := q.db.Query(ctx, ListFinishedOperations, arg.States, arg.Tenant, arg.MaxRows)
 	if err != nil {
 		return nil, err
 	}
@@ -139,6 +143,8 @@ func (q *Queries) ListFinishedOperations(ctx context.Context, arg ListFinishedOp
 			&i.Operation.Reason,
 			&i.Operation.StripePath,
 			&i.Operation.OnBehalfOf,
+			&i.Operation.Before,
+			&i.Operation.After,
 			&i.AgeSeconds,
 		); err != nil {
 			return nil, err
@@ -152,7 +158,7 @@ func (q *Queries) ListFinishedOperations(ctx context.Context, arg ListFinishedOp
 }
 
 const ListOperationsOn = `-- name: ListOperationsOn :many
-SELECT operations.id, operations.idempotency_key, operations.fingerprint, operations.amount, operations.currency, operations.metadata, operations.stripe_key, operations.stripe_params, operations.state, operations.lease_token, operations.leased_until, operations.retry_at, operations.attempts, operations.last_error, operations.response_status, operations.response_body, operations.origin_request_id, operations.origin_trace, operations.created_at, operations.updated_at, operations.tenant, operations.kind, operations.subject, operations.options, operations.actor, operations.reason, operations.stripe_path, operations.on_behalf_of, EXTRACT(EPOCH FROM now() - operations.created_at)::float8 AS age_seconds
+SELECT operations.id, operations.idempotency_key, operations.fingerprint, operations.amount, operations.currency, operations.metadata, operations.stripe_key, operations.stripe_params, operations.state, operations.lease_token, operations.leased_until, operations.retry_at, operations.attempts, operations.last_error, operations.response_status, operations.response_body, operations.origin_request_id, operations.origin_trace, operations.created_at, operations.updated_at, operations.tenant, operations.kind, operations.subject, operations.options, operations.actor, operations.reason, operations.stripe_path, operations.on_behalf_of, operations.before, operations.after, EXTRACT(EPOCH FROM now() - operations.created_at)::float8 AS age_seconds
 FROM operations
 WHERE operations.subject = $1::uuid
 ORDER BY operations.created_at DESC, operations.id DESC
@@ -207,6 +213,8 @@ func (q *Queries) ListOperationsOn(ctx context.Context, arg ListOperationsOnPara
 			&i.Operation.Reason,
 			&i.Operation.StripePath,
 			&i.Operation.OnBehalfOf,
+			&i.Operation.Before,
+			&i.Operation.After,
 			&i.AgeSeconds,
 		); err != nil {
 			return nil, err
@@ -221,19 +229,21 @@ func (q *Queries) ListOperationsOn(ctx context.Context, arg ListOperationsOnPara
 
 const ListUnfinishedOperations = `-- name: ListUnfinishedOperations :many
 
-SELECT operations.id, operations.idempotency_key, operations.fingerprint, operations.amount, operations.currency, operations.metadata, operations.stripe_key, operations.stripe_params, operations.state, operations.lease_token, operations.leased_until, operations.retry_at, operations.attempts, operations.last_error, operations.response_status, operations.response_body, operations.origin_request_id, operations.origin_trace, operations.created_at, operations.updated_at, operations.tenant, operations.kind, operations.subject, operations.options, operations.actor, operations.reason, operations.stripe_path, operations.on_behalf_of, EXTRACT(EPOCH FROM now() - operations.created_at)::float8 AS age_seconds
+SELECT operations.id, operations.idempotency_key, operations.fingerprint, operations.amount, operations.currency, operations.metadata, operations.stripe_key, operations.stripe_params, operations.state, operations.lease_token, operations.leased_until, operations.retry_at, operations.attempts, operations.last_error, operations.response_status, operations.response_body, operations.origin_request_id, operations.origin_trace, operations.created_at, operations.updated_at, operations.tenant, operations.kind, operations.subject, operations.options, operations.actor, operations.reason, operations.stripe_path, operations.on_behalf_of, operations.before, operations.after, EXTRACT(EPOCH FROM now() - operations.created_at)::float8 AS age_seconds
 FROM (
-    SELECT id, idempotency_key, fingerprint, amount, currency, metadata, stripe_key, stripe_params, state, lease_token, leased_until, retry_at, attempts, last_error, response_status, response_body, origin_request_id, origin_trace, created_at, updated_at, tenant, kind, subject, options, actor, reason, stripe_path, on_behalf_of FROM operations WHERE state = 'pending'
+    SELECT id, idempotency_key, fingerprint, amount, currency, metadata, stripe_key, stripe_params, state, lease_token, leased_until, retry_at, attempts, last_error, response_status, response_body, origin_request_id, origin_trace, created_at, updated_at, tenant, kind, subject, options, actor, reason, stripe_path, on_behalf_of, before, after FROM operations WHERE state = 'pending'
     UNION ALL
-    SELECT id, idempotency_key, fingerprint, amount, currency, metadata, stripe_key, stripe_params, state, lease_token, leased_until, retry_at, attempts, last_error, response_status, response_body, origin_request_id, origin_trace, created_at, updated_at, tenant, kind, subject, options, actor, reason, stripe_path, on_behalf_of FROM operations WHERE state = 'needs_attention'
+    SELECT id, idempotency_key, fingerprint, amount, currency, metadata, stripe_key, stripe_params, state, lease_token, leased_until, retry_at, attempts, last_error, response_status, response_body, origin_request_id, origin_trace, created_at, updated_at, tenant, kind, subject, options, actor, reason, stripe_path, on_behalf_of, before, after FROM operations WHERE state = 'needs_attention'
 ) AS operations
 WHERE operations.state = ANY ($1::text[])
+  AND ($2::integer = 0 OR operations.tenant = $2::integer)
 ORDER BY operations.created_at, operations.id
-LIMIT $2
+LIMIT $3
 `
 
 type ListUnfinishedOperationsParams struct {
 	States  []string
+	Tenant  int32
 	MaxRows int32
 }
 
@@ -246,7 +256,7 @@ type ListUnfinishedOperationsRow struct {
 // explains state || ”.
 // Pending operations and those that need attention, oldest first.
 func (q *Queries) ListUnfinishedOperations(ctx context.Context, arg ListUnfinishedOperationsParams) ([]ListUnfinishedOperationsRow, error) {
-	rows, err := q.db.Query(ctx, ListUnfinishedOperations, arg.States, arg.MaxRows)
+	rows, err := q.db.Query(ctx, ListUnfinishedOperations, arg.States, arg.Tenant, arg.MaxRows)
 	if err != nil {
 		return nil, err
 	}
@@ -283,6 +293,8 @@ func (q *Queries) ListUnfinishedOperations(ctx context.Context, arg ListUnfinish
 			&i.Operation.Reason,
 			&i.Operation.StripePath,
 			&i.Operation.OnBehalfOf,
+			&i.Operation.Before,
+			&i.Operation.After,
 			&i.AgeSeconds,
 		); err != nil {
 			return nil, err

@@ -221,6 +221,10 @@ type Operation struct {
 	StripePath string
 	// For whom, as X-Actor said. NULL: nobody was named.
 	OnBehalfOf *string
+	// The payment as it stood, without what may be a person's. NULL: it is not known, or there was none.
+	Before json.RawMessage
+	// The payment as the operation has left it, in the same form. NULL: it changed nothing, or it is not known.
+	After json.RawMessage
 }
 
 // Payments, each written when its Stripe payment intent is known. Until then there is only its operation.

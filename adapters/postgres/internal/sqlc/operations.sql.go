@@ -18,13 +18,13 @@ const BeginOperations = `-- name: BeginOperations :many
 
 WITH present AS MATERIALIZED (
     SELECT standing.incarnation, standing.reconciled, standing.behind_seconds,
-           CASE WHEN $24::boolean THEN set_config('synchronous_commit', 'off', TRUE) END AS waits
+           CASE WHEN $25::boolean THEN set_config('synchronous_commit', 'off', TRUE) END AS waits
     FROM standing
 )
 INSERT INTO operations (
     id, tenant, kind, subject, idempotency_key, fingerprint, amount, currency, metadata, options, reason,
     stripe_key, stripe_path, stripe_params, lease_token, leased_until, retry_at, origin_request_id, origin_trace, created_at,
-    actor, on_behalf_of, state, response_status, response_body
+    actor, on_behalf_of, state, response_status, response_body, before
 )
 SELECT input.id, input.tenant, input.kind, NULLIF(input.subject, '00000000-0000-0000-0000-000000000000'),
        NULLIF(input.idempotency_key, ''), input.fingerprint, input.amount, NULLIF(input.currency, ''),
@@ -33,7 +33,7 @@ SELECT input.id, input.tenant, input.kind, NULLIF(input.subject, '00000000-0000-
        NULLIF(input.lease_token, '00000000-0000-0000-0000-000000000000'), now() + input.lease, now() + input.lease,
        input.origin_request_id, input.origin_trace, COALESCE(NULLIF(input.created_at, '0001-01-01 00:00:00+00'), now()),
        input.actor, NULLIF(input.on_behalf_of, ''), CASE WHEN input.response_status = 0 THEN 'pending' ELSE 'finished' END, NULLIF(input.response_status, 0),
-       input.response_body
+       input.response_body, NULLIF(input.before, '')::jsonb
 FROM (
     SELECT unnest($1::uuid[])                 AS id,
            unnest($2::integer[])          AS tenant,
@@ -57,7 +57,8 @@ FROM (
            unnest($20::text[])              AS actor,
            unnest($21::text[])            AS on_behalf_of,
            unnest($22::smallint[]) AS response_status,
-           unnest($23::bytea[])    AS response_body
+           unnest($23::bytea[])    AS response_body,
+           unnest($24::text[])             AS before
 ) AS input
 ORDER BY input.idempotency_key, input.id
 ON CONFLICT DO NOTHING
@@ -91,6 +92,7 @@ type BeginOperationsParams struct {
 	Behalves         []string
 	ResponseStatuses []int16
 	ResponseBodies   [][]byte
+	Befores          []string
 	MayBeLost        bool
 }
 
@@ -145,6 +147,7 @@ func (q *Queries) BeginOperations(ctx context.Context, arg BeginOperationsParams
 		arg.Behalves,
 		arg.ResponseStatuses,
 		arg.ResponseBodies,
+		arg.Befores,
 		arg.MayBeLost,
 	)
 	if err != nil {
@@ -218,7 +221,7 @@ func (q *Queries) ExtendLease(ctx context.Context, arg ExtendLeaseParams) error 
 }
 
 const FindOperation = `-- name: FindOperation :many
-SELECT operations.id, operations.idempotency_key, operations.fingerprint, operations.amount, operations.currency, operations.metadata, operations.stripe_key, operations.stripe_params, operations.state, operations.lease_token, operations.leased_until, operations.retry_at, operations.attempts, operations.last_error, operations.response_status, operations.response_body, operations.origin_request_id, operations.origin_trace, operations.created_at, operations.updated_at, operations.tenant, operations.kind, operations.subject, operations.options, operations.actor, operations.reason, operations.stripe_path, operations.on_behalf_of, EXTRACT(EPOCH FROM now() - operations.created_at)::float8 AS age_seconds,
+SELECT operations.id, operations.idempotency_key, operations.fingerprint, operations.amount, operations.currency, operations.metadata, operations.stripe_key, operations.stripe_params, operations.state, operations.lease_token, operations.leased_until, operations.retry_at, operations.attempts, operations.last_error, operations.response_status, operations.response_body, operations.origin_request_id, operations.origin_trace, operations.created_at, operations.updated_at, operations.tenant, operations.kind, operations.subject, operations.options, operations.actor, operations.reason, operations.stripe_path, operations.on_behalf_of, operations.before, operations.after, EXTRACT(EPOCH FROM now() - operations.created_at)::float8 AS age_seconds,
        (operations.leased_until <= now())::boolean AS abandoned
 FROM operations
 WHERE (operations.idempotency_key = $1 AND operations.tenant = $2)
@@ -276,6 +279,8 @@ func (q *Queries) FindOperation(ctx context.Context, arg FindOperationParams) ([
 			&i.Operation.Reason,
 			&i.Operation.StripePath,
 			&i.Operation.OnBehalfOf,
+			&i.Operation.Before,
+			&i.Operation.After,
 			&i.AgeSeconds,
 			&i.Abandoned,
 		); err != nil {
@@ -290,7 +295,7 @@ func (q *Queries) FindOperation(ctx context.Context, arg FindOperationParams) ([
 }
 
 const FindOperationByID = `-- name: FindOperationByID :one
-SELECT operations.id, operations.idempotency_key, operations.fingerprint, operations.amount, operations.currency, operations.metadata, operations.stripe_key, operations.stripe_params, operations.state, operations.lease_token, operations.leased_until, operations.retry_at, operations.attempts, operations.last_error, operations.response_status, operations.response_body, operations.origin_request_id, operations.origin_trace, operations.created_at, operations.updated_at, operations.tenant, operations.kind, operations.subject, operations.options, operations.actor, operations.reason, operations.stripe_path, operations.on_behalf_of, EXTRACT(EPOCH FROM now() - operations.created_at)::float8 AS age_seconds
+SELECT operations.id, operations.idempotency_key, operations.fingerprint, operations.amount, operations.currency, operations.metadata, operations.stripe_key, operations.stripe_params, operations.state, operations.lease_token, operations.leased_until, operations.retry_at, operations.attempts, operations.last_error, operations.response_status, operations.response_body, operations.origin_request_id, operations.origin_trace, operations.created_at, operations.updated_at, operations.tenant, operations.kind, operations.subject, operations.options, operations.actor, operations.reason, operations.stripe_path, operations.on_behalf_of, operations.before, operations.after, EXTRACT(EPOCH FROM now() - operations.created_at)::float8 AS age_seconds
 FROM operations
 WHERE id = $1
 `
@@ -332,13 +337,15 @@ func (q *Queries) FindOperationByID(ctx context.Context, id uuid.UUID) (FindOper
 		&i.Operation.Reason,
 		&i.Operation.StripePath,
 		&i.Operation.OnBehalfOf,
+		&i.Operation.Before,
+		&i.Operation.After,
 		&i.AgeSeconds,
 	)
 	return i, err
 }
 
 const FindOperationByKey = `-- name: FindOperationByKey :one
-SELECT operations.id, operations.idempotency_key, operations.fingerprint, operations.amount, operations.currency, operations.metadata, operations.stripe_key, operations.stripe_params, operations.state, operations.lease_token, operations.leased_until, operations.retry_at, operations.attempts, operations.last_error, operations.response_status, operations.response_body, operations.origin_request_id, operations.origin_trace, operations.created_at, operations.updated_at, operations.tenant, operations.kind, operations.subject, operations.options, operations.actor, operations.reason, operations.stripe_path, operations.on_behalf_of, EXTRACT(EPOCH FROM now() - operations.created_at)::float8 AS age_seconds
+SELECT operations.id, operations.idempotency_key, operations.fingerprint, operations.amount, operations.currency, operations.metadata, operations.stripe_key, operations.stripe_params, operations.state, operations.lease_token, operations.leased_until, operations.retry_at, operations.attempts, operations.last_error, operations.response_status, operations.response_body, operations.origin_request_id, operations.origin_trace, operations.created_at, operations.updated_at, operations.tenant, operations.kind, operations.subject, operations.options, operations.actor, operations.reason, operations.stripe_path, operations.on_behalf_of, operations.before, operations.after, EXTRACT(EPOCH FROM now() - operations.created_at)::float8 AS age_seconds
 FROM operations
 WHERE idempotency_key = $1::text AND tenant = $2
 `
@@ -385,6 +392,8 @@ func (q *Queries) FindOperationByKey(ctx context.Context, arg FindOperationByKey
 		&i.Operation.Reason,
 		&i.Operation.StripePath,
 		&i.Operation.OnBehalfOf,
+		&i.Operation.Before,
+		&i.Operation.After,
 		&i.AgeSeconds,
 	)
 	return i, err
@@ -392,29 +401,31 @@ func (q *Queries) FindOperationByKey(ctx context.Context, arg FindOperationByKey
 
 const FinishOperations = `-- name: FinishOperations :many
 WITH unfinished AS MATERIALIZED (
-    SELECT r.id, input.response_status, input.response_body
+    SELECT r.id, input.response_status, input.response_body, input.after
     FROM (
         SELECT unnest($1::uuid[])                   AS id,
                unnest($2::smallint[]) AS response_status,
                unnest($3::bytea[])      AS response_body,
-               unnest($4::bytea[])         AS fingerprint
+               unnest($4::bytea[])         AS fingerprint,
+               unnest($5::text[])                AS after
     ) AS input
     JOIN operations r ON r.id = input.id AND r.fingerprint = input.fingerprint
     LEFT JOIN payments p ON p.id = r.id
     WHERE r.state || '' IN ('pending', 'needs_attention', 'rejected')
-      AND (p.id IS NULL OR $5::boolean)
+      AND (p.id IS NULL OR $6::boolean)
     FOR UPDATE OF r SKIP LOCKED
 )
 UPDATE operations r
 SET state           = 'finished',
     response_status = unfinished.response_status,
     response_body   = unfinished.response_body,
+    after           = NULLIF(unfinished.after, '')::jsonb,
     lease_token     = NULL,
     last_error      = NULL,
     updated_at      = now()
 FROM unfinished
 WHERE r.id = unfinished.id
-RETURNING r.id, r.idempotency_key, r.fingerprint, r.amount, r.currency, r.metadata, r.stripe_key, r.stripe_params, r.state, r.lease_token, r.leased_until, r.retry_at, r.attempts, r.last_error, r.response_status, r.response_body, r.origin_request_id, r.origin_trace, r.created_at, r.updated_at, r.tenant, r.kind, r.subject, r.options, r.actor, r.reason, r.stripe_path, r.on_behalf_of
+RETURNING r.id, r.idempotency_key, r.fingerprint, r.amount, r.currency, r.metadata, r.stripe_key, r.stripe_params, r.state, r.lease_token, r.leased_until, r.retry_at, r.attempts, r.last_error, r.response_status, r.response_body, r.origin_request_id, r.origin_trace, r.created_at, r.updated_at, r.tenant, r.kind, r.subject, r.options, r.actor, r.reason, r.stripe_path, r.on_behalf_of, r.before, r.after
 `
 
 type FinishOperationsParams struct {
@@ -422,6 +433,7 @@ type FinishOperationsParams struct {
 	ResponseStatuses []int16
 	ResponseBodies   [][]byte
 	Fingerprints     [][]byte
+	Afters           []string
 	AlsoExisting     bool
 }
 
@@ -436,6 +448,7 @@ func (q *Queries) FinishOperations(ctx context.Context, arg FinishOperationsPara
 		arg.ResponseStatuses,
 		arg.ResponseBodies,
 		arg.Fingerprints,
+		arg.Afters,
 		arg.AlsoExisting,
 	)
 	if err != nil {
@@ -474,6 +487,8 @@ func (q *Queries) FinishOperations(ctx context.Context, arg FinishOperationsPara
 			&i.Reason,
 			&i.StripePath,
 			&i.OnBehalfOf,
+			&i.Before,
+			&i.After,
 		); err != nil {
 			return nil, err
 		}
@@ -496,7 +511,7 @@ WHERE operations.id = $3
   AND fingerprint = $4
   AND state || '' IN ('pending', 'needs_attention')
   AND NOT EXISTS (SELECT FROM payments p WHERE p.id = $3)
-RETURNING operations.id, operations.idempotency_key, operations.fingerprint, operations.amount, operations.currency, operations.metadata, operations.stripe_key, operations.stripe_params, operations.state, operations.lease_token, operations.leased_until, operations.retry_at, operations.attempts, operations.last_error, operations.response_status, operations.response_body, operations.origin_request_id, operations.origin_trace, operations.created_at, operations.updated_at, operations.tenant, operations.kind, operations.subject, operations.options, operations.actor, operations.reason, operations.stripe_path, operations.on_behalf_of, EXTRACT(EPOCH FROM now() - operations.created_at)::float8 AS age_seconds
+RETURNING operations.id, operations.idempotency_key, operations.fingerprint, operations.amount, operations.currency, operations.metadata, operations.stripe_key, operations.stripe_params, operations.state, operations.lease_token, operations.leased_until, operations.retry_at, operations.attempts, operations.last_error, operations.response_status, operations.response_body, operations.origin_request_id, operations.origin_trace, operations.created_at, operations.updated_at, operations.tenant, operations.kind, operations.subject, operations.options, operations.actor, operations.reason, operations.stripe_path, operations.on_behalf_of, operations.before, operations.after, EXTRACT(EPOCH FROM now() - operations.created_at)::float8 AS age_seconds
 `
 
 type FinishRejectedOperationParams struct {
@@ -550,6 +565,8 @@ func (q *Queries) FinishRejectedOperation(ctx context.Context, arg FinishRejecte
 		&i.Operation.Reason,
 		&i.Operation.StripePath,
 		&i.Operation.OnBehalfOf,
+		&i.Operation.Before,
+		&i.Operation.After,
 		&i.AgeSeconds,
 	)
 	return i, err
@@ -780,7 +797,7 @@ func (q *Queries) ListPaymentsLike(ctx context.Context, arg ListPaymentsLikePara
 }
 
 const LockOperation = `-- name: LockOperation :one
-SELECT operations.id, operations.idempotency_key, operations.fingerprint, operations.amount, operations.currency, operations.metadata, operations.stripe_key, operations.stripe_params, operations.state, operations.lease_token, operations.leased_until, operations.retry_at, operations.attempts, operations.last_error, operations.response_status, operations.response_body, operations.origin_request_id, operations.origin_trace, operations.created_at, operations.updated_at, operations.tenant, operations.kind, operations.subject, operations.options, operations.actor, operations.reason, operations.stripe_path, operations.on_behalf_of, EXTRACT(EPOCH FROM now() - operations.created_at)::float8 AS age_seconds
+SELECT operations.id, operations.idempotency_key, operations.fingerprint, operations.amount, operations.currency, operations.metadata, operations.stripe_key, operations.stripe_params, operations.state, operations.lease_token, operations.leased_until, operations.retry_at, operations.attempts, operations.last_error, operations.response_status, operations.response_body, operations.origin_request_id, operations.origin_trace, operations.created_at, operations.updated_at, operations.tenant, operations.kind, operations.subject, operations.options, operations.actor, operations.reason, operations.stripe_path, operations.on_behalf_of, operations.before, operations.after, EXTRACT(EPOCH FROM now() - operations.created_at)::float8 AS age_seconds
 FROM operations
 WHERE operations.id = $1
 FOR UPDATE
@@ -824,13 +841,15 @@ func (q *Queries) LockOperation(ctx context.Context, id uuid.UUID) (LockOperatio
 		&i.Operation.Reason,
 		&i.Operation.StripePath,
 		&i.Operation.OnBehalfOf,
+		&i.Operation.Before,
+		&i.Operation.After,
 		&i.AgeSeconds,
 	)
 	return i, err
 }
 
 const LockOperations = `-- name: LockOperations :many
-SELECT id, idempotency_key, fingerprint, amount, currency, metadata, stripe_key, stripe_params, state, lease_token, leased_until, retry_at, attempts, last_error, response_status, response_body, origin_request_id, origin_trace, created_at, updated_at, tenant, kind, subject, options, actor, reason, stripe_path, on_behalf_of FROM operations WHERE id = $1 FOR UPDATE
+SELECT id, idempotency_key, fingerprint, amount, currency, metadata, stripe_key, stripe_params, state, lease_token, leased_until, retry_at, attempts, last_error, response_status, response_body, origin_request_id, origin_trace, created_at, updated_at, tenant, kind, subject, options, actor, reason, stripe_path, on_behalf_of, before, after FROM operations WHERE id = $1 FOR UPDATE
 `
 
 func (q *Queries) LockOperations(ctx context.Context, id uuid.UUID) ([]Operation, error) {
@@ -871,6 +890,8 @@ func (q *Queries) LockOperations(ctx context.Context, id uuid.UUID) ([]Operation
 			&i.Reason,
 			&i.StripePath,
 			&i.OnBehalfOf,
+			&i.Before,
+			&i.After,
 		); err != nil {
 			return nil, err
 		}
@@ -894,7 +915,7 @@ WHERE operations.id = $2
   AND state || '' = 'pending'
   AND lease_token = $3::uuid
   AND NOT EXISTS (SELECT FROM payments p WHERE p.id = $2)
-RETURNING operations.id, operations.idempotency_key, operations.fingerprint, operations.amount, operations.currency, operations.metadata, operations.stripe_key, operations.stripe_params, operations.state, operations.lease_token, operations.leased_until, operations.retry_at, operations.attempts, operations.last_error, operations.response_status, operations.response_body, operations.origin_request_id, operations.origin_trace, operations.created_at, operations.updated_at, operations.tenant, operations.kind, operations.subject, operations.options, operations.actor, operations.reason, operations.stripe_path, operations.on_behalf_of, EXTRACT(EPOCH FROM now() - operations.created_at)::float8 AS age_seconds
+RETURNING operations.id, operations.idempotency_key, operations.fingerprint, operations.amount, operations.currency, operations.metadata, operations.stripe_key, operations.stripe_params, operations.state, operations.lease_token, operations.leased_until, operations.retry_at, operations.attempts, operations.last_error, operations.response_status, operations.response_body, operations.origin_request_id, operations.origin_trace, operations.created_at, operations.updated_at, operations.tenant, operations.kind, operations.subject, operations.options, operations.actor, operations.reason, operations.stripe_path, operations.on_behalf_of, operations.before, operations.after, EXTRACT(EPOCH FROM now() - operations.created_at)::float8 AS age_seconds
 `
 
 type RejectOperationParams struct {
@@ -942,6 +963,8 @@ func (q *Queries) RejectOperation(ctx context.Context, arg RejectOperationParams
 		&i.Operation.Reason,
 		&i.Operation.StripePath,
 		&i.Operation.OnBehalfOf,
+		&i.Operation.Before,
+		&i.Operation.After,
 		&i.AgeSeconds,
 	)
 	return i, err
@@ -990,7 +1013,7 @@ SET state        = 'pending',
     updated_at   = now()
 WHERE operations.id = $3
   AND (state || '' = 'rejected' OR state || '' = 'pending' AND lease_token = $1::uuid)
-RETURNING operations.id, operations.idempotency_key, operations.fingerprint, operations.amount, operations.currency, operations.metadata, operations.stripe_key, operations.stripe_params, operations.state, operations.lease_token, operations.leased_until, operations.retry_at, operations.attempts, operations.last_error, operations.response_status, operations.response_body, operations.origin_request_id, operations.origin_trace, operations.created_at, operations.updated_at, operations.tenant, operations.kind, operations.subject, operations.options, operations.actor, operations.reason, operations.stripe_path, operations.on_behalf_of, EXTRACT(EPOCH FROM now() - operations.created_at)::float8 AS age_seconds,
+RETURNING operations.id, operations.idempotency_key, operations.fingerprint, operations.amount, operations.currency, operations.metadata, operations.stripe_key, operations.stripe_params, operations.state, operations.lease_token, operations.leased_until, operations.retry_at, operations.attempts, operations.last_error, operations.response_status, operations.response_body, operations.origin_request_id, operations.origin_trace, operations.created_at, operations.updated_at, operations.tenant, operations.kind, operations.subject, operations.options, operations.actor, operations.reason, operations.stripe_path, operations.on_behalf_of, operations.before, operations.after, EXTRACT(EPOCH FROM now() - operations.created_at)::float8 AS age_seconds,
           (SELECT present.incarnation FROM present)::text AS incarnation,
           (SELECT present.reconciled FROM present)::boolean AS reconciled,
           (SELECT present.behind_seconds FROM present)::float8 AS behind_seconds,
@@ -1046,6 +1069,8 @@ func (q *Queries) ReopenOperation(ctx context.Context, arg ReopenOperationParams
 		&i.Operation.Reason,
 		&i.Operation.StripePath,
 		&i.Operation.OnBehalfOf,
+		&i.Operation.Before,
+		&i.Operation.After,
 		&i.AgeSeconds,
 		&i.Incarnation,
 		&i.Reconciled,
@@ -1074,9 +1099,9 @@ WITH present AS MATERIALIZED (SELECT incarnation, reconciled, behind_seconds FRO
         updated_at   = now()
     FROM due
     WHERE r.id = due.id
-    RETURNING r.id, r.idempotency_key, r.fingerprint, r.amount, r.currency, r.metadata, r.stripe_key, r.stripe_params, r.state, r.lease_token, r.leased_until, r.retry_at, r.attempts, r.last_error, r.response_status, r.response_body, r.origin_request_id, r.origin_trace, r.created_at, r.updated_at, r.tenant, r.kind, r.subject, r.options, r.actor, r.reason, r.stripe_path, r.on_behalf_of
+    RETURNING r.id, r.idempotency_key, r.fingerprint, r.amount, r.currency, r.metadata, r.stripe_key, r.stripe_params, r.state, r.lease_token, r.leased_until, r.retry_at, r.attempts, r.last_error, r.response_status, r.response_body, r.origin_request_id, r.origin_trace, r.created_at, r.updated_at, r.tenant, r.kind, r.subject, r.options, r.actor, r.reason, r.stripe_path, r.on_behalf_of, r.before, r.after
 )
-SELECT operations.id, operations.idempotency_key, operations.fingerprint, operations.amount, operations.currency, operations.metadata, operations.stripe_key, operations.stripe_params, operations.state, operations.lease_token, operations.leased_until, operations.retry_at, operations.attempts, operations.last_error, operations.response_status, operations.response_body, operations.origin_request_id, operations.origin_trace, operations.created_at, operations.updated_at, operations.tenant, operations.kind, operations.subject, operations.options, operations.actor, operations.reason, operations.stripe_path, operations.on_behalf_of, EXTRACT(EPOCH FROM now() - operations.created_at)::float8 AS age_seconds,
+SELECT operations.id, operations.idempotency_key, operations.fingerprint, operations.amount, operations.currency, operations.metadata, operations.stripe_key, operations.stripe_params, operations.state, operations.lease_token, operations.leased_until, operations.retry_at, operations.attempts, operations.last_error, operations.response_status, operations.response_body, operations.origin_request_id, operations.origin_trace, operations.created_at, operations.updated_at, operations.tenant, operations.kind, operations.subject, operations.options, operations.actor, operations.reason, operations.stripe_path, operations.on_behalf_of, operations.before, operations.after, EXTRACT(EPOCH FROM now() - operations.created_at)::float8 AS age_seconds,
        present.incarnation::text AS incarnation, present.reconciled::boolean AS reconciled,
        present.behind_seconds::float8 AS behind_seconds, COALESCE(p.stripe_payment_intent_id, '')::text AS intent_id
 FROM taken AS operations
@@ -1141,6 +1166,8 @@ func (q *Queries) TakeOperations(ctx context.Context, arg TakeOperationsParams) 
 			&i.Operation.Reason,
 			&i.Operation.StripePath,
 			&i.Operation.OnBehalfOf,
+			&i.Operation.Before,
+			&i.Operation.After,
 			&i.AgeSeconds,
 			&i.Incarnation,
 			&i.Reconciled,
@@ -1200,7 +1227,7 @@ SET lease_token  = $1::uuid,
 WHERE operations.id = $3
   AND state || '' = 'pending'
   AND leased_until <= now()
-RETURNING operations.id, operations.idempotency_key, operations.fingerprint, operations.amount, operations.currency, operations.metadata, operations.stripe_key, operations.stripe_params, operations.state, operations.lease_token, operations.leased_until, operations.retry_at, operations.attempts, operations.last_error, operations.response_status, operations.response_body, operations.origin_request_id, operations.origin_trace, operations.created_at, operations.updated_at, operations.tenant, operations.kind, operations.subject, operations.options, operations.actor, operations.reason, operations.stripe_path, operations.on_behalf_of, EXTRACT(EPOCH FROM now() - operations.created_at)::float8 AS age_seconds,
+RETURNING operations.id, operations.idempotency_key, operations.fingerprint, operations.amount, operations.currency, operations.metadata, operations.stripe_key, operations.stripe_params, operations.state, operations.lease_token, operations.leased_until, operations.retry_at, operations.attempts, operations.last_error, operations.response_status, operations.response_body, operations.origin_request_id, operations.origin_trace, operations.created_at, operations.updated_at, operations.tenant, operations.kind, operations.subject, operations.options, operations.actor, operations.reason, operations.stripe_path, operations.on_behalf_of, operations.before, operations.after, EXTRACT(EPOCH FROM now() - operations.created_at)::float8 AS age_seconds,
           (SELECT present.incarnation FROM present)::text AS incarnation,
           (SELECT present.reconciled FROM present)::boolean AS reconciled,
           (SELECT present.behind_seconds FROM present)::float8 AS behind_seconds,
@@ -1261,6 +1288,8 @@ func (q *Queries) TakeOverOperation(ctx context.Context, arg TakeOverOperationPa
 			&i.Operation.Reason,
 			&i.Operation.StripePath,
 			&i.Operation.OnBehalfOf,
+			&i.Operation.Before,
+			&i.Operation.After,
 			&i.AgeSeconds,
 			&i.Incarnation,
 			&i.Reconciled,
