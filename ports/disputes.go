@@ -18,9 +18,6 @@ type Disputes interface {
 	// Dispute returns a dispute. None: fault.NotFound.
 	Dispute(ctx context.Context, id uuid.UUID) (dispute.Dispute, error)
 
-	// DisputesOf returns a payment's disputes, oldest first.
-	DisputesOf(ctx context.Context, paymentID uuid.UUID) ([]dispute.Dispute, error)
-
 	// DisputesByProviderID returns disputes by the provider's ids. One that is not there is left out.
 	DisputesByProviderID(ctx context.Context, ids []string) (map[string]dispute.Dispute, error)
 

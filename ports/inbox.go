@@ -29,6 +29,10 @@ type Inbox interface {
 	// an operation to its holder and is stored as EventStale.
 	Apply(ctx context.Context, e Event) (Applied, error)
 
+	// LetGo ends a hint about refunds or disputes as EventStale, if our records say by now what it
+	// tells: then there is nothing to read. The answer is true if it is no hint any more.
+	LetGo(ctx context.Context, e Event) (bool, error)
+
 	// FinishAndApply is Operations.Finish and Apply in one commit, with the errors of both.
 	// If Finish fails, e is not stored.
 	FinishAndApply(ctx context.Context, c Completion, e Event) (Finished, Applied, error)
@@ -170,7 +174,7 @@ type Applied struct {
 	Reason ParkReason
 	// PaymentID is uuid.Nil if no payment is known.
 	PaymentID uuid.UUID
-	// Before and After are set if Outcome is EventApplied or EventHint.
+	// Before and After are set if the event has given the payment a new version.
 	Before, After payment.Payment
 	// Origin is the request that created the payment, if it is known.
 	Origin Origin

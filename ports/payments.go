@@ -24,8 +24,10 @@ type Payments interface {
 const MaxHistory = 500
 
 // Facts writes what was read of a payment: its intent, its refunds and its disputes. The caller
-// loads the payment with these, then reads the provider, then writes. If the payment has changed in between, what was read may
-// be older than what is written down, so nothing is written.
+// loads the payment with these, then reads the provider, then writes. If the payment has changed in
+// between, what was read may be older than what is written down, so nothing is written. If an event
+// about its refunds or disputes was stored in between, it may be older than what that tells. Such an
+// event changes no version, because the payment stays as it is.
 //
 // Atomicity: every method is one commit. Idempotency: repeating a call that has succeeded
 // changes nothing. A repeated decision has the same entry; the entry's id tells that it has
@@ -33,12 +35,12 @@ const MaxHistory = 500
 // then surely nothing was written. If a write may have been committed: fault.Unknown.
 type Facts interface {
 	// Write makes the payment, its refunds and its disputes what f says, with the payment's
-	// history, if it still has f.Payment.Version. It gets a new version if anything differs from
-	// what is written down. lost are operations that the database has lost, which are written
+	// history, if it still has f.Payment.Version and f.Heard. It gets a new version if anything
+	// differs from what is written down. lost are operations that the database has lost, which are written
 	// as finished with it; one that is there stays as it is. Those of the payment's
 	// events that are hints and were stored before the payment was loaded get the outcome;
-	// EventParked means as contradictions. If the payment has another version, nothing
-	// happens and the answer is false. No payment: fault.NotFound.
+	// EventParked means as contradictions. If the payment has another version, or more was heard
+	// of it, nothing happens and the answer is false. No payment: fault.NotFound.
 	Write(
 		ctx context.Context, f FullPayment, lost []NewOperation, outcome EventOutcome, cause string,
 	) (bool, error)

@@ -18,11 +18,15 @@ import (
 
 // FullPayment is a payment with all its refunds and disputes. Whoever changes one of them
 // gives the payment a new version, so that all are of one moment.
+//
+// Heard stands for which events about its refunds and disputes were stored when it was loaded.
+// It is zero where none was, and where it does not matter.
 type FullPayment struct {
 	Payment payment.Payment
 	// Refunds and Disputes are in the order of their creation.
 	Refunds  []refund.Refund
 	Disputes []dispute.Dispute
+	Heard    int64
 }
 
 // Counting is f, whose payment has the sums of its refunds and disputes, as facts from the

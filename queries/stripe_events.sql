@@ -91,6 +91,12 @@ FROM (
 ) AS u
 WHERE u.from_status <> u.to_status;
 
+-- name: GetHeard :many
+-- Stands for which events about a payment's refunds and disputes are stored. Whoever stores one has
+-- locked the payment. Those of its intent are not among them: they change its version.
+SELECT COALESCE(bit_xor(hashtextextended(id, 0)), 0)::bigint AS heard FROM stripe_events
+WHERE object_id = @object_id AND type NOT LIKE 'payment\_intent.%';
+
 -- name: ListHints :many
 -- Events whose payment is still to be read, the longest waiting first. The limit is a
 -- subquery, so that the planner cannot compare it with the few hints that it believes in,
@@ -109,6 +115,10 @@ UPDATE stripe_events
 SET outcome = @outcome::text, parked_reason = CASE WHEN @outcome::text = 'parked' THEN 'contradiction' END,
     processed_at = now()
 WHERE object_id = @object_id AND outcome || '' = 'hint';
+
+-- name: LetHintGo :exec
+-- Our records say by now what it tells.
+UPDATE stripe_events SET outcome = 'stale', processed_at = now() WHERE id = @id AND outcome || '' = 'hint';
 
 -- name: DismissContradictions :exec
 -- A person has accepted the provider's side. The reason is written so that the planner

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -95,6 +96,75 @@ func TestRefunds_ThroughTheFrontDoor(t *testing.T) {
 	w.do(w.request(http.MethodPost, "/refunds/"+made.text("id")+"/cancel", "")).problem(http.StatusConflict, "invalid-state")
 	w.get("/refunds/0190d5a5-7c1f-7000-8000-0000000000aa").problem(http.StatusNotFound, "not-found")
 	w.get("/refunds/x").problem(http.StatusBadRequest, "invalid-request")
+}
+
+// Stripe tells us of our own refunds too. That is nothing new: the payment keeps its ETag, and Stripe
+// is not asked.
+func TestRefunds_OurOwnEvents(t *testing.T) {
+	t.Parallel()
+
+	w := newWorld(t)
+	w.deliverWebhooks()
+	id, _ := w.paid("pm_card_visa")
+
+	const delay = time.Minute
+
+	_, err := w.stripe.AddFault(sandbox.Fault{Action: sandbox.WebhookDelay, Event: "charge.refunded", Delay: delay, Count: -1})
+	require.NoError(t, err)
+	// It counts, and does nothing.
+	reads, err := w.stripe.AddFault(sandbox.Fault{Action: sandbox.Latency, Method: http.MethodGet, Path: "/v1/refunds", Nth: 1000, P50: 1})
+	require.NoError(t, err)
+
+	for n, amount := range []string{"4.00", "3.00"} {
+		made := w.on(id, "refunds", fmt.Sprintf(`{"amount":%s,"idempotency_key":"r%d"}`, amount, n))
+		require.Equal(t, http.StatusCreated, made.status, "%s", made.body)
+	}
+
+	read := w.get("/payments/" + id)
+	w.stripe.Advance(delay)
+	w.eventually(func() bool {
+		return w.count("SELECT count(*) FROM stripe_events WHERE type = 'charge.refunded' AND outcome = 'stale'") == 2
+	}, "both events are taken")
+
+	require.Equal(t, string(read.body), string(w.get("/payments/"+id).body))
+
+	rest := w.on(id, "refunds", `{"amount":3.00,"idempotency_key":"r2"}`, "If-Match", read.header.Get("ETag"))
+	require.Equal(t, http.StatusCreated, rest.status, "%s", rest.body)
+
+	counted, err := w.stripe.Fault(reads.ID)
+	require.NoError(t, err)
+	require.Zero(t, counted.Matched, "nothing was read")
+}
+
+// An event that comes before the answer to our call tells of a refund that nobody has written. It is
+// a hint, and the payment keeps its ETag all the same.
+func TestRefunds_TheEventIsFaster(t *testing.T) {
+	t.Parallel()
+
+	w := newWorld(t)
+	w.deliverWebhooks()
+	id, _ := w.paid("pm_card_visa")
+
+	held, err := w.stripe.AddFault(sandbox.Fault{Action: sandbox.Hold, Method: http.MethodPost, Path: "/v1/refunds"})
+	require.NoError(t, err)
+
+	answered := make(chan answer, 1)
+
+	go func() { answered <- w.on(id, "refunds", `{"amount":4.00,"idempotency_key":"r1"}`) }()
+
+	w.eventually(func() bool {
+		return w.count("SELECT count(*) FROM stripe_events WHERE type = 'charge.refunded'") == 1
+	}, "the event is here")
+	require.NoError(t, w.stripe.ReleaseFault(held.ID))
+
+	made := <-answered
+	require.Equal(t, http.StatusCreated, made.status, "%s", made.body)
+
+	read := w.get("/payments/" + id)
+	w.eventually(func() bool {
+		return w.count("SELECT count(*) FROM stripe_events WHERE outcome = 'hint'") == 0
+	}, "the hint is read")
+	require.Equal(t, string(read.body), string(w.get("/payments/"+id).body))
 }
 
 // What is done in Stripe's Dashboard is read within seconds, by charge.refunded alone.

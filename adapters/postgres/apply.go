@@ -252,6 +252,32 @@ func lookUp(ctx context.Context, tx *trips, lock string, events []ports.Event) (
 	return known, nil
 }
 
+// LetGo implements ports.Inbox.
+func (s *Store) LetGo(ctx context.Context, e ports.Event) (gone bool, err error) {
+	err = s.hot.run(ctx, "judging a hint again", func(ctx context.Context, conn *pgxpool.Conn) error {
+		return s.inTrips(ctx, "LetHintGo", conn, func(ctx context.Context, tx *trips) error {
+			known, err := lookUp(ctx, tx, sqlc.LockPaymentsByIntent, []ports.Event{e})
+			if err != nil {
+				return err
+			}
+
+			if gone = known[0].stored != ports.EventHint; gone || known[0].Payment == nil {
+				return nil
+			}
+
+			if d := decide(e, knownEvent{Known: known[0].Known, refund: known[0].refund}); d.applied.Outcome != ports.EventStale {
+				return nil
+			}
+
+			gone = true
+
+			return tx.commit(ctx, execute(sqlc.LetHintGo, e.ID))
+		})
+	})
+
+	return gone, err
+}
+
 // lookUpOperation reads the operation that an event without a payment names.
 func lookUpOperation(ctx context.Context, tx *trips, e ports.Event, known *knownEvent) error {
 	var appeared bool
@@ -331,16 +357,13 @@ func refundsOf(ctx context.Context, tx *trips, events []ports.Event) (map[string
 	return known, nil
 }
 
-// judgeMoney decides about an event of a payment's refunds or disputes.
+// judgeMoney decides about an event of a payment's refunds or disputes. That it is stored is enough
+// to keep whoever has read before it from writing (ports.Facts).
 func (d *decidedEvent) judgeMoney(known knownEvent) {
 	told := d.event.Money
 	told.Known = known.refund
 
-	verdict, after := payment.DecideMoney(told, known.Known)
-	if verdict == payment.Hints {
-		d.applied.Before, d.applied.After = *known.Payment, stamped(after, known.now)
-	}
-
+	verdict, _ := payment.DecideMoney(told, known.Known)
 	d.conclude(verdict)
 }
 

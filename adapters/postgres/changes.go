@@ -334,7 +334,7 @@ func insertLost(lost []ports.NewOperation) statement {
 	return executeBegin(operationsToDB(lost), func(sqlc.BeginOperationsRow) {})
 }
 
-// writeFacts writes f, if its payment still has the version that it was loaded with, and runs
+// writeFacts writes f, if nothing has changed or was heard since it was loaded, and runs
 // the other statements in the same commit. decision is the id of the person's decision that is
 // one of them.
 func (s *Store) writeFacts(
@@ -349,7 +349,9 @@ func (s *Store) writeFacts(
 
 	err := s.hot.run(ctx, "writing what was read of a payment", func(ctx context.Context, conn *pgxpool.Conn) error {
 		return s.inTrips(ctx, "WriteFacts", conn, func(ctx context.Context, tx *trips) error {
-			before, now, err := lockFull(ctx, tx, f.Payment.ID)
+			var heard int64
+
+			before, now, err := lockFull(ctx, tx, f.Payment.ID, hears(f.Payment.IntentID, &heard))
 			if err != nil {
 				return err
 			}
@@ -363,7 +365,7 @@ func (s *Store) writeFacts(
 				return nil
 			}
 
-			if written = before.Payment.Version == f.Payment.Version; !written {
+			if written = before.Payment.Version == f.Payment.Version && heard == f.Heard; !written {
 				return nil
 			}
 

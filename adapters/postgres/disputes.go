@@ -36,19 +36,6 @@ func (s *Store) Dispute(ctx context.Context, id uuid.UUID) (dispute.Dispute, err
 	}
 }
 
-// DisputesOf implements ports.Disputes.
-func (s *Store) DisputesOf(ctx context.Context, paymentID uuid.UUID) ([]dispute.Dispute, error) {
-	rows, err := query(ctx, s.hot, "reading a payment's disputes",
-		func(ctx context.Context, q *sqlc.Queries) ([]sqlc.Dispute, error) {
-			return q.ListDisputesOfPayments(ctx, []uuid.UUID{paymentID})
-		})
-	if err != nil {
-		return nil, err
-	}
-
-	return mappedOrError(rows, disputeFromDB)
-}
-
 // DisputesByProviderID implements ports.Disputes.
 func (s *Store) DisputesByProviderID(ctx context.Context, ids []string) (map[string]dispute.Dispute, error) {
 	rows, err := query(ctx, s.hot, "reading disputes", func(ctx context.Context, q *sqlc.Queries) ([]sqlc.Dispute, error) {

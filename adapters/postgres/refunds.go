@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/marketflow/marketflow/adapters/postgres/internal/sqlc"
 	"github.com/marketflow/marketflow/domain/dispute"
@@ -35,30 +36,44 @@ func (s *Store) Refund(ctx context.Context, id uuid.UUID) (refund.Refund, error)
 	}
 }
 
-// FullPayment implements ports.Refunds. The payment is read first, and what belongs to it in a
-// statement of its own, whose snapshot is younger.
+// FullPayment implements ports.Refunds. The payment is read first, and what belongs to it in
+// statements of their own, whose snapshots are younger.
 func (s *Store) FullPayment(ctx context.Context, id uuid.UUID) (ports.FullPayment, error) {
 	p, err := s.Payment(ctx, id)
 	if err != nil {
 		return ports.FullPayment{}, err
 	}
 
-	rows, err := query(ctx, s.hot, "reading a payment's refunds",
-		func(ctx context.Context, q *sqlc.Queries) ([]sqlc.Refund, error) {
-			return q.ListRefundsOf(ctx, []uuid.UUID{id})
-		})
+	var (
+		f        = ports.FullPayment{Payment: p}
+		refunds  []sqlc.Refund
+		disputes []sqlc.Dispute
+	)
+
+	err = s.hot.run(ctx, "reading what belongs to a payment", func(ctx context.Context, conn *pgxpool.Conn) error {
+		refunds, disputes = nil, nil
+
+		return (&trips{to: conn.Conn(), implicit: true}).send(ctx,
+			selectRows(sqlc.ListRefundsOf, func(r sqlc.Refund) { refunds = append(refunds, r) }, []uuid.UUID{id}),
+			selectRows(sqlc.ListDisputesOfPayments, func(d sqlc.Dispute) { disputes = append(disputes, d) }, []uuid.UUID{id}),
+			hears(p.IntentID, &f.Heard))
+	})
 	if err != nil {
 		return ports.FullPayment{}, err
 	}
 
-	refunds, err := mappedOrError(rows, refundFromDB)
-	if err != nil {
+	if f.Refunds, err = mappedOrError(refunds, refundFromDB); err != nil {
 		return ports.FullPayment{}, err
 	}
 
-	disputes, err := s.DisputesOf(ctx, id)
+	f.Disputes, err = mappedOrError(disputes, disputeFromDB)
 
-	return ports.FullPayment{Payment: p, Refunds: refunds, Disputes: disputes}, err
+	return f, err
+}
+
+// hears reads what is heard of a payment by now.
+func hears(intentID string, heard *int64) statement {
+	return selectRows(sqlc.GetHeard, func(r struct{ Heard int64 }) { *heard = r.Heard }, intentID)
 }
 
 // RefundsMade implements ports.Refunds.
@@ -89,10 +104,12 @@ func (s *Store) Overdrawn(ctx context.Context, limit int) ([]payment.Payment, er
 	return mappedOrError(rows, paymentFromDB)
 }
 
-// lockFull waits for whoever has locked a payment, and reads what belongs to it. now is the
-// database's clock.
-func lockFull(ctx context.Context, tx *trips, id uuid.UUID) (f ports.FullPayment, now time.Time, err error) {
-	locked, now, err := lockAll(ctx, tx, sqlc.LockPayments, []uuid.UUID{id})
+// lockFull waits for whoever has locked a payment, and reads what belongs to it and, in the same
+// trip, more. now is the database's clock.
+func lockFull(
+	ctx context.Context, tx *trips, id uuid.UUID, more ...statement,
+) (f ports.FullPayment, now time.Time, err error) {
+	locked, now, err := lockAll(ctx, tx, sqlc.LockPayments, []uuid.UUID{id}, more...)
 	if err != nil {
 		return f, now, err
 	}

@@ -50,6 +50,7 @@ type ReadHints struct {
 	inbox    ports.Inbox
 	payments PaymentsByIntent
 	provider ports.Provider
+	webhooks ports.Webhooks
 	refresh  Refresher
 	customer CustomerRefresher
 	engine   *operations.Engine
@@ -63,12 +64,12 @@ type ReadHints struct {
 
 // NewReadHints returns the use case.
 func NewReadHints(
-	inbox ports.Inbox, payments PaymentsByIntent, provider ports.Provider, refresh Refresher, customer CustomerRefresher,
-	engine *operations.Engine, ours Ours, observer Observer,
+	inbox ports.Inbox, payments PaymentsByIntent, provider ports.Provider, webhooks ports.Webhooks, refresh Refresher,
+	customer CustomerRefresher, engine *operations.Engine, ours Ours, observer Observer,
 ) *ReadHints {
 	return &ReadHints{
-		inbox: inbox, payments: payments, provider: provider, refresh: refresh, customer: customer, engine: engine,
-		ours: ours, observer: observer,
+		inbox: inbox, payments: payments, provider: provider, webhooks: webhooks, refresh: refresh, customer: customer,
+		engine: engine, ours: ours, observer: observer,
 	}
 }
 
@@ -87,9 +88,9 @@ func (uc *ReadHints) Do(ctx context.Context) (int, error) {
 		return 0, err
 	}
 
-	byIntent := make(map[string]ports.StoredEvent, len(hints))
+	byIntent := make(map[string][]ports.StoredEvent, len(hints))
 	for _, hint := range hints {
-		byIntent[hint.ObjectID] = hint
+		byIntent[hint.ObjectID] = append(byIntent[hint.ObjectID], hint)
 	}
 
 	payments, err := uc.payments.PaymentsByIntent(ctx, slices.Collect(maps.Keys(byIntent)))
@@ -118,10 +119,9 @@ func (uc *ReadHints) turn(ctx context.Context) ([]ports.StoredEvent, error) {
 	return hints, nil
 }
 
-// readAll reads the intents of hints, which has one of each. payments are those that the
-// database has.
+// readAll reads the intents of hints. payments are those that the database has.
 func (uc *ReadHints) readAll(
-	ctx context.Context, payments map[string]payment.Payment, hints map[string]ports.StoredEvent,
+	ctx context.Context, payments map[string]payment.Payment, hints map[string][]ports.StoredEvent,
 ) (int, error) {
 	var (
 		mu     sync.Mutex
@@ -132,7 +132,7 @@ func (uc *ReadHints) readAll(
 	readers := new(errgroup.Group)
 	readers.SetLimit(hintsAtOnce)
 
-	for intentID, hint := range hints {
+	for intentID, of := range hints {
 		readers.Go(func() error {
 			mu.Lock()
 			away := fault.KindOf(failed) == fault.Unavailable || ctx.Err() != nil
@@ -142,7 +142,7 @@ func (uc *ReadHints) readAll(
 				return nil
 			}
 
-			err := uc.read(ctx, payments[intentID], hint)
+			err := uc.read(ctx, payments[intentID], of)
 
 			mu.Lock()
 			defer mu.Unlock()
@@ -162,11 +162,17 @@ func (uc *ReadHints) readAll(
 	return read, failed
 }
 
-// read reads the intent of a hint; p is its payment, or zero if the database has lost that.
+// read reads the intent of hints; p is its payment, or zero if the database has lost that.
 // At a contradiction all its hints are parked for a person by then, so it is told once and is
 // no failure of this run.
-func (uc *ReadHints) read(ctx context.Context, p payment.Payment, hint ports.StoredEvent) error {
+func (uc *ReadHints) read(ctx context.Context, p payment.Payment, hints []ports.StoredEvent) error {
 	_, err := ports.InSpan(ctx, uc.observer, "app.ReadHint", func(ctx context.Context) (payment.Payment, error) {
+		if gone, err := uc.letGo(ctx, p, hints); err != nil || gone {
+			return p, err
+		}
+
+		hint := hints[0]
+
 		p, err := uc.refreshed(ctx, p, hint)
 		if errors.Is(err, ports.ErrContradiction) {
 			uc.observer.EventContradicts(ctx, ports.Event{ID: hint.ID, Type: hint.Type, ObjectID: hint.ObjectID}, err)
@@ -179,6 +185,32 @@ func (uc *ReadHints) read(ctx context.Context, p payment.Payment, hint ports.Sto
 	}
 
 	return err
+}
+
+// letGo lets the hints go that tell by now what our records say, and tells whether that were all of
+// them. Most often they are about a refund of ours, and came before the answer to our call.
+func (uc *ReadHints) letGo(ctx context.Context, p payment.Payment, hints []ports.StoredEvent) (bool, error) {
+	if p.Status != payment.Succeeded {
+		return false, nil
+	}
+
+	for _, hint := range hints {
+		stored, err := uc.inbox.Event(ctx, hint.ID)
+		if err != nil {
+			return false, err
+		}
+
+		event, err := uc.webhooks.Parse(stored.Raw)
+		if err != nil || !event.AboutMoney {
+			return false, nil //nolint:nilerr // what cannot be read here is read at the provider
+		}
+
+		if gone, err := uc.inbox.LetGo(ctx, event); err != nil || !gone {
+			return false, err
+		}
+	}
+
+	return true, nil
 }
 
 // refreshed is the payment as its intent says, also if the database has lost it. A customer

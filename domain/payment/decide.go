@@ -63,8 +63,8 @@ type Verdict string
 const (
 	// Applies: the payment changes.
 	Applies Verdict = "applies"
-	// Hints: the payment may have changed, but only reading its intent tells. It gets a
-	// new version now. What the event tells for sure is applied at once.
+	// Hints: the payment may have changed, but only reading its intent tells. What an event of the
+	// intent tells for sure is applied at once, and the payment gets a new version.
 	Hints Verdict = "hints"
 	// Stale: the payment is there already, or further.
 	Stale Verdict = "stale"

@@ -187,7 +187,7 @@ type MoneyTold struct {
 }
 
 // DecideMoney says what an event about a payment's refunds or disputes does. None is ever
-// applied: it only tells that there may be something to read.
+// applied: it only tells that there may be something to read, and the payment stays as it is.
 func DecideMoney(t MoneyTold, k Known) (Verdict, Payment) {
 	switch p := k.Payment; {
 	case p != nil && p.explains(t):
@@ -203,15 +203,22 @@ func DecideMoney(t MoneyTold, k Known) (Verdict, Payment) {
 	}
 }
 
-// explains tells whether there is nothing to read: what was held of a payment that was never
-// captured is let go, or a refund has failed, or was cancelled, as is written down already. Anything
-// else is read, also if our records say the same. A sum may be the same for other refunds, what is
-// reserved may never be made, and somebody who has read before this change may be about to write:
-// only a new version tells them to read again.
+// explains tells whether there is nothing to read: our records say of the refund what the event says,
+// or as much was given back as we know of. A sum may be made up of other refunds than ours. But then
+// one of ours has failed, and whoever writes that has read it after this event, with the others: nobody
+// writes what was read before an event was stored (ports.Facts). model/refunds has the stories.
+//
+// What is reserved explains nothing, because it may never be made. What a partial capture lets go is
+// no refund: whether Stripe counts it or not, the sum is at least what was given back.
 func (p Payment) explains(t MoneyTold) bool {
-	if t.Refund == nil {
-		return p.Status == Cancelled && !t.GivenBack.IsZero()
+	switch {
+	case t.Refund != nil:
+		return t.Known != nil && !t.Refund.Tells(*t.Known)
+	case t.GivenBack.IsZero(): // it is about a dispute, or does not say
+		return false
+	case p.Status == Cancelled: // what was held is let go
+		return true
+	default:
+		return t.GivenBack.Currency() == p.Amount.Currency() && t.GivenBack.Minor() <= p.Refunded.Minor()
 	}
-
-	return t.Known != nil && t.Known.Status.Final() && !t.Refund.Tells(*t.Known)
 }

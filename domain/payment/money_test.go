@@ -101,20 +101,28 @@ func TestDecideMoney(t *testing.T) {
 		return &refund.Snapshot{ID: "re_1", Amount: charge(4), Status: status}
 	}
 	here := payment.Known{Payment: &p}
-	gone, letGo := known, p
+	gone, letGo, asked := known, p, p
 	gone.Status, letGo.Status = refund.Failed, payment.Cancelled
+	asked.Refunded, asked.RefundPending = dollars(0), dollars(4)
 
 	for name, c := range map[string]struct {
 		told  payment.MoneyTold
 		known payment.Known
 		want  payment.Verdict
 	}{
-		"as we have it, which may be others": {payment.MoneyTold{GivenBack: dollars(8)}, here, payment.Hints},
-		"more was given back":                {payment.MoneyTold{GivenBack: dollars(9)}, here, payment.Hints},
-		"less was given back":                {payment.MoneyTold{GivenBack: dollars(4)}, here, payment.Hints},
-		"it does not say how much":           {payment.MoneyTold{}, here, payment.Hints},
-		"the refund is as we have it":        {payment.MoneyTold{Refund: said(refund.Succeeded), Known: &known}, here, payment.Hints},
-		"the refund has failed, as we know":  {payment.MoneyTold{Refund: said(refund.Failed), Known: &gone}, here, payment.Stale},
+		"as much was given back as we know": {payment.MoneyTold{GivenBack: dollars(4)}, here, payment.Stale},
+		"less was given back at that time":  {payment.MoneyTold{GivenBack: dollars(3)}, here, payment.Stale},
+		"more was given back":               {payment.MoneyTold{GivenBack: dollars(5)}, here, payment.Hints},
+		"with what was not captured":        {payment.MoneyTold{GivenBack: dollars(8)}, here, payment.Hints},
+		"what was asked for may be another's": {
+			payment.MoneyTold{GivenBack: dollars(4)}, payment.Known{Payment: &asked}, payment.Hints,
+		},
+		"in another currency": {
+			payment.MoneyTold{GivenBack: money.Of(4_00, money.Currency{})}, here, payment.Hints,
+		},
+		"it does not say how much":          {payment.MoneyTold{}, here, payment.Hints},
+		"the refund is as we have it":       {payment.MoneyTold{Refund: said(refund.Succeeded), Known: &known}, here, payment.Stale},
+		"the refund has failed, as we know": {payment.MoneyTold{Refund: said(refund.Failed), Known: &gone}, here, payment.Stale},
 		"the hold was let go": {
 			payment.MoneyTold{GivenBack: dollars(10)}, payment.Known{Payment: &letGo}, payment.Stale,
 		},

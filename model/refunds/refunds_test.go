@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/marketflow/marketflow/domain/fault"
+	"github.com/marketflow/marketflow/domain/money"
 	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/domain/payment"
 	"github.com/marketflow/marketflow/domain/refund"
@@ -28,6 +29,8 @@ func TestIntended(t *testing.T) {
 		"the Dashboard's failed": {Amounts: []uint8{4}, Asks: 1, Elsewhere: 4, Others: 2, Failures: 1, Readers: 1},
 		"a dispute":              {Amounts: []uint8{4}, Asks: 1, Disputes: 4, Drops: 1, Readers: 1},
 		"two readers":            {Amounts: []uint8{4}, Asks: 1, Disputes: 2, Elsewhere: 4, Others: 1, Readers: 2},
+		"told of twice":          {Amounts: []uint8{4}, Asks: 1, Drops: 1, Failures: 1, Pending: true, Readers: 2, Announced: true},
+		"told of beside others":  {Amounts: []uint8{4}, Asks: 1, Elsewhere: 4, Others: 2, Failures: 1, Readers: 1, Announced: true},
 		"a loss":                 {Amounts: []uint8{6, 4}, Asks: 3, Readers: 1, Loss: true},
 		"a loss of what failed":  {Amounts: []uint8{6}, Asks: 2, Drops: 1, Failures: 1, Readers: 1, Loss: true},
 	} {
@@ -93,7 +96,10 @@ func TestWithout(t *testing.T) {
 		"nothing is released on an unknown end": {two.With(1), func(r *refunds.Rules) { r.ReleasesUnknown = true }, refunds.Cap},
 		"a refund is ours by its mark":          {dashboard, func(r *refunds.Rules) { r.MatchesAmount = true }, refunds.Told},
 		"charge.refunded is heard":              {dashboard, func(r *refunds.Rules) { r.Decide = deaf }, refunds.Equal},
-		"no sum explains what was given back":   {failing, func(r *refunds.Rules) { r.Decide = bySum }, refunds.Equal},
+		"what was read before a hint is old":    {failing, func(r *refunds.Rules) { r.IgnoresHints = true }, refunds.Equal},
+		"before any event, also a known one":    {failing, func(r *refunds.Rules) { r.IgnoresKnown = true }, refunds.Equal},
+		"what is reserved explains nothing":     {dashboard, func(r *refunds.Rules) { r.Decide = byReservation }, refunds.Equal},
+		"what has succeeded is told otherwise":  {failing, func(r *refunds.Rules) { r.Decide = onceSucceeded }, refunds.Equal},
 		"the Dashboard's refunds are written":   {dashboard, func(r *refunds.Rules) { r.Read = oursAlone }, refunds.Equal},
 		"what has succeeded may fail":           {failing, func(r *refunds.Rules) { r.Read = neverFails }, refunds.Equal},
 		"a closed dispute may change": {disputed, func(r *refunds.Rules) {
@@ -158,17 +164,21 @@ func deaf(t payment.MoneyTold, k payment.Known) (payment.Verdict, payment.Paymen
 	return payment.DecideMoney(t, k)
 }
 
-// bySum believes that it knows what makes a sum that it knows.
-func bySum(t payment.MoneyTold, k payment.Known) (payment.Verdict, payment.Payment) {
-	known := k.Payment.RefundPending.Minor() + k.Payment.Refunded.Minor()
+// byReservation explains a sum by what may never be made.
+func byReservation(t payment.MoneyTold, k payment.Known) (payment.Verdict, payment.Payment) {
+	reserved := *k.Payment
+	reserved.Refunded = money.Of(reserved.RefundPending.Minor()+reserved.Refunded.Minor(), reserved.Amount.Currency())
 
-	switch {
-	case t.Refund == nil && !t.GivenBack.IsZero() && t.GivenBack.Minor() == known,
-		t.Refund != nil && t.Known != nil && !t.Refund.Tells(*t.Known):
+	return payment.DecideMoney(t, payment.Known{Payment: &reserved})
+}
+
+// onceSucceeded believes that nothing becomes of what has succeeded.
+func onceSucceeded(t payment.MoneyTold, k payment.Known) (payment.Verdict, payment.Payment) {
+	if t.Refund != nil && t.Known != nil && t.Known.Status == refund.Succeeded {
 		return payment.Stale, *k.Payment
-	default:
-		return payment.DecideMoney(t, k)
 	}
+
+	return payment.DecideMoney(t, k)
 }
 
 // oursAlone reads the refunds that we have asked for.

@@ -47,6 +47,9 @@ type Rules struct {
 	Overwrites bool
 	// OldVersion: what was read is written whatever the payment's version is.
 	OldVersion bool
+	// IgnoresHints: it is written although a hint has come since the payment was loaded, and
+	// IgnoresKnown: although an event has come that told nothing new.
+	IgnoresHints, IgnoresKnown bool
 	// Deltas: a reader adds what is new to the sums.
 	Deltas bool
 	// LeavesRefunds: after a loss, the operations that have made refunds do not come home.

@@ -22,6 +22,8 @@ type Bounds struct {
 	// Pending: a refund may be pending at first. Failures is how many refunds fail later.
 	Pending  bool
 	Failures uint8
+	// Announced: a refund of ours that is made is told of by an event of its own as well.
+	Announced bool
 	// Disputes is how often a dispute changes.
 	Disputes uint8
 	// Drops is how many calls or answers are lost.
@@ -278,6 +280,8 @@ func (s *search) next(w world) (n world, text string) {
 	if text == "" {
 		s.delivers(w, take)
 	}
+
+	s.judgesAgain(w, take)
 
 	for i := range w.readers {
 		s.reads(w, i, take)

@@ -43,6 +43,7 @@ func (p *protocol) steps(w world, each func(step)) {
 
 	p.elsewhere(w, each)
 	p.delivers(w, each)
+	p.judgesAgain(w, each)
 	p.loses(w, each)
 
 	if !w.busy() {
@@ -222,6 +223,10 @@ func (p *protocol) executed(w world, i int, as status) (n world, text string) {
 		*memory = kept{object: number, status: as}
 		n.workers[i] = worker{doing: hasObject, key: key, object: number, status: as}
 		n.tells(event{kind: chargeRefunded, given: n.stripe.given()})
+
+		if p.Announced {
+			n.tells(event{kind: refundUpdated, object: number, status: as})
+		}
 
 		return n, fmt.Sprintf("STRIPE GIVES BACK %d as refund %d (key %d).", p.amount(key), number, key)
 	}
@@ -442,7 +447,8 @@ func (d dispute) next() []dispute {
 // String is what people call it.
 func (s stage) String() string { return [...]string{"none", "an inquiry", "open", "lost", "won"}[s] }
 
-// delivers an event. None changes the payment: it may be a hint.
+// delivers an event. None changes the payment: it may be a hint. Whoever has read before it does
+// not write.
 func (p *protocol) delivers(w world, each func(step)) {
 	for i, e := range w.events {
 		if e == (event{}) || i > 0 && e == w.events[i-1] {
@@ -451,28 +457,61 @@ func (p *protocol) delivers(w world, each func(step)) {
 
 		n := w
 		n.events[i] = event{}
-		told := payment.MoneyTold{Marked: true}
-		text := "An event about the dispute"
 
-		switch e.kind { //nolint:exhaustive // the dispute's tells nothing more
-		case chargeRefunded:
-			told.GivenBack = sum(e.given)
-			text = fmt.Sprintf("An event that %d was given back", e.given)
-		case refundUpdated:
-			o := w.stripe.made[e.object-1]
-			o.status = e.status
-			told.Refund, told.Known = new(o.snapshot(e.object)), w.now.known(e.object, o.key)
-			text = fmt.Sprintf("An event that refund %d is %s", e.object, statuses[e.status])
+		text, ignored := " tells nothing new.", p.rules.IgnoresKnown
+
+		if !p.explains(w, e) {
+			text, ignored = " is a hint.", p.rules.IgnoresHints
+			n.now.hints[slices.Index(n.now.hints[:], event{})] = e
 		}
 
-		before := w.now.payment(false)
-		if verdict, _ := p.rules.Decide(told, payment.Known{Payment: &before}); verdict == payment.Hints {
-			n.now.hinted = true
+		if !ignored {
 			n.writes()
-			each(step{text + " is a hint.", n})
-		} else {
-			each(step{text + " tells nothing new.", n})
 		}
+
+		each(step{w.text(e) + text, n})
+	}
+}
+
+// judgesAgain lets hints go that our records explain by now.
+func (p *protocol) judgesAgain(w world, each func(step)) {
+	for i, e := range w.now.hints {
+		if e != (event{}) && (i == 0 || e != w.now.hints[i-1]) && p.explains(w, e) {
+			n := w
+			n.now.hints[i] = event{}
+			each(step{w.text(e) + " was a hint, and tells nothing new any more.", n})
+		}
+	}
+}
+
+// explains tells whether our records say what an event says.
+func (p *protocol) explains(w world, e event) bool {
+	told := payment.MoneyTold{Marked: true}
+
+	switch e.kind { //nolint:exhaustive // the dispute's tells nothing more
+	case chargeRefunded:
+		told.GivenBack = sum(e.given)
+	case refundUpdated:
+		o := w.stripe.made[e.object-1]
+		o.status = e.status
+		told.Refund, told.Known = new(o.snapshot(e.object)), w.now.known(e.object, o.key)
+	}
+
+	before := w.now.payment(false)
+	verdict, _ := p.rules.Decide(told, payment.Known{Payment: &before})
+
+	return verdict != payment.Hints
+}
+
+// text says what an event tells.
+func (w world) text(e event) string {
+	switch e.kind { //nolint:exhaustive // the dispute's is the other one
+	case chargeRefunded:
+		return fmt.Sprintf("An event that %d was given back", e.given)
+	case refundUpdated:
+		return fmt.Sprintf("An event that refund %d is %s", e.object, statuses[e.status])
+	default:
+		return "An event about the dispute"
 	}
 }
 
@@ -493,7 +532,7 @@ func (p *protocol) reads(w world, i int, each func(step)) {
 	n := w
 
 	switch at := &n.readers[i]; {
-	case at.step == resting && w.now.hinted && i < int(p.Readers):
+	case at.step == resting && w.now.hints[0] != (event{}) && i < int(p.Readers):
 		*at = reader{step: loaded}
 
 		each(step{"A reader loads the payment.", n})
@@ -541,7 +580,7 @@ func (p *protocol) takes(n world, made [mostObjects]object, d dispute) world {
 		n.now.refunded = before.refunded
 	}
 
-	n.now.hinted = false
+	n.now.hints = [mostEvents]event{}
 	n.writes()
 
 	return n

@@ -97,9 +97,9 @@ type records struct {
 	refunds [mostRecords]record
 	// The sums of the payment.
 	pending, refunded, disputed, overdrawn uint8
-	// dispute is what we know of it, and hinted: an event says that there may be news.
+	// dispute is what we know of it, and hints are events that say that there may be news.
 	dispute dispute
-	hinted  bool
+	hints   [mostEvents]event
 	// How far reconciliation has come in the database's second life; see operation.Standing.
 	through, complete bool
 	behind, since     ticks
@@ -176,7 +176,7 @@ const (
 // reader reads the payment at Stripe.
 type reader struct {
 	step readerStep
-	// stale: the payment has another version than the one that was loaded.
+	// stale: the payment has another version than the one that was loaded, or an event has come.
 	stale bool
 	// made and dispute are what was read.
 	made    [mostObjects]object
@@ -223,7 +223,8 @@ func (w world) free() int {
 	return slices.IndexFunc(w.workers[:], func(p worker) bool { return p.doing == idle })
 }
 
-// writes notes that the payment gets a new version.
+// writes notes that the payment gets a new version, or that an event about it is stored: whoever
+// has loaded it before does not write.
 func (w *world) writes() {
 	for i := range w.readers {
 		w.readers[i].stale = w.readers[i].step != resting
@@ -274,7 +275,9 @@ func (r record) order() uint32 {
 func (w world) normal(rules Rules) world {
 	w = w.forgets(rules)
 
-	slices.SortFunc(w.events[:], func(a, b event) int { return cmp.Compare(a.order(), b.order()) })
+	for _, events := range []*[mostEvents]event{&w.events, &w.now.hints, &w.old.hints} {
+		slices.SortFunc(events[:], func(a, b event) int { return cmp.Compare(a.order(), b.order()) })
+	}
 
 	if w.workers[0].order() > w.workers[1].order() { // they are alike
 		w.workers[0], w.workers[1] = w.workers[1], w.workers[0]

@@ -2,6 +2,7 @@ package portstest
 
 import (
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -9,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/marketflow/marketflow/domain/fault"
+	"github.com/marketflow/marketflow/domain/money"
 	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/domain/payment"
 	"github.com/marketflow/marketflow/domain/refund"
@@ -36,6 +38,9 @@ func Refunds(t *testing.T, newBed func(tb testing.TB) StoreBed) {
 		"FinishOn/writes refund, sums and answer together": finishOnRefund,
 		"Write/refunds and lost operations in one commit":  writeRefunds,
 		"Write/another version changes nothing":            writeRefundsOfAnotherVersion,
+		"LetGo/once a refund is written":                   letHintGo,
+		"Write/more was heard meanwhile":                   writeRefundsWithoutHearing,
+		"Write/at the same time as an event":               writeRefundsAgainstEvents,
 		"Refund/none is NotFound":                          refundNotFound,
 		"Overdrawn/until the sums fit":                     overdrawnUntilItFits,
 		"RefundsMade/of a time, that are made":             refundsMade,
@@ -390,6 +395,118 @@ func writeRefundsOfAnotherVersion(t *testing.T, b StoreBed) {
 	require.NoError(t, err)
 	require.False(t, written)
 	b.requireTaken(t, p, 100_00, 0, 1)
+}
+
+// givenBack is an event that so much of a payment was given back.
+func givenBack(tb testing.TB, p payment.Payment, minor int64) ports.Event {
+	tb.Helper()
+
+	e := eventOf(tb, p, "")
+	e.Type, e.IsIntent, e.AboutMoney = "charge.refunded", false, true
+	e.Money = payment.MoneyTold{Marked: true, GivenBack: money.Of(minor, p.Amount.Currency())}
+
+	return e
+}
+
+// Refunds were read before an event about them was stored, whatever became of the event. The payment
+// stays as it is.
+func writeRefundsWithoutHearing(t *testing.T, b StoreBed) {
+	t.Helper()
+
+	p := b.mustPayInFull(t)
+	op := b.mustBegin(t, newRefund(t, p, "refund_1", 100_00))
+	_, err := b.FinishOn(t.Context(), op.ID, "request", made(op.ID, refund.Succeeded))
+	require.NoError(t, err)
+
+	for minor, outcome := range map[int64]ports.EventOutcome{100_00: ports.EventStale, 110_00: ports.EventHint} {
+		loaded := b.requireTaken(t, p, 0, 100_00, 1)
+		e := givenBack(t, p, minor)
+		require.Equal(t, outcome, b.mustApply(t, e).Outcome)
+		require.Equal(t, loaded.Payment, b.paymentNow(t, p.ID))
+
+		written, err := b.Write(t.Context(), loaded, nil, ports.EventApplied, "hint")
+		require.NoError(t, err)
+		require.False(t, written)
+
+		gone, err := b.LetGo(t.Context(), e)
+		require.NoError(t, err)
+		require.Equal(t, outcome != ports.EventHint, gone, "our records do not say what it tells")
+		b.requireStored(t, e, outcome, "")
+
+		require.Equal(t, ports.EventDuplicate, b.mustApply(t, e).Outcome)
+
+		loaded = b.requireTaken(t, p, 0, 100_00, 1)
+		b.mustApply(t, eventOf(t, p, payment.Succeeded)) // it tells nothing of refunds
+
+		written, err = b.Write(t.Context(), loaded, nil, ports.EventApplied, "hint")
+		require.NoError(t, err)
+		require.True(t, written)
+		require.Empty(t, b.hints(t, 10))
+	}
+}
+
+// A hint told of a refund before that was written down.
+func letHintGo(t *testing.T, b StoreBed) {
+	t.Helper()
+
+	p := b.mustPayInFull(t)
+	op := b.mustBegin(t, newRefund(t, p, "refund_1", 100_00))
+	e := givenBack(t, p, 100_00)
+
+	require.Equal(t, ports.EventHint, b.mustApply(t, e).Outcome, "what is reserved explains nothing")
+
+	gone, err := b.LetGo(t.Context(), e)
+	require.NoError(t, err)
+	require.False(t, gone)
+
+	_, err = b.FinishOn(t.Context(), op.ID, "request", made(op.ID, refund.Succeeded))
+	require.NoError(t, err)
+
+	before := b.paymentNow(t, p.ID)
+
+	for range 2 {
+		gone, err = b.LetGo(t.Context(), e)
+		require.NoError(t, err)
+		require.True(t, gone)
+		b.requireStored(t, e, ports.EventStale, "")
+	}
+
+	require.Equal(t, before, b.paymentNow(t, p.ID))
+}
+
+// Either the refund's failure is written first, and the event does not fit any more, or the event
+// is stored first, and nothing is written.
+func writeRefundsAgainstEvents(t *testing.T, b StoreBed) {
+	t.Helper()
+
+	const payments = 20
+
+	for n := range payments {
+		p := b.mustPay(t, "")
+		require.True(t, b.write(t, paid(p, p.Amount.Minor()), ports.EventApplied))
+		op := b.mustBegin(t, newRefund(t, p, operation.Key(fmt.Sprint("refund_", n)), 100_00))
+		_, err := b.FinishOn(t.Context(), op.ID, "request", made(op.ID, refund.Succeeded))
+		require.NoError(t, err)
+
+		loaded := b.requireTaken(t, p, 0, 100_00, 1)
+		loaded.Refunds[0].Status = refund.Failed
+		e := givenBack(t, p, 100_00)
+
+		var written bool
+
+		allAtOnce(t, 2, func(i int) (_ struct{}, err error) {
+			if i == n%2 {
+				_, err = b.Apply(t.Context(), e)
+			} else {
+				written, err = b.Twin.Write(t.Context(), loaded.Counting(), nil, ports.EventApplied, "hint")
+			}
+
+			return struct{}{}, err
+		})
+
+		want := map[bool]ports.EventOutcome{true: ports.EventHint, false: ports.EventStale}[written]
+		b.requireStored(t, e, want, "")
+	}
 }
 
 func refundNotFound(t *testing.T, b StoreBed) {

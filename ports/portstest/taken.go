@@ -100,10 +100,6 @@ func disputeIsNotFound(t *testing.T, b StoreBed) {
 	_, err := b.Dispute(t.Context(), uuid.New())
 	requireNotFound(t, err)
 
-	none, err := b.DisputesOf(t.Context(), uuid.New())
-	require.NoError(t, err)
-	require.Empty(t, none)
-
 	found, err := b.DisputesByProviderID(t.Context(), []string{"du_none"})
 	require.NoError(t, err)
 	require.Empty(t, found)

@@ -305,7 +305,7 @@ func scenarioMutants() []mutant {
 		{
 			name: "facts-of-an-old-version", why: "what was read is written only if the payment has not changed meanwhile",
 			changes: []change{{
-				"adapters/postgres/changes.go", "if written = before.Payment.Version == f.Payment.Version; !written {",
+				"adapters/postgres/changes.go", "if written = before.Payment.Version == f.Payment.Version && heard == f.Heard; !written {",
 				"if written = true; !written {",
 			}},
 			faults: []string{"read slowly", "read and held", "late"},
@@ -480,7 +480,7 @@ func scenarioMutants() []mutant {
 		{
 			name: "charge-refunded-unheard", why: "a refund that somebody gives in the Dashboard is read",
 			changes: []change{{
-				"domain/payment/money.go", "return p.Status == Cancelled && !t.GivenBack.IsZero()", "return true",
+				"domain/payment/money.go", "t.GivenBack.Minor() <= p.Refunded.Minor()", "t.GivenBack.Minor() > 0",
 			}},
 		},
 		{

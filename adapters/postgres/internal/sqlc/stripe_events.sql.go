@@ -64,6 +64,33 @@ func (q *Queries) GetEvent(ctx context.Context, id string) (StripeEvent, error) 
 	return i, err
 }
 
+const GetHeard = `-- name: GetHeard :many
+SELECT COALESCE(bit_xor(hashtextextended(id, 0)), 0)::bigint AS heard FROM stripe_events
+WHERE object_id = $1 AND type NOT LIKE 'payment\_intent.%'
+`
+
+// Stands for which events about a payment's refunds and disputes are stored. Whoever stores one has
+// locked the payment. Those of its intent are not among them: they change its version.
+func (q *Queries) GetHeard(ctx context.Context, objectID string) ([]int64, error) {
+	rows, err := q.db.Query(ctx, GetHeard, objectID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []int64
+	for rows.Next() {
+		var heard int64
+		if err := rows.Scan(&heard); err != nil {
+			return nil, err
+		}
+		items = append(items, heard)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const GetNamedOperation = `-- name: GetNamedOperation :many
 SELECT (r.state NOT IN ('pending', 'needs_attention') OR p.id IS NOT NULL)::boolean AS ended,
        (r.state = 'pending' AND r.leased_until > now())::boolean                    AS in_hand,
@@ -165,6 +192,16 @@ func (q *Queries) InsertTransitions(ctx context.Context, arg InsertTransitionsPa
 		arg.ToStatuses,
 		arg.Causes,
 	)
+	return err
+}
+
+const LetHintGo = `-- name: LetHintGo :exec
+UPDATE stripe_events SET outcome = 'stale', processed_at = now() WHERE id = $1 AND outcome || '' = 'hint'
+`
+
+// Our records say by now what it tells.
+func (q *Queries) LetHintGo(ctx context.Context, id string) error {
+	_, err := q.db.Exec(ctx, LetHintGo, id)
 	return err
 }
 
