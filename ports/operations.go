@@ -327,9 +327,11 @@ type Change struct {
 	// if that does not say it. They replace those of the operation, as with Finish.
 	Fingerprint operation.Fingerprint
 	Order       operation.Order
-	// One of the two is set: Full for an operation on refunds or disputes.
-	Decide Decide
-	Full   DecideFull
+	// One of the two is set: Full for an operation on refunds or disputes. Those on several
+	// payments that are done together may share a commit, if Subject says which payment it is.
+	Decide  Decide
+	Full    DecideFull
+	Subject uuid.UUID
 }
 
 // Completion is the payment that a create became.

@@ -105,10 +105,11 @@ RETURNING sqlc.embed(operations), EXTRACT(EPOCH FROM now() - operations.created_
           (SELECT present.behind_seconds FROM present)::float8 AS behind_seconds,
           COALESCE((SELECT p.stripe_payment_intent_id FROM payments p WHERE p.id = operations.id), '')::text AS intent_id;
 
--- name: FindOperationByKey :one
+-- name: FindOperationsByKey :many
+-- The operations of any of these tenants that have any of these keys.
 SELECT sqlc.embed(operations), EXTRACT(EPOCH FROM now() - operations.created_at)::float8 AS age_seconds
 FROM operations
-WHERE idempotency_key = @idempotency_key::text AND tenant = @tenant;
+WHERE idempotency_key = ANY (@idempotency_keys::text[]) AND tenant = ANY (@tenants::integer[]);
 
 -- name: FindOperationByID :one
 SELECT sqlc.embed(operations), EXTRACT(EPOCH FROM now() - operations.created_at)::float8 AS age_seconds
@@ -259,6 +260,10 @@ WHERE id = @id OR stripe_payment_intent_id = @intent_id
 
 -- name: LockOperations :many
 SELECT * FROM operations WHERE id = @id FOR UPDATE;
+
+-- name: LockFreeOperations :many
+-- Those that are pending and that nobody else has locked.
+SELECT * FROM operations WHERE id = ANY (@ids::uuid[]) AND state || '' = 'pending' FOR UPDATE SKIP LOCKED;
 
 -- name: LockOperation :one
 -- The next statement of the transaction sees all that was written about the payment.

@@ -1,10 +1,12 @@
 package postgres
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -51,12 +53,16 @@ func writeChanges(changes []change) []statement {
 		causes = append(causes, c.cause)
 	}
 
-	return append(details,
+	writes := append(details,
 		execute(sqlc.UpdatePayments, w.ids, w.states, w.amounts, w.intentStatuses, w.methods, w.capturable, w.captured,
 			w.before, w.declined, w.paidBy, w.declines, w.versions, w.updated, w.refundPending, w.refunded, w.disputed,
-			w.overdrawn, w.disputes, w.blocking),
-		execute(sqlc.InsertTransitions, w.ids, from, to, causes),
-	)
+			w.overdrawn, w.disputes, w.blocking))
+
+	if slices.Equal(from, to) { // their statuses stay
+		return writes
+	}
+
+	return append(writes, execute(sqlc.InsertTransitions, w.ids, from, to, causes))
 }
 
 // sameDetails tells whether nothing differs that only a client changes.
@@ -128,9 +134,138 @@ func lockPayment(ctx context.Context, tx *trips, id uuid.UUID) (p payment.Paymen
 	return p, rows[0].Now, err
 }
 
+// finishing is an operation that is to be finished on its payment.
+type finishing struct {
+	id     uuid.UUID
+	cause  string
+	change ports.Change
+}
+
+// namesOfFinishing: operations on one payment never share a group.
+func namesOfFinishing(f finishing) []string { return []string{f.change.Subject.String()} }
+
 // FinishOn implements ports.Operations.
 func (s *Store) FinishOn(ctx context.Context, id uuid.UUID, cause string, c ports.Change) (ports.Finished, error) {
-	return s.finishOn(ctx, id, cause, c, nil)
+	if c.Full == nil || c.Subject == uuid.Nil || ctx.Err() != nil {
+		return s.finishOn(ctx, id, cause, c, nil)
+	}
+
+	f := finishing{id, cause, c}
+
+	return s.changes.do(ctx, f, func() (ports.Finished, error) { return s.finishLoneOn(ctx, f) })
+}
+
+// finishLoneOn does what a group does, for one. What that leaves out is looked at.
+func (s *Store) finishLoneOn(ctx context.Context, f finishing) (ports.Finished, error) {
+	answers, err := s.finishAllOn(ctx, []finishing{f})
+
+	switch {
+	case err == nil && answers[0] != nil:
+		return *answers[0], nil
+	case isInDoubt(err):
+		finished, err := s.finishOn(ctx, f.id, f.cause, f.change, nil)
+
+		return finished, stillInDoubt(err)
+	case err != nil:
+		return ports.Finished{}, err
+	default:
+		return s.finishOn(ctx, f.id, f.cause, f.change, nil)
+	}
+}
+
+// finishAllOn finishes operations that are pending, each on another payment, in two round trips;
+// nil stands for what is left out: what is not simple, or what somebody else has locked.
+func (s *Store) finishAllOn(ctx context.Context, all []finishing) ([]*ports.Finished, error) {
+	var done map[uuid.UUID]*ports.Finished
+
+	err := s.hot.run(ctx, "finishing operations", func(ctx context.Context, conn *pgxpool.Conn) error {
+		return s.inTrips(ctx, "FinishOperations", conn, func(ctx context.Context, tx *trips) (err error) {
+			done, err = finishFreeOn(ctx, tx, all)
+
+			return err
+		})
+	})
+	if err != nil {
+		return nil, err
+	}
+
+	return mapped(all, func(f finishing) *ports.Finished { return done[f.id] }), nil
+}
+
+func finishFreeOn(ctx context.Context, tx *trips, all []finishing) (map[uuid.UUID]*ports.Finished, error) {
+	rows := make(map[uuid.UUID]sqlc.Operation, len(all))
+
+	locked, now, err := lockAll(ctx, tx, sqlc.LockFreePayments,
+		mapped(all, func(f finishing) uuid.UUID { return f.change.Subject }),
+		selectRows(sqlc.LockFreeOperations, func(r sqlc.Operation) { rows[r.ID] = r },
+			mapped(all, func(f finishing) uuid.UUID { return f.id })))
+	if err != nil {
+		return nil, err
+	}
+
+	var (
+		w    finishColumns
+		done = make(map[uuid.UUID]*ports.Finished, len(all))
+	)
+
+	for _, f := range all {
+		before, here := locked[f.change.Subject]
+		row, free := rows[f.id]
+
+		if !here || !free || row.Subject.UUID != f.change.Subject || f.change.Fingerprint != (operation.Fingerprint{}) {
+			continue
+		}
+
+		var finished ports.Finished
+
+		change, response, err := decidedFull(before, now, f.cause, f.change.Full, &finished)
+		if err != nil {
+			continue // alone it fails again
+		}
+
+		w.add(row, response)
+		w.changes = append(w.changes, change...)
+		done[f.id] = &finished
+	}
+
+	if len(done) == 0 {
+		return nil, nil
+	}
+
+	return done, w.write(ctx, tx, done, now)
+}
+
+// finishColumns are the columns of what is written.
+type finishColumns struct {
+	ids                  []uuid.UUID
+	statuses             []int16
+	bodies, fingerprints [][]byte
+
+	changes []fullChange
+}
+
+func (w *finishColumns) add(op sqlc.Operation, response ports.FrozenResponse) {
+	w.ids, w.statuses = append(w.ids, op.ID), append(w.statuses, int16(response.Status)) //nolint:gosec // an HTTP status
+	w.bodies, w.fingerprints = append(w.bodies, bodyToDB(response.Body)), append(w.fingerprints, op.Fingerprint)
+}
+
+// write writes and commits, and completes done.
+func (w *finishColumns) write(ctx context.Context, tx *trips, done map[uuid.UUID]*ports.Finished, now time.Time) error {
+	slices.SortFunc(w.changes, func(a, b fullChange) int { return bytes.Compare(a.after.Payment.ID[:], b.after.Payment.ID[:]) })
+
+	rows := make([]sqlc.Operation, 0, len(w.ids))
+
+	err := tx.commit(ctx, append(writeFull(w.changes, now),
+		selectRows(sqlc.FinishOperations, func(r sqlc.Operation) { rows = append(rows, r) },
+			w.ids, w.statuses, w.bodies, w.fingerprints, true))...)
+
+	for _, row := range rows {
+		if err == nil {
+			done[row.ID].Operation, err = operationFromDB(row, row.UpdatedAt.Sub(row.CreatedAt).Seconds(), uuid.Nil)
+		}
+	}
+
+	return err
 }
 
 // finishOn finishes an operation on a payment, in one commit with a person's decision if
@@ -257,6 +392,16 @@ func decideFull(
 		return nil, ports.FrozenResponse{}, err
 	}
 
+	changes, response, err := decidedFull(before, now, cause, decide, finished)
+
+	return writeFull(changes, now), response, err
+}
+
+// decidedFull is what becomes of a payment that is locked, and of what belongs to it: one change or
+// none, as with decided.
+func decidedFull(
+	before ports.FullPayment, now time.Time, cause string, decide ports.DecideFull, finished *ports.Finished,
+) ([]fullChange, ports.FrozenResponse, error) {
 	after, response, err := decide(stampedFull(before, now))
 	if err != nil {
 		return nil, response, err
@@ -273,7 +418,7 @@ func decideFull(
 
 	finished.After, finished.FullAfter = after.Payment, after
 
-	return writeFull([]fullChange{{before: before, after: after, cause: cause}}, now), response, nil
+	return []fullChange{{before: before, after: after, cause: cause}}, response, nil
 }
 
 // changesFull tells whether a payment, or what belongs to it, is to be written.

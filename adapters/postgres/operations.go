@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -44,14 +45,58 @@ func (s *Store) FindByID(ctx context.Context, id uuid.UUID) (ports.Operation, er
 	return operationFromDB(row.Operation, row.AgeSeconds, uuid.Nil)
 }
 
+// keyOf is a key of a tenant.
+type keyOf struct {
+	tenant int32
+	key    string
+}
+
+// rowByKey looks for the operation of a key. Those that arrive together share a statement.
 func (s *Store) rowByKey(
 	ctx context.Context, tenant operation.Tenant, key operation.Key,
-) (sqlc.FindOperationByKeyRow, error) {
-	return query(ctx, s.hot, "finding an operation", func(ctx context.Context, q *sqlc.Queries) (sqlc.FindOperationByKeyRow, error) {
-		return q.FindOperationByKey(ctx, sqlc.FindOperationByKeyParams{
-			IdempotencyKey: string(key), Tenant: int32(tenant),
-		})
+) (row sqlc.FindOperationsByKeyRow, err error) {
+	if err := ctx.Err(); err != nil {
+		return row, translate("finding an operation", err)
+	}
+
+	of := keyOf{int32(tenant), string(key)}
+
+	row, err = s.finds.do(ctx, of, func() (row sqlc.FindOperationsByKeyRow, err error) {
+		rows, err := s.findAll(ctx, []keyOf{of})
+		if err == nil {
+			row = *rows[0]
+		}
+
+		return row, err
 	})
+	if err == nil && row.Operation.ID == uuid.Nil {
+		err = pgx.ErrNoRows
+	}
+
+	return row, err
+}
+
+// findAll looks for the operations of keys. The row of one that does not exist is the zero value.
+func (s *Store) findAll(ctx context.Context, keys []keyOf) ([]*sqlc.FindOperationsByKeyRow, error) {
+	rows, err := query(ctx, s.hot, "finding operations",
+		func(ctx context.Context, q *sqlc.Queries) ([]sqlc.FindOperationsByKeyRow, error) {
+			return q.FindOperationsByKey(ctx, sqlc.FindOperationsByKeyParams{
+				IdempotencyKeys: mapped(keys, func(k keyOf) string { return k.key }),
+				Tenants:         mapped(keys, func(k keyOf) int32 { return k.tenant }),
+			})
+		})
+	if err != nil {
+		return nil, err
+	}
+
+	found := make(map[keyOf]*sqlc.FindOperationsByKeyRow, len(rows))
+	for i := range rows {
+		found[keyOf{rows[i].Operation.Tenant, deref(rows[i].Operation.IdempotencyKey)}] = &rows[i]
+	}
+
+	return mapped(keys, func(k keyOf) *sqlc.FindOperationsByKeyRow {
+		return cmp.Or(found[k], new(sqlc.FindOperationsByKeyRow))
+	}), nil
 }
 
 func (s *Store) rowByID(ctx context.Context, id uuid.UUID) (sqlc.FindOperationByIDRow, error) {

@@ -59,8 +59,10 @@ type Store struct {
 	begins   *group[ports.NewOperation, ports.Operation]
 	reserves *group[ports.NewOperation, ports.Operation]
 	finishes *group[ports.Completion, ports.Finished]
+	changes  *group[finishing, ports.Finished]
 	events   *group[ports.Event, ports.Applied]
 	reads    *group[uuid.UUID, sqlc.Payment]
+	finds    *group[keyOf, sqlc.FindOperationsByKeyRow]
 	// tracer is the hot pool's; nil if it has none.
 	tracer *tracer
 	health health
@@ -108,9 +110,11 @@ func NewStore(hot, background *pgxpool.Pool, indexed ...string) *Store {
 	s.begins = &group[ports.NewOperation, ports.Operation]{runTogether: s.beginAll, names: namesOfOperation}
 	s.reserves = &group[ports.NewOperation, ports.Operation]{runTogether: s.reserveAll, names: namesOfReservation}
 	s.finishes = &group[ports.Completion, ports.Finished]{runTogether: s.finishAll, names: namesOfCompletion}
+	s.changes = &group[finishing, ports.Finished]{runTogether: s.finishAllOn, names: namesOfFinishing}
 	s.events = &group[ports.Event, ports.Applied]{runTogether: s.applyAll, names: namesOfEvent}
 	// Where a page is not in memory a read takes long, and the others must not wait for it.
 	s.reads = &group[uuid.UUID, sqlc.Payment]{runTogether: s.readAll, atOnce: int(hot.Config().MaxConns) / 2}
+	s.finds = &group[keyOf, sqlc.FindOperationsByKeyRow]{runTogether: s.findAll, atOnce: int(hot.Config().MaxConns) / 2}
 
 	return s
 }

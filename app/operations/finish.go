@@ -56,7 +56,10 @@ func (e *Engine) finish(
 	case result.Customer != nil:
 		return e.operations.FinishOnCustomer(ctx, op.ID, *result.Customer)
 	default:
-		return e.operations.FinishOn(ctx, op.ID, string(by), *result.On)
+		change := *result.On
+		change.Subject = op.Subject
+
+		return e.operations.FinishOn(ctx, op.ID, string(by), change)
 	}
 }
 

@@ -39,6 +39,7 @@ func Refunds(t *testing.T, newBed func(tb testing.TB) StoreBed) {
 		"Write/refunds and lost operations in one commit":  writeRefunds,
 		"Write/another version changes nothing":            writeRefundsOfAnotherVersion,
 		"LetGo/once a refund is written":                   letHintGo,
+		"FinishOn/many at once":                            finishRefundsAtOnce,
 		"Write/more was heard meanwhile":                   writeRefundsWithoutHearing,
 		"Write/at the same time as an event":               writeRefundsAgainstEvents,
 		"Refund/none is NotFound":                          refundNotFound,
@@ -88,8 +89,10 @@ func reserving(id uuid.UUID, key operation.Key, order operation.Order) ports.Res
 }
 
 // made is a change in which the provider has made a refund of an operation.
-func made(id uuid.UUID, status refund.Status) ports.Change {
-	return ports.Change{Full: func(f ports.FullPayment) (ports.FullPayment, ports.FrozenResponse, error) {
+func made(op ports.Operation, status refund.Status) ports.Change {
+	id := op.ID
+
+	return ports.Change{Subject: op.Subject, Full: func(f ports.FullPayment) (ports.FullPayment, ports.FrozenResponse, error) {
 		r, _ := refund.Find(f.Refunds, id)
 		r.ProviderID, r.Status = "re_"+id.String(), status
 		r = r.Changed(f.Payment.UpdatedAt)
@@ -332,7 +335,7 @@ func finishOnRefund(t *testing.T, b StoreBed) {
 	op := b.mustBegin(t, newRefund(t, p, "refund_1", 100_00))
 
 	for range 2 {
-		done, err := b.FinishOn(t.Context(), op.ID, "request", made(op.ID, refund.Succeeded))
+		done, err := b.FinishOn(t.Context(), op.ID, "request", made(op, refund.Succeeded))
 		require.NoError(t, err)
 		require.Equal(t, "re_"+op.ID.String(), string(done.Operation.Response.Body))
 
@@ -415,7 +418,7 @@ func writeRefundsWithoutHearing(t *testing.T, b StoreBed) {
 
 	p := b.mustPayInFull(t)
 	op := b.mustBegin(t, newRefund(t, p, "refund_1", 100_00))
-	_, err := b.FinishOn(t.Context(), op.ID, "request", made(op.ID, refund.Succeeded))
+	_, err := b.FinishOn(t.Context(), op.ID, "request", made(op, refund.Succeeded))
 	require.NoError(t, err)
 
 	for minor, outcome := range map[int64]ports.EventOutcome{100_00: ports.EventStale, 110_00: ports.EventHint} {
@@ -445,6 +448,43 @@ func writeRefundsWithoutHearing(t *testing.T, b StoreBed) {
 	}
 }
 
+// Two refunds of each of several payments, and each finished by two.
+func finishRefundsAtOnce(t *testing.T, b StoreBed) {
+	t.Helper()
+
+	const payments, refundsOfEach, times = 6, 2, 2
+
+	ops := make([]ports.Operation, 0, payments*refundsOfEach)
+
+	for n := range payments {
+		p := b.mustPay(t, "")
+		require.True(t, b.write(t, paid(p, p.Amount.Minor()), ports.EventApplied))
+
+		for m := range refundsOfEach {
+			ops = append(ops, b.mustBegin(t, newRefund(t, p, operation.Key(fmt.Sprintf("refund_%d_%d", n, m)), int64(10_00*(m+1)))))
+		}
+	}
+
+	done := allAtOnce(t, times*len(ops), func(i int) (ports.Finished, error) {
+		op := ops[i%len(ops)]
+
+		return b.either(i/len(ops)).FinishOn(t.Context(), op.ID, "request", made(op, refund.Succeeded))
+	})
+
+	for i, finished := range done {
+		op := ops[i%len(ops)]
+		require.Equal(t, op.ID, finished.Operation.ID)
+		require.Equal(t, []byte("re_"+op.ID.String()), finished.Operation.Response.Body)
+	}
+
+	changed := count(done, func(f ports.Finished) bool { return f.After.Version != f.Before.Version })
+	require.Equal(t, len(ops), changed, "each is done once")
+
+	for _, op := range ops {
+		b.requireTaken(t, payment.Payment{ID: op.Subject}, 0, 30_00, refundsOfEach)
+	}
+}
+
 // A hint told of a refund before that was written down.
 func letHintGo(t *testing.T, b StoreBed) {
 	t.Helper()
@@ -459,7 +499,7 @@ func letHintGo(t *testing.T, b StoreBed) {
 	require.NoError(t, err)
 	require.False(t, gone)
 
-	_, err = b.FinishOn(t.Context(), op.ID, "request", made(op.ID, refund.Succeeded))
+	_, err = b.FinishOn(t.Context(), op.ID, "request", made(op, refund.Succeeded))
 	require.NoError(t, err)
 
 	before := b.paymentNow(t, p.ID)
@@ -485,7 +525,7 @@ func writeRefundsAgainstEvents(t *testing.T, b StoreBed) {
 		p := b.mustPay(t, "")
 		require.True(t, b.write(t, paid(p, p.Amount.Minor()), ports.EventApplied))
 		op := b.mustBegin(t, newRefund(t, p, operation.Key(fmt.Sprint("refund_", n)), 100_00))
-		_, err := b.FinishOn(t.Context(), op.ID, "request", made(op.ID, refund.Succeeded))
+		_, err := b.FinishOn(t.Context(), op.ID, "request", made(op, refund.Succeeded))
 		require.NoError(t, err)
 
 		loaded := b.requireTaken(t, p, 0, 100_00, 1)
@@ -558,7 +598,7 @@ func refundsMade(t *testing.T, b StoreBed) {
 	p := b.mustPayInFull(t)
 	b.mustBegin(t, newRefund(t, p, "refund_1", 1_00))
 	op := b.mustBegin(t, newRefund(t, p, "refund_2", 2_00))
-	_, err := b.FinishOn(t.Context(), op.ID, "request", made(op.ID, refund.Succeeded))
+	_, err := b.FinishOn(t.Context(), op.ID, "request", made(op, refund.Succeeded))
 	require.NoError(t, err)
 
 	r, err := b.Refund(t.Context(), op.ID)

@@ -344,59 +344,73 @@ func (q *Queries) FindOperationByID(ctx context.Context, id uuid.UUID) (FindOper
 	return i, err
 }
 
-const FindOperationByKey = `-- name: FindOperationByKey :one
+const FindOperationsByKey = `-- name: FindOperationsByKey :many
 SELECT operations.id, operations.idempotency_key, operations.fingerprint, operations.amount, operations.currency, operations.metadata, operations.stripe_key, operations.stripe_params, operations.state, operations.lease_token, operations.leased_until, operations.retry_at, operations.attempts, operations.last_error, operations.response_status, operations.response_body, operations.origin_request_id, operations.origin_trace, operations.created_at, operations.updated_at, operations.tenant, operations.kind, operations.subject, operations.options, operations.actor, operations.reason, operations.stripe_path, operations.on_behalf_of, operations.before, operations.after, EXTRACT(EPOCH FROM now() - operations.created_at)::float8 AS age_seconds
 FROM operations
-WHERE idempotency_key = $1::text AND tenant = $2
+WHERE idempotency_key = ANY ($1::text[]) AND tenant = ANY ($2::integer[])
 `
 
-type FindOperationByKeyParams struct {
-	IdempotencyKey string
-	Tenant         int32
+type FindOperationsByKeyParams struct {
+	IdempotencyKeys []string
+	Tenants         []int32
 }
 
-type FindOperationByKeyRow struct {
+type FindOperationsByKeyRow struct {
 	Operation  Operation
 	AgeSeconds float64
 }
 
-func (q *Queries) FindOperationByKey(ctx context.Context, arg FindOperationByKeyParams) (FindOperationByKeyRow, error) {
-	row := q.db.QueryRow(ctx, FindOperationByKey, arg.IdempotencyKey, arg.Tenant)
-	var i FindOperationByKeyRow
-	err := row.Scan(
-		&i.Operation.ID,
-		&i.Operation.IdempotencyKey,
-		&i.Operation.Fingerprint,
-		&i.Operation.Amount,
-		&i.Operation.Currency,
-		&i.Operation.Metadata,
-		&i.Operation.StripeKey,
-		&i.Operation.StripeParams,
-		&i.Operation.State,
-		&i.Operation.LeaseToken,
-		&i.Operation.LeasedUntil,
-		&i.Operation.RetryAt,
-		&i.Operation.Attempts,
-		&i.Operation.LastError,
-		&i.Operation.ResponseStatus,
-		&i.Operation.ResponseBody,
-		&i.Operation.OriginRequestID,
-		&i.Operation.OriginTrace,
-		&i.Operation.CreatedAt,
-		&i.Operation.UpdatedAt,
-		&i.Operation.Tenant,
-		&i.Operation.Kind,
-		&i.Operation.Subject,
-		&i.Operation.Options,
-		&i.Operation.Actor,
-		&i.Operation.Reason,
-		&i.Operation.StripePath,
-		&i.Operation.OnBehalfOf,
-		&i.Operation.Before,
-		&i.Operation.After,
-		&i.AgeSeconds,
-	)
-	return i, err
+// The operations of any of these tenants that have any of these keys.
+func (q *Queries) FindOperationsByKey(ctx context.Context, arg FindOperationsByKeyParams) ([]FindOperationsByKeyRow, error) {
+	rows, err := q.db.Query(ctx, FindOperationsByKey, arg.IdempotencyKeys, arg.Tenants)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []FindOperationsByKeyRow
+	for rows.Next() {
+		var i FindOperationsByKeyRow
+		if err := rows.Scan(
+			&i.Operation.ID,
+			&i.Operation.IdempotencyKey,
+			&i.Operation.Fingerprint,
+			&i.Operation.Amount,
+			&i.Operation.Currency,
+			&i.Operation.Metadata,
+			&i.Operation.StripeKey,
+			&i.Operation.StripeParams,
+			&i.Operation.State,
+			&i.Operation.LeaseToken,
+			&i.Operation.LeasedUntil,
+			&i.Operation.RetryAt,
+			&i.Operation.Attempts,
+			&i.Operation.LastError,
+			&i.Operation.ResponseStatus,
+			&i.Operation.ResponseBody,
+			&i.Operation.OriginRequestID,
+			&i.Operation.OriginTrace,
+			&i.Operation.CreatedAt,
+			&i.Operation.UpdatedAt,
+			&i.Operation.Tenant,
+			&i.Operation.Kind,
+			&i.Operation.Subject,
+			&i.Operation.Options,
+			&i.Operation.Actor,
+			&i.Operation.Reason,
+			&i.Operation.StripePath,
+			&i.Operation.OnBehalfOf,
+			&i.Operation.Before,
+			&i.Operation.After,
+			&i.AgeSeconds,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const FinishOperations = `-- name: FinishOperations :many
@@ -786,6 +800,62 @@ func (q *Queries) ListPaymentsLike(ctx context.Context, arg ListPaymentsLikePara
 	for rows.Next() {
 		var i ListPaymentsLikeRow
 		if err := rows.Scan(&i.ID, &i.StripePaymentIntentID); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const LockFreeOperations = `-- name: LockFreeOperations :many
+SELECT id, idempotency_key, fingerprint, amount, currency, metadata, stripe_key, stripe_params, state, lease_token, leased_until, retry_at, attempts, last_error, response_status, response_body, origin_request_id, origin_trace, created_at, updated_at, tenant, kind, subject, options, actor, reason, stripe_path, on_behalf_of, before, after FROM operations WHERE id = ANY ($1::uuid[]) AND state || '' = 'pending' FOR UPDATE SKIP LOCKED
+`
+
+// Those that are pending and that nobody else has locked.
+func (q *Queries) LockFreeOperations(ctx context.Context, ids []uuid.UUID) ([]Operation, error) {
+	rows, err := q.db.Query(ctx, LockFreeOperations, ids)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []Operation
+	for rows.Next() {
+		var i Operation
+		if err := rows.Scan(
+			&i.ID,
+			&i.IdempotencyKey,
+			&i.Fingerprint,
+			&i.Amount,
+			&i.Currency,
+			&i.Metadata,
+			&i.StripeKey,
+			&i.StripeParams,
+			&i.State,
+			&i.LeaseToken,
+			&i.LeasedUntil,
+			&i.RetryAt,
+			&i.Attempts,
+			&i.LastError,
+			&i.ResponseStatus,
+			&i.ResponseBody,
+			&i.OriginRequestID,
+			&i.OriginTrace,
+			&i.CreatedAt,
+			&i.UpdatedAt,
+			&i.Tenant,
+			&i.Kind,
+			&i.Subject,
+			&i.Options,
+			&i.Actor,
+			&i.Reason,
+			&i.StripePath,
+			&i.OnBehalfOf,
+			&i.Before,
+			&i.After,
+		); err != nil {
 			return nil, err
 		}
 		items = append(items, i)
