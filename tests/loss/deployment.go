@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
@@ -70,10 +71,12 @@ func (w *world) deploy(ctx context.Context, name, binary, database string, urls 
 }
 
 func (d *deployment) service(ctx context.Context, i int, databaseURL string) (*service, error) {
-	addr, err := freeAddr(ctx)
+	addr, err := servers.KeepAddr(ctx)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("finding an address for the service: %w", err)
 	}
+
+	d.w.atEnd(addr.Release)
 
 	name := fmt.Sprintf("%s-%d", d.name, i)
 
@@ -84,7 +87,7 @@ func (d *deployment) service(ctx context.Context, i int, databaseURL string) (*s
 
 	d.w.atEnd(func() { _ = log.Close() })
 
-	return &service{name: name, addr: addr, binary: d.binary, env: d.environment(databaseURL), log: log}, nil
+	return &service{name: name, addr: addr.HostPort, binary: d.binary, env: d.environment(databaseURL), log: log}, nil
 }
 
 // environment is that of serve and of the commands.
@@ -221,14 +224,16 @@ type listening struct {
 }
 
 func listen(ctx context.Context, handler http.Handler) (*listening, error) {
-	addr, err := freeAddr(ctx)
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("listening: %w", err)
 	}
 
-	l := &listening{url: "http://" + addr, server: &http.Server{Addr: addr, Handler: handler, ReadHeaderTimeout: 10 * time.Second}}
+	l := &listening{
+		url: "http://" + listener.Addr().String(), server: &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second},
+	}
 
-	go func() { _ = l.server.ListenAndServe() }()
+	go func() { _ = l.server.Serve(listener) }()
 
 	return l, nil
 }

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -108,24 +106,6 @@ func (s *service) stop(signal syscall.Signal) error {
 	<-ended
 
 	return nil
-}
-
-// freeAddr is an address that was free a moment ago. The port is below those that the
-// kernel gives to outgoing connections: one of them could take it while the process is
-// down.
-func freeAddr(ctx context.Context) (string, error) {
-	const least, most, tries = 15_000, 32_000, 100
-
-	for range tries {
-		addr := fmt.Sprintf("127.0.0.1:%d", least+rand.IntN(most-least))
-
-		listener, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
-		if err == nil {
-			return addr, listener.Close()
-		}
-	}
-
-	return "", errors.New("no free port was found")
 }
 
 // until polls a condition; what names it in the error.

@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -40,30 +38,6 @@ type process struct {
 	down chan struct{}
 	// odd are the exits that the runner did not cause.
 	odd []string
-}
-
-// freeAddr is an address that was free a moment ago. A process comes back to the
-// same one, so the port is below those that the kernel gives to outgoing
-// connections: one of them could take it while the process is down.
-func freeAddr(ctx context.Context) (string, error) {
-	const least, most, tries = 15_000, 32_000, 100
-
-	for range tries {
-		addr := fmt.Sprintf("127.0.0.1:%d", least+rand.IntN(most-least))
-
-		listener, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
-		if err != nil {
-			continue
-		}
-
-		if err := listener.Close(); err != nil {
-			return "", fmt.Errorf("freeing %s: %w", addr, err)
-		}
-
-		return addr, nil
-	}
-
-	return "", errors.New("no free port was found")
 }
 
 func startProcess(p *process) *process {

@@ -15,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/marketflow/marketflow/sandbox"
+	"github.com/marketflow/marketflow/tests/servers"
 )
 
 const (
@@ -44,6 +45,9 @@ type world struct {
 	fronts    []*listening
 	// own is the runner's way to the sandbox, with the key in it; no fault is in between.
 	own string
+
+	// kept are the processes' addresses, also while they are down.
+	kept []servers.Addr
 
 	client *http.Client
 	db     *pgxpool.Pool
@@ -156,10 +160,13 @@ func (w *world) startProcesses(ctx context.Context, binary string, settings []st
 	}
 
 	for i := range processes {
-		addr, err := freeAddr(ctx)
+		kept, err := servers.KeepAddr(ctx)
 		if err != nil {
-			return err
+			return fmt.Errorf("finding an address for the service: %w", err)
 		}
+
+		w.kept = append(w.kept, kept)
+		addr := kept.HostPort
 
 		w.doors[i] = &stripeDoor{sandbox: w.stripe, waiting: map[*http.Request]time.Time{}, calls: map[call]int{}}
 
@@ -268,6 +275,10 @@ func (w *world) closeAll() {
 		if p != nil {
 			p.stop()
 		}
+	}
+
+	for _, addr := range w.kept {
+		addr.Release()
 	}
 
 	if w.stripe != nil {
