@@ -92,7 +92,8 @@ func testMutants() []mutant {
 			changes: []change{{
 				"app/payments/get.go", "case err == nil && p.Tenant == tenant:", "case err == nil:",
 			}, {
-				"app/payments/get.go", "case err == nil: // as if it were not there, also in how long the answer takes\n\t\terr = errNone()\n", "",
+				"app/payments/get.go",
+				"case err == nil: // as if it were not there, also in how long the answer takes\n\t\terr = errNone()\n", "",
 			}},
 			tested: tested{"tests", "^TestTenants_SeeNothingOfEachOther$"},
 		},
@@ -106,7 +107,8 @@ func testMutants() []mutant {
 		{
 			name: "list-without-its-tenant", why: "a list has its tenant's payments alone",
 			changes: []change{{
-				"adapters/postgres/internal/sqlc/disputes.sql.go", "WHERE tenant = $1 AND (created_at, id) <", "WHERE $1::int > 0 AND (created_at, id) <",
+				"adapters/postgres/internal/sqlc/disputes.sql.go",
+				"WHERE tenant = $1 AND (created_at, id) <", "WHERE $1::int > 0 AND (created_at, id) <",
 			}, {
 				"adapters/postgres/internal/sqlc/refunds.sql.go",
 				"    WHERE tenant = $8 AND (created_at, id) <", "    WHERE $8::int > 0 AND (created_at, id) <",
@@ -126,7 +128,8 @@ func testMutants() []mutant {
 			changes: []change{
 				{"domain/tenant/key.go", "return k.RevokedAt.IsZero() && (", "return ("},
 				{
-					"adapters/postgres/internal/sqlc/api_keys.sql.go", "FROM api_keys k\nWHERE revoked_at IS NULL AND (", "FROM api_keys k\nWHERE (",
+					"adapters/postgres/internal/sqlc/api_keys.sql.go",
+					"FROM api_keys k\nWHERE revoked_at IS NULL AND (", "FROM api_keys k\nWHERE (",
 				},
 			},
 			tested: tested{"tests", "^TestKeys_RevokedStopsEverywhere$"},

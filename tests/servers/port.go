@@ -29,7 +29,7 @@ func KeepAddr(ctx context.Context) (Addr, error) {
 	const least, most, tries = 15_000, 32_000, 100
 
 	for range tries {
-		port := strconv.Itoa(least + rand.IntN(most-least)) //nolint:gosec // no secret
+		port := strconv.Itoa(least + rand.IntN(most-least))
 
 		guard, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.2:"+port)
 		if errors.Is(err, syscall.EADDRINUSE) {
