@@ -63,8 +63,7 @@ func testMutants() []mutant {
 		{
 			name: "refund-written-is-sent", why: "recovery does not send a refund that is written down as made",
 			changes: []change{{
-				"app/operations/engine.go", "if definition.Written != nil && by == operation.ByRecovery {",
-				"if definition.Written != nil && by == operation.ByRecovery && false {",
+				"app/operations/engine.go", "if by == operation.ByRecovery {", "if by == operation.ByRecovery && false {",
 			}},
 			tested: tested{"app/payments", "^TestRefund_Unknown_ReadAndForgotten$"},
 		},
@@ -144,7 +143,7 @@ func testMutants() []mutant {
 		{
 			name: "keys-believed-for-ever", why: "no process believes the keys that it knows for longer than four seconds",
 			changes: []change{{
-				"app/tenants/authenticate.go", "maxKeysAge = 4 * time.Second", "maxKeysAge = 4000 * time.Second",
+				"app/tenants/current.go", "maxAge       = 4 * time.Second", "maxAge       = 4000 * time.Second",
 			}},
 			tested: tested{"app/tenants", "^TestAuthenticate_"},
 		},
