@@ -1,6 +1,7 @@
 // Package upgrade runs the release before this one beside it, on one database. Its table
 // of operations has another name, so that its statements fail instead of succeeding by
-// half (docs/operations.md, "Upgrading over payment_requests").
+// half (docs/operations.md, "Upgrading over payment_requests"). A later release, which knows
+// no refunds, runs beside this one and does all that it can.
 package upgrade
 
 import (
@@ -26,7 +27,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func TestUpgrade_AProcessOfTheOldReleaseIsForgotten(t *testing.T) {
 	t.Parallel()
 
-	before, after := build(t)
+	before, after := build(t, oldRelease)
 	w := newWorld(t)
 
 	w.migrate(before)

@@ -26,26 +26,28 @@ import (
 
 const (
 	// oldRelease is the last commit whose table of operations is payment_requests.
-	oldRelease    = "f1922c53f2ec49adafe03cf9692c8605c93093ad"
-	secretKey     = "sk_test_51UpgradeUpgradeUpgrade"
-	webhookSecret = "whsec_UpgradeUpgradeUpgradeUpgradeUpgrade"
+	oldRelease = "f1922c53f2ec49adafe03cf9692c8605c93093ad"
+	// withoutRefunds is the last commit that knows neither refunds nor disputes, nor tenants.
+	withoutRefunds = "ca1a55faed1ec126e5caf276079f1e3adce2fb6d"
+	secretKey      = "sk_test_51UpgradeUpgradeUpgrade"
+	webhookSecret  = "whsec_UpgradeUpgradeUpgradeUpgradeUpgrade"
 )
 
-// build builds the service of the old release and that of this one, which Go's cache
+// build builds the service of an old release and that of this one, which Go's cache
 // makes quick after the first time.
-func build(t *testing.T) (before, after string) {
+func build(t *testing.T, release string) (before, after string) {
 	t.Helper()
 
 	here, err := filepath.Abs("../..")
 	require.NoError(t, err)
 
-	if err := exec.Command("git", "-C", here, "cat-file", "-e", oldRelease+"^{commit}").Run(); err != nil {
+	if err := exec.Command("git", "-C", here, "cat-file", "-e", release+"^{commit}").Run(); err != nil {
 		t.Skipf("commit %s, the release before, is not in this clone (%v); after `git fetch --unshallow` this test runs",
-			oldRelease, err)
+			release, err)
 	}
 
 	there := t.TempDir()
-	archive := exec.Command("sh", "-c", `git -C "$0" archive "$1" | tar -x -C "$2"`, here, oldRelease, there)
+	archive := exec.Command("sh", "-c", `git -C "$0" archive "$1" | tar -x -C "$2"`, here, release, there)
 	out, err := archive.CombinedOutput()
 	require.NoError(t, err, "%s", out)
 
