@@ -1,14 +1,19 @@
 package tests
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
+	"github.com/marketflow/marketflow/internal/bootstrap"
 	"github.com/marketflow/marketflow/sandbox"
 )
 
@@ -356,4 +361,50 @@ func TestDisputes_EvidenceWhoseAnswerIsLost(t *testing.T) {
 			require.Equal(t, 1, submissions)
 		})
 	}
+}
+
+// A Stripe key that may not list disputes hides them. All else comes, and an operator sees why: one line in the log,
+// and each attempt in the metrics.
+func TestDisputes_AKeyThatMayNotListThem(t *testing.T) {
+	t.Parallel()
+
+	w := newWorld(t)
+	core, lines := observer.New(zap.WarnLevel)
+	service, err := bootstrap.Start(t.Context(), w.config, "test", bootstrap.With(zap.New(core)))
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, service.Stop(context.Background())) })
+
+	w.url = "http://" + service.Addr()
+	w.deliverWebhooks()
+
+	fault, err := w.stripe.AddFault(sandbox.Fault{
+		Method: http.MethodGet, Path: "/v1/disputes", Action: sandbox.Error, Status: http.StatusForbidden, Count: -1,
+		Type: "invalid_request_error", Message: "The provided key does not have the required permissions for this endpoint.",
+	})
+	require.NoError(t, err)
+
+	payment, intent := w.paid("pm_card_visa")
+	_, err = w.stripe.Dashboard("/v1/refunds", url.Values{"payment_intent": {intent}, "amount": {"400"}})
+	require.NoError(t, err)
+	dispute, err := w.stripe.OpenDispute(intent, sandbox.Complaint{Amount: 100})
+	require.NoError(t, err)
+	w.said()
+
+	require.Equal(t, json.Number("4.00"), w.get("/payments/"+payment).field("amount_refunded"))
+	require.Equal(t, taken{"0.00", "6.00", ""}, w.money(payment))
+	require.Empty(t, w.get("/disputes").ids())
+
+	// Money that the bank has taken is not given back all the same: Stripe refuses.
+	refused := w.on(payment, "refunds", `{"amount":6.00,"idempotency_key":"refund_1"}`)
+	refused.problem(http.StatusUnprocessableEntity, "rejected-by-provider")
+	require.Equal(t, int64(4_00), w.given(intent))
+
+	require.Equal(t, 1, lines.FilterMessageSnippet("may not list disputes").Len())
+	require.Regexp(t, `marketflow_stripe_calls_total\{operation="list_disputes",outcome="rejected"[^}]*\} [1-9]`,
+		string(w.get("/metrics").body))
+
+	// Once it may, the dispute's next event finds it.
+	require.NoError(t, w.stripe.RemoveFault(fault.ID))
+	w.decide(dispute, "lost")
+	require.Equal(t, taken{"1.00", "5.00", "lost"}, w.money(payment))
 }

@@ -1,6 +1,7 @@
 package reconcile_test
 
 import (
+	"net/http"
 	"testing"
 	"time"
 
@@ -127,4 +128,37 @@ func TestReconcile_Do_DisputeThatOvertakesItsPayment(t *testing.T) {
 			require.Zero(t, b.look(t).Found[ports.DiscrepancyDispute])
 		})
 	}
+}
+
+// A key that may not list disputes hides them and nothing else: what was refunded is read, what is known of a
+// dispute stays, and once the key has the right, the next run finds what was missed.
+func TestReconcile_Do_DisputesThatMayNotBeListed(t *testing.T) {
+	t.Parallel()
+
+	b := setup(t)
+	known, d := b.Disputed("order_1", sandbox.Complaint{Amount: 300})
+	p := b.Paid("order_2", "pm_card_visa")
+	b.OpenDispute(p, sandbox.Complaint{Amount: 200})
+
+	other := b.Paid("order_3", "pm_card_visa")
+	b.DashboardRefund(other, 4_00)
+
+	repair := b.Fault(sandbox.Fault{
+		Method: http.MethodGet, Path: "/v1/disputes", Action: sandbox.Error, Status: http.StatusForbidden,
+		Type: "invalid_request_error", Message: "The provided key does not have the required permissions for this endpoint.",
+	})
+
+	report := b.look(t)
+	require.Zero(t, report.Found[ports.DiscrepancyDispute])
+	require.Equal(t, int64(4_00), b.Payment(other.ID).Refunded.Minor())
+	require.Zero(t, b.Payment(p.ID).Disputed.Minor())
+
+	full := b.Reread(known)
+	require.Equal(t, int64(3_00), full.Payment.Disputed.Minor())
+	require.Equal(t, d, full.Disputes[0])
+
+	repair()
+
+	require.Equal(t, 1, b.look(t).Repaired[ports.DiscrepancyDispute])
+	require.Equal(t, int64(2_00), b.Payment(p.ID).Disputed.Minor())
 }
