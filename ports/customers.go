@@ -208,10 +208,14 @@ type Erasure interface {
 		ctx context.Context, mention string, after InboxPosition, limit int,
 	) (erased int, parked []string, next InboxPosition, err error)
 
+	// EraseDisputeBodies empties the bodies of stored events about disputes of a customer's
+	// payments, up to limit. Those that are parked still need theirs, and are returned.
+	EraseDisputeBodies(ctx context.Context, customerID uuid.UUID, limit int) (erased int, parked []string, err error)
+
 	// EraseCustomer empties, in one commit with the decision's entry in the audit, a customer's
 	// row, what operations on it have asked for, the answers that show it, which become answer,
-	// and the address in the operations of its payments. It returns how many operations it has changed.
-	// ErrInProgress: an operation on it is not finished; nothing has changed. Nothing of it is
-	// here: fault.NotFound.
+	// and, in the operations of its payments, the address and the evidence. It returns how many operations
+	// it has changed. ErrInProgress: an operation on it is not finished, or evidence may still be
+	// sent; nothing has changed. Nothing of it is here: fault.NotFound.
 	EraseCustomer(ctx context.Context, id uuid.UUID, answer FrozenResponse, entry AuditEntry) (int, error)
 }

@@ -119,9 +119,34 @@ WHERE (id = @customer_id::uuid OR subject = @customer_id)
   AND state || '' IN ('finished', 'rejected');
 
 -- name: CountUnerasable :one
--- The operations on a customer that are not finished.
-SELECT count(*) FROM operations
-WHERE (id = @customer_id::uuid OR subject = @customer_id) AND state || '' IN ('pending', 'needs_attention');
+-- The operations on a customer that are not finished, and the evidence about its payments that may
+-- still be sent: what was rejected because of the deployment may be for 23 hours.
+SELECT (SELECT count(*) FROM operations
+        WHERE (id = @customer_id::uuid OR subject = @customer_id) AND state || '' IN ('pending', 'needs_attention'))
+     + (SELECT count(*) FROM payments p JOIN operations o ON o.subject = p.id
+        WHERE p.customer_id = @customer_id AND o.kind = 'submit_evidence'
+          AND (o.state || '' IN ('pending', 'needs_attention')
+               OR o.state || '' = 'rejected' AND o.created_at > now() - interval '1 day'));
+
+-- name: EraseEvidenceOfCustomer :execrows
+-- What was said to banks about its payments. Stripe's refusal of it may quote it.
+UPDATE operations o
+SET options         = (SELECT jsonb_object_agg(kept.key, kept.value) FROM jsonb_each(o.options) AS kept
+                       WHERE kept.key IN ('dispute_id', 'submit')),
+    stripe_params   = regexp_replace(o.stripe_params, '(^|&)evidence%5B[^&]*', '', 'g'),
+    last_error      = NULL,
+    response_body   = CASE WHEN response_status = 422 THEN @response_body::bytea ELSE response_body END,
+    response_status = CASE WHEN response_status = 422 THEN @response_status::smallint ELSE response_status END
+FROM payments p
+WHERE p.customer_id = @customer_id::uuid AND o.subject = p.id AND o.kind = 'submit_evidence'
+  AND o.state || '' IN ('finished', 'rejected') AND o.stripe_params LIKE '%evidence\%5B%';
+
+-- name: ListDisputeEventsOfCustomer :many
+-- Stripe's events about disputes of its payments: they hold what was said to banks.
+SELECT e.id, (e.outcome = 'parked')::boolean AS parked
+FROM payments p JOIN stripe_events e ON e.object_id = p.stripe_payment_intent_id
+WHERE p.customer_id = @customer_id::uuid AND e.type LIKE 'charge.dispute.%' AND e.payload <> ''
+LIMIT @max_rows;
 
 -- name: EraseReceiptsOfCustomer :execrows
 -- The address to which the receipts of its payments went.

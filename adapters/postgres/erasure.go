@@ -49,11 +49,45 @@ func (s *Store) EraseBodies(
 		return 0, parked, next, nil
 	}
 
+	erased, err := s.emptyBodies(ctx, ids)
+
+	return erased, parked, next, err
+}
+
+func (s *Store) emptyBodies(ctx context.Context, ids []string) (int, error) {
 	erased, err := write(ctx, s.background, "erasing bodies of events", func(ctx context.Context, q *sqlc.Queries) (int64, error) {
 		return q.EraseEventBodies(ctx, ids)
 	})
 
-	return int(erased), parked, next, err
+	return int(erased), err
+}
+
+// EraseDisputeBodies implements ports.Erasure.
+func (s *Store) EraseDisputeBodies(ctx context.Context, customerID uuid.UUID, limit int) (int, []string, error) {
+	rows, err := query(ctx, s.background, "looking for events about disputes",
+		func(ctx context.Context, q *sqlc.Queries) ([]sqlc.ListDisputeEventsOfCustomerRow, error) {
+			return q.ListDisputeEventsOfCustomer(ctx, sqlc.ListDisputeEventsOfCustomerParams{
+				CustomerID: customerID, MaxRows: int32(limit), //nolint:gosec // a small constant
+			})
+		})
+
+	var ids, parked []string
+
+	for _, row := range rows {
+		if row.Parked {
+			parked = append(parked, row.ID)
+		} else {
+			ids = append(ids, row.ID)
+		}
+	}
+
+	if err != nil || len(ids) == 0 {
+		return 0, parked, err
+	}
+
+	erased, err := s.emptyBodies(ctx, ids)
+
+	return erased, parked, err
 }
 
 // EraseCustomer implements ports.Erasure.
@@ -98,7 +132,14 @@ func (s *Store) EraseCustomer(
 			return err
 		}
 
-		changed += receipts
+		evidence, err := q.EraseEvidenceOfCustomer(ctx, sqlc.EraseEvidenceOfCustomerParams{
+			CustomerID: id, ResponseStatus: int16(answer.Status), ResponseBody: bodyToDB(answer.Body), //nolint:gosec // an HTTP status
+		})
+		if err != nil {
+			return err
+		}
+
+		changed += receipts + evidence
 		entry.After["operations"] = changed
 
 		return writeAudit(ctx, q, entry)

@@ -15,8 +15,12 @@ import (
 	"github.com/marketflow/marketflow/ports"
 )
 
-// eraseBatch is how many stored events are looked at together.
-const eraseBatch = 2000
+const (
+	// eraseBatch is how many stored events are looked at together.
+	eraseBatch = 2000
+	// disputeBodies is far more than all events about disputes of one customer's payments.
+	disputeBodies = 10_000
+)
 
 // Erase removes a customer's personal data from everything that is kept, and deletes the
 // customer at the provider.
@@ -88,6 +92,13 @@ func (uc *Erase) do(ctx context.Context, id uuid.UUID, decision operations.Decis
 		}
 	}
 
+	disputes, parked, err := uc.erasure.EraseDisputeBodies(ctx, id, disputeBodies)
+	if err != nil {
+		return erased, err
+	}
+
+	erased.Events, erased.Parked = erased.Events+disputes, append(erased.Parked, parked...)
+
 	gone := fault.New(fault.NotFound, "This customer was erased, and with it the answer to this request.")
 	gone.CustomerID = id
 	entry.After = map[string]any{"events": erased.Events, "parked_events": len(erased.Parked)}
@@ -96,8 +107,8 @@ func (uc *Erase) do(ctx context.Context, id uuid.UUID, decision operations.Decis
 
 	switch {
 	case errors.Is(err, ports.ErrInProgress):
-		return erased, fault.Newf(fault.Invalid, "An operation on customer %s is not finished. Look at it first: "+
-			"marketflow operations list", id)
+		return erased, fault.Newf(fault.Invalid, "An operation on customer %s is not finished, or evidence about "+
+			"one of its payments may still be sent. Look at it first: marketflow operations list", id)
 	case err != nil:
 		return erased, err
 	}

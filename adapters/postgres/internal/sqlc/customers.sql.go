@@ -38,16 +38,21 @@ func (q *Queries) CheckCustomerVersion(ctx context.Context, id uuid.UUID) ([]int
 }
 
 const CountUnerasable = `-- name: CountUnerasable :one
-SELECT count(*) FROM operations
-WHERE (id = $1::uuid OR subject = $1) AND state || '' IN ('pending', 'needs_attention')
+SELECT (SELECT count(*) FROM operations
+        WHERE (id = $1::uuid OR subject = $1) AND state || '' IN ('pending', 'needs_attention'))
+     + (SELECT count(*) FROM payments p JOIN operations o ON o.subject = p.id
+        WHERE p.customer_id = $1 AND o.kind = 'submit_evidence'
+          AND (o.state || '' IN ('pending', 'needs_attention')
+               OR o.state || '' = 'rejected' AND o.created_at > now() - interval '1 day'))
 `
 
-// The operations on a customer that are not finished.
-func (q *Queries) CountUnerasable(ctx context.Context, customerID uuid.UUID) (int64, error) {
+// The operations on a customer that are not finished, and the evidence about its payments that may
+// still be sent: what was rejected because of the deployment may be for 23 hours.
+func (q *Queries) CountUnerasable(ctx context.Context, customerID uuid.UUID) (int32, error) {
 	row := q.db.QueryRow(ctx, CountUnerasable, customerID)
-	var count int64
-	err := row.Scan(&count)
-	return count, err
+	var column_1 int32
+	err := row.Scan(&column_1)
+	return column_1, err
 }
 
 const EraseCustomer = `-- name: EraseCustomer :execrows
@@ -70,6 +75,34 @@ UPDATE stripe_events SET payload = '' WHERE id = ANY ($1::text[]) AND outcome ||
 
 func (q *Queries) EraseEventBodies(ctx context.Context, ids []string) (int64, error) {
 	result, err := q.db.Exec(ctx, EraseEventBodies, ids)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
+const EraseEvidenceOfCustomer = `-- name: EraseEvidenceOfCustomer :execrows
+UPDATE operations o
+SET options         = (SELECT jsonb_object_agg(kept.key, kept.value) FROM jsonb_each(o.options) AS kept
+                       WHERE kept.key IN ('dispute_id', 'submit')),
+    stripe_params   = regexp_replace(o.stripe_params, '(^|&)evidence%5B[^&]*', '', 'g'),
+    last_error      = NULL,
+    response_body   = CASE WHEN response_status = 422 THEN $1::bytea ELSE response_body END,
+    response_status = CASE WHEN response_status = 422 THEN $2::smallint ELSE response_status END
+FROM payments p
+WHERE p.customer_id = $3::uuid AND o.subject = p.id AND o.kind = 'submit_evidence'
+  AND o.state || '' IN ('finished', 'rejected') AND o.stripe_params LIKE '%evidence\%5B%'
+`
+
+type EraseEvidenceOfCustomerParams struct {
+	ResponseBody   []byte
+	ResponseStatus int16
+	CustomerID     uuid.UUID
+}
+
+// What was said to banks about its payments. Stripe's refusal of it may quote it.
+func (q *Queries) EraseEvidenceOfCustomer(ctx context.Context, arg EraseEvidenceOfCustomerParams) (int64, error) {
+	result, err := q.db.Exec(ctx, EraseEvidenceOfCustomer, arg.ResponseBody, arg.ResponseStatus, arg.CustomerID)
 	if err != nil {
 		return 0, err
 	}
@@ -411,6 +444,44 @@ func (q *Queries) ListCustomersByStripeID(ctx context.Context, stripeIds []strin
 			&i.CreatedAt,
 			&i.UpdatedAt,
 		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const ListDisputeEventsOfCustomer = `-- name: ListDisputeEventsOfCustomer :many
+SELECT e.id, (e.outcome = 'parked')::boolean AS parked
+FROM payments p JOIN stripe_events e ON e.object_id = p.stripe_payment_intent_id
+WHERE p.customer_id = $1::uuid AND e.type LIKE 'charge.dispute.%' AND e.payload <> ''
+LIMIT $2
+`
+
+type ListDisputeEventsOfCustomerParams struct {
+	CustomerID uuid.UUID
+	MaxRows    int32
+}
+
+type ListDisputeEventsOfCustomerRow struct {
+	ID     string
+	Parked bool
+}
+
+// Stripe's events about disputes of its payments: they hold what was said to banks.
+func (q *Queries) ListDisputeEventsOfCustomer(ctx context.Context, arg ListDisputeEventsOfCustomerParams) ([]ListDisputeEventsOfCustomerRow, error) {
+	rows, err := q.db.Query(ctx, ListDisputeEventsOfCustomer, arg.CustomerID, arg.MaxRows)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ListDisputeEventsOfCustomerRow
+	for rows.Next() {
+		var i ListDisputeEventsOfCustomerRow
+		if err := rows.Scan(&i.ID, &i.Parked); err != nil {
 			return nil, err
 		}
 		items = append(items, i)
