@@ -22,6 +22,7 @@ import (
 	"github.com/marketflow/marketflow/domain/money"
 	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/domain/payment"
+	"github.com/marketflow/marketflow/domain/secret"
 	"github.com/marketflow/marketflow/domain/tenant"
 	"github.com/marketflow/marketflow/ports"
 )
@@ -78,6 +79,8 @@ func TestRunbooks_CommandsRunAsWritten(t *testing.T) {
 
 			run := exec.CommandContext(t.Context(), "sh", "-c", desk.filledIn(command))
 			run.Dir = t.TempDir() // no .env
+			require.NoError(t, os.WriteFile(filepath.Join(run.Dir, "secret.txt"), []byte(webhookSecret+"\n"), 0o600))
+
 			run.Env = append(desk.environment(), "PATH="+dir+":"+os.Getenv("PATH"), "HOME="+run.Dir)
 			out, err := run.CombinedOutput()
 
@@ -138,12 +141,17 @@ type desk struct {
 	// amount of other is not Stripe's.
 	paid, intent, lost, found, other string
 	customer, dispute, refund        string
+	// sealing is a SECRETS_KEY during its rollover.
+	sealing string
 }
 
 const deskKey = "order_1"
 
 // deskAPIKey is the key that the runbooks revoke and roll.
 const deskAPIKey = "mf_test_abcd1234"
+
+// deskHint are the last characters of the webhook secret that they roll and remove.
+const deskHint = "x7Qa"
 
 func newDesk(t *testing.T) *desk {
 	t.Helper()
@@ -162,6 +170,8 @@ func newDesk(t *testing.T) *desk {
 		Scopes: tenant.AllScopes(),
 	}, ports.AuditEntry{ID: uuid.New(), Actor: "cli:me@here", Action: ports.AuditKeyCreated})
 	require.NoError(t, err)
+
+	d.keepSecret()
 
 	acme, err := tenant.New("acme")
 	require.NoError(t, err)
@@ -197,6 +207,26 @@ func newDesk(t *testing.T) *desk {
 	}, ports.ParkedUnknown))
 
 	return d
+}
+
+// keepSecret stores the webhook secret that the runbooks roll and remove, under the old key.
+func (d *desk) keepSecret() {
+	d.t.Helper()
+
+	key, old := secret.NewKey()
+	_, next := secret.NewKey()
+	d.sealing = next + "," + old
+
+	keys, err := secret.NewKeys(key)
+	require.NoError(d.t, err)
+
+	kept := secret.Webhook{ID: uuid.New(), Hint: deskHint, CreatedBy: "cli:me@here"}
+	kept.Sealed, err = keys.Seal([]byte("whsec_DeskDeskDeskDeskDeskDeskDesk"+deskHint), kept.Place())
+	require.NoError(d.t, err)
+
+	_, err = d.store.AddWebhookSecret(d.t.Context(), kept,
+		ports.AuditEntry{ID: uuid.New(), Actor: "cli:me@here", Action: ports.AuditWebhookSecretAdded})
+	require.NoError(d.t, err)
 }
 
 // giveUp writes an operation of 10.00 USD down that is a day old and waits for a
@@ -254,7 +284,7 @@ func (d *desk) environment() []string {
 	return []string{
 		"DATABASE_URL=" + d.db.URL, "STRIPE_API_BASE=" + d.stripe.URL, "STRIPE_SECRET_KEY=" + secretKey,
 		"STRIPE_WEBHOOK_SECRET=" + webhookSecret,
-		"AUTH=off",
+		"AUTH=off", "SECRETS_KEY=" + d.sealing,
 	}
 }
 
