@@ -8,7 +8,7 @@ LDFLAGS := -s -w -X main.version=$(VERSION)
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-race bench bench-quick scenarios drills mutants sandbox-clients clients observe \
-	lint fmt generate verify migrate build compose-up deps clean
+	lint fmt generate vulncheck verify migrate build compose-up deps clean
 
 # For `make scenarios`: how many, and the seed that everything is drawn from (0 draws one).
 N    ?= 20
@@ -65,6 +65,9 @@ fmt: ## format the code
 
 generate: ## regenerate the Go code that sqlc makes from queries/ and migrations/
 	$(TOOL) sqlc generate
+
+vulncheck: ## look for known vulnerabilities in what the binary calls; needs https://vuln.go.dev
+	@GO="$(GO)" ./scripts/vulncheck
 
 verify: deps ## check all that must pass before a push: format, lint, vet, generated code, tests with the race detector
 	$(TOOL) golangci-lint fmt --diff ./...
