@@ -12,6 +12,7 @@ RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/build-cache
 
 FROM scratch
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
+COPY --from=build /src/LICENSE /src/licenses/THIRD_PARTY_LICENSES /licenses/
 COPY --from=build /marketflow /marketflow
 USER 65532:65532
 EXPOSE 3000

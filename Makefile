@@ -8,7 +8,7 @@ LDFLAGS := -s -w -X main.version=$(VERSION)
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-race bench bench-quick scenarios drills mutants sandbox-clients clients observe \
-	lint fmt generate vulncheck verify migrate build compose-up deps clean
+	lint fmt generate licenses vulncheck verify migrate build compose-up deps clean
 
 # For `make scenarios`: how many, and the seed that everything is drawn from (0 draws one).
 N    ?= 20
@@ -65,6 +65,9 @@ fmt: ## format the code
 
 generate: ## regenerate the Go code that sqlc makes from queries/ and migrations/
 	$(TOOL) sqlc generate
+
+licenses: ## collect the licences of what the binary contains; a test fails if they are out of date or not allowed
+	$(GO) run ./licenses/collect
 
 vulncheck: ## look for known vulnerabilities in what the binary calls; needs https://vuln.go.dev
 	@GO="$(GO)" ./scripts/vulncheck

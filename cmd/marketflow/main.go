@@ -92,7 +92,7 @@ twice and a payment is never lost.
 		newInboxCommand(), newEventsCommand(), newOperationsCommand(), newPaymentsCommand(),
 		newRefundsCommand(), newDisputesCommand(), newCustomersCommand(), newReconcileCommand(),
 		newAccountCommand(), newKeysCommand(), newTenantsCommand(), newWebhookSecretsCommand(), newSecretsCommand(),
-		newAuditCommand(), newVersionCommand())
+		newAuditCommand(), newVersionCommand(), newLicensesCommand())
 
 	return root
 }
