@@ -79,9 +79,15 @@ type testBundle struct {
 	handler http.Handler
 	inbox   *inbox
 	clients *clients
+	stored  *stored
 	spans   *tracetest.SpanRecorder
 	lines   *observer.ObservedLogs
 }
+
+// stored are the signing secrets of a database that has none, or that does not answer.
+type stored struct{ err error }
+
+func (s *stored) Try(func([]byte) bool) (bool, error) { return false, s.err }
 
 func setup(t *testing.T, change ...func(*edge.Telemetry)) *testBundle {
 	t.Helper()
@@ -92,14 +98,14 @@ func setup(t *testing.T, change ...func(*edge.Telemetry)) *testBundle {
 func setupGuarded(t *testing.T, guard func(*edge.Access), change ...func(*edge.Telemetry)) *testBundle {
 	t.Helper()
 
-	b := &testBundle{inbox: &inbox{}, clients: &clients{}, spans: tracetest.NewSpanRecorder()}
+	b := &testBundle{inbox: &inbox{}, clients: &clients{}, stored: &stored{}, spans: tracetest.NewSpanRecorder()}
 	tracing := sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(b.spans))
 
 	var core zapcore.Core
 
 	core, b.lines = observer.New(zap.InfoLevel)
 
-	webhooks, err := stripe.NewWebhooks([]string{webhookSecret}, nil, time.Now)
+	webhooks, err := stripe.NewWebhooks([]string{webhookSecret}, b.stored, time.Now)
 	require.NoError(t, err)
 	unsigned, err := memory.NewRateLimiter(1, 50, nil)
 	require.NoError(t, err)

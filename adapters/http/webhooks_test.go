@@ -9,6 +9,8 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
+
+	"github.com/marketflow/marketflow/domain/fault"
 )
 
 // A stranger names neither the request nor its trace.
@@ -49,6 +51,27 @@ func TestWebhook_UnsignedLeavesNoTrace(t *testing.T) {
 		require.Equal(t, "http.render", span.Name())
 		require.False(t, span.SpanContext().IsSampled(), span.Name())
 	}
+}
+
+// Where the database does not tell which secrets are stored, Stripe may have signed it: it is asked
+// to send it again, and does not count as a stranger.
+func TestWebhook_StoredSecretsUnknown(t *testing.T) {
+	t.Parallel()
+
+	b := setup(t)
+	b.stored.err = fault.New(fault.Unavailable, "It is not known which signing secrets are stored.").After(time.Second)
+
+	for range 200 {
+		answer := b.do(http.MethodPost, "/webhooks/stripe", event, "Stripe-Signature", forged())
+		requireProblem(t, answer, http.StatusServiceUnavailable, "unavailable")
+		require.Equal(t, "1", answer.Header().Get("Retry-After"))
+	}
+
+	require.Equal(t, http.StatusOK, b.webhook().Code, "the environment's own secrets are always known")
+
+	b.stored.err = nil
+	requireProblem(t, b.do(http.MethodPost, "/webhooks/stripe", event, "Stripe-Signature", forged()),
+		http.StatusUnauthorized, "invalid-signature")
 }
 
 // Only failures count, and an address that has failed too often is still heard

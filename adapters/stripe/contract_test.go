@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"strings"
 	"sync/atomic"
+	"slices"
 	"testing"
 	"time"
 
@@ -87,6 +88,7 @@ func TestGateway_ContractOfDisputes(t *testing.T) {
 func TestWebhooks_Contract(t *testing.T) {
 	t.Parallel()
 	portstest.Webhooks(t, webhooksBed)
+	portstest.Webhooks(t, storedWebhooksBed)
 }
 
 func BenchmarkGateway(b *testing.B)  { portstest.BenchmarkProvider(b, providerBed) }
@@ -185,9 +187,30 @@ func (c *cuttable) cut(testing.TB) func() {
 func webhooksBed(tb testing.TB) portstest.WebhooksBed {
 	tb.Helper()
 
-	secrets := []string{"whsec_old", "whsec_new"}
+	return newWebhooksBed(tb, []string{"whsec_old", "whsec_new"}, nil)
+}
+
+// storedWebhooksBed has one secret in the environment and one in the database.
+func storedWebhooksBed(tb testing.TB) portstest.WebhooksBed {
+	tb.Helper()
+
+	bed := newWebhooksBed(tb, []string{"whsec_old"}, storedSecrets{"whsec_new"})
+	bed.Secrets = append(bed.Secrets, "whsec_new")
+
+	return bed
+}
+
+type storedSecrets []string
+
+func (s storedSecrets) Try(signed func(secret []byte) bool) (bool, error) {
+	return slices.ContainsFunc(s, func(one string) bool { return signed([]byte(one)) }), nil
+}
+
+func newWebhooksBed(tb testing.TB, secrets []string, stored stripe.StoredSecrets) portstest.WebhooksBed {
+	tb.Helper()
+
 	now := time.Date(2024, 1, 15, 10, 30, 5, 0, time.UTC)
-	webhooks, err := stripe.NewWebhooks(secrets, nil, func() time.Time { return now })
+	webhooks, err := stripe.NewWebhooks(secrets, stored, func() time.Time { return now })
 	require.NoError(tb, err)
 
 	return portstest.WebhooksBed{

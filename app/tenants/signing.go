@@ -60,7 +60,8 @@ func (uc *SigningSecrets) Try(signed func(secret []byte) bool) (bool, error) {
 	case known == nil || len(known.opened) == 0:
 		return false, nil
 	case !fresh:
-		return false, fault.New(fault.Unavailable, "It is not known which signing secrets are stored. Try again.")
+		return false, fault.New(fault.Unavailable, "It is not known which signing secrets are stored. Try again.").
+			After(RefreshEvery)
 	}
 
 	for _, one := range known.opened {
