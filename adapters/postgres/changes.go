@@ -223,7 +223,7 @@ func finishFreeOn(ctx context.Context, tx *trips, all []finishing) (map[uuid.UUI
 			continue // alone it fails again
 		}
 
-		w.add(row, response)
+		w.add(row, response, finished)
 		w.changes = append(w.changes, change...)
 		done[f.id] = &finished
 	}
@@ -240,11 +240,13 @@ type finishColumns struct {
 	ids                  []uuid.UUID
 	statuses             []int16
 	bodies, fingerprints [][]byte
+	afters               []string
 
 	changes []fullChange
 }
 
-func (w *finishColumns) add(op sqlc.Operation, response ports.FrozenResponse) {
+func (w *finishColumns) add(op sqlc.Operation, response ports.FrozenResponse, f ports.Finished) {
+	w.afters = append(w.afters, changedToDB(f.Before, f.After))
 	w.ids, w.statuses = append(w.ids, op.ID), append(w.statuses, int16(response.Status)) //nolint:gosec // an HTTP status
 	w.bodies, w.fingerprints = append(w.bodies, bodyToDB(response.Body)), append(w.fingerprints, op.Fingerprint)
 }
@@ -257,7 +259,7 @@ func (w *finishColumns) write(ctx context.Context, tx *trips, done map[uuid.UUID
 
 	err := tx.commit(ctx, append(writeFull(w.changes, now),
 		selectRows(sqlc.FinishOperations, func(r sqlc.Operation) { rows = append(rows, r) },
-			w.ids, w.statuses, w.bodies, w.fingerprints, true))...)
+			w.ids, w.statuses, w.bodies, w.fingerprints, w.afters, true))...)
 
 	for _, row := range rows {
 		if err == nil {
