@@ -53,16 +53,16 @@ func writeChanges(changes []change) []statement {
 		causes = append(causes, c.cause)
 	}
 
-	writes := append(details,
+	details = append(details,
 		execute(sqlc.UpdatePayments, w.ids, w.states, w.amounts, w.intentStatuses, w.methods, w.capturable, w.captured,
 			w.before, w.declined, w.paidBy, w.declines, w.versions, w.updated, w.refundPending, w.refunded, w.disputed,
 			w.overdrawn, w.disputes, w.blocking))
 
 	if slices.Equal(from, to) { // their statuses stay
-		return writes
+		return details
 	}
 
-	return append(writes, execute(sqlc.InsertTransitions, w.ids, from, to, causes))
+	return append(details, execute(sqlc.InsertTransitions, w.ids, from, to, causes))
 }
 
 // sameDetails tells whether nothing differs that only a client changes.

@@ -47,7 +47,8 @@ func deleteAtStripe(t *testing.T, b *apptest.World, c customer.Customer) ports.E
 func readHints(t *testing.T, b *apptest.World) int {
 	t.Helper()
 
-	hints := events.NewReadHints(b.Inbox, b.Store, b.Provider, b.Webhooks, b.Refresh(), b.CustomerRefresh(), b.Engine(), b.Binding(), b.Observer)
+	hints := events.NewReadHints(
+		b.Inbox, b.Store, b.Provider, b.Webhooks, b.Refresh(), b.CustomerRefresh(), b.Engine(), b.Binding(), b.Observer)
 	read, err := hints.Do(t.Context())
 	require.NoError(t, err)
 

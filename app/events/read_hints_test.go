@@ -65,7 +65,8 @@ func TestReadHints_Do(t *testing.T) {
 		return b
 	}
 	use := func(b testBundle) *events.ReadHints {
-		return events.NewReadHints(b.Inbox, b.Store, b.Provider, b.Webhooks, b.Refresh(), b.CustomerRefresh(), b.Engine(), b.Binding(), b.Observer)
+		return events.NewReadHints(
+			b.Inbox, b.Store, b.Provider, b.Webhooks, b.Refresh(), b.CustomerRefresh(), b.Engine(), b.Binding(), b.Observer)
 	}
 	run := func(t *testing.T, b testBundle) int {
 		t.Helper()

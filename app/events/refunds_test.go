@@ -82,12 +82,11 @@ func TestRefunds_OurOwn(t *testing.T) {
 	b := apptest.New(t)
 	p := b.Paid("order_1", apptest.GoodCard)
 	first := b.Refund(p, "refund_1", "4.00")
-	told := []ports.Event{b.Event(p.IntentID, "charge.refunded")}
+	earlier := b.Event(p.IntentID, "charge.refunded")
 	b.Refund(p, "refund_2", "3.00")
-	told = append(told, b.Event(p.IntentID, "charge.refunded"))
 	p = b.Payment(p.ID)
 
-	for _, event := range told {
+	for _, event := range []ports.Event{earlier, b.Event(p.IntentID, "charge.refunded")} {
 		before, err := b.Store.FullPayment(t.Context(), p.ID)
 		require.NoError(t, err)
 
