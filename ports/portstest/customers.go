@@ -55,6 +55,7 @@ func Customers(t *testing.T, newBed func(tb testing.TB) StoreBed) {
 		"EraseCustomer/while an operation is open":       eraseWithOpenOperation,
 		"EraseCustomer/none is NotFound":                 eraseNobody,
 		"EraseBodies/those that mention it":              eraseBodies,
+		"EraseDisputeBodies/of its payments":             eraseDisputeBodies,
 	})
 }
 
@@ -881,5 +882,45 @@ func eraseBodies(t *testing.T, b StoreBed) {
 		stored, err := b.Event(t.Context(), id)
 		require.NoError(t, err)
 		require.Equal(t, body, string(stored.Raw))
+	}
+}
+
+func eraseDisputeBodies(t *testing.T, b StoreBed) {
+	t.Helper()
+
+	customers := []uuid.UUID{uuid.New(), uuid.New()}
+	intents := make([]string, len(customers))
+
+	for n, id := range customers {
+		done := completionOf(b.mustBegin(t, newOperation(t, operation.Key(id.String()))))
+		done.Payment.CustomerID = id
+		intents[n] = done.Payment.IntentID
+		b.mustFinish(t, done)
+	}
+
+	store := func(eventType, intentID string) ports.Event {
+		return ports.Event{ID: "evt_" + uuid.NewString(), Type: eventType, ObjectID: intentID, Raw: []byte(`{"evidence":{}}`)}
+	}
+	his, another := store("charge.dispute.updated", intents[0]), store("charge.dispute.updated", intents[1])
+	paid, waiting := store("payment_intent.succeeded", intents[0]), store("charge.dispute.closed", intents[0])
+
+	for _, e := range []ports.Event{his, another, paid} {
+		_, err := b.Apply(t.Context(), e)
+		require.NoError(t, err)
+	}
+
+	require.NoError(t, b.Park(t.Context(), waiting, ports.ParkedContradiction))
+
+	for _, want := range []int{1, 0} {
+		erased, parked, err := b.EraseDisputeBodies(t.Context(), customers[0], 10)
+		require.NoError(t, err)
+		require.Equal(t, want, erased)
+		require.Equal(t, []string{waiting.ID}, parked)
+	}
+
+	for _, e := range []ports.Event{his, another, paid, waiting} {
+		stored, err := b.Event(t.Context(), e.ID)
+		require.NoError(t, err)
+		require.Equal(t, e.ID == his.ID, len(stored.Raw) == 0, e.Type)
 	}
 }
