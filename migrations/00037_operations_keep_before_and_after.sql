@@ -16,7 +16,20 @@ CREATE TRIGGER operations_keep_what_was_asked BEFORE UPDATE OF id, tenant, kind,
 CREATE TRIGGER operations_stay BEFORE DELETE OR TRUNCATE ON operations
     FOR EACH STATEMENT EXECUTE FUNCTION audit_is_append_only();
 
+-- A time before which no transaction that is under way can still write: an entry's time is never
+-- before its transaction's begin. The second is for transactions that have just begun and are not
+-- shown yet.
+-- +goose StatementBegin
+CREATE FUNCTION marketflow_audited_until() RETURNS TIMESTAMPTZ LANGUAGE SQL AS $$
+    SELECT LEAST(clock_timestamp(), (
+        SELECT min(xact_start) FROM pg_stat_activity
+        WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()
+    )) - interval '1 second'
+$$;
+-- +goose StatementEnd
+
 -- +goose Down
+DROP FUNCTION marketflow_audited_until();
 DROP TRIGGER operations_stay ON operations;
 DROP TRIGGER operations_keep_what_was_asked ON operations;
 ALTER TABLE operations DROP COLUMN before, DROP COLUMN after;

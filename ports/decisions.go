@@ -93,6 +93,11 @@ type Audit interface {
 	ListAudit(
 		ctx context.Context, owner operation.Tenant, filter AuditFilter, before AuditPosition, limit int,
 	) ([]AuditEntry, error)
+
+	// AuditedUntil returns a time, about now, before which no entry appears any more: whoever lists
+	// what is before it has all of it. Only reconciliation may still bring home operations that the
+	// database had lost, each at the time at which it was asked for.
+	AuditedUntil(ctx context.Context) (time.Time, error)
 }
 
 // AuditFilter narrows the audit. A field that is zero does not.

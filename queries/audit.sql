@@ -40,3 +40,6 @@ WHERE (created_at, id) < (@before_at::timestamptz, @before_id::uuid) AND created
   AND (@kind::text = '' OR kind = @kind::text)
 ORDER BY created_at DESC, id DESC
 LIMIT @max_rows;
+
+-- name: GetAuditedUntil :one
+SELECT marketflow_audited_until()::timestamptz AS until;

@@ -1,9 +1,11 @@
 package tests
 
 import (
+	"context"
 	"encoding/csv"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -180,6 +182,88 @@ func TestAudit_ShowsBeforeAndAfter(t *testing.T) {
 
 	for _, person := range []string{"enny", "example.com"} {
 		require.NotContains(t, string(w.as(admin, http.MethodGet, "/audit", "").body), person)
+	}
+}
+
+// Whoever reads from one complete-until to the next has each entry once, also those of
+// transactions that took long to commit, while requests go on.
+func TestAudit_IsReadWithoutGapOrDouble(t *testing.T) {
+	t.Parallel()
+
+	var admin tenants.Made
+
+	w := newWorld(t, withKey(t, &admin, "admin"))
+
+	// One has begun, and its entry has its time, before anything is read.
+	slow, err := w.db.Pool().Begin(t.Context())
+	require.NoError(t, err)
+
+	defer func() { _ = slow.Rollback(context.WithoutCancel(t.Context())) }()
+
+	_, err = slow.Exec(t.Context(), `INSERT INTO audit (id, actor, action, object_type, object_id, reason)
+		VALUES (gen_random_uuid(), 'cli:slow@here', 'inbox.dismiss', 'inbox_event', 'evt_1', 'judged')`)
+	require.NoError(t, err)
+
+	times, from := make(map[string]int), "2001-01-01T00:00:00Z"
+	get := func(query string) (page answer) {
+		w.eventually(func() bool {
+			page = w.as(admin, http.MethodGet, "/audit?"+query, "")
+
+			return page.status == http.StatusOK // and not 429
+		}, "a page")
+
+		return page
+	}
+	read := func() {
+		until := get("limit=1").header.Get("X-Complete-Until")
+
+		for cursor := ""; ; {
+			page := get("limit=7&at[gte]=" + from + "&at[lt]=" + until + cursor)
+			for _, id := range page.ids() {
+				times[id]++
+			}
+
+			next, more := page.field("next_cursor").(string)
+			if !more {
+				break
+			}
+
+			cursor = "&cursor=" + next
+		}
+
+		from = until
+	}
+
+	const payments = 20
+
+	var writing sync.WaitGroup
+
+	writing.Go(func() {
+		for range payments {
+			w.as(admin, http.MethodPost, "/payments", `{"amount":10,"currency":"USD"}`)
+		}
+	})
+
+	defer writing.Wait()
+
+	for range 5 {
+		read()
+	}
+
+	require.NoError(t, slow.Commit(t.Context()))
+	writing.Wait()
+
+	const all = payments + 2 // the slow one, and the key
+
+	w.eventually(func() bool {
+		read()
+
+		return len(times) >= all
+	}, "everything was read")
+	require.Len(t, times, all)
+
+	for id, n := range times {
+		require.Equal(t, 1, n, id)
 	}
 }
 

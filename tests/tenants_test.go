@@ -282,7 +282,7 @@ func TestTenants_SeeWhatIsDecidedAboutTheirs(t *testing.T) {
 	var first tenants.Made
 
 	w := newWorld(t, withKey(t, &first, "admin"))
-	second := w.newTenant("acme")
+	second := w.newTenant("other-shop")
 	created := w.as(second, http.MethodPost, "/payments", order)
 	require.Equal(t, http.StatusCreated, created.status, "%s", created.body)
 

@@ -24,6 +24,9 @@ import (
 // actorHeader names for whom a client acts, such as the person at its desk.
 const actorHeader = "X-Actor"
 
+// completeUntilHeader tells before when no entry of the audit appears any more.
+const completeUntilHeader = "X-Complete-Until"
+
 // maxActor is the longest value of actorHeader, in characters.
 const maxActor = 255
 
@@ -52,6 +55,7 @@ func isActor(name string) bool {
 
 // ReadAudit is the use case of GET /audit.
 type ReadAudit interface {
+	Until(ctx context.Context) (time.Time, error)
 	Do(
 		ctx context.Context, owner operation.Tenant, filter ports.AuditFilter, before ports.AuditPosition, limit int,
 	) (tenants.AuditPage, error)
@@ -85,6 +89,14 @@ func (a *Audit) list(w http.ResponseWriter, r *http.Request) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
+
+	// It is asked for before the entries are read.
+	until, err := a.read.Until(r.Context())
+	if err != nil {
+		return answer{}, err
+	}
+
+	w.Header().Set(completeUntilHeader, toTime(until))
 
 	owner := operation.DefaultTenant
 	if key := callerOf(r.Context()); key.ID != uuid.Nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"reflect"
 	"slices"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -56,6 +57,14 @@ func (s *Store) ListAudit(
 	})
 
 	return entries[:min(limit, len(entries))], nil
+}
+
+// AuditedUntil implements ports.Audit.
+func (s *Store) AuditedUntil(ctx context.Context) (time.Time, error) {
+	until, err := query(ctx, s.background, "reading until when the audit is complete",
+		func(ctx context.Context, q *sqlc.Queries) (time.Time, error) { return q.GetAuditedUntil(ctx) })
+
+	return until.UTC(), err
 }
 
 func (*Store) auditedOperations(

@@ -27,7 +27,8 @@ func (b *changing) erase(t *testing.T) (customers.Erased, error) {
 
 	change := b.CustomerChange()
 
-	return customers.NewErase(change, customers.NewDelete(change), b.Store, b.Store, b.Observer).Do(t.Context(), b.customer.ID, decision())
+	return customers.NewErase(change, customers.NewDelete(change), b.Store, b.Store, b.Observer).
+		Do(t.Context(), b.customer.ID, decision())
 }
 
 // requireNoTrace requires that no column of any table holds one of the texts.

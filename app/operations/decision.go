@@ -39,7 +39,8 @@ func (d Decision) Entry(action ports.AuditAction, objectType, objectID string) (
 		return ports.AuditEntry{}, fault.Newf(fault.Invalid,
 			"A reason is needed, and kept: one line of 1 to %d characters.", maxReason)
 	case behalf != "" && !canBeKept(behalf, maxActor):
-		return ports.AuditEntry{}, fault.Newf(fault.Invalid, "On whose behalf it is done must be a name of 1 to %d characters.", maxActor)
+		return ports.AuditEntry{}, fault.Newf(fault.Invalid,
+			"On whose behalf it is done must be a name of 1 to %d characters.", maxActor)
 	}
 
 	id, err := uuid.NewV7()

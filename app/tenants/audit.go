@@ -2,6 +2,7 @@ package tenants
 
 import (
 	"context"
+	"time"
 
 	"github.com/marketflow/marketflow/domain/operation"
 	"github.com/marketflow/marketflow/ports"
@@ -35,6 +36,9 @@ func (uc *Audit) Do(
 		return AuditPage{Entries: found[:limit], More: true}, nil
 	})
 }
+
+// Until is until when the audit is complete: see ports.Audit.
+func (uc *Audit) Until(ctx context.Context) (time.Time, error) { return uc.store.AuditedUntil(ctx) }
 
 // exportPage is how many entries an export reads at once.
 const exportPage = 500

@@ -100,27 +100,100 @@ func printAudit(w io.Writer, entries []ports.AuditEntry) {
 }
 
 func newAuditExportCommand() *cobra.Command {
-	var flags auditFlags
+	var (
+		flags    auditFlags
+		from, to string
+	)
+
+	format := listFormat(asCSV)
 
 	command := &cobra.Command{
 		Use:   "export",
-		Short: "Write the audit as CSV, all that fits",
-		Args:  cobra.NoArgs,
+		Short: "Write the audit as CSV or as JSON lines, all that fits",
+		Long: `Writes the audit, the newest first, as CSV, or with -o json as one object a line. It ends
+where it is complete: no entry of before that time appears any more. That time is told on
+stderr, and is where the next export begins: --from takes it. So exports that follow each
+other have each entry once, while requests go on. What reconciliation brings home after a
+loss of the database is the exception: it has the time at which it was asked for.`,
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return withTools(cmd, func(ctx context.Context, tools bootstrap.Tools) error {
-				filter, before := flags.read()
-				table := edge.NewAuditCSV(cmd.OutOrStdout())
+			filter, before := flags.read()
+			if err := bounds(from, to, &filter.From, &before.At); err != nil {
+				return err
+			}
 
-				err := tools.ReadAudit.Export(ctx, flags.whose, filter, before, table.Write)
-				if err != nil && table.Rows() > 0 {
-					return fmt.Errorf("the table is not whole, it ends after %d entries: %w", table.Rows(), err)
+			return withTools(cmd, func(ctx context.Context, tools bootstrap.Tools) error {
+				until, err := tools.ReadAudit.Until(ctx)
+				if err != nil {
+					return err
 				}
 
-				return err
+				if before.At.IsZero() || before.At.After(until) {
+					before.At = until
+				}
+
+				written, write := auditWriter(cmd.OutOrStdout(), format)
+
+				if err := tools.ReadAudit.Export(ctx, flags.whose, filter, before, write); err != nil {
+					return fmt.Errorf("the export is not whole, it ends after %d entries: %w", written(), err)
+				}
+
+				cmd.PrintErrf("%d entries. The next export: --from %s\n", written(), before.At.UTC().Format(time.RFC3339Nano))
+
+				return nil
 			})
 		},
 	}
 	flags.add(command)
+	command.Flags().StringVar(&from, "from", "", "only what is not before this time, such as 2026-01-31T12:00:00Z")
+	command.Flags().StringVar(&to, "to", "", "only what is before this time")
+	command.Flags().VarP(&format, outputFlag, "o", "as csv or json")
+	command.MarkFlagsMutuallyExclusive("from", "since")
+	command.MarkFlagsMutuallyExclusive("to", "until")
 
 	return command
+}
+
+// bounds reads the times of --from and --to that are given.
+func bounds(from, to string, first, before *time.Time) error {
+	for _, bound := range []struct {
+		flag, text string
+		at         *time.Time
+	}{{"--from", from, first}, {"--to", to, before}} {
+		if bound.text == "" {
+			continue
+		}
+
+		at, err := time.Parse(time.RFC3339Nano, bound.text)
+		if err != nil {
+			return fmt.Errorf("%s must be a time such as 2026-01-31T12:00:00Z, not %q", bound.flag, bound.text)
+		}
+
+		*bound.at = at
+	}
+
+	return nil
+}
+
+// auditWriter writes pages of the audit, and tells how many entries it has written.
+func auditWriter(out io.Writer, format listFormat) (written func() int, write func([]ports.AuditEntry) error) {
+	if format != listFormat(asJSON) {
+		table := edge.NewAuditCSV(out)
+
+		return table.Rows, table.Write
+	}
+
+	n := 0
+
+	return func() int { return n }, func(entries []ports.AuditEntry) error {
+		for _, e := range entries {
+			if _, err := fmt.Fprintf(out, "%s\n", edge.EncodeAuditEntry(e)); err != nil {
+				return fmt.Errorf("writing entries: %w", err)
+			}
+
+			n++
+		}
+
+		return nil
+	}
 }

@@ -28,7 +28,9 @@ func newKeysCommand() *cobra.Command {
 func keyBy(by decisionFlags, whose operation.Tenant) tenants.By {
 	d := by.decision()
 
-	return tenants.By{Tenant: whose, Actor: ports.Actor{Name: d.Actor, OnBehalfOf: d.OnBehalfOf}, Reason: d.Reason, May: tenant.AllScopes()}
+	return tenants.By{
+		Tenant: whose, Actor: ports.Actor{Name: d.Actor, OnBehalfOf: d.OnBehalfOf}, Reason: d.Reason, May: tenant.AllScopes(),
+	}
 }
 
 func newKeysCreateCommand() *cobra.Command {

@@ -3,6 +3,7 @@ package main
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -69,10 +70,35 @@ func TestAudit(t *testing.T) {
 	require.Empty(t, d.ids("audit", "list", "--until", "1h"))
 	require.Empty(t, d.ids("audit", "list", "--actor", "you"))
 
-	table := d.run("audit", "export", "--object", id)
-	require.Zero(t, table.code, table.stderr)
-	require.Len(t, strings.Split(strings.TrimSpace(table.stdout), "\r\n"), 2)
-	require.True(t, strings.HasPrefix(table.stdout, "id,at,actor,"))
+	// An export ends where the audit is complete, a moment ago.
+	var table ran
+
+	require.Eventually(t, func() bool {
+		table = d.run("audit", "export", "--object", id)
+		require.Zero(t, table.code, table.stderr)
+		require.True(t, strings.HasPrefix(table.stdout, "id,at,actor,"))
+
+		return len(strings.Split(strings.TrimSpace(table.stdout), "\r\n")) == 2
+	}, time.Minute, 100*time.Millisecond)
+
+	// The next one begins there.
+	_, next, found := strings.Cut(strings.TrimSpace(table.stderr), "--from ")
+	require.True(t, found, "%q", table.stderr)
+
+	after := d.object("keys", "create", "Desk", "--scopes", "support")
+
+	var lines []string
+
+	require.Eventually(t, func() bool {
+		exported := d.run("audit", "export", "-o", "json", "--from", next)
+		require.Zero(t, exported.code, exported.stderr)
+		lines = strings.Split(strings.TrimSpace(exported.stdout), "\n")
+
+		return lines[0] != ""
+	}, time.Minute, 100*time.Millisecond)
+	require.Len(t, lines, 1)
+	require.Contains(t, lines[0], text(t, after, "id"))
+	d.fails("--from must be a time", "audit", "export", "--from", "yesterday")
 }
 
 // Whoever names a tenant means what is that tenant's, and a decision is told to whom it concerns.
@@ -86,8 +112,11 @@ func TestTenants_OwnWhatIsNamed(t *testing.T) {
 	reason := []string{"--reason", "judged"}
 
 	for _, named := range [][]string{
-		{"operations", "show", id}, append([]string{"operations", "close", id}, reason...), {"payments", "show", id},
-		append([]string{"payments", "accept", id}, reason...), append([]string{"customers", "erase", id}, reason...),
+		{"operations", "show", id},
+		append([]string{"operations", "close", id}, reason...),
+		{"payments", "show", id},
+		append([]string{"payments", "accept", id}, reason...),
+		append([]string{"customers", "erase", id}, reason...),
 	} {
 		d.fails("here is no ", append(named, "--tenant", "acme")...)
 	}

@@ -46,7 +46,8 @@ func TestChangedDetails(t *testing.T) {
 	before := payment.Payment{Description: "a chair", Metadata: payment.Metadata{"order": "1", "seat": "a", "same": ""}}
 	after := payment.Payment{Description: "a sofa", Metadata: payment.Metadata{"order": "2", "table": "9", "same": ""}}
 
-	require.Equal(t, []string{"description", "metadata.order", "metadata.seat", "metadata.table"}, payment.ChangedDetails(before, after))
+	require.Equal(t, []string{"description", "metadata.order", "metadata.seat", "metadata.table"},
+		payment.ChangedDetails(before, after))
 	require.Equal(t, []string{"metadata.order"}, payment.ChangedDetails(payment.Payment{}, payment.Payment{
 		Metadata: payment.Metadata{"order": ""},
 	}))

@@ -120,7 +120,7 @@ func (db *DB) Exec(statement string, args ...any) {
 
 		_, err := tx.Exec(ctx, statement, args...)
 
-		return err //nolint:wrapcheck // it is shown as it is
+		return err
 	})
 	if err != nil {
 		db.tb.Fatalf("pgtest: %s: %v", statement, err)

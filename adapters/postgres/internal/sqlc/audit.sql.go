@@ -14,6 +14,17 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 )
 
+const GetAuditedUntil = `-- name: GetAuditedUntil :one
+SELECT marketflow_audited_until()::timestamptz AS until
+`
+
+func (q *Queries) GetAuditedUntil(ctx context.Context) (time.Time, error) {
+	row := q.db.QueryRow(ctx, GetAuditedUntil)
+	var until time.Time
+	err := row.Scan(&until)
+	return until, err
+}
+
 const HasAudit = `-- name: HasAudit :one
 SELECT EXISTS (SELECT FROM audit WHERE id = $1)
 `
