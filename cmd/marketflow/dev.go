@@ -224,7 +224,7 @@ func (d *devRun) startSandbox(ctx context.Context) error {
 
 // kept is what a file of the data directory holds; if it is not there, what is made for it. One
 // `dev` does not accept events that are signed for another.
-func kept(dataDir, file string, make func() string) (string, error) {
+func kept(dataDir, file string, draw func() string) (string, error) {
 	path := filepath.Join(dataDir, file)
 
 	text, err := os.ReadFile(path) //nolint:gosec // the user names it
@@ -236,7 +236,7 @@ func kept(dataDir, file string, make func() string) (string, error) {
 		return "", fmt.Errorf("reading %s: %w", file, err)
 	}
 
-	made := make()
+	made := draw()
 
 	return made, writePrivate(path, made+"\n")
 }

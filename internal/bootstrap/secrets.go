@@ -13,7 +13,7 @@ import (
 	"github.com/marketflow/marketflow/internal/config"
 )
 
-var errNoSigningSecret = errors.New("STRIPE_WEBHOOK_SECRET is not set, and there is no webhook secret in the database that works, " +
+var errNoSigningSecret = errors.New("STRIPE_WEBHOOK_SECRET is not set, and no webhook secret in the database works, " +
 	"so no event of Stripe would be taken. Set it, or add one:\n" +
 	"  marketflow webhook-secrets add < FILE")
 

@@ -223,6 +223,7 @@ func TestFromEnvironment_WebhookSecret(t *testing.T) {
 	t.Parallel()
 
 	const (
+		unset       = "is not set; see https://dashboard.stripe.com/webhooks (or keep it in the database, with SECRETS_KEY)"
 		must        = "; it must begin with whsec_ (https://dashboard.stripe.com/webhooks)"
 		placeholder = "is a placeholder; set the real secret, see https://dashboard.stripe.com/webhooks"
 	)
@@ -235,8 +236,8 @@ func TestFromEnvironment_WebhookSecret(t *testing.T) {
 	}
 
 	for secret, line := range map[string]string{
-		"":                              "is not set; see https://dashboard.stripe.com/webhooks (or set SECRETS_KEY and keep it in the database)",
-		" ":                             "is not set; see https://dashboard.stripe.com/webhooks (or set SECRETS_KEY and keep it in the database)",
+		"":                              unset,
+		" ":                             unset,
 		",":                             "secret 1 of 2 is empty; separate several by one comma",
 		webhookSecret + ",":             "secret 2 of 2 is empty; separate several by one comma",
 		"," + webhookSecret:             "secret 1 of 2 is empty; separate several by one comma",

@@ -166,7 +166,7 @@ func TestFromEnvironment_NamesAVariableThatWasMeant(t *testing.T) {
 		names []string
 	}{
 		"STRIPE_WEBHOOK_SECRET": {
-			"is not set; see https://dashboard.stripe.com/webhooks (or set SECRETS_KEY and keep it in the database)",
+			"is not set; see https://dashboard.stripe.com/webhooks (or keep it in the database, with SECRETS_KEY)",
 			[]string{
 				"STRIPE_WEBHOOK_SECRETS", "STRIPE_WEBHOOK_SECRT", "STRIPE_WEBHOOKSECRET", "stripe_webhook_secret",
 				"STRIPE_WEBHOOK_SECRET_FILE", "STRIPE_ENDPOINT_SECRET", "STRIPE_WEBHOOK_SECRET ",

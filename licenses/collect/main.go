@@ -101,6 +101,7 @@ func modulesOf(ctx context.Context) (map[string]*module, error) {
 	for _, arch := range []string{"amd64", "arm64"} {
 		list := exec.CommandContext(ctx, "go", "list", "-deps",
 			"-f", "{{.Dir}}\t{{.Root}}\t{{with .Module}}{{.Path}}\t{{.Version}}\t{{.Dir}}\t{{.Main}}{{end}}", program)
+
 		list.Env = append(os.Environ(), "GOOS=linux", "GOARCH="+arch, "CGO_ENABLED=0")
 		list.Stderr = os.Stderr
 

@@ -39,7 +39,6 @@ type things interface {
 	ports.Payments
 	ports.Refunds
 	ports.PaymentLists
-	ports.Refunds
 	ports.RefundLists
 	ports.Disputes
 	ports.MetadataIndex

@@ -286,7 +286,8 @@ func secretsTouched(t *testing.T, b StoreBed) {
 func secretsListed(t *testing.T, b StoreBed) {
 	t.Helper()
 
-	first := b.mustAddSecret(t, func(s *secret.Webhook) { s.ExpiresAt = time.Now().Add(-time.Hour).Truncate(time.Microsecond).UTC() })
+	past := time.Now().Add(-time.Hour).Truncate(time.Microsecond).UTC()
+	first := b.mustAddSecret(t, func(s *secret.Webhook) { s.ExpiresAt = past })
 	second := b.mustAddSecret(t)
 
 	require.Equal(t, []secret.Webhook{second, first}, b.secrets(t))
