@@ -75,7 +75,8 @@ type Definition struct {
 	// Reserve is what an operation reserves of its payment when it is opened again. Nil: it
 	// reserves nothing.
 	Reserve func(op ports.Operation) ports.Reserve
-	// Written is asked before recovery sends a call, and before an operation is opened again: it
+	// Written is asked before a call is sent whose operation was there before (recovery takes it, or a
+	// request takes it over), and before an operation is opened again: it
 	// returns the object that our records say the operation has made, or nil. Such an operation is
 	// not sent, because nothing says that the provider still has its key. Nil: begin and take tell
 	// (a create), or sending again makes nothing.
@@ -517,7 +518,9 @@ func (e *Engine) Send(ctx context.Context, op ports.Operation, by operation.Fini
 		return op, e.release(ctx, op, err)
 	}
 
-	if by == operation.ByRecovery {
+	// One that was written just now had nothing written down as made in the same commit. One that was
+	// there before may have come home since, also if it is a request that takes it over.
+	if op.Age > 0 {
 		switch made, err := definition.written(ctx, op); {
 		case errors.Is(err, ports.ErrContradiction):
 			return op, e.contradiction(ctx, op, err)

@@ -471,6 +471,42 @@ func TestRefund_Unknown_FailedSince(t *testing.T) {
 	require.Equal(t, refund.Failed, b.RefundsOf(b.payment)[0].Status)
 }
 
+// The database has lost a refund, and Stripe has forgotten its key. Before the refund is home another amount
+// is asked for under the key, and may not be sent. Once it is home, that request is repeated: it takes its own
+// operation over, and nothing is given back under the key a second time.
+func TestRefund_Lost_OtherAmountFirst(t *testing.T) {
+	t.Parallel()
+
+	b := setupRefund(t)
+	r := b.Refund(b.payment, "refund_1", "4.00")
+	b.Exec("DELETE FROM refunds")
+	b.Exec("DELETE FROM operations WHERE kind = 'refund'")
+	b.Exec("UPDATE payments SET amount_refunded = 0")
+	b.Stripe.Advance(25 * time.Hour)
+	b.ForgetReplays()
+
+	lost := *b.World
+	lost.InLife(operation.Standing{Behind: 25 * time.Hour})
+
+	other := b.RefundCommand(b.payment, "refund_1", "1.00")
+	_, err := payments.NewRefund(lost.Change()).Do(t.Context(), other)
+	apptest.RequireFault(t, fault.Unknown, err)
+
+	b.refresh(t)
+	require.Equal(t, r.ProviderID, b.RefundOf(r.ID).ProviderID)
+
+	_, err = b.refund(t, other)
+	apptest.RequireFault(t, fault.KeyReused, err)
+	require.Len(t, b.RefundsAtStripe(b.payment), 1)
+	b.requireSums(t, 0, 4_00, 6_00)
+
+	answer, err := b.refund(t, b.RefundCommand(b.payment, "refund_1", "4.00"))
+	require.NoError(t, err)
+	require.Equal(t, http.StatusCreated, answer.Response.Status, "%s", answer.Response.Body)
+	require.Equal(t, r.ID, answer.RefundID)
+	require.Len(t, b.RefundsAtStripe(b.payment), 1)
+}
+
 // Somebody else was faster: Stripe's own cap says no, the answer is kept, and nothing stays
 // reserved.
 func TestRefund_Rejected(t *testing.T) {

@@ -61,11 +61,11 @@ func (m mutant) test(ctx context.Context, root, overlay, dir string) (caughtBy s
 func testMutants() []mutant {
 	return []mutant{
 		{
-			name: "refund-written-is-sent", why: "recovery does not send a refund that is written down as made",
+			name: "refund-written-is-sent", why: "a refund that is written down as made is not sent",
 			changes: []change{{
-				"app/operations/engine.go", "if by == operation.ByRecovery {", "if by == operation.ByRecovery && false {",
+				"app/operations/engine.go", "if op.Age > 0 {", "if op.Age > 0 && false {",
 			}},
-			tested: tested{"app/payments", "^TestRefund_Unknown_ReadAndForgotten$"},
+			tested: tested{"app/payments", "^TestRefund_(Unknown_ReadAndForgotten|Lost_OtherAmountFirst)$"},
 		},
 		{
 			name: "refund-cap-unwritten", why: "the database refuses more refunds than was captured, whatever was decided",
