@@ -314,9 +314,18 @@ func (o operationRow) done() bool { return o.State == "finished" && o.Status < h
 // and Stripe's rejection of the second says nothing about the first. Recovery keeps
 // the operation until a person may decide about it.
 // The same is so of an order of a customer who has left, or with a card that cannot be used any
-// more, and of a setup session of which Stripe keeps a 500: nobody gets its secret.
+// more, and of a setup session of which Stripe keeps a 500: nobody gets its secret. Behind a 500 that
+// Stripe keeps there may also be a refund that it has rejected, because the bank was faster. It is not
+// found, and stays reserved until its key is forgotten.
 func (o operationRow) unprovable() bool {
-	const longestPause = 8 * 60
+	const (
+		longestPause = 8 * 60
+		several      = 5 // of attempts, so that it is not one that will be repeated
+	)
+
+	if o.Kind == kindRefund {
+		return o.Attempts > several && strings.Contains(o.LastError, "(status_5xx)")
+	}
 
 	if o.Kind != kindCreate || o.DueSeconds >= longestPause {
 		return o.Kind == kindSetup && o.DueSeconds < longestPause && strings.Contains(o.LastError, "(status_5xx)")

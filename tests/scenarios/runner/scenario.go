@@ -14,7 +14,7 @@ import (
 // Clients and faults go on until each fault has fired, within these bounds.
 const (
 	stormLeast = 1500 * time.Millisecond
-	stormMost  = 30 * time.Second
+	stormMost  = 45 * time.Second
 )
 
 // Outcome is what became of one scenario.

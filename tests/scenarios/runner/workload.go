@@ -100,7 +100,7 @@ func (l *workload) client(ctx context.Context, number int) {
 	for n := 0; ctx.Err() == nil; n++ {
 		c.n = n
 
-		const favour = 4 // of a turn
+		const favour = 2 // every other turn
 
 		if some := l.favoured; len(some) > 0 && c.r.IntN(favour) == 0 {
 			some[c.r.IntN(len(some))](c, ctx)
