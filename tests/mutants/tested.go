@@ -116,10 +116,14 @@ func testMutants() []mutant {
 		},
 		{
 			name: "key-of-any-tenant", why: "an idempotency key is one tenant's",
-			changes: []change{{
-				"adapters/postgres/internal/sqlc/operations.sql.go",
-				"WHERE idempotency_key = $1::text AND tenant = $2", "WHERE idempotency_key = $1::text AND $2::int > 0",
-			}},
+			changes: []change{
+				{
+					"adapters/postgres/internal/sqlc/operations.sql.go",
+					"AND tenant = ANY ($2::integer[])", "AND cardinality($2::integer[]) > 0",
+				},
+				{"adapters/postgres/operations.go", "keyOf{rows[i].Operation.Tenant, deref(", "keyOf{0, deref("},
+				{"adapters/postgres/operations.go", "cmp.Or(found[k], ", "cmp.Or(found[keyOf{0, k.key}], "},
+			},
 			tested: tested{"adapters/postgres", "^TestStore_TenantsApart$"},
 		},
 		{
