@@ -112,7 +112,9 @@ func TestRefunds_OurOwnEvents(t *testing.T) {
 	_, err := w.stripe.AddFault(sandbox.Fault{Action: sandbox.WebhookDelay, Event: "charge.refunded", Delay: delay, Count: -1})
 	require.NoError(t, err)
 	// It counts, and does nothing.
-	reads, err := w.stripe.AddFault(sandbox.Fault{Action: sandbox.Latency, Method: http.MethodGet, Path: "/v1/refunds", Nth: 1000, P50: 1})
+	reads, err := w.stripe.AddFault(sandbox.Fault{
+		Action: sandbox.Latency, Method: http.MethodGet, Path: "/v1/refunds", Nth: 1000, P50: 1,
+	})
 	require.NoError(t, err)
 
 	for n, amount := range []string{"4.00", "3.00"} {

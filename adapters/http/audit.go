@@ -189,7 +189,9 @@ func toAuditBody(e ports.AuditEntry) auditBody {
 }
 
 // EncodeAuditEntry is an entry as GET /audit lists it, and whose it is, for commands.
-func EncodeAuditEntry(e ports.AuditEntry) []byte { return encode(auditLine{toAuditBody(e), orNull(e.Tenant)}) }
+func EncodeAuditEntry(e ports.AuditEntry) []byte {
+	return encode(auditLine{toAuditBody(e), orNull(e.Tenant)})
+}
 
 // AuditCSV writes the audit as a table, with a column for each key of an entry.
 type AuditCSV struct {

@@ -80,7 +80,8 @@ func (c Config) checkStripe(found *problems, dev bool) {
 	}
 
 	if len(c.StripeWebhookSecrets) == 0 && len(c.SecretsKey) == 0 {
-		found.sayf(nameWebhookSecret, "is not set; see https://dashboard.stripe.com/webhooks (or keep it in the database, with SECRETS_KEY)")
+		found.sayf(nameWebhookSecret,
+			"is not set; see https://dashboard.stripe.com/webhooks (or keep it in the database, with SECRETS_KEY)")
 	}
 
 	for i, secret := range c.StripeWebhookSecrets {

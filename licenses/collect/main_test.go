@@ -34,14 +34,14 @@ func TestKindOf(t *testing.T) {
 	require.Equal(t, "MIT", kindOf(string(ours)))
 
 	for text, want := range map[string]string{
-		"Apache License\n   Version 2.0, January 2004":                            "Apache-2.0",
-		"Mozilla Public License Version 2.0 … GNU General Public License":         "MPL-2.0",
-		"GNU GENERAL PUBLIC LICENSE Version 3":                                    "",
-		string(ours) + "\nor the GNU Lesser General Public License":               "",
-		"Business Source License 1.1 … Apache License Version 2.0":                "",
-		"Apache License Version 2.0, January 2004 with the Commons Clause":        "",
-		"All rights reserved.":                                                    "",
-		strings.Repeat("x", 10):                                                   "",
+		"Apache License\n   Version 2.0, January 2004":                          "Apache-2.0",
+		"Mozilla Public License Version 2.0 and the GNU General Public License": "MPL-2.0",
+		"GNU GENERAL PUBLIC LICENSE Version 3":                                  "",
+		string(ours) + "\nor the GNU Lesser General Public License":             "",
+		"Business Source License 1.1, later the Apache License Version 2.0":     "",
+		"Apache License Version 2.0, January 2004 with the Commons Clause":      "",
+		"All rights reserved.":  "",
+		strings.Repeat("x", 10): "",
 		"This is free and unencumbered software released into the public domain.": "Unlicense",
 	} {
 		require.Equal(t, want, kindOf(text), text)

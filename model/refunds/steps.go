@@ -505,7 +505,7 @@ func (p *protocol) explains(w world, e event) bool {
 
 // text says what an event tells.
 func (w world) text(e event) string {
-	switch e.kind { //nolint:exhaustive // the dispute's is the other one
+	switch e.kind {
 	case chargeRefunded:
 		return fmt.Sprintf("An event that %d was given back", e.given)
 	case refundUpdated:

@@ -89,12 +89,12 @@ func reserving(id uuid.UUID, key operation.Key, order operation.Order) ports.Res
 }
 
 // made is a change in which the provider has made a refund of an operation.
-func made(op ports.Operation, status refund.Status) ports.Change {
+func made(op ports.Operation) ports.Change {
 	id := op.ID
 
 	return ports.Change{Subject: op.Subject, Full: func(f ports.FullPayment) (ports.FullPayment, ports.FrozenResponse, error) {
 		r, _ := refund.Find(f.Refunds, id)
-		r.ProviderID, r.Status = "re_"+id.String(), status
+		r.ProviderID, r.Status = "re_"+id.String(), refund.Succeeded
 		r = r.Changed(f.Payment.UpdatedAt)
 		f.Refunds = refund.With(f.Refunds, r)
 
@@ -335,7 +335,7 @@ func finishOnRefund(t *testing.T, b StoreBed) {
 	op := b.mustBegin(t, newRefund(t, p, "refund_1", 100_00))
 
 	for range 2 {
-		done, err := b.FinishOn(t.Context(), op.ID, "request", made(op, refund.Succeeded))
+		done, err := b.FinishOn(t.Context(), op.ID, "request", made(op))
 		require.NoError(t, err)
 		require.Equal(t, "re_"+op.ID.String(), string(done.Operation.Response.Body))
 
@@ -418,7 +418,7 @@ func writeRefundsWithoutHearing(t *testing.T, b StoreBed) {
 
 	p := b.mustPayInFull(t)
 	op := b.mustBegin(t, newRefund(t, p, "refund_1", 100_00))
-	_, err := b.FinishOn(t.Context(), op.ID, "request", made(op, refund.Succeeded))
+	_, err := b.FinishOn(t.Context(), op.ID, "request", made(op))
 	require.NoError(t, err)
 
 	for minor, outcome := range map[int64]ports.EventOutcome{100_00: ports.EventStale, 110_00: ports.EventHint} {
@@ -468,7 +468,7 @@ func finishRefundsAtOnce(t *testing.T, b StoreBed) {
 	done := allAtOnce(t, times*len(ops), func(i int) (ports.Finished, error) {
 		op := ops[i%len(ops)]
 
-		return b.either(i/len(ops)).FinishOn(t.Context(), op.ID, "request", made(op, refund.Succeeded))
+		return b.either(i/len(ops)).FinishOn(t.Context(), op.ID, "request", made(op))
 	})
 
 	for i, finished := range done {
@@ -499,7 +499,7 @@ func letHintGo(t *testing.T, b StoreBed) {
 	require.NoError(t, err)
 	require.False(t, gone)
 
-	_, err = b.FinishOn(t.Context(), op.ID, "request", made(op, refund.Succeeded))
+	_, err = b.FinishOn(t.Context(), op.ID, "request", made(op))
 	require.NoError(t, err)
 
 	before := b.paymentNow(t, p.ID)
@@ -525,7 +525,7 @@ func writeRefundsAgainstEvents(t *testing.T, b StoreBed) {
 		p := b.mustPay(t, "")
 		require.True(t, b.write(t, paid(p, p.Amount.Minor()), ports.EventApplied))
 		op := b.mustBegin(t, newRefund(t, p, operation.Key(fmt.Sprint("refund_", n)), 100_00))
-		_, err := b.FinishOn(t.Context(), op.ID, "request", made(op, refund.Succeeded))
+		_, err := b.FinishOn(t.Context(), op.ID, "request", made(op))
 		require.NoError(t, err)
 
 		loaded := b.requireTaken(t, p, 0, 100_00, 1)
@@ -598,7 +598,7 @@ func refundsMade(t *testing.T, b StoreBed) {
 	p := b.mustPayInFull(t)
 	b.mustBegin(t, newRefund(t, p, "refund_1", 1_00))
 	op := b.mustBegin(t, newRefund(t, p, "refund_2", 2_00))
-	_, err := b.FinishOn(t.Context(), op.ID, "request", made(op, refund.Succeeded))
+	_, err := b.FinishOn(t.Context(), op.ID, "request", made(op))
 	require.NoError(t, err)
 
 	r, err := b.Refund(t.Context(), op.ID)
