@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
@@ -19,8 +20,11 @@ import (
 	"github.com/marketflow/marketflow/adapters/memory"
 	"github.com/marketflow/marketflow/app/operations"
 	"github.com/marketflow/marketflow/app/payments"
+	"github.com/marketflow/marketflow/app/tenants"
+	"github.com/marketflow/marketflow/domain/binding"
 	"github.com/marketflow/marketflow/domain/money"
 	"github.com/marketflow/marketflow/domain/operation"
+	"github.com/marketflow/marketflow/domain/tenant"
 	"github.com/marketflow/marketflow/internal/telemetry"
 	"github.com/marketflow/marketflow/ports"
 )
@@ -31,11 +35,63 @@ func BenchmarkReplay(b *testing.B) {
 		"traced":   sdktrace.AlwaysSample(),
 		"untraced": sdktrace.NeverSample(),
 	} {
-		b.Run(name, func(b *testing.B) { benchmarkReplay(b, sampler) })
+		b.Run(name, func(b *testing.B) {
+			replay(b, replaying(b, sampler, edge.Access{Clients: memory.AllowAll{}}), http.StatusCreated, "")
+		})
 	}
 }
 
-func benchmarkReplay(b *testing.B, sampler sdktrace.Sampler) {
+// What it costs to know who asks: a replay where keys are not asked for, one with a key among a
+// thousand, and a wrong key from an address that has failed too often.
+func BenchmarkAuthentication(b *testing.B) {
+	known := make(knownKeys, 0, 1000)
+	secrets := make([]tenant.Secret, 0, cap(known))
+
+	for range cap(known) {
+		secret := tenant.NewSecret(binding.Test)
+		secrets = append(secrets, secret)
+		known = append(known, tenant.Key{
+			ID: uuid.New(), Tenant: operation.DefaultTenant, Name: "shop", Mode: binding.Test, Prefix: secret.Prefix(),
+			Sum: secret.Sum(), Scopes: tenant.AllScopes(),
+		})
+	}
+
+	failures, err := memory.NewRateLimiter(1, 1, nil)
+	require.NoError(b, err)
+
+	access := edge.Access{
+		Authenticate: tenants.NewAuthenticate(known, binding.Test), Clients: memory.AllowAll{}, Failures: failures,
+	}
+
+	for name, c := range map[string]struct {
+		access edge.Access
+		status int
+		key    string
+	}{
+		"without keys": {edge.Access{Clients: memory.AllowAll{}}, http.StatusCreated, ""},
+		"a key":        {access, http.StatusCreated, secrets[0].Reveal()},
+		"a wrong key":  {access, http.StatusTooManyRequests, tenant.NewSecret(binding.Test).Reveal()},
+	} {
+		b.Run(name, func(b *testing.B) {
+			handler := replaying(b, sdktrace.NeverSample(), c.access)
+			ask(handler, c.key) // the first failure is told, the keys are read
+			ask(handler, c.key)
+			replay(b, handler, c.status, c.key)
+		})
+	}
+}
+
+// knownKeys is a store of keys that never change.
+type knownKeys []tenant.Key
+
+func (knownKeys) KeysVersion(context.Context) (uuid.UUID, error) { return uuid.Max, nil }
+
+func (k knownKeys) UsableAPIKeys(context.Context) ([]tenant.Key, error) { return k, nil }
+
+func (knownKeys) TouchAPIKeys(context.Context, map[uuid.UUID]time.Time) error { return nil }
+
+// replaying is the API with one answer in its memory, for the key that ask sends.
+func replaying(b *testing.B, sampler sdktrace.Sampler, access edge.Access) http.Handler {
 	b.Helper()
 
 	tracing := sdktrace.NewTracerProvider(sdktrace.WithSampler(sampler), sdktrace.WithBatcher(tracetest.NewNoopExporter()))
@@ -60,23 +116,38 @@ func benchmarkReplay(b *testing.B, sampler sdktrace.Sampler) {
 	told := telemetry.NewObserver(metrics, log, tracing)
 	engine := operations.NewEngine(nil, nil, nil, cache, nil, nil, told, nil)
 	create := payments.NewCreate(engine, nil, operation.Installation{}, nil, nil, told)
-	handler := edge.NewHandler(edge.Telemetry{
+
+	return edge.NewHandler(edge.Telemetry{
 		Log: log, Observer: metrics, Tracing: tracing, Propagator: propagation.TraceContext{}, Metrics: http.NotFoundHandler(),
-	}, edge.Access{Clients: memory.AllowAll{}}, edge.NewPayments(create, nil, nil, nil, nil, nil),
+	}, access, edge.NewPayments(create, nil, nil, nil, nil, nil),
 		edge.NewRefunds(nil, nil, nil), edge.NewLists(edge.ListUseCases{}), edge.NewDisputes(edge.DisputeUseCases{}),
 		edge.NewCustomers(edge.CustomerUseCases{}), edge.NewAPIKeys(nil), edge.NewAudit(nil), edge.NewWebhooks(nil, nil),
 		edge.NewHealth(nil, nil, nil, nil))
+}
 
+// ask sends the request whose answer is kept, with an API key unless that is empty.
+func ask(handler http.Handler, key string) *httptest.ResponseRecorder {
 	const body = `{"amount":1000.00,"currency":"USD","idempotency_key":"order_123_attempt_1"}`
 
+	request := httptest.NewRequest(http.MethodPost, "/payments", strings.NewReader(body))
+	request.Header.Set("Content-Type", "application/json")
+
+	if key != "" {
+		request.Header.Set("Authorization", "Bearer "+key)
+	}
+
+	response := httptest.NewRecorder()
+	handler.ServeHTTP(response, request)
+
+	return response
+}
+
+func replay(b *testing.B, handler http.Handler, status int, key string) {
+	b.Helper()
 	b.ReportAllocs()
 
 	for b.Loop() {
-		request := httptest.NewRequest(http.MethodPost, "/payments", strings.NewReader(body))
-		request.Header.Set("Content-Type", "application/json")
-
-		response := httptest.NewRecorder()
-		if handler.ServeHTTP(response, request); response.Code != http.StatusCreated {
+		if response := ask(handler, key); response.Code != status {
 			b.Fatal(response.Code, response.Body)
 		}
 	}
