@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"net/url"
 	"regexp"
 	"slices"
 	"strings"
@@ -230,12 +231,7 @@ func confirmedAsTold(e evidence, found *violations) {
 		}
 	}
 
-	// triedThere are the intents that somebody has tried to pay at Stripe.
-	triedThere := map[string]bool{}
-
-	for _, r := range e.requests {
-		triedThere[r.key] = triedThere[r.key] || r.kind == kindPay || r.kind == kindDecline || r.kind == kindAuthenticate
-	}
+	triedThere := e.triedThere()
 
 	for _, r := range e.requests {
 		if r.kind != kindConfirm || r.result.status != http.StatusOK {
@@ -280,6 +276,17 @@ func detailsAreEqual(e evidence, found *violations) {
 	}
 }
 
+// triedThere are the intents that somebody has tried to pay at Stripe.
+func (e evidence) triedThere() map[string]bool {
+	tried := map[string]bool{}
+
+	for _, r := range e.requests {
+		tried[r.key] = tried[r.key] || r.kind == kindPay || r.kind == kindDecline || r.kind == kindAuthenticate
+	}
+
+	return tried
+}
+
 // callsAreSentAsWritten is I1 on the wire: whatever a process sends is written down before,
 // under one key, and every attempt is the same.
 func callsAreSentAsWritten(e evidence, found *violations) {
@@ -291,12 +298,26 @@ func callsAreSentAsWritten(e evidence, found *violations) {
 		switch {
 		case !here:
 			found.addf("I1", "key "+c.key, "%s was sent, and no operation has this key", c.path)
+		case op.cameHome() && op.StripePath == c.path && asTheIntentSays(c.params) == asTheIntentSays(op.StripeParams):
 		case op.StripePath != c.path || op.StripeParams != c.params:
 			found.addf("I1", "key "+c.key, "%s %s was sent, written is %s %s", c.path, c.params, op.StripePath, op.StripeParams)
 		case c.key != "mf_"+op.Kind+"_"+op.ID:
 			found.addf("I1", "key "+c.key, "does not name %s %s", op.Kind, op.ID)
 		}
 	}
+}
+
+// asTheIntentSays is a create's call without what its intent does not tell: how it was to be paid at once.
+func asTheIntentSays(params string) string {
+	values, _ := url.ParseQuery(params)
+	for _, name := range []string{
+		"confirm", "payment_method", "off_session", "return_url", "expand[]", "automatic_payment_methods[allow_redirects]",
+		"setup_future_usage",
+	} {
+		values.Del(name)
+	}
+
+	return values.Encode()
 }
 
 // stamp is when a payment was last written. Of two cancels the second finds the payment

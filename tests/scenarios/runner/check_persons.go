@@ -181,13 +181,14 @@ func payersAreRight(e evidence, found *violations) {
 }
 
 // othersMethodsAreRefused is C5: nobody pays with what was saved for somebody else. If that one was deleted
-// before the card was saved, it is nobody's, and whoever comes first may pay with it once.
+// before the card was saved, it is nobody's, and whoever comes first may pay with it once. If an attempt's
+// answer was lost, and somebody has paid at Stripe since, it is told as the payment stands.
 func othersMethodsAreRefused(e evidence, found *violations) {
-	gone := e.mayBeGone()
+	gone, triedThere := e.mayBeGone(), e.triedThere()
 
 	for _, r := range e.requests {
 		payer, card := r.payer()
-		if m, saved := e.saved[card]; saved && m.owner != payer && !gone[m.owner.id] &&
+		if m, saved := e.saved[card]; saved && m.owner != payer && !gone[m.owner.id] && !triedThere[r.on.intent] &&
 			(r.result.status == http.StatusOK || r.result.status == http.StatusCreated || r.result.status == http.StatusPaymentRequired) {
 			found.addf("C5", "key "+r.key, "%s pays with %s, which was saved for %s: %s", payer.id, card, m.owner.id, r.result)
 		}

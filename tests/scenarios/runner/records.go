@@ -307,6 +307,10 @@ func (o operationRow) asked(name string) string {
 	return values.Get(name)
 }
 
+// cameHome: PostgreSQL has lost it when it was restarted, because a create's begin does not wait for
+// the disk (decision 25), and it was written again from its intent. No request has written it.
+func (o operationRow) cameHome() bool { return o.Kind == kindCreate && o.Origin == "" }
+
 // done: its answer is kept, and says that it was done.
 func (o operationRow) done() bool { return o.State == "finished" && o.Status < http.StatusBadRequest }
 
