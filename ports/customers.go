@@ -31,14 +31,18 @@ type Customers interface {
 		ctx context.Context, filter CustomerFilter, before CustomerPosition, limit int,
 	) ([]customer.Customer, error)
 
+	// CustomerHints returns the ids of the hints about a provider's customer. Ask for them before
+	// the customer is read at the provider: what comes later is not answered by what was read.
+	CustomerHints(ctx context.Context, providerID string) ([]string, error)
+
 	// WriteCustomer makes the customer what c says, if it still has c.Version. It gets a new
-	// version if it differs from what is written down. The hints about it get the outcome. If
+	// version if it differs from what is written down. The hints of these ids get the outcome. If
 	// it has another version, nothing happens and the answer is false. No customer:
 	// fault.NotFound.
-	WriteCustomer(ctx context.Context, c customer.Customer, outcome EventOutcome) (bool, error)
+	WriteCustomer(ctx context.Context, c customer.Customer, hints []string, outcome EventOutcome) (bool, error)
 
-	// SettleHints gives the hints about a provider's customer, who is not here, an outcome.
-	SettleHints(ctx context.Context, providerID string, outcome EventOutcome) error
+	// SettleHints gives hints about a provider's customer, who is not here, an outcome.
+	SettleHints(ctx context.Context, hints []string, outcome EventOutcome) error
 
 	// DetachedFrom returns the customer from whom an operation of the tenant has taken a payment
 	// method, or is taking it. None, or it was refused: fault.NotFound.

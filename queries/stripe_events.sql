@@ -116,6 +116,15 @@ SET outcome = @outcome::text, parked_reason = CASE WHEN @outcome::text = 'parked
     processed_at = now()
 WHERE object_id = @object_id AND outcome || '' = 'hint';
 
+-- name: ListHintsAbout :many
+-- More than that keep their turn.
+SELECT id FROM stripe_events WHERE object_id = @object_id AND outcome || '' = 'hint' LIMIT 1000;
+
+-- name: SettleHints :exec
+-- What they are about was read after these were stored. What came later waits for its own read.
+UPDATE stripe_events SET outcome = @outcome::text, processed_at = now()
+WHERE id = ANY(@ids::text[]) AND outcome || '' = 'hint';
+
 -- name: LetHintGo :exec
 -- Our records say by now what it tells.
 UPDATE stripe_events SET outcome = 'stale', processed_at = now() WHERE id = @id AND outcome || '' = 'hint';

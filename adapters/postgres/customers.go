@@ -114,8 +114,17 @@ func (s *Store) DetachedFrom(ctx context.Context, tenant operation.Tenant, metho
 	return id, err
 }
 
+// CustomerHints implements ports.Customers.
+func (s *Store) CustomerHints(ctx context.Context, providerID string) ([]string, error) {
+	return query(ctx, s.hot, "reading the hints about a customer", func(ctx context.Context, q *sqlc.Queries) ([]string, error) {
+		return q.ListHintsAbout(ctx, providerID)
+	})
+}
+
 // WriteCustomer implements ports.Customers.
-func (s *Store) WriteCustomer(ctx context.Context, c customer.Customer, outcome ports.EventOutcome) (bool, error) {
+func (s *Store) WriteCustomer(
+	ctx context.Context, c customer.Customer, hints []string, outcome ports.EventOutcome,
+) (bool, error) {
 	var (
 		written bool
 		// after is what the last attempt has sent. If its answer was lost, the next one may
@@ -145,7 +154,7 @@ func (s *Store) WriteCustomer(ctx context.Context, c customer.Customer, outcome 
 			}
 		}
 
-		return q.ResolveHints(ctx, sqlc.ResolveHintsParams{Outcome: string(outcome), ObjectID: c.ProviderID})
+		return q.SettleHints(ctx, sqlc.SettleHintsParams{Outcome: string(outcome), Ids: hints})
 	})
 	if errors.Is(err, pgx.ErrNoRows) {
 		return false, errNotFound("customer")
@@ -155,9 +164,9 @@ func (s *Store) WriteCustomer(ctx context.Context, c customer.Customer, outcome 
 }
 
 // SettleHints implements ports.Customers.
-func (s *Store) SettleHints(ctx context.Context, providerID string, outcome ports.EventOutcome) error {
+func (s *Store) SettleHints(ctx context.Context, hints []string, outcome ports.EventOutcome) error {
 	return s.hot.exec(ctx, "settling hints", func(ctx context.Context, q *sqlc.Queries) error {
-		return q.ResolveHints(ctx, sqlc.ResolveHintsParams{Outcome: string(outcome), ObjectID: providerID})
+		return q.SettleHints(ctx, sqlc.SettleHintsParams{Outcome: string(outcome), Ids: hints})
 	})
 }
 

@@ -33,10 +33,15 @@ func NewRefresh(
 
 // DoHint reads the customer because of an event. It loads it first, then reads it at the
 // provider, and writes what was read if the customer has not changed in between; else it begins
-// again. If the database has lost the customer, it is brought home. The hints about it are
-// settled. If it does not fit our records: ports.ErrContradiction.
+// again. If the database has lost the customer, it is brought home. The hints that were there before it
+// was read are settled. If it does not fit our records: ports.ErrContradiction.
 func (uc *Refresh) DoHint(ctx context.Context, providerID string) error {
 	for range refreshTries {
+		hints, err := uc.customers.CustomerHints(ctx, providerID)
+		if err != nil {
+			return err
+		}
+
 		known, err := uc.customers.CustomersByProviderID(ctx, []string{providerID})
 		if err != nil {
 			return err
@@ -53,7 +58,7 @@ func (uc *Refresh) DoHint(ctx context.Context, providerID string) error {
 
 		c, here := known[providerID]
 		if !here {
-			if done, err := uc.adopt(ctx, object); done || err != nil {
+			if done, err := uc.adopt(ctx, object, hints); done || err != nil {
 				return err
 			}
 
@@ -65,7 +70,7 @@ func (uc *Refresh) DoHint(ctx context.Context, providerID string) error {
 			outcome = ports.EventApplied
 		}
 
-		if written, err := uc.customers.WriteCustomer(ctx, after, outcome); written || err != nil {
+		if written, err := uc.customers.WriteCustomer(ctx, after, hints, outcome); written || err != nil {
 			return err
 		}
 	}
@@ -74,12 +79,12 @@ func (uc *Refresh) DoHint(ctx context.Context, providerID string) error {
 }
 
 // adopt brings a customer home that is not here. It is done if there is nothing to bring.
-func (uc *Refresh) adopt(ctx context.Context, object ports.CustomerObject) (done bool, err error) {
+func (uc *Refresh) adopt(ctx context.Context, object ports.CustomerObject, hints []string) (done bool, err error) {
 	switch {
 	case object.Deleted:
-		return true, uc.customers.SettleHints(ctx, object.ID, ports.EventStale)
+		return true, uc.customers.SettleHints(ctx, hints, ports.EventStale)
 	case !object.Marked || object.Mark.Installation != uc.installation.ID:
-		return true, uc.customers.SettleHints(ctx, object.ID, ports.EventIgnored)
+		return true, uc.customers.SettleHints(ctx, hints, ports.EventIgnored)
 	default:
 		return false, uc.engine.AdoptLost(ctx, ports.Object{Customer: object}, operation.ByRecovery)
 	}

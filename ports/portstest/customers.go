@@ -594,7 +594,7 @@ func writeCustomer(t *testing.T, b StoreBed) {
 	said := before
 	said.Email, said.Metadata = "new@example.com", nil
 
-	written, err := b.WriteCustomer(t.Context(), said, ports.EventApplied)
+	written, err := b.WriteCustomer(t.Context(), said, nil, ports.EventApplied)
 	require.NoError(t, err)
 	require.True(t, written)
 
@@ -603,16 +603,16 @@ func writeCustomer(t *testing.T, b StoreBed) {
 	require.Nil(t, after.Metadata)
 	require.Greater(t, after.Version, before.Version)
 
-	written, err = b.WriteCustomer(t.Context(), said, ports.EventApplied)
+	written, err = b.WriteCustomer(t.Context(), said, nil, ports.EventApplied)
 	require.NoError(t, err)
 	require.False(t, written, "it has changed since it was loaded")
 
-	written, err = b.WriteCustomer(t.Context(), after, ports.EventStale)
+	written, err = b.WriteCustomer(t.Context(), after, nil, ports.EventStale)
 	require.NoError(t, err)
 	require.True(t, written)
 	require.Equal(t, after, b.customerNow(t, before.ID), "nothing differs")
 
-	_, err = b.WriteCustomer(t.Context(), customer.Customer{ID: uuid.New(), ProviderID: "cus_none"}, ports.EventStale)
+	_, err = b.WriteCustomer(t.Context(), customer.Customer{ID: uuid.New(), ProviderID: "cus_none"}, nil, ports.EventStale)
 	requireNotFound(t, err)
 }
 
@@ -627,13 +627,27 @@ func writeCustomerResolvesHints(t *testing.T, b StoreBed) {
 	require.NoError(t, err)
 	require.Equal(t, ports.EventHint, applied.Outcome)
 
-	written, err := b.WriteCustomer(t.Context(), c, ports.EventApplied)
+	hints, err := b.CustomerHints(t.Context(), c.ProviderID)
+	require.NoError(t, err)
+	require.Equal(t, []string{e.ID}, hints)
+
+	// It comes once the customer was read.
+	late := customerEvent(c.ProviderID)
+	late.Customer.Email = "later@example.com"
+
+	applied, err = b.Apply(t.Context(), late)
+	require.NoError(t, err)
+	require.Equal(t, ports.EventHint, applied.Outcome)
+
+	written, err := b.WriteCustomer(t.Context(), c, hints, ports.EventApplied)
 	require.NoError(t, err)
 	require.True(t, written)
 
-	stored, err := b.Event(t.Context(), e.ID)
-	require.NoError(t, err)
-	require.Equal(t, ports.EventApplied, stored.Outcome)
+	for id, want := range map[string]ports.EventOutcome{e.ID: ports.EventApplied, late.ID: ports.EventHint} {
+		stored, err := b.Event(t.Context(), id)
+		require.NoError(t, err)
+		require.Equal(t, want, stored.Outcome)
+	}
 }
 
 func detachedFrom(t *testing.T, b StoreBed) {

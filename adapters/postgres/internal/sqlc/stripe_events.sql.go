@@ -410,6 +410,31 @@ func (q *Queries) ListHints(ctx context.Context, arg ListHintsParams) ([]ListHin
 	return items, nil
 }
 
+const ListHintsAbout = `-- name: ListHintsAbout :many
+SELECT id FROM stripe_events WHERE object_id = $1 AND outcome || '' = 'hint' LIMIT 1000
+`
+
+// More than that keep their turn.
+func (q *Queries) ListHintsAbout(ctx context.Context, objectID string) ([]string, error) {
+	rows, err := q.db.Query(ctx, ListHintsAbout, objectID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []string
+	for rows.Next() {
+		var id string
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		items = append(items, id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const ListNewestParkedEvents = `-- name: ListNewestParkedEvents :many
 SELECT id, type, object_id, outcome, parked_reason, created_at, received_at, processed_at
 FROM stripe_events
@@ -789,6 +814,22 @@ type ResolveHintsParams struct {
 // we have, they are parked.
 func (q *Queries) ResolveHints(ctx context.Context, arg ResolveHintsParams) error {
 	_, err := q.db.Exec(ctx, ResolveHints, arg.Outcome, arg.ObjectID)
+	return err
+}
+
+const SettleHints = `-- name: SettleHints :exec
+UPDATE stripe_events SET outcome = $1::text, processed_at = now()
+WHERE id = ANY($2::text[]) AND outcome || '' = 'hint'
+`
+
+type SettleHintsParams struct {
+	Outcome string
+	Ids     []string
+}
+
+// What they are about was read after these were stored. What came later waits for its own read.
+func (q *Queries) SettleHints(ctx context.Context, arg SettleHintsParams) error {
+	_, err := q.db.Exec(ctx, SettleHints, arg.Outcome, arg.Ids)
 	return err
 }
 
