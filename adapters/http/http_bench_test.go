@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -36,7 +37,7 @@ func BenchmarkReplay(b *testing.B) {
 		"untraced": sdktrace.NeverSample(),
 	} {
 		b.Run(name, func(b *testing.B) {
-			replay(b, replaying(b, sampler, edge.Access{Clients: memory.AllowAll{}}), http.StatusCreated, "")
+			replay(b, replaying(b, sampler, edge.Access{Clients: memory.AllowAll{}}), "", http.StatusCreated)
 		})
 	}
 }
@@ -64,19 +65,22 @@ func BenchmarkAuthentication(b *testing.B) {
 	}
 
 	for name, c := range map[string]struct {
-		access edge.Access
-		status int
-		key    string
+		access   edge.Access
+		key      string
+		statuses []int
 	}{
-		"without keys": {edge.Access{Clients: memory.AllowAll{}}, http.StatusCreated, ""},
-		"a key":        {access, http.StatusCreated, secrets[0].Reveal()},
-		"a wrong key":  {access, http.StatusTooManyRequests, tenant.NewSecret(binding.Test).Reveal()},
+		"without keys": {edge.Access{Clients: memory.AllowAll{}}, "", []int{http.StatusCreated}},
+		"a key":        {access, secrets[0].Reveal(), []int{http.StatusCreated}},
+		// One in a second is looked up once more.
+		"a wrong key": {
+			access, tenant.NewSecret(binding.Test).Reveal(), []int{http.StatusTooManyRequests, http.StatusUnauthorized},
+		},
 	} {
 		b.Run(name, func(b *testing.B) {
 			handler := replaying(b, sdktrace.NeverSample(), c.access)
 			ask(handler, c.key) // the first failure is told, the keys are read
 			ask(handler, c.key)
-			replay(b, handler, c.status, c.key)
+			replay(b, handler, c.key, c.statuses...)
 		})
 	}
 }
@@ -142,12 +146,12 @@ func ask(handler http.Handler, key string) *httptest.ResponseRecorder {
 	return response
 }
 
-func replay(b *testing.B, handler http.Handler, status int, key string) {
+func replay(b *testing.B, handler http.Handler, key string, statuses ...int) {
 	b.Helper()
 	b.ReportAllocs()
 
 	for b.Loop() {
-		if response := ask(handler, key); response.Code != status {
+		if response := ask(handler, key); !slices.Contains(statuses, response.Code) {
 			b.Fatal(response.Code, response.Body)
 		}
 	}
