@@ -28,7 +28,7 @@ func run() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 
-	o := runner.Options{Out: os.Stdout}
+	o := runner.Options{Out: os.Stdout, Redeals: 2}
 	d := runner.DrillOptions{}
 
 	var faults, drill string
@@ -38,7 +38,7 @@ func run() int {
 	flag.IntVar(&o.Only, "only", -1, "run only the scenario with this number")
 	flag.IntVar(&o.Lanes, "lanes", 0, "how many scenarios run side by side (default 4)")
 	flag.IntVar(&o.Hand, "hand", 0, "how many faults a scenario is dealt (default 5)")
-	flag.StringVar(&faults, "faults", "", "only faults whose names contain one of these, separated by commas")
+	flag.StringVar(&faults, "faults", "", "only faults with one of these names, or a part of one, separated by semicolons")
 	flag.BoolVar(&o.Race, "race", false, "build the service with the race detector")
 	flag.StringVar(&o.Overlay, "overlay", "", "a `file` for go build -overlay, to build the service with")
 	flag.StringVar(&o.Binary, "binary", "", "a `file`: run this service instead of building one")
@@ -50,7 +50,7 @@ func run() int {
 	flag.Parse()
 
 	if faults != "" {
-		o.Faults = strings.Split(faults, ",")
+		o.Faults = strings.Split(faults, ";")
 	}
 
 	if o.Seed == 0 {

@@ -56,7 +56,7 @@ func TestScenarios(t *testing.T) {
 	var out strings.Builder
 
 	report, err := runner.Run(t.Context(), runner.Options{
-		N: (runner.Kinds() + hand - 1) / hand, Seed: 1, Only: -1, Hand: hand, Binary: service, Out: &out,
+		N: (runner.Kinds() + hand - 1) / hand, Seed: 1, Only: -1, Hand: hand, Redeals: 2, Binary: service, Out: &out,
 	})
 	require.NoError(t, err, out.String())
 
