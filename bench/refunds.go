@@ -15,13 +15,14 @@ import (
 var errNotPaid = errors.New("a payment that is to be refunded was not paid")
 
 // refunds holds refunds against creates. Each gives back one of a thousand, of many payments in turn,
-// so that no two that are under way are of one payment.
+// so that no two that are under way are of one payment, and a payment has two refunds or three in the
+// end: each refund reads those that its payment has.
 func (s *suite) refunds(ctx context.Context) {
 	const connections = 16
 
-	paid := 3000
+	paid := 10_000
 	if s.quick {
-		paid = 600
+		paid = 3000
 	}
 
 	r := row{

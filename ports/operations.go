@@ -167,8 +167,10 @@ type NewOperation struct {
 	Subject uuid.UUID
 	// If is what must hold when it is written.
 	If Precondition
-	// Reserve is what it reserves of its payment; nil: nothing.
+	// Reserve is what it reserves of its payment; nil: nothing. Seen is the payment as it was just
+	// read, if it was: then it need not be read again under its lock.
 	Reserve Reserve
+	Seen    *Seen
 	Key     operation.Key
 	Order   operation.Order
 	// Reason is why, in the words of whoever asked; it may be empty.
@@ -249,6 +251,8 @@ type Operation struct {
 	// not finished, because the client's secret was not known. Only the holder sees it. Such
 	// an operation must not be sent.
 	IntentID string
+	// Seen is the payment after what this call of Begin has reserved of it; nil otherwise.
+	Seen *Seen
 	// Attempts counts the leases, this one included, without those that sent nothing and
 	// those whose request was rejected. If it is over 1, the request may have been sent
 	// before.
@@ -332,6 +336,9 @@ type Change struct {
 	Decide  Decide
 	Full    DecideFull
 	Subject uuid.UUID
+	// Seen is as in Operation, and Asked is the fingerprint of that operation.
+	Seen  *Seen
+	Asked operation.Fingerprint
 }
 
 // Completion is the payment that a create became.

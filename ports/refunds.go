@@ -29,6 +29,19 @@ type FullPayment struct {
 	Heard    int64
 }
 
+// Seen is a payment as it was read or written a moment ago. What is decided about it is written only
+// if the payment still has that version, under its lock. Else it is decided anew, under the lock.
+type Seen struct {
+	FullPayment
+
+	// At is when, by the database's clock, and Here is the same moment by this process's.
+	At, Here time.Time
+}
+
+// Now is the database's clock now, as far as this process can tell: it was read up to a round trip
+// before, and PostgreSQL keeps microseconds.
+func (s Seen) Now() time.Time { return s.At.Add(time.Since(s.Here)).Truncate(time.Microsecond) }
+
 // Counting is f, whose payment has the sums of its refunds and disputes, as facts from the
 // provider.
 func (f FullPayment) Counting() FullPayment {
@@ -63,6 +76,10 @@ type Refunds interface {
 	// on the condition of that version was decided from what belongs to it. None:
 	// fault.NotFound.
 	FullPayment(ctx context.Context, id uuid.UUID) (FullPayment, error)
+
+	// See is FullPayment for a new operation on it, and tells whether an operation has that id. Heard
+	// is not read. None: fault.NotFound.
+	See(ctx context.Context, id, operation uuid.UUID) (seen Seen, used bool, err error)
 
 	// RefundsMade returns up to limit refunds that the provider is known to have made, created
 	// between two times, both included, by our records.

@@ -59,6 +59,26 @@ SELECT payments.*, clock_timestamp()::timestamptz AS now FROM payments
 WHERE id = ANY (@ids::uuid[])
 FOR NO KEY UPDATE SKIP LOCKED;
 
+-- name: SeePayments :many
+SELECT payments.*, clock_timestamp()::timestamptz AS now FROM payments WHERE id = ANY (@ids::uuid[]);
+
+-- name: RequireUnchanged :many
+-- Locks payments. Fails, and with it the transaction, unless all of them still have these versions
+-- and nobody else has locked one.
+SELECT (1 / (count(*) = @expected::bigint)::integer)::integer AS unchanged
+FROM (
+    SELECT p.id
+    FROM payments p
+    JOIN (SELECT unnest(@ids::uuid[]) AS id, unnest(@versions::bigint[]) AS version) AS seen
+      ON seen.id = p.id AND seen.version = p.version
+    FOR NO KEY UPDATE OF p SKIP LOCKED
+) AS locked;
+
+-- name: RequireFinished :many
+-- Fails, and with it the transaction, unless this transaction has finished all of these operations.
+SELECT (1 / (count(*) = @expected::bigint)::integer)::integer AS finished FROM operations
+WHERE id = ANY (@ids::uuid[]) AND state || '' = 'finished' AND updated_at = now();
+
 -- name: ListOperationsLike :many
 -- Which of these operations are written. The id of one with a key is made of the key.
 SELECT id FROM operations WHERE id = ANY (@ids::uuid[]);

@@ -141,6 +141,9 @@ type finishing struct {
 	change ports.Change
 }
 
+// isOfAnother tells whether it was done for something else than the operation asks.
+func (f finishing) isOfAnother() bool { return f.change.Fingerprint != (operation.Fingerprint{}) }
+
 // namesOfFinishing: operations on one payment never share a group.
 func namesOfFinishing(f finishing) []string { return []string{f.change.Subject.String()} }
 
@@ -178,7 +181,12 @@ func (s *Store) finishLoneOn(ctx context.Context, f finishing) (ports.Finished, 
 func (s *Store) finishAllOn(ctx context.Context, all []finishing) ([]*ports.Finished, error) {
 	var done map[uuid.UUID]*ports.Finished
 
-	err := s.hot.run(ctx, "finishing operations", func(ctx context.Context, conn *pgxpool.Conn) error {
+	err := s.hot.run(ctx, "finishing operations", func(ctx context.Context, conn *pgxpool.Conn) (err error) {
+		var seen bool
+		if done, seen, err = s.finishSeen(ctx, conn, all); seen {
+			return err
+		}
+
 		return s.inTrips(ctx, "FinishOperations", conn, func(ctx context.Context, tx *trips) (err error) {
 			done, err = finishFreeOn(ctx, tx, all)
 
@@ -203,36 +211,27 @@ func finishFreeOn(ctx context.Context, tx *trips, all []finishing) (map[uuid.UUI
 		return nil, err
 	}
 
-	var (
-		w    finishColumns
-		done = make(map[uuid.UUID]*ports.Finished, len(all))
-	)
+	w := finishColumns{now: now}
+	done := make(map[uuid.UUID]*ports.Finished, len(all))
 
 	for _, f := range all {
 		before, here := locked[f.change.Subject]
 		row, free := rows[f.id]
 
-		if !here || !free || row.Subject.UUID != f.change.Subject || f.change.Fingerprint != (operation.Fingerprint{}) {
+		if !here || !free || row.Subject.UUID != f.change.Subject || f.isOfAnother() {
 			continue
 		}
 
-		var finished ports.Finished
-
-		change, response, err := decidedFull(before, now, f.cause, f.change.Full, &finished)
-		if err != nil {
-			continue // alone it fails again
+		if finished, err := w.decide(f, before, row.Fingerprint); err == nil { // else alone it fails again
+			done[f.id] = finished
 		}
-
-		w.add(row, response, finished)
-		w.changes = append(w.changes, change...)
-		done[f.id] = &finished
 	}
 
 	if len(done) == 0 {
 		return nil, nil
 	}
 
-	return done, w.write(ctx, tx, done, now)
+	return done, w.write(ctx, done, tx.commit)
 }
 
 // finishColumns are the columns of what is written.
@@ -243,21 +242,36 @@ type finishColumns struct {
 	afters               []string
 
 	changes []fullChange
+	// now is when, by the database's clock.
+	now time.Time
 }
 
-func (w *finishColumns) add(op sqlc.Operation, response ports.FrozenResponse, f ports.Finished) {
-	w.afters = append(w.afters, changedToDB(f.Before, f.After))
-	w.ids, w.statuses = append(w.ids, op.ID), append(w.statuses, int16(response.Status)) //nolint:gosec // an HTTP status
-	w.bodies, w.fingerprints = append(w.bodies, bodyToDB(response.Body)), append(w.fingerprints, op.Fingerprint)
+// decide decides what becomes of a payment when an operation with that fingerprint is finished on it.
+func (w *finishColumns) decide(f finishing, before ports.FullPayment, fingerprint []byte) (*ports.Finished, error) {
+	finished := new(ports.Finished)
+
+	changes, response, err := decidedFull(before, w.now, f.cause, f.change.Full, finished)
+	if err != nil {
+		return nil, err
+	}
+
+	w.changes = append(w.changes, changes...)
+	w.afters = append(w.afters, changedToDB(finished.Before, finished.After))
+	w.ids, w.statuses = append(w.ids, f.id), append(w.statuses, int16(response.Status)) //nolint:gosec // an HTTP status
+	w.bodies, w.fingerprints = append(w.bodies, bodyToDB(response.Body)), append(w.fingerprints, fingerprint)
+
+	return finished, nil
 }
 
-// write writes and commits, and completes done.
-func (w *finishColumns) write(ctx context.Context, tx *trips, done map[uuid.UUID]*ports.Finished, now time.Time) error {
+// write writes, and completes done. by is to commit that.
+func (w *finishColumns) write(
+	ctx context.Context, done map[uuid.UUID]*ports.Finished, by func(context.Context, ...statement) error,
+) error {
 	slices.SortFunc(w.changes, func(a, b fullChange) int { return bytes.Compare(a.after.Payment.ID[:], b.after.Payment.ID[:]) })
 
 	rows := make([]sqlc.Operation, 0, len(w.ids))
 
-	err := tx.commit(ctx, append(writeFull(w.changes, now),
+	err := by(ctx, append(writeFull(w.changes, w.now),
 		selectRows(sqlc.FinishOperations, func(r sqlc.Operation) { rows = append(rows, r) },
 			w.ids, w.statuses, w.bodies, w.fingerprints, w.afters, true))...)
 

@@ -479,6 +479,11 @@ func TestStore_AlwaysGrouped(t *testing.T) {
 	portstest.Facts(t, grouped)
 	portstest.Refunds(t, grouped)
 	portstest.Inbox(t, grouped)
+
+	t.Run("what was seen", func(t *testing.T) {
+		t.Parallel()
+		portstest.Refunds(t, portstest.Seeing(grouped))
+	})
 }
 
 func alwaysGrouped(bed portstest.StoreBed) portstest.StoreBed {

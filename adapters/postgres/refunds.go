@@ -201,24 +201,14 @@ func writeFull(changes []fullChange, now time.Time) []statement {
 	for _, c := range changes {
 		payments = append(payments, change{before: c.before.Payment, after: c.after.Payment, cause: c.cause})
 
-		for _, r := range c.after.Refunds {
+		for _, r := range dated(c.before, c.after, now).Refunds {
 			was, here := refund.Find(c.before.Refunds, r.ID)
-			if here && r.SameAs(was) {
-				continue
-			}
 
-			if r.Version == was.Version { // else whoever decided has shown it already
-				r = r.Changed(now)
-			}
-
-			if r.CreatedAt.IsZero() {
-				r.CreatedAt = now.UTC()
-			}
-
-			if here {
-				replaced.add(r, c.after.Payment)
-			} else {
+			switch {
+			case !here:
 				inserted.add(r, c.after.Payment)
+			case !r.SameAs(was):
+				replaced.add(r, c.after.Payment)
 			}
 		}
 

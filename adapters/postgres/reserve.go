@@ -33,7 +33,12 @@ func namesOfReservation(op ports.NewOperation) []string {
 func (s *Store) reserveAll(ctx context.Context, ops []ports.NewOperation) ([]*ports.Operation, error) {
 	var written map[uuid.UUID]*ports.Operation
 
-	err := s.hot.run(ctx, "beginning operations", func(ctx context.Context, conn *pgxpool.Conn) error {
+	err := s.hot.run(ctx, "beginning operations", func(ctx context.Context, conn *pgxpool.Conn) (err error) {
+		var done bool
+		if written, done, err = s.reserveSeen(ctx, conn, ops); done {
+			return err
+		}
+
 		return s.inTrips(ctx, "ReserveOperations", conn, func(ctx context.Context, tx *trips) (err error) {
 			written, err = s.reserve(ctx, tx, sqlc.LockFreePayments, ops, func(ports.NewOperation, error) {})
 
@@ -53,6 +58,15 @@ func (s *Store) reserveOne(ctx context.Context, op ports.NewOperation) (ports.Op
 	var found ports.Operation
 
 	err := s.hot.run(ctx, "beginning an operation", func(ctx context.Context, conn *pgxpool.Conn) error {
+		switch written, done, err := s.reserveSeen(ctx, conn, []ports.NewOperation{op}); {
+		case done && err == nil:
+			found = *written[op.ID]
+
+			return nil
+		case done:
+			return err
+		}
+
 		return lookAgain(func() error {
 			existing, err := findOrTakeOver(ctx, sqlc.New(conn), op)
 			if err != nil {
@@ -106,10 +120,7 @@ func (s *Store) reserve(
 		return nil, err
 	}
 
-	var (
-		begin   []ports.NewOperation
-		changes []fullChange
-	)
+	r := reserving{now: now}
 
 	for _, op := range ops {
 		before, here := locked[op.Subject]
@@ -123,57 +134,71 @@ func (s *Store) reserve(
 			continue
 		}
 
-		after, err := op.Reserve(before)
-		if err != nil {
+		if err := r.add(op, before); err != nil {
 			refused(op, err)
-
-			continue
 		}
-
-		op.Was = before.Payment
-		begin = append(begin, op)
-		changes = append(changes, fullChange{
-			before: before, after: stampedFull(after, now), cause: string(operation.ByRequest),
-		})
 	}
 
-	if len(begin) == 0 {
+	if len(r.ops) == 0 {
 		return nil, nil
 	}
 
-	return s.writeReserved(ctx, tx, begin, changes, now)
+	written, err := s.writeReserved(ctx, &r, tx.commit)
+	if hasCode(err, pgerrcode.DivisionByZero) {
+		err = errMovedOn
+	}
+
+	return written, err
 }
 
-// writeReserved writes operations with what they reserve, and commits.
+// reserving are operations that are begun at now, by the database's clock, and what they reserve.
+type reserving struct {
+	ops     []ports.NewOperation
+	changes []fullChange
+	now     time.Time
+}
+
+// add asks what an operation reserves of a payment.
+func (r *reserving) add(op ports.NewOperation, before ports.FullPayment) error {
+	after, err := op.Reserve(before)
+	if err != nil {
+		return err
+	}
+
+	op.Was = before.Payment
+	op.Seen = &ports.Seen{FullPayment: dated(before, stampedFull(after, r.now), r.now), At: r.now, Here: time.Now()}
+	r.ops = append(r.ops, op)
+	r.changes = append(r.changes, fullChange{before: before, after: op.Seen.FullPayment, cause: string(operation.ByRequest)})
+
+	return nil
+}
+
+// writeReserved writes operations with what they reserve. write is to commit that.
 func (s *Store) writeReserved(
-	ctx context.Context, tx *trips, ops []ports.NewOperation, changes []fullChange, now time.Time,
+	ctx context.Context, r *reserving, write func(context.Context, ...statement) error,
 ) (map[uuid.UUID]*ports.Operation, error) {
-	slices.SortFunc(changes, func(a, b fullChange) int {
+	slices.SortFunc(r.changes, func(a, b fullChange) int {
 		return bytes.Compare(a.after.Payment.ID[:], b.after.Payment.ID[:])
 	})
 
-	rows := make(map[uuid.UUID]sqlc.BeginOperationsRow, len(ops))
-	params := operationsToDB(ops)
-	writes := append([]statement{
+	rows := make(map[uuid.UUID]sqlc.BeginOperationsRow, len(r.ops))
+	params := operationsToDB(r.ops)
+
+	err := write(ctx, append([]statement{
 		executeBegin(params, func(r sqlc.BeginOperationsRow) { rows[r.ID] = r }),
-		selectRows(sqlc.RequireOperations, func(struct{ Written int32 }) {}, int64(len(ops)), params.Ids, params.LeaseTokens),
-	}, writeFull(changes, now)...)
-
-	err := tx.commit(ctx, writes...)
-
-	switch {
-	case hasCode(err, pgerrcode.DivisionByZero):
-		return nil, errMovedOn
-	case err != nil:
+		selectRows(sqlc.RequireOperations, func(struct{ Written int32 }) {}, int64(len(r.ops)), params.Ids, params.LeaseTokens),
+	}, writeFull(r.changes, r.now)...)...)
+	if err != nil {
 		return nil, err
 	}
 
-	written := make(map[uuid.UUID]*ports.Operation, len(ops))
+	written := make(map[uuid.UUID]*ports.Operation, len(r.ops))
 
-	for _, op := range ops {
+	for _, op := range r.ops {
 		row := rows[op.ID]
 		s.lives.sees(row.Incarnation)
 		written[op.ID] = begun(op, row)
+		written[op.ID].Seen = op.Seen
 	}
 
 	return written, nil

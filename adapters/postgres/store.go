@@ -62,6 +62,7 @@ type Store struct {
 	changes  *group[finishing, ports.Finished]
 	events   *group[ports.Event, ports.Applied]
 	reads    *group[uuid.UUID, sqlc.Payment]
+	sights   *group[toSee, sight]
 	finds    *group[keyOf, sqlc.FindOperationsByKeyRow]
 	// tracer is the hot pool's; nil if it has none.
 	tracer *tracer
@@ -114,6 +115,7 @@ func NewStore(hot, background *pgxpool.Pool, indexed ...string) *Store {
 	s.events = &group[ports.Event, ports.Applied]{runTogether: s.applyAll, names: namesOfEvent}
 	// Where a page is not in memory a read takes long, and the others must not wait for it.
 	s.reads = &group[uuid.UUID, sqlc.Payment]{runTogether: s.readAll, atOnce: int(hot.Config().MaxConns) / 2}
+	s.sights = &group[toSee, sight]{runTogether: s.seeAll}
 	s.finds = &group[keyOf, sqlc.FindOperationsByKeyRow]{runTogether: s.findAll, atOnce: int(hot.Config().MaxConns) / 2}
 
 	return s

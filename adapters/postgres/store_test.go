@@ -142,6 +142,11 @@ func TestStore_Refunds(t *testing.T) {
 	portstest.Refunds(t, newBed)
 }
 
+func TestStore_RefundsOfWhatWasSeen(t *testing.T) {
+	t.Parallel()
+	portstest.Refunds(t, portstest.Seeing(newBed))
+}
+
 func TestStore_Inbox(t *testing.T) {
 	t.Parallel()
 	portstest.Inbox(t, newBed)

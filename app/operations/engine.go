@@ -175,6 +175,8 @@ type Request struct {
 	// earlier request may have done. Our records may be enough for New to refuse a request or
 	// to answer it, so it is asked also while the provider cannot be reached.
 	LookFirst bool
+	// Unused: the key was looked up a moment ago, and no operation had it.
+	Unused bool
 	// New makes the operation to write down, without its lease, which the engine sets. It
 	// is called only if the request may be new. An operation with a Response is not sent.
 	New func(ctx context.Context) (ports.NewOperation, error)
@@ -303,8 +305,11 @@ func (e *Engine) begin(ctx context.Context, request Request, wanted ports.NewOpe
 // wanted is the operation that the request asks for: the one that has its key already, or
 // a new one. If another request has the key: fault.KeyReused.
 func (e *Engine) wanted(ctx context.Context, request Request) (ports.NewOperation, error) {
-	if !request.LookFirst || request.Key == "" {
+	switch {
+	case !request.LookFirst || request.Key == "":
 		return request.New(ctx)
+	case request.Unused:
+		return e.newOne(ctx, request)
 	}
 
 	op, err := e.operations.Find(ctx, request.Tenant, request.Key)
@@ -330,6 +335,8 @@ func (e *Engine) newOne(ctx context.Context, request Request) (ports.NewOperatio
 	}
 
 	if _, err := e.operations.Find(ctx, request.Tenant, request.Key); err == nil {
+		request.Unused = false
+
 		return e.wanted(ctx, request)
 	}
 

@@ -57,7 +57,7 @@ func (e *Engine) finish(
 		return e.operations.FinishOnCustomer(ctx, op.ID, *result.Customer)
 	default:
 		change := *result.On
-		change.Subject = op.Subject
+		change.Subject, change.Seen, change.Asked = op.Subject, op.Seen, op.Fingerprint
 
 		return e.operations.FinishOn(ctx, op.ID, string(by), change)
 	}

@@ -111,6 +111,14 @@ func (c *Change) load(ctx context.Context, cmd ChangeCommand) (payment.Payment, 
 	return load(ctx, c.payments, c.lives, cmd.Tenant, cmd.PaymentID)
 }
 
+// see reads the payment of a command with what belongs to it, and tells whether an operation has
+// that id.
+func (c *Change) see(ctx context.Context, cmd ChangeCommand, id uuid.UUID) (seen ports.Seen, used bool, err error) {
+	seen, used, err = c.refresh.payments.See(ctx, cmd.PaymentID, id)
+
+	return seen, used, believed(ctx, c.lives, cmd.Tenant, seen.Payment, err)
+}
+
 // isReconciled tells whether everything was compared in the database's present life.
 func (c *Change) isReconciled(ctx context.Context) bool {
 	reconciled, err := c.lives.Reconciled(ctx)

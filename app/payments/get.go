@@ -38,17 +38,25 @@ func load(
 	ctx context.Context, payments ports.Payments, lives ports.Incarnations, tenant operation.Tenant, id uuid.UUID,
 ) (payment.Payment, error) {
 	p, err := payments.Payment(ctx, id)
+	if err := believed(ctx, lives, tenant, p, err); err != nil {
+		return payment.Payment{}, err
+	}
 
+	return p, nil
+}
+
+// believed is what a tenant is told that asked for p, or for what was not found.
+func believed(ctx context.Context, lives ports.Incarnations, tenant operation.Tenant, p payment.Payment, err error) error {
 	switch {
 	case err == nil && p.Tenant == tenant:
-		return p, nil
+		return nil
 	case err == nil: // as if it were not there, also in how long the answer takes
 		err = errNone()
 	case fault.KindOf(err) != fault.NotFound:
-		return p, err
+		return err
 	}
 
-	return payment.Payment{}, believeNone(ctx, lives, err)
+	return believeNone(ctx, lives, err)
 }
 
 func errNone() error { return fault.New(fault.NotFound, "There is no such payment.") }

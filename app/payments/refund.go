@@ -46,12 +46,14 @@ type RefundCommand struct {
 //   - those of payment.Reserve.
 func (uc *Refund) Do(ctx context.Context, cmd RefundCommand) (operations.Answer, error) {
 	return ports.InSpan(ctx, uc.spans, "app.RefundPayment", func(ctx context.Context) (operations.Answer, error) {
-		p, err := uc.load(ctx, cmd.ChangeCommand)
+		id := uc.installation.OperationID(cmd.Tenant, cmd.Key)
+
+		seen, used, err := uc.see(ctx, cmd.ChangeCommand, id)
 		if err != nil {
 			return operations.Answer{}, err
 		}
 
-		order, err := cmd.order(p.Amount.Currency())
+		order, err := cmd.order(seen.Payment.Amount.Currency())
 		if err != nil {
 			return operations.Answer{}, err
 		}
@@ -59,13 +61,14 @@ func (uc *Refund) Do(ctx context.Context, cmd RefundCommand) (operations.Answer,
 		answer, err := uc.engine.Do(ctx, operations.Request{
 			Tenant:      cmd.Tenant,
 			Key:         cmd.Key,
-			Fingerprint: order.Fingerprint(operation.Refund, p.ID),
+			Fingerprint: order.Fingerprint(operation.Refund, cmd.PaymentID),
 			LookFirst:   true,
+			Unused:      !used,
 			New: func(ctx context.Context) (ports.NewOperation, error) {
-				return uc.operation(ctx, cmd, p, order)
+				return uc.operation(ctx, cmd, id, seen, order)
 			},
 		})
-		answer.RefundID = uc.installation.OperationID(cmd.Tenant, cmd.Key)
+		answer.RefundID = id
 
 		return answer, err
 	})
@@ -103,8 +106,9 @@ func (cmd RefundCommand) order(currency money.Currency) (order operation.Order, 
 // operation is what is written down before anything is sent. What our records refuse is refused
 // only after the provider was asked, because what we last heard of may be past.
 func (uc *Refund) operation(
-	ctx context.Context, cmd RefundCommand, p payment.Payment, order operation.Order,
+	ctx context.Context, cmd RefundCommand, id uuid.UUID, seen ports.Seen, order operation.Order,
 ) (ports.NewOperation, error) {
+	p := seen.Payment
 	ask := askOf(order, p.Amount.Currency())
 	ask.Versions = cmd.IfMatch
 
@@ -112,11 +116,6 @@ func (uc *Refund) operation(
 		if err := uc.lookAgain(ctx, &p, ask, f); err != nil {
 			return ports.NewOperation{}, err
 		}
-	}
-
-	id, err := operations.NewID(uc.installation, cmd.Tenant, cmd.Key)
-	if err != nil {
-		return ports.NewOperation{}, err
 	}
 
 	mark := uc.installation.Mark(cmd.Tenant, operation.Refund, id, order.Fingerprint(operation.Refund, p.ID))
@@ -129,6 +128,7 @@ func (uc *Refund) operation(
 	return ports.NewOperation{
 		ID: id, Tenant: cmd.Tenant, Kind: operation.Refund, Subject: p.ID, Key: cmd.Key, Order: order, Call: call,
 		Origin: ports.Origin{RequestID: cmd.RequestID}, Reserve: reserve(id, cmd.Key, order, cmd.IfMatch),
+		Seen: &seen,
 	}, nil
 }
 

@@ -82,9 +82,7 @@ func TestWithout(t *testing.T) {
 		remove func(*refunds.Rules)
 		breaks refunds.Property
 	}{
-		"the cap is decided under the payment's lock": {two, func(r *refunds.Rules) {
-			r.Unlocked, r.Unconstrained = true, true
-		}, refunds.Cap},
+		"what was decided is written by its version": {two, func(r *refunds.Rules) { r.OldDecision = true }, refunds.Cap},
 		"the constraint stands behind the rule": {two, func(r *refunds.Rules) {
 			r.Reserve, r.Unconstrained = alone, true
 		}, refunds.Cap},
@@ -132,7 +130,7 @@ func TestWithout(t *testing.T) {
 	}
 }
 
-// Each of the two that keep the cap is enough without the other.
+// Each of the two that look at the sums is enough without the other.
 func TestWithoutOne(t *testing.T) {
 	t.Parallel()
 
@@ -141,7 +139,6 @@ func TestWithoutOne(t *testing.T) {
 	for name, remove := range map[string]func(*refunds.Rules){
 		"no constraint": func(r *refunds.Rules) { r.Unconstrained = true },
 		"no rule":       func(r *refunds.Rules) { r.Reserve = alone },
-		"no lock":       func(r *refunds.Rules) { r.Unlocked = true },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -30,8 +30,8 @@ type Rules struct {
 
 	// What follows is no function of the domain. Each is a mistake, false in Intended.
 
-	// Unlocked: a cap is decided without the payment's lock, and written later.
-	Unlocked bool
+	// OldDecision: what was decided is written whatever the payment's version is then.
+	OldDecision bool
 	// Unconstrained: the database has no constraint over the sums.
 	Unconstrained bool
 	// FreshKey: each attempt has a Stripe key of its own. KeyOfAmount: refunds of one amount

@@ -53,32 +53,52 @@ func (p *protocol) steps(w world, each func(step)) {
 
 const tickPasses = "twelve hours pass"
 
-// asks begins a refund: it is decided under the payment's lock and written in one commit.
+// asks begins a refund: it is decided about what was just read, and written later in one commit.
 func (p *protocol) asks(w world, key uint8, each func(step)) {
 	free := w.free()
 	if w.left.asks == 0 || free < 0 || w.now.operations[key-1].state != absent {
 		return
 	}
 
-	reserved, err := p.rules.Reserve(w.now.payment(w.now.dispute.stage == open), w.now.domain(),
-		record{key: key, amount: p.amount(key), status: pending}.domain(), payment.RefundAsk{Amount: price(p.amount(key))})
-	if err != nil {
+	sums, enough := p.reserved(w, key)
+	if !enough {
 		return // whoever asks is told so, and nothing is written
 	}
 
 	n := w
 	n.left.asks--
+	n.workers[free] = worker{doing: decided, key: key, pending: units(sums.RefundPending), refunded: units(sums.Refunded)}
+	each(step{fmt.Sprintf("A request for %d (key %d) finds that there is enough.", p.amount(key), key), n})
+}
 
-	if p.rules.Unlocked {
-		n.workers[free] = worker{doing: decided, key: key}
-		each(step{fmt.Sprintf("A request for %d (key %d) finds that there is enough.", p.amount(key), key), n})
+// reserved is the payment with what is asked for under a key; false if it does not have that much.
+func (p *protocol) reserved(w world, key uint8) (payment.Payment, bool) {
+	reserved, err := p.rules.Reserve(w.now.payment(w.now.dispute.stage == open), w.now.domain(),
+		record{key: key, amount: p.amount(key), status: pending}.domain(), payment.RefundAsk{Amount: price(p.amount(key))})
 
-		return
+	return reserved, err == nil
+}
+
+// reserves writes what was decided, if the payment still has the version that was decided about.
+// Else it is decided under the payment's lock.
+func (p *protocol) reserves(w world, i int, each func(step)) {
+	at, n := w.workers[i], w
+	n.workers[i] = worker{}
+
+	sums, enough := p.reserved(w, at.key)
+	if !at.stale || p.rules.OldDecision {
+		sums.RefundPending, sums.Refunded, enough = sum(at.pending), sum(at.refunded), true
 	}
 
-	if n, ok := p.begun(n, free, key, reserved); ok {
-		each(step{fmt.Sprintf("A request for %d (key %d) reserves it.", p.amount(key), key), n})
+	if enough && n.now.operations[at.key-1].state == absent {
+		if n, ok := p.begun(n, i, at.key, sums); ok {
+			each(step{fmt.Sprintf("The request (key %d) writes down its reservation.", at.key), n})
+
+			return
+		}
 	}
+
+	each(step{fmt.Sprintf("The request (key %d) is refused after all.", at.key), n})
 }
 
 // begun writes an operation and what it reserves. ok: the constraint allows it.
@@ -128,21 +148,7 @@ func (p *protocol) works(w world, i int, each func(step)) {
 
 	switch at.doing {
 	case decided:
-		n.workers[i] = worker{}
-
-		if n.now.operations[at.key-1].state == absent {
-			n.now.with(record{key: at.key, amount: p.amount(at.key), status: pending})
-			sums := n.now.payment(false).WithRefunds(n.now.domain())
-			n.now = w.now
-
-			if n, ok := p.begun(n, i, at.key, sums); ok {
-				each(step{fmt.Sprintf("The request (key %d) writes down its reservation.", at.key), n})
-
-				return
-			}
-		}
-
-		each(step{fmt.Sprintf("The request (key %d) is refused after all.", at.key), n})
+		p.reserves(w, i, each)
 	case sends:
 		p.executes(w, i, each)
 	case hasObject:
@@ -466,7 +472,7 @@ func (p *protocol) delivers(w world, each func(step)) {
 		}
 
 		if !ignored {
-			n.writes()
+			n.hears()
 		}
 
 		each(step{w.text(e) + text, n})

@@ -158,13 +158,17 @@ type worker struct {
 	// answered.
 	key, object uint8
 	status      status
+	// pending and refunded are the sums that were decided, and stale: the payment has another version
+	// than the one that they were decided about.
+	pending, refunded uint8
+	stale             bool
 }
 
 type doing uint8
 
 const (
 	idle doing = iota
-	// decided: it has decided about a cap without the lock, and has not written that yet.
+	// decided: it has decided about what it has read, and has not written that yet.
 	decided
 	// sends: it has the operation, and the call is under way.
 	sends
@@ -223,9 +227,18 @@ func (w world) free() int {
 	return slices.IndexFunc(w.workers[:], func(p worker) bool { return p.doing == idle })
 }
 
-// writes notes that the payment gets a new version, or that an event about it is stored: whoever
-// has loaded it before does not write.
+// writes notes that the payment gets a new version: whoever has loaded it before does not write.
 func (w *world) writes() {
+	for i := range w.workers {
+		w.workers[i].stale = w.workers[i].doing == decided
+	}
+
+	w.hears()
+}
+
+// hears notes that an event about the payment is stored: whoever has read Stripe before it does not
+// write.
+func (w *world) hears() {
 	for i := range w.readers {
 		w.readers[i].stale = w.readers[i].step != resting
 	}
@@ -345,12 +358,22 @@ func (e event) order() uint32 {
 	return uint32(e.kind)<<24 | uint32(e.object)<<16 | uint32(e.status)<<8 | uint32(e.given)
 }
 
-func (p worker) order() uint32 {
-	return uint32(p.doing)<<24 | uint32(p.key)<<16 | uint32(p.object)<<8 | uint32(p.status)
+func (p worker) order() uint64 {
+	number := uint64(p.doing)<<24 | uint64(p.key)<<16 | uint64(p.object)<<8 | uint64(p.status)<<1 | bit(p.stale)
+
+	return number<<16 | uint64(p.pending)<<8 | uint64(p.refunded)
+}
+
+func bit(set bool) uint64 {
+	if set {
+		return 1
+	}
+
+	return 0
 }
 
 func (r reader) order() uint64 {
-	number := uint64(r.step)<<1 | map[bool]uint64{true: 1}[r.stale]
+	number := uint64(r.step)<<1 | bit(r.stale)
 	for _, o := range r.made {
 		number = number<<6 | uint64(o.status)<<4 | uint64(o.amount)
 	}

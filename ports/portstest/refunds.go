@@ -29,6 +29,9 @@ func Refunds(t *testing.T, newBed func(tb testing.TB) StoreBed) {
 		"Begin/a key that another operation has":           reserveUnderAnothersKey,
 		"Begin/what is refused writes nothing":             reserveRefused,
 		"Begin/the answer is lost":                         reserveInDoubt,
+		"Begin/what was seen is past":                      reserveOfWhatIsPast,
+		"FinishOn/what was seen is past":                   finishOnWhatIsPast,
+		"See/a payment, and whether a key is used":         seePayment,
 		"Reject/gives back, and Reopen reserves again":     rejectGivesBack,
 		"Reopen/there is not that much any more":           reopenRefused,
 		"FinishRejected/gives back":                        finishRejectedGivesBack,
@@ -206,6 +209,88 @@ func reserveRefused(t *testing.T, b StoreBed) {
 	gone.ID = uuid.New()
 	_, err = b.Begin(t.Context(), newRefund(t, gone, "refund_2", 1_00))
 	require.Equal(t, fault.NotFound, fault.KindOf(err), "%v", err)
+}
+
+// What somebody else has reserved since is not overlooked, and a payment that is as it was seen need
+// not be asked about twice.
+func reserveOfWhatIsPast(t *testing.T, b StoreBed) {
+	t.Helper()
+
+	p := b.mustPayInFull(t)
+	seen, used, err := b.See(t.Context(), p.ID, uuid.New())
+	require.NoError(t, err)
+	require.False(t, used)
+
+	first := newRefund(t, p, "refund_1", 100_00)
+	first.Seen = &seen
+	asked := 0
+	reserve := first.Reserve
+	first.Reserve = func(f ports.FullPayment) (ports.FullPayment, error) {
+		asked++
+
+		return reserve(f)
+	}
+
+	op := b.mustBegin(t, first)
+	require.Equal(t, 1, asked)
+
+	f := b.requireTaken(t, p, 100_00, 0, 1)
+	require.Equal(t, f.Payment, op.Seen.Payment)
+	require.Equal(t, f.Refunds[0].Version, op.Seen.Refunds[0].Version)
+	require.Equal(t, f.Refunds[0].CreatedAt, op.Seen.Refunds[0].CreatedAt)
+
+	for key, wanted := range map[operation.Key]int64{"refund_2": 23_46, "refund_3": 23_45} {
+		late := newRefund(t, p, key, wanted)
+		late.Seen = &seen
+
+		_, err = b.Begin(t.Context(), late)
+		require.Equal(t, wanted > 23_45, fault.KindOf(err) == fault.AmountExceeded && err != nil, "%v", err)
+	}
+
+	b.requireTaken(t, p, 123_45, 0, 2)
+}
+
+func finishOnWhatIsPast(t *testing.T, b StoreBed) {
+	t.Helper()
+
+	p := b.mustPayInFull(t)
+	one, other := b.mustBegin(t, newRefund(t, p, "refund_1", 100_00)), b.mustBegin(t, newRefund(t, p, "refund_2", 20_00))
+
+	for _, op := range []ports.Operation{one, other} { // both have changed it since the first was begun
+		change := made(op)
+		change.Seen, change.Asked = op.Seen, op.Fingerprint
+
+		for range 2 { // once more: the answer stays
+			finished, err := b.FinishOn(t.Context(), op.ID, "by the request", change)
+			require.NoError(t, err)
+			require.Equal(t, "re_"+op.ID.String(), string(finished.Operation.Response.Body))
+		}
+	}
+
+	f := b.requireTaken(t, p, 0, 120_00, 2)
+	require.Greater(t, f.Payment.Version, other.Seen.Payment.Version)
+}
+
+func seePayment(t *testing.T, b StoreBed) {
+	t.Helper()
+
+	p := b.mustPayInFull(t)
+	op := b.mustBegin(t, newRefund(t, p, "refund_1", 100_00))
+
+	seen, used, err := b.See(t.Context(), p.ID, op.ID)
+	require.NoError(t, err)
+	require.True(t, used)
+	require.WithinDuration(t, time.Now(), seen.Now(), time.Minute)
+
+	f, err := b.FullPayment(t.Context(), p.ID)
+	require.NoError(t, err)
+	require.Equal(t, f.Payment, seen.Payment)
+	require.Equal(t, f.Refunds, seen.Refunds)
+	require.Empty(t, seen.Disputes)
+
+	_, used, err = b.See(t.Context(), uuid.New(), op.ID)
+	require.Equal(t, fault.NotFound, fault.KindOf(err), "%v", err)
+	require.True(t, used)
 }
 
 // Whatever becomes of the first attempt, repeating it reserves once.

@@ -68,6 +68,21 @@ func testMutants() []mutant {
 			tested: tested{"app/payments", "^TestRefund_(Unknown_ReadAndForgotten|Lost_OtherAmountFirst)$"},
 		},
 		{
+			name: "refund-of-what-is-past", why: "what was decided before the lock is written only if the payment is as it was seen",
+			changes: []change{{
+				"adapters/postgres/internal/sqlc/refunds.sql.go",
+				"ON seen.id = p.id AND seen.version = p.version", "ON seen.id = p.id",
+			}},
+			tested: tested{"adapters/postgres", "^TestStore_Refunds$"},
+		},
+		{
+			name: "refund-without-its-operation", why: "a refund is written as made only with the answer of its operation",
+			changes: []change{{
+				"adapters/postgres/seen.go", "int64(len(w.ids)), w.ids))...)", "int64(0*len(w.ids)), w.ids[:0]))...)",
+			}},
+			tested: tested{"adapters/postgres", "^TestStore_SeenAndLocked$"},
+		},
+		{
 			name: "refund-cap-unwritten", why: "the database refuses more refunds than was captured, whatever was decided",
 			changes: []change{{
 				"migrations/00023_create_refunds.sql",

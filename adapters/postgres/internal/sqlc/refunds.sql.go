@@ -660,6 +660,37 @@ func (q *Queries) LockPayments(ctx context.Context, ids []uuid.UUID) ([]LockPaym
 	return items, nil
 }
 
+const RequireFinished = `-- name: RequireFinished :many
+SELECT (1 / (count(*) = $1::bigint)::integer)::integer AS finished FROM operations
+WHERE id = ANY ($2::uuid[]) AND state || '' = 'finished' AND updated_at = now()
+`
+
+type RequireFinishedParams struct {
+	Expected int64
+	Ids      []uuid.UUID
+}
+
+// Fails, and with it the transaction, unless this transaction has finished all of these operations.
+func (q *Queries) RequireFinished(ctx context.Context, arg RequireFinishedParams) ([]int32, error) {
+	rows, err := q.db.Query(ctx, RequireFinished, arg.Expected, arg.Ids)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []int32
+	for rows.Next() {
+		var finished int32
+		if err := rows.Scan(&finished); err != nil {
+			return nil, err
+		}
+		items = append(items, finished)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const RequireOperations = `-- name: RequireOperations :many
 SELECT (1 / (count(*) = $1::bigint)::integer)::integer AS written FROM operations
 WHERE id = ANY ($2::uuid[]) AND lease_token = ANY ($3::uuid[])
@@ -686,6 +717,129 @@ func (q *Queries) RequireOperations(ctx context.Context, arg RequireOperationsPa
 			return nil, err
 		}
 		items = append(items, written)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const RequireUnchanged = `-- name: RequireUnchanged :many
+SELECT (1 / (count(*) = $1::bigint)::integer)::integer AS unchanged
+FROM (
+    SELECT p.id
+    FROM payments p
+    JOIN (SELECT unnest($2::uuid[]) AS id, unnest($3::bigint[]) AS version) AS seen
+      ON seen.id = p.id AND seen.version = p.version
+    FOR NO KEY UPDATE OF p SKIP LOCKED
+) AS locked
+`
+
+type RequireUnchangedParams struct {
+	Expected int64
+	Ids      []uuid.UUID
+	Versions []int64
+}
+
+// Locks payments. Fails, and with it the transaction, unless all of them still have these versions
+// and nobody else has locked one.
+func (q *Queries) RequireUnchanged(ctx context.Context, arg RequireUnchangedParams) ([]int32, error) {
+	rows, err := q.db.Query(ctx, RequireUnchanged, arg.Expected, arg.Ids, arg.Versions)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []int32
+	for rows.Next() {
+		var unchanged int32
+		if err := rows.Scan(&unchanged); err != nil {
+			return nil, err
+		}
+		items = append(items, unchanged)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const SeePayments = `-- name: SeePayments :many
+SELECT payments.id, payments.stripe_payment_intent_id, payments.idempotency_key, payments.amount, payments.currency, payments.status, payments.metadata, payments.created_at, payments.updated_at, payments.tenant, payments.capture_method, payments.intent_status, payments.amount_capturable, payments.amount_captured, payments.capture_before, payments.declined, payments.version, payments.description, payments.payment_method, payments.decline, payments.customer_id, payments.amount_refund_pending, payments.amount_refunded, payments.amount_disputed, payments.overdrawn, payments.dispute_status, payments.blocking_dispute, clock_timestamp()::timestamptz AS now FROM payments WHERE id = ANY ($1::uuid[])
+`
+
+type SeePaymentsRow struct {
+	ID                    uuid.UUID
+	StripePaymentIntentID string
+	IdempotencyKey        *string
+	Amount                pgtype.Numeric
+	Currency              string
+	Status                string
+	Metadata              json.RawMessage
+	CreatedAt             time.Time
+	UpdatedAt             time.Time
+	Tenant                int32
+	CaptureMethod         string
+	IntentStatus          *string
+	AmountCapturable      pgtype.Numeric
+	AmountCaptured        pgtype.Numeric
+	CaptureBefore         *time.Time
+	Declined              bool
+	Version               int64
+	Description           *string
+	PaymentMethod         json.RawMessage
+	Decline               json.RawMessage
+	CustomerID            uuid.NullUUID
+	AmountRefundPending   pgtype.Numeric
+	AmountRefunded        pgtype.Numeric
+	AmountDisputed        pgtype.Numeric
+	Overdrawn             pgtype.Numeric
+	DisputeStatus         *string
+	BlockingDispute       uuid.NullUUID
+	Now                   time.Time
+}
+
+func (q *Queries) SeePayments(ctx context.Context, ids []uuid.UUID) ([]SeePaymentsRow, error) {
+	rows, err := q.db.Query(ctx, SeePayments, ids)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []SeePaymentsRow
+	for rows.Next() {
+		var i SeePaymentsRow
+		if err := rows.Scan(
+			&i.ID,
+			&i.StripePaymentIntentID,
+			&i.IdempotencyKey,
+			&i.Amount,
+			&i.Currency,
+			&i.Status,
+			&i.Metadata,
+			&i.CreatedAt,
+			&i.UpdatedAt,
+			&i.Tenant,
+			&i.CaptureMethod,
+			&i.IntentStatus,
+			&i.AmountCapturable,
+			&i.AmountCaptured,
+			&i.CaptureBefore,
+			&i.Declined,
+			&i.Version,
+			&i.Description,
+			&i.PaymentMethod,
+			&i.Decline,
+			&i.CustomerID,
+			&i.AmountRefundPending,
+			&i.AmountRefunded,
+			&i.AmountDisputed,
+			&i.Overdrawn,
+			&i.DisputeStatus,
+			&i.BlockingDispute,
+			&i.Now,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
 	}
 	if err := rows.Err(); err != nil {
 		return nil, err
