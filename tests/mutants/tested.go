@@ -76,6 +76,14 @@ func testMutants() []mutant {
 			tested: tested{"adapters/postgres", "^TestStore_Refunds$"},
 		},
 		{
+			name: "read-before-an-event", why: "what was read is not written if an event about the payment's money was stored since",
+			changes: []change{{
+				"adapters/postgres/changes.go", "before.Payment.Version == f.Payment.Version && heard == f.Heard",
+				"before.Payment.Version == f.Payment.Version && heard == heard",
+			}},
+			tested: tested{"adapters/postgres", "^TestStore_Refunds$"},
+		},
+		{
 			name: "refund-without-its-operation", why: "a refund is written as made only with the answer of its operation",
 			changes: []change{{
 				"adapters/postgres/seen.go", "int64(len(w.ids)), w.ids))...)", "int64(0*len(w.ids)), w.ids[:0]))...)",
