@@ -369,7 +369,7 @@ func (s *account) execute(rq *request, record *idempotencyRecord) reply {
 
 	refused := rq.endpoint.run(s, rq)
 
-	if executed := refused == nil || refused.executed; executed && rq.plan.is(Saved500) {
+	if effect := refused == nil || refused.status == http.StatusPaymentRequired; effect && rq.plan.is(Saved500) {
 		s.faults.fire(rq.plan.fault)
 
 		refused = saved500()

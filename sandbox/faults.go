@@ -44,7 +44,8 @@ const (
 	HTML Action = "html"
 	// HTMLBefore answers the same, and nothing was executed.
 	HTMLBefore Action = "html_before"
-	// Saved500 executes, and answers and saves a 500 under the key.
+	// Saved500 executes, and answers and saves a 500 under the key. What is refused has no effect that it
+	// could hide, and is answered as ever.
 	Saved500 Action = "saved_500"
 	// RollForward answers and saves a 500 under the key, and executes only after
 	// Delay of the sandbox's clock: "we may roll the work forward later".

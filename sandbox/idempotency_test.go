@@ -213,7 +213,10 @@ func TestIdempotency_WhatIsKept(t *testing.T) {
 		"too large":            {form: with("amount", "100000000"), status: 400},
 		"no such currency":     {form: with("currency", "abc"), status: 400},
 		"a saved 500":          {form: intentForm(), fault: sandbox.Fault{Action: sandbox.Saved500}, status: 500, kept: true},
-		"a 500 that rolls on":  {form: intentForm(), fault: sandbox.Fault{Action: sandbox.RollForward}, status: 500, kept: true},
+		"a saved 500 of what is refused": {
+			form: with("payment_method", "pm_nobody"), fault: sandbox.Fault{Action: sandbox.Saved500}, status: 400, kept: true,
+		},
+		"a 500 that rolls on": {form: intentForm(), fault: sandbox.Fault{Action: sandbox.RollForward}, status: 500, kept: true},
 		"a kept rejection": {
 			form: intentForm(), fault: sandbox.Fault{Action: sandbox.Reject, Status: 400}, status: 400, kept: true,
 		},
