@@ -144,7 +144,8 @@ type DecideFull func(f FullPayment) (FullPayment, FrozenResponse, error)
 // RefundReads is the part of Provider that reads refunds.
 type RefundReads interface {
 	// RefundsOf reads all refunds of an intent, oldest first. It sees a refund as soon as it
-	// exists. One that cannot be read is ErrContradiction.
+	// exists. One that cannot be read is ErrContradiction. Where the provider is known to have no
+	// refunds at all there are none.
 	RefundsOf(ctx context.Context, intentID string) ([]refund.Snapshot, error)
 
 	// Refunds reads every refund created between from and to, as Intents does.

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -121,8 +122,10 @@ type Gateway struct {
 	tracer  trace.Tracer
 	backend stripego.Backend
 	gate    *gate
-	// That customers or disputes cannot be listed is said once.
-	noCustomers, noDisputes sync.Once
+	// That customers, disputes or refunds cannot be listed is said once.
+	noCustomers, noDisputes, noRefunds sync.Once
+	// hasRefunds: a call about refunds was answered, so the API has them.
+	hasRefunds atomic.Bool
 }
 
 var _ ports.Provider = (*Gateway)(nil)

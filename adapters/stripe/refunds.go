@@ -2,6 +2,7 @@ package stripe
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"net/http"
@@ -129,7 +130,7 @@ func (g *Gateway) sendOnRefund(
 		body:      sent.Params,
 		answer:    emptied(&got),
 		judge: func(failed *failure, first bool) verdict {
-			return judgeOnRefund(asked, &got, failed, first && !resend)
+			return g.judgeOnRefund(asked, &got, failed, first && !resend)
 		},
 	})
 	if err != nil {
@@ -141,7 +142,7 @@ func (g *Gateway) sendOnRefund(
 	return ports.Object{Refund: snapshot}, nil
 }
 
-func judgeOnRefund(asked askedOfRefund, got *refundObject, failed *failure, first bool) verdict {
+func (g *Gateway) judgeOnRefund(asked askedOfRefund, got *refundObject, failed *failure, first bool) verdict {
 	if failed == nil {
 		switch _, ok := got.snapshot(); {
 		case !ok:
@@ -149,6 +150,8 @@ func judgeOnRefund(asked askedOfRefund, got *refundObject, failed *failure, firs
 		case !got.matches(asked):
 			return verdict{outcome: unknown, reason: ReasonMismatch, err: errMismatch}
 		default:
+			g.hasRefunds.Store(true)
+
 			return verdict{outcome: done}
 		}
 	}
@@ -351,11 +354,31 @@ func (g *Gateway) Refunds(ctx context.Context, from, to time.Time) iter.Seq2[ref
 	}
 }
 
+// judgeRefundPage is judgePage for a list that a stand-in for Stripe may lack. Where a refund might
+// have been made, a list that cannot be read is an error: without it a refund that the database has
+// lost would not come home.
+func (g *Gateway) judgeRefundPage(_ *page, failed *failure) verdict {
+	switch {
+	case failed == nil:
+		g.hasRefunds.Store(true)
+	case g.config.APIBase != stripego.APIURL && failed.reason == ReasonUnknownPath &&
+		failed.rejection != nil && failed.rejection.Code == "" && !g.hasRefunds.Load():
+		return verdict{outcome: rejected, reason: failed.reason, err: errNoList}
+	}
+
+	return judgeRead(failed)
+}
+
 // refunds yields a zero snapshot for a refund that cannot be read.
 func (g *Gateway) refunds(ctx context.Context, query url.Values) iter.Seq2[refund.Snapshot, error] {
 	return func(yield func(refund.Snapshot, error) bool) {
-		for form, err := range g.list(ctx, "list_refunds", refundsPath, query, judgePage) {
-			if err != nil {
+		for form, err := range g.list(ctx, "list_refunds", refundsPath, query, g.judgeRefundPage) {
+			switch {
+			case errors.Is(err, errNoList):
+				g.noRefunds.Do(func() { g.log.Warn("what stands in for stripe has no refunds, so none are looked for") })
+
+				return
+			case err != nil:
 				yield(refund.Snapshot{}, err)
 
 				return
